@@ -1,0 +1,28 @@
+"""Bytes → text with the character sets in force (PS3.5 §6.1, PS3.3 C.12.1.1.2).
+
+pydicom knows the code extensions of ISO 2022, GB18030 and the rest; this asks it, and says
+whether anything could not be read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydicom.charset import decode_bytes
+from pydicom.valuerep import TEXT_VR_DELIMS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT = "iso8859"
+"""pydicom's name for the default repertoire; a superset of ASCII that reads every byte."""
+
+UNREADABLE = "\N{REPLACEMENT CHARACTER}"
+
+
+def decode_text(raw: bytes, charsets: Sequence[str]) -> str:
+    """Decode a text value; what is not readable becomes U+FFFD."""
+    try:
+        return decode_bytes(raw, charsets, TEXT_VR_DELIMS)
+    except (UnicodeError, LookupError):
+        return raw.decode("ascii", "replace")

@@ -1,0 +1,79 @@
+"""What every reader of station 1 hands on: one data element, undecoded, and where pixels lie.
+
+The value field is kept as bytes; ``warehouse.elements.values`` says what they mean. Both readers
+therefore share every decision about values and can only differ in finding the elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from pydicom.datadict import keyword_for_tag
+
+PIXEL_TAGS = frozenset({"7FE00008", "7FE00009", "7FE00010"})
+"""Float, Double Float and Pixel Data: at top level, recorded by place and never read."""
+
+MAX_DEPTH = 64
+"""Sequences nested deeper than this are hostile; the deepest seen in real archives is under 20."""
+
+
+class Element(NamedTuple):
+    """One data element (PS3.5 §7.1) with the place it has in its file's tree of sequences."""
+
+    path: str
+    """'' at top level, else ``RequestAttributesSequence[0].ScheduledProtocolCodeSequence[1]``."""
+    tag: str
+    """Eight upper-case hex digits."""
+    vr: str
+    creator: str | None
+    """Private creator that reserved the block, for private elements."""
+    raw: bytes | None
+    """The value field; None for sequences and pixel data."""
+    charsets: tuple[str, ...]
+    little: bool
+    items: int = 0
+    """Number of items of a sequence."""
+    pixel_length: int | None = None
+    """Bytes of pixel data that were passed over; None for every other element."""
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PixelPlace:
+    """Where the pixel data of a file lie."""
+
+    offset: int
+    """First byte of the value field, from the start of the file (of the inflated data set, if
+    the transfer syntax is deflated)."""
+    length: int
+    """Bytes of the value field; with all item headers and the delimiter if encapsulated."""
+    encapsulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """All elements of one file."""
+
+    elements: list[Element]
+    pixels: PixelPlace | None
+    transfer_syntax: str | None
+    note: str | None
+    """What is odd about the file although its header could be read."""
+
+
+@lru_cache(maxsize=65_536)
+def keyword_of(tag: str) -> str | None:
+    """Return the DICOM keyword of a tag, None if the dictionary has none."""
+    return keyword_for_tag(int(tag, 16)) or None
+
+
+def join_path(path: str, tag: str, item: int) -> str:
+    """Return the path of the elements of one sequence item.
+
+    >>> join_path("", "00400275", 0)
+    'RequestAttributesSequence[0]'
+    """
+    step = f"{keyword_of(tag) or tag}[{item}]"
+    return f"{path}.{step}" if path else step

@@ -1,0 +1,69 @@
+"""A source file → bytes that can be read and sought. Opened read-only, always.
+
+In: ``SourceFile``. Out: a binary file. Archive members are unpacked into memory, large ones into
+a temporary file, never beside the source.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zipfile
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from warehouse.errors import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from warehouse.dicom.scan import SourceFile
+
+SPOOL_BYTES = 64 << 20
+"""Archive members longer than this go through a temporary file."""
+
+
+def local_path(path: str) -> str | bytes:
+    """Return what ``open`` takes for a path of ``files``."""
+    if path.startswith("file://"):
+        return unquote_to_bytes(path.removeprefix("file://"))
+    return path
+
+
+@contextmanager
+def open_source(source: SourceFile) -> Iterator[IO[bytes]]:
+    """Open a file or an archive member for reading.
+
+    Raises
+    ------
+    Rejected
+        It cannot be opened or unpacked, or it changed since it was listed.
+    """
+    try:
+        if source.archive is not None and source.member is not None:
+            with _unpacked(source.archive, source.member) as file:
+                yield file
+        else:
+            # O_NONBLOCK: a file swapped for a FIFO since it was listed must not block the run.
+            descriptor = os.open(local_path(source.path), os.O_RDONLY | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:
+                yield file
+    except OSError as error:
+        raise Rejected(f"cannot be read: {error.strerror or type(error).__name__}") from error
+
+
+@contextmanager
+def _unpacked(archive: str, member: str) -> Iterator[IO[bytes]]:
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+        try:
+            with zipfile.ZipFile(archive) as opened, opened.open(member) as packed:
+                shutil.copyfileobj(packed, file, 1 << 20)
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+            raise Rejected("broken zip archive: the member cannot be unpacked") from error
+        except RuntimeError as error:
+            raise Rejected("zip member is encrypted") from error
+        file.seek(0)
+        yield file

@@ -1,0 +1,374 @@
+"""The reference reader: one file → its elements, found by pydicom.
+
+In: a source file. Out: ``Header``. Slow and obvious; the oracle for every other reader and the
+fallback for files they cannot take (big endian, deflated, without preamble, damaged). Value fields
+are taken over as bytes, so that a value pydicom would refuse still becomes a row.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import struct
+import warnings
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import pydicom.uid
+from pydicom.datadict import dictionary_has_tag
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filereader import dcmread, read_dataset
+from pydicom.hooks import raw_element_vr
+from pydicom.valuerep import AMBIGUOUS_VR, EXPLICIT_VR_LENGTH_32
+
+from warehouse.dicom.charset import DEFAULT, decode_text
+from warehouse.dicom.element import (
+    MAX_DEPTH,
+    PIXEL_TAGS,
+    Element,
+    Header,
+    PixelPlace,
+    join_path,
+)
+from warehouse.dicom.open import open_source
+from warehouse.errors import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from warehouse.dicom.scan import SourceFile
+
+MAX_INFLATED_BYTES = 512 << 20
+"""A deflated data set that unpacks to more than this is refused."""
+
+UNDEFINED = 0xFFFFFFFF
+_SEARCH_BLOCK = 8 * 1024
+"""Read size with which pydicom searches a delimiter; ending short there says nothing."""
+
+_IDENTITY_TAGS = frozenset({"00020002", "00020003", "00080016", "00080018"})
+
+
+def read_header(source: SourceFile) -> Header:
+    """Read all elements of a file but its pixel data.
+
+    Raises
+    ------
+    Rejected
+        The file cannot be read, is not DICOM, or ends inside its header.
+    """
+    with open_source(source) as file:
+        return read_header_from(file)
+
+
+def read_header_from(file: IO[bytes]) -> Header:
+    """Read all elements from an open file but its pixel data; see ``read_header``."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size == 0:
+        raise Rejected("empty file", 0)
+    head = file.read(132 + 8)
+    has_prefix = head[128:132] == b"DICM"
+    if not has_prefix and not _starts_like_a_dataset(head, size):
+        raise Rejected("not DICOM: no DICM prefix, and the first bytes are no data element", 0)
+    watched = _Watched(file)
+    try:
+        with _quiet() as said:
+            header = _read(watched, size, start=132 if has_prefix else 0)
+    except Rejected:
+        raise
+    except RecursionError as error:
+        raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels") from error
+    except MemoryError as error:
+        raise Rejected("header does not fit into memory") from error
+    except Exception as error:
+        # pydicom raises whatever its parser met; its text may quote values, its type does not.
+        raise Rejected(
+            f"damaged header: {type(error).__name__} while parsing near byte {watched.tell()}",
+            watched.tell(),
+        ) from error
+    if watched.cut_at is not None:
+        raise Rejected(f"cut off: the file ends inside its header, at byte {size}", size)
+    if any("nd of file reached before" in text or "Unexpected end of file" in text for text in said):
+        raise Rejected(f"cut off: the file ends inside its header, at byte {size}", size)
+    if not header.elements:
+        raise Rejected("no data elements after the DICM prefix", 132)
+    if not has_prefix and not any(e.tag in _IDENTITY_TAGS and not e.path for e in header.elements):
+        raise Rejected("not DICOM: no DICM prefix and no SOP class or instance UID", 0)
+    return header
+
+
+def _starts_like_a_dataset(head: bytes, size: int) -> bool:
+    """Tell whether a file without preamble begins with an element of group 0002 or 0008."""
+    if len(head) < 8:
+        return False
+    for order in "<>":
+        group, element = struct.unpack(f"{order}HH", head[:4])
+        if group not in {0x0002, 0x0008} or not dictionary_has_tag((group << 16) | element):
+            continue
+        explicit = head[4:6].isalpha() and head[4:6].isupper()
+        if explicit or struct.unpack(f"{order}L", head[4:8])[0] <= size:
+            return True
+    return False
+
+
+def _read(file: _Watched, size: int, *, start: int) -> Header:
+    """Read file meta and data set, passing over top-level pixel data wherever they stand."""
+    file.seek(start)
+    meta = read_dataset(file, False, True, stop_when=_not_group_2)
+    elements = _elements(meta, "", 0)
+    syntax = _text_of(elements, "00020010")
+    if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
+        file = _Watched(_inflate(file))
+        size = file.size()
+        dataset = read_dataset(file, False, True, stop_when=_at_pixels)
+    else:
+        file.seek(0)
+        # The whole of pydicom's own logic: missing meta, command sets, wrong transfer syntaxes.
+        dataset = dcmread(file, stop_before_pixels=True, force=True)
+    implicit, little = dataset.original_encoding
+    pixels: PixelPlace | None = None
+    pixel_elements: list[Element] = []
+    note = None
+    while (found := _pixel_header(file, implicit=bool(implicit), little=bool(little))) is not None:
+        tag, vr, offset, length = found
+        place, note = _pass_over(file, offset, length, size, little=bool(little))
+        pixels = pixels or place
+        pixel_elements.append(
+            Element("", tag, vr or _implicit_pixel_vr(tag, length), None, None, (), bool(little),
+                    pixel_length=place.length)
+        )  # fmt: skip
+        if note:
+            break
+        tail = read_dataset(
+            file, bool(implicit), bool(little), stop_when=_at_pixels,
+            parent_encoding=dataset.original_character_set,
+        )  # fmt: skip
+        for raw in tail.elements():
+            dataset[raw.tag] = raw
+    unread = size - file.tell()
+    if note is None and unread > 0:
+        note = f"{unread} bytes after byte {file.tell()} are no data elements"
+    elements += _elements(dataset, "", 0) + pixel_elements
+    return Header(elements, pixels, syntax, note)
+
+
+def _not_group_2(tag: int, _vr: str | None, _length: int) -> bool:
+    return tag >> 16 != 2
+
+
+def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
+    return f"{tag:08X}" in PIXEL_TAGS
+
+
+def _inflate(file: _Watched) -> IO[bytes]:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(file.read(), MAX_INFLATED_BYTES)
+    if inflater.unconsumed_tail:
+        raise Rejected(f"deflated data set unpacks to more than {MAX_INFLATED_BYTES} bytes: refused")
+    if not inflater.eof:
+        raise Rejected("cut off: the deflated data set is incomplete")
+    return io.BytesIO(data)
+
+
+def _pixel_header(
+    file: _Watched, *, implicit: bool, little: bool
+) -> tuple[str, str | None, int, int] | None:
+    """Return tag, VR, value offset and length if the file stands at pixel data."""
+    order = "<" if little else ">"
+    start = file.tell()
+    head = file.read_if(8)
+    if len(head) == 8:
+        group, element = struct.unpack(order + "HH", head[:4])
+        tag = f"{group:04X}{element:04X}"
+        if tag in PIXEL_TAGS:
+            # As pydicom has it: what is no VR at all was written as implicit VR by mistake.
+            if implicit or not b"AA" <= head[4:6] <= b"ZZ":
+                return tag, None, start + 8, struct.unpack(order + "L", head[4:])[0]
+            vr = head[4:6].decode("latin-1")
+            if vr not in EXPLICIT_VR_LENGTH_32:
+                return tag, vr, start + 8, struct.unpack(order + "H", head[6:])[0]
+            return tag, vr, start + 12, struct.unpack(order + "L", file.read(4))[0]
+    file.seek(start)
+    return None
+
+
+def _implicit_pixel_vr(tag: str, length: int) -> str:
+    if tag == "7FE00010":
+        return "OB" if length == UNDEFINED else "OW"
+    return "OF" if tag == "7FE00008" else "OD"
+
+
+def _pass_over(
+    file: _Watched, offset: int, length: int, size: int, *, little: bool
+) -> tuple[PixelPlace, str | None]:
+    """Move behind the pixel data; a note says if the file ends before they do."""
+    if length != UNDEFINED:
+        end = offset + length
+        if end > size:
+            file.seek(size)
+            return (
+                PixelPlace(offset, size - offset, encapsulated=False),
+                f"pixel data end early: {size - offset} of {length} bytes are there",
+            )
+        file.seek(end)
+        return PixelPlace(offset, length, encapsulated=False), None
+    order = "<" if little else ">"
+    at = offset
+    while True:
+        file.seek(at)
+        head = file.read_if(8)
+        group, element, step = struct.unpack(order + "HHL", head) if len(head) == 8 else (0, 0, 0)
+        if (group, element) == (0xFFFE, 0xE0DD):
+            return PixelPlace(offset, at + 8 - offset, encapsulated=True), None
+        at += 8 + step
+        if (group, element) != (0xFFFE, 0xE000) or at > size:
+            file.seek(size)
+            return (
+                PixelPlace(offset, size - offset, encapsulated=True),
+                "encapsulated pixel data end early: no sequence delimiter",
+            )
+
+
+def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
+    """Flatten a data set, depth first; sequences come before the elements of their items."""
+    if depth > MAX_DEPTH:
+        raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels")
+    found: list[Element] = []
+    encoding: Any = dataset.original_character_set or DEFAULT
+    charsets = (encoding,) if isinstance(encoding, str) else tuple(encoding)
+    raws = list(dataset.elements())
+    creators = _creators(raws, charsets)
+    for raw in raws:
+        tag = f"{raw.tag:08X}"
+        creator = creators.get(raw.tag >> 8 if raw.tag & 0xFF00 else -1) if raw.tag.is_private else None
+        if isinstance(raw, DataElement):
+            # pydicom has converted already what it needed itself: sequences of undefined length,
+            # empty elements, and Specific Character Set.
+            if raw.VR == "SQ":
+                found += _sequence(raw, dataset, path, tag, creator, charsets, depth)
+            else:
+                found.append(Element(path, tag, str(raw.VR), creator, _written(raw), charsets, True))
+            continue
+        value = raw.value or b""
+        if raw.length not in {UNDEFINED, len(value)}:
+            raise Rejected(
+                f"cut off: ({tag[:4]},{tag[4:]}) claims {raw.length} bytes, {len(value)} are there",
+                raw.value_tell,
+            )
+        vr = _vr_of(raw, dataset)
+        if vr == "SQ":
+            found += _sequence(raw, dataset, path, tag, creator, charsets, depth)
+        else:
+            found.append(
+                Element(path, tag, vr, creator, value, charsets, bool(raw.is_little_endian))
+            )
+    return found
+
+
+def _written(element: DataElement) -> bytes:
+    """Return the value field of an element that pydicom has converted while reading."""
+    if element.is_empty:
+        return b""
+    assert element.tag == 0x00080005, element.tag
+    values = [element.value] if isinstance(element.value, str) else element.value
+    return "\\".join(values).encode("latin-1")
+
+
+def _sequence(
+    raw: DataElement | RawDataElement, dataset: Dataset, path: str, tag: str,
+    creator: str | None, charsets: tuple[str, ...], depth: int,
+) -> list[Element]:  # fmt: skip
+    """Return the sequence and all that is in it; one that cannot be parsed is kept as bytes."""
+    try:
+        items = dataset[raw.tag].value
+        inside = [
+            element
+            for number, item in enumerate(items)
+            for element in _elements(item, join_path(path, tag, number), depth + 1)
+        ]
+    except (RecursionError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(raw, DataElement) or (isinstance(error, Rejected) and "nested" in error.reason):
+            raise
+        return [
+            Element(path, tag, "SQ", creator, raw.value, charsets, bool(raw.is_little_endian),
+                    warning="sequence cannot be parsed: kept as bytes")
+        ]  # fmt: skip
+    whole = Element(path, tag, "SQ", creator, None, charsets, little=True, items=len(items))
+    return [whole, *inside]
+
+
+def _creators(raws: list[Any], charsets: tuple[str, ...]) -> Mapping[int, str]:
+    """Return which private creator reserved which block: group and block number → creator."""
+    creators = {}
+    for raw in raws:
+        if raw.tag.is_private_creator and isinstance(raw, RawDataElement) and raw.value:
+            creator = decode_text(raw.value, charsets).split("\\")[0].rstrip("\0 ")
+            if creator:
+                creators[(raw.tag.group << 8) | (raw.tag.elem & 0xFF)] = creator
+    return creators
+
+
+def _vr_of(raw: RawDataElement, dataset: Dataset) -> str:
+    """Return the VR that pydicom gives the element; never one of the ambiguous ones."""
+    answer: dict[str, Any] = {}
+    raw_element_vr(raw, answer, ds=dataset)
+    vr = str(answer["VR"])
+    if vr in AMBIGUOUS_VR:
+        try:
+            vr = str(dataset[raw.tag].VR)
+        except Exception:  # noqa: BLE001 - without the attributes it depends on, pydicom gives up
+            vr = "US or OW" if "OW" in vr else vr
+    if vr in AMBIGUOUS_VR:
+        # What pydicom leaves open (retired, DICONDE, incomplete): bytes, which assert nothing.
+        vr = "OB" if vr == "OB or OW" else "OW" if "OW" in vr else "US"
+    return vr
+
+
+def _text_of(elements: list[Element], tag: str) -> str | None:
+    raw = next((e.raw for e in elements if e.tag == tag), None)
+    return raw.decode("latin-1").strip("\0 ") or None if raw else None
+
+
+@contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """Keep pydicom's warnings, which quote values, out of logs; collect them for the caller."""
+    logger = logging.getLogger("pydicom")
+    said: list[str] = []
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield said
+            said += [str(warning.message) for warning in caught]
+    finally:
+        logger.disabled = before
+
+
+class _Watched:
+    """A file that remembers whether a read ran past its end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.cut_at: int | None = None
+        self.seek = file.seek
+        self.tell = file.tell
+        self.read_if = file.read
+        """Read what is there, without judging."""
+
+    def read(self, count: int = -1) -> bytes:
+        data = self._file.read(count)
+        if len(data) < count and count != _SEARCH_BLOCK and (count > 8 or (count == 8 and data)):
+            self.cut_at = self._file.tell()
+        return data
+
+    def size(self) -> int:
+        here = self._file.tell()
+        end = self._file.seek(0, os.SEEK_END)
+        self._file.seek(here)
+        return end

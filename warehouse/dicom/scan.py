@@ -1,0 +1,183 @@
+"""Folders, files and zip archives → source files. Skips nothing silently.
+
+In: paths given by the user. Out: a stream of ``SourceFile`` and, for what cannot even be looked
+at, ``Unreadable``. Nothing is read here but directories, and of archives their table of contents.
+Whether a file is DICOM is decided by ``read``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from warehouse.errors import SourceNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+ARCHIVE_SEPARATOR = "!/"
+"""Stands between the path of an archive and the name of its member, as in Java's JAR URLs."""
+
+MAX_RATIO = 100
+"""An archive, or a member, that unpacks to more than this times its size may be a zip bomb …"""
+
+MAX_UNCHECKED_BYTES = 256 << 20
+"""… and is refused if it would also unpack to more than this many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file to read; in a zip archive, one member."""
+
+    path: str
+    """Absolute path, archive members as ``/data/a.zip!/folder/1.dcm``; the key of ``files``."""
+    size_bytes: int
+    modified_us: int
+    """Modification time in microseconds since 1970; of the archive for its members."""
+    archive: str | None = None
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something the walk met that is no readable file; becomes a rejected row of ``files``."""
+
+    path: str
+    reason: str
+
+
+def discover(
+    sources: Iterable[str | os.PathLike[str]], *, patterns: Sequence[str] = (), exclude: str = ""
+) -> Iterator[SourceFile | Unreadable]:
+    """List every file under the given files and folders.
+
+    Parameters
+    ----------
+    sources
+        Files, folders, zip archives, in any mix.
+    patterns
+        Shell patterns for file names, compared without case; none takes every file.
+    exclude
+        A folder that is left out: the warehouse itself.
+
+    Raises
+    ------
+    SourceNotFound
+        A source does not exist. Raised before anything is listed.
+    """
+    roots = [os.path.abspath(source) for source in sources]
+    for root in roots:
+        if not os.path.lexists(root):
+            raise SourceNotFound(path_text(root))
+    lowered = [pattern.lower() for pattern in patterns]
+    exclude = os.path.abspath(exclude) if exclude else ""
+    return _list_roots(roots, lowered, exclude)
+
+
+def _list_roots(
+    roots: Sequence[str], patterns: Sequence[str], exclude: str
+) -> Iterator[SourceFile | Unreadable]:
+    for root in roots:
+        if os.path.isdir(root):
+            yield from _list_folder(root, patterns, exclude, ())
+        else:
+            yield from _list_file(root, patterns)
+
+
+def _list_folder(
+    folder: str, patterns: Sequence[str], exclude: str, above: tuple[tuple[int, int], ...]
+) -> Iterator[SourceFile | Unreadable]:
+    """List one folder and those below; ``above`` are its ancestors, so that links cannot loop."""
+    if folder == exclude:
+        return
+    try:
+        status = os.stat(folder)
+        identity = (status.st_dev, status.st_ino)
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries)
+    except OSError as error:
+        yield Unreadable(path_text(folder), f"folder cannot be listed: {error.strerror}")
+        return
+    if identity in above:
+        yield Unreadable(path_text(folder), "link back to a folder above it: not followed")
+        return
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            yield from _list_folder(path, patterns, exclude, (*above, identity))
+        else:
+            yield from _list_file(path, patterns)
+
+
+def _list_file(path: str, patterns: Sequence[str]) -> Iterator[SourceFile | Unreadable]:
+    is_archive = path.lower().endswith(".zip")
+    if not is_archive and not _matches(os.path.basename(path), patterns):
+        return
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        yield Unreadable(path_text(path), f"cannot be opened: {error.strerror}")
+        return
+    if not stat.S_ISREG(status.st_mode):
+        yield Unreadable(path_text(path), "not a regular file")
+    elif is_archive:
+        yield from _list_archive(path, status, patterns)
+    else:
+        yield SourceFile(path_text(path), status.st_size, status.st_mtime_ns // 1000)
+
+
+def _list_archive(
+    path: str, status: os.stat_result, patterns: Sequence[str]
+) -> Iterator[SourceFile | Unreadable]:
+    text = path_text(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+    except OSError as error:
+        yield Unreadable(text, f"cannot be opened: {error.strerror}")
+        return
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        yield Unreadable(text, f"broken zip archive: {error}")
+        return
+    unpacked = sum(info.file_size for info in members)
+    if unpacked > MAX_UNCHECKED_BYTES and unpacked > MAX_RATIO * max(status.st_size, 1):
+        yield Unreadable(
+            text,
+            f"zip archive would unpack to {unpacked} bytes, "
+            f"{unpacked // max(status.st_size, 1)} times its size: refused as a possible zip bomb",
+        )
+        return
+    for info in members:
+        if not _matches(info.filename.rsplit("/", 1)[-1], patterns):
+            continue
+        name = f"{text}{ARCHIVE_SEPARATOR}{path_text(info.filename)}"
+        if info.filename.lower().endswith(".zip"):
+            yield Unreadable(name, "zip archive inside a zip archive: not opened")
+        elif info.file_size > MAX_UNCHECKED_BYTES and info.file_size > MAX_RATIO * max(
+            info.compress_size, 1
+        ):
+            yield Unreadable(
+                name, f"member would unpack to {info.file_size} bytes: refused as a possible zip bomb"
+            )
+        else:
+            yield SourceFile(
+                name, info.file_size, status.st_mtime_ns // 1000, archive=path, member=info.filename
+            )
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(name.lower(), pattern) for pattern in patterns)
+
+
+def path_text(path: str) -> str:
+    """Return the path as it stands in ``files``: itself, or a file URL if it is not valid UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "file://" + quote(os.fsencode(path))
+    return path

@@ -1,0 +1,1 @@
+"""Station 2: data elements become rows of the long table."""

@@ -1,0 +1,96 @@
+"""Elements of many files → Arrow tables of bounded size.
+
+In: headers, one after another, each with the id of its instance. Out: one table of rows, one of
+long binary values. Which file belongs to which batch is decided in ``warehouse.ingest``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from warehouse.dicom.element import keyword_of
+from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
+from warehouse.elements.values import Value, binary, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from warehouse.dicom.element import Element
+
+_NAMES = ELEMENTS.names
+
+
+class RowBuilder:
+    """Collects rows until the caller takes them; memory grows with the rows, not the files."""
+
+    def __init__(self) -> None:
+        self._columns: list[list[Any]] = [[] for _ in _NAMES]
+        self._blobs: dict[str, bytes] = {}
+        self.blob_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def add(self, instance_id: int, elements: Iterable[Element]) -> None:
+        """Append the rows of one instance."""
+        rows: list[tuple[Any, ...]] = []
+        for element in elements:
+            fixed = (
+                instance_id, element.path, element.tag, keyword_of(element.tag), element.vr,
+                element.creator,
+            )  # fmt: skip
+            values = _values(element)
+            count = element_vm(element, values)
+            for index, value in enumerate(values or (Value(),)):
+                rows.append((*fixed, count, index, *value))
+            if element.raw is not None and len(element.raw) > INLINE_BYTES:
+                self._keep(element.raw, values)
+        for column, cells in zip(self._columns, zip(*rows, strict=True), strict=bool(rows)):
+            column.extend(cells)
+
+    def _keep(self, raw: bytes, values: list[Value]) -> None:
+        digest = values[0].sha256 if values else None
+        if digest is not None and digest not in self._blobs:
+            self._blobs[digest] = raw
+            self.blob_bytes += len(raw)
+
+    def take(self) -> tuple[pa.Table, pa.Table]:
+        """Return the rows and the long binary values so far, and start anew."""
+        arrays = [
+            pa.array(cells, field.type.value_type).dictionary_encode()
+            if pa.types.is_dictionary(field.type)
+            else pa.array(cells, field.type)
+            for cells, field in zip(self._columns, ELEMENTS, strict=True)
+        ]
+        rows = pa.Table.from_arrays(arrays, schema=ELEMENTS)
+        blobs = pa.table(
+            {
+                "sha256": list(self._blobs),
+                "length": [len(raw) for raw in self._blobs.values()],
+                "bytes": list(self._blobs.values()),
+            },
+            schema=BLOBS,
+        )
+        self._columns = [[] for _ in _NAMES]
+        self._blobs = {}
+        self.blob_bytes = 0
+        return rows, blobs
+
+
+def _values(element: Element) -> list[Value]:
+    if element.pixel_length is not None:
+        return [Value(length=element.pixel_length)] if element.pixel_length else []
+    if element.raw is None:
+        return [Value(integer=element.items)] if element.items else []
+    if element.vr == "SQ":
+        return [binary(element.raw)._replace(warning=element.warning)] if element.raw else []
+    return decode(
+        element.vr, element.raw, charsets=element.charsets, little=element.little, tag=element.tag
+    )
+
+
+def element_vm(element: Element, values: list[Value]) -> int:
+    """Return the value multiplicity: 1 for a sequence with items, as PS3.5 §7.5 has it."""
+    return 1 if element.raw is None and values else len(values)

@@ -1,0 +1,54 @@
+"""The long table: its columns, their Arrow types and what each one means.
+
+In: nothing. Out: schemas that readers fill and the store writes. How a value gets into a column
+is decided in ``values``, where a file lies in ``warehouse.store.layout``.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+VERSION = 1
+"""Version of the long table; raised when a column changes its name, type or meaning."""
+
+INLINE_BYTES = 256
+"""Binary values up to this many bytes stand in the row; longer ones only by length and digest."""
+
+_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+
+ELEMENTS = pa.schema(
+    [
+        pa.field("instance_id", pa.int64(), nullable=False),
+        pa.field("path", _DICTIONARY, nullable=False),
+        pa.field("tag", _DICTIONARY, nullable=False),
+        pa.field("keyword", _DICTIONARY),
+        pa.field("vr", _DICTIONARY, nullable=False),
+        pa.field("creator", _DICTIONARY),
+        pa.field("vm", pa.int32(), nullable=False),
+        pa.field("index", pa.int32(), nullable=False),
+        pa.field("text", pa.string()),
+        pa.field("integer", pa.int64()),
+        pa.field("real", pa.float64()),
+        pa.field("date", pa.date32()),
+        # Delta has no type for the time of day; the view `elements` makes a TIME of it.
+        pa.field("time_us", pa.int64()),
+        pa.field("timestamp", pa.timestamp("us")),
+        pa.field("bytes", pa.binary()),
+        pa.field("length", pa.int64()),
+        pa.field("sha256", pa.string()),
+        pa.field("warning", _DICTIONARY),
+    ]
+)
+"""One row per value of one element of one instance, in memory (see DESIGN of the long table).
+
+``batch`` is the partition of the file and not stored in it.
+"""
+
+BLOBS = pa.schema(
+    [
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("length", pa.int64(), nullable=False),
+        pa.field("bytes", pa.binary(), nullable=False),
+    ]
+)
+"""One row per distinct binary value that is too long to stand in its row."""

@@ -1,0 +1,320 @@
+r"""VR → typed values. One table, no class per VR.
+
+In: the VR of an element, its value field as stored, the character sets in force.
+Out: one ``Value`` per value of the element, none if the element is empty.
+
+The rules are those of PS3.5 §6.2. What is stored is kept (``text`` or ``bytes``); what it means
+is added (``integer``, ``real``, ``date``, ``time_us``, ``timestamp``) when it can be read
+strictly, otherwise ``warning`` says why it is missing. Nothing is guessed. Padding follows
+pydicom: trailing spaces and NULs are removed from every value, leading spaces only where the
+standard calls them insignificant and pydicom removes them too (AE, IS, DS).
+
+How elements are found in a file does not belong here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import struct
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+from warehouse.dicom.charset import DEFAULT, UNREADABLE, decode_text
+from warehouse.elements.schema import INLINE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+MAX_VALUES = 1 << 18
+"""An element with more values than this is kept as bytes, so that one file cannot fill memory."""
+
+EPOCH = date(1970, 1, 1)
+
+SINGLE_TEXT = frozenset({"LT", "ST", "UT", "UR"})
+"""Text VRs in which a backslash is a character and not a separator."""
+
+CHARSET_TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+"""VRs whose bytes are read with Specific Character Set (0008,0005); all others are ASCII."""
+
+TEXT = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"}) | SINGLE_TEXT | CHARSET_TEXT
+
+NUMBERS = {
+    "US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d",
+    "AT": "HH",
+}  # fmt: skip
+"""Binary number VRs and the struct format of one value."""
+
+BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+
+ALL_VRS = TEXT | set(NUMBERS) | BINARY | {"SQ"}
+"""The 34 VRs of PS3.5 §6.2."""
+
+LUT_DESCRIPTORS = frozenset({"00281101", "00281102", "00281103", "00283002"})
+"""Their first value is unsigned whatever the VR says (PS3.3 C.11.1.1); pydicom reads it so."""
+
+_DS = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_IS = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
+_AS = re.compile(r"(\d{3})([DWMY])", re.ASCII)
+_DA = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
+_DA_ACR = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)", re.ASCII)
+_TM = re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII)
+_TM_ACR = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?", re.ASCII)
+_DT = re.compile(
+    r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6}))?)?)?)?)?)?"
+    r"(?:([+-])(\d\d)(\d\d))?",
+    re.ASCII,
+)
+_AGE_IN_YEARS = {"D": 365.2422, "W": 52.1429, "M": 12.0, "Y": 1.0}
+_PN_GROUPS = ("alphabetic", "ideographic", "phonetic")
+_PN_PARTS = ("family_name", "given_name", "middle_name", "name_prefix", "name_suffix")
+
+
+class Value(NamedTuple):
+    """One value, in the typed columns of the long table."""
+
+    text: str | None = None
+    integer: int | None = None
+    real: float | None = None
+    date: int | None = None
+    """Days since 1970-01-01."""
+    time_us: int | None = None
+    """Microseconds since midnight."""
+    timestamp: int | None = None
+    """Microseconds since 1970-01-01T00:00; UTC if the value carries an offset, else as written."""
+    bytes: bytes | None = None
+    length: int | None = None
+    sha256: str | None = None
+    warning: str | None = None
+
+
+def decode(
+    vr: str, raw: bytes, *, charsets: Sequence[str] = (DEFAULT,), little: bool = True,
+    tag: str = "",
+) -> list[Value]:  # fmt: skip
+    """Read one value field.
+
+    Parameters
+    ----------
+    vr
+        Value Representation; an unknown one is kept as bytes.
+    raw
+        The value field as it stands in the file, padding included.
+    charsets
+        Python encodings for Specific Character Set, as pydicom's ``convert_encodings`` names them.
+    little
+        Byte order of binary numbers.
+    tag
+        Eight hex digits; only the LUT descriptors need it.
+
+    Returns
+    -------
+    list of Value
+        In stored order; empty if the element is empty or holds only padding.
+    """
+    if not raw:
+        return []
+    if vr in TEXT:
+        return _decode_text(vr, raw, charsets)
+    if vr in NUMBERS:
+        return _decode_numbers(vr, raw, little=little, tag=tag)
+    if vr in BINARY:
+        return [binary(raw)]
+    return [binary(raw)._replace(warning=f"unknown VR: kept as {len(raw)} bytes")]
+
+
+def binary(raw: bytes) -> Value:
+    """Keep bytes: short ones in the row, long ones by length and digest."""
+    return Value(
+        bytes=raw if len(raw) <= INLINE_BYTES else None,
+        length=len(raw),
+        sha256=hashlib.sha256(raw).hexdigest(),
+    )
+
+
+def _decode_text(vr: str, raw: bytes, charsets: Sequence[str]) -> list[Value]:
+    """Decode, remove padding, split at backslashes, parse each value."""
+    warning = None
+    if vr in CHARSET_TEXT:
+        text = decode_text(raw, charsets)
+        if UNREADABLE in text:
+            warning = "not readable in the declared character set: bytes kept"
+    else:
+        text = raw.decode(DEFAULT)
+    text = text.rstrip("\0 ")
+    if vr in {"AE", "DS", "IS"}:
+        text = text.strip("\0 ")
+    if not text:
+        return []
+    if vr in SINGLE_TEXT:
+        parts = [text]
+    elif text.count("\\") >= MAX_VALUES:
+        return [binary(raw)._replace(warning=f"more than {MAX_VALUES} values: kept as bytes")]
+    else:
+        parts = text.split("\\")
+    parse = _PARSERS.get(vr, _plain)
+    values = [parse(part) for part in parts]
+    if warning:
+        kept = binary(raw)
+        values = [
+            v._replace(warning=warning, bytes=kept.bytes, length=kept.length, sha256=kept.sha256)
+            for v in values
+        ]
+    return values
+
+
+def _decode_numbers(vr: str, raw: bytes, *, little: bool, tag: str) -> list[Value]:
+    """Unpack binary numbers; a length that fits no whole number of them is kept as bytes."""
+    size = struct.calcsize("=" + NUMBERS[vr])
+    if len(raw) % size:
+        return [
+            binary(raw)._replace(warning=f"{len(raw)} bytes are no multiple of {size}: kept as bytes")
+        ]
+    count = len(raw) // size
+    if count > MAX_VALUES:
+        return [binary(raw)._replace(warning=f"more than {MAX_VALUES} values: kept as bytes")]
+    numbers = struct.unpack(("<" if little else ">") + NUMBERS[vr] * count, raw)
+    if vr == "AT":
+        tags = [group << 16 | element for group, element in zip(numbers[::2], numbers[1::2], strict=True)]
+        return [Value(text=f"{number:08X}", integer=number) for number in tags]
+    if vr in {"FL", "FD"}:
+        return [Value(real=number) for number in numbers]
+    if vr == "UV":
+        return [Value(text=str(n), integer=n if n < 1 << 63 else None) for n in numbers]
+    if tag in LUT_DESCRIPTORS and numbers[0] < 0:
+        numbers = (numbers[0] + 65536, *numbers[1:])
+    return [Value(integer=number) for number in numbers]
+
+
+def _plain(text: str) -> Value:
+    return Value(text=text.rstrip("\0 "))
+
+
+def _decimal(text: str) -> Value:
+    text = text.strip("\0 ")
+    if not text:
+        return Value(text=text)
+    number = float(text) if _DS.fullmatch(text) else math.inf
+    if math.isinf(number):
+        return Value(text=text, warning="not a decimal string")
+    return Value(text=text, real=number)
+
+
+def _integer(text: str) -> Value:
+    text = text.strip("\0 ")
+    if not text:
+        return Value(text=text)
+    if not _IS.fullmatch(text):
+        return Value(text=text, warning="not an integer string")
+    number = int(text.partition(".")[0])
+    if not -(1 << 63) <= number < 1 << 63:
+        return Value(text=text, warning="integer beyond 64 bits")
+    return Value(text=text, integer=number)
+
+
+def _age(text: str) -> Value:
+    text = text.rstrip("\0 ")
+    match = _AS.fullmatch(text)
+    if match is None:
+        return Value(text=text, warning="not an age: nnnD, nnnW, nnnM or nnnY" if text else None)
+    return Value(text=text, real=int(match[1]) / _AGE_IN_YEARS[match[2]])
+
+
+def _date(text: str) -> Value:
+    text = text.rstrip("\0 ")
+    if not text:
+        return Value(text=text)
+    match = _DA.fullmatch(text)
+    warning = None
+    if match is None:
+        match = _DA_ACR.fullmatch(text)
+        warning = "date written as in ACR-NEMA, YYYY.MM.DD"
+    try:
+        days = (date(*map(int, match.groups())) - EPOCH).days if match else None
+    except ValueError:
+        days = None
+    if days is None:
+        return Value(text=text, warning="not a date: YYYYMMDD")
+    return Value(text=text, date=days, warning=warning)
+
+
+def _micros(fraction: str | None) -> int:
+    return int(fraction.ljust(6, "0")) if fraction else 0
+
+
+def _time(text: str) -> Value:
+    text = text.rstrip("\0 ")
+    if not text:
+        return Value(text=text)
+    match = _TM.fullmatch(text)
+    warning = None
+    if match is None:
+        match = _TM_ACR.fullmatch(text)
+        warning = "time written as in ACR-NEMA, HH:MM:SS"
+    if match is not None:
+        hour, minute, second = (int(part or 0) for part in match.groups()[:3])
+        if hour < 24 and minute < 60 and second < 60:
+            total = ((hour * 60 + minute) * 60 + second) * 1_000_000 + _micros(match[4])
+            return Value(text=text, time_us=total, warning=warning)
+    return Value(text=text, warning="not a time: HHMMSS.FFFFFF")
+
+
+def _datetime(text: str) -> Value:
+    text = text.rstrip("\0 ")
+    if not text:
+        return Value(text=text)
+    match = _DT.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError  # noqa: TRY301
+        year, month, day, hour, minute, second, fraction, sign, off_hour, off_minute = match.groups()
+        moment = datetime(
+            int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0),
+            int(second or 0), _micros(fraction), tzinfo=UTC,
+        )  # fmt: skip
+        if sign:
+            if int(off_minute) > 59:
+                raise ValueError  # noqa: TRY301
+            offset = timedelta(hours=int(off_hour), minutes=int(off_minute))
+            moment = moment.replace(tzinfo=timezone(-offset if sign == "-" else offset))
+    except (ValueError, OverflowError):
+        return Value(text=text, warning="not a date and time: YYYYMMDDHHMMSS.FFFFFF&ZZXX")
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return Value(text=text, timestamp=since // timedelta(microseconds=1))
+
+
+def _person_name(text: str) -> Value:
+    """Components as JSON; a key stands for each delimiter written, so nothing is lost."""
+    text = text.rstrip("\0 ")
+    if not text:
+        return Value(text=text)
+    groups = text.split("=", 2)
+    name: dict[str, dict[str, str]] = {}
+    warning = "more than three groups" if "=" in groups[-1] and len(groups) == 3 else None
+    for group, written in zip(_PN_GROUPS, groups, strict=False):
+        parts = written.split("^", 4) if written else []
+        if len(parts) == 5 and "^" in parts[4]:
+            warning = "more than five name components"
+        name[group] = dict(zip(_PN_PARTS, parts, strict=False))
+    return Value(text=json.dumps(name, ensure_ascii=False, separators=(",", ":")), warning=warning)
+
+
+def person_name_text(components: str) -> str:
+    """Write the JSON of a PN row as it stood in the file: ``Family^Given=...``."""
+    groups = json.loads(components)
+    return "=".join(
+        "^".join(groups[group].values()) for group in _PN_GROUPS if group in groups
+    )
+
+
+_PARSERS: dict[str, Callable[[str], Value]] = {
+    "AS": _age,
+    "DA": _date,
+    "DS": _decimal,
+    "DT": _datetime,
+    "IS": _integer,
+    "PN": _person_name,
+    "TM": _time,
+}

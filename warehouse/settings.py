@@ -1,0 +1,70 @@
+"""What a run of the library can be told, in one frozen value.
+
+Built at the edges (command line, notebook, Dagster resource, test) and passed down. Nothing below
+the edge looks at the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+
+from warehouse.errors import UnknownMode
+
+
+class Mode(StrEnum):
+    """Which elements become rows of the long table; entities are complete in every mode."""
+
+    MINIMAL = "minimal"
+    """None: only ``files`` and ``instances`` and what is derived from them."""
+    NORMAL = "normal"
+    """Standard elements, those of even groups, with their sequences."""
+    FULL = "full"
+    """Every element, private ones too."""
+
+    @classmethod
+    def parse(cls, text: str) -> Mode:
+        """Return the mode of that name, in any case; raise ``UnknownMode`` for any other."""
+        try:
+            return cls(text.lower())
+        except ValueError:
+            raise UnknownMode(text, [mode.value for mode in cls]) from None
+
+    @property
+    def rank(self) -> int:
+        """How much the mode keeps; a file is read again when a higher one is asked for."""
+        return list(Mode).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings:
+    """How an ingest reads and writes."""
+
+    mode: Mode = Mode.NORMAL
+    """Which elements become rows."""
+    patterns: tuple[str, ...] = ()
+    """Shell patterns that narrow the file names, without case; none takes every file."""
+    workers: int | None = None
+    """Processes that read in parallel; None takes one per processor."""
+    keep_blobs: bool = True
+    """Store binary values over 256 bytes in ``blobs``; otherwise only their length and digest."""
+    batch_files: int = 20_000
+    """Files committed in one transaction: the unit of progress that survives a kill."""
+    chunk_files: int = 2_500
+    """Files one worker reads at a time: with ``chunk_rows`` the unit of memory."""
+    chunk_rows: int = 1_000_000
+    """Rows after which a worker writes what it has, whatever the number of files."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that have no meaning."""
+        for name in ("batch_files", "chunk_files", "chunk_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+
+    @property
+    def worker_count(self) -> int:
+        """Processes to start; 1 reads in this process."""
+        if self.workers is not None:
+            return max(1, self.workers)
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
