@@ -36,8 +36,8 @@ class SourceFile:
 
     path: str
     """Absolute path, archive members as ``/data/a.zip!/folder/1.dcm``; the key of ``files``."""
-    size_bytes: int
-    modified_us: int
+    size_bytes: int | None
+    modified_us: int | None
     """Modification time in microseconds since 1970; of the archive for its members."""
     archive: str | None = None
     member: str | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.dicom.reference import read_header
 from warehouse.elements.batches import RowBuilder
+from warehouse.elements.schema import BLOBS, ELEMENTS
 from warehouse.errors import Rejected
 
 if TYPE_CHECKING:
@@ -76,3 +77,8 @@ def _read_one(source: SourceFile, instance_id: int, rows: RowBuilder) -> Outcome
     return Outcome(
         source, instance_id, "pydicom", header.transfer_syntax, header.pixels, header.note
     )
+
+
+def no_rows() -> tuple[pa.Table, pa.Table]:
+    """Return the two tables of a portion in which no file could be read."""
+    return ELEMENTS.empty_table(), BLOBS.empty_table()

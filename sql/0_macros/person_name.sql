@@ -1,0 +1,17 @@
+-- The JSON of a PN row, written as it stood in the file.
+--
+-- `person_name_group` gives one component group (alphabetic, ideographic, phonetic), null if it is
+-- missing or empty; `person_name_text` gives the whole: Family^Given^Middle^Prefix^Suffix=…=….
+create or replace macro person_name_components(name) as
+    cast(cast(nullif(name, '') as json) as map(varchar, map(varchar, varchar)));
+create or replace macro person_name_group(name, component_group) as
+    nullif(
+        array_to_string(map_values(person_name_components(name)[component_group]), '^'), ''
+    );
+create or replace macro person_name_text(name) as
+    nullif(array_to_string(
+        list_transform(
+            map_values(person_name_components(name)),
+            lambda components: coalesce(array_to_string(map_values(components), '^'), '')
+        ), '='
+    ), '');

@@ -1,0 +1,7 @@
+-- The first rejected files among those that were listed, for the report.
+select files.path, files.reason
+from files
+semi join listed using (path)
+where files.status = 'rejected'
+order by files.path
+limit 1000

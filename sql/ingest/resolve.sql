@@ -1,0 +1,73 @@
+-- What becomes of the files of a batch, and of files stored before that they touch.
+--
+-- Reads `staged` (the files of this batch as they were read) and `ledger` (the table `files` at
+-- the newest version). Of several files that hold one instance, the one whose path comes first
+-- holds it in the warehouse: so the answer depends on the files and not on their order.
+--
+-- Leaves two tables: `verdict`, one row per staged file, and `touched`, one row per file of the
+-- ledger that is read anew or loses its instance.
+create or replace temp table known as
+select ledger.* from ledger semi join staged using (path);
+
+-- A file that another writer has read meanwhile, unchanged and as completely, is theirs.
+create or replace temp table fresh as
+select staged.*
+from staged
+left join known using (path)
+where
+    known.path is null
+    or known.status in ('duplicate', 'removed')
+    or known.size_bytes is distinct from staged.size_bytes
+    or known.modified_at is distinct from staged.modified_at
+    or list_position(['minimal', 'normal', 'full'], known.mode)
+    < list_position(['minimal', 'normal', 'full'], staged.mode);
+
+create or replace temp table holders as
+select ledger.path, ledger.instance_id, ledger.instance_key
+from ledger
+semi join fresh using (instance_key)
+where ledger.status = 'ingested';
+
+create or replace temp table winners as
+select instance_key, min(path) as path
+from (
+    select instance_key, path from fresh where instance_key is not null
+    union all
+    select instance_key, path from holders anti join fresh using (path)
+)
+group by instance_key;
+
+create or replace temp table verdict as
+select
+    staged.path,
+    staged.instance_id,
+    case
+        when fresh.path is null then 'existing'
+        when fresh.status = 'rejected' then 'rejected'
+        when winners.path <> fresh.path then 'duplicate'
+        when holders.path is not null and holders.path <> fresh.path then 'duplicate'
+        when known.path is not null and known.status <> 'duplicate' then 'replaced'
+        else 'created'
+    end as outcome,
+    case
+        when fresh.path is null then null
+        when fresh.status = 'rejected' then 'rejected'
+        when winners.path = fresh.path then 'ingested'
+        else 'duplicate'
+    end as status
+from staged
+left join fresh using (path)
+left join known using (path)
+left join winners on winners.instance_key = fresh.instance_key
+left join holders on holders.instance_key = fresh.instance_key;
+
+create or replace temp table touched as
+select path, instance_id, true as is_replaced
+from known
+semi join fresh using (path)
+union all
+select holders.path, holders.instance_id, false as is_replaced
+from holders
+join winners using (instance_key)
+anti join fresh on fresh.path = holders.path
+where winners.path <> holders.path;

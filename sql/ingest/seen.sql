@@ -1,0 +1,6 @@
+-- Listed files that need not be read again, by what they were found to be.
+select files.status, count(*) as n
+from listed
+join files using (path)
+where listed.path not in (select path from unseen)
+group by files.status

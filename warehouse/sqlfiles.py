@@ -1,0 +1,174 @@
+"""The files of ``sql/``: found, and their headers read.
+
+In: a folder. Out: one ``Model`` per file, in an order in which they can be created. Running them
+belongs to ``warehouse.catalog`` (for questions) and ``warehouse.store`` (at ingest).
+
+A header is the comment at the top of the file::
+
+    -- What a row is, in a sentence. More paragraphs may follow.
+    --
+    -- grain:   columns that identify a row
+    -- depends: views it reads
+    -- table:   stored table it reads (layer 1 only)
+    -- column:  name | TYPE | meaning
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FIELD = re.compile(r"^-- (grain|depends|table|column): *(.*)$")
+
+LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts")
+"""Folders whose files make the catalog; a view reads its own layer or lower ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One documented column."""
+
+    name: str
+    type: str
+    """DuckDB's name of the type."""
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One file of ``sql/``: a view, a macro or a check, and what its header says."""
+
+    name: str
+    layer: str
+    description: str
+    grain: tuple[str, ...]
+    depends: tuple[str, ...]
+    table: str | None
+    """Stored table behind a view of layer 1."""
+    columns: tuple[Column, ...]
+    sql: str
+    path: Path
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the file makes a view, rather than macros."""
+        return bool(self.columns)
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the description."""
+        return self.description.split("\n\n", 1)[0].replace("\n", " ")
+
+
+@cache
+def sql_folder() -> Path:
+    """Return the folder of the SQL files: in the wheel beside this module, else in the checkout."""
+    here = Path(__file__).parent
+    for folder in (here / "_sql", here.parent / "sql"):
+        if folder.is_dir():
+            return folder
+    raise ModelError("the sql/ folder is missing from this installation; install the package again")
+
+
+def read_model(path: Path) -> Model:
+    """Read one file and its header.
+
+    Raises
+    ------
+    ModelError
+        A header line is malformed, or the file has no description.
+    """
+    prose: list[str] = []
+    fields: dict[str, list[str]] = {"grain": [], "depends": [], "table": [], "column": []}
+    sql = path.read_text(encoding="utf-8")
+    for line in sql.splitlines():
+        if not line.startswith("--"):
+            break
+        match = _FIELD.match(line)
+        if match:
+            fields[match[1]].append(match[2].strip())
+        else:
+            prose.append(line.removeprefix("--").strip())
+    description = "\n".join(prose).strip()
+    if not description:
+        raise ModelError(f"{path}: the header has no description")
+    columns = []
+    for text in fields["column"]:
+        parts = [part.strip() for part in text.split(" | ", 2)]
+        if len(parts) != 3 or not all(parts):
+            raise ModelError(f"{path}: a column line needs name | TYPE | meaning, found {text!r}")
+        columns.append(Column(*parts))
+    return Model(
+        name=path.stem,
+        layer=path.parent.name,
+        description=description,
+        grain=_words(fields["grain"]),
+        depends=_words(fields["depends"]),
+        table=fields["table"][0] if fields["table"] else None,
+        columns=tuple(columns),
+        sql=sql,
+        path=path,
+    )
+
+
+def _words(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(word for line in lines for word in re.split(r"[,\s]+", line) if word)
+
+
+def read_models(folder: Path | None = None) -> list[Model]:
+    """Return the models of the catalog, every one after those it depends on.
+
+    Raises
+    ------
+    ModelError
+        Two files have one name, a dependency does not exist, or models form a cycle.
+    """
+    folder = folder or sql_folder()
+    models: dict[str, Model] = {}
+    for layer in LAYERS:
+        for path in sorted((folder / layer).glob("*.sql")):
+            if path.stem in models:
+                raise ModelError(f"{path}: a model named {path.stem} exists already")
+            models[path.stem] = read_model(path)
+    for model in models.values():
+        unknown = [name for name in model.depends if name not in models]
+        if unknown:
+            raise ModelError(f"{model.path}: depends on {', '.join(unknown)}, which does not exist")
+    sorter = TopologicalSorter({
+        name: model.depends for name, model in models.items()
+    })
+    try:
+        order = list(sorter.static_order())
+    except CycleError as error:
+        raise ModelError(f"models form a cycle: {' → '.join(error.args[1])}") from error
+    # Stable: macros first, then by layer as listed, each after what it needs.
+    rank = {name: number for number, name in enumerate(models)}
+    depth: dict[str, int] = {}
+    for name in order:
+        depth[name] = max((depth[d] + 1 for d in models[name].depends), default=0)
+    return sorted(models.values(), key=lambda m: (depth[m.name], rank[m.name]))
+
+
+def read_checks(folder: Path | None = None) -> list[Model]:
+    """Return the data tests: SELECTs whose rows are what is wrong."""
+    folder = folder or sql_folder()
+    return [read_model(path) for path in sorted((folder / "checks").glob("*.sql"))]
+
+
+def statement(name: str) -> str:
+    """Return a statement that the ingest runs, from ``sql/ingest/``."""
+    return (sql_folder() / "ingest" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def by_name(name: str, folder: Path | None = None) -> Model:
+    """Return one model of the catalog."""
+    return next(model for model in read_models(folder) if model.name == name)

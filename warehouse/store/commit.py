@@ -1,0 +1,238 @@
+"""Staged parts of a batch → one new version of the warehouse.
+
+In: what the workers staged. Out: ``Counts``. Here, under the lock, is decided what becomes of each
+file, because only here is known what other files and other writers have brought: sql/ingest/
+says how. Parts are replaced by copies without the rows that go; nothing is changed in place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from warehouse.elements.schema import BLOBS, INLINE_BYTES
+from warehouse.errors import WriteFailed
+from warehouse.sqlfiles import by_name, statement
+from warehouse.store import delta, layout
+from warehouse.store.delta import Change, Part, Snapshot
+from warehouse.store.duck import connect, copy_to
+from warehouse.store.schema import FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import duckdb
+
+    from warehouse.store.stage import Staged
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the files of a batch, and of which."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """created, replaced, existing, duplicate, rejected → number of files."""
+    readers: Counter[str] = field(default_factory=Counter)
+
+
+def commit_batch(root: Path, batch: str, staged: list[Staged], operation: str) -> Counts:
+    """Judge the staged files against the warehouse and make them part of it.
+
+    Raises
+    ------
+    WriteFailed
+        Nothing of the batch was committed.
+    """
+    files = pa.concat_tables([FILES.empty_table(), *(portion.files for portion in staged)])
+    if not files.num_rows:
+        return Counts()
+    changes = {table: Change() for table in layout.TABLES}
+    with delta.locked(root), connect() as connection:
+        base = delta.snapshot(root)
+        connection.register("staged", files)
+        connection.execute("set variable files_files = $1", [base.paths("files")])
+        connection.execute(by_name("files").sql)
+        connection.execute("create view ledger as from files")
+        connection.execute(statement("resolve"))
+        _take_out(connection, base, changes)
+        copies = _bring_in(connection, root, staged, changes)
+        new_files = copy_to(
+            connection, statement("new_files"), layout.table_folder(root, "files"),
+            layout.part_name(batch, 0),
+        )  # fmt: skip
+        changes["files"].add.append(new_files)
+        _settle_blobs(connection, base, batch, staged, changes)
+        delta.commit(root, changes, base, operation)
+        counts = _counts(connection)
+    _unlink(root, copies)
+    return counts
+
+
+def discard(root: Path, staged: Iterable[Staged]) -> None:
+    """Remove staged parts that will never be committed."""
+    _unlink(root, [(table, part) for portion in staged for table, part in portion.parts.items()])
+
+
+def _unlink(root: Path, parts: Iterable[tuple[str, Part]]) -> None:
+    for table, part in parts:
+        (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
+
+
+def _counts(connection: duckdb.DuckDBPyConnection) -> Counts:
+    outcomes = connection.execute("select outcome, count(*) from verdict group by all").fetchall()
+    readers = connection.execute(
+        "select reader, count(*) from staged where reader is not null group by all"
+    ).fetchall()
+    return Counts(Counter(dict(outcomes)), Counter(dict(readers)))
+
+
+def _take_out(
+    connection: duckdb.DuckDBPyConnection, base: Snapshot, changes: dict[str, Change]
+) -> None:
+    """Copy the parts that hold rows of touched files, without these rows."""
+    connection.execute(
+        "create or replace temp table gone as "
+        "select instance_id from touched where instance_id is not null"
+    )
+    for table, condition, select in (
+        ("files", "touched using (path)", "kept_files"),
+        ("elements", "gone using (instance_id)", "kept_rows"),
+        ("instances", "gone using (instance_id)", "kept_rows"),
+    ):
+        connection.execute("set variable parts = $1", [base.paths(table)])
+        names = connection.execute(
+            "select distinct filename from read_parquet(getvariable('parts'), filename = true) "
+            f"semi join {condition}"
+        ).fetchall()
+        for (filename,) in sorted(names):
+            part = os.path.relpath(filename, layout.table_folder(base.root, table))
+            changes[table].remove.append(part)
+            _copy_part(connection, base.root, table, part, select, changes[table])
+
+
+def _bring_in(
+    connection: duckdb.DuckDBPyConnection, root: Path, staged: list[Staged],
+    changes: dict[str, Change],
+) -> list[tuple[str, Part]]:  # fmt: skip
+    """Take over the staged parts; those with instances that lost to another file as copies.
+
+    Returns the parts that were copied and are of no use any more.
+    """
+    connection.execute(
+        "create or replace temp table gone as select instance_id from verdict "
+        "where instance_id is not null and status is distinct from 'ingested'"
+    )
+    gone = connection.sql("from gone").to_arrow_table()["instance_id"]
+    copied = []
+    for portion in staged:
+        loses = pc.any(pc.is_in(portion.files["instance_id"], gone)).as_py() and len(gone) > 0
+        for table in ("elements", "instances"):
+            part = portion.parts.get(table)
+            if part is None:
+                continue
+            if loses:
+                _copy_part(connection, root, table, part.path, "kept_rows", changes[table])
+                copied.append((table, part))
+            else:
+                changes[table].add.append(part)
+    return copied
+
+
+def _copy_part(
+    connection: duckdb.DuckDBPyConnection, root: Path, table: str, part: str, select: str,
+    change: Change,
+) -> None:  # fmt: skip
+    folder = layout.table_folder(root, table)
+    connection.execute("set variable part = $1", [str(folder / part)])
+    name = layout.part_name(layout.batch_of_part(part), 0)
+    copy = copy_to(connection, statement(select), folder, name)
+    if copy.rows:
+        change.add.append(copy)
+    else:
+        _unlink(root, [(table, copy)])
+
+
+def _settle_blobs(
+    connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, staged: list[Staged],
+    changes: dict[str, Change],
+) -> None:  # fmt: skip
+    """Store each long value once that some row of the new version points to, and no other."""
+    elements = layout.table_folder(base.root, "elements")
+    empty = base.paths("elements")[:1]
+    added = [str(elements / part.path) for part in changes["elements"].add]
+    removed = [str(elements / part) for part in changes["elements"].remove]
+    connection.execute("set variable blobs_files = $1", [base.paths("blobs")])
+    connection.execute("set variable added = $1", [empty + added])
+    connection.execute("set variable inline_bytes = $1", [INLINE_BYTES])
+    wanted = connection.sql(statement("new_blobs")).to_arrow_table()["sha256"]
+    for number, portion in enumerate(staged):
+        part = portion.parts.get("blobs")
+        if part is not None:
+            wanted = _copy_blobs(
+                base.root, part.path, layout.part_name(batch, number), wanted, changes["blobs"]
+            )
+            _unlink(base.root, [("blobs", part)])
+    if removed:
+        kept = [path for path in base.paths("elements") if path not in removed]
+        connection.execute("set variable removed = $1", [removed])
+        connection.execute("set variable kept = $1", [kept + added])
+        _drop_blobs(connection, base, changes["blobs"])
+
+
+def _drop_blobs(connection: duckdb.DuckDBPyConnection, base: Snapshot, change: Change) -> None:
+    """Remove long values that only removed rows pointed to."""
+    connection.execute(f"create or replace temp table orphans as {statement('orphan_blobs')}")
+    connection.execute("set variable parts = $1", [base.paths("blobs")])
+    names = connection.execute(
+        "select distinct filename from read_parquet(getvariable('parts'), filename = true) "
+        "semi join orphans using (sha256)"
+    ).fetchall()
+    for (filename,) in names:
+        part = os.path.relpath(filename, layout.table_folder(base.root, "blobs"))
+        connection.execute("set variable part = $1", [filename])
+        kept = connection.sql(
+            "select sha256 from read_parquet(getvariable('part')) anti join orphans using (sha256)"
+        ).to_arrow_table()["sha256"]
+        change.remove.append(part)
+        name = layout.part_name(layout.batch_of_part(part), 0)
+        _copy_blobs(base.root, part, name, kept, change)
+
+
+def _copy_blobs(
+    root: Path, source: str, target: str, wanted: pa.ChunkedArray, change: Change
+) -> pa.ChunkedArray:
+    """Write the wanted values of one part to another; return what is still wanted.
+
+    Row group by row group, because these values are the only long ones: a part may hold hundreds
+    of MiB.
+    """
+    folder = layout.table_folder(root, "blobs")
+    written = 0
+    try:
+        with (
+            pq.ParquetFile(folder / source, memory_map=True) as parquet,
+            pq.ParquetWriter(folder / target, BLOBS, compression="zstd") as writer,
+        ):
+            for group in range(parquet.num_row_groups):
+                rows = parquet.read_row_group(group, columns=BLOBS.names).cast(BLOBS)
+                rows = rows.filter(pc.is_in(rows["sha256"], wanted))
+                if rows.num_rows:
+                    writer.write_table(rows)
+                    written += rows.num_rows
+                    wanted = wanted.filter(pc.invert(pc.is_in(wanted, rows["sha256"])))
+    except OSError as error:
+        (folder / target).unlink(missing_ok=True)
+        raise WriteFailed("rows of blobs", error) from error
+    part = Part(target, written, os.path.getsize(folder / target))
+    if written:
+        change.add.append(part)
+    else:
+        _unlink(root, [("blobs", part)])
+    return wanted

@@ -1,0 +1,247 @@
+"""The Delta tables: created, read at a version, changed in one commit.
+
+A warehouse has one version, that of its table ``files``: each of its commits names the versions
+of the other tables that belong to it, and readers follow these pins. Tables are committed first
+and ``files`` last, so a reader sees a whole batch or none of it, and what a killed writer left
+behind is taken back by the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable
+from deltalake.transaction import AddAction, RemoveAction
+
+from warehouse.errors import LayoutMismatch, NotAWarehouse, WriteFailed
+from warehouse.store import layout
+from warehouse.store.schema import stored_schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PINS = "dicomWarehousePins"
+_PARTITION = pa.field("batch", pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One Parquet file of a table."""
+
+    path: str
+    """Relative to the folder of the table."""
+    rows: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit does to one table."""
+
+    add: list[Part] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
+    """Paths of parts, relative to the folder of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One version of the warehouse: the Parquet files of every table."""
+
+    root: Path
+    version: int
+    """Version of the table ``files``, which is the version of the warehouse."""
+    versions: dict[str, int]
+    parts: dict[str, tuple[str, ...]]
+    """Table → paths of its parts, relative to the folder of the table."""
+
+    def paths(self, table: str) -> list[str]:
+        """Return absolute paths of the parts of a table, the one without rows first."""
+        folder = layout.table_folder(self.root, table)
+        return [
+            str(layout.empty_part(self.root, table)),
+            *(str(folder / part) for part in self.parts[table]),
+        ]
+
+
+def create(root: Path) -> None:
+    """Make an empty warehouse; safe to repeat if an earlier attempt was killed.
+
+    Raises
+    ------
+    NotAWarehouse
+        The path is a file, or a folder that holds something else.
+    """
+    marker = root / layout.MARKER
+    if root.exists() and not root.is_dir():
+        raise NotAWarehouse(root, "it is a file")
+    ours = {*layout.TABLES, "_empty", "_batches", "_lock"}
+    if root.is_dir() and not marker.exists() and {entry.name for entry in root.iterdir()} - ours:
+        raise NotAWarehouse(root, "the folder exists and holds other files; name a new folder")
+    try:
+        layout.claims_folder(root).mkdir(parents=True, exist_ok=True)
+        with locked(root):
+            if marker.exists():
+                return
+            for table, schema in stored_schemas().items():
+                empty = layout.empty_part(root, table)
+                empty.parent.mkdir(parents=True, exist_ok=True)
+                pq.write_table(schema.empty_table(), empty)
+                DeltaTable.create(
+                    str(layout.table_folder(root, table)),
+                    schema.append(_PARTITION),
+                    mode="ignore",
+                    partition_by=["batch"],
+                    name=table,
+                )
+            marker.write_text(json.dumps({"layout": layout.LAYOUT_VERSION}) + "\n")
+    except OSError as error:
+        raise WriteFailed(f"a new warehouse at {root}", error) from error
+
+
+def require(root: Path) -> None:
+    """Check that a folder is a warehouse of this layout.
+
+    Raises
+    ------
+    NotAWarehouse, LayoutMismatch
+    """
+    marker = root / layout.MARKER
+    if not root.exists():
+        raise NotAWarehouse(root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR makes one")
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8")).get("layout")
+    except (OSError, ValueError, AttributeError):
+        raise NotAWarehouse(root, f"it has no readable {layout.MARKER}") from None
+    if found != layout.LAYOUT_VERSION:
+        raise LayoutMismatch(root, found, layout.LAYOUT_VERSION)
+
+
+def snapshot(root: Path) -> Snapshot:
+    """Return the newest complete version of the warehouse."""
+    require(root)
+    files = DeltaTable(str(layout.table_folder(root, "files")))
+    versions = _pins(files) | {"files": files.version()}
+    tables = {
+        table: files if table == "files" else _at(root, table, versions[table])
+        for table in layout.TABLES
+    }
+    return Snapshot(
+        root,
+        files.version(),
+        versions,
+        {table: tuple(sorted(_part_paths(delta))) for table, delta in tables.items()},
+    )
+
+
+def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: str) -> Snapshot:
+    """Apply changes to all tables; the caller holds the lock and worked from ``base``.
+
+    Raises
+    ------
+    WriteFailed
+        A log entry could not be written; the version before stays what readers see.
+    """
+    pins = {}
+    try:
+        for table in layout.TABLES:
+            delta = _taken_back(root, table, base)
+            change = changes.get(table, Change())
+            pins[table] = delta.version()
+            if table == "files" or change.add or change.remove:
+                metadata = {"operationName": operation, _PINS: dict(pins)}
+                _apply(delta, change, metadata)
+                pins[table] = delta.version()
+    except OSError as error:
+        raise WriteFailed("the transaction log", error) from error
+    return snapshot(root)
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the writer's lock of a warehouse; waits for another writer on this machine."""
+    descriptor = os.open(root / "_lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def claim_batch(root: Path) -> int:
+    """Take the next batch number; no other writer gets the same one, ever."""
+    folder = layout.claims_folder(root)
+    number = max((int(name) for name in os.listdir(folder) if name.isdecimal()), default=0)
+    while True:
+        number += 1
+        try:
+            os.close(os.open(folder / layout.batch_name(number), os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise WriteFailed("a batch number", error) from error
+        return number
+
+
+def _at(root: Path, table: str, version: int) -> DeltaTable:
+    return DeltaTable(str(layout.table_folder(root, table)), version=version)
+
+
+def _pins(files: DeltaTable) -> dict[str, int]:
+    """Return the versions of the other tables that the newest commit of ``files`` names."""
+    for limit in (1, None):
+        for entry in files.history(limit):
+            if _PINS in entry:
+                pins: dict[str, int] = entry[_PINS]
+                return pins
+    return {table: 0 for table in layout.TABLES}
+
+
+def _part_paths(delta: DeltaTable) -> list[str]:
+    return pa.table(delta.get_add_actions()).column("path").to_pylist()
+
+
+def _taken_back(root: Path, table: str, base: Snapshot) -> DeltaTable:
+    """Open a table at its newest version, without what a killed writer committed to it alone."""
+    delta = DeltaTable(str(layout.table_folder(root, table)))
+    if set(_part_paths(delta)) != set(base.parts[table]):
+        delta.restore(base.versions[table])
+        delta = DeltaTable(str(layout.table_folder(root, table)))
+    return delta
+
+
+def _apply(delta: DeltaTable, change: Change, metadata: dict[str, Any]) -> None:
+    now = time.time_ns() // 1_000_000
+    actions: list[AddAction | RemoveAction] = [
+        AddAction(
+            path=part.path,
+            size=part.size_bytes,
+            partition_values={"batch": layout.batch_of_part(part.path)},
+            modification_time=now,
+            data_change=True,
+            stats=json.dumps({"numRecords": part.rows}),
+        )
+        for part in change.add
+    ]
+    actions += [
+        RemoveAction(
+            path, True, now, partition_values={"batch": layout.batch_of_part(path)}
+        )
+        for path in change.remove
+    ]
+    delta.create_write_transaction(
+        actions,
+        "append",
+        delta.schema(),
+        partition_by=["batch"],
+        commit_properties=CommitProperties(custom_metadata=metadata, max_commit_retries=0),
+    )
+    delta.update_incremental()

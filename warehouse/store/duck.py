@@ -1,0 +1,61 @@
+"""DuckDB connections that never reach for the network, and files written by them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from warehouse.errors import WriteFailed
+from warehouse.store.delta import Part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROW_GROUP_ROWS = 122_880
+"""Rows of a Parquet row group: DuckDB's own unit, so that its scans are parallel."""
+
+# Version 2 pages delta-encode the sorted key: 2.7 times smaller than version 1 (see docs).
+_FORMAT = (
+    f"(format parquet, compression zstd, parquet_version v2, row_group_size {ROW_GROUP_ROWS})"
+)
+
+
+def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory database; all extensions it may use are built in."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    if threads is not None:
+        config["threads"] = threads
+    return duckdb.connect(config=config)
+
+
+def literal(text: str) -> str:
+    """Quote a string where SQL takes no parameter, as in the target of COPY.
+
+    >>> literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def copy_to(connection: duckdb.DuckDBPyConnection, select: str, folder: Path, part: str) -> Part:
+    """Write the answer of a SELECT as one Parquet file.
+
+    Raises
+    ------
+    WriteFailed
+        The file could not be written; what was begun is removed.
+    """
+    target = folder / part
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        connection.execute(f"copy ({select}) to {literal(str(target))} {_FORMAT}")
+        rows = connection.fetchall()[0][0]
+        return Part(part, rows, os.path.getsize(target))
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        target.unlink(missing_ok=True)
+        raise WriteFailed(f"rows of {folder.name}", error) from error

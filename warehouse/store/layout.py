@@ -1,0 +1,83 @@
+"""Where everything lies. Pure functions: names, paths, ids; nothing is created here.
+
+::
+
+    my-warehouse/
+    ├── warehouse.json                  layout version; what makes the folder a warehouse
+    ├── files/                          Delta tables, partitioned by batch
+    │   ├── _delta_log/
+    │   └── batch=000001/0000-….parquet
+    ├── elements/  instances/  blobs/   likewise
+    ├── _batches/000001                 one empty file per batch number ever taken
+    ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
+    └── _lock                           held while a batch is committed
+
+The specification is docs/storage-layout.md.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+LAYOUT_VERSION = 1
+"""Raised when a reader of the version before could misread the store."""
+
+MARKER = "warehouse.json"
+
+TABLES = ("elements", "blobs", "instances", "files")
+"""The stored tables in the order of their commits; ``files`` last, it makes a batch visible."""
+
+ID_BITS = 24
+"""An instance id is the batch number followed by this many bits of position in the batch."""
+
+
+def table_folder(root: Path, table: str) -> Path:
+    """Return the folder of a Delta table.
+
+    >>> table_folder(Path("w"), "files").as_posix()
+    'w/files'
+    """
+    return root / table
+
+
+def batch_name(number: int) -> str:
+    """Return the partition key of a batch.
+
+    >>> batch_name(1)
+    '000001'
+    """
+    return f"{number:06d}"
+
+
+def first_id(number: int) -> int:
+    """Return the instance id of the first file of a batch.
+
+    >>> first_id(2) == 2 << 24
+    True
+    """
+    return number << ID_BITS
+
+
+def part_name(batch: str, chunk: int) -> str:
+    """Return a new, unique path of a Parquet file, relative to the folder of its table."""
+    return f"batch={batch}/{chunk:04d}-{uuid.uuid4().hex}.parquet"
+
+
+def batch_of_part(part: str) -> str:
+    """Return the batch of a Parquet file, from its path.
+
+    >>> batch_of_part("batch=000001/0000-ab.parquet")
+    '000001'
+    """
+    return part.split("batch=", 1)[1].split("/", 1)[0]
+
+
+def empty_part(root: Path, table: str) -> Path:
+    """Return the path of the file without rows that gives readers the schema."""
+    return root / "_empty" / table / "batch=000000" / "empty.parquet"
+
+
+def claims_folder(root: Path) -> Path:
+    """Return the folder whose files are the batch numbers taken so far."""
+    return root / "_batches"
