@@ -1,0 +1,109 @@
+-- One row per attribute of an entity about which its instances disagree.
+--
+-- Missing values do not count as disagreement. Some attributes differ by nature in some series
+-- (EchoTime in a multi-echo series): the list says so, it does not say that something is wrong.
+--
+-- grain:   level, entity_key, attribute
+-- depends: instances
+-- column:  level | VARCHAR | series, study or patient
+-- column:  entity_key | VARCHAR | series_key, study_key or patient_key
+-- column:  attribute | VARCHAR | column of the entity view
+-- column:  value_count | BIGINT | distinct values
+-- column:  values | VARCHAR[] | these values as text, in order
+create or replace view entity_conflicts as
+with series_values as (
+    unpivot (
+        select
+            series_key as entity_key,
+            cast(StudyInstanceUID as varchar) as StudyInstanceUID,
+            cast(PatientID as varchar) as PatientID,
+            cast(SeriesNumber as varchar) as SeriesNumber,
+            cast(SeriesDate as varchar) as SeriesDate,
+            cast(SeriesTime as varchar) as SeriesTime,
+            cast(SeriesDescription as varchar) as SeriesDescription,
+            cast(Modality as varchar) as Modality,
+            cast(BodyPartExamined as varchar) as BodyPartExamined,
+            cast(Laterality as varchar) as Laterality,
+            cast(PatientPosition as varchar) as PatientPosition,
+            cast(ProtocolName as varchar) as ProtocolName,
+            cast(Manufacturer as varchar) as Manufacturer,
+            cast(ManufacturerModelName as varchar) as ManufacturerModelName,
+            cast(DeviceSerialNumber as varchar) as DeviceSerialNumber,
+            cast(StationName as varchar) as StationName,
+            cast(SoftwareVersions as varchar) as SoftwareVersions,
+            cast(InstitutionName as varchar) as InstitutionName,
+            cast(OperatorsName as varchar) as OperatorsName,
+            cast(FrameOfReferenceUID as varchar) as FrameOfReferenceUID,
+            cast(ScanningSequence as varchar) as ScanningSequence,
+            cast(SequenceVariant as varchar) as SequenceVariant,
+            cast(ScanOptions as varchar) as ScanOptions,
+            cast(MRAcquisitionType as varchar) as MRAcquisitionType,
+            cast(SequenceName as varchar) as SequenceName,
+            cast(pulse_sequence_name as varchar) as pulse_sequence_name,
+            cast(MagneticFieldStrength as varchar) as MagneticFieldStrength,
+            cast(EchoTime as varchar) as EchoTime,
+            cast(InversionTime as varchar) as InversionTime,
+            cast(RepetitionTime as varchar) as RepetitionTime,
+            cast(EchoTrainLength as varchar) as EchoTrainLength,
+            cast(FlipAngle as varchar) as FlipAngle,
+            cast(PixelSpacing as varchar) as PixelSpacing,
+            cast(SliceThickness as varchar) as SliceThickness,
+            cast(SpacingBetweenSlices as varchar) as SpacingBetweenSlices,
+            cast(Rows as varchar) as Rows,
+            cast(Columns as varchar) as Columns,
+            cast(ImageType as varchar) as ImageType,
+            cast(InPlanePhaseEncodingDirection as varchar) as InPlanePhaseEncodingDirection,
+            cast(KVP as varchar) as KVP,
+            cast(ConvolutionKernel as varchar) as ConvolutionKernel,
+            cast(ContrastBolusAgent as varchar) as ContrastBolusAgent
+        from instances
+        where series_key is not null
+    ) on columns(* exclude (entity_key)) into name attribute value stated
+),
+
+study_values as (
+    unpivot (
+        select
+            study_key as entity_key,
+            cast(PatientID as varchar) as PatientID,
+            cast(StudyID as varchar) as StudyID,
+            cast(StudyDate as varchar) as StudyDate,
+            cast(StudyTime as varchar) as StudyTime,
+            cast(StudyDescription as varchar) as StudyDescription,
+            cast(AccessionNumber as varchar) as AccessionNumber,
+            cast(ReferringPhysicianName as varchar) as ReferringPhysicianName
+        from instances
+        where study_key is not null
+    ) on columns(* exclude (entity_key)) into name attribute value stated
+),
+
+patient_values as (
+    unpivot (
+        select
+            patient_key as entity_key,
+            cast(IssuerOfPatientID as varchar) as IssuerOfPatientID,
+            cast(PatientName as varchar) as PatientName,
+            cast(PatientBirthDate as varchar) as PatientBirthDate,
+            cast(PatientSex as varchar) as PatientSex
+        from instances
+        where patient_key is not null
+    ) on columns(* exclude (entity_key)) into name attribute value stated
+),
+
+stated_values as (
+    select 'series' as level, entity_key, attribute, stated from series_values
+    union all
+    select 'study' as level, entity_key, attribute, stated from study_values
+    union all
+    select 'patient' as level, entity_key, attribute, stated from patient_values
+)
+
+select
+    level,
+    entity_key,
+    attribute,
+    count(distinct stated) as value_count,
+    list_sort(list(distinct stated)) as "values"
+from stated_values
+group by level, entity_key, attribute
+having count(distinct stated) > 1;

@@ -1,0 +1,174 @@
+-- One row per series.
+--
+-- Where instances disagree about an attribute, the value of the instance with the smallest
+-- instance_key that has one is taken, and `entity_conflicts` lists the disagreement.
+--
+-- grain:   series_key
+-- depends: instances
+-- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
+-- column:  study_key | VARCHAR | key to `studies`
+-- column:  patient_key | VARCHAR | key to `patients`
+-- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E)
+-- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)
+-- column:  PatientID | VARCHAR | Patient ID (0010,0020)
+-- column:  SeriesNumber | BIGINT | Series Number (0020,0011)
+-- column:  SeriesDate | DATE | Series Date (0008,0021)
+-- column:  SeriesTime | TIME | Series Time (0008,0031)
+-- column:  SeriesDescription | VARCHAR | Series Description (0008,103E)
+-- column:  Modality | VARCHAR | Modality (0008,0060)
+-- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
+-- column:  Laterality | VARCHAR | Laterality (0020,0060)
+-- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
+-- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
+-- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
+-- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
+-- column:  DeviceSerialNumber | VARCHAR | Device Serial Number (0018,1000)
+-- column:  StationName | VARCHAR | Station Name (0008,1010)
+-- column:  SoftwareVersions | VARCHAR[] | Software Versions (0018,1020)
+-- column:  InstitutionName | VARCHAR | Institution Name (0008,0080)
+-- column:  OperatorsName | VARCHAR[] | Operators' Name (0008,1070), as written: Family^Given^Middle^Prefix^Suffix of each
+-- column:  FrameOfReferenceUID | VARCHAR | Frame of Reference UID (0020,0052)
+-- column:  ScanningSequence | VARCHAR[] | Scanning Sequence (0018,0020)
+-- column:  SequenceVariant | VARCHAR[] | Sequence Variant (0018,0021)
+-- column:  ScanOptions | VARCHAR[] | Scan Options (0018,0022)
+-- column:  MRAcquisitionType | VARCHAR | MR Acquisition Type (0018,0023)
+-- column:  SequenceName | VARCHAR | Sequence Name (0018,0024)
+-- column:  PulseSequenceName | VARCHAR | Pulse Sequence Name (0018,9005)
+-- column:  pulse_sequence_name | VARCHAR | PulseSequenceName (0018,9005), else the private one of GE (0019,xx9C) by GEMS_ACQU_01
+-- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), tesla
+-- column:  EchoTime | DOUBLE | Echo Time (0018,0081), ms
+-- column:  InversionTime | DOUBLE | Inversion Time (0018,0082), ms
+-- column:  RepetitionTime | DOUBLE | Repetition Time (0018,0080), ms
+-- column:  EchoTrainLength | BIGINT | Echo Train Length (0018,0091)
+-- column:  FlipAngle | DOUBLE | Flip Angle (0018,1314), degrees
+-- column:  PixelSpacing | DOUBLE[] | Pixel Spacing (0028,0030), mm: between rows, between columns
+-- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
+-- column:  SpacingBetweenSlices | DOUBLE | Spacing Between Slices (0018,0088), mm
+-- column:  Rows | BIGINT | Rows (0028,0010)
+-- column:  Columns | BIGINT | Columns (0028,0011)
+-- column:  ImageType | VARCHAR[] | Image Type (0008,0008)
+-- column:  InPlanePhaseEncodingDirection | VARCHAR | In-plane Phase Encoding Direction (0018,1312)
+-- column:  KVP | DOUBLE | KVP (0018,0060), kV
+-- column:  ConvolutionKernel | VARCHAR[] | Convolution Kernel (0018,1210)
+-- column:  ContrastBolusAgent | VARCHAR | Contrast/Bolus Agent (0018,0010)
+-- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime; midnight if the time is missing, null without a date
+-- column:  spatial_resolution_mm | DOUBLE[] | PixelSpacing (rows, columns) and SliceThickness; two values without a thickness, null without a spacing
+-- column:  instance_count | BIGINT | instances; copies of a file count once
+-- column:  image_count | BIGINT | instances with pixel data
+-- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
+-- column:  has_missing_uid | BOOLEAN | PatientID or a UID is missing or empty in some instance
+create or replace view series as
+with gathered as (
+    select
+        series_key,
+        arg_min(study_key, instance_key) as study_key,
+        arg_min(patient_key, instance_key) as patient_key,
+        arg_min(SeriesInstanceUID, instance_key) as SeriesInstanceUID,
+        arg_min(StudyInstanceUID, instance_key) as StudyInstanceUID,
+        arg_min(PatientID, instance_key) as PatientID,
+        arg_min(SeriesNumber, instance_key) as SeriesNumber,
+        arg_min(SeriesDate, instance_key) as SeriesDate,
+        arg_min(SeriesTime, instance_key) as SeriesTime,
+        arg_min(SeriesDescription, instance_key) as SeriesDescription,
+        arg_min(Modality, instance_key) as Modality,
+        arg_min(BodyPartExamined, instance_key) as BodyPartExamined,
+        arg_min(Laterality, instance_key) as Laterality,
+        arg_min(PatientPosition, instance_key) as PatientPosition,
+        arg_min(ProtocolName, instance_key) as ProtocolName,
+        arg_min(Manufacturer, instance_key) as Manufacturer,
+        arg_min(ManufacturerModelName, instance_key) as ManufacturerModelName,
+        arg_min(DeviceSerialNumber, instance_key) as DeviceSerialNumber,
+        arg_min(StationName, instance_key) as StationName,
+        arg_min(SoftwareVersions, instance_key) as SoftwareVersions,
+        arg_min(InstitutionName, instance_key) as InstitutionName,
+        arg_min(OperatorsName, instance_key) as OperatorsName,
+        arg_min(FrameOfReferenceUID, instance_key) as FrameOfReferenceUID,
+        arg_min(ScanningSequence, instance_key) as ScanningSequence,
+        arg_min(SequenceVariant, instance_key) as SequenceVariant,
+        arg_min(ScanOptions, instance_key) as ScanOptions,
+        arg_min(MRAcquisitionType, instance_key) as MRAcquisitionType,
+        arg_min(SequenceName, instance_key) as SequenceName,
+        arg_min(PulseSequenceName, instance_key) as PulseSequenceName,
+        arg_min(pulse_sequence_name, instance_key) as pulse_sequence_name,
+        arg_min(MagneticFieldStrength, instance_key) as MagneticFieldStrength,
+        arg_min(EchoTime, instance_key) as EchoTime,
+        arg_min(InversionTime, instance_key) as InversionTime,
+        arg_min(RepetitionTime, instance_key) as RepetitionTime,
+        arg_min(EchoTrainLength, instance_key) as EchoTrainLength,
+        arg_min(FlipAngle, instance_key) as FlipAngle,
+        arg_min(PixelSpacing, instance_key) as PixelSpacing,
+        arg_min(SliceThickness, instance_key) as SliceThickness,
+        arg_min(SpacingBetweenSlices, instance_key) as SpacingBetweenSlices,
+        arg_min(Rows, instance_key) as Rows,
+        arg_min(Columns, instance_key) as Columns,
+        arg_min(ImageType, instance_key) as ImageType,
+        arg_min(InPlanePhaseEncodingDirection, instance_key) as InPlanePhaseEncodingDirection,
+        arg_min(KVP, instance_key) as KVP,
+        arg_min(ConvolutionKernel, instance_key) as ConvolutionKernel,
+        arg_min(ContrastBolusAgent, instance_key) as ContrastBolusAgent,
+        count(*) as instance_count,
+        count(pixel_offset) as image_count,
+        cast(coalesce(sum(coalesce(NumberOfFrames, 1)) filter (where pixel_offset is not null), 0) as bigint)
+            as frame_count,
+        bool_or(has_missing_uid) as has_missing_uid
+    from instances
+    where series_key is not null
+    group by series_key
+)
+
+select
+    series_key,
+    study_key,
+    patient_key,
+    SeriesInstanceUID,
+    StudyInstanceUID,
+    PatientID,
+    SeriesNumber,
+    SeriesDate,
+    SeriesTime,
+    SeriesDescription,
+    Modality,
+    BodyPartExamined,
+    Laterality,
+    PatientPosition,
+    ProtocolName,
+    Manufacturer,
+    ManufacturerModelName,
+    DeviceSerialNumber,
+    StationName,
+    SoftwareVersions,
+    InstitutionName,
+    OperatorsName,
+    FrameOfReferenceUID,
+    ScanningSequence,
+    SequenceVariant,
+    ScanOptions,
+    MRAcquisitionType,
+    SequenceName,
+    PulseSequenceName,
+    pulse_sequence_name,
+    MagneticFieldStrength,
+    EchoTime,
+    InversionTime,
+    RepetitionTime,
+    EchoTrainLength,
+    FlipAngle,
+    PixelSpacing,
+    SliceThickness,
+    SpacingBetweenSlices,
+    Rows,
+    Columns,
+    ImageType,
+    InPlanePhaseEncodingDirection,
+    KVP,
+    ConvolutionKernel,
+    ContrastBolusAgent,
+    SeriesDate + coalesce(SeriesTime, time '00:00:00') as series_at,
+    case when PixelSpacing is not null
+        then list_filter(PixelSpacing || [SliceThickness], lambda mm: mm is not null)
+    end as spatial_resolution_mm,
+    instance_count,
+    image_count,
+    frame_count,
+    has_missing_uid
+from gathered;

@@ -1,0 +1,70 @@
+"""What users hold in a notebook: ``Warehouse``, a thin front over the stations' functions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.catalog.connect import Catalog, ask, open_catalog, table
+from warehouse.errors import UsageError
+from warehouse.ingest import IngestReport, Progress, ingest
+from warehouse.settings import IngestSettings, Mode
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+
+
+class Warehouse:
+    """A warehouse on disk.
+
+    It shows the version that was newest when it was first asked, and that of its own ingests;
+    ``refresh`` looks for commits of others.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._catalog: Catalog | None = None
+
+    def __repr__(self) -> str:
+        return f"Warehouse({str(self.root)!r})"
+
+    @property
+    def catalog(self) -> Catalog:
+        """The open catalog: DuckDB connection, views, version."""
+        if self._catalog is None:
+            self._catalog = open_catalog(self.root)
+        return self._catalog
+
+    def refresh(self) -> None:
+        """Look at the newest version at the next question."""
+        self._catalog = None
+
+    def ingest(
+        self, *sources: str | os.PathLike[str], mode: str = "normal", pattern: str | None = None,
+        workers: int | None = None, keep_blobs: bool = True, progress: Progress | None = None,
+    ) -> IngestReport:  # fmt: skip
+        """Read new and changed files; see ``warehouse.ingest.ingest``."""
+        settings = IngestSettings(
+            mode=Mode.parse(mode), patterns=(pattern,) if pattern else (), workers=workers,
+            keep_blobs=keep_blobs,
+        )  # fmt: skip
+        if not sources:
+            raise UsageError("name at least one file or folder to ingest")
+        report = ingest(self.root, sources, settings, progress=progress)
+        self.refresh()
+        return report
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """Ask in SQL; a DuckDB relation with ``.pl()``, ``.df()``, ``.fetchall()``."""
+        return ask(self.catalog, query)
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """Return any table or view as a Polars LazyFrame."""
+        return table(self.catalog, name)
+
+
+def open(root: str | os.PathLike[str]) -> Warehouse:  # noqa: A001 - warehouse.open reads as it is
+    """Open a warehouse; a folder that does not exist yet is made by the first ingest."""
+    return Warehouse(Path(os.path.abspath(root)))

@@ -1,0 +1,1 @@
+"""Station 4: Parquet becomes tables that can be asked."""

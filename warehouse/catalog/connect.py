@@ -1,0 +1,127 @@
+"""A version of the store → a DuckDB connection with every table and view of ``sql/``.
+
+In: the root of a warehouse. Out: ``Catalog``. What the views mean stands in ``sql/``; here they
+are only created, in the order of their dependencies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from warehouse.errors import QueryFailed, UnknownTable
+from warehouse.sqlfiles import Model, read_models
+from warehouse.store import delta
+from warehouse.store.duck import connect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+
+    from warehouse.store.delta import Snapshot
+
+import duckdb as _duckdb
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """One version of a warehouse, open for questions."""
+
+    snapshot: Snapshot
+    connection: duckdb.DuckDBPyConnection
+    models: dict[str, Model]
+    """Views by name, each after those it reads."""
+
+    def model(self, name: str) -> Model:
+        """Return a table or view; names ignore case as in SQL.
+
+        Raises
+        ------
+        UnknownTable
+        """
+        for known, model in self.models.items():
+            if known.lower() == name.lower():
+                return model
+        raise UnknownTable(name, self.models)
+
+
+def open_catalog(root: Path) -> Catalog:
+    """Open the newest version of a warehouse. Later commits are not seen until it is opened again.
+
+    Raises
+    ------
+    NotAWarehouse, LayoutMismatch
+    """
+    snapshot = delta.snapshot(root)
+    connection = connect()
+    for table in snapshot.parts:
+        connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
+    models = read_models()
+    for model in models:
+        connection.execute(model.sql)
+        if model.is_view:
+            connection.execute(_comments(model))
+    return Catalog(snapshot, connection, {m.name: m for m in models if m.is_view})
+
+
+def _comments(model: Model) -> str:
+    """Return the statements that write the header into the catalog, where any client shows it."""
+    lines = [f"comment on view {model.name} is {_literal(model.summary)};"]
+    lines += [
+        f'comment on column {model.name}."{column.name}" is {_literal(column.description)};'
+        for column in model.columns
+    ]
+    return "\n".join(lines)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def ask(catalog: Catalog, query: str) -> duckdb.DuckDBPyRelation:
+    """Return the relation of a query; it runs when its rows are fetched.
+
+    Raises
+    ------
+    QueryFailed
+        DuckDB refuses the statement, or it returns no rows by its nature.
+    """
+    try:
+        relation = catalog.connection.sql(query)
+    except _duckdb.Error as error:
+        raise QueryFailed(str(error)) from error
+    if relation is None:
+        raise QueryFailed("the statement returns no rows; ask with SELECT, FROM, DESCRIBE or SHOW")
+    return relation
+
+
+def table(catalog: Catalog, name: str) -> pl.LazyFrame:
+    """Return any table or view as a Polars LazyFrame, equal to DuckDB's answer.
+
+    Stored tables are scanned in their Parquet files, filters and columns pushed down; views are
+    computed by DuckDB when the frame is collected.
+
+    Raises
+    ------
+    UnknownTable
+    """
+    model = catalog.model(name)
+    if model.table is None:
+        return catalog.connection.sql(f"from {model.name}").pl(lazy=True)
+    frame = pl.scan_parquet(
+        catalog.snapshot.paths(model.table), hive_partitioning=True,
+        hive_schema={"batch": pl.String}, missing_columns="raise",
+    )  # fmt: skip
+    stored = frame.collect_schema().names()
+    columns = []
+    for column in model.columns:
+        if column.type != "TIME":
+            columns.append(pl.col(column.name))
+            continue
+        # Stored in microseconds since midnight; Polars counts times in nanoseconds.
+        source = column.name if column.name in stored else f"{column.name}_us"
+        columns.append((pl.col(source) * 1000).cast(pl.Time).alias(column.name))
+    return frame.select(columns)
