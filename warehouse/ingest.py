@@ -11,20 +11,22 @@ import os
 import time
 from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover
 from warehouse.elements.extract import Outcome, Portion, extract, no_rows
+from warehouse.errors import UsageError
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
-from warehouse.store.commit import commit_batch, discard
+from warehouse.store.commit import Counts, commit_batch, discard
 from warehouse.store.duck import connect
 from warehouse.store.stage import Staged, stage
 
@@ -47,6 +49,10 @@ LISTING = pa.schema(
 
 LISTING_ROWS = 50_000
 """Files listed before they are handed to DuckDB, which can spill."""
+
+
+GONE = "no longer there"
+"""Reason of a known file that has vanished when it is to be read again."""
 
 
 class Progress(Protocol):
@@ -121,35 +127,161 @@ def ingest(
     settings = settings or IngestSettings()
     root = Path(os.path.abspath(root))
     started = time.monotonic()
-    found = discover(sources, patterns=settings.patterns, exclude=str(root))
-    delta.create(root)
-    delta.require(root)
     with connect() as listing:
-        total = _list(listing, found, progress)
-        _compare(listing, root, settings)
-        counts = Counter(_seen(listing))
-        readers: Counter[str] = Counter()
-        batches: list[str] = []
-        unseen = listing.execute("select count(*) from unseen").fetchall()[0][0]
+        total, unseen = _survey(listing, root, sources, settings, progress)
+        counts, readers, batches = Counter(_seen(listing)), Counter[str](), list[str]()
         if progress:
             progress.planned(unseen)
         with _executor(executor, settings, unseen) as pool:
-            for portion in _groups(listing, settings.batch_files):
-                batch, outcome = _ingest_batch(root, portion, settings, pool, progress)
-                counts += outcome.outcomes
-                readers += outcome.readers
+            for items in _groups(listing, settings.batch_files):
+                batch = delta.claim_batch(root)
+                done = _read_batch(root, batch, items, settings, pool, progress)
+                counts += done.outcomes
+                readers += done.readers
                 batches.append(batch)
             batches += _settle(root, settings, pool)
         rejects = _rejects(listing, root)
+    return _report(counts, readers, batches, root, started, files=total, rejects=rejects)
+
+
+def plan(
+    root: str | os.PathLike[str],
+    sources: Iterable[str | os.PathLike[str]],
+    settings: IngestSettings | None = None,
+) -> list[str]:
+    """Find new and changed files and put them down as batches, for ``run_batch`` to read.
+
+    Files of a batch that is planned and not yet run are planned again only when they change.
+    Returns the keys of the new batches.
+    """
+    settings = settings or IngestSettings()
+    root = Path(os.path.abspath(root))
+    with connect() as listing:
+        _survey(listing, root, sources, settings, None)
+        for batch in planned_batches(root):
+            listing.register("planned", _read_plan(root, batch))
+            listing.execute(statement("forget_planned"))
+        return [
+            delta.claim_batch(root, _written_plan(items))
+            for items in _groups(listing, settings.batch_files)
+        ]
+
+
+def planned_batches(root: str | os.PathLike[str]) -> list[str]:
+    """Return the keys of batches that were planned and not yet run, in order."""
+    folder = layout.claims_folder(Path(root))
+    if not folder.is_dir():
+        return []
+    return sorted(
+        entry.name for entry in os.scandir(folder)
+        if entry.name.isdecimal() and entry.stat().st_size
+    )  # fmt: skip
+
+
+def run_batch(
+    root: str | os.PathLike[str],
+    batch: str,
+    settings: IngestSettings | None = None,
+    *,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> IngestReport:
+    """Read the files of one planned batch; those of a finished one are read anew.
+
+    Raises
+    ------
+    UsageError
+        No batch of that key was ever planned or ingested.
+    """
+    settings = settings or IngestSettings()
+    root = Path(os.path.abspath(root))
+    delta.require(root)
+    started = time.monotonic()
+    claim = layout.claims_folder(root) / batch
+    is_planned = batch in planned_batches(root)
+    if is_planned:
+        items = [_source(*row.values()) for row in _read_plan(root, batch).to_pylist()]
+        first = layout.first_id(batch)
+    else:
+        items, first = _files_of_batch(root, batch)
+    if not items and not claim.exists():
+        raise UsageError(f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}")
+    with _executor(executor, settings, len(items)) as pool:
+        done = _read_batch(
+            root, batch, items, settings, pool, progress, first=first, read_anew=not is_planned
+        )
+        if is_planned:
+            claim.write_bytes(b"")
+        batches = [batch, *_settle(root, settings, pool)]
+    return _report(done.outcomes, done.readers, batches, root, started, files=len(items))
+
+
+def _report(
+    counts: Counter[str], readers: Counter[str], batches: list[str], root: Path, started: float,
+    *, files: int, rejects: list[tuple[str, str]] | None = None,
+) -> IngestReport:  # fmt: skip
     return IngestReport(
-        **{name: counts[name] for name in ("created", "replaced", "existing", "duplicate", "rejected")},
-        files=total,
+        created=counts["created"],
+        replaced=counts["replaced"],
+        existing=counts["existing"],
+        duplicate=counts["duplicate"],
+        rejected=counts["rejected"],
+        files=files,
         readers=dict(readers),
         batches=batches,
         version=delta.snapshot(root).version,
         seconds=round(time.monotonic() - started, 3),
-        rejects=rejects,
+        rejects=rejects or [],
     )
+
+
+def _survey(
+    listing: duckdb.DuckDBPyConnection, root: Path,
+    sources: Iterable[str | os.PathLike[str]], settings: IngestSettings, progress: Progress | None,
+) -> tuple[int, int]:  # fmt: skip
+    """List the sources and compare them with ``files``; return found and unseen files."""
+    found = discover(sources, patterns=settings.patterns, exclude=str(root))
+    delta.create(root)
+    delta.require(root)
+    total = _list(listing, found, progress)
+    _open_files(listing, root)
+    listing.execute("set variable mode = $1", [settings.mode.value])
+    listing.execute(f"create table unseen as {statement('unseen')}")
+    return total, listing.execute("select count(*) from unseen").fetchall()[0][0]
+
+
+def _read_plan(root: Path, batch: str) -> pa.Table:
+    return pq.read_table(pa.BufferReader((layout.claims_folder(root) / batch).read_bytes()))
+
+
+def _written_plan(items: list[SourceFile | Unreadable]) -> bytes:
+    rows = [
+        {"path": item.path, "reason": item.reason}
+        if isinstance(item, Unreadable)
+        else {
+            "path": item.path, "size_bytes": item.size_bytes, "modified_us": item.modified_us,
+            "archive": item.archive, "member": item.member,
+        }
+        for item in items
+    ]  # fmt: skip
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=LISTING), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _files_of_batch(root: Path, batch: str) -> tuple[list[SourceFile | Unreadable], int]:
+    """Return the files that a finished batch holds and that still exist, and a free first id."""
+    with connect() as connection:
+        _open_files(connection, root)
+        connection.execute("set variable batch = $1", [batch])
+        rows = connection.execute(statement("files_of_batch")).fetchall()
+    items = [_listed_again(path) for path, _ in rows]
+    there = [item for item in items if not (isinstance(item, Unreadable) and item.reason == GONE)]
+    # The same ids again, unless rows of files that are gone keep theirs.
+    last = max((instance_id for _, instance_id in rows if instance_id is not None), default=None)
+    if len(there) == len(rows) or last is None:
+        return there, layout.first_id(batch)
+    return there, last + 1
 
 
 # -- listing ------------------------------------------------------------------------------------
@@ -197,13 +329,6 @@ def _list(
     return count
 
 
-def _compare(listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings) -> None:
-    """Make the table ``unseen``: what has to be read."""
-    _open_files(listing, root)
-    listing.execute("set variable mode = $1", [settings.mode.value])
-    listing.execute(f"create table unseen as {statement('unseen')}")
-
-
 def _open_files(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     connection.execute("set variable files_files = $1", [delta.snapshot(root).paths("files")])
     connection.execute(by_name("files").sql)
@@ -246,7 +371,9 @@ def _source(
 # -- reading and committing ---------------------------------------------------------------------
 
 
-def _executor(executor: Executor | None, settings: IngestSettings, files: int) -> Any:
+def _executor(
+    executor: Executor | None, settings: IngestSettings, files: int
+) -> AbstractContextManager[Executor | None]:
     """Return the executor to read in; None reads in this process."""
     if executor is not None:
         return nullcontext(executor)
@@ -256,37 +383,33 @@ def _executor(executor: Executor | None, settings: IngestSettings, files: int) -
     return ProcessPoolExecutor(workers, mp_context=get_context("forkserver"))
 
 
-def _ingest_batch(
-    root: Path, items: list[SourceFile | Unreadable], settings: IngestSettings,
-    pool: Executor | None, progress: Progress | None,
-) -> tuple[str, Any]:  # fmt: skip
+def _read_batch(
+    root: Path, batch: str, items: list[SourceFile | Unreadable], settings: IngestSettings,
+    pool: Executor | None, progress: Progress | None, *, first: int | None = None,
+    read_anew: bool = False,
+) -> Counts:  # fmt: skip
     """Read one batch in chunks, commit it in one transaction."""
-    number = delta.claim_batch(root)
-    batch = layout.batch_name(number)
+    first = layout.first_id(batch) if first is None else first
     sources = [item for item in items if isinstance(item, SourceFile)]
+    unreadable = [item for item in items if isinstance(item, Unreadable)]
+    size = settings.chunk_files
+    calls = [
+        (root, batch, place, sources[start : start + size], first + start, settings,
+         None if pool is None else 1)
+        for place, start in enumerate(range(0, len(sources), size))
+    ]  # fmt: skip
     staged: list[Staged] = []
     try:
-        unreadable = [item for item in items if isinstance(item, Unreadable)]
         if unreadable:
             staged.append(_stage_unreadable(root, batch, unreadable, settings))
             if progress:
                 progress.read(len(unreadable), len(unreadable))
-        chunks = [
-            sources[start : start + settings.chunk_files]
-            for start in range(0, len(sources), settings.chunk_files)
-        ]
-        threads = 1 if pool is not None else None
-        calls = [
-            (root, batch, place, chunk, layout.first_id(number) + place * settings.chunk_files,
-             settings, threads)
-            for place, chunk in enumerate(chunks)
-        ]  # fmt: skip
         for done in _run(pool, calls):
             staged += done
             if progress:
                 files = sum(portion.files.num_rows for portion in done)
                 progress.read(files, sum(_rejected(portion) for portion in done))
-        return batch, commit_batch(root, batch, staged, f"ingest {batch}")
+        return commit_batch(root, batch, staged, read_anew=read_anew)
     except BaseException:
         discard(root, staged)
         raise
@@ -347,12 +470,14 @@ def _settle(root: Path, settings: IngestSettings, pool: Executor | None) -> list
         tried.update(item.path for item in items)
         for start in range(0, len(items), settings.batch_files):
             part = items[start : start + settings.batch_files]
-            batches.append(_ingest_batch(root, part, settings, pool, None)[0])
+            batch = delta.claim_batch(root)
+            _read_batch(root, batch, part, settings, pool, None)
+            batches.append(batch)
 
 
 def _listed_again(path: str) -> SourceFile | Unreadable:
     """List a file that is known already; archives by their member."""
-    archive, separator, member = path.partition(ARCHIVE_SEPARATOR)
+    archive, separator, _ = path.partition(ARCHIVE_SEPARATOR)
     source = archive if separator else path
     try:
         for item in discover([source]):
@@ -360,5 +485,4 @@ def _listed_again(path: str) -> SourceFile | Unreadable:
                 return item
     except FileNotFoundError:
         pass
-    del member
-    return Unreadable(path, "no longer there")
+    return Unreadable(path, GONE)

@@ -15,7 +15,8 @@ select staged.*
 from staged
 left join known using (path)
 where
-    known.path is null
+    getvariable('read_anew')
+    or known.path is null
     or known.status in ('duplicate', 'removed')
     or known.size_bytes is distinct from staged.size_bytes
     or known.modified_at is distinct from staged.modified_at

@@ -9,21 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import duckdb
 import polars as pl
 
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
 from warehouse.store import delta
-from warehouse.store.duck import connect
+from warehouse.store.duck import connect, literal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import duckdb
-
     from warehouse.store.delta import Snapshot
-
-import duckdb as _duckdb
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +57,23 @@ def open_catalog(root: Path) -> Catalog:
     for table in snapshot.parts:
         connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
     models = read_models()
+    connection.execute("begin")
     for model in models:
         connection.execute(model.sql)
         if model.is_view:
             connection.execute(_comments(model))
+    connection.execute("commit")
     return Catalog(snapshot, connection, {m.name: m for m in models if m.is_view})
 
 
 def _comments(model: Model) -> str:
     """Return the statements that write the header into the catalog, where any client shows it."""
-    lines = [f"comment on view {model.name} is {_literal(model.summary)};"]
+    lines = [f"comment on view {model.name} is {literal(model.summary)};"]
     lines += [
-        f'comment on column {model.name}."{column.name}" is {_literal(column.description)};'
+        f'comment on column {model.name}."{column.name}" is {literal(column.description)};'
         for column in model.columns
     ]
     return "\n".join(lines)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def ask(catalog: Catalog, query: str) -> duckdb.DuckDBPyRelation:
@@ -91,7 +86,7 @@ def ask(catalog: Catalog, query: str) -> duckdb.DuckDBPyRelation:
     """
     try:
         relation = catalog.connection.sql(query)
-    except _duckdb.Error as error:
+    except duckdb.Error as error:
         raise QueryFailed(str(error)) from error
     if relation is None:
         raise QueryFailed("the statement returns no rows; ask with SELECT, FROM, DESCRIBE or SHOW")

@@ -42,8 +42,21 @@ class Counts:
     readers: Counter[str] = field(default_factory=Counter)
 
 
-def commit_batch(root: Path, batch: str, staged: list[Staged], operation: str) -> Counts:
+def commit_batch(
+    root: Path, batch: str, staged: list[Staged], *, read_anew: bool = False
+) -> Counts:
     """Judge the staged files against the warehouse and make them part of it.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    batch
+        Partition that the rows of ``files`` go to.
+    staged
+        What the workers left.
+    read_anew
+        Take the staged rows even of files that are known and unchanged.
 
     Raises
     ------
@@ -60,6 +73,7 @@ def commit_batch(root: Path, batch: str, staged: list[Staged], operation: str) -
         connection.execute("set variable files_files = $1", [base.paths("files")])
         connection.execute(by_name("files").sql)
         connection.execute("create view ledger as from files")
+        connection.execute("set variable read_anew = $1", [read_anew])
         connection.execute(statement("resolve"))
         _take_out(connection, base, changes)
         copies = _bring_in(connection, root, staged, changes)
@@ -67,9 +81,14 @@ def commit_batch(root: Path, batch: str, staged: list[Staged], operation: str) -
             connection, statement("new_files"), layout.table_folder(root, "files"),
             layout.part_name(batch, 0),
         )  # fmt: skip
-        changes["files"].add.append(new_files)
-        _settle_blobs(connection, base, batch, staged, changes)
-        delta.commit(root, changes, base, operation)
+        if new_files.rows:
+            changes["files"].add.append(new_files)
+            _settle_blobs(connection, base, batch, staged, changes)
+            delta.commit(root, changes, base, f"ingest {batch}")
+        else:
+            # Every file is known and unchanged: another writer was faster.
+            copies = [("files", new_files)]
+            discard(root, staged)
         counts = _counts(connection)
     _unlink(root, copies)
     return counts

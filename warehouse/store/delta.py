@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import time
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,19 +177,27 @@ def locked(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def claim_batch(root: Path) -> int:
-    """Take the next batch number; no other writer gets the same one, ever."""
+def claim_batch(root: Path, plan: bytes = b"") -> str:
+    """Take the next batch number, with what is planned for it; no other writer gets the same one.
+
+    The claim appears whole or not at all: it is linked, not written, under its name.
+    """
     folder = layout.claims_folder(root)
     number = max((int(name) for name in os.listdir(folder) if name.isdecimal()), default=0)
-    while True:
-        number += 1
-        try:
-            os.close(os.open(folder / layout.batch_name(number), os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise WriteFailed("a batch number", error) from error
-        return number
+    draft = folder / f".{uuid.uuid4().hex}"
+    try:
+        draft.write_bytes(plan)
+        while True:
+            number += 1
+            try:
+                os.link(draft, folder / layout.batch_name(number))
+            except FileExistsError:
+                continue
+            return layout.batch_name(number)
+    except OSError as error:
+        raise WriteFailed("a batch number", error) from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _at(root: Path, table: str, version: int) -> DeltaTable:

@@ -8,7 +8,7 @@
     │   ├── _delta_log/
     │   └── batch=000001/0000-….parquet
     ├── elements/  instances/  blobs/   likewise
-    ├── _batches/000001                 one empty file per batch number ever taken
+    ├── _batches/000001                 one file per batch number ever taken; its plan until it is done
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     └── _lock                           held while a batch is committed
 
@@ -50,13 +50,13 @@ def batch_name(number: int) -> str:
     return f"{number:06d}"
 
 
-def first_id(number: int) -> int:
+def first_id(batch: str) -> int:
     """Return the instance id of the first file of a batch.
 
-    >>> first_id(2) == 2 << 24
+    >>> first_id("000002") == 2 << 24
     True
     """
-    return number << ID_BITS
+    return int(batch) << ID_BITS
 
 
 def part_name(batch: str, chunk: int) -> str:
