@@ -6,13 +6,13 @@ and for each file what became of it. Nothing is written here and no exception of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.reference import read_header
 from warehouse.elements.batches import RowBuilder
 from warehouse.elements.schema import BLOBS, ELEMENTS
-from warehouse.errors import Rejected
+from warehouse.errors import Rejected, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,6 +71,9 @@ def extract(sources: Sequence[SourceFile], first_id: int, max_rows: int) -> Iter
 def _read_one(source: SourceFile, instance_id: int, rows: RowBuilder) -> Outcome:
     try:
         header = read_header(source)
+    except Unreachable as why:
+        # Without size and time, because it was not read: so the next ingest tries again.
+        return Outcome(replace(source, size_bytes=None, modified_us=None), reason=why.reason)
     except Rejected as why:
         return Outcome(source, reason=why.reason, offset=why.offset)
     rows.add(instance_id, header.elements)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
-from warehouse.errors import LayoutMismatch, NotAWarehouse, WriteFailed
+from warehouse.errors import LayoutMismatch, NotAWarehouse, UsageError, WriteFailed
 from warehouse.store import layout
 from warehouse.store.schema import stored_schemas
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PINS = "dicomWarehousePins"
+_SPECIAL = frozenset("*?[]#%=")
 _PARTITION = pa.field("batch", pa.string())
 
 
@@ -80,11 +81,15 @@ def create(root: Path) -> None:
     ------
     NotAWarehouse
         The path is a file, or a folder that holds something else.
+    UsageError
+        The path holds a character that has a meaning for one of the engines.
     """
+    _require_plain(root)
     marker = root / layout.MARKER
     if root.exists() and not root.is_dir():
         raise NotAWarehouse(root, "it is a file")
-    ours = {*layout.TABLES, "_empty", "_batches", "_lock"}
+    draft = root / f"_{layout.MARKER}"
+    ours = {*layout.TABLES, "_empty", "_batches", "_lock", draft.name}
     if root.is_dir() and not marker.exists() and {entry.name for entry in root.iterdir()} - ours:
         raise NotAWarehouse(root, "the folder exists and holds other files; name a new folder")
     try:
@@ -103,7 +108,9 @@ def create(root: Path) -> None:
                     partition_by=["batch"],
                     name=table,
                 )
-            marker.write_text(json.dumps({"layout": layout.LAYOUT_VERSION}) + "\n")
+            # Renamed, so that a full disk leaves no marker rather than an empty one.
+            draft.write_text(json.dumps({"layout": layout.LAYOUT_VERSION}) + "\n")
+            draft.replace(marker)
     except OSError as error:
         raise WriteFailed(f"a new warehouse at {root}", error) from error
 
@@ -113,8 +120,9 @@ def require(root: Path) -> None:
 
     Raises
     ------
-    NotAWarehouse, LayoutMismatch
+    NotAWarehouse, LayoutMismatch, UsageError
     """
+    _require_plain(root)
     marker = root / layout.MARKER
     if not root.exists():
         raise NotAWarehouse(root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR makes one")
@@ -124,6 +132,16 @@ def require(root: Path) -> None:
         raise NotAWarehouse(root, f"it has no readable {layout.MARKER}") from None
     if found != layout.LAYOUT_VERSION:
         raise LayoutMismatch(root, found, layout.LAYOUT_VERSION)
+
+
+def _require_plain(root: Path) -> None:
+    """Refuse paths that DuckDB or Polars expand, or that Delta decodes: they would miss files."""
+    special = sorted(_SPECIAL & set(str(root)))
+    if special:
+        raise UsageError(
+            f"the path of a warehouse must not contain {' '.join(special)} "
+            f"(DuckDB, Polars and Delta take them for patterns): {root}"
+        )
 
 
 def snapshot(root: Path) -> Snapshot:
