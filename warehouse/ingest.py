@@ -205,7 +205,9 @@ def run_batch(
     else:
         items, first = _files_of_batch(root, batch)
     if not items and not claim.exists():
-        raise UsageError(f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}")
+        raise UsageError(
+            f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
+        )
     with _executor(executor, settings, len(items)) as pool:
         done = _read_batch(
             root, batch, items, settings, pool, progress, first=first, read_anew=not is_planned
@@ -296,15 +298,13 @@ def _list(
     listing.register("listing_rows", LISTING.empty_table())
     listing.execute("create table listed_often as from listing_rows")
     rows: list[dict[str, Any]] = []
-    total = 0
 
     def flush() -> None:
         listing.register("listing_rows", pa.Table.from_pylist(rows, schema=LISTING))
         listing.execute("insert into listed_often from listing_rows")
         rows.clear()
 
-    for item in found:
-        total += 1
+    for total, item in enumerate(found, 1):
         if isinstance(item, Unreadable):
             rows.append({"path": item.path, "reason": item.reason})
         else:
@@ -445,20 +445,18 @@ def stage_chunk(
 def _stage_unreadable(
     root: Path, batch: str, items: list[Unreadable], settings: IngestSettings
 ) -> Staged:
-    outcomes = [
-        Outcome(SourceFile(item.path, None, None), reason=item.reason) for item in items
-    ]
+    outcomes = [Outcome(SourceFile(item.path, None, None), reason=item.reason) for item in items]
     portion = Portion(*no_rows(), outcomes)
     return stage(root, batch, 0, portion, settings.mode, keep_blobs=False)
 
 
 def _rejected(portion: Staged) -> int:
-    return portion.files["status"].to_pylist().count("rejected")
+    return list(portion.files["status"].to_pylist()).count("rejected")
 
 
 def _settle(root: Path, settings: IngestSettings, pool: Executor | None) -> list[str]:
     """Read duplicates again whose instance no file holds any more, or one that comes later."""
-    batches = []
+    batches: list[str] = []
     tried: set[str] = set()
     while True:
         with connect() as connection:

@@ -115,9 +115,7 @@ def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=FILES)
 
 
-def _instances(
-    connection: duckdb.DuckDBPyConnection, rows: pa.Table, files: pa.Table
-) -> pa.Table:
+def _instances(connection: duckdb.DuckDBPyConnection, rows: pa.Table, files: pa.Table) -> pa.Table:
     """Ask the definition of ``instances`` about rows that are still in memory."""
     connection.register("element_rows", rows)
     connection.register("files", files)
@@ -177,7 +175,9 @@ def _mask(column: pa.ChunkedArray, test: object) -> pa.ChunkedArray:
     """Test each distinct value of a dictionary-encoded column once."""
     unified = column.unify_dictionaries().combine_chunks()
     if isinstance(unified, pa.ChunkedArray):
-        unified = pa.concat_arrays(unified.chunks) if unified.num_chunks else pa.array([], column.type)
+        unified = (
+            pa.concat_arrays(unified.chunks) if unified.num_chunks else pa.array([], column.type)
+        )
     assert callable(test)
     answers = pa.array([bool(test(value)) for value in unified.dictionary.to_pylist()], pa.bool_())
     return answers.take(unified.indices)
