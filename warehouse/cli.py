@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import redirect_stdout
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -48,6 +49,7 @@ app = App(
     "Example: `dicom-warehouse ingest /data/dicom && "
     'dicom-warehouse sql "select Modality, count(*) from series group by all"`',
     help_format="markdown",
+    version=lambda: metadata.version("dicom-warehouse"),
     version_flags=["--version"],
 )
 
