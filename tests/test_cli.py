@@ -20,15 +20,20 @@ def run(*arguments, cwd=None, **environment):
     """Run the command in a process of its own, as a shell would."""
     return subprocess.run(
         [sys.executable, "-c", COMMAND, *map(str, arguments)],
-        cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True, text=True, check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 @pytest.fixture(scope="module")
 def ingested(tmp_path_factory):
     root = tmp_path_factory.mktemp("cli") / "w"
-    done = run("ingest", FILES / "CT_small.dcm", FILES / "MR_small.dcm", "-w", root, "--mode", "full")
+    done = run(
+        "ingest", FILES / "CT_small.dcm", FILES / "MR_small.dcm", "-w", root, "--mode", "full"
+    )
     assert done.returncode == 0, done.stderr
     return root
 
@@ -48,7 +53,12 @@ def test_ingest_prints_one_json_object_that_accounts_for_every_file(tmp_path):
     first = json.loads(run("ingest", tmp_path / "src", "-w", tmp_path / "w", "--json").stdout)
     assert (first["created"], first["duplicate"], first["rejected"], first["files"]) == (1, 1, 1, 3)
     again = json.loads(run("ingest", tmp_path / "src", "-w", tmp_path / "w", "--json").stdout)
-    assert (again["created"], again["existing"], again["duplicate"], again["rejected"]) == (0, 1, 1, 1)
+    assert (again["created"], again["existing"], again["duplicate"], again["rejected"]) == (
+        0,
+        1,
+        1,
+        1,
+    )
 
 
 def test_strict_exits_with_1_and_names_the_reject(tmp_path):
@@ -57,7 +67,9 @@ def test_strict_exits_with_1_and_names_the_reject(tmp_path):
     done = run("ingest", FILES / "CT_small.dcm", bad, "-w", tmp_path / "w", "--strict")
     assert done.returncode == 1
     assert f"{bad}: not DICOM" in done.stderr
-    assert run("ingest", bad, "-w", tmp_path / "w").returncode == 0, "without --strict rejects are rows"
+    assert run("ingest", bad, "-w", tmp_path / "w").returncode == 0, (
+        "without --strict rejects are rows"
+    )
 
 
 def test_quiet_prints_nothing(tmp_path):
@@ -108,7 +120,9 @@ def test_the_mode_can_come_from_the_environment(tmp_path):
 
 
 def test_the_warehouse_can_come_from_the_environment(ingested):
-    done = run("sql", "select count(*) n from instances", "--format", "csv", DICOM_WAREHOUSE=str(ingested))
+    done = run(
+        "sql", "select count(*) n from instances", "--format", "csv", DICOM_WAREHOUSE=str(ingested)
+    )
     assert done.stdout == "n\n2\n"
 
 
@@ -118,7 +132,10 @@ def test_sql_answers_in_every_format(ingested, tmp_path):
     assert json.loads(run("sql", query, "-w", ingested, "--format", "json").stdout) == [
         {"Modality": "CT", "Rows": 128}, {"Modality": "MR", "Rows": 64},
     ]  # fmt: skip
-    assert run("sql", query, "-w", ingested, "--format", "csv").stdout == "Modality,Rows\nCT,128\nMR,64\n"
+    assert (
+        run("sql", query, "-w", ingested, "--format", "csv").stdout
+        == "Modality,Rows\nCT,128\nMR,64\n"
+    )
     for name in ("a.parquet", "a.csv", "a.json"):
         assert run("sql", query, "-w", ingested, "-o", tmp_path / name).returncode == 0
     assert pl.read_parquet(tmp_path / "a.parquet").rows() == [("CT", 128), ("MR", 64)]
@@ -165,7 +182,14 @@ def test_describe_shows_columns_and_names_similar_tables(ingested):
 
 def test_header_of_a_file_and_of_its_stored_instance_are_the_same(ingested):
     of_file = run("header", FILES / "CT_small.dcm", "--full")
-    uid = run("sql", "select SOPInstanceUID u from instances where Modality = 'CT'", "-w", ingested, "--format", "csv")
+    uid = run(
+        "sql",
+        "select SOPInstanceUID u from instances where Modality = 'CT'",
+        "-w",
+        ingested,
+        "--format",
+        "csv",
+    )
     of_instance = run("header", uid.stdout.split()[1], "-w", ingested, "--full")
     assert of_file.returncode == of_instance.returncode == 0
     assert of_file.stdout == of_instance.stdout
@@ -206,10 +230,12 @@ def test_header_of_a_file_that_is_no_dicom(tmp_path):
 def test_zip_archives_are_looked_into_and_bombs_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "good.zip", "w") as archive:
         archive.write(FILES / "CT_small.dcm", "folder/1")
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("zeros.dcm", "w", force_zip64=True) as member:
-            for _ in range(300):
-                member.write(bytes(1 << 20))
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("zeros.dcm", "w", force_zip64=True) as member,
+    ):
+        for _ in range(300):
+            member.write(bytes(1 << 20))
     (tmp_path / "broken.zip").write_bytes((tmp_path / "good.zip").read_bytes()[:300])
     done = json.loads(run("ingest", tmp_path, "-w", tmp_path / "w", "--json").stdout)
     assert (done["created"], done["rejected"], done["files"]) == (1, 2, 3)
@@ -221,10 +247,22 @@ def test_zip_archives_are_looked_into_and_bombs_refused(tmp_path):
 def test_pattern_narrows_without_case(tmp_path):
     for name in ("a.dcm", "b.DCM", "c.ima", "d"):
         (tmp_path / name).write_bytes((FILES / "CT_small.dcm").read_bytes())
-    done = json.loads(run("ingest", tmp_path, "-w", tmp_path / "w", "--pattern", "*.dcm", "--json").stdout)
+    done = json.loads(
+        run("ingest", tmp_path, "-w", tmp_path / "w", "--pattern", "*.dcm", "--json").stdout
+    )
     assert done["files"] == 2
     done = json.loads(
-        run("ingest", tmp_path, "-w", tmp_path / "w", "--pattern", "*.dcm", "--pattern", "*.IMA", "--json").stdout
+        run(
+            "ingest",
+            tmp_path,
+            "-w",
+            tmp_path / "w",
+            "--pattern",
+            "*.dcm",
+            "--pattern",
+            "*.IMA",
+            "--json",
+        ).stdout
     )
     assert done["files"] == 3
 

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = Path(pydicom.data.__path__[0]) / "test_files" / "dicomdirtests"
-COMMAND = 'import sys; from warehouse.cli import main; main(sys.argv[1:])'
+COMMAND = "import sys; from warehouse.cli import main; main(sys.argv[1:])"
 
 
 def console_blocks(text):
@@ -34,13 +34,15 @@ def test_the_tour_of_the_readme_is_true(tmp_path):
     assert len(blocks) >= 6
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for command, shown in blocks:
-        arguments = [
-            word.replace("$SAMPLES", str(SAMPLES)) for word in shlex.split(command)
-        ]
+        arguments = [word.replace("$SAMPLES", str(SAMPLES)) for word in shlex.split(command)]
         assert arguments[0] == "dicom-warehouse"
         run = subprocess.run(
             [sys.executable, "-c", COMMAND, *arguments[1:]],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert run.returncode == 0, run.stderr
         printed = comparable(run.stdout)
@@ -64,7 +66,9 @@ def test_the_notebook_example_runs(tmp_path, monkeypatch):
     assert names["brain"].height > 0
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("**/*.md")), ids=lambda p: p.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("**/*.md")), ids=lambda p: p.relative_to(ROOT).as_posix()
+)
 def test_links_point_at_something(page):
     if ".venv" in page.parts or "node_modules" in page.parts:
         pytest.skip("not ours")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from warehouse.dicom.element import keyword_of
-from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
+from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES, ORDER
 from warehouse.elements.values import Value, binary, decode
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class RowBuilder:
             for cells, field in zip(self._columns, ELEMENTS, strict=True)
         ]
         rows = pa.Table.from_arrays(arrays, schema=ELEMENTS)
+        rows = rows.sort_by([(name, "ascending") for name in ORDER])
         blobs = pa.table(
             {
                 "sha256": list(self._blobs),

@@ -48,7 +48,7 @@ class Portion:
     """Rows of some files."""
 
     rows: pa.Table
-    """``warehouse.elements.schema.ELEMENTS``, in no order."""
+    """``warehouse.elements.schema.ELEMENTS``, sorted by tag, path, index, instance."""
     blobs: pa.Table
     """``warehouse.elements.schema.BLOBS``; each digest once."""
     outcomes: list[Outcome]

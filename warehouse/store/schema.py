@@ -54,7 +54,8 @@ def instances_schema() -> pa.Schema:
             "select *, cast(make_timestamp(time_us) as time) as time from elements_rows"
         )
         connection.execute("create view files as from files_rows")
-        connection.execute(by_name("instances_from_elements").sql)
+        for name in ("instance_attributes", "instances_from_elements"):
+            connection.execute(by_name(name).sql)
         # Delta has no type for the time of day: microseconds since midnight, as in the long table.
         return _storable(connection.sql("from instances_from_elements").to_arrow_table().schema)
 

@@ -19,6 +19,7 @@ from warehouse.errors import WriteFailed
 from warehouse.settings import Mode
 from warehouse.sqlfiles import by_name, read_models
 from warehouse.store import layout
+from warehouse.store.attributes import gather
 from warehouse.store.delta import Part
 from warehouse.store.duck import connect, copy_to
 from warehouse.store.schema import FILES
@@ -117,23 +118,14 @@ def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
 
 def _instances(connection: duckdb.DuckDBPyConnection, rows: pa.Table, files: pa.Table) -> pa.Table:
     """Ask the definition of ``instances`` about rows that are still in memory."""
-    connection.register("element_rows", rows)
+    connection.register("elements", rows)
     connection.register("files", files)
-    connection.execute(
-        "create view elements as select *, make_timestamp(time_us)::time as time from element_rows"
-    )
+    connection.register("instance_attributes", gather(rows))
     for model in read_models():
         if model.layer == "0_macros":
             connection.execute(model.sql)
     connection.execute(by_name("instances_from_elements").sql)
-    answer = connection.sql("from instances_from_elements order by instance_id").to_arrow_table()
-    return pa.table(
-        [
-            column.cast(pa.int64()) if pa.types.is_time(column.type) else column
-            for column in answer.columns
-        ],
-        names=answer.column_names,
-    )
+    return connection.sql("from instances_from_elements order by instance_id").to_arrow_table()
 
 
 def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:
