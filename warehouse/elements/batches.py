@@ -58,14 +58,14 @@ class RowBuilder:
 
     def take(self) -> tuple[pa.Table, pa.Table]:
         """Return the rows and the long binary values so far, and start anew."""
-        arrays = [
-            pa.array(cells, field.type.value_type).dictionary_encode()
-            if pa.types.is_dictionary(field.type)
-            else pa.array(cells, field.type)
-            for cells, field in zip(self._columns, ELEMENTS, strict=True)
-        ]
-        rows = pa.Table.from_arrays(arrays, schema=ELEMENTS)
-        rows = rows.sort_by([(name, "ascending") for name in ORDER])
+        plain = pa.table(
+            [
+                pa.array(cells, kind.value_type if pa.types.is_dictionary(kind) else kind)
+                for cells, kind in zip(self._columns, ELEMENTS.types, strict=True)
+            ],
+            names=_NAMES,
+        )
+        rows = plain.sort_by([(name, "ascending") for name in ORDER]).cast(ELEMENTS)
         blobs = pa.table(
             {
                 "sha256": list(self._blobs),

@@ -94,6 +94,7 @@ def gather(rows: pa.Table) -> pa.Table:
     index = rows["index"].to_numpy()
     runs = _runs(rows)
     columns: dict[str, pa.Array] = {"instance_id": pa.array(instances)}
+    has_any = np.zeros(len(instances), bool)
     for attribute in attributes():
         kind = _TYPES[attribute.source]
         kind = pa.list_(kind) if attribute.is_list else kind
@@ -104,9 +105,10 @@ def gather(rows: pa.Table) -> pa.Table:
             columns[attribute.name] = pa.nulls(len(instances), kind)
             continue
         source = rows[_STORED_AS.get(attribute.source, attribute.source)].chunk(0)
+        has_any[places[found]] = True
         make = _lists if attribute.is_list else _singles
         columns[attribute.name] = make(source, found, places, index, len(instances))
-    return pa.table(columns)
+    return pa.table(columns).filter(pa.array(has_any))
 
 
 def _codes(rows: pa.Table, name: str) -> NDArray[np.int32]:
