@@ -28,7 +28,7 @@ from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch, discard
 from warehouse.store.duck import connect
-from warehouse.store.stage import Staged, stage
+from warehouse.store.stage import Staged, open_stage, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -435,11 +435,12 @@ def stage_chunk(
     settings: IngestSettings, threads: int | None,
 ) -> list[Staged]:  # fmt: skip
     """Read some files and write their rows; what a worker process does."""
-    return [
-        stage(root, batch, place, portion, settings.mode,
-              keep_blobs=settings.keep_blobs, threads=threads)
-        for portion in extract(sources, first_id, settings.chunk_rows)
-    ]  # fmt: skip
+    with open_stage(threads) as connection:
+        return [
+            stage(connection, root, batch, place, portion, settings.mode,
+                  keep_blobs=settings.keep_blobs)
+            for portion in extract(sources, first_id, settings.chunk_rows)
+        ]  # fmt: skip
 
 
 def _stage_unreadable(
@@ -447,7 +448,8 @@ def _stage_unreadable(
 ) -> Staged:
     outcomes = [Outcome(SourceFile(item.path, None, None), reason=item.reason) for item in items]
     portion = Portion(*no_rows(), outcomes)
-    return stage(root, batch, 0, portion, settings.mode, keep_blobs=False)
+    with open_stage() as connection:
+        return stage(connection, root, batch, 0, portion, settings.mode, keep_blobs=False)
 
 
 def _rejected(portion: Staged) -> int:

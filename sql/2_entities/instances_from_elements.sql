@@ -158,9 +158,41 @@ digests as (
     group by elements.instance_id
 ),
 
+-- A name is taken apart once, however many instances bear it.
+patient_names as (
+    select
+        PatientName as stated,
+        person_name_text(PatientName) as PatientName,
+        nullif(PatientName ->> '$.alphabetic.family_name', '') as family_name,
+        nullif(PatientName ->> '$.alphabetic.given_name', '') as given_name,
+        nullif(PatientName ->> '$.alphabetic.middle_name', '') as middle_name,
+        nullif(PatientName ->> '$.alphabetic.name_prefix', '') as name_prefix,
+        nullif(PatientName ->> '$.alphabetic.name_suffix', '') as name_suffix,
+        person_name_group(PatientName, 'ideographic') as ideographic_name,
+        person_name_group(PatientName, 'phonetic') as phonetic_name
+    from (select distinct nullif(PatientName, '') as PatientName from instance_attributes)
+),
+
+referring_names as (
+    select
+        ReferringPhysicianName as stated,
+        person_name_text(ReferringPhysicianName) as ReferringPhysicianName
+    from (select distinct ReferringPhysicianName from instance_attributes)
+),
+
+operators_names as (
+    select
+        OperatorsName as stated,
+        list_transform(OperatorsName, lambda name: person_name_text(name)) as OperatorsName
+    from (select distinct OperatorsName from instance_attributes)
+),
+
 identified as (
     select
-        attributes.* exclude (instance_id),
+        attributes.* exclude (instance_id, PatientName, ReferringPhysicianName, OperatorsName),
+        patient_names.* exclude (stated),
+        referring_names.ReferringPhysicianName,
+        operators_names.OperatorsName,
         files.instance_id,
         files.path,
         files.TransferSyntaxUID,
@@ -181,6 +213,9 @@ identified as (
     left join instance_attributes as attributes on files.instance_id = attributes.instance_id
     left join ge_sequence_names on files.instance_id = ge_sequence_names.instance_id
     left join digests on files.instance_id = digests.instance_id
+    left join patient_names on attributes.PatientName = patient_names.stated
+    left join referring_names on attributes.ReferringPhysicianName = referring_names.stated
+    left join operators_names on attributes.OperatorsName = operators_names.stated
     where files.status = 'ingested'
 )
 
@@ -204,7 +239,7 @@ select
     MediaStorageSOPInstanceUID,
     PatientID,
     IssuerOfPatientID,
-    person_name_text(PatientName) as PatientName,
+    PatientName,
     PatientBirthDate,
     PatientSex,
     PatientAge,
@@ -216,7 +251,7 @@ select
     StudyTime,
     StudyDescription,
     AccessionNumber,
-    person_name_text(ReferringPhysicianName) as ReferringPhysicianName,
+    ReferringPhysicianName,
     SeriesInstanceUID,
     SeriesNumber,
     SeriesDate,
@@ -233,7 +268,7 @@ select
     StationName,
     SoftwareVersions,
     InstitutionName,
-    list_transform(OperatorsName, lambda name: person_name_text(name)) as OperatorsName,
+    OperatorsName,
     FrameOfReferenceUID,
     InstanceNumber,
     InstanceCreationDate,
@@ -293,13 +328,13 @@ select
     Exposure,
     ConvolutionKernel,
     ContrastBolusAgent,
-    nullif(PatientName ->> '$.alphabetic.family_name', '') as family_name,
-    nullif(PatientName ->> '$.alphabetic.given_name', '') as given_name,
-    nullif(PatientName ->> '$.alphabetic.middle_name', '') as middle_name,
-    nullif(PatientName ->> '$.alphabetic.name_prefix', '') as name_prefix,
-    nullif(PatientName ->> '$.alphabetic.name_suffix', '') as name_suffix,
-    person_name_group(PatientName, 'ideographic') as ideographic_name,
-    person_name_group(PatientName, 'phonetic') as phonetic_name,
+    family_name,
+    given_name,
+    middle_name,
+    name_prefix,
+    name_suffix,
+    ideographic_name,
+    phonetic_name,
     patient_age_years,
     coalesce(PulseSequenceName, ge_sequence_name) as pulse_sequence_name,
     path,

@@ -87,8 +87,8 @@ def gather(rows: pa.Table) -> pa.Table:
     """
     rows = rows.unify_dictionaries().combine_chunks()
     ids = rows["instance_id"].to_numpy()
-    instances = np.unique(ids)
-    places = np.searchsorted(instances, ids)
+    instances = _instances(ids)
+    places = _places(ids, instances)
     top = _codes(rows, "path") == _code(rows, "path", "")
     top &= rows["vm"].to_numpy() > 0
     index = rows["index"].to_numpy()
@@ -109,6 +109,26 @@ def gather(rows: pa.Table) -> pa.Table:
         make = _lists if attribute.is_list else _singles
         columns[attribute.name] = make(source, found, places, index, len(instances))
     return pa.table(columns).filter(pa.array(has_any))
+
+
+def _places(ids: NDArray[np.int64], instances: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of each row's instance; ids of a portion are dense, so by a table."""
+    if not len(instances):
+        return np.zeros(0, np.int64)
+    table = np.zeros(int(instances[-1] - instances[0]) + 1, np.int64)
+    table[instances - instances[0]] = np.arange(len(instances))
+    places: NDArray[np.int64] = table[ids - instances[0]]
+    return places
+
+
+def _instances(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the distinct ids, in order."""
+    if not len(ids):
+        return ids
+    first = int(ids.min())
+    present = np.zeros(int(ids.max()) - first + 1, bool)
+    present[ids - first] = True
+    return np.flatnonzero(present) + first
 
 
 def _codes(rows: pa.Table, name: str) -> NDArray[np.int32]:

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.elements.schema import INLINE_BYTES
+from warehouse.elements.schema import ELEMENTS, INLINE_BYTES
 from warehouse.errors import WriteFailed
 from warehouse.settings import Mode
-from warehouse.sqlfiles import by_name, read_models
+from warehouse.sqlfiles import read_models
 from warehouse.store import layout
 from warehouse.store.attributes import gather
 from warehouse.store.delta import Part
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
     from warehouse.elements.extract import Outcome, Portion
 
-ELEMENT_ORDER = 'tag, path, "index", instance_id'
-"""Order of rows in every part of ``elements``: asking for a tag reads only its rows."""
-
 
 @dataclass(frozen=True, slots=True)
 class Staged:
@@ -45,9 +42,21 @@ class Staged:
     """``FILES``, one row per file, not yet judged against the warehouse."""
 
 
+def open_stage(threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """Open a connection that knows the definition of ``instances``; serves many portions."""
+    connection = connect(threads)
+    for name, schema in {"elements": ELEMENTS, "files": FILES}.items():
+        connection.register(name, schema.empty_table())
+    connection.register("instance_attributes", gather(ELEMENTS.empty_table()))
+    for model in read_models():
+        if model.layer == "0_macros" or model.name == "instances_from_elements":
+            connection.execute(model.sql)
+    return connection
+
+
 def stage(
-    root: Path, batch: str, chunk: int, portion: Portion, mode: Mode, *, keep_blobs: bool,
-    threads: int | None = None,
+    connection: duckdb.DuckDBPyConnection, root: Path, batch: str, chunk: int, portion: Portion,
+    mode: Mode, *, keep_blobs: bool,
 ) -> Staged:  # fmt: skip
     """Write the rows of a portion, its instances and its long binary values.
 
@@ -56,19 +65,19 @@ def stage(
     WriteFailed
     """
     files = _files(portion.outcomes, mode)
-    with connect(threads) as connection:
-        instances = _instances(connection, portion.rows, files)
-        files = _identified(files, instances)
-        parts: dict[str, Part] = {}
-        rows = _kept(portion.rows, mode)
-        if rows.num_rows:
-            connection.register("rows", rows)
-            parts["elements"] = copy_to(
-                connection, f"from rows order by {ELEMENT_ORDER}",
-                layout.table_folder(root, "elements"), layout.part_name(batch, chunk),
-            )  # fmt: skip
-        if instances.num_rows:
-            parts["instances"] = write_small(root, "instances", batch, chunk, instances)
+    instances = _instances(connection, portion.rows, files)
+    files = _identified(files, instances)
+    parts: dict[str, Part] = {}
+    rows = _kept(portion.rows, mode)
+    if rows.num_rows:
+        connection.register("rows", rows)
+        # In order already: readers sort, because they can do it cheaper than any database.
+        parts["elements"] = copy_to(
+            connection, "from rows", layout.table_folder(root, "elements"),
+            layout.part_name(batch, chunk),
+        )  # fmt: skip
+    if instances.num_rows:
+        parts["instances"] = write_small(root, "instances", batch, chunk, instances)
     blobs = _blobs_of(rows, portion.blobs) if keep_blobs else portion.blobs.slice(0, 0)
     if blobs.num_rows:
         # Not compressed: the commit compresses those that are new, once.
@@ -121,10 +130,6 @@ def _instances(connection: duckdb.DuckDBPyConnection, rows: pa.Table, files: pa.
     connection.register("elements", rows)
     connection.register("files", files)
     connection.register("instance_attributes", gather(rows))
-    for model in read_models():
-        if model.layer == "0_macros":
-            connection.execute(model.sql)
-    connection.execute(by_name("instances_from_elements").sql)
     return connection.sql("from instances_from_elements order by instance_id").to_arrow_table()
 
 
