@@ -409,10 +409,10 @@ def _read_batch(
             if progress:
                 files = sum(portion.files.num_rows for portion in done)
                 progress.read(files, sum(_rejected(portion) for portion in done))
-        return commit_batch(root, batch, staged, read_anew=read_anew)
     except BaseException:
         discard(root, staged)
         raise
+    return commit_batch(root, batch, staged, read_anew=read_anew)
 
 
 def _run(pool: Executor | None, calls: list[tuple[Any, ...]]) -> Iterator[list[Staged]]:

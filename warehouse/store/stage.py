@@ -67,22 +67,36 @@ def stage(
     files = _files(portion.outcomes, mode)
     instances = _instances(connection, portion.rows, files)
     files = _identified(files, instances)
-    parts: dict[str, Part] = {}
+    staged = Staged({}, files)
+    try:
+        _write(
+            connection, root, batch, chunk, portion, instances, staged, mode, keep_blobs=keep_blobs
+        )
+    except BaseException:
+        for table, part in staged.parts.items():
+            (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
+        raise
+    return staged
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, root: Path, batch: str, chunk: int, portion: Portion,
+    instances: pa.Table, staged: Staged, mode: Mode, *, keep_blobs: bool,
+) -> None:  # fmt: skip
     rows = _kept(portion.rows, mode)
     if rows.num_rows:
         connection.register("rows", rows)
         # In order already: readers sort, because they can do it cheaper than any database.
-        parts["elements"] = copy_to(
+        staged.parts["elements"] = copy_to(
             connection, "from rows", layout.table_folder(root, "elements"),
             layout.part_name(batch, chunk),
         )  # fmt: skip
     if instances.num_rows:
-        parts["instances"] = write_small(root, "instances", batch, chunk, instances)
+        staged.parts["instances"] = write_small(root, "instances", batch, chunk, instances)
     blobs = _blobs_of(rows, portion.blobs) if keep_blobs else portion.blobs.slice(0, 0)
     if blobs.num_rows:
         # Not compressed: the commit compresses those that are new, once.
-        parts["blobs"] = write_small(root, "blobs", batch, chunk, blobs, compression="none")
-    return Staged(parts, files)
+        staged.parts["blobs"] = write_small(root, "blobs", batch, chunk, blobs, compression="none")
 
 
 def write_small(
