@@ -1,0 +1,1 @@
+"""Station 3: rows on disk."""
