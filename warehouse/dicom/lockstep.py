@@ -63,6 +63,9 @@ BETWEEN_ITEMS = 1 << 16
 
 NO_ELEMENT = -1
 
+LONGEST = (1 << 31) - 1
+"""Stands for the length of values that are longer; the true one is kept in ``Found.outside``."""
+
 _PIXELS = np.array(PIXEL_NUMBERS, np.uint32)
 assert {f"{number:08X}" for number in PIXEL_NUMBERS} == PIXEL_TAGS
 
@@ -84,6 +87,42 @@ class Pixels:
     note: str | None
 
 
+class Records:
+    """Columns of found elements, grown as needed and used again for the next batch.
+
+    Fresh memory is slow: the kernel clears each page when it is touched first.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._room(1 << 16)
+
+    def _room(self, capacity: int) -> None:
+        old = getattr(self, "columns", None)
+        self.columns = tuple(
+            np.empty(capacity, kind) for kind in (np.int32, "<u8", np.int32, np.int32, np.int32, "<u8", "<u4")
+        )
+        for column, before in zip(self.columns, old or (), strict=False):
+            column[: self.count] = before[: self.count]
+
+    def add(self, heads: Heads, *cells: NDArray[Any]) -> None:
+        """Append file, head, place, length and node of elements; fetch how their values begin."""
+        start, stop = self.count, self.count + len(cells[0])
+        if stop > len(self.columns[0]):
+            self._room(max(2 * len(self.columns[0]), stop))
+        for column, cell in zip(self.columns, cells, strict=False):
+            column[start:stop] = cell
+        # The value lies beside the head that was just read: now it is in the cache, later not.
+        at = cells[2]
+        self.columns[5][start:stop] = heads.words[at]
+        self.columns[6][start:stop] = heads.halves[at + 8]
+        self.count = stop
+
+    def taken(self) -> list[NDArray[Any]]:
+        """Return the columns, as far as they are filled."""
+        return [column[: self.count] for column in self.columns]
+
+
 @dataclass(slots=True)
 class Found:
     """Places of elements, in no order. Nodes are data sets: files, file metas, items.
@@ -91,14 +130,20 @@ class Found:
     Node ``f`` is the data set of file ``f``, node ``count + f`` its file meta information.
     """
 
-    file: NDArray[np.int64]
+    file: NDArray[np.int32]
     head: NDArray[np.uint64]
     """The first 8 bytes of the element."""
-    value_at: NDArray[np.int64]
-    """Place of the value in the arena; if negative, ``-1 - offset`` in the file, not in the arena."""
-    length: NDArray[np.int64]
+    value_at: NDArray[np.int32]
+    """Place of the value in the arena; ``-1 - number`` for a long value outside of it."""
+    length: NDArray[np.int32]
     """Length of the value; ``-2 - number`` for the sequence of that number."""
-    node: NDArray[np.int64]
+    node: NDArray[np.int32]
+    low: NDArray[np.uint64]
+    """First 8 bytes of the value, and what lies behind a shorter one."""
+    high: NDArray[np.uint32]
+    """The next 4 bytes."""
+    outside: list[tuple[int, int]]
+    """Offset in its file and length of each long value outside of the arena."""
     node_file: NDArray[np.int64]
     node_parent: NDArray[np.int64]
     node_sequence: NDArray[np.int64]
@@ -113,13 +158,13 @@ class Found:
     pixels: dict[int, Pixels]
 
 
-def scan(heads: Heads, count: int) -> Found:
+def scan(heads: Heads, count: int, records: Records) -> tuple[Scan, Found]:
     """Find all elements of the first ``count`` files."""
-    state = Scan(heads, count)
+    state = Scan(heads, count, records)
     start = state.read_meta()
     for implicit in (False, True):
         state.read_datasets(start[state.implicit[start] == implicit], implicit=implicit)
-    return state.found()
+    return state, state.found()
 
 
 def tag_of(head: NDArray[np.uint64]) -> NDArray[np.uint32]:
@@ -131,7 +176,7 @@ def tag_of(head: NDArray[np.uint64]) -> NDArray[np.uint32]:
 class Scan:
     """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item, …"""
 
-    def __init__(self, heads: Heads, count: int) -> None:
+    def __init__(self, heads: Heads, count: int, records: Records) -> None:
         self.heads = heads
         self.count = count
         self.status = np.full(count, REFERENCE, np.uint8)
@@ -151,8 +196,9 @@ class Scan:
         self.sequences: list[tuple[Any, Any]] = []
         self.node_count = 2 * count
         self.sequence_count = 0
-        self.records: list[tuple[Any, ...]] = []
-        self.found_count = 0
+        self.records = records
+        records.count = 0
+        self.outside: list[tuple[int, int]] = []
 
     # ------------------------------------------------------------------ file meta information
 
@@ -184,7 +230,7 @@ class Scan:
             for i in np.flatnonzero(good & (t == 0x00020010)):
                 syntax_at[int(files[i])] = (int(value_at[i]), int(length[i]))
             files, p, last = files[good], q[good], t[good]
-            self.records.append((files, h[good], value_at[good], length[good], files + count))
+            self.records.add(heads, files, h[good], value_at[good], length[good], files + count)
         return self._start(np.sort(np.concatenate(ready)) if ready else files, syntax_at)
 
     def _start(
@@ -259,12 +305,17 @@ class Scan:
                 if self.kept is length:
                     self.kept, self.node = length.copy(), self.node.copy()
                 self._edges(edges, p, value_at, was)
-            self.records.append((self.a, h, value_at, self.kept, self.node_now))
+            if self.kept is length:
+                self.records.add(heads, self.a, h, value_at, length, self.node_now)
+            else:
+                k = np.flatnonzero(self.kept != NO_ELEMENT)
+                self.records.add(
+                    heads, self.a[k], h[k], value_at[k], self.kept[k], self.node_now[k]
+                )
             self.p = self.q
-            self.found_count += len(self.a)
             if not self.alive.all():
                 self._compress()
-            if self.found_count > MAX_FOUND:
+            if self.records.count > MAX_FOUND:
                 self._leave(np.arange(len(self.a)), LATER if self.count > 1 else REFERENCE)
                 return
         for i in range(len(self.a)):
@@ -483,7 +534,8 @@ class Scan:
             self._leave(np.array([i]))
         elif length > EXTERNAL_BYTES:
             target = int(self.q[i]) - base
-            value_at[i] = -1 - (int(value_at[i]) - base)
+            value_at[i] = self.note_outside(int(value_at[i]) - base, length)
+            self.kept[i] = min(length, LONGEST)
             if target < heads.size[number]:
                 self._refill(i, target)
         else:
@@ -526,6 +578,11 @@ class Scan:
             if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == implicit:
                 self._leave(np.array([i]), int(self.status[number]))
 
+    def note_outside(self, offset: int, length: int) -> int:
+        """Record a value that is not read now; return what stands for its place."""
+        self.outside.append((offset, length))
+        return -len(self.outside)
+
     def note_pixels(
         self, number: int, tag: int, offset: int, length: int, head: int, *, implicit: bool
     ) -> int | None:
@@ -545,10 +602,6 @@ class Scan:
 
     def found(self) -> Found:
         """Return what was found in the files that were taken."""
-        file, head, value_at, length, node = (
-            np.concatenate(column) for column in zip(*self.records, strict=True)
-        ) if self.records else (np.zeros(0, np.int64),) * 5  # fmt: skip
-        ours = np.flatnonzero((length != NO_ELEMENT) & (self.status[file] == TAKEN))
         roots = np.concatenate([np.arange(self.count), np.arange(self.count)])
         none = np.full(2 * self.count, -1)
         zero = np.zeros(2 * self.count, np.int64)
@@ -558,9 +611,19 @@ class Scan:
         )
         tags = [np.zeros(0, np.int64), *(np.asarray(pair[0]) for pair in self.sequences)]
         undefined = [np.zeros(0, bool), *(np.asarray(pair[1]) for pair in self.sequences)]
+        file, head, value_at, length, node, low, high = self.records.taken()
         return Found(
-            file[ours], head[ours].astype(np.uint64), value_at[ours], length[ours], node[ours],
-            of_file, parent, sequence, item, level // 2,
-            np.concatenate(tags).astype(np.int64), np.concatenate(undefined).astype(bool),
-            self.status, self.implicit, self.syntax, self.pixels,
+            file, head, value_at, length, node, low, high, self.outside, of_file, parent, sequence,
+            item, level // 2, np.concatenate(tags).astype(np.int64),
+            np.concatenate(undefined).astype(bool), self.status, self.implicit, self.syntax,
+            self.pixels,
         )  # fmt: skip
+
+
+def restrict(found: Found) -> None:
+    """Keep only the elements of files that were taken."""
+    if (found.status == TAKEN).all():
+        return
+    ours = np.flatnonzero((found.status == TAKEN)[found.file])
+    for name in ("file", "head", "value_at", "length", "node", "low", "high"):
+        setattr(found, name, getattr(found, name)[ours])

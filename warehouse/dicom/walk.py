@@ -28,7 +28,9 @@ from warehouse.dicom.grammar import (
 )
 
 if TYPE_CHECKING:
-    from warehouse.dicom.lockstep import Scan
+    from numpy.typing import NDArray
+
+    from warehouse.dicom.lockstep import Found, Scan
 
 _word = struct.Struct("<Q").unpack_from
 _half = struct.Struct("<L").unpack_from
@@ -64,6 +66,42 @@ def walk(scan: Scan, i: int, *, implicit: bool) -> None:
     walker.hand_over()
 
 
+def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Find what is inside of elements that turned out to be sequences of defined length.
+
+    Only for implicit VR. ``found`` is extended; files whose elements cannot be read are returned.
+    """
+    lost: list[int] = []
+    before = scan.records.count
+    for i in elements.tolist():
+        number, node = int(found.file[i]), int(found.node[i])
+        walker = _Walker(scan, number, implicit=True)
+        at, length = int(found.value_at[i]), int(found.length[i])
+        head = int(found.head[i])
+        # As if the arena were the file: the whole value lies in it.
+        walker.base, walker.window, walker.size = 0, at + length, at + length
+        sequence = scan.sequence_count
+        walker.sequences.append(((head & 0xFFFF) << 16 | head >> 16 & 0xFFFF, False))
+        depth = 2 * int(found.node_level[node])
+        stack: list[list[int]] = [[-1, 0, node, 0] for _ in range(depth + 1)]
+        stack.append([at + length, 0, sequence, 0])
+        try:
+            walker.run(at, stack, stop=depth + 1)
+        except (_Give, _NoRoom):
+            lost.append(number)
+        walker.hand_over()
+        found.length[i] = -2 - sequence
+    extended = scan.found()
+    names = ("file", "head", "value_at", "length", "node", "low", "high")
+    for name, column in zip(names, scan.records.columns, strict=True):
+        new = column[before : scan.records.count]
+        setattr(found, name, np.concatenate([getattr(found, name), new]))
+    for name in ("node_file", "node_parent", "node_sequence", "node_item", "node_level",
+                 "sequence_tag", "sequence_undefined"):  # fmt: skip
+        setattr(found, name, getattr(extended, name))
+    return np.array(lost, np.int64)
+
+
 class _NoRoom(Exception):
     """The arena is full."""
 
@@ -74,25 +112,29 @@ class _Walker:
         self.heads = scan.heads
         self.number = number
         self.implicit = implicit
+        self.base = int(self.heads.base[number])
+        self.window = int(self.heads.window_at[number])
+        self.size = int(self.heads.size[number])
         self.records: list[tuple[int, int, int, int]] = []
         self.nodes: list[tuple[int, int, int, int]] = []
         self.sequences: list[tuple[int, bool]] = []
 
-    def run(self, at: int, stack: list[list[int | bool]]) -> None:
-        from warehouse.dicom.lockstep import ELBOW, EXTERNAL_BYTES, MAX_FOUND
+    def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:
+        """Walk from ``at`` until only ``stop`` containers are open."""
+        from warehouse.dicom.lockstep import ELBOW, EXTERNAL_BYTES, LONGEST, MAX_FOUND
 
-        heads, number, implicit = self.heads, self.number, self.implicit
-        memory = heads.arena.data
-        size = int(heads.size[number])
+        implicit = self.implicit
+        memory = self.heads.arena.data
+        size = self.size
         records = self.records
         end, undelimited, name, last = stack[-1]
-        base, window = int(heads.base[number]), int(heads.window_at[number])
+        base, window = self.base, self.window
         while True:
             while at == end:
                 if undelimited:
                     raise _Give
                 stack.pop()
-                if not stack:
+                if len(stack) == stop:
                     return
                 end, undelimited, name, last = stack[-1]
             if end - at < 8:
@@ -100,7 +142,7 @@ class _Walker:
             p = base + at
             if p + ELBOW > window and window - base < size:
                 self._refill(at)
-                base, window = int(heads.base[number]), int(heads.window_at[number])
+                base, window = self.base, self.window
                 p = base + at
             head = _word(memory, p)[0]
             low = head & UNDEFINED
@@ -174,19 +216,19 @@ class _Walker:
                 if header == 8 and not implicit:
                     raise _Give
                 at = self._pixels(tag, value, length, head)
-                base, window = int(heads.base[number]), int(heads.window_at[number])
+                base, window = self.base, self.window
                 continue
             if value + length > end:
                 raise _Give
             value_at = base + value
             if value_at + length > window:
                 if length > EXTERNAL_BYTES:
-                    value_at = -1 - value
+                    value_at = self.scan.note_outside(value, length)
                 else:
                     self._refill(at)
-                    base, window = int(heads.base[number]), int(heads.window_at[number])
+                    base, window = self.base, self.window
                     value_at = base + value
-            records.append((head, value_at, length, name))
+            records.append((head, value_at, min(length, LONGEST), name))
             if len(records) > 4 * MAX_FOUND:
                 raise _Give
             at = value + length
@@ -194,6 +236,8 @@ class _Walker:
     def _refill(self, at: int) -> None:
         if not self.heads.refill(self.number, at):
             raise _NoRoom
+        self.base = int(self.heads.base[self.number])
+        self.window = int(self.heads.window_at[self.number])
 
     def _pixels(self, tag: int, offset: int, length: int, head: int) -> int:
         size = int(self.heads.size[self.number])
@@ -204,7 +248,7 @@ class _Walker:
             raise _Give
         if end < size:
             self._refill(end)
-            first = _word(self.heads.arena.data, int(self.heads.base[self.number]) + end)[0]
+            first = _word(self.heads.arena.data, self.base + end)[0]
             if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == self.implicit:
                 raise _Give
         return end
@@ -214,11 +258,10 @@ class _Walker:
         scan = self.scan
         if self.records:
             head, value_at, length, node = zip(*self.records, strict=True)
-            scan.records.append(
-                (np.full(len(head), self.number), np.array(head, np.uint64),
-                 np.array(value_at, np.int64), np.array(length, np.int64), np.array(node, np.int64))
+            scan.records.add(
+                self.heads, np.full(len(head), self.number), np.array(head, np.uint64),
+                np.array(value_at, np.int64), np.array(length, np.int64), np.array(node, np.int64),
             )  # fmt: skip
-            scan.found_count += len(head)
         if self.nodes:
             parent, sequence, item, level = (np.array(column) for column in zip(*self.nodes, strict=True))
             scan.nodes.append((np.full(len(parent), self.number), parent, sequence, item, level))

@@ -14,7 +14,7 @@ import pyarrow as pa
 from warehouse.dicom.element import keyword_of
 from warehouse.elements.batches import element_values
 from warehouse.elements.distinct import NUMBER_COLUMNS, TEXT_COLUMNS, Decoded, from_values
-from warehouse.elements.resolve import Slot
+from warehouse.elements.resolve import Kind, encode
 from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
 from warehouse.elements.values import Value
 
@@ -101,31 +101,31 @@ class ValueTable:
 
 
 class Batch:
-    """Elements of some files: for each its file, slot, first value and number of values."""
+    """Elements of some files: of each its file, path, kind, first value and number of values."""
 
     def __init__(self) -> None:
         self.values = ValueTable()
-        self.slots: list[Slot] = []
-        self._slot_number: dict[Slot, int] = {}
-        self._parts: list[tuple[NDArray[np.int64], ...]] = []
+        self._paths: dict[str, int] = {}
+        self._kinds: dict[Kind, int] = {}
+        self._parts: list[tuple[NDArray[np.int32], ...]] = []
 
-    def add_slots(self, slots: Iterable[Slot]) -> NDArray[np.int64]:
-        """Return the number of each slot in this batch."""
-        numbers = [self._slot_number.setdefault(slot, len(self._slot_number)) for slot in slots]
-        self.slots = list(self._slot_number)
-        return np.array(numbers, np.int64)
+    def add_paths(self, paths: list[str]) -> NDArray[np.int32]:
+        """Return the number of each path in this batch."""
+        known = self._paths
+        return np.array([known.setdefault(path, len(known)) for path in paths], np.int32)
 
-    def add(
-        self, file: NDArray[np.int64], slot: NDArray[np.int64], first: NDArray[np.int64],
-        count: NDArray[np.int64],
-    ) -> None:  # fmt: skip
-        """Append elements whose values are in the table."""
-        self._parts.append((file, slot, first, count))
+    def add_kinds(self, kinds: list[Kind]) -> NDArray[np.int32]:
+        """Return the number of each kind in this batch."""
+        known = self._kinds
+        return np.array([known.setdefault(kind, len(known)) for kind in kinds], np.int32)
+
+    def add(self, *columns: NDArray[Any]) -> None:
+        """Append elements whose values are in the table: file, path, kind, first value, count."""
+        self._parts.append(tuple(column.astype(np.int32, copy=False) for column in columns))
 
     def add_elements(self, file: int, elements: list[Element]) -> int:
         """Append one file that was read by the reference reader; return its number of rows."""
-        slots = self.add_slots([Slot(e.path, e.tag, e.vr, e.creator) for e in elements])
-        first, count = np.zeros(len(elements), np.int64), np.zeros(len(elements), np.int64)
+        first, count = np.zeros(len(elements), np.int32), np.zeros(len(elements), np.int32)
         flat: list[Value] = []
         start = self.values.size
         for i, element in enumerate(elements):
@@ -136,7 +136,9 @@ class Batch:
             flat += values
         if flat:
             self.values.add(from_values([len(flat)], flat))
-        self.add(np.full(len(elements), file, np.int64), slots, first, count)
+        paths = self.add_paths([e.path for e in elements])
+        kinds = self.add_kinds([Kind(e.tag, e.vr, e.creator) for e in elements])
+        self.add(np.full(len(elements), file), paths, kinds, first, count)
         return int(np.maximum(count, 1).sum())
 
     def mark(self) -> tuple[int, ...]:
@@ -151,81 +153,84 @@ class Batch:
     def rows_per_file(self, files: int) -> NDArray[np.int64]:
         """Return how many rows each file has."""
         rows = np.zeros(files, np.int64)
-        for file, _, _, count in self._parts:
+        for file, _, _, _, count in self._parts:
             rows += np.bincount(file, np.maximum(count, 1), files)[:files].astype(np.int64)
         return rows
 
     def tables(self, start: int, stop: int, first_id: int) -> tuple[pa.Table, pa.Table]:
         """Return rows and long binary values of the files from ``start`` up to ``stop``."""
+        file, path, kind, first, count = self._between(start, stop)
+        rank = self._ranks(path, kind)
+        order = _argsort(file)
+        order = order[_argsort(rank[order])]
+        count = count[order]
+        rows = np.maximum(count, 1)
+        index = np.zeros(len(order), np.int32)
+        if len(rows) and rows.max() > 1:
+            element, index = _expand(rank[order], rows)
+            order, count = order[element], count[element]
+        value = np.where(count > 0, first[order] + index, 0)
         columns = self.values.columns()
-        file, slot, first, count = self._between(start, stop)
-        rank = _ranks(self.slots)[slot]
-        if (count > 1).any():
-            rows = np.maximum(count, 1)
-            begin = np.cumsum(rows) - rows
-            element = np.repeat(np.arange(len(rows)), rows)
-            index = np.arange(len(element)) - begin[element]
-            file, slot, first, count = file[element], slot[element], first[element], count[element]
-            # One number for rank and index together: sorted by it, files stay in their order.
-            rank = rank[element]
-            last_index = np.zeros(len(self.slots) + 1, np.int64)
-            further = index > 0
-            np.maximum.at(last_index, rank[further], index[further])
-            begins = np.cumsum(last_index + 1) - (last_index + 1)
-            rank = begins[rank] + index
-            order = _argsort(rank)
-            index = index[order]
-        else:
-            order = _argsort(rank)
-            index = np.zeros(len(file), np.int64)
-        file, slot, first, count = file[order], slot[order], first[order], count[order]
-        value = np.where(count > 0, first + index, 0)
-        table = self._rows(file + first_id, slot, value, count, index, columns)
+        table = pa.Table.from_arrays(
+            [
+                pa.array(file[order] + np.int64(first_id)),
+                *self._by_kind(path[order], kind[order]),
+                pa.array(count),
+                pa.array(index),
+                *self._by_value(value, columns),
+            ],
+            schema=ELEMENTS,
+        )
         return table, self._long_values(value, columns)
 
-    def _between(self, start: int, stop: int) -> tuple[NDArray[np.int64], ...]:
-        """Return the elements of some files, in the order of the files."""
-        empty = (np.zeros(0, np.int64),) * 4
-        file, slot, first, count = (
-            np.concatenate(column) for column in zip(empty, *self._parts, strict=True)
-        )
-        chosen = np.flatnonzero((file >= start) & (file < stop))
-        if len(chosen) < len(file):
-            file, slot, first, count = file[chosen], slot[chosen], first[chosen], count[chosen]
-        order = _argsort(file)
-        return file[order], slot[order], first[order], count[order]
+    def _between(self, start: int, stop: int) -> list[NDArray[np.int32]]:
+        """Return the elements of some files."""
+        empty = (np.zeros(0, np.int32),) * 5
+        if len(self._parts) == 1:
+            columns = list(self._parts[0])
+        else:
+            columns = [np.concatenate(column) for column in zip(empty, *self._parts, strict=True)]
+        chosen = (columns[0] >= start) & (columns[0] < stop)
+        return columns if chosen.all() else [column[chosen] for column in columns]
 
-    def _rows(
-        self, instance: NDArray[np.int64], slot: NDArray[np.int64], value: NDArray[np.int64],
-        count: NDArray[np.int64], index: NDArray[np.int64], columns: dict[str, Any],
-    ) -> pa.Table:  # fmt: skip
-        slots = self.slots
-        by_slot = {
-            "path": [s.path for s in slots], "tag": [s.tag for s in slots],
-            "keyword": [keyword_of(s.tag) for s in slots], "vr": [s.vr for s in slots],
-            "creator": [s.creator for s in slots],
-        }  # fmt: skip
-        of_value = pa.array(value)
-        arrays: list[pa.Array] = []
-        for field in ELEMENTS:
-            name = field.name
-            if name in by_slot:
-                arrays.append(_through(by_slot[name], slot))
-            elif name == "instance_id":
-                arrays.append(pa.array(instance))
-            elif name == "vm":
-                arrays.append(pa.array(count.astype(np.int32)))
-            elif name == "index":
-                arrays.append(pa.array(index.astype(np.int32)))
-            elif name in NUMBER_COLUMNS:
-                numbers, valid = columns[name]
-                arrays.append(_take_numbers(numbers, valid, value, field.type))
-            elif name == "warning":
-                encoded = columns[name].dictionary_encode()
-                arrays.append(encoded.take(of_value))
+    def _ranks(self, path: NDArray[np.int32], kind: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the place of each element in the order of tag, then path, byte by byte."""
+        by_bytes = sorted(range(len(self._paths)), key=[p.encode() for p in self._paths].__getitem__)
+        path_rank = np.empty(len(by_bytes), np.int64)
+        path_rank[by_bytes] = np.arange(len(by_bytes))
+        tag = np.array([int(k.tag, 16) for k in self._kinds], np.int64) << 31
+        number, keys = encode(tag[kind] | path_rank[path])
+        rank = np.empty(len(keys), np.int64)
+        rank[np.argsort(keys)] = np.arange(len(keys))
+        return rank[number]
+
+    def _by_kind(self, path: NDArray[np.int32], kind: NDArray[np.int32]) -> list[pa.Array]:
+        """Return the columns path, tag, keyword, vr, creator."""
+        paths = pa.DictionaryArray.from_arrays(path, pa.array(list(self._paths), pa.string()))
+        kinds = list(self._kinds)
+        return [
+            paths,
+            _through([k.tag for k in kinds], kind),
+            _through([keyword_of(k.tag) for k in kinds], kind),
+            _through([k.vr for k in kinds], kind),
+            _through([k.creator for k in kinds], kind),
+        ]
+
+    def _by_value(self, value: NDArray[np.int32], columns: dict[str, Any]) -> list[pa.Array]:
+        """Return the columns from text to warning."""
+        arrays = []
+        place = pa.array(value)
+        for field in list(ELEMENTS)[8:]:
+            cells = columns[field.name]
+            if field.name in NUMBER_COLUMNS:
+                arrays.append(_take_numbers(*cells, value, field.type))
+            elif cells.null_count == len(cells):
+                arrays.append(pa.nulls(len(value), field.type))
+            elif field.name == "warning":
+                arrays.append(cells.dictionary_encode().take(place))
             else:
-                arrays.append(_take_text(columns[name], of_value))
-        return pa.Table.from_arrays(arrays, schema=ELEMENTS)
+                arrays.append(cells.take(place))
+        return arrays
 
     def _long_values(self, value: NDArray[np.int64], columns: dict[str, Any]) -> pa.Table:
         blobs = self.values.blobs
@@ -246,11 +251,22 @@ class Batch:
         )
 
 
-def _ranks(slots: list[Slot]) -> NDArray[np.int64]:
-    """Return the place of each slot in the order of the store: tag, then path, byte by byte."""
-    keys = sorted({(s.tag, s.path.encode()) for s in slots})
-    place = {key: number for number, key in enumerate(keys)}
-    return np.array([place[s.tag, s.path.encode()] for s in slots], np.int64)
+def _expand(
+    rank: NDArray[np.int64], rows: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return for each row its element and index; inside a rank, indices come before files."""
+    element = np.repeat(np.arange(len(rows)), rows)
+    begin = np.cumsum(rows) - rows
+    index = (np.arange(len(element)) - begin[element]).astype(np.int32)
+    starts = np.flatnonzero(np.diff(rank, prepend=-1))
+    widest = np.maximum.reduceat(rows, starts)
+    dense = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rank)))
+    many = np.flatnonzero((widest > 1)[dense][element])
+    # One number for rank and index together: sorted by it, files stay in their order.
+    begins = np.cumsum(widest, dtype=np.int64) - widest
+    order = _argsort(begins[dense[element[many]]] + index[many])
+    element[many], index[many] = element[many][order], index[many][order]
+    return element, index
 
 
 def _argsort(keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -266,25 +282,27 @@ def _argsort(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.argsort(keys, kind="stable")
 
 
-def _through(cells: list[str | None], slot: NDArray[np.int64]) -> pa.DictionaryArray:
-    """Return a dictionary column from one cell per slot."""
+def _through(cells: list[str | None], kind: NDArray[np.int32]) -> pa.DictionaryArray:
+    """Return a dictionary column from one cell per kind."""
     encoded = pa.array(cells, pa.string()).dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy()[slot].astype(np.int32)
-    missing = codes < 0
-    indices = pa.array(codes, pa.int32(), mask=missing) if missing.any() else pa.array(codes)
+    codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int32)[kind]
+    if encoded.null_count:
+        missing = codes < 0
+        codes[missing] = 0
+        indices = _with_validity(codes, ~missing, pa.int32())
+    else:
+        indices = pa.array(codes)
     return pa.DictionaryArray.from_arrays(indices, encoded.dictionary)
 
 
 def _take_numbers(
-    numbers: NDArray[Any], valid: NDArray[np.bool_], value: NDArray[np.int64], kind: pa.DataType
+    numbers: NDArray[Any], valid: NDArray[np.bool_], value: NDArray[np.int32], kind: pa.DataType
 ) -> pa.Array:
     if not valid.any():
         return pa.nulls(len(value), kind)
-    array = pa.array(numbers[value], mask=~valid[value])
-    return array.cast(kind) if array.type != kind else array
+    return _with_validity(numbers[value], valid[value], kind)
 
 
-def _take_text(cells: pa.Array, value: pa.Array) -> pa.Array:
-    if cells.null_count == len(cells):
-        return pa.nulls(len(value), cells.type)
-    return cells.take(value)
+def _with_validity(cells: NDArray[Any], valid: NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
+    bits = np.packbits(valid, bitorder="little")
+    return pa.Array.from_buffers(kind, len(cells), [pa.py_buffer(bits), pa.py_buffer(cells)])

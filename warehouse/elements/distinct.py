@@ -59,11 +59,11 @@ class Decoded:
 
 def decode_distinct(
     vr: str, raws: pa.Array, charsets: Sequence[str], tag: str
-) -> tuple[list[tuple[NDArray[np.int64], Decoded]], list[bytes]]:
-    """Decode value fields of one VR; parts, each with the places of its fields, and long bytes."""
+) -> list[tuple[NDArray[np.int64], Decoded]]:
+    """Decode value fields of one VR, none empty, in parts; each comes with the places of its fields."""
     everything = np.arange(len(raws))
-    if vr in BINARY or not len(raws):
-        return [(everything, _binary(raws))], []
+    if vr in BINARY:
+        return [(everything, _binary(raws))]
     if vr in TEXT:
         slow = _unusual_text(raws)
         make = _text
@@ -83,7 +83,7 @@ def decode_distinct(
     if usual.size:
         some = raws if usual.size == len(raws) else raws.take(pa.array(usual))
         parts.append((usual, make(vr, some)))
-    return parts, []
+    return parts
 
 
 def from_values(count: list[int], values: list[Value]) -> Decoded:

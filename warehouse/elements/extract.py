@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.dicom.heads import Heads
 from warehouse.dicom.reference import read_header
 from warehouse.elements.columns import Batch
-from warehouse.elements.fast import BatchRead, read_batch
+from warehouse.elements.fast import BatchRead, Room, read_batch
 from warehouse.errors import Rejected, UsageError
 
 if TYPE_CHECKING:
@@ -83,14 +82,14 @@ def extract(
     if reader not in {"fast", "pydicom"}:
         raise UsageError(f"unknown reader {reader!r}; choose one of: fast, pydicom")
     done = 0
-    heads = Heads() if reader == "fast" and sources else None
+    room = Room() if reader == "fast" else None
     batch_files = min(BATCH_FILES, max(MIN_BATCH_FILES, max_rows // USUAL_ROWS))
     while done < len(sources):
         some = sources[done : done + batch_files]
-        if heads is None:
-            batch = BatchRead(Batch(), {}, list(range(len(some))), [])
+        if room is None:
+            batch = BatchRead(Batch(), {}, [])
         else:
-            batch = read_batch(some, heads)
+            batch = read_batch(some, room)
         # Files that found no room, and all behind them, come again with the next batch.
         some = some[: max(1, min(batch.later, default=len(some)))]
         yield from _portions(some, batch, first_id + done, max_rows)

@@ -6,22 +6,28 @@ left to the reference reader (``warehouse.dicom.reference``) or to the next batc
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.dicom.heads import read_into
-from warehouse.dicom.lockstep import LATER, REFERENCE, TAKEN, scan, tag_of
+from warehouse.dicom.heads import Heads, read_into
+from warehouse.dicom.lockstep import LATER, REFERENCE, TAKEN, Records, restrict, scan
+from warehouse.dicom.walk import look_into
 from warehouse.elements.columns import Batch
-from warehouse.elements.distinct import Decoded, decode_distinct, depends_on_charset, from_values, needs_charset
-from warehouse.elements.raws import distinct_raws
-from warehouse.elements.resolve import Resolved, Slot, encode, resolve
+from warehouse.elements.distinct import (
+    Decoded,
+    decode_distinct,
+    depends_on_charset,
+    from_values,
+    needs_charset,
+)
+from warehouse.elements.raws import Raws, distinct_raws
+from warehouse.elements.resolve import Kind, Resolved, encode, resolve
 from warehouse.elements.schema import INLINE_BYTES
-from warehouse.elements.values import BINARY, LUT_DESCRIPTORS, Value, decode
+from warehouse.elements.values import LUT_DESCRIPTORS, Value, decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from warehouse.dicom.element import PixelPlace
-    from warehouse.dicom.heads import Heads
     from warehouse.dicom.lockstep import Found
     from warehouse.dicom.scan import SourceFile
 
@@ -52,27 +57,36 @@ class BatchRead:
 
     batch: Batch
     taken: dict[int, Taken]
-    reference: list[int]
     later: list[int]
+    """Files that found no room; all that are in none of the lists are for the reference reader."""
 
 
-def read_batch(sources: Sequence[SourceFile], heads: Heads) -> BatchRead:
+class Room:
+    """Memory that one batch leaves to the next."""
+
+    def __init__(self) -> None:
+        self.heads = Heads()
+        self.records = Records()
+
+
+def read_batch(sources: Sequence[SourceFile], room: Room) -> BatchRead:
     """Read the headers of some files together."""
+    heads = room.heads
     count = heads.load(sources)
-    found = scan(heads, count)
-    status = np.full(len(sources), LATER, np.uint8)
-    status[:count] = found.status
-    _postpone(found, status)
+    state, found = scan(heads, count, room.records)
+    _postpone(found)
+    restrict(found)
+    raws = distinct_raws(heads, found)
+    resolved = resolve(found, raws.of_value, raws.bytes)
+    while resolved.inner.size:
+        # Private sequences of implicit VR are known as such only with their creator.
+        found.status[look_into(state, found, resolved.inner)] = REFERENCE
+        raws = distinct_raws(heads, found)
+        resolved = resolve(found, raws.of_value, raws.bytes)
+    status = found.status
+    status[resolved.given_up & (status == TAKEN)] = REFERENCE
     batch = Batch()
-    _restrict(found, status)
-    tag = tag_of(found.head).astype(np.int64)
-    raws, raw_id = _raws(heads, found)
-    resolved = resolve(found, tag, raw_id, raws)
-    if resolved.given_up.any():
-        status[:count][resolved.given_up & (status[:count] == TAKEN)] = REFERENCE
-    keep = np.flatnonzero(status[found.file] == TAKEN)
-    vanished = _decode(batch, heads, found, tag, raw_id, raws, resolved, keep)
-    status[vanished] = REFERENCE
+    status[_decode(batch, heads, found, raws, resolved)] = REFERENCE
     taken: dict[int, Taken] = {}
     for number in np.flatnonzero(status == TAKEN).tolist():
         pixels = found.pixels.get(number)
@@ -82,104 +96,95 @@ def read_batch(sources: Sequence[SourceFile], heads: Heads) -> BatchRead:
             pixels.note if pixels else None,
         )
     _add_pixels(batch, found, taken)
-    return BatchRead(
-        batch, taken, np.flatnonzero(status == REFERENCE).tolist(),
-        np.flatnonzero(status == LATER).tolist(),
-    )  # fmt: skip
+    later = [*np.flatnonzero(status == LATER).tolist(), *range(count, len(sources))]
+    return BatchRead(batch, taken, later)
 
 
-def _restrict(found: Found, status: NDArray[np.uint8]) -> None:
-    ours = np.flatnonzero(status[found.file] == TAKEN)
-    if len(ours) < len(found.file):
-        found.file, found.head, found.value_at = found.file[ours], found.head[ours], found.value_at[ours]
-        found.length, found.node = found.length[ours], found.node[ours]
-
-
-def _postpone(found: Found, status: NDArray[np.uint8]) -> None:
+def _postpone(found: Found) -> None:
     """Leave files to the next batch once the long values of this one fill the memory."""
-    outside = found.value_at < 0
-    if not outside.any():
+    if not found.outside:
         return
-    per_file = np.bincount(found.file[outside], found.length[outside], len(found.status))
-    total = np.cumsum(per_file)
-    full = total > max(MAX_EXTERNAL_BYTES, per_file[int(np.flatnonzero(per_file)[0])])
-    status[: len(full)][full & (found.status == TAKEN)] = LATER
-
-
-def _raws(heads: Heads, found: Found) -> tuple[pa.Array, NDArray[np.int64]]:
-    inside = np.flatnonzero((found.length > 0) & (found.value_at >= 0))
-    raws = distinct_raws(heads, found.value_at[inside], found.length[inside])
-    raw_id = np.full(len(found.file), -1, np.int64)
-    raw_id[inside] = raws.of_value
-    return raws.bytes, raw_id
+    outside = np.flatnonzero(found.value_at < 0)
+    lengths = np.array([length for _, length in found.outside], np.int64)
+    per_file = np.bincount(
+        found.file[outside], lengths[-1 - found.value_at[outside]], len(found.status)
+    )
+    allowed = max(MAX_EXTERNAL_BYTES, int(per_file[int(np.flatnonzero(per_file)[0])]))
+    found.status[(np.cumsum(per_file) > allowed) & (found.status == TAKEN)] = LATER
 
 
 def _decode(
-    batch: Batch, heads: Heads, found: Found, tag: NDArray[np.int64], raw_id: NDArray[np.int64],
-    raws: pa.Array, resolved: Resolved, keep: NDArray[np.int64],
+    batch: Batch, heads: Heads, found: Found, raws: Raws, resolved: Resolved
 ) -> list[int]:  # fmt: skip
     """Decode each distinct pair of bytes and meaning once; return files that cannot be read on."""
-    slots = batch.add_slots(resolved.slots)
-    slot = resolved.slot[keep]
-    kinds: dict[tuple[str, str], int] = {}
-    kind_of_slot = np.array(
+    kinds = resolved.kinds
+    meanings: dict[tuple[str, str], int] = {}
+    meaning_of = np.array(
         [
-            kinds.setdefault((s.vr, s.tag if s.tag in LUT_DESCRIPTORS else ""), len(kinds))
-            for s in resolved.slots
+            meanings.setdefault((k.vr, k.tag if k.tag in LUT_DESCRIPTORS else ""), len(meanings))
+            for k in kinds
         ],
         np.int64,
     )
-    worded = np.array([depends_on_charset(s.vr) for s in resolved.slots], bool)
-    raw = raw_id[keep]
-    length = found.length[keep]
-    first = np.zeros(len(keep), np.int64)
-    count = np.zeros(len(keep), np.int64)
-    ours = np.flatnonzero(raw >= 0)
-    charset = np.zeros(len(ours), np.int64)
-    if len(resolved.charsets) > 1:
-        odd = needs_charset(raws)
-        sensitive = odd[raw[ours]] & worded[slot[ours]]
-        charset[sensitive] = resolved.charset[keep[ours[sensitive]]]
-    kinds_list = list(kinds)
-    meaning = kind_of_slot[slot[ours]] * len(resolved.charsets) + charset
-    pair_of, pairs = encode(meaning << 40 | raw[ours])
-    pair_first = np.zeros(len(pairs), np.int64)
-    pair_count = np.zeros(len(pairs), np.int64)
-    pair_meaning = pairs >> 40
-    pair_raw = pairs & (1 << 40) - 1
-    order = np.argsort(pair_meaning, kind="stable")
-    meanings, starts = np.unique(pair_meaning[order], return_index=True)
-    for m, begin, stop in zip(
-        meanings.tolist(), starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True
-    ):
-        mine = order[begin:stop]
-        kind, which = divmod(m, len(resolved.charsets))
-        vr, lut = kinds_list[kind]
-        fields = raws.take(pa.array(pair_raw[mine]))
-        parts, _ = decode_distinct(vr, fields, resolved.charsets[which], lut)
-        for places, decoded in parts:
-            rows = batch.values.add(decoded)
-            pair_first[mine[places]] = rows
-            pair_count[mine[places]] = decoded.count
-            if "sha256" in decoded.columns:
-                _keep_long(batch, fields, places, rows, decoded)
-    first[ours], count[ours] = pair_first[pair_of], pair_count[pair_of]
+    keep: Any = slice(None)
+    if not (found.status == TAKEN).all():
+        keep = np.flatnonzero((found.status == TAKEN)[found.file])
+    file, kind, raw = found.file[keep], resolved.kind[keep], raws.of_value[keep]
+    length, place, node = found.length[keep], found.value_at[keep], found.node[keep]
+    meaning = meaning_of[kind]
+    variants = len(resolved.charsets)
+    if variants > 1:
+        worded = np.array([depends_on_charset(k.vr) for k in kinds], bool)
+        sensitive = np.flatnonzero(needs_charset(raws.bytes)[raw] & worded[kind])
+        meaning *= variants
+        meaning[sensitive] += resolved.charset[node[sensitive]]
+    pair_of, pairs = encode(meaning << 32 | raw)
+    first, count = _decode_pairs(batch, pairs, list(meanings), raws.bytes, resolved.charsets)
+    first, count = first[pair_of], count[pair_of]
     sequences = np.flatnonzero(length <= -2)
     if sequences.size:
-        items = np.bincount(
-            found.node_sequence[found.node_sequence >= 0], minlength=len(found.sequence_tag)
-        )[-2 - length[sequences]]
+        inside = found.node_sequence[found.node_sequence >= 0]
+        items = np.bincount(inside, minlength=len(found.sequence_tag))[-2 - length[sequences]]
         distinct, of = np.unique(items, return_inverse=True)
         rows = batch.values.add(
             from_values([1] * len(distinct), [Value(integer=int(n)) for n in distinct])
         )
         first[sequences], count[sequences] = rows[of], items > 0
-    outside = np.flatnonzero(found.value_at[keep] < 0)
-    vanished = _decode_outside(batch, heads, found, keep, outside, resolved, first, count)
-    file = found.file[keep]
-    there = np.flatnonzero(~np.isin(file, vanished)) if vanished else slice(None)
-    batch.add(file[there], slots[slot][there], first[there], count[there])
+    vanished = _decode_outside(
+        batch, heads, found, np.flatnonzero(place < 0), file, kind, place, node, resolved, first, count
+    )
+    path = resolved.path[node]
+    paths, kind_numbers = batch.add_paths(resolved.paths), batch.add_kinds(kinds)
+    columns = (file, paths[path], kind_numbers[kind], first, count)
+    if vanished:
+        there = np.flatnonzero(~np.isin(file, vanished))
+        columns = tuple(column[there] for column in columns)
+    batch.add(*columns)
     return vanished
+
+
+def _decode_pairs(
+    batch: Batch, pairs: NDArray[np.int64], meanings: list[tuple[str, str]], raws: pa.Array,
+    charsets: list[tuple[str, ...]],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:  # fmt: skip
+    """Decode distinct values, all of one meaning at a time."""
+    first, count = np.zeros(len(pairs), np.int32), np.zeros(len(pairs), np.int32)
+    meaning, raw = pairs >> 32, pairs & 0xFFFFFFFF
+    filled = np.flatnonzero(pc.binary_length(raws).to_numpy()[raw] > 0)
+    order = filled[np.argsort(meaning[filled], kind="stable")]
+    distinct, starts = np.unique(meaning[order], return_index=True)
+    stops = [*starts[1:].tolist(), len(order)]
+    for m, start, stop in zip(distinct.tolist(), starts.tolist(), stops, strict=True):
+        mine = order[start:stop]
+        number, charset = divmod(m, len(charsets))
+        vr, lut = meanings[number]
+        fields = raws.take(pa.array(raw[mine]))
+        for places, decoded in decode_distinct(vr, fields, charsets[charset], lut):
+            rows = batch.values.add(decoded)
+            first[mine[places]], count[mine[places]] = rows, decoded.count
+            if "sha256" in decoded.columns:
+                _keep_long(batch, fields, places, rows, decoded)
+    return first, count
 
 
 def _keep_long(
@@ -199,28 +204,26 @@ def _keep_long(
 
 
 def _decode_outside(
-    batch: Batch, heads: Heads, found: Found, keep: NDArray[np.int64], outside: NDArray[np.int64],
-    resolved: Resolved, first: NDArray[np.int64], count: NDArray[np.int64],
+    batch: Batch, heads: Heads, found: Found, outside: NDArray[np.int64], file: NDArray[np.int32],
+    kind: NDArray[np.int32], place: NDArray[np.int32], node: NDArray[np.int32],
+    resolved: Resolved, first: NDArray[np.int32], count: NDArray[np.int32],
 ) -> list[int]:  # fmt: skip
     """Read and decode long values that are not in the arena, each different one once."""
     vanished: list[int] = []
-    seen: dict[tuple[Slot, int, int], list[tuple[bytes, int, int]]] = {}
+    seen: dict[tuple[Kind, int, int], list[tuple[bytes, int, int]]] = {}
     for i in outside.tolist():
-        record = int(keep[i])
-        slot = resolved.slots[int(resolved.slot[record])]
-        length = int(found.length[record])
+        what, charset, number = resolved.kinds[kind[i]], int(resolved.charset[node[i]]), int(file[i])
+        offset, length = found.outside[-1 - int(place[i])]
         buffer = bytearray(length)
-        number = int(found.file[record])
-        if not read_into(heads.sources[number], memoryview(buffer), -1 - int(found.value_at[record])):
+        if not read_into(heads.sources[number], memoryview(buffer), offset):
             vanished.append(number)
             continue
-        known = seen.setdefault((slot, length, int(resolved.charset[record])), [])
+        heads.bytes_read += length
+        known = seen.setdefault((what, length, charset), [])
         match = next((entry for entry in known if entry[0] == buffer), None)
         if match is None:
             raw = bytes(buffer)
-            values = decode(
-                slot.vr, raw, charsets=resolved.charsets[int(resolved.charset[record])], tag=slot.tag
-            )
+            values = decode(what.vr, raw, charsets=resolved.charsets[charset], tag=what.tag)
             match = (raw, batch.values.add_values(values, raw), len(values))
             known.append(match)
         first[i], count[i] = match[1], match[2]
@@ -228,12 +231,14 @@ def _decode_outside(
 
 
 def _add_pixels(batch: Batch, found: Found, taken: dict[int, Taken]) -> None:
+    """Add the elements of pixel data: their length, and never their bytes."""
     files = [number for number in found.pixels if number in taken]
     if not files:
         return
     pixels = [found.pixels[number] for number in files]
-    slots = batch.add_slots(Slot("", f"{p.tag:08X}", p.vr, None) for p in pixels)
+    kinds = batch.add_kinds([Kind(f"{p.tag:08X}", p.vr, None) for p in pixels])
     lengths = np.array([p.place.length for p in pixels], np.int64)
     distinct, of = np.unique(lengths, return_inverse=True)
     rows = batch.values.add(from_values([1] * len(distinct), [Value(length=int(n)) for n in distinct]))
-    batch.add(np.array(files, np.int64), slots, rows[of], (lengths > 0).astype(np.int64))
+    top = np.full(len(files), int(batch.add_paths([""])[0]))
+    batch.add(np.array(files), top, kinds, rows[of], lengths > 0)

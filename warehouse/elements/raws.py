@@ -1,6 +1,6 @@
 """Places of values in an arena → each distinct sequence of bytes once, and who has it.
 
-In: an arena, begin and length of each value. Out: ``Raws``. Headers repeat: half a million values
+In: an arena and what was found in it. Out: ``Raws``. Headers repeat: half a million values
 of two thousand files hold some ten thousand distinct ones, and only those are decoded.
 """
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from warehouse.dicom.heads import Heads
+    from warehouse.dicom.lockstep import Found
 
 _VIEW_INLINE = 12
 """Bytes up to which Arrow keeps a value inside its view."""
@@ -23,6 +24,7 @@ _VIEW_INLINE = 12
 _LOW = np.array([(1 << 8 * min(k, 8)) - 1 for k in range(_VIEW_INLINE + 1)], np.uint64)
 _HIGH = np.array([(1 << 8 * max(k - 8, 0)) - 1 for k in range(_VIEW_INLINE + 1)], np.uint64)
 _BITS = np.uint64(32)
+_BLOCK = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +32,35 @@ class Raws:
     """Distinct value fields."""
 
     bytes: pa.BinaryArray
-    of_value: NDArray[np.int64]
-    """For each value given, its place in ``bytes``."""
+    of_value: NDArray[np.int32]
+    """For each element found, the place of its value in ``bytes``."""
 
 
-def distinct_raws(heads: Heads, at: NDArray[np.int64], length: NDArray[np.int64]) -> Raws:
-    """Find the distinct ones among many values in the arena; all compared byte by byte."""
-    encoded = _views(heads, at, length).cast(pa.large_binary()).dictionary_encode()
-    return Raws(encoded.dictionary, encoded.indices.to_numpy().astype(np.int64))
+def distinct_raws(heads: Heads, found: Found) -> Raws:
+    """Find the distinct ones among the values in the arena; all compared byte by byte.
+
+    What has no value there, an empty element or a sequence, counts as no bytes.
+    """
+    encoded = _views(heads, found).cast(pa.large_binary()).dictionary_encode()
+    return Raws(encoded.dictionary, encoded.indices.to_numpy())
 
 
-def _views(heads: Heads, at: NDArray[np.int64], length: NDArray[np.int64]) -> pa.Array:
+def _views(heads: Heads, found: Found) -> pa.Array:
     """Wrap the values as an Arrow array without copying the long ones."""
-    views = np.empty((len(at), 2), "<u8")
-    short = length <= _VIEW_INLINE
-    kept = np.minimum(length, _VIEW_INLINE)
-    low = heads.words[at] & np.where(short, _LOW[kept], np.uint64(0xFFFFFFFF))
-    high = heads.halves[at + 8] & _HIGH[kept]
-    views[:, 0] = length.view(np.uint64) | low << _BITS
-    views[:, 1] = np.where(short, low >> _BITS | high << _BITS, at.view(np.uint64) << _BITS)
+    views = np.empty((len(found.file), 2), "<u8")
+    # In blocks that stay in the cache from one operation to the next.
+    for start in range(0, len(views), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        at = found.value_at[block]
+        length = np.where(at < 0, 0, np.maximum(found.length[block], 0))
+        short = length <= _VIEW_INLINE
+        kept = np.minimum(length, _VIEW_INLINE)
+        low = found.low[block] & np.where(short, _LOW[kept], np.uint64(0xFFFFFFFF))
+        high = found.high[block] & _HIGH[kept]
+        views[block, 0] = low << _BITS | length.astype(np.uint64)
+        views[block, 1] = np.where(
+            short, low >> _BITS | high << _BITS, at.astype(np.uint64) << _BITS
+        )
     return pa.Array.from_buffers(
-        pa.binary_view(), len(at), [None, pa.py_buffer(views), pa.py_buffer(heads.arena)]
+        pa.binary_view(), len(views), [None, pa.py_buffer(views), pa.py_buffer(heads.arena)]
     )

@@ -23,7 +23,7 @@ from pydicom.tag import Tag
 
 from warehouse.dicom.charset import DEFAULT, decode_text
 from warehouse.dicom.element import join_path
-from warehouse.dicom.grammar import VR_NUMBER, VRS, dictionary_vr
+from warehouse.dicom.grammar import VR_NUMBER, VRS, dictionary_vr, vr_bytes
 from warehouse.elements.values import ALL_VRS
 
 if TYPE_CHECKING:
@@ -48,11 +48,16 @@ INNER_SEQUENCE = "SQ in UN"
 
 US_SS = "US or SS"
 
+_SETTLED = {"as US": "US", "as OW": "OW", "as OB": "OB"}
+"""Ambiguous VRs that do not depend on other elements, if the element is not empty."""
 
-class Slot(NamedTuple):
-    """What all values of one element of one kind have in common."""
+_MARK = 1 << 16
+"""Set beside the two letters of a VR: a UN so long that pydicom does not look up its VR."""
 
-    path: str
+
+class Kind(NamedTuple):
+    """What tells elements apart but their path and value."""
+
     tag: str
     vr: str
     creator: str | None
@@ -62,100 +67,137 @@ class Slot(NamedTuple):
 class Resolved:
     """What is known of each element of ``Found`` besides its value."""
 
-    slots: list[Slot]
-    slot: NDArray[np.int64]
+    kinds: list[Kind]
+    kind: NDArray[np.int32]
+    """Per element."""
+    paths: list[str]
+    path: NDArray[np.int32]
+    """Per node."""
     charsets: list[tuple[str, ...]]
     charset: NDArray[np.int64]
+    """Per node."""
     given_up: NDArray[np.bool_]
     """Per file."""
+    inner: NDArray[np.int64]
+    """Elements that turned out to be sequences and have to be looked into."""
 
 
-def encode(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def encode(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return a small number for each key, and the distinct keys by that number."""
     encoded = pa.array(keys).dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_numpy()
+    return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
 
 
-def resolve(
-    found: Found, tag: NDArray[np.int64], raw_id: NDArray[np.int64], raws: pa.BinaryArray
-) -> Resolved:
-    """Give each element its slot; ``raw_id`` is -1 where the value was not in the arena."""
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Elements with their bare kind: tag and VR as written in the file."""
+
+    found: Found
+    bare: NDArray[np.int32]
+    tag: NDArray[np.int64]
+    """Per bare kind."""
+    vr: NDArray[np.int64]
+    """Number of the VR, per bare kind; 0 where the file states none."""
+    raw: NDArray[np.int32]
+    raws: pa.Array
+
+    def where(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the elements whose bare kind is chosen."""
+        if not chosen.any():
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(chosen[self.bare])
+
+
+def resolve(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> Resolved:
+    """Give each element its kind and each node its path and character sets."""
     files = len(found.status)
     given_up = np.zeros(files, bool)
-    node_file = found.node_file
-    vr = VR_NUMBER[(found.head >> np.uint64(32)) & np.uint64(0xFFFF)].astype(np.int64)
-    is_meta = (found.node >= files) & (found.node < 2 * files)
-    vr[found.implicit[found.file] & ~is_meta] = 0
-    sequence = found.length <= -2
-    vr[sequence] = _SQ
-    vr[(vr == _UN) & (found.length >= _LONG_UN_BYTES)] = _LONG_UN
-    private = (tag >> 16) & 1 == 1
-    low = tag & 0xFFFF
+    view = _bare(found, raw, raws)
+    tag, bare = view.tag, view.bare
+    group, low = tag >> 16, tag & 0xFFFF
+    private = group & 1 == 1
     # pydicom has ideas of its own about these blocks and groups.
-    odd = (private & (low >= 0x0100) & (low < 0x1000)) | ((tag >> 16) == 0)
-    odd |= ((tag >> 16) == 2) & ~is_meta
-    given_up[found.file[odd]] = True
+    odd = (private & (low >= 0x0100) & (low < 0x1000)) | (group == 0)
+    given_up[found.file[view.where(odd)]] = True
+    misplaced = view.where(group == 2)
+    misplaced = misplaced[(found.node[misplaced] < files) | (found.node[misplaced] >= 2 * files)]
+    given_up[found.file[misplaced]] = True
 
-    parts: list[NDArray[np.int64]] = []
-    charsets, node_charset, wrong = _charsets(found, tag, vr, raw_id, raws)
-    given_up[node_file[wrong]] = True
-    creators, creator, wrong_files = _creators(
-        found, tag, vr, private, raw_id, raws, charsets, node_charset
-    )
-    given_up[wrong_files] = True
+    charsets, node_charset, wrong = _charsets(view)
+    given_up[found.node_file[wrong]] = True
+    creators, owned, creator, wrong = _creators(view, private, charsets, node_charset)
+    given_up[wrong] = True
     paths, node_path = _paths(found)
 
-    represented, wrong = _pixel_representation(found, tag, raw_id, raws)
-    given_up[node_file[wrong]] = True
-
-    key = (node_path[found.node] << 38) | (tag << 6) | vr
-    first, keys = encode(key)
-    second, pairs = encode(first * (len(creators) + 1) + creator + 1)
-    slots: list[Slot] = []
+    kind = bare.copy()
+    number, pairs = encode(bare[owned] * np.int64(len(creators) + 1) + creator + 1)
+    kind[owned] = len(tag) + number
+    kinds = [
+        Kind(f"{t:08X}", _vr_of(t, v, None), None)
+        for t, v in zip(tag.tolist(), view.vr.tolist(), strict=True)
+    ]
     for pair in pairs.tolist():
-        combined, who = divmod(pair, len(creators) + 1)
-        where = int(keys[combined])
-        number = where >> 6 & 0xFFFFFFFF
-        who_text = creators[who - 1] if who else None
-        slots.append(
-            Slot(paths[where >> 38], f"{number:08X}", _vr_of(number, where & 63, who_text), who_text)
-        )
-    del parts
-    given_up_slot = np.array([s.vr in {GIVE_UP, INNER_SEQUENCE} for s in slots], bool)
-    empty = found.length == 0
-    ambiguous = np.array([" or " in s.vr for s in slots], bool)
-    if given_up_slot.any() or ambiguous.any():
-        inner = np.array([s.vr == INNER_SEQUENCE for s in slots], bool)
-        lost = given_up_slot[second] & ~(inner[second] & empty)
-        lost |= ambiguous[second] & (empty | (found.length % 2 == 1))
-        given_up[found.file[lost]] = True
-        second = _settle(slots, second, found.node, represented, raws, raw_id, found, given_up)
-    return Resolved(slots, second, charsets, node_charset[found.node], given_up)
+        of, who = divmod(pair, len(creators) + 1)
+        name = creators[who - 1] if who else None
+        kinds.append(Kind(kinds[of].tag, _vr_of(int(tag[of]), int(view.vr[of]), name), name))
+    inner = _settle(kinds, kind, view, given_up)
+    return Resolved(kinds, kind, paths, node_path, charsets, node_charset, given_up, inner)
+
+
+def _bare(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> _View:
+    files = len(found.status)
+    key = (found.head & np.uint64(0xFFFFFFFFFFFF)).view(np.int64)
+    if found.implicit.any():
+        meta = (found.node >= files) & (found.node < 2 * files)
+        none = np.flatnonzero(found.implicit[found.file] & ~meta)
+        key[none] &= 0xFFFFFFFF
+        key[none[found.length[none] <= -2]] |= vr_bytes("SQ") << 32
+    long = np.flatnonzero(found.length >= _LONG_UN_BYTES)
+    key[long[key[long] >> 32 == vr_bytes("UN")]] |= _MARK << 32
+    bare, keys = encode(key)
+    tag = (keys & 0xFFFF) << 16 | (keys >> 16 & 0xFFFF)
+    letters = keys >> 32
+    vr = np.where(letters == (vr_bytes("UN") | _MARK), _LONG_UN, VR_NUMBER[letters & 0xFFFF])
+    return _View(found, bare, tag, vr.astype(np.int64), raw, raws)
 
 
 def _settle(
-    slots: list[Slot], slot: NDArray[np.int64], node: NDArray[np.int64],
-    represented: NDArray[np.int64], raws: pa.BinaryArray, raw_id: NDArray[np.int64], found: Found,
-    given_up: NDArray[np.bool_],
-) -> NDArray[np.int64]:  # fmt: skip
-    """Decide ambiguous VRs, as pydicom does after reading."""
-    slot = slot.copy()
-    for number, entry in enumerate(list(slots)):
+    kinds: list[Kind], kind: NDArray[np.int32], view: _View, given_up: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Decide what could not be decided by tag, VR and creator; return sequences found so late."""
+    found = view.found
+    special = np.array([k.vr not in ALL_VRS for k in kinds], bool)
+    at = np.flatnonzero(special[kind]) if special.any() else np.zeros(0, np.int64)
+    inner = [np.zeros(0, np.int64)]
+    if not at.size:
+        return inner[0]
+    represented, wrong = _pixel_representation(view)
+    given_up[found.node_file[wrong]] = True
+    for number in np.unique(kind[at]).tolist():
+        entry = kinds[number]
+        mine = at[kind[at] == number]
+        empty = found.length[mine] == 0
         if entry.vr == INNER_SEQUENCE:
-            slots[number] = entry._replace(vr="SQ")
+            kinds[number] = entry._replace(vr="SQ")
+            filled = mine[~empty]
+            implicit = found.implicit[found.file[filled]] & (found.value_at[filled] >= 0)
+            given_up[found.file[filled[~implicit]]] = True
+            inner.append(filled[implicit])
         elif entry.vr == US_SS:
-            signed = (slot == number) & (represented[node] == 1)
-            slots[number] = entry._replace(vr="US")
-            if signed.any():
-                slot[signed] = len(slots)
-                slots.append(entry._replace(vr="SS"))
-        elif " or " in entry.vr:
-            mine = slot == number
-            if entry.tag == "00283006":
-                # LUT Data depends on LUT Descriptor: rare enough for the reference reader.
-                given_up[found.file[mine]] = True
-            slots[number] = entry._replace(vr="OB")
-    return slot
+            # pydicom falls back in its own way where the bytes do not fit.
+            given_up[found.file[mine[empty | (found.length[mine] % 2 == 1)]]] = True
+            kinds[number] = entry._replace(vr="US")
+            signed = mine[represented[found.node[mine]] == 1]
+            if signed.size:
+                kind[signed] = len(kinds)
+                kinds.append(entry._replace(vr="SS"))
+        elif entry.vr in _SETTLED:
+            given_up[found.file[mine[empty | (found.length[mine] % 2 == 1)]]] = True
+            kinds[number] = entry._replace(vr=_SETTLED[entry.vr])
+        else:
+            # LUT Data, which depend on LUT Descriptor, and VRs that are none.
+            given_up[found.file[mine]] = True
+    return np.concatenate(inner)
 
 
 @lru_cache(maxsize=65_536)
@@ -198,21 +240,21 @@ def _checked(vr: str, tag: int, *, explicit: bool) -> str:
         if explicit:
             return GIVE_UP
         if vr == US_SS:
-            return US_SS if tag in _AMBIGUOUS_US_SS_TAGS else "US"
+            return US_SS if tag in _AMBIGUOUS_US_SS_TAGS else "as US"
         if tag in {0x7FE00010, 0x54000110, 0x54000112, 0x5400100A, 0x54001010} or (
             0x6000 <= tag >> 16 <= 0x601E and tag & 0xFFFF == 0x3000
         ):
-            return "OW"
+            return "as OW"
         if tag == 0x00283006:
             return vr
-        return "OB" if vr == "OB or OW" else "OW"
+        return "as OB" if vr == "OB or OW" else "as OW"
     return vr if vr in ALL_VRS else GIVE_UP
 
 
 def _paths(found: Found) -> tuple[list[str], NDArray[np.int64]]:
     """Return the distinct paths, and the number of the path of each node."""
     paths = [""]
-    node_path = np.zeros(len(found.node_file), np.int64)
+    node_path = np.zeros(len(found.node_file), np.int32)
     inside = found.node_sequence >= 0
     if not inside.any():
         return paths, node_path
@@ -221,7 +263,9 @@ def _paths(found: Found) -> tuple[list[str], NDArray[np.int64]]:
     step[inside], steps = encode(tags << 32 | found.node_item[inside])
     for level in range(1, int(found.node_level.max()) + 1):
         here = np.flatnonzero((found.node_level == level) & inside)
-        number, keys = encode(node_path[found.node_parent[here]] * len(steps) + step[here])
+        number, keys = encode(
+            node_path[found.node_parent[here]] * np.int64(len(steps)) + step[here]
+        )
         node_path[here] = len(paths) + number
         for key in keys.tolist():
             outer, last = divmod(key, len(steps))
@@ -240,20 +284,19 @@ def _inherit(found: Found, own: NDArray[np.int64], usable: NDArray[np.bool_]) ->
     return value
 
 
-def _charsets(
-    found: Found, tag: NDArray[np.int64], vr: NDArray[np.int64], raw_id: NDArray[np.int64],
-    raws: pa.BinaryArray,
-) -> tuple[list[tuple[str, ...]], NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
+def _charsets(view: _View) -> tuple[list[tuple[str, ...]], NDArray[np.int64], NDArray[np.int64]]:
     """Return the character sets that occur, that of each node, and nodes with a strange one."""
+    found = view.found
     charsets: list[tuple[str, ...]] = [(DEFAULT,)]
     own = np.full(len(found.node_file), -1, np.int64)
-    at = np.flatnonzero(tag == 0x00080005)
-    wrong: list[NDArray[np.int64]] = []
-    strange = at[((vr[at] != 0) & (vr[at] != _CS)) | ((raw_id[at] < 0) & (found.length[at] != 0))]
-    wrong.append(found.node[strange])
-    for raw in np.unique(raw_id[at]).tolist():
-        nodes = found.node[at[raw_id[at] == raw]]
-        known = _charset_of(raws[raw].as_py() if raw >= 0 else b"")
+    stated = view.tag == 0x00080005
+    strange = view.where(stated & (view.vr != 0) & (view.vr != _CS))
+    at = view.where(stated)
+    outside = at[found.value_at[at] < 0]
+    wrong = [found.node[strange], found.node[outside]]
+    for raw in np.unique(view.raw[at]).tolist():
+        nodes = found.node[at[view.raw[at] == raw]]
+        known = _charset_of(view.raws[raw].as_py())
         if known is None:
             wrong.append(nodes)
             continue
@@ -261,7 +304,7 @@ def _charsets(
             charsets.append(known)
         own[nodes] = charsets.index(known)
     # A sequence before Specific Character Set may be read with the one outside.
-    early = found.node[(found.length <= -2) & (tag < 0x00080005)]
+    early = found.node[view.where((view.tag < 0x00080005) & (view.vr == _SQ))]
     wrong.append(early[own[early] >= 0])
     own[(found.node_level == 0) & (own < 0)] = 0
     return charsets, _inherit(found, own, np.ones(len(own), bool)), np.concatenate(wrong)
@@ -285,21 +328,25 @@ def _charset_of(raw: bytes) -> tuple[str, ...] | None:
 
 
 def _creators(
-    found: Found, tag: NDArray[np.int64], vr: NDArray[np.int64], private: NDArray[np.bool_],
-    raw_id: NDArray[np.int64], raws: pa.BinaryArray, charsets: list[tuple[str, ...]],
+    view: _View, private: NDArray[np.bool_], charsets: list[tuple[str, ...]],
     node_charset: NDArray[np.int64],
-) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
-    """Return private creators, the creator of each element (-1: none), and files to give up."""
-    creator = np.full(len(tag), -1, np.int64)
-    low = tag & 0xFFFF
-    at = np.flatnonzero(private & (low >= 0x10) & (low < 0x100) & (found.length != 0))
-    strange = (raw_id[at] < 0) | ~np.isin(vr[at], (0, _UN, _LO))
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:  # fmt: skip
+    """Return private creators, elements in private blocks, whose they are, files to give up."""
+    found, raws = view.found, view.raws
+    low = view.tag & 0xFFFF
+    owned = view.where(private & (low >= 0x1000))
+    reserves = private & (low >= 0x10) & (low < 0x100)
+    at = view.where(reserves)
+    at = at[found.length[at] != 0]
+    strange = (found.length[at] < 0) | (found.value_at[at] < 0)
+    strange |= ~np.isin(view.vr[view.bare[at]], (0, _UN, _LO))
     wrong = [found.file[at[strange]]]
     at = at[~strange]
     if not at.size:
-        return [], creator, wrong[0]
-    number, keys = encode(raw_id[at] * len(charsets) + node_charset[found.node[at]])
-    creators: list[str] = []
+        return [], owned, np.full(len(owned), -1, np.int64), wrong[0]
+    number, keys = encode(
+        view.raw[at] * np.int64(len(charsets)) + node_charset[found.node[at]]
+    )
     of_key = np.full(len(keys), -1, np.int64)
     seen: dict[str, int] = {}
     for k, key in enumerate(keys.tolist()):
@@ -310,30 +357,28 @@ def _creators(
             wrong.append(found.file[at[number == k]])
         if name:
             of_key[k] = seen.setdefault(name, len(seen))
-    creators = list(seen)
-    block_of = found.node << 24 | (tag >> 16 & 0xFFFF) << 8
-    owned = np.flatnonzero(private & (low >= 0x1000))
-    place = pc.index_in(
-        pa.array(block_of[owned] | low[owned] >> 8), value_set=pa.array(block_of[at] | low[at])
-    )
-    place = place.fill_null(-1).to_numpy().astype(np.int64)
-    creator[owned] = np.where(place >= 0, of_key[number][place], -1)
-    return creators, creator, np.concatenate(wrong)
+    group = view.tag >> 16 << 8
+    block_of_creator = (group | low)[view.bare[at]] | found.node[at].astype(np.int64) << 24
+    block_of_owned = (group | low >> 8)[view.bare[owned]] | found.node[owned].astype(np.int64) << 24
+    place = pc.index_in(pa.array(block_of_owned), value_set=pa.array(block_of_creator))
+    place = place.fill_null(-1).to_numpy()
+    creator = np.where(place >= 0, of_key[number][place], -1)
+    return list(seen), owned, creator, np.concatenate(wrong)
 
 
-def _pixel_representation(
-    found: Found, tag: NDArray[np.int64], raw_id: NDArray[np.int64], raws: pa.BinaryArray
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pixel_representation(view: _View) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return Pixel Representation as each node sees it (-1: unknown); nodes with a strange one.
 
     Only implicit VR needs it. pydicom hands it down into sequences of defined length only.
     """
+    found = view.found
     own = np.full(len(found.node_file), -1, np.int64)
-    at = np.flatnonzero((tag == 0x00280103) & found.implicit[found.file])
+    at = view.where(view.tag == 0x00280103)
+    at = at[found.implicit[found.file[at]]]
     wrong = [np.zeros(0, np.int64)]
-    for raw in np.unique(raw_id[at]).tolist():
-        nodes = found.node[at[raw_id[at] == raw]]
-        value = raws[raw].as_py() if raw >= 0 else b""
+    for raw in np.unique(view.raw[at]).tolist():
+        nodes = found.node[at[view.raw[at] == raw]]
+        value = view.raws[raw].as_py()
         if value in {b"\0\0", b"\1\0"}:
             own[nodes] = value[0]
         else:
