@@ -28,6 +28,18 @@ ITEM_HEAD, ITEM_END_HEAD, SEQUENCE_END_HEAD = 0xE000FFFE, 0xE00DFFFE, 0xE0DDFFFE
 
 PIXEL_NUMBERS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
+EXTERNAL_BYTES = 32 << 10
+"""Values longer than this that reach beyond the window are passed over, to be read alone."""
+
+ELBOW = 12
+"""Bytes of the longest element header; nearer than this to an end, a step is checked with care."""
+
+TAKEN, REFERENCE, LATER = 0, 1, 2
+"""What became of a file: scanned; left to the reference reader; no room, to be tried again."""
+
+LONGEST = (1 << 31) - 1
+"""Stands for the length of values that are longer; the true one is kept in ``Found.outside``."""
+
 SHORT_VRS = "AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
 LONG_VRS = "OB OD OF OL OV OW SV UC UN UR UT UV".split()
 

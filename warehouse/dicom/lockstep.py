@@ -20,51 +20,46 @@ import pydicom.uid
 from warehouse.dicom.element import PIXEL_TAGS, PixelPlace
 from warehouse.dicom.grammar import (
     DELIMITER,
+    ELBOW,
     EXPLICIT_CLASS,
+    EXTERNAL_BYTES,
     IMPLICIT_CLASS,
     ITEM,
     ITEM_END_HEAD,
     ITEM_HEAD,
+    LATER,
     LONG,
+    LONGEST,
     LOOKS_EXPLICIT,
     MAX_LEVEL,
     PIXEL_NUMBERS,
+    REFERENCE,
     SEQUENCE,
     SEQUENCE_END_HEAD,
     SEQUENCE_TAGS,
+    TAKEN,
     UNDEFINED,
     dictionary_vr,
     hash_head,
 )
 from warehouse.dicom.pixels import implicit_pixel_vr, pass_over
+from warehouse.dicom.walk import walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from warehouse.dicom.heads import Heads
 
-MIN_TOGETHER = 40
+MIN_TOGETHER = 64
 """With fewer files than this left, walking one by one is cheaper than a round of NumPy calls."""
-
-EXTERNAL_BYTES = 32 << 10
-"""Values longer than this that reach beyond the window are passed over, to be read alone."""
 
 MAX_FOUND = 1_500_000
 """Elements found in one go; files that are not finished then wait for the next batch."""
-
-ELBOW = 12
-"""Bytes of the longest element header; nearer than this to an end, a step is checked with care."""
-
-TAKEN, REFERENCE, LATER = 0, 1, 2
-"""What became of a file: scanned; left to the reference reader; no room, to be tried again."""
 
 BETWEEN_ITEMS = 1 << 16
 """Offset into the class tables for a file that stands in a sequence."""
 
 NO_ELEMENT = -1
-
-LONGEST = (1 << 31) - 1
-"""Stands for the length of values that are longer; the true one is kept in ``Found.outside``."""
 
 _PIXELS = np.array(PIXEL_NUMBERS, np.uint32)
 assert {f"{number:08X}" for number in PIXEL_NUMBERS} == PIXEL_TAGS
@@ -261,8 +256,6 @@ class Scan:
 
     def read_datasets(self, files: NDArray[np.int64], *, implicit: bool) -> None:
         """Step all files together until few are left, then walk those alone."""
-        from warehouse.dicom.walk import walk
-
         heads = self.heads
         self.a = files
         self.p = self.at[files]

@@ -7,22 +7,30 @@ In: a ``Scan`` and the number of a file in it. Out: the same records. The rules 
 from __future__ import annotations
 
 import struct
+from array import array
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from warehouse.dicom.grammar import (
+    BAD,
+    ELBOW,
+    EXTERNAL_BYTES,
     EXPLICIT_CLASS,
     ITEM_END_HEAD,
     ITEM_HEAD,
+    LATER,
     LONG,
+    LONGEST,
     LOOKS_EXPLICIT,
     MAX_LEVEL,
     PIXEL_NUMBERS,
+    REFERENCE,
     SEQUENCE,
     SEQUENCE_END_HEAD,
     SEQUENCE_TAGS,
     SHORT,
+    TAKEN,
     UNDEFINED,
     dictionary_vr,
 )
@@ -37,6 +45,11 @@ _half = struct.Struct("<L").unpack_from
 _CLASS = EXPLICIT_CLASS[: 1 << 16].tobytes()
 _SEQUENCES = frozenset(SEQUENCE_TAGS.tolist())
 
+_MAX_KNOWN = 1 << 16
+"""Heads kept in mind; they repeat from file to file."""
+_EXPLICIT: dict[int, tuple[int, int, int]] = {}
+_IMPLICIT: dict[int, tuple[int, int, int]] = {}
+
 
 class _Give(Exception):
     """The file is left to somebody else."""
@@ -44,8 +57,6 @@ class _Give(Exception):
 
 def walk(scan: Scan, i: int, *, implicit: bool) -> None:
     """Walk the file at place ``i`` of the active ones to its end."""
-    from warehouse.dicom.lockstep import LATER, REFERENCE, TAKEN
-
     number = int(scan.a[i])
     walker = _Walker(scan, number, implicit=implicit)
     top = int(scan.level[number])
@@ -106,7 +117,25 @@ class _NoRoom(Exception):
     """The arena is full."""
 
 
+def _classify(head: int, *, implicit: bool) -> tuple[int, int, int]:
+    """Return tag, bytes up to the next element and class of an element by its first 8 bytes."""
+    tag = (head & 0xFFFF) << 16 | head >> 16 & 0xFFFF
+    if tag >> 16 == 0xFFFE or tag in PIXEL_NUMBERS:
+        return tag, 8, BAD
+    if implicit:
+        length = head >> 32
+        if tag in _SEQUENCES:
+            return tag, 8, SEQUENCE
+        return tag, 8 + length, BAD if length == UNDEFINED else SHORT
+    kind = _CLASS[head >> 32 & 0xFFFF]
+    if kind == SHORT:
+        return tag, 8 + (head >> 48), SHORT
+    return tag, 12, kind if kind in {LONG, SEQUENCE} else BAD
+
+
 class _Walker:
+    """One file. Offsets named ``*_at`` count in the arena, ends of containers in the file."""
+
     def __init__(self, scan: Scan, number: int, *, implicit: bool) -> None:
         self.scan = scan
         self.heads = scan.heads
@@ -115,123 +144,186 @@ class _Walker:
         self.base = int(self.heads.base[number])
         self.window = int(self.heads.window_at[number])
         self.size = int(self.heads.size[number])
-        self.records: list[tuple[int, int, int, int]] = []
+        self.places = array("q")
+        """Where each element begins in the arena."""
+        self.special: list[tuple[int, int, int]] = []
+        """Elements with another place or length than their head says: number, place, length."""
+        self.runs: list[tuple[int, int]] = []
+        """From which element on which node goes."""
         self.nodes: list[tuple[int, int, int, int]] = []
         self.sequences: list[tuple[int, bool]] = []
 
     def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:
-        """Walk from ``at`` until only ``stop`` containers are open."""
-        from warehouse.dicom.lockstep import ELBOW, EXTERNAL_BYTES, LONGEST, MAX_FOUND
-
-        implicit = self.implicit
+        """Walk from offset ``at`` of the file until only ``stop`` containers are open."""
         memory = self.heads.arena.data
-        size = self.size
-        records = self.records
-        end, undelimited, name, last = stack[-1]
-        base, window = self.base, self.window
+        known = _IMPLICIT if self.implicit else _EXPLICIT
+        look = known.get
+        append = self.places.append
+        word = _word
         while True:
-            while at == end:
+            at = self._settle(at, stack, stop)
+            if at < 0:
+                return
+            end, _, name, last = stack[-1]
+            self.runs.append((len(self.places), name))
+            # Up to here a step stays inside container and window, its header included.
+            soft = min(end + self.base, self.window) - ELBOW
+            p = at + self.base
+            entry: tuple[int, int, int] | None
+            while True:
+                head = word(memory, p)[0]
+                entry = look(head)
+                if entry is None:
+                    if len(known) > _MAX_KNOWN:
+                        known.clear()
+                    entry = known[head] = _classify(head, implicit=self.implicit)
+                tag, step, kind = entry
+                if tag <= last:
+                    raise _Give
+                if kind:
+                    if kind != LONG:
+                        break
+                    length = _half(memory, p + 8)[0]
+                    step = 12 + length
+                q = p + step
+                if q > soft:
+                    break
+                last = tag
+                append(p)
+                p = q
+            stack[-1][3] = last
+            at = self._one(p, head, entry, stack)
+
+    def _settle(self, at: int, stack: list[list[int]], stop: int) -> int:
+        """Leave what ends here and enter what begins here; -1 at the end of the walk."""
+        while True:
+            end, undelimited, name, last = stack[-1]
+            if at == end:
                 if undelimited:
                     raise _Give
                 stack.pop()
                 if len(stack) == stop:
-                    return
-                end, undelimited, name, last = stack[-1]
+                    return -1
+                continue
             if end - at < 8:
                 raise _Give
-            p = base + at
-            if p + ELBOW > window and window - base < size:
+            p = self.base + at
+            if p + ELBOW > self.window and self.window - self.base < self.size:
                 self._refill(at)
-                base, window = self.base, self.window
-                p = base + at
-            head = _word(memory, p)[0]
-            low = head & UNDEFINED
-            if len(stack) % 2 == 0:
-                length = head >> 32
-                if low == SEQUENCE_END_HEAD and undelimited and not length:
-                    at += 8
-                    stack.pop()
-                    end, undelimited, name, last = stack[-1]
-                    continue
-                if low != ITEM_HEAD or len(stack) >= MAX_LEVEL:
-                    raise _Give
-                at += 8
-                node = self.scan.node_count + len(self.nodes)
-                self.nodes.append((stack[-2][2], name, last, len(stack)))
-                stack[-1][3] = last + 1
-                inner = end if length == UNDEFINED else at + length
-                if inner > end:
-                    raise _Give
-                end, undelimited, name, last = inner, length == UNDEFINED, node, 0
-                stack.append([end, undelimited, name, last])
-                continue
-            tag = (low >> 16) | (low & 0xFFFF) << 16
-            if tag <= last:
-                raise _Give
-            if low == ITEM_END_HEAD:
-                if head != ITEM_END_HEAD or not undelimited or len(stack) == 1:
+                p = self.base + at
+            head = _word(self.heads.arena.data, p)[0]
+            low, length = head & UNDEFINED, head >> 32
+            if len(stack) % 2:
+                if low != ITEM_END_HEAD:
+                    return at
+                if length or not undelimited or len(stack) == 1:
                     raise _Give
                 at += 8
                 stack.pop()
-                end, undelimited, name, last = stack[-1]
                 continue
-            last = tag
-            header = 8
-            if implicit:
-                length = head >> 32
-                sequence = tag in _SEQUENCES
-                if length == UNDEFINED and not sequence and not (
-                    tag in PIXEL_NUMBERS and len(stack) == 1
-                ):
-                    if dictionary_vr(tag) is not None or _half(memory, p + 8)[0] != ITEM_HEAD:
-                        raise _Give
-                    sequence = True
+            at += 8
+            if low == SEQUENCE_END_HEAD and undelimited and not length:
+                stack.pop()
+                continue
+            if low != ITEM_HEAD or len(stack) >= MAX_LEVEL:
+                raise _Give
+            node = self.scan.node_count + len(self.nodes)
+            self.nodes.append((stack[-2][2], name, last, len(stack)))
+            stack[-1][3] = last + 1
+            inner = end if length == UNDEFINED else at + length
+            if inner > end:
+                raise _Give
+            stack.append([inner, length == UNDEFINED, node, 0])
+
+    def _one(
+        self, p: int, head: int, entry: tuple[int, int, int], stack: list[list[int]]
+    ) -> int:
+        """Take one element that is special or near an end; return the offset of the next."""
+        tag, step, kind = entry
+        at = p - self.base
+        end = stack[-1][0]
+        if kind == BAD:
+            if head & UNDEFINED == ITEM_END_HEAD:
+                return at  # where ``_settle`` goes on
+            if tag in PIXEL_NUMBERS:
+                return self._pixels_or_leaf(p, head, tag, stack)
+            return self._undefined(p, head, tag, stack)
+        if kind == SEQUENCE:
+            return self._sequence(p, tag, stack)
+        header = 12 if kind == LONG else 8
+        if at + header > end:
+            raise _Give
+        length = _half(self.heads.arena.data, p + 8)[0] if kind == LONG else step - 8
+        return self._leaf(at, header, length, tag, stack)
+
+    def _leaf(self, at: int, header: int, length: int, tag: int, stack: list[list[int]]) -> int:
+        value = at + header
+        if value + length > stack[-1][0]:
+            raise _Give
+        if self.base + value + length > self.window:
+            if length > EXTERNAL_BYTES:
+                place = self.scan.note_outside(value, length)
+                self.special.append((len(self.places), place, min(length, LONGEST)))
             else:
-                kind = _CLASS[(head >> 32) & 0xFFFF]
-                sequence = kind == SEQUENCE
-                if kind == SHORT:
-                    length = head >> 48
-                elif kind <= SEQUENCE:
-                    length = _half(memory, p + 8)[0]
-                    header = 12
-                else:
-                    raise _Give
-            value = at + header
-            if sequence:
-                if value > end:
-                    raise _Give
-                found = self.scan.sequence_count + len(self.sequences)
-                self.sequences.append((tag, length == UNDEFINED))
-                records.append((head, 0, -2 - found, name))
-                at = value
-                if length:
-                    inner = end if length == UNDEFINED else value + length
-                    if inner > end or len(stack) >= MAX_LEVEL:
-                        raise _Give
-                    stack[-1][3] = last
-                    end, undelimited, name, last = inner, length == UNDEFINED, found, 0
-                    stack.append([end, undelimited, name, last])
-                continue
-            if tag in PIXEL_NUMBERS and len(stack) == 1:
-                if header == 8 and not implicit:
-                    raise _Give
-                at = self._pixels(tag, value, length, head)
-                base, window = self.base, self.window
-                continue
-            if value + length > end:
+                self._refill(at)
+        self.places.append(self.base + at)
+        stack[-1][3] = tag
+        return value + length
+
+    def _sequence(self, p: int, tag: int, stack: list[list[int]]) -> int:
+        header = 8 if self.implicit else 12
+        value = p - self.base + header
+        end = stack[-1][0]
+        if value > end:
+            raise _Give
+        length = _half(self.heads.arena.data, p + header - 4)[0]
+        number = self.scan.sequence_count + len(self.sequences)
+        self.sequences.append((tag, length == UNDEFINED))
+        self.special.append((len(self.places), 0, -2 - number))
+        self.places.append(p)
+        stack[-1][3] = tag
+        if length:
+            inner = end if length == UNDEFINED else value + length
+            if inner > end or len(stack) >= MAX_LEVEL:
                 raise _Give
-            value_at = base + value
-            if value_at + length > window:
-                if length > EXTERNAL_BYTES:
-                    value_at = self.scan.note_outside(value, length)
-                else:
-                    self._refill(at)
-                    base, window = self.base, self.window
-                    value_at = base + value
-            records.append((head, value_at, min(length, LONGEST), name))
-            if len(records) > 4 * MAX_FOUND:
+            stack.append([inner, length == UNDEFINED, number, 0])
+        return value
+
+    def _undefined(self, p: int, head: int, tag: int, stack: list[list[int]]) -> int:
+        """Take an unknown tag of undefined length in implicit VR for a sequence if it holds items."""
+        if not self.implicit or head >> 32 != UNDEFINED or dictionary_vr(tag) is not None:
+            raise _Give
+        if _half(self.heads.arena.data, p + 8)[0] != ITEM_HEAD:
+            raise _Give
+        return self._sequence(p, tag, stack)
+
+    def _pixels_or_leaf(self, p: int, head: int, tag: int, stack: list[list[int]]) -> int:
+        memory = self.heads.arena.data
+        at = p - self.base
+        if self.implicit:
+            header, length = 8, head >> 32
+        elif _CLASS[head >> 32 & 0xFFFF] == LONG:
+            header, length = 12, _half(memory, p + 8)[0]
+        else:
+            raise _Give
+        if at + header > stack[-1][0]:
+            raise _Give
+        if len(stack) > 1:
+            if length == UNDEFINED:
                 raise _Give
-            at = value + length
+            return self._leaf(at, header, length, tag, stack)
+        end = self.scan.note_pixels(
+            self.number, tag, at + header, length, head, implicit=self.implicit
+        )
+        if end is None or 0 < self.size - end < 8:
+            raise _Give
+        stack[-1][3] = tag
+        if end < self.size:
+            self._refill(end)
+            first = _word(memory, self.base + end)[0]
+            if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == self.implicit:
+                raise _Give
+        return end
 
     def _refill(self, at: int) -> None:
         if not self.heads.refill(self.number, at):
@@ -239,31 +331,28 @@ class _Walker:
         self.base = int(self.heads.base[self.number])
         self.window = int(self.heads.window_at[self.number])
 
-    def _pixels(self, tag: int, offset: int, length: int, head: int) -> int:
-        size = int(self.heads.size[self.number])
-        end = self.scan.note_pixels(
-            self.number, tag, offset, length, head, implicit=self.implicit
-        )
-        if end is None or 0 < size - end < 8:
-            raise _Give
-        if end < size:
-            self._refill(end)
-            first = _word(self.heads.arena.data, self.base + end)[0]
-            if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == self.implicit:
-                raise _Give
-        return end
-
     def hand_over(self) -> None:
-        """Give the records to the scan."""
+        """Give what was found to the scan."""
         scan = self.scan
-        if self.records:
-            head, value_at, length, node = zip(*self.records, strict=True)
-            scan.records.add(
-                self.heads, np.full(len(head), self.number), np.array(head, np.uint64),
-                np.array(value_at, np.int64), np.array(length, np.int64), np.array(node, np.int64),
-            )  # fmt: skip
+        if self.places:
+            p = np.frombuffer(self.places, np.int64)
+            head = self.heads.words[p]
+            if self.implicit:
+                value_at, length = p + 8, (head >> np.uint64(32)).view(np.int64)
+            else:
+                long = EXPLICIT_CLASS[head >> np.uint64(32) & np.uint64(0xFFFF)] != SHORT
+                value_at = p + 8 + 4 * long
+                length = np.where(
+                    long, self.heads.halves[p + 8], (head >> np.uint64(48)).view(np.int64)
+                )
+            if self.special:
+                which, place, lengths = np.array(self.special, np.int64).T
+                value_at[which], length[which] = place, lengths
+            starts, names = np.array(self.runs, np.int64).T
+            node = np.repeat(names, np.diff(starts, append=len(p)))
+            scan.records.add(self.heads, np.full(len(p), self.number), head, value_at, length, node)
         if self.nodes:
-            parent, sequence, item, level = (np.array(column) for column in zip(*self.nodes, strict=True))
+            parent, sequence, item, level = np.array(self.nodes, np.int64).T
             scan.nodes.append((np.full(len(parent), self.number), parent, sequence, item, level))
             scan.node_count += len(parent)
         if self.sequences:

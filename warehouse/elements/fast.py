@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from warehouse.dicom.grammar import LATER, REFERENCE, TAKEN
 from warehouse.dicom.heads import Heads, read_into
-from warehouse.dicom.lockstep import LATER, REFERENCE, TAKEN, Records, restrict, scan
+from warehouse.dicom.lockstep import Records, restrict, scan
 from warehouse.dicom.walk import look_into
 from warehouse.elements.columns import Batch
 from warehouse.elements.distinct import (
