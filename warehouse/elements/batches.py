@@ -41,7 +41,7 @@ class RowBuilder:
                 instance_id, element.path, element.tag, keyword_of(element.tag), element.vr,
                 element.creator,
             )  # fmt: skip
-            values = _values(element)
+            values = element_values(element)
             count = element_vm(element, values)
             for index, value in enumerate(values or (Value(),)):
                 rows.append((*fixed, count, index, *value))
@@ -80,7 +80,8 @@ class RowBuilder:
         return rows, blobs
 
 
-def _values(element: Element) -> list[Value]:
+def element_values(element: Element) -> list[Value]:
+    """Decode all values of an element; sequences and pixel data count as one."""
     if element.pixel_length is not None:
         return [Value(length=element.pixel_length)] if element.pixel_length else []
     if element.raw is None:

@@ -8,6 +8,7 @@ rows of ``files`` in memory. A worker process runs this; nothing here is visible
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,10 +22,12 @@ from warehouse.sqlfiles import read_models
 from warehouse.store import layout
 from warehouse.store.attributes import gather
 from warehouse.store.delta import Part
-from warehouse.store.duck import connect, copy_to
+from warehouse.store.duck import connect
+from warehouse.store.rows import write_rows
 from warehouse.store.schema import FILES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import duckdb
@@ -85,12 +88,10 @@ def _write(
 ) -> None:  # fmt: skip
     rows = _kept(portion.rows, mode)
     if rows.num_rows:
-        connection.register("rows", rows)
         # In order already: readers sort, because they can do it cheaper than any database.
-        staged.parts["elements"] = copy_to(
-            connection, "from rows", layout.table_folder(root, "elements"),
-            layout.part_name(batch, chunk),
-        )  # fmt: skip
+        staged.parts["elements"] = write_part(
+            root, "elements", batch, chunk, partial(write_rows, rows), rows.num_rows
+        )
     if instances.num_rows:
         staged.parts["instances"] = write_small(root, "instances", batch, chunk, instances)
     blobs = _blobs_of(rows, portion.blobs) if keep_blobs else portion.blobs.slice(0, 0)
@@ -103,18 +104,33 @@ def write_small(
     root: Path, table: str, batch: str, chunk: int, rows: pa.Table, compression: str = "zstd"
 ) -> Part:
     """Write an Arrow table as one part; row groups hold at most 64 MiB of it."""
+    groups = max(1, rows.nbytes // (64 << 20))
+    size = max(1, rows.num_rows // groups)
+    return write_part(
+        root, table, batch, chunk,
+        lambda path: pq.write_table(rows, path, compression=compression, row_group_size=size),
+        rows.num_rows,
+    )  # fmt: skip
+
+
+def write_part(
+    root: Path, table: str, batch: str, chunk: int, write: Callable[[str], None], rows: int
+) -> Part:
+    """Let a function write one part of a table; what it began is removed if it fails.
+
+    Raises
+    ------
+    WriteFailed
+    """
     part = layout.part_name(batch, chunk)
     target = layout.table_folder(root, table) / part
-    groups = max(1, rows.nbytes // (64 << 20))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(
-            rows, target, compression=compression, row_group_size=max(1, rows.num_rows // groups)
-        )
+        write(str(target))
     except OSError as error:
         target.unlink(missing_ok=True)
         raise WriteFailed(f"rows of {table}", error) from error
-    return Part(part, rows.num_rows, target.stat().st_size)
+    return Part(part, rows, target.stat().st_size)
 
 
 def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
