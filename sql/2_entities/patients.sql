@@ -1,7 +1,8 @@
 -- One row per patient, as PatientID tells them apart.
 --
 -- Where instances disagree about an attribute, the value of the instance with the smallest
--- instance_key that has one is taken, and `entity_conflicts` lists the disagreement.
+-- instance_key that has one is taken, and `entity_conflicts` lists the disagreement; the parts of
+-- the name are those of that PatientName.
 -- Instances without a PatientID make one patient per study, never one for all.
 --
 -- grain:   patient_key
@@ -33,13 +34,20 @@ with gathered as (
         arg_min(PatientName, instance_key) as PatientName,
         arg_min(PatientBirthDate, instance_key) as PatientBirthDate,
         arg_min(PatientSex, instance_key) as PatientSex,
-        arg_min(family_name, instance_key) as family_name,
-        arg_min(given_name, instance_key) as given_name,
-        arg_min(middle_name, instance_key) as middle_name,
-        arg_min(name_prefix, instance_key) as name_prefix,
-        arg_min(name_suffix, instance_key) as name_suffix,
-        arg_min(ideographic_name, instance_key) as ideographic_name,
-        arg_min(phonetic_name, instance_key) as phonetic_name,
+        -- The parts of the name that is shown, never those of several names.
+        arg_min(
+            case when PatientName is not null
+                then {
+                    'family_name': family_name,
+                    'given_name': given_name,
+                    'middle_name': middle_name,
+                    'name_prefix': name_prefix,
+                    'name_suffix': name_suffix,
+                    'ideographic_name': ideographic_name,
+                    'phonetic_name': phonetic_name
+                }
+            end, instance_key
+        ) as name_parts,
         count(distinct study_key) as study_count,
         count(distinct series_key) as series_count,
         count(*) as instance_count,
@@ -56,14 +64,14 @@ select
     PatientName,
     PatientBirthDate,
     PatientSex,
-    family_name,
-    given_name,
-    middle_name,
-    name_prefix,
-    name_suffix,
-    ideographic_name,
-    phonetic_name,
-    nullif(concat_ws(' ', given_name, family_name), '') as full_name,
+    name_parts.family_name as family_name,
+    name_parts.given_name as given_name,
+    name_parts.middle_name as middle_name,
+    name_parts.name_prefix as name_prefix,
+    name_parts.name_suffix as name_suffix,
+    name_parts.ideographic_name as ideographic_name,
+    name_parts.phonetic_name as phonetic_name,
+    nullif(concat_ws(' ', name_parts.given_name, name_parts.family_name), '') as full_name,
     study_count,
     series_count,
     instance_count,

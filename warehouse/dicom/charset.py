@@ -6,6 +6,7 @@ whether anything could not be read.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pydicom.charset import decode_bytes
@@ -19,10 +20,14 @@ DEFAULT = "iso8859"
 
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 
+_HALVES = re.compile("[\ud800-\udfff]")
+
 
 def decode_text(raw: bytes, charsets: Sequence[str]) -> str:
     """Decode a text value; what is not readable becomes U+FFFD."""
     try:
-        return decode_bytes(raw, charsets, TEXT_VR_DELIMS)
+        text = decode_bytes(raw, charsets, TEXT_VR_DELIMS)
     except (UnicodeError, LookupError):
         return raw.decode("ascii", "replace")
+    # pydicom lets a file name any codec of Python; some make halves of characters (UTF-7 can).
+    return text if text.isascii() else _HALVES.sub(UNREADABLE, text)

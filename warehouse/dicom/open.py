@@ -6,6 +6,7 @@ a temporary file, never beside the source.
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import tempfile
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SPOOL_BYTES = 64 << 20
 """Archive members longer than this go through a temporary file."""
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 def local_path(path: str) -> str | bytes:
@@ -61,7 +64,7 @@ def _unpacked(archive: str, member: str) -> Iterator[IO[bytes]]:
         try:
             with zipfile.ZipFile(archive) as opened, opened.open(member) as packed:
                 shutil.copyfileobj(packed, file, 1 << 20)
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+        except (*_DAMAGED, KeyError, EOFError, ValueError, NotImplementedError) as error:
             raise Rejected("broken zip archive: the member cannot be unpacked") from error
         except RuntimeError as error:
             raise Rejected("zip member is encrypted") from error

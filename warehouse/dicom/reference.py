@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 import pydicom.uid
 from pydicom.datadict import dictionary_has_tag
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.filereader import dcmread, read_dataset
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.hooks import raw_element_vr
 from pydicom.valuerep import AMBIGUOUS_VR, EXPLICIT_VR_LENGTH_32
 
@@ -49,6 +49,7 @@ UNDEFINED = 0xFFFFFFFF
 _SEARCH_BLOCK = 8 * 1024
 """Read size with which pydicom searches a delimiter; ending short there says nothing."""
 
+_PIXEL_NUMBERS = frozenset(int(tag, 16) for tag in PIXEL_TAGS)
 _IDENTITY_TAGS = frozenset({"00020002", "00020003", "00080016", "00080018"})
 
 
@@ -123,6 +124,10 @@ def _read(file: _Watched, size: int, *, start: int) -> Header:
     meta = read_dataset(_as_file(file), False, True, stop_when=_not_group_2)
     elements = _elements(meta, "", 0)
     syntax = _text_of(elements, "00020010")
+    begin = file.tell()
+    if file.read_if(8) == bytes(8):
+        raise Rejected("no data elements: zeros where the data set should begin", begin)
+    file.seek(begin)
     if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
         file = _Watched(_inflate(file))
         size = file.size()
@@ -130,7 +135,7 @@ def _read(file: _Watched, size: int, *, start: int) -> Header:
     else:
         file.seek(0)
         # The whole of pydicom's own logic: missing meta, command sets, wrong transfer syntaxes.
-        dataset = dcmread(_as_file(file), stop_before_pixels=True, force=True)
+        dataset = read_partial(_as_file(file), stop_when=_at_pixels, force=True)
     implicit, little = dataset.original_encoding
     pixels: PixelPlace | None = None
     pixel_elements: list[Element] = []
@@ -162,8 +167,12 @@ def _not_group_2(tag: int, _vr: str | None, _length: int) -> bool:
     return tag >> 16 != 2
 
 
-def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
-    return f"{tag:08X}" in PIXEL_TAGS
+def _at_pixels(tag: int, _vr: str | None, length: int) -> bool:
+    """Tell whether reading stops: at pixel data, and where zeros begin, which no element does.
+
+    pydicom would take eight zeros for an empty element, one by one to the end of the file.
+    """
+    return tag in _PIXEL_NUMBERS or (tag == 0 and length == 0)
 
 
 def _inflate(file: _Watched) -> IO[bytes]:

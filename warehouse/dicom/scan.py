@@ -84,34 +84,50 @@ def _list_roots(
 ) -> Iterator[SourceFile | Unreadable]:
     for root in roots:
         if os.path.isdir(root):
-            yield from _list_folder(root, patterns, exclude, ())
+            yield from _list_folder(root, patterns, exclude)
         else:
             yield from _list_file(root, patterns)
 
 
 def _list_folder(
-    folder: str, patterns: Sequence[str], exclude: str, above: tuple[tuple[int, int], ...]
+    root: str, patterns: Sequence[str], exclude: str
 ) -> Iterator[SourceFile | Unreadable]:
-    """List one folder and those below; ``above`` are its ancestors, so that links cannot loop."""
-    if folder == exclude:
-        return
+    """List a folder and those below, in order of their names.
+
+    With a stack of its own, because folders may nest deeper than Python calls do. Each entry
+    carries the folders above it, so that links cannot loop.
+    """
+    left_out = _identity(exclude)
+    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [(root, ())]
+    while waiting:
+        path, above = waiting.pop()
+        if not os.path.isdir(path):
+            yield from _list_file(path, patterns)
+            continue
+        try:
+            identity = _identity(path)
+            # Compared by what it is, not by its path: a link may lead to it.
+            if identity is not None and identity == left_out:
+                continue
+            with os.scandir(path) as entries:
+                names = sorted((entry.name for entry in entries), reverse=True)
+        except OSError as error:
+            yield Unreadable(path_text(path), f"folder cannot be listed: {error.strerror}")
+            continue
+        if identity in above:
+            yield Unreadable(path_text(path), "link back to a folder above it: not followed")
+            continue
+        below = above if identity is None else (*above, identity)
+        waiting += [(os.path.join(path, name), below) for name in names]
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    """Return device and inode of a folder; None if it cannot be reached."""
     try:
         status = os.stat(folder)
-        identity = (status.st_dev, status.st_ino)
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
-    except OSError as error:
-        yield Unreadable(path_text(folder), f"folder cannot be listed: {error.strerror}")
-        return
-    if identity in above:
-        yield Unreadable(path_text(folder), "link back to a folder above it: not followed")
-        return
-    for name in names:
-        path = os.path.join(folder, name)
-        if os.path.isdir(path):
-            yield from _list_folder(path, patterns, exclude, (*above, identity))
-        else:
-            yield from _list_file(path, patterns)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _list_file(path: str, patterns: Sequence[str]) -> Iterator[SourceFile | Unreadable]:
@@ -137,7 +153,8 @@ def _list_archive(
     text = path_text(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
+            # By name, because of several members with one name only the last can be opened.
+            members = [info for info in archive.NameToInfo.values() if not info.is_dir()]
     except OSError as error:
         yield Unreadable(text, f"cannot be opened: {error.strerror}")
         return

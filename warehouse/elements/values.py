@@ -215,7 +215,10 @@ def _integer(text: str) -> Value:
         return Value(text=text)
     if not _IS.fullmatch(text):
         return Value(text=text, warning="not an integer string")
-    number = int(text.partition(".")[0])
+    digits = text.partition(".")[0].lstrip("+-0")
+    # Python refuses to read thousands of digits; 64 bits have 19.
+    number = int(digits or "0") if len(digits) <= 19 else 1 << 64
+    number = -number if text[0] == "-" else number
     if not -(1 << 63) <= number < 1 << 63:
         return Value(text=text, warning="integer beyond 64 bits")
     return Value(text=text, integer=number)

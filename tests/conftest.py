@@ -1,0 +1,76 @@
+"""Fixtures used by more than one folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import highdicom
+import nibabel
+import pydicom
+import pytest
+
+import warehouse
+from tests.small_tables import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PACKAGED = {
+    "pydicom": Path(pydicom.__file__).parent / "data",
+    "nibabel": Path(nibabel.__file__).parent / "nicom" / "tests" / "data",
+    "highdicom": Path(highdicom.__file__).parent,
+}
+
+
+def packaged_files() -> list[Path]:
+    """Return every file that comes with the packages and may be DICOM, and those of $DICOM_CORPUS."""
+    folders = list(PACKAGED.values())
+    if corpus := os.environ.get("DICOM_CORPUS"):
+        folders.append(Path(corpus))
+    skipped = {
+        ".py",
+        ".pyc",
+        ".json",
+        ".txt",
+        ".md",
+        ".gz",
+        ".zip",
+        ".icc",
+        ".bin",
+        ".dump",
+        ".typed",
+    }
+    return sorted(
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in skipped and path.name != "README"
+    )
+
+
+@pytest.fixture
+def view() -> View:
+    """Views over small drawn tables."""
+    return View()
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """A warehouse with every file of pydicom's package, all elements. Not to be written to."""
+    made = warehouse.open(tmp_path_factory.mktemp("sample") / "w")
+    made.ingest(PACKAGED["pydicom"], mode="full", workers=1)
+    return made
+
+
+@pytest.fixture
+def ingest(tmp_path: Path) -> Callable[..., warehouse.Warehouse]:
+    """Ingest into the warehouse of this test, in this process; returns it with ``.report``."""
+    made = warehouse.open(tmp_path / "warehouse")
+
+    def run(*sources: Path, **options: object) -> warehouse.IngestReport:
+        return made.ingest(*(sources or (tmp_path / "in",)), **{"workers": 1, **options})  # type: ignore[arg-type]
+
+    run.warehouse = made  # type: ignore[attr-defined]
+    return run

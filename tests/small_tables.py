@@ -1,0 +1,86 @@
+"""Views specified by small drawn tables: ``given`` some rows, ``expect`` others.
+
+A cell is what DuckDB casts to the type of its column: ``[CT, MR]`` is a list. An empty cell is
+null, ``''`` the empty text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from warehouse.sqlfiles import Model, by_name, read_models
+from warehouse.store.duck import connect
+
+
+class View:
+    """A DuckDB connection in which the tables that a view reads are drawn by hand."""
+
+    def __init__(self) -> None:
+        self.connection = connect()
+        self._given: set[str] = set()
+        for model in read_models():
+            if model.layer == "0_macros":
+                self.connection.execute(model.sql)
+
+    def given(self, name: str, drawing: str) -> None:
+        """Make a table with all columns of the model; those not drawn are null."""
+        model = by_name(name)
+        self._make(model)
+        names, rows = parse(drawing)
+        types = {column.name: column.type for column in model.columns}
+        unknown = set(names) - set(types)
+        assert not unknown, f"{name} has no column {unknown}"
+        for row in rows:
+            cells = ", ".join(f"cast(? as {types[column]})" for column in names)
+            columns = ", ".join(f'"{column}"' for column in names)
+            self.connection.execute(f'insert into "{name}" ({columns}) values ({cells})', row)
+
+    def expect(self, name: str, drawing: str) -> None:
+        """Compare the drawn columns of a view, rows in any order."""
+        names, rows = parse(drawing)
+        answer = self.rows(name, names)
+        types = {column.name: column.type for column in by_name(name).columns}
+        wanted = [
+            tuple(
+                self.connection.execute(f"select cast(? as {types[column]})", [cell]).fetchall()[0][
+                    0
+                ]
+                for column, cell in zip(names, row, strict=True)
+            )
+            for row in rows
+        ]
+        assert sorted(answer, key=repr) == sorted(wanted, key=repr)
+
+    def rows(self, name: str, columns: list[str]) -> list[tuple[Any, ...]]:
+        """Return these columns of a view over the given tables."""
+        model = by_name(name)
+        for read in model.depends:
+            dependency = by_name(read)
+            if read not in self._given and dependency.is_view:
+                self._make(dependency)
+        self.connection.execute(model.sql)
+        listed = ", ".join(f'"{column}"' for column in columns)
+        return self.connection.execute(f"select {listed} from {name}").fetchall()
+
+    def _make(self, model: Model) -> None:
+        columns = ", ".join(f'"{column.name}" {column.type}' for column in model.columns)
+        self.connection.execute(f'create table "{model.name}" ({columns})')
+        self._given.add(model.name)
+
+
+def parse(drawing: str) -> tuple[list[str], list[list[str | None]]]:
+    """Return column names and cells of a drawn table.
+
+    >>> parse("a | b\\n1 | ''\\n | x")
+    (['a', 'b'], [['1', ''], [None, 'x']])
+    """
+    lines = [line for line in drawing.splitlines() if line.strip()]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
+    names, rows = cells[0], cells[1:]
+    for row in rows:
+        assert len(row) == len(names), row
+    return names, [[_cell(cell) for cell in row] for row in rows]
+
+
+def _cell(text: str) -> str | None:
+    return {"": None, "''": ""}.get(text, text)

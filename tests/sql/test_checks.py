@@ -1,0 +1,108 @@
+"""Each data check is silent on good data and names what is bad."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from warehouse.sqlfiles import Model, read_checks
+
+if TYPE_CHECKING:
+    import warehouse
+    from tests.small_tables import View
+
+CHECKS = {check.name: check for check in read_checks()}
+
+GOOD = {
+    "files": """
+        path | status   | instance_id | batch
+        /a   | ingested | 1           | 000001
+        /b   | rejected |             | 000001
+    """,
+    "instances": """
+        instance_id | instance_key | series_key | study_key | path
+        1           | 1.1          | 1.2        | 1.3       | /a
+    """,
+    "elements": """
+        instance_id | batch  | path | tag      | vr | vm | index | length | sha256
+        1           | 000001 | ''   | 00080018 | UI | 1  | 0     |        |
+        1           | 000001 | ''   | 00420011 | OB | 1  | 0     | 300    | aa
+    """,
+    "blobs": """
+        sha256 | length
+        aa     | 300
+    """,
+    "element_definitions": """
+        tag      | keyword     | vr | is_private
+        00080018 | x           | UI | false
+        00280106 | y           | US | false
+        00280106 | y           | SS | false
+    """,
+}
+
+BAD = {
+    "elements_of_one_batch": ("files", """
+        path | status   | instance_id | batch
+        /a   | ingested | 1           | 000002
+    """),
+    "file_without_instance": ("files", """
+        path | status   | instance_id | batch
+        /a   | ingested | 1           | 000001
+        /c   | ingested | 2           | 000001
+    """),
+    "instance_held_twice": ("instances", """
+        instance_id | instance_key | series_key | path
+        1           | 1.1          | 1.2        | /a
+        2           | 1.1          | 1.2        | /b
+    """),
+    "instance_without_file": ("instances", """
+        instance_id | instance_key | path
+        1           | 1.1          | /a
+        9           | 1.9          | /z
+    """),
+    "missing_blobs": ("elements", """
+        instance_id | batch  | path | tag      | vr | vm | index | length | sha256
+        1           | 000001 | ''   | 00420011 | OB | 1  | 0     | 300    | bb
+    """),
+    "orphan_elements": ("elements", """
+        instance_id | batch  | path | tag      | vr | vm | index
+        7           | 000001 | ''   | 00080018 | UI | 1  | 0
+    """),
+    "series_in_two_studies": ("instances", """
+        instance_id | instance_key | series_key | study_key | path
+        1           | 1.1          | 1.2        | 1.3       | /a
+        2           | 1.4          | 1.2        | 1.5       | /b
+    """),
+    "vr_conflicts": ("element_definitions", """
+        tag      | keyword | vr | is_private
+        00100020 | x       | LO | false
+        00100020 | x       | SH | false
+    """),
+}  # fmt: skip
+
+
+def test_every_check_has_bad_data_here() -> None:
+    assert BAD.keys() == CHECKS.keys()
+
+
+def rows(view: View, check: Model, changed: tuple[str, str] | None) -> int:
+    for name in check.depends:
+        view.given(name, changed[1] if changed and changed[0] == name else GOOD[name])
+    return len(view.connection.execute(check.sql).fetchall())
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_good_data_pass(name: str, view: View) -> None:
+    assert rows(view, CHECKS[name], None) == 0
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_bad_data_are_found(name: str, view: View) -> None:
+    assert BAD[name][0] in CHECKS[name].depends
+    assert rows(view, CHECKS[name], BAD[name]) >= 1
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_real_files_pass(name: str, sample: warehouse.Warehouse) -> None:
+    assert sample.sql(CHECKS[name].sql).fetchall() == []

@@ -1,0 +1,181 @@
+"""Every header in sql/ is true: what it says about grain, columns and dependencies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+from warehouse.errors import ModelError
+from warehouse.sqlfiles import LAYERS, Model, read_checks, read_model, read_models, sql_folder
+
+if TYPE_CHECKING:
+    import warehouse
+
+MODELS = read_models()
+VIEWS = [model for model in MODELS if model.is_view]
+CHECKS = read_checks()
+
+
+def each(models: list[Model]) -> Any:
+    return pytest.mark.parametrize("model", models, ids=lambda model: model.name)
+
+
+@each(VIEWS)
+def test_columns_are_those_of_the_view_in_order(model: Model, sample: warehouse.Warehouse) -> None:
+    described = sample.sql(f"describe {model.name}").fetchall()
+    assert [(c.name, c.type) for c in model.columns] == [(row[0], row[1]) for row in described]
+
+
+@each(VIEWS)
+def test_the_grain_is_unique(model: Model, sample: warehouse.Warehouse) -> None:
+    assert model.grain
+    grain = ", ".join(f'"{column}"' for column in model.grain)
+    twice = sample.sql(
+        f"select {grain} from {model.name} group by {grain} having count(*) > 1"
+    ).fetchall()
+    assert twice == []
+    assert sample.sql(f"select count(*) from {model.name}").fetchall() != [(0,)]
+
+
+@each([*VIEWS, *CHECKS])
+def test_depends_are_the_tables_that_the_sql_reads(model: Model) -> None:
+    assert set(model.depends) == tables_read(model)
+
+
+def tables_read(model: Model) -> set[str]:
+    """Return what DuckDB's parser finds in FROM, without names defined inside."""
+    select = model.sql
+    if model.is_view:
+        select = select[select.index(f"create or replace view {model.name} as") :]
+        select = select.split(" as\n", 1)[1]
+    with duckdb.connect() as connection:
+        parsed = connection.execute("select json_serialize_sql(?)", [select.rstrip().rstrip(";")])
+        tree = json.loads(parsed.fetchall()[0][0])
+    assert not tree["error"], tree
+    tables, defined = set[str](), set[str]()
+
+    def visit(node: Any) -> None:
+        if isinstance(node, dict):
+            if node.get("type") == "BASE_TABLE":
+                tables.add(node["table_name"])
+            for entry in (node.get("cte_map") or {}).get("map", []):
+                defined.add(entry["key"])
+            for child in node.values():
+                visit(child)
+        elif isinstance(node, list):
+            for child in node:
+                visit(child)
+
+    visit(tree)
+    return tables - defined
+
+
+@each(VIEWS)
+def test_a_view_reads_its_own_layer_or_lower_ones(model: Model) -> None:
+    layers = {other.name: LAYERS.index(other.layer) for other in MODELS}
+    assert all(layers[read] <= LAYERS.index(model.layer) for read in model.depends)
+    assert (model.table is not None) == (model.layer == "1_long")
+
+
+@each(VIEWS)
+def test_descriptions_stand_in_the_catalog(model: Model, sample: warehouse.Warehouse) -> None:
+    catalog = sample.catalog.connection
+    (view,) = catalog.execute(
+        "select comment from duckdb_views() where view_name = ?", [model.name]
+    ).fetchall()
+    assert view[0] == model.summary
+    columns = catalog.execute(
+        "select column_name, comment from duckdb_columns() where table_name = ? order by column_index",
+        [model.name],
+    ).fetchall()
+    assert columns == [(column.name, column.description) for column in model.columns]
+
+
+@each([*MODELS, *CHECKS])
+def test_a_model_says_what_it_is_and_makes_what_its_name_says(model: Model) -> None:
+    assert model.summary.endswith(".")
+    assert model.summary[0].isupper()
+    if model.is_view:
+        assert f"create or replace view {model.name} as" in model.sql
+
+
+def test_a_dicom_column_has_one_type_and_one_meaning_everywhere() -> None:
+    seen: dict[str, tuple[str, str]] = {}
+    for model in VIEWS:
+        for column in model.columns:
+            if column.name[0].isupper():
+                meaning = column.type, column.description.split(")")[0]
+                assert seen.setdefault(column.name, meaning) == meaning, (model.name, column.name)
+
+
+def test_the_keyword_and_tag_in_a_description_are_those_of_the_column() -> None:
+    from pydicom.datadict import tag_for_keyword
+
+    for model in VIEWS:
+        for column in model.columns:
+            tag = tag_for_keyword(column.name)
+            assert (tag is not None) == column.name[0].isupper(), column.name
+            if tag is not None:
+                assert f"({tag >> 16:04X},{tag & 0xFFFF:04X})" in column.description, column.name
+
+
+# -- mistakes that reading the headers finds ------------------------------------------------------
+
+
+def folder_with(tmp_path: Path, **files: str) -> Path:
+    for name, content in files.items():
+        path = tmp_path / "1_long" / f"{name}.sql"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    return tmp_path
+
+
+def test_a_file_without_description_is_an_error(tmp_path: Path) -> None:
+    folder_with(tmp_path, a="-- grain: x\nselect 1")
+    with pytest.raises(ModelError, match=r"a\.sql: the header has no description"):
+        read_models(tmp_path)
+
+
+def test_a_malformed_column_line_is_an_error(tmp_path: Path) -> None:
+    folder_with(tmp_path, a="-- A.\n-- column: x | INTEGER\nselect 1")
+    with pytest.raises(ModelError, match=r"needs name \| TYPE \| meaning"):
+        read_models(tmp_path)
+
+
+def test_an_unknown_dependency_is_an_error(tmp_path: Path) -> None:
+    folder_with(tmp_path, a="-- A.\n-- depends: b\nselect 1")
+    with pytest.raises(ModelError, match="depends on b, which does not exist"):
+        read_models(tmp_path)
+
+
+def test_a_cycle_is_an_error_that_names_its_members(tmp_path: Path) -> None:
+    folder_with(tmp_path, a="-- A.\n-- depends: b\nselect 1", b="-- B.\n-- depends: a\nselect 1")
+    with pytest.raises(ModelError, match="models form a cycle: .*a → b|b → a"):
+        read_models(tmp_path)
+
+
+def test_one_name_in_two_layers_is_an_error(tmp_path: Path) -> None:
+    folder_with(tmp_path, a="-- A.\nselect 1")
+    (tmp_path / "2_entities").mkdir()
+    (tmp_path / "2_entities" / "a.sql").write_text("-- A.\nselect 1")
+    with pytest.raises(ModelError, match="a model named a exists already"):
+        read_models(tmp_path)
+
+
+def test_models_come_after_what_they_depend_on() -> None:
+    names = [model.name for model in MODELS]
+    for model in MODELS:
+        assert all(names.index(read) < names.index(model.name) for read in model.depends)
+
+
+def test_every_file_of_sql_is_a_model_a_check_or_a_statement() -> None:
+    known = {model.path for model in [*MODELS, *CHECKS]} | set(
+        (sql_folder() / "ingest").glob("*.sql")
+    )
+    assert set(sql_folder().rglob("*.sql")) == known
+    for path in (sql_folder() / "ingest").glob("*.sql"):
+        assert read_model(path).description
