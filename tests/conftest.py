@@ -29,7 +29,19 @@ def packaged_files() -> list[Path]:
     folders = list(PACKAGED.values())
     if corpus := os.environ.get("DICOM_CORPUS"):
         folders.append(Path(corpus))
-    skipped = {".py", ".pyc", ".json", ".txt", ".md", ".gz", ".zip", ".icc", ".bin", ".dump", ".typed"}
+    skipped = {
+        ".py",
+        ".pyc",
+        ".json",
+        ".txt",
+        ".md",
+        ".gz",
+        ".zip",
+        ".icc",
+        ".bin",
+        ".dump",
+        ".typed",
+    }
     return sorted(
         path
         for folder in folders

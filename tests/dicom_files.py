@@ -69,7 +69,9 @@ def image(uid: str = "1.1", **attributes: Any) -> Dataset:
     return made
 
 
-def write(path: Path, content: Dataset | None = None, syntax: str = "explicit", **attributes: Any) -> Path:
+def write(
+    path: Path, content: Dataset | None = None, syntax: str = "explicit", **attributes: Any
+) -> Path:
     """Write a data set, or an ``image`` with these attributes, as a DICOM file."""
     content = image(**attributes) if content is None else content
     meta = FileMetaDataset()
@@ -92,7 +94,9 @@ def _encoding(syntax: str) -> dict[str, bool]:
     return {"implicit_vr": syntax == "implicit", "little_endian": syntax != "big"}
 
 
-def element(tag: int, vr: str, value: bytes, *, length: int | None = None, implicit: bool = False) -> bytes:
+def element(
+    tag: int, vr: str, value: bytes, *, length: int | None = None, implicit: bool = False
+) -> bytes:
     """Return the bytes of one data element, little endian; ``length`` may lie."""
     length = len(value) if length is None else length
     head = struct.pack("<HH", tag >> 16, tag & 0xFFFF)

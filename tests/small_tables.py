@@ -42,7 +42,9 @@ class View:
         types = {column.name: column.type for column in by_name(name).columns}
         wanted = [
             tuple(
-                self.connection.execute(f"select cast(? as {types[column]})", [cell]).fetchall()[0][0]
+                self.connection.execute(f"select cast(? as {types[column]})", [cell]).fetchall()[0][
+                    0
+                ]
                 for column, cell in zip(names, row, strict=True)
             )
             for row in rows

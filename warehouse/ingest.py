@@ -29,7 +29,7 @@ from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch, discard
 from warehouse.store.duck import connect
-from warehouse.store.stage import Staged, stage
+from warehouse.store.stage import Staged, open_stage, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -206,7 +206,9 @@ def run_batch(
     else:
         items, first = _files_of_batch(root, batch)
     if not items and not claim.exists():
-        raise UsageError(f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}")
+        raise UsageError(
+            f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
+        )
     with _executor(executor, settings, len(items)) as pool:
         done = _read_batch(
             root, batch, items, settings, pool, progress, first=first, read_anew=not is_planned
@@ -297,15 +299,13 @@ def _list(
     listing.register("listing_rows", LISTING.empty_table())
     listing.execute("create table listed_often as from listing_rows")
     rows: list[dict[str, Any]] = []
-    total = 0
 
     def flush() -> None:
         listing.register("listing_rows", pa.Table.from_pylist(rows, schema=LISTING))
         listing.execute("insert into listed_often from listing_rows")
         rows.clear()
 
-    for item in found:
-        total += 1
+    for total, item in enumerate(found, 1):
         if isinstance(item, Unreadable):
             rows.append({"path": item.path, "reason": item.reason})
         else:
@@ -410,10 +410,10 @@ def _read_batch(
             if progress:
                 files = sum(portion.files.num_rows for portion in done)
                 progress.read(files, sum(_rejected(portion) for portion in done))
-        return commit_batch(root, batch, staged, read_anew=read_anew)
     except BaseException:
         discard(root, staged)
         raise
+    return commit_batch(root, batch, staged, read_anew=read_anew)
 
 
 def _run(pool: Executor | None, calls: list[tuple[Any, ...]]) -> Iterator[list[Staged]]:
@@ -436,30 +436,30 @@ def stage_chunk(
     settings: IngestSettings, threads: int | None,
 ) -> list[Staged]:  # fmt: skip
     """Read some files and write their rows; what a worker process does."""
-    return [
-        stage(root, batch, place, portion, settings.mode,
-              keep_blobs=settings.keep_blobs, threads=threads)
-        for portion in extract(sources, first_id, settings.chunk_rows)
-    ]  # fmt: skip
+    with open_stage(threads) as connection:
+        return [
+            stage(connection, root, batch, place, portion, settings.mode,
+                  keep_blobs=settings.keep_blobs)
+            for portion in extract(sources, first_id, settings.chunk_rows)
+        ]  # fmt: skip
 
 
 def _stage_unreadable(
     root: Path, batch: str, items: list[Unreadable], settings: IngestSettings
 ) -> Staged:
-    outcomes = [
-        Outcome(SourceFile(item.path, None, None), reason=item.reason) for item in items
-    ]
+    outcomes = [Outcome(SourceFile(item.path, None, None), reason=item.reason) for item in items]
     portion = Portion(*no_rows(), outcomes)
-    return stage(root, batch, 0, portion, settings.mode, keep_blobs=False)
+    with open_stage() as connection:
+        return stage(connection, root, batch, 0, portion, settings.mode, keep_blobs=False)
 
 
 def _rejected(portion: Staged) -> int:
-    return portion.files["status"].to_pylist().count("rejected")
+    return list(portion.files["status"].to_pylist()).count("rejected")
 
 
 def _settle(root: Path, settings: IngestSettings, pool: Executor | None) -> list[str]:
     """Read duplicates again whose instance no file holds any more, or one that comes later."""
-    batches = []
+    batches: list[str] = []
     tried: set[str] = set()
     while True:
         with connect() as connection:

@@ -67,4 +67,8 @@ class IngestSettings:
         """Processes to start; 1 reads in this process."""
         if self.workers is not None:
             return max(1, self.workers)
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )

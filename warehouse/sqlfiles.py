@@ -143,9 +143,7 @@ def read_models(folder: Path | None = None) -> list[Model]:
         unknown = [name for name in model.depends if name not in models]
         if unknown:
             raise ModelError(f"{model.path}: depends on {', '.join(unknown)}, which does not exist")
-    sorter = TopologicalSorter({
-        name: model.depends for name, model in models.items()
-    })
+    sorter = TopologicalSorter({name: model.depends for name, model in models.items()})
     try:
         order = list(sorter.static_order())
     except CycleError as error:

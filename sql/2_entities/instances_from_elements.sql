@@ -1,12 +1,11 @@
--- One row per SOP instance, gathered from its elements: the definition of `instances`.
+-- One row per SOP instance: the definition of `instances`.
 --
--- The ingest runs this file once per batch and stores the answer as the table `instances`; a test
--- holds both equal. An attribute with several values where one is expected gives its first.
--- Attributes stand at top level; those of multi-frame objects inside functional groups are not
--- looked for here.
+-- Its attributes, its identity, and where its file and pixel data lie. The ingest runs this file
+-- once per portion of a batch and stores the answer as the table `instances`; a test holds both
+-- equal.
 --
 -- grain:   instance_id
--- depends: elements, files
+-- depends: instance_attributes, elements, files
 -- column:  instance_id | BIGINT | key of its rows in `elements`; sequential inside a batch
 -- column:  instance_key | VARCHAR | identity: SOPInstanceUID, else MediaStorageSOPInstanceUID, else digest of the header
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance; null for a DICOMDIR
@@ -123,140 +122,7 @@
 -- column:  pixel_length | BIGINT | bytes of the pixel data, item headers included if encapsulated
 -- column:  is_encapsulated | BOOLEAN | the pixel data are compressed fragments
 create or replace view instances_from_elements as
-with core as (
-    select instance_id, tag, "index", text, "integer", "real", "date", "time"
-    from elements
-    where path = ''
-        and vm > 0
-        and tag in (
-            '00020002', '00020003', '00080008', '00080012', '00080013', '00080016', '00080018', '00080020',
-            '00080021', '00080022', '00080023', '00080030', '00080031', '00080032', '00080033', '00080050',
-            '00080060', '00080070', '00080080', '00080090', '00081010', '00081030', '0008103E', '00081070',
-            '00081090', '00100010', '00100020', '00100021', '00100030', '00100040', '00101010', '00101020',
-            '00101030', '00180010', '00180015', '00180020', '00180021', '00180022', '00180023', '00180024',
-            '00180050', '00180060', '00180080', '00180081', '00180082', '00180083', '00180086', '00180087',
-            '00180088', '00180091', '00180095', '00181000', '00181020', '00181030', '00181120', '00181151',
-            '00181152', '00181164', '00181210', '00181312', '00181314', '00185100', '00189005', '00189087',
-            '0020000D', '0020000E', '00200010', '00200011', '00200012', '00200013', '00200032', '00200037',
-            '00200052', '00200060', '00200100', '00201041', '00204000', '00280002', '00280004', '00280006',
-            '00280008', '00280010', '00280011', '00280030', '00280100', '00280101', '00280102', '00280103',
-            '00280301', '00281050', '00281051', '00281052', '00281053', '00281054', '00282110'
-        )
-),
-
-single_values as (
-    select
-        instance_id,
-        max(case when tag = '00080018' then text end) as SOPInstanceUID,
-        max(case when tag = '00080016' then text end) as SOPClassUID,
-        max(case when tag = '00020002' then text end) as MediaStorageSOPClassUID,
-        max(case when tag = '00020003' then text end) as MediaStorageSOPInstanceUID,
-        max(case when tag = '00100020' then text end) as PatientID,
-        max(case when tag = '00100021' then text end) as IssuerOfPatientID,
-        max(case when tag = '00100010' then text end) as PatientName,
-        max(case when tag = '00100030' then "date" end) as PatientBirthDate,
-        max(case when tag = '00100040' then text end) as PatientSex,
-        max(case when tag = '00101010' then text end) as PatientAge,
-        max(case when tag = '00101020' then "real" end) as PatientSize,
-        max(case when tag = '00101030' then "real" end) as PatientWeight,
-        max(case when tag = '0020000D' then text end) as StudyInstanceUID,
-        max(case when tag = '00200010' then text end) as StudyID,
-        max(case when tag = '00080020' then "date" end) as StudyDate,
-        max(case when tag = '00080030' then "time" end) as StudyTime,
-        max(case when tag = '00081030' then text end) as StudyDescription,
-        max(case when tag = '00080050' then text end) as AccessionNumber,
-        max(case when tag = '00080090' then text end) as ReferringPhysicianName,
-        max(case when tag = '0020000E' then text end) as SeriesInstanceUID,
-        max(case when tag = '00200011' then "integer" end) as SeriesNumber,
-        max(case when tag = '00080021' then "date" end) as SeriesDate,
-        max(case when tag = '00080031' then "time" end) as SeriesTime,
-        max(case when tag = '0008103E' then text end) as SeriesDescription,
-        max(case when tag = '00080060' then text end) as Modality,
-        max(case when tag = '00180015' then text end) as BodyPartExamined,
-        max(case when tag = '00200060' then text end) as Laterality,
-        max(case when tag = '00185100' then text end) as PatientPosition,
-        max(case when tag = '00181030' then text end) as ProtocolName,
-        max(case when tag = '00080070' then text end) as Manufacturer,
-        max(case when tag = '00081090' then text end) as ManufacturerModelName,
-        max(case when tag = '00181000' then text end) as DeviceSerialNumber,
-        max(case when tag = '00081010' then text end) as StationName,
-        max(case when tag = '00080080' then text end) as InstitutionName,
-        max(case when tag = '00200052' then text end) as FrameOfReferenceUID,
-        max(case when tag = '00200013' then "integer" end) as InstanceNumber,
-        max(case when tag = '00080012' then "date" end) as InstanceCreationDate,
-        max(case when tag = '00080013' then "time" end) as InstanceCreationTime,
-        max(case when tag = '00200012' then "integer" end) as AcquisitionNumber,
-        max(case when tag = '00080022' then "date" end) as AcquisitionDate,
-        max(case when tag = '00080032' then "time" end) as AcquisitionTime,
-        max(case when tag = '00080023' then "date" end) as ContentDate,
-        max(case when tag = '00080033' then "time" end) as ContentTime,
-        max(case when tag = '00204000' then text end) as ImageComments,
-        max(case when tag = '00280301' then text end) as BurnedInAnnotation,
-        max(case when tag = '00180050' then "real" end) as SliceThickness,
-        max(case when tag = '00180088' then "real" end) as SpacingBetweenSlices,
-        max(case when tag = '00201041' then "real" end) as SliceLocation,
-        max(case when tag = '00181120' then "real" end) as GantryDetectorTilt,
-        max(case when tag = '00200100' then "integer" end) as TemporalPositionIdentifier,
-        max(case when tag = '00280010' then "integer" end) as Rows,
-        max(case when tag = '00280011' then "integer" end) as Columns,
-        max(case when tag = '00280008' then "integer" end) as NumberOfFrames,
-        max(case when tag = '00280002' then "integer" end) as SamplesPerPixel,
-        max(case when tag = '00280004' then text end) as PhotometricInterpretation,
-        max(case when tag = '00280006' then "integer" end) as PlanarConfiguration,
-        max(case when tag = '00280100' then "integer" end) as BitsAllocated,
-        max(case when tag = '00280101' then "integer" end) as BitsStored,
-        max(case when tag = '00280102' then "integer" end) as HighBit,
-        max(case when tag = '00280103' then "integer" end) as PixelRepresentation,
-        max(case when tag = '00281052' then "real" end) as RescaleIntercept,
-        max(case when tag = '00281053' then "real" end) as RescaleSlope,
-        max(case when tag = '00281054' then text end) as RescaleType,
-        max(case when tag = '00282110' then text end) as LossyImageCompression,
-        max(case when tag = '00180023' then text end) as MRAcquisitionType,
-        max(case when tag = '00180024' then text end) as SequenceName,
-        max(case when tag = '00189005' then text end) as PulseSequenceName,
-        max(case when tag = '00180087' then "real" end) as MagneticFieldStrength,
-        max(case when tag = '00180081' then "real" end) as EchoTime,
-        max(case when tag = '00180082' then "real" end) as InversionTime,
-        max(case when tag = '00180080' then "real" end) as RepetitionTime,
-        max(case when tag = '00180091' then "integer" end) as EchoTrainLength,
-        max(case when tag = '00181314' then "real" end) as FlipAngle,
-        max(case when tag = '00180083' then "real" end) as NumberOfAverages,
-        max(case when tag = '00180095' then "real" end) as PixelBandwidth,
-        max(case when tag = '00181312' then text end) as InPlanePhaseEncodingDirection,
-        max(case when tag = '00189087' then "real" end) as DiffusionBValue,
-        max(case when tag = '00180060' then "real" end) as KVP,
-        max(case when tag = '00181151' then "integer" end) as XRayTubeCurrent,
-        max(case when tag = '00181152' then "integer" end) as Exposure,
-        max(case when tag = '00180010' then text end) as ContrastBolusAgent,
-        max(case when tag = '00101010' then "real" end) as patient_age_years
-    from core
-    where "index" = 0
-    group by instance_id
-),
-
-value_lists as (
-    select
-        instance_id,
-        list(text order by "index") filter (where tag = '00181020') as SoftwareVersions,
-        list(text order by "index") filter (where tag = '00081070') as OperatorsName,
-        list(text order by "index") filter (where tag = '00080008') as ImageType,
-        list("real" order by "index") filter (where tag = '00200032') as ImagePositionPatient,
-        list("real" order by "index") filter (where tag = '00200037') as ImageOrientationPatient,
-        list("real" order by "index") filter (where tag = '00280030') as PixelSpacing,
-        list("real" order by "index") filter (where tag = '00181164') as ImagerPixelSpacing,
-        list("real" order by "index") filter (where tag = '00281050') as WindowCenter,
-        list("real" order by "index") filter (where tag = '00281051') as WindowWidth,
-        list(text order by "index") filter (where tag = '00180020') as ScanningSequence,
-        list(text order by "index") filter (where tag = '00180021') as SequenceVariant,
-        list(text order by "index") filter (where tag = '00180022') as ScanOptions,
-        list("integer" order by "index") filter (where tag = '00180086') as EchoNumbers,
-        list(text order by "index") filter (where tag = '00181210') as ConvolutionKernel
-    from core
-    where tag in ('00181020', '00081070', '00080008', '00200032', '00200037', '00280030', '00181164', '00281050', '00281051', '00180020', '00180021', '00180022', '00180086', '00181210')
-    group by instance_id
-),
-
-ge_sequence_names as (
+with ge_sequence_names as (
     select instance_id, max(text) as ge_sequence_name
     from elements
     where path = ''
@@ -267,46 +133,89 @@ ge_sequence_names as (
     group by instance_id
 ),
 
+nameless as (
+    select files.instance_id
+    from files
+    left join instance_attributes on files.instance_id = instance_attributes.instance_id
+    where files.status = 'ingested'
+        and nullif(instance_attributes.SOPInstanceUID, '') is null
+        and nullif(instance_attributes.MediaStorageSOPInstanceUID, '') is null
+),
+
 -- Only instances without any UID of their own are known by their content.
 digests as (
     select
-        instance_id,
+        elements.instance_id,
         'content:' || md5(string_agg(
-            concat_ws('|', path, tag, vr, "index", text, "integer", "real", sha256), chr(10)
-            order by path, tag, "index"
+            concat_ws(
+                '|', elements.path, elements.tag, elements.vr, elements."index", elements.text,
+                elements."integer", elements."real", elements.sha256
+            ), chr(10)
+            order by elements.path, elements.tag, elements."index"
         )) as content_key
     from elements
-    where instance_id not in (
-        select instance_id from core where tag in ('00080018', '00020003') and text <> ''
-    )
-    group by instance_id
+    semi join nameless on elements.instance_id = nameless.instance_id
+    group by elements.instance_id
+),
+
+-- A name is taken apart once, however many instances bear it.
+patient_names as (
+    select
+        PatientName as stated,
+        person_name_text(PatientName) as PatientName,
+        nullif(PatientName ->> '$.alphabetic.family_name', '') as family_name,
+        nullif(PatientName ->> '$.alphabetic.given_name', '') as given_name,
+        nullif(PatientName ->> '$.alphabetic.middle_name', '') as middle_name,
+        nullif(PatientName ->> '$.alphabetic.name_prefix', '') as name_prefix,
+        nullif(PatientName ->> '$.alphabetic.name_suffix', '') as name_suffix,
+        person_name_group(PatientName, 'ideographic') as ideographic_name,
+        person_name_group(PatientName, 'phonetic') as phonetic_name
+    from (select distinct nullif(PatientName, '') as PatientName from instance_attributes)
+),
+
+referring_names as (
+    select
+        ReferringPhysicianName as stated,
+        person_name_text(ReferringPhysicianName) as ReferringPhysicianName
+    from (select distinct ReferringPhysicianName from instance_attributes)
+),
+
+operators_names as (
+    select
+        OperatorsName as stated,
+        list_transform(OperatorsName, lambda name: person_name_text(name)) as OperatorsName
+    from (select distinct OperatorsName from instance_attributes)
 ),
 
 identified as (
     select
+        attributes.* exclude (instance_id, PatientName, ReferringPhysicianName, OperatorsName),
+        patient_names.* exclude (stated),
+        referring_names.ReferringPhysicianName,
+        operators_names.OperatorsName,
         files.instance_id,
         files.path,
         files.TransferSyntaxUID,
         files.pixel_offset,
         files.pixel_length,
         files.is_encapsulated,
-        single_values.* exclude (instance_id),
-        value_lists.* exclude (instance_id),
         ge_sequence_names.ge_sequence_name,
         coalesce(
-            nullif(single_values.SOPInstanceUID, ''),
-            nullif(single_values.MediaStorageSOPInstanceUID, ''),
+            nullif(attributes.SOPInstanceUID, ''),
+            nullif(attributes.MediaStorageSOPInstanceUID, ''),
             digests.content_key
         ) as instance_key,
-        nullif(single_values.SeriesInstanceUID, '') as series_uid,
-        nullif(single_values.StudyInstanceUID, '') as study_uid,
-        nullif(single_values.PatientID, '') as patient_id,
-        coalesce(single_values.MediaStorageSOPClassUID = '1.2.840.10008.1.3.10', false) as is_directory
+        nullif(attributes.SeriesInstanceUID, '') as series_uid,
+        nullif(attributes.StudyInstanceUID, '') as study_uid,
+        nullif(attributes.PatientID, '') as patient_id,
+        coalesce(attributes.MediaStorageSOPClassUID = '1.2.840.10008.1.3.10', false) as is_directory
     from files
-    left join single_values on single_values.instance_id = files.instance_id
-    left join value_lists on value_lists.instance_id = files.instance_id
-    left join ge_sequence_names on ge_sequence_names.instance_id = files.instance_id
-    left join digests on digests.instance_id = files.instance_id
+    left join instance_attributes as attributes on files.instance_id = attributes.instance_id
+    left join ge_sequence_names on files.instance_id = ge_sequence_names.instance_id
+    left join digests on files.instance_id = digests.instance_id
+    left join patient_names on attributes.PatientName = patient_names.stated
+    left join referring_names on attributes.ReferringPhysicianName = referring_names.stated
+    left join operators_names on attributes.OperatorsName = operators_names.stated
     where files.status = 'ingested'
 )
 
@@ -330,7 +239,7 @@ select
     MediaStorageSOPInstanceUID,
     PatientID,
     IssuerOfPatientID,
-    person_name_text(PatientName) as PatientName,
+    PatientName,
     PatientBirthDate,
     PatientSex,
     PatientAge,
@@ -342,7 +251,7 @@ select
     StudyTime,
     StudyDescription,
     AccessionNumber,
-    person_name_text(ReferringPhysicianName) as ReferringPhysicianName,
+    ReferringPhysicianName,
     SeriesInstanceUID,
     SeriesNumber,
     SeriesDate,
@@ -359,7 +268,7 @@ select
     StationName,
     SoftwareVersions,
     InstitutionName,
-    list_transform(OperatorsName, lambda name: person_name_text(name)) as OperatorsName,
+    OperatorsName,
     FrameOfReferenceUID,
     InstanceNumber,
     InstanceCreationDate,
@@ -419,13 +328,13 @@ select
     Exposure,
     ConvolutionKernel,
     ContrastBolusAgent,
-    nullif(PatientName ->> '$.alphabetic.family_name', '') as family_name,
-    nullif(PatientName ->> '$.alphabetic.given_name', '') as given_name,
-    nullif(PatientName ->> '$.alphabetic.middle_name', '') as middle_name,
-    nullif(PatientName ->> '$.alphabetic.name_prefix', '') as name_prefix,
-    nullif(PatientName ->> '$.alphabetic.name_suffix', '') as name_suffix,
-    person_name_group(PatientName, 'ideographic') as ideographic_name,
-    person_name_group(PatientName, 'phonetic') as phonetic_name,
+    family_name,
+    given_name,
+    middle_name,
+    name_prefix,
+    name_suffix,
+    ideographic_name,
+    phonetic_name,
     patient_age_years,
     coalesce(PulseSequenceName, ge_sequence_name) as pulse_sequence_name,
     path,

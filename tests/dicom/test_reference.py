@@ -126,7 +126,9 @@ def compare(rows: list[dict[str, Any]], element: DataElement, *, top: bool) -> N
 
 def values_of(element: DataElement) -> list[Any]:
     value = element.value
-    if value is None or (element.VR != "PN" and isinstance(value, str | bytes) and not trimmed(value)):
+    if value is None or (
+        element.VR != "PN" and isinstance(value, str | bytes) and not trimmed(value)
+    ):
         return []
     if isinstance(value, MultiValue | list):
         return list(value)
@@ -248,7 +250,9 @@ def test_encapsulated_pixels_are_placed_from_the_first_item_to_the_delimiter() -
     assert header.note is None
 
 
-@pytest.mark.parametrize(("tag", "vr"), [(0x7FE00008, "OF"), (0x7FE00009, "OD"), (0x7FE00010, "OW")])
+@pytest.mark.parametrize(
+    ("tag", "vr"), [(0x7FE00008, "OF"), (0x7FE00009, "OD"), (0x7FE00010, "OW")]
+)
 def test_every_kind_of_pixel_data_is_passed_over(tag: int, vr: str) -> None:
     header = read(part10(element(tag, vr, bytes(16))))
     assert header.pixels is not None
@@ -308,7 +312,10 @@ def test_items_have_their_own_character_set(tmp_path: Path) -> None:
         element(0x00080005, "CS", b"ISO_IR 100"),
         sequence(
             0x00400275,
-            item(element(0x00080005, "CS", b"ISO_IR 192") + element(0x00400007, "LO", "日本".encode())),
+            item(
+                element(0x00080005, "CS", b"ISO_IR 192")
+                + element(0x00400007, "LO", "日本".encode())
+            ),
             item(element(0x00400007, "LO", "Gr\xfcn ".encode("latin-1"))),
         ),
     )
@@ -398,7 +405,15 @@ def test_a_file_without_preamble_is_read_if_it_names_its_class() -> None:
         (b"\x08\0\x16\0" + b"UI" + b"\xff\xff", "cut off"),
         (part10(element(0x00100020, "LO", b"x", length=60_000)), "cut off"),
     ],
-    ids=["empty", "zeros", "text", "prefix only", "zeros after prefix", "lying bare", "lying length"],
+    ids=[
+        "empty",
+        "zeros",
+        "text",
+        "prefix only",
+        "zeros after prefix",
+        "lying bare",
+        "lying length",
+    ],
 )
 def test_what_is_no_dicom_is_rejected_for_a_reason(content: bytes, reason: str) -> None:
     with pytest.raises(Rejected, match=reason) as why:
@@ -410,7 +425,9 @@ def test_a_header_cut_at_any_byte_is_rejected_or_ends_with_an_element() -> None:
     parts = [
         element(0x00080060, "CS", b"CT"),
         element(0x00089215, "SQ", item(element(0x00080100, "SH", b"in"))),
-        sequence(0x00400275, item(element(0x00080100, "SH", b"in"), length=UNDEFINED), undefined=True),
+        sequence(
+            0x00400275, item(element(0x00080100, "SH", b"in"), length=UNDEFINED), undefined=True
+        ),
         element(0x00420011, "OB", bytes(300)),
         element(0x7FE00010, "OB", bytes(20)),
     ]
@@ -436,7 +453,9 @@ def test_any_bytes_changed_in_a_file_never_raise_anything_else() -> None:
     content = bytearray(
         part10(
             element(0x00080005, "CS", b"ISO_IR 192"),
-            sequence(0x00400275, item(element(0x00080100, "SH", b"in"), length=UNDEFINED), undefined=True),
+            sequence(
+                0x00400275, item(element(0x00080100, "SH", b"in"), length=UNDEFINED), undefined=True
+            ),
             element(0x00280106, "US", b"\1\0"),
             element(0x7FE00010, "OB", item(b"JPEG"), length=UNDEFINED),
         )

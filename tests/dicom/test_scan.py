@@ -156,7 +156,9 @@ def test_the_warehouse_inside_a_source_is_left_out(tmp_path: Path) -> None:
 def test_the_warehouse_is_left_out_whatever_way_leads_to_it(tmp_path: Path) -> None:
     touch(tmp_path, "data/1", "data/warehouse/files/part")
     (tmp_path / "link").symlink_to(tmp_path / "data")
-    assert paths(tmp_path / "link", exclude=str(tmp_path / "data" / "warehouse")) == [f"{tmp_path}/link/1"]
+    assert paths(tmp_path / "link", exclude=str(tmp_path / "data" / "warehouse")) == [
+        f"{tmp_path}/link/1"
+    ]
 
 
 UNPRIVILEGED = """
@@ -239,7 +241,9 @@ def test_a_member_stored_twice_is_one_file_the_last(tmp_path: Path) -> None:
 
 def test_an_archive_in_an_archive_is_a_row(tmp_path: Path) -> None:
     archive(tmp_path / "a.zip", **{"b.zip": b"PK"})
-    assert paths(tmp_path) == [f"{tmp_path}/a.zip!/b.zip (zip archive inside a zip archive: not opened)"]
+    assert paths(tmp_path) == [
+        f"{tmp_path}/a.zip!/b.zip (zip archive inside a zip archive: not opened)"
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 no archive", bytes(100)])
@@ -264,7 +268,9 @@ def test_one_member_may_be_the_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(scan, "MAX_UNCHECKED_BYTES", 100_000)
     archive(tmp_path / "a.zip", bomb=bytes(200_000), fine=random.Random(1).randbytes(9000))
     bomb, fine = paths(tmp_path)
-    assert bomb.endswith("!/bomb (member would unpack to 200000 bytes: refused as a possible zip bomb)")
+    assert bomb.endswith(
+        "!/bomb (member would unpack to 200000 bytes: refused as a possible zip bomb)"
+    )
     assert fine.endswith("!/fine")
 
 
@@ -292,8 +298,12 @@ def test_an_encrypted_member_is_rejected(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_any_bytes_changed_in_an_archive_never_raise_anything_else(tmp_path: Path, method: int) -> None:
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_any_bytes_changed_in_an_archive_never_raise_anything_else(
+    tmp_path: Path, method: int
+) -> None:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", method) as opened:
         opened.writestr("ä.dcm", part10())

@@ -188,7 +188,9 @@ def test_an_unknown_vr_is_kept_as_bytes_with_a_warning() -> None:
     assert decode("ZZ", b"ab") == [binary(b"ab")._replace(warning="unknown VR: kept as 2 bytes")]
 
 
-@pytest.mark.parametrize(("vr", "one"), [("CS", b"\\A"), ("DS", b"\\1"), ("US", b"ab"), ("AT", b"abcd")])
+@pytest.mark.parametrize(
+    ("vr", "one"), [("CS", b"\\A"), ("DS", b"\\1"), ("US", b"ab"), ("AT", b"abcd")]
+)
 def test_more_values_than_memory_should_hold_are_kept_as_bytes(vr: str, one: bytes) -> None:
     raw = one * (values.MAX_VALUES + 1)
     (value,) = decode(vr, raw)
@@ -245,7 +247,21 @@ def test_text_not_readable_in_its_character_set_keeps_its_bytes() -> None:
     assert value.warning == "not readable in the declared character set: bytes kept"
 
 
-@pytest.mark.parametrize("codec", ["utf_7", "unicode_escape", "raw_unicode_escape", "punycode", "idna", "hex", "rot13", "zlib", "undefined", "no such codec"])
+@pytest.mark.parametrize(
+    "codec",
+    [
+        "utf_7",
+        "unicode_escape",
+        "raw_unicode_escape",
+        "punycode",
+        "idna",
+        "hex",
+        "rot13",
+        "zlib",
+        "undefined",
+        "no such codec",
+    ],
+)
 @pytest.mark.parametrize("raw", [b"+2AA-", rb"\ud800", b"xn--\xff", b"plain"])
 def test_a_character_set_that_pydicom_lets_pass_gives_text_that_can_be_stored(
     codec: str, raw: bytes
@@ -265,7 +281,10 @@ INTEGERS = {
 }  # fmt: skip
 
 
-@given(st.lists(WORDS, min_size=1, max_size=8), st.sampled_from(sorted({"AE", "CS", "LO", "SH", "UC", "UI"})))
+@given(
+    st.lists(WORDS, min_size=1, max_size=8),
+    st.sampled_from(sorted({"AE", "CS", "LO", "SH", "UC", "UI"})),
+)
 def test_texts_of_any_multiplicity_come_back(texts: list[str], vr: str) -> None:
     raw = "\\".join(texts).encode()
     assert [v.text for v in decode(vr, raw + b" " * (len(raw) % 2))] == texts
@@ -330,7 +349,11 @@ def test_moments_come_back_in_utc(at: dt.datetime, offset: int) -> None:
     assert value.timestamp == since // dt.timedelta(microseconds=1)
 
 
-@given(st.lists(st.lists(LATIN, min_size=1, max_size=5).map("^".join), min_size=1, max_size=3).map("=".join))
+@given(
+    st.lists(st.lists(LATIN, min_size=1, max_size=5).map("^".join), min_size=1, max_size=3).map(
+        "=".join
+    )
+)
 def test_names_come_back_as_written(name: str) -> None:
     found = decode("PN", name.encode())
     assert [person_name_text(v.text or "{}") for v in found] == ([name] if name else [])
@@ -338,7 +361,8 @@ def test_names_come_back_as_written(name: str) -> None:
 
 @given(
     st.sampled_from([*sorted(ALL_VRS), "ZZ", "??"]),
-    st.binary(max_size=400) | st.text(max_size=80).map(lambda t: t.encode("utf-8", "surrogatepass")),
+    st.binary(max_size=400)
+    | st.text(max_size=80).map(lambda t: t.encode("utf-8", "surrogatepass")),
     st.sampled_from([*pydicom.charset.python_encoding.values(), "utf_7", "unicode_escape"]),
     st.booleans(),
     st.sampled_from(["", *sorted(values.LUT_DESCRIPTORS)]),
@@ -352,7 +376,12 @@ def test_nothing_raises_and_nothing_is_lost_for_any_bytes(
     if found == []:
         assert not raw.strip(b"\0 ") or vr in values.CHARSET_TEXT
     for value in found:
-        assert value.text is not None or value.integer is not None or value.real is not None or value.sha256
+        assert (
+            value.text is not None
+            or value.integer is not None
+            or value.real is not None
+            or value.sha256
+        )
     builder = RowBuilder()
     builder.add(1, [Element("", tag or "00091010", vr, None, raw, (charset,), little)])
     rows, blobs = builder.take()

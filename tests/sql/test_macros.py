@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         ("Y^T=山田^太郎=やまだ", "Y^T", "山田^太郎", "やまだ"),
         ("=山", None, "山", None),
         ("A==P", "A", None, "P"),
-        ("O'Neill \"Bob\"^{x}", "O'Neill \"Bob\"^{x}", None, None),
+        ('O\'Neill "Bob"^{x}', 'O\'Neill "Bob"^{x}', None, None),
         ("^", "^", None, None),
     ],
 )

@@ -11,41 +11,59 @@ if TYPE_CHECKING:
 
 
 def test_instances_of_one_series_are_one_row(view: View) -> None:
-    view.given("instances", """
+    view.given(
+        "instances",
+        """
         instance_key | series_key | study_key | patient_key | pixel_offset | NumberOfFrames
         1.1          | 9          | 8         | P           | 100          |
         1.2          | 9          | 8         | P           | 100          | 10
         1.3          | 9          | 8         | P           |              | 7
         2.1          | 10         | 8         | P           |              |
-    """)
-    view.expect("series", """
+    """,
+    )
+    view.expect(
+        "series",
+        """
         series_key | study_key | patient_key | instance_count | image_count | frame_count
         9          | 8         | P           | 3              | 2           | 11
         10         | 8         | P           | 1              | 0           | 0
-    """)
+    """,
+    )
 
 
 def test_the_smallest_instance_with_a_value_decides(view: View) -> None:
-    view.given("instances", """
+    view.given(
+        "instances",
+        """
         instance_key | series_key | SeriesDescription | Modality | EchoTime | PixelSpacing
         1.3          | 9          | third             | CT       | 3        | [3, 3]
         1.2          | 9          | second            | MR       | 2        |
         1.1          | 9          |                   |          | 1        |
-    """)
-    view.expect("series", """
+    """,
+    )
+    view.expect(
+        "series",
+        """
         series_key | SeriesDescription | Modality | EchoTime | PixelSpacing
         9          | second            | MR       | 1        | [3, 3]
-    """)
+    """,
+    )
 
 
 def test_a_directory_belongs_to_no_series(view: View) -> None:
-    view.given("instances", """
+    view.given(
+        "instances",
+        """
         instance_key | series_key
         1.1          |
-    """)
-    view.expect("series", """
+    """,
+    )
+    view.expect(
+        "series",
+        """
         series_key
-    """)
+    """,
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,40 +76,58 @@ def test_a_directory_belongs_to_no_series(view: View) -> None:
     ],
 )
 def test_spatial_resolution(view: View, spacing: str, thickness: str, resolution: str) -> None:
-    view.given("instances", f"""
+    view.given(
+        "instances",
+        f"""
         instance_key | series_key | PixelSpacing | SliceThickness
         1.1          | 9          | {spacing}    | {thickness}
-    """)
-    view.expect("series", f"""
+    """,
+    )
+    view.expect(
+        "series",
+        f"""
         series_key | spatial_resolution_mm
         9          | {resolution}
-    """)
+    """,
+    )
 
 
 def test_series_at_is_midnight_without_a_time_and_null_without_a_date(view: View) -> None:
-    view.given("instances", """
+    view.given(
+        "instances",
+        """
         instance_key | series_key | SeriesDate | SeriesTime
         1.1          | 1          | 2024-02-29 | 10:30:00.5
         1.2          | 2          | 2024-02-29 |
         1.3          | 3          |            | 10:30:00
-    """)
-    view.expect("series", """
+    """,
+    )
+    view.expect(
+        "series",
+        """
         series_key | series_at
         1          | 2024-02-29 10:30:00.5
         2          | 2024-02-29 00:00:00
         3          |
-    """)
+    """,
+    )
 
 
 def test_a_missing_uid_in_one_instance_marks_the_series(view: View) -> None:
-    view.given("instances", """
+    view.given(
+        "instances",
+        """
         instance_key | series_key | has_missing_uid
         1.1          | 1          | false
         1.2          | 1          | true
         1.3          | 2          | false
-    """)
-    view.expect("series", """
+    """,
+    )
+    view.expect(
+        "series",
+        """
         series_key | has_missing_uid
         1          | true
         2          | false
-    """)
+    """,
+    )

@@ -105,7 +105,8 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     """
     model = catalog.model(name)
     if model.table is None:
-        return catalog.connection.sql(f"from {model.name}").pl(lazy=True)
+        lazy: pl.LazyFrame = catalog.connection.sql(f"from {model.name}").pl(lazy=True)
+        return lazy
     frame = pl.scan_parquet(
         catalog.snapshot.paths(model.table), hive_partitioning=True,
         hive_schema={"batch": pl.String}, missing_columns="raise",

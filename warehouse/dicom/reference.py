@@ -14,12 +14,11 @@ import struct
 import warnings
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import pydicom.uid
 from pydicom.datadict import dictionary_has_tag
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset, read_partial
 from pydicom.hooks import raw_element_vr
 from pydicom.valuerep import AMBIGUOUS_VR, EXPLICIT_VR_LENGTH_32
@@ -38,6 +37,8 @@ from warehouse.errors import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pydicom.dataset import Dataset
 
     from warehouse.dicom.scan import SourceFile
 
@@ -118,7 +119,7 @@ def _starts_like_a_dataset(head: bytes, size: int) -> bool:
 def _read(file: _Watched, size: int, *, start: int) -> Header:
     """Read file meta and data set, passing over top-level pixel data wherever they stand."""
     file.seek(start)
-    meta = read_dataset(file, False, True, stop_when=_not_group_2)
+    meta = read_dataset(_as_file(file), False, True, stop_when=_not_group_2)
     elements = _elements(meta, "", 0)
     syntax = _text_of(elements, "00020010")
     begin = file.tell()
@@ -128,11 +129,11 @@ def _read(file: _Watched, size: int, *, start: int) -> Header:
     if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
         file = _Watched(_inflate(file))
         size = file.size()
-        dataset = read_dataset(file, False, True, stop_when=_at_pixels)
+        dataset = read_dataset(_as_file(file), False, True, stop_when=_at_pixels)
     else:
         file.seek(0)
         # The whole of pydicom's own logic: missing meta, command sets, wrong transfer syntaxes.
-        dataset = read_partial(file, stop_when=_at_pixels, force=True)
+        dataset = read_partial(_as_file(file), stop_when=_at_pixels, force=True)
     implicit, little = dataset.original_encoding
     pixels: PixelPlace | None = None
     pixel_elements: list[Element] = []
@@ -148,7 +149,7 @@ def _read(file: _Watched, size: int, *, start: int) -> Header:
         if note:
             break
         tail = read_dataset(
-            file, bool(implicit), bool(little), stop_when=_at_pixels,
+            _as_file(file), bool(implicit), bool(little), stop_when=_at_pixels,
             parent_encoding=dataset.original_character_set,
         )  # fmt: skip
         for raw in tail.elements():
@@ -176,7 +177,9 @@ def _inflate(file: _Watched) -> IO[bytes]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     data = inflater.decompress(file.read(), MAX_INFLATED_BYTES)
     if inflater.unconsumed_tail:
-        raise Rejected(f"deflated data set unpacks to more than {MAX_INFLATED_BYTES} bytes: refused")
+        raise Rejected(
+            f"deflated data set unpacks to more than {MAX_INFLATED_BYTES} bytes: refused"
+        )
     if not inflater.eof:
         raise Rejected("cut off: the deflated data set is incomplete")
     return io.BytesIO(data)
@@ -252,14 +255,18 @@ def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
     creators = _creators(raws, charsets)
     for raw in raws:
         tag = f"{raw.tag:08X}"
-        creator = creators.get(raw.tag >> 8 if raw.tag & 0xFF00 else -1) if raw.tag.is_private else None
+        creator = (
+            creators.get(raw.tag >> 8 if raw.tag & 0xFF00 else -1) if raw.tag.is_private else None
+        )
         if isinstance(raw, DataElement):
             # pydicom has converted already what it needed itself: sequences of undefined length,
             # empty elements, and Specific Character Set.
             if raw.VR == "SQ":
                 found += _sequence(raw, dataset, path, tag, creator, charsets, depth)
             else:
-                found.append(Element(path, tag, str(raw.VR), creator, _written(raw), charsets, True))
+                found.append(
+                    Element(path, tag, str(raw.VR), creator, _written(raw), charsets, True)
+                )
             continue
         value = raw.value or b""
         if raw.length not in {UNDEFINED, len(value)}:
@@ -304,7 +311,9 @@ def _sequence(
     except (RecursionError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(raw, DataElement) or (isinstance(error, Rejected) and "nested" in error.reason):
+        if isinstance(raw, DataElement) or (
+            isinstance(error, Rejected) and "nested" in error.reason
+        ):
             raise
         return [
             Element(path, tag, "SQ", creator, raw.value, charsets, bool(raw.is_little_endian),
@@ -315,7 +324,9 @@ def _sequence(
 
 
 def _tells_an_early_end(said: list[str]) -> bool:
-    return any("nd of file reached before" in text or "Unexpected end of file" in text for text in said)
+    return any(
+        "nd of file reached before" in text or "Unexpected end of file" in text for text in said
+    )
 
 
 def _creators(raws: list[Any], charsets: tuple[str, ...]) -> Mapping[int, str]:
@@ -364,6 +375,11 @@ def _quiet() -> Iterator[list[str]]:
             said += [str(warning.message) for warning in caught]
     finally:
         logger.disabled = before
+
+
+def _as_file(file: _Watched) -> BinaryIO:
+    """Tell the type checker that pydicom reads, seeks and tells, and nothing else."""
+    return cast("BinaryIO", file)
 
 
 class _Watched:

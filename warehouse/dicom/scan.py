@@ -179,7 +179,8 @@ def _list_archive(
             info.compress_size, 1
         ):
             yield Unreadable(
-                name, f"member would unpack to {info.file_size} bytes: refused as a possible zip bomb"
+                name,
+                f"member would unpack to {info.file_size} bytes: refused as a possible zip bomb",
             )
         else:
             yield SourceFile(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from warehouse.dicom.element import keyword_of
-from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
+from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES, ORDER
 from warehouse.elements.values import Value, binary, decode
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class RowBuilder:
                 instance_id, element.path, element.tag, keyword_of(element.tag), element.vr,
                 element.creator,
             )  # fmt: skip
-            values = _values(element)
+            values = element_values(element)
             count = element_vm(element, values)
             for index, value in enumerate(values or (Value(),)):
                 rows.append((*fixed, count, index, *value))
@@ -58,13 +58,14 @@ class RowBuilder:
 
     def take(self) -> tuple[pa.Table, pa.Table]:
         """Return the rows and the long binary values so far, and start anew."""
-        arrays = [
-            pa.array(cells, field.type.value_type).dictionary_encode()
-            if pa.types.is_dictionary(field.type)
-            else pa.array(cells, field.type)
-            for cells, field in zip(self._columns, ELEMENTS, strict=True)
-        ]
-        rows = pa.Table.from_arrays(arrays, schema=ELEMENTS)
+        plain = pa.table(
+            [
+                pa.array(cells, kind.value_type if pa.types.is_dictionary(kind) else kind)
+                for cells, kind in zip(self._columns, ELEMENTS.types, strict=True)
+            ],
+            names=_NAMES,
+        )
+        rows = plain.sort_by([(name, "ascending") for name in ORDER]).cast(ELEMENTS)
         blobs = pa.table(
             {
                 "sha256": list(self._blobs),
@@ -79,7 +80,8 @@ class RowBuilder:
         return rows, blobs
 
 
-def _values(element: Element) -> list[Value]:
+def element_values(element: Element) -> list[Value]:
+    """Decode all values of an element; sequences and pixel data count as one."""
     if element.pixel_length is not None:
         return [Value(length=element.pixel_length)] if element.pixel_length else []
     if element.raw is None:

@@ -44,6 +44,9 @@ ELEMENTS = pa.schema(
 ``batch`` is the partition of the file and not stored in it.
 """
 
+ORDER = ("tag", "path", "index", "instance_id")
+"""Order of the rows, in memory and in every part: asking for a tag reads only its rows."""
+
 BLOBS = pa.schema(
     [
         pa.field("sha256", pa.string(), nullable=False),

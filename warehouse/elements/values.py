@@ -39,7 +39,9 @@ SINGLE_TEXT = frozenset({"LT", "ST", "UT", "UR"})
 CHARSET_TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """VRs whose bytes are read with Specific Character Set (0008,0005); all others are ASCII."""
 
-TEXT = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"}) | SINGLE_TEXT | CHARSET_TEXT
+TEXT = (
+    frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"}) | SINGLE_TEXT | CHARSET_TEXT
+)
 
 NUMBERS = {
     "US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d",
@@ -170,14 +172,19 @@ def _decode_numbers(vr: str, raw: bytes, *, little: bool, tag: str) -> list[Valu
     size = struct.calcsize("=" + NUMBERS[vr])
     if len(raw) % size:
         return [
-            binary(raw)._replace(warning=f"{len(raw)} bytes are no multiple of {size}: kept as bytes")
+            binary(raw)._replace(
+                warning=f"{len(raw)} bytes are no multiple of {size}: kept as bytes"
+            )
         ]
     count = len(raw) // size
     if count > MAX_VALUES:
         return [binary(raw)._replace(warning=f"more than {MAX_VALUES} values: kept as bytes")]
     numbers = struct.unpack(("<" if little else ">") + NUMBERS[vr] * count, raw)
     if vr == "AT":
-        tags = [group << 16 | element for group, element in zip(numbers[::2], numbers[1::2], strict=True)]
+        tags = [
+            group << 16 | element
+            for group, element in zip(numbers[::2], numbers[1::2], strict=True)
+        ]
         return [Value(text=f"{number:08X}", integer=number) for number in tags]
     if vr in {"FL", "FD"}:
         return [Value(real=number) for number in numbers]
@@ -272,7 +279,9 @@ def _datetime(text: str) -> Value:
     try:
         if match is None:
             raise ValueError  # noqa: TRY301
-        year, month, day, hour, minute, second, fraction, sign, off_hour, off_minute = match.groups()
+        year, month, day, hour, minute, second, fraction, sign, off_hour, off_minute = (
+            match.groups()
+        )
         moment = datetime(
             int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0),
             int(second or 0), _micros(fraction), tzinfo=UTC,
@@ -307,9 +316,7 @@ def _person_name(text: str) -> Value:
 def person_name_text(components: str) -> str:
     """Write the JSON of a PN row as it stood in the file: ``Family^Given=...``."""
     groups = json.loads(components)
-    return "=".join(
-        "^".join(groups[group].values()) for group in _PN_GROUPS if group in groups
-    )
+    return "=".join("^".join(groups[group].values()) for group in _PN_GROUPS if group in groups)
 
 
 _PARSERS: dict[str, Callable[[str], Value]] = {

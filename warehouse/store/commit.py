@@ -69,29 +69,44 @@ def commit_batch(
     changes = {table: Change() for table in layout.TABLES}
     with delta.locked(root), connect() as connection:
         base = delta.snapshot(root)
-        connection.register("staged", files)
-        connection.execute("set variable files_files = $1", [base.paths("files")])
-        connection.execute(by_name("files").sql)
-        connection.execute("create view ledger as from files")
-        connection.execute("set variable read_anew = $1", [read_anew])
-        connection.execute(statement("resolve"))
-        _take_out(connection, base, changes)
-        copies = _bring_in(connection, root, staged, changes)
-        new_files = copy_to(
-            connection, statement("new_files"), layout.table_folder(root, "files"),
-            layout.part_name(batch, 0),
-        )  # fmt: skip
-        if new_files.rows:
-            changes["files"].add.append(new_files)
-            _settle_blobs(connection, base, batch, staged, changes)
-            delta.commit(root, changes, base, f"ingest {batch}")
-        else:
-            # Every file is known and unchanged: another writer was faster.
-            copies = [("files", new_files)]
+        try:
+            copies = _prepare(connection, base, batch, files, staged, changes, read_anew=read_anew)
+        except BaseException:
+            _unlink(root, [(table, part) for table in changes for part in changes[table].add])
             discard(root, staged)
+            raise
         counts = _counts(connection)
+        if any(change.add or change.remove for change in changes.values()):
+            # From here on the parts may belong to a version: whatever happens, they stay.
+            delta.commit(root, changes, base, f"ingest {batch}")
     _unlink(root, copies)
     return counts
+
+
+def _prepare(
+    connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, files: pa.Table,
+    staged: list[Staged], changes: dict[str, Change], *, read_anew: bool,
+) -> list[tuple[str, Part]]:  # fmt: skip
+    """Judge the files and write the parts of the new version; return parts that are of no use."""
+    connection.register("staged", files)
+    connection.execute("set variable files_files = $1", [base.paths("files")])
+    connection.execute(by_name("files").sql)
+    connection.execute("create view ledger as from files")
+    connection.execute("set variable read_anew = $1", [read_anew])
+    connection.execute(statement("resolve"))
+    new_files = copy_to(
+        connection, statement("new_files"), layout.table_folder(base.root, "files"),
+        layout.part_name(batch, 0),
+    )  # fmt: skip
+    if not new_files.rows:
+        # Every file is known and unchanged: another writer was faster.
+        discard(base.root, staged)
+        return [("files", new_files)]
+    changes["files"].add.append(new_files)
+    _take_out(connection, base, changes)
+    copies = _bring_in(connection, base.root, staged, changes)
+    _settle_blobs(connection, base, batch, staged, changes)
+    return copies
 
 
 def discard(root: Path, staged: Iterable[Staged]) -> None:

@@ -15,7 +15,6 @@ import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -29,6 +28,7 @@ from warehouse.store.schema import stored_schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _PINS = "dicomWarehousePins"
 _SPECIAL = frozenset("*?[]#%=")
@@ -125,7 +125,9 @@ def require(root: Path) -> None:
     _require_plain(root)
     marker = root / layout.MARKER
     if not root.exists():
-        raise NotAWarehouse(root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR makes one")
+        raise NotAWarehouse(
+            root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR makes one"
+        )
     try:
         found = json.loads(marker.read_text(encoding="utf-8")).get("layout")
     except (OSError, ValueError, AttributeError):
@@ -229,11 +231,11 @@ def _pins(files: DeltaTable) -> dict[str, int]:
             if _PINS in entry:
                 pins: dict[str, int] = entry[_PINS]
                 return pins
-    return {table: 0 for table in layout.TABLES}
+    return dict.fromkeys(layout.TABLES, 0)
 
 
 def _part_paths(delta: DeltaTable) -> list[str]:
-    return pa.table(delta.get_add_actions()).column("path").to_pylist()
+    return list(pa.table(delta.get_add_actions()).column("path").to_pylist())
 
 
 def _taken_back(root: Path, table: str, base: Snapshot) -> DeltaTable:
@@ -259,9 +261,7 @@ def _apply(delta: DeltaTable, change: Change, metadata: dict[str, Any]) -> None:
         for part in change.add
     ]
     actions += [
-        RemoveAction(
-            path, True, now, partition_values={"batch": layout.batch_of_part(path)}
-        )
+        RemoveAction(path, True, now, partition_values={"batch": layout.batch_of_part(path)})
         for path in change.remove
     ]
     delta.create_write_transaction(

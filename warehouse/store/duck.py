@@ -17,9 +17,7 @@ ROW_GROUP_ROWS = 122_880
 """Rows of a Parquet row group: DuckDB's own unit, so that its scans are parallel."""
 
 # Version 2 pages delta-encode the sorted key: 2.7 times smaller than version 1 (see docs).
-_FORMAT = (
-    f"(format parquet, compression zstd, parquet_version v2, row_group_size {ROW_GROUP_ROWS})"
-)
+_FORMAT = f"(format parquet, compression zstd, parquet_version v2, row_group_size {ROW_GROUP_ROWS})"
 
 
 def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:

@@ -8,7 +8,7 @@
     │   ├── _delta_log/
     │   └── batch=000001/0000-….parquet
     ├── elements/  instances/  blobs/   likewise
-    ├── _batches/000001                 one file per batch number ever taken; its plan until it is done
+    ├── _batches/000001                 one file per batch number ever taken, with its plan
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     └── _lock                           held while a batch is committed
 
@@ -18,7 +18,10 @@ The specification is docs/storage-layout.md.
 from __future__ import annotations
 
 import uuid
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LAYOUT_VERSION = 1
 """Raised when a reader of the version before could misread the store."""

@@ -50,20 +50,19 @@ def instances_schema() -> pa.Schema:
         for name, schema in stored.items():
             connection.register(f"{name}_rows", schema.empty_table())
         connection.execute(
-            "create view elements as select *, make_timestamp(time_us)::time as time from elements_rows"
+            "create view elements as "
+            "select *, cast(make_timestamp(time_us) as time) as time from elements_rows"
         )
         connection.execute("create view files as from files_rows")
-        connection.execute(by_name("instances_from_elements").sql)
+        for name in ("instance_attributes", "instances_from_elements"):
+            connection.execute(by_name(name).sql)
         # Delta has no type for the time of day: microseconds since midnight, as in the long table.
         return _storable(connection.sql("from instances_from_elements").to_arrow_table().schema)
 
 
 def _storable(schema: pa.Schema) -> pa.Schema:
     return pa.schema(
-        [
-            pa.field(f.name, pa.int64() if pa.types.is_time(f.type) else f.type)
-            for f in schema
-        ]
+        [pa.field(f.name, pa.int64() if pa.types.is_time(f.type) else f.type) for f in schema]
     )
 
 

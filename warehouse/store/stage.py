@@ -8,30 +8,31 @@ rows of ``files`` in memory. A worker process runs this; nothing here is visible
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.elements.schema import INLINE_BYTES
+from warehouse.elements.schema import ELEMENTS, INLINE_BYTES
 from warehouse.errors import WriteFailed
 from warehouse.settings import Mode
-from warehouse.sqlfiles import by_name, read_models
+from warehouse.sqlfiles import read_models
 from warehouse.store import layout
+from warehouse.store.attributes import gather
 from warehouse.store.delta import Part
-from warehouse.store.duck import connect, copy_to
+from warehouse.store.duck import connect
+from warehouse.store.rows import write_rows
 from warehouse.store.schema import FILES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import duckdb
 
     from warehouse.elements.extract import Outcome, Portion
-
-ELEMENT_ORDER = 'tag, path, "index", instance_id'
-"""Order of rows in every part of ``elements``: asking for a tag reads only its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,21 @@ class Staged:
     """``FILES``, one row per file, not yet judged against the warehouse."""
 
 
+def open_stage(threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """Open a connection that knows the definition of ``instances``; serves many portions."""
+    connection = connect(threads)
+    for name, schema in {"elements": ELEMENTS, "files": FILES}.items():
+        connection.register(name, schema.empty_table())
+    connection.register("instance_attributes", gather(ELEMENTS.empty_table()))
+    for model in read_models():
+        if model.layer == "0_macros" or model.name == "instances_from_elements":
+            connection.execute(model.sql)
+    return connection
+
+
 def stage(
-    root: Path, batch: str, chunk: int, portion: Portion, mode: Mode, *, keep_blobs: bool,
-    threads: int | None = None,
+    connection: duckdb.DuckDBPyConnection, root: Path, batch: str, chunk: int, portion: Portion,
+    mode: Mode, *, keep_blobs: bool,
 ) -> Staged:  # fmt: skip
     """Write the rows of a portion, its instances and its long binary values.
 
@@ -55,42 +68,69 @@ def stage(
     WriteFailed
     """
     files = _files(portion.outcomes, mode)
-    with connect(threads) as connection:
-        instances = _instances(connection, portion.rows, files)
-        files = _identified(files, instances)
-        parts: dict[str, Part] = {}
-        rows = _kept(portion.rows, mode)
-        if rows.num_rows:
-            connection.register("rows", rows)
-            parts["elements"] = copy_to(
-                connection, f"from rows order by {ELEMENT_ORDER}",
-                layout.table_folder(root, "elements"), layout.part_name(batch, chunk),
-            )  # fmt: skip
-        if instances.num_rows:
-            parts["instances"] = write_small(root, "instances", batch, chunk, instances)
+    instances = _instances(connection, portion.rows, files)
+    files = _identified(files, instances)
+    staged = Staged({}, files)
+    try:
+        _write(
+            connection, root, batch, chunk, portion, instances, staged, mode, keep_blobs=keep_blobs
+        )
+    except BaseException:
+        for table, part in staged.parts.items():
+            (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
+        raise
+    return staged
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, root: Path, batch: str, chunk: int, portion: Portion,
+    instances: pa.Table, staged: Staged, mode: Mode, *, keep_blobs: bool,
+) -> None:  # fmt: skip
+    rows = _kept(portion.rows, mode)
+    if rows.num_rows:
+        # In order already: readers sort, because they can do it cheaper than any database.
+        staged.parts["elements"] = write_part(
+            root, "elements", batch, chunk, partial(write_rows, rows), rows.num_rows
+        )
+    if instances.num_rows:
+        staged.parts["instances"] = write_small(root, "instances", batch, chunk, instances)
     blobs = _blobs_of(rows, portion.blobs) if keep_blobs else portion.blobs.slice(0, 0)
     if blobs.num_rows:
         # Not compressed: the commit compresses those that are new, once.
-        parts["blobs"] = write_small(root, "blobs", batch, chunk, blobs, compression="none")
-    return Staged(parts, files)
+        staged.parts["blobs"] = write_small(root, "blobs", batch, chunk, blobs, compression="none")
 
 
 def write_small(
     root: Path, table: str, batch: str, chunk: int, rows: pa.Table, compression: str = "zstd"
 ) -> Part:
     """Write an Arrow table as one part; row groups hold at most 64 MiB of it."""
+    groups = max(1, rows.nbytes // (64 << 20))
+    size = max(1, rows.num_rows // groups)
+    return write_part(
+        root, table, batch, chunk,
+        lambda path: pq.write_table(rows, path, compression=compression, row_group_size=size),
+        rows.num_rows,
+    )  # fmt: skip
+
+
+def write_part(
+    root: Path, table: str, batch: str, chunk: int, write: Callable[[str], None], rows: int
+) -> Part:
+    """Let a function write one part of a table; what it began is removed if it fails.
+
+    Raises
+    ------
+    WriteFailed
+    """
     part = layout.part_name(batch, chunk)
     target = layout.table_folder(root, table) / part
-    groups = max(1, rows.nbytes // (64 << 20))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(
-            rows, target, compression=compression, row_group_size=max(1, rows.num_rows // groups)
-        )
+        write(str(target))
     except OSError as error:
         target.unlink(missing_ok=True)
         raise WriteFailed(f"rows of {table}", error) from error
-    return Part(part, rows.num_rows, target.stat().st_size)
+    return Part(part, rows, target.stat().st_size)
 
 
 def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
@@ -115,27 +155,12 @@ def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=FILES)
 
 
-def _instances(
-    connection: duckdb.DuckDBPyConnection, rows: pa.Table, files: pa.Table
-) -> pa.Table:
+def _instances(connection: duckdb.DuckDBPyConnection, rows: pa.Table, files: pa.Table) -> pa.Table:
     """Ask the definition of ``instances`` about rows that are still in memory."""
-    connection.register("element_rows", rows)
+    connection.register("elements", rows)
     connection.register("files", files)
-    connection.execute(
-        "create view elements as select *, make_timestamp(time_us)::time as time from element_rows"
-    )
-    for model in read_models():
-        if model.layer == "0_macros":
-            connection.execute(model.sql)
-    connection.execute(by_name("instances_from_elements").sql)
-    answer = connection.sql("from instances_from_elements order by instance_id").to_arrow_table()
-    return pa.table(
-        [
-            column.cast(pa.int64()) if pa.types.is_time(column.type) else column
-            for column in answer.columns
-        ],
-        names=answer.column_names,
-    )
+    connection.register("instance_attributes", gather(rows))
+    return connection.sql("from instances_from_elements order by instance_id").to_arrow_table()
 
 
 def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:
@@ -177,7 +202,9 @@ def _mask(column: pa.ChunkedArray, test: object) -> pa.ChunkedArray:
     """Test each distinct value of a dictionary-encoded column once."""
     unified = column.unify_dictionaries().combine_chunks()
     if isinstance(unified, pa.ChunkedArray):
-        unified = pa.concat_arrays(unified.chunks) if unified.num_chunks else pa.array([], column.type)
+        unified = (
+            pa.concat_arrays(unified.chunks) if unified.num_chunks else pa.array([], column.type)
+        )
     assert callable(test)
     answers = pa.array([bool(test(value)) for value in unified.dictionary.to_pylist()], pa.bool_())
     return answers.take(unified.indices)

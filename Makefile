@@ -1,0 +1,66 @@
+# Every target installs what it needs first; none needs another, root, Docker or a server.
+#
+#   make demo    ingest the DICOM files that come with pydicom and ask them two questions
+#   make test    run the tests
+#   make check   run what CI runs besides the tests; changes nothing
+#   make dev     serve Dagster at http://127.0.0.1:3000
+#   make bench   measure, and write docs/benchmarks.md
+#   make setup   install everything for working on the project
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo-data
+
+.PHONY: setup demo test test-slow check format bench dev clean
+
+setup: $(VENV)/.dev
+
+# A bare Debian has Python without ensurepip: then virtualenv, from the package index, does it.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV) && \
+	$(PYTHON) -m pip install --quiet --target $(VENV)-bootstrap virtualenv && \
+	PYTHONPATH=$(VENV)-bootstrap $(PYTHON) -m virtualenv --quiet $(VENV) && rm -rf $(VENV)-bootstrap; }
+
+$(VENV)/.library: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(VENV)/.library
+
+demo: $(VENV)/.library
+	rm -rf $(DEMO)
+	$(BIN)/dicom-warehouse ingest "$$($(BIN)/python -c 'import pydicom.data as d; print(*d.__path__)')" -w $(DEMO) --mode full
+	@echo; $(BIN)/dicom-warehouse info -w $(DEMO)
+	@echo; echo 'SQL: which modalities, from which vendors?'
+	@$(BIN)/dicom-warehouse sql "select Modality, count(*) as series, cast(sum(instance_count) as bigint) as instances, list_sort(list(distinct Manufacturer)) as manufacturers from series group by all order by instances desc, Modality" -w $(DEMO)
+	@echo; echo 'Polars: how thick are slices?'
+	@$(BIN)/python -c "import polars as pl, warehouse; print(warehouse.open('$(DEMO)').table('elements').filter(pl.col('keyword') == 'SliceThickness').group_by('vr').agg(pl.len().alias('values'), pl.col('real').min().alias('thinnest_mm'), pl.col('real').max().alias('thickest_mm')).collect())"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint sql
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/extraction.py
+
+dev: $(VENV)/.dev
+	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -m pipelines.definitions
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info

@@ -1,0 +1,150 @@
+"""Tables of the DICOM encoding (PS3.5 §7.1, §7.5), for readers that look elements up by number.
+
+In: nothing. Out: arrays indexed by the two bytes of an explicit VR or by a hash of the tag.
+A head is the first 8 bytes of an element as one little-endian number, a tag its group and element.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydicom.datadict import DicomDictionary, RepeatersDictionary, dictionary_VR
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+UNDEFINED = 0xFFFFFFFF
+
+SHORT, LONG, SEQUENCE, ITEM, DELIMITER, BAD = range(6)
+"""How a step goes on: length in 16 bits; in 32 bits behind the VR; SQ; an item of a sequence or
+its end is due; perhaps an item delimiter; none of these."""
+
+MAX_LEVEL = 48
+"""Data sets and sequences inside each other; deeper ones are left to the reference reader."""
+
+ITEM_HEAD, ITEM_END_HEAD, SEQUENCE_END_HEAD = 0xE000FFFE, 0xE00DFFFE, 0xE0DDFFFE
+"""Tags of PS3.5 §7.5 as they stand in the file, read as one number."""
+
+PIXEL_NUMBERS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+
+EXTERNAL_BYTES = 32 << 10
+"""Values longer than this that reach beyond the window are passed over, to be read alone."""
+
+ELBOW = 12
+"""Bytes of the longest element header; nearer than this to an end, a step is checked with care."""
+
+TAKEN, REFERENCE, LATER = 0, 1, 2
+"""What became of a file: scanned; left to the reference reader; no room, to be tried again."""
+
+LONGEST = (1 << 31) - 1
+"""Stands for the length of values that are longer; the true one is kept in ``Found.outside``."""
+
+SHORT_VRS = [
+    "AE",
+    "AS",
+    "AT",
+    "CS",
+    "DA",
+    "DS",
+    "DT",
+    "FL",
+    "FD",
+    "IS",
+    "LO",
+    "LT",
+    "PN",
+    "SH",
+    "SL",
+    "SS",
+    "ST",
+    "TM",
+    "UI",
+    "UL",
+    "US",
+]
+LONG_VRS = ["OB", "OD", "OF", "OL", "OV", "OW", "SV", "UC", "UN", "UR", "UT", "UV"]
+
+VRS = ("", *SHORT_VRS, *LONG_VRS, "SQ")
+"""VRs by their small number; 0 where the file states none (implicit VR)."""
+
+
+def vr_bytes(vr: str) -> int:
+    """Return the two letters as they are read from a little-endian file."""
+    return ord(vr[0]) | ord(vr[1]) << 8
+
+
+def _explicit() -> NDArray[np.uint8]:
+    table = np.full(2 << 16, BAD, np.uint8)
+    table[0] = DELIMITER
+    for vr in SHORT_VRS:
+        table[vr_bytes(vr)] = SHORT
+    for vr in LONG_VRS:
+        table[vr_bytes(vr)] = LONG
+    table[vr_bytes("SQ")] = SEQUENCE
+    table[1 << 16 :] = ITEM
+    return table
+
+
+def _vr_numbers() -> NDArray[np.uint8]:
+    table = np.zeros(1 << 16, np.uint8)
+    for number, vr in enumerate(VRS):
+        if vr:
+            table[vr_bytes(vr)] = number
+    return table
+
+
+def _looks_explicit() -> NDArray[np.bool_]:
+    letters = np.zeros(256, bool)
+    letters[0x41:0x5B] = True
+    return (letters[:, None] & letters[None, :]).ravel()
+
+
+def hash_head(head: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return 16 bits that depend on group and element."""
+    return ((head & np.uint64(UNDEFINED)) * np.uint64(0x9E3779B1) >> np.uint64(16)) & np.uint64(
+        0xFFFF
+    )
+
+
+SEQUENCE_TAGS = np.array(
+    sorted(
+        [tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ"]
+        + [
+            int(mask.replace("x", digit), 16)
+            for mask, entry in RepeatersDictionary.items()
+            if entry[0] == "SQ"
+            for digit in "0123456789ABCDEF"
+        ]
+    ),
+    np.uint32,
+)
+
+
+def _implicit() -> NDArray[np.uint8]:
+    table = np.zeros(2 << 16, np.uint8)
+    heads = np.array(
+        [(tag >> 16) | (tag & 0xFFFF) << 16 for tag in (*SEQUENCE_TAGS.tolist(), *PIXEL_NUMBERS)]
+        + [ITEM_HEAD, ITEM_END_HEAD, SEQUENCE_END_HEAD],
+        np.uint64,
+    )
+    table[hash_head(heads)] = SEQUENCE
+    table[1 << 16 :] = ITEM
+    return table
+
+
+EXPLICIT_CLASS = _explicit()
+"""Class by the two VR bytes; the second half is for files that stand between items."""
+IMPLICIT_CLASS = _implicit()
+"""The same by a hash of the tag: ``SEQUENCE`` means that the tag has to be looked at."""
+LOOKS_EXPLICIT = _looks_explicit()
+"""Whether pydicom takes two bytes for a VR when it guesses the encoding."""
+VR_NUMBER = _vr_numbers()
+
+
+def dictionary_vr(tag: int) -> str | None:
+    """Return the VR of a public tag, None if the dictionary has none."""
+    try:
+        return str(dictionary_VR(tag))
+    except KeyError:
+        return None

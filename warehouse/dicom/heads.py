@@ -1,0 +1,126 @@
+"""Many files → the first bytes of each, side by side in one buffer.
+
+In: source files. Out: ``Heads``: one arena of bytes, and for each file where its window into the
+file lies in it. A scanner that needs bytes behind a window asks for another window (``refill``),
+so that long values in between are passed over and not read. Memory is bounded by the arena.
+
+What the bytes mean does not belong here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from warehouse.dicom.open import local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.dicom.scan import SourceFile
+
+FIRST_BYTES = 16 << 10
+"""Read of every file at once: half of real headers are shorter."""
+
+NEXT_BYTES = 64 << 10
+"""Bytes of each further window."""
+
+ARENA_BYTES = 96 << 20
+"""Bytes of headers held at a time; files that do not fit any more wait for the next batch."""
+
+PAD = 64
+"""Spare bytes behind the arena, so that reading a whole word at its end stays inside."""
+
+
+class Heads:
+    """Windows into many files. All offsets named ``*_at`` count in the arena."""
+
+    def __init__(self, capacity: int = ARENA_BYTES) -> None:
+        self.capacity = capacity
+        self.arena = np.empty(capacity + PAD, np.uint8)
+        memory = self.arena.data
+        self.words = np.ndarray(capacity + PAD - 8, "<u8", memory, strides=(1,))
+        """The 8 bytes that begin at any place, as one number."""
+        self.halves = np.ndarray(capacity + PAD - 8, "<u4", memory, strides=(1,))
+        """The 4 bytes that begin at any place, as one number."""
+        self._memory = memoryview(memory)
+        self.bytes_read = 0
+        self._begin([])
+
+    def _begin(self, sources: Sequence[SourceFile]) -> None:
+        count = len(sources)
+        self.sources = sources
+        self.used = 0
+        self.size = np.zeros(count, np.int64)
+        """Bytes of the file; -1 if it cannot be opened as a regular file."""
+        self.base = np.zeros(count, np.int64)
+        """Where byte 0 of the file would lie, so that ``base + offset`` is the place in the arena."""
+        self.window_at = np.zeros(count, np.int64)
+        """Where the current window ends."""
+
+    def load(self, sources: Sequence[SourceFile], first: int = FIRST_BYTES) -> int:
+        """Read the beginning of each file; return how many files found room.
+
+        What the arena held of other files before is gone.
+        """
+        self._begin(sources)
+        for number, source in enumerate(self.sources):
+            if self.used + first > self.capacity:
+                return number
+            if source.archive is not None:
+                self.size[number] = -1
+                continue
+            try:
+                # O_NONBLOCK: a file swapped for a FIFO since it was listed must not block the run.
+                descriptor = os.open(local_path(source.path), os.O_RDONLY | os.O_NONBLOCK)
+            except OSError:
+                self.size[number] = -1
+                continue
+            try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    self.size[number] = -1
+                    continue
+                got = os.preadv(descriptor, [self._memory[self.used : self.used + first]], 0)
+            except OSError:
+                self.size[number] = -1
+                continue
+            finally:
+                os.close(descriptor)
+            self.size[number] = status.st_size
+            self.base[number] = self.used
+            self.used += got
+            self.bytes_read += got
+            self.window_at[number] = self.used
+        return len(self.sources)
+
+    def refill(self, number: int, offset: int, want: int = NEXT_BYTES) -> bool:
+        """Move the window of one file to ``offset``; False if the arena is full or reading fails.
+
+        What lay in the former window stays where it is in the arena.
+        """
+        want = min(want, int(self.size[number]) - offset)
+        if want <= 0 or self.used + want > self.capacity:
+            return False
+        if not read_into(self.sources[number], self._memory[self.used : self.used + want], offset):
+            return False
+        self.bytes_read += want
+        self.base[number] = self.used - offset
+        self.used += want
+        self.window_at[number] = self.used
+        return True
+
+
+def read_into(source: SourceFile, target: memoryview, offset: int) -> bool:
+    """Fill ``target`` from ``offset`` of the file; False if that many bytes are not there."""
+    try:
+        descriptor = os.open(local_path(source.path), os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return os.preadv(descriptor, [target], offset) == len(target)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False

@@ -1,0 +1,625 @@
+"""Heads of many files → the place of every data element in them. All files are stepped together.
+
+In: ``Heads``. Out: ``Found``: flat arrays, one entry per data element, and one per item of a
+sequence. In each step NumPy moves every file by one element, so that the cost of Python is shared
+by all of them; when few files are left, each is walked to its end alone (``walk``).
+
+Strict on purpose: only little endian, one encoding per file, tags in order, every length inside
+its container, every delimiter where it belongs. A file that breaks a rule is marked ``REFERENCE``
+and left to the reference reader, which knows what pydicom makes of it. Values are not read here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pydicom.uid
+
+from warehouse.dicom.element import PIXEL_TAGS, PixelPlace
+from warehouse.dicom.grammar import (
+    DELIMITER,
+    ELBOW,
+    EXPLICIT_CLASS,
+    EXTERNAL_BYTES,
+    IMPLICIT_CLASS,
+    ITEM,
+    ITEM_END_HEAD,
+    ITEM_HEAD,
+    LATER,
+    LONG,
+    LONGEST,
+    LOOKS_EXPLICIT,
+    MAX_LEVEL,
+    PIXEL_NUMBERS,
+    REFERENCE,
+    SEQUENCE,
+    SEQUENCE_END_HEAD,
+    SEQUENCE_TAGS,
+    TAKEN,
+    UNDEFINED,
+    dictionary_vr,
+    hash_head,
+)
+from warehouse.dicom.pixels import implicit_pixel_vr, pass_over
+from warehouse.dicom.walk import walk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from warehouse.dicom.heads import Heads
+
+MIN_TOGETHER = 64
+"""With fewer files than this left, walking one by one is cheaper than a round of NumPy calls."""
+
+MAX_FOUND = 1_500_000
+"""Elements found in one go; files that are not finished then wait for the next batch."""
+
+BETWEEN_ITEMS = 1 << 16
+"""Offset into the class tables for a file that stands in a sequence."""
+
+NO_ELEMENT = -1
+
+_PIXELS = np.array(PIXEL_NUMBERS, np.uint32)
+assert {f"{number:08X}" for number in PIXEL_NUMBERS} == PIXEL_TAGS
+
+_SYNTAXES = {
+    str(uid).encode(): uid == pydicom.uid.ImplicitVRLittleEndian
+    for uid in pydicom.uid.AllTransferSyntaxes
+    if uid not in {pydicom.uid.ExplicitVRBigEndian, pydicom.uid.DeflatedExplicitVRLittleEndian}
+}
+"""Transfer syntaxes that are taken, and whether they are implicit VR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Top-level pixel data of one file."""
+
+    tag: int
+    vr: str
+    place: PixelPlace
+    note: str | None
+
+
+class Records:
+    """Columns of found elements, grown as needed and used again for the next batch.
+
+    Fresh memory is slow: the kernel clears each page when it is touched first.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._room(1 << 16)
+
+    def _room(self, capacity: int) -> None:
+        old = getattr(self, "columns", None)
+        self.columns = tuple(
+            np.empty(capacity, kind)
+            for kind in (np.int32, "<u8", np.int32, np.int32, np.int32, "<u8", "<u4")
+        )
+        for column, before in zip(self.columns, old or (), strict=False):
+            column[: self.count] = before[: self.count]
+
+    def add(self, heads: Heads, *cells: NDArray[Any]) -> None:
+        """Append file, head, place, length and node of elements; fetch how their values begin."""
+        start, stop = self.count, self.count + len(cells[0])
+        if stop > len(self.columns[0]):
+            self._room(max(2 * len(self.columns[0]), stop))
+        for column, cell in zip(self.columns, cells, strict=False):
+            column[start:stop] = cell
+        # The value lies beside the head that was just read: now it is in the cache, later not.
+        at = cells[2]
+        self.columns[5][start:stop] = heads.words[at]
+        self.columns[6][start:stop] = heads.halves[at + 8]
+        self.count = stop
+
+    def taken(self) -> list[NDArray[Any]]:
+        """Return the columns, as far as they are filled."""
+        return [column[: self.count] for column in self.columns]
+
+
+@dataclass(slots=True)
+class Found:
+    """Places of elements, in no order. Nodes are data sets: files, file metas, items.
+
+    Node ``f`` is the data set of file ``f``, node ``count + f`` its file meta information.
+    """
+
+    file: NDArray[np.int32]
+    head: NDArray[np.uint64]
+    """The first 8 bytes of the element."""
+    value_at: NDArray[np.int32]
+    """Place of the value in the arena; ``-1 - number`` for a long value outside of it."""
+    length: NDArray[np.int32]
+    """Length of the value; ``-2 - number`` for the sequence of that number."""
+    node: NDArray[np.int32]
+    low: NDArray[np.uint64]
+    """First 8 bytes of the value, and what lies behind a shorter one."""
+    high: NDArray[np.uint32]
+    """The next 4 bytes."""
+    outside: list[tuple[int, int]]
+    """Offset in its file and length of each long value outside of the arena."""
+    node_file: NDArray[np.int64]
+    node_parent: NDArray[np.int64]
+    node_sequence: NDArray[np.int64]
+    """Number of the sequence in which the item stands; -1 for files."""
+    node_item: NDArray[np.int64]
+    node_level: NDArray[np.int64]
+    sequence_tag: NDArray[np.int64]
+    sequence_undefined: NDArray[np.bool_]
+    status: NDArray[np.uint8]
+    implicit: NDArray[np.bool_]
+    syntax: list[str | None]
+    pixels: dict[int, Pixels]
+
+
+def scan(heads: Heads, count: int, records: Records) -> tuple[Scan, Found]:
+    """Find all elements of the first ``count`` files."""
+    state = Scan(heads, count, records)
+    start = state.read_meta()
+    for implicit in (False, True):
+        state.read_datasets(start[state.implicit[start] == implicit], implicit=implicit)
+    return state, state.found()
+
+
+def tag_of(head: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """Return group and element as one number that sorts as DICOM sorts."""
+    low = head.astype(np.uint32)
+    return (low << 16) | (low >> 16)
+
+
+class Scan:
+    """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item, …"""
+
+    def __init__(self, heads: Heads, count: int, records: Records) -> None:
+        self.heads = heads
+        self.count = count
+        self.status = np.full(count, REFERENCE, np.uint8)
+        self.implicit = np.zeros(count, bool)
+        self.syntax: list[str | None] = [None] * count
+        self.pixels: dict[int, Pixels] = {}
+        self.at = np.zeros(count, np.int64)
+        self.level = np.zeros(count, np.int64)
+        # Per level: where it ends in the file; whether that is said by a delimiter; the node, or
+        # the number of the sequence; the last tag, or the number of items so far.
+        shape = (MAX_LEVEL + 2, count)
+        self.end = np.zeros(shape, np.int64)
+        self.open = np.zeros(shape, bool)
+        self.name = np.zeros(shape, np.int64)
+        self.last = np.zeros(shape, np.int64)
+        self.nodes: list[tuple[Any, ...]] = []
+        self.sequences: list[tuple[Any, Any]] = []
+        self.node_count = 2 * count
+        self.sequence_count = 0
+        self.records = records
+        records.count = 0
+        self.outside: list[tuple[int, int]] = []
+
+    # ------------------------------------------------------------------ file meta information
+
+    def read_meta(self) -> NDArray[np.int64]:
+        """Read group 0002 of all files; return those whose data set can be read here."""
+        heads, count = self.heads, self.count
+        files = np.flatnonzero(heads.window_at[:count] - heads.base[:count] >= 132 + 2 * ELBOW)
+        files = files[heads.halves[heads.base[files] + 128] == 0x4D434944]
+        p = heads.base[files] + 132
+        last = np.zeros(len(files), np.uint32)
+        ready: list[NDArray[np.int64]] = []
+        syntax_at: dict[int, tuple[int, int]] = {}
+        while files.size:
+            soft = heads.window_at[files] - ELBOW
+            near = p > soft
+            h = heads.words[np.where(near, 0, p)]
+            t = tag_of(h)
+            meta = (t >> 16) == 2
+            ended = ~meta & ~near
+            self.at[files[ended]] = p[ended]
+            ready.append(files[ended])
+            c = EXPLICIT_CLASS[(h >> np.uint64(32)) & np.uint64(0xFFFF)]
+            long = c == LONG
+            length = (h >> np.uint64(48)).view(np.int64)
+            length = np.where(long, heads.halves[np.where(near, 0, p + 8)], length)
+            value_at = p + 8 + 4 * long
+            q = value_at + length
+            good = meta & ~near & (c <= LONG) & (q <= soft + ELBOW) & (t > last)
+            for i in np.flatnonzero(good & (t == 0x00020010)):
+                syntax_at[int(files[i])] = (int(value_at[i]), int(length[i]))
+            files, p, last = files[good], q[good], t[good]
+            self.records.add(heads, files, h[good], value_at[good], length[good], files + count)
+        return self._start(np.sort(np.concatenate(ready)) if ready else files, syntax_at)
+
+    def _start(
+        self, files: NDArray[np.int64], syntax_at: dict[int, tuple[int, int]]
+    ) -> NDArray[np.int64]:
+        """Decide by the transfer syntax how each data set is read."""
+        heads = self.heads
+        memory = heads.arena.data
+        for number in files.tolist():
+            at, length = syntax_at.get(number, (0, 0))
+            written = bytes(memory[at : at + length])
+            if written.endswith(b"\0"):
+                written = written[:-1]
+            implicit = _SYNTAXES.get(written)
+            if implicit is not None:
+                self.implicit[number] = implicit
+                self.syntax[number] = written.decode("ascii")
+        files = files[np.array([self.syntax[n] is not None for n in files.tolist()], bool)]
+        h = heads.words[self.at[files]]
+        # A first element that looks like the other encoding, or a command set: pydicom decides.
+        looks_explicit = LOOKS_EXPLICIT[(h >> np.uint64(32)) & np.uint64(0xFFFF)]
+        files = files[(looks_explicit != self.implicit[files]) & ((h & np.uint64(0xFFFF)) != 0)]
+        self.end[0, files] = heads.size[files]
+        self.name[0, files] = files
+        return files
+
+    # ------------------------------------------------------------------------------ data sets
+
+    def read_datasets(self, files: NDArray[np.int64], *, implicit: bool) -> None:
+        """Step all files together until few are left, then walk those alone."""
+        heads = self.heads
+        self.a = files
+        self.p = self.at[files]
+        self.mode = np.zeros(len(files), np.uint64)
+        self.node = files.copy()
+        self.before = np.full(len(files), 0x0002FFFF, np.uint32)
+        self.soft = np.zeros(len(files), np.int64)
+        self.alive = np.ones(len(files), bool)
+        self._soften(np.arange(len(files)))
+        vr_shift, length_shift, mask = np.uint64(32), np.uint64(48), np.uint64(0xFFFF)
+        while self.a.size >= MIN_TOGETHER:
+            p = self.p
+            h = heads.words[p]
+            t = tag_of(h)
+            if implicit:
+                length = (h >> vr_shift).view(np.int64)
+                c = IMPLICIT_CLASS[hash_head(h) + self.mode]
+                undefined = length == UNDEFINED
+                if undefined.any():
+                    c[undefined & (c != ITEM)] = SEQUENCE
+            else:
+                length = (h >> length_shift).view(np.int64)
+                c = EXPLICIT_CLASS[((h >> vr_shift) & mask) + self.mode]
+            value_at = p + 8
+            wrong = t <= self.before
+            was, self.before = self.before, t
+            self.node_now, self.kept, self.q = self.node, length, value_at + length
+            if wrong.any():
+                # Tags out of order, twice, or a delimiter where none belongs.
+                self._leave(np.flatnonzero(wrong))
+                c[wrong] = 0
+                self.q[wrong] = 0
+            events = np.flatnonzero(c)
+            if events.size:
+                self.kept = length.copy()
+                self.node = self.node.copy()
+                self._events(events, c[events], h, t, value_at, implicit=implicit)
+            edges = np.flatnonzero((self.q > self.soft) & self.alive)
+            if edges.size:
+                if self.kept is length:
+                    self.kept, self.node = length.copy(), self.node.copy()
+                self._edges(edges, p, value_at, was)
+            if self.kept is length:
+                self.records.add(heads, self.a, h, value_at, length, self.node_now)
+            else:
+                k = np.flatnonzero(self.kept != NO_ELEMENT)
+                self.records.add(
+                    heads, self.a[k], h[k], value_at[k], self.kept[k], self.node_now[k]
+                )
+            self.p = self.q
+            if not self.alive.all():
+                self._compress()
+            if self.records.count > MAX_FOUND:
+                self._leave(np.arange(len(self.a)), LATER if self.count > 1 else REFERENCE)
+                return
+        for i in range(len(self.a)):
+            walk(self, i, implicit=implicit)
+
+    def _compress(self) -> None:
+        alive = self.alive
+        self.a, self.p, self.mode, self.node = (
+            self.a[alive], self.p[alive], self.mode[alive], self.node[alive]
+        )  # fmt: skip
+        self.before, self.soft = self.before[alive], self.soft[alive]
+        self.alive = np.ones(len(self.a), bool)
+
+    def _leave(self, i: NDArray[np.int64], status: int = REFERENCE) -> None:
+        self.status[self.a[i]] = status
+        self.alive[i] = False
+
+    def _soften(self, i: NDArray[np.int64]) -> None:
+        """Set the place from which on a step needs care: near the end of container or window."""
+        f = self.a[i]
+        end_at = self.end[self.level[f], f] + self.heads.base[f]
+        self.soft[i] = np.minimum(end_at, self.heads.window_at[f]) - ELBOW
+
+    # ------------------------------------------------------------ elements that are no plain ones
+
+    def _events(
+        self, e: NDArray[np.int64], c: NDArray[np.uint8], h: NDArray[np.uint64],
+        t: NDArray[np.uint32], value_at: NDArray[np.int64], *, implicit: bool,
+    ) -> None:  # fmt: skip
+        halves = self.heads.halves
+        if not implicit:
+            long = e[(c == LONG) | (c == SEQUENCE)]
+            if long.size:
+                length = halves[self.p[long] + 8].astype(np.int64)
+                value_at[long] += 4
+                self.kept[long] = length
+                self.q[long] = value_at[long] + length
+                special = long[(length == UNDEFINED) | (t[long] >> 16 == 0x7FE0)]
+                for i in special[c[np.searchsorted(e, special)] == LONG].tolist():
+                    self._pixels(
+                        i, int(t[i]), int(value_at[i]), int(self.kept[i]), h, implicit=False
+                    )
+            i = e[c == SEQUENCE]
+            if i.size:
+                self._push_sequences(i[self.alive[i]], t, value_at)
+            if (c >= DELIMITER).any():
+                i = e[c == DELIMITER]
+                if i.size:
+                    self._close_items(i, h)
+                self._leave(e[c > DELIMITER])
+        else:
+            i = e[c == SEQUENCE]
+            if i.size:
+                self._implicit_events(i, h, t, value_at)
+        i = e[c == ITEM]
+        if i.size:
+            self._between_items(i, h)
+
+    def _implicit_events(
+        self, i: NDArray[np.int64], h: NDArray[np.uint64], t: NDArray[np.uint32],
+        value_at: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """Look at tags that may be sequences, pixel data or delimiters."""
+        tags = t[i]
+        delimiter = tags >> 16 == 0xFFFE
+        if delimiter.any():
+            self._close_items(i[delimiter], h)
+        known = SEQUENCE_TAGS[np.searchsorted(SEQUENCE_TAGS, tags) % len(SEQUENCE_TAGS)] == tags
+        pixel = np.isin(tags, _PIXELS) & (self.level[self.a[i]] == 0)
+        undefined = (self.kept[i] == UNDEFINED) & ~delimiter & ~known
+        for k in np.flatnonzero(undefined | pixel).tolist():
+            j = int(i[k])
+            if pixel[k]:
+                self._pixels(j, int(t[j]), int(value_at[j]), int(self.kept[j]), h, implicit=True)
+            elif dictionary_vr(int(t[j])) is None and self.heads.halves[value_at[j]] == ITEM_HEAD:
+                known[k] = True
+            else:
+                self._leave(i[k : k + 1])
+        i = i[known]
+        self._push_sequences(i, t, value_at)
+
+    def _push_sequences(
+        self, i: NDArray[np.int64], t: NDArray[np.uint32], value_at: NDArray[np.int64]
+    ) -> None:
+        length = self.kept[i]
+        numbers = self.sequence_count + np.arange(len(i))
+        self.sequence_count += len(i)
+        self.sequences.append((t[i], length == UNDEFINED))
+        self.kept[i] = -2 - numbers
+        filled = length != 0
+        i, length, numbers = i[filled], length[filled], numbers[filled]
+        f = self.a[i]
+        self.last[self.level[f], f] = t[i]
+        self._push(i, value_at[i], length, numbers)
+        self.mode[i] = BETWEEN_ITEMS
+
+    def _push(
+        self, i: NDArray[np.int64], at: NDArray[np.int64], length: NDArray[np.int64],
+        numbers: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """Enter a sequence or an item."""
+        f = self.a[i]
+        outer = self.end[self.level[f], f]
+        level = self.level[f] + 1
+        undefined = length == UNDEFINED
+        end = np.where(undefined, outer, at - self.heads.base[f] + length)
+        self.level[f] = np.minimum(level, MAX_LEVEL)
+        self.end[level, f] = end
+        self.open[level, f] = undefined
+        self.name[level, f] = numbers
+        self.last[level, f] = 0
+        self.before[i] = 0
+        self.q[i] = at
+        bad = (end > outer) | (level >= MAX_LEVEL)
+        if bad.any():
+            self._leave(i[bad])
+        self._soften(i)
+
+    def _between_items(self, i: NDArray[np.int64], h: NDArray[np.uint64]) -> None:
+        """Enter the next item, or leave a sequence of undefined length at its delimiter."""
+        i = i[self.alive[i]]
+        tag = h[i] & np.uint64(UNDEFINED)
+        length = (h[i] >> np.uint64(32)).view(np.int64)
+        f = self.a[i]
+        self.kept[i] = NO_ELEMENT
+        enters = tag == ITEM_HEAD
+        ends = (tag == SEQUENCE_END_HEAD) & self.open[self.level[f], f] & (length == 0)
+        self._leave(i[~enters & ~ends])
+        if ends.any():
+            self._pop(i[ends])
+            self.q[i[ends]] = self.p[i[ends]] + 8
+        i, f, length = i[enters], f[enters], length[enters]
+        if i.size:
+            numbers = self.node_count + np.arange(len(i))
+            self.node_count += len(i)
+            level = self.level[f]
+            self.nodes.append(
+                (f, self.name[level - 1, f], self.name[level, f], self.last[level, f], level + 1)
+            )
+            self.last[level, f] += 1
+            self._push(i, self.p[i] + 8, length, numbers)
+            self.mode[i] = 0
+            self.node[i] = numbers
+
+    def _close_items(self, i: NDArray[np.int64], h: NDArray[np.uint64]) -> None:
+        """Leave an item of undefined length at its delimiter."""
+        i = i[self.alive[i]]
+        f = self.a[i]
+        level = self.level[f]
+        self.kept[i] = NO_ELEMENT
+        good = (h[i] == ITEM_END_HEAD) & self.open[level, f] & (level > 0)
+        self._leave(i[~good])
+        i = i[good]
+        self._pop(i)
+        self.q[i] = self.p[i] + 8
+
+    def _pop(self, i: NDArray[np.int64]) -> None:
+        """Go back to the container around."""
+        f = self.a[i]
+        level = self.level[f] - 1
+        self.level[f] = level
+        sequence = level % 2 == 1
+        self.mode[i] = np.where(sequence, BETWEEN_ITEMS, 0)
+        self.before[i] = np.where(sequence, 0, self.last[level, f])
+        self.node[i] = self.name[level - sequence, f]
+        self._soften(i)
+
+    # --------------------------------------------------------------------- ends of all kinds
+
+    def _edges(
+        self, b: NDArray[np.int64], p: NDArray[np.int64], value_at: NDArray[np.int64],
+        was: NDArray[np.uint32],
+    ) -> None:  # fmt: skip
+        """Handle steps that came near the end of a container or of the window."""
+        heads = self.heads
+        f = self.a[b]
+        base = heads.base[f]
+        over = self.q[b] - base > self.end[self.level[f], f]
+        if over.any():
+            self._leave(b[over])
+        cut = ~over & (self.q[b] > heads.window_at[f])
+        if cut.any():
+            for i in b[cut].tolist():
+                self._beyond_window(i, p, value_at, was)
+            b = b[self.alive[b]]
+        while True:
+            f = self.a[b]
+            level = self.level[f]
+            closing = self.alive[b] & (self.q[b] - heads.base[f] == self.end[level, f])
+            if not closing.any():
+                break
+            undelimited = closing & self.open[level, f]
+            self._leave(b[undelimited])
+            finished = closing & (level == 0)
+            self._leave(b[finished], TAKEN)
+            self._pop(b[closing & ~undelimited & ~finished])
+        b = b[self.alive[b]]
+        f = self.a[b]
+        self._leave(b[self.end[self.level[f], f] - (self.q[b] - heads.base[f]) < 8])
+        window_at = heads.window_at[f]
+        short = (self.q[b] + ELBOW > window_at) & (window_at - heads.base[f] < heads.size[f])
+        for i in b[short & self.alive[b]].tolist():
+            number = int(self.a[i])
+            self._refill(i, int(self.q[i] - heads.base[number]))
+        self._soften(b)
+
+    def _beyond_window(
+        self, i: int, p: NDArray[np.int64], value_at: NDArray[np.int64], was: NDArray[np.uint32]
+    ) -> None:
+        """Go on although the value just found is not wholly in the window."""
+        heads = self.heads
+        number = int(self.a[i])
+        base = int(heads.base[number])
+        length = int(self.kept[i])
+        if length < 0:
+            self._leave(np.array([i]))
+        elif length > EXTERNAL_BYTES:
+            target = int(self.q[i]) - base
+            value_at[i] = self.note_outside(int(value_at[i]) - base, length)
+            self.kept[i] = min(length, LONGEST)
+            if target < heads.size[number]:
+                self._refill(i, target)
+        else:
+            self.kept[i] = NO_ELEMENT
+            self.before[i] = was[i]
+            self._refill(i, int(p[i]) - base)
+
+    def _refill(self, i: int, offset: int) -> None:
+        number = int(self.a[i])
+        if self.heads.refill(number, offset):
+            self.q[i] = self.heads.base[number] + offset
+        else:
+            # The arena is full; alone in a batch a file that does not fit is no ordinary one.
+            self._leave(np.array([i]), LATER if self.count > 1 else REFERENCE)
+
+    def _pixels(
+        self, i: int, tag: int, value_at: int, length: int, h: NDArray[np.uint64], *, implicit: bool
+    ) -> None:
+        """Note where top-level pixel data lie and move behind them."""
+        number = int(self.a[i])
+        heads = self.heads
+        offset = value_at - int(heads.base[number])
+        if tag not in PIXEL_NUMBERS or self.level[number] != 0:
+            if length == UNDEFINED:
+                self._leave(np.array([i]))
+            return
+        size = int(heads.size[number])
+        end = self.note_pixels(number, tag, offset, length, int(h[i]), implicit=implicit)
+        self.kept[i] = NO_ELEMENT
+        if end is None:
+            self._leave(np.array([i]))
+        elif end == size:
+            self._leave(np.array([i]), TAKEN)
+        elif size - end < 8:
+            self._leave(np.array([i]))
+        else:
+            self._refill(i, end)
+            self._soften(np.array([i]))
+            first = int(heads.words[self.q[i]]) if self.alive[i] else 0
+            if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == implicit:
+                self._leave(np.array([i]), int(self.status[number]))
+
+    def note_outside(self, offset: int, length: int) -> int:
+        """Record a value that is not read now; return what stands for its place."""
+        self.outside.append((offset, length))
+        return -len(self.outside)
+
+    def note_pixels(
+        self, number: int, tag: int, offset: int, length: int, head: int, *, implicit: bool
+    ) -> int | None:
+        """Record the pixel data; return where they end, None if a second one shows up."""
+        if number in self.pixels or offset > self.heads.size[number]:
+            return None
+        vr = (
+            implicit_pixel_vr(tag, length)
+            if implicit
+            else bytes(((head >> 32) & 0xFF, (head >> 40) & 0xFF)).decode("ascii")
+        )
+        place, note, end = pass_over(
+            self.heads.sources[number], offset, length, int(self.heads.size[number])
+        )
+        self.pixels[number] = Pixels(tag, vr, place, note)
+        return end
+
+    # ------------------------------------------------------------------------------- results
+
+    def found(self) -> Found:
+        """Return what was found in the files that were taken."""
+        roots = np.concatenate([np.arange(self.count), np.arange(self.count)])
+        none = np.full(2 * self.count, -1)
+        zero = np.zeros(2 * self.count, np.int64)
+        nodes = [(roots, none, none, zero, zero), *self.nodes]
+        of_file, parent, sequence, item, level = (
+            np.concatenate(column).astype(np.int64) for column in zip(*nodes, strict=True)
+        )
+        tags = [np.zeros(0, np.int64), *(np.asarray(pair[0]) for pair in self.sequences)]
+        undefined = [np.zeros(0, bool), *(np.asarray(pair[1]) for pair in self.sequences)]
+        file, head, value_at, length, node, low, high = self.records.taken()
+        return Found(
+            file, head, value_at, length, node, low, high, self.outside, of_file, parent, sequence,
+            item, level // 2, np.concatenate(tags).astype(np.int64),
+            np.concatenate(undefined).astype(bool), self.status, self.implicit, self.syntax,
+            self.pixels,
+        )  # fmt: skip
+
+
+def restrict(found: Found) -> None:
+    """Keep only the elements of files that were taken."""
+    if (found.status == TAKEN).all():
+        return
+    ours = np.flatnonzero((found.status == TAKEN)[found.file])
+    for name in ("file", "head", "value_at", "length", "node", "low", "high"):
+        setattr(found, name, getattr(found, name)[ours])

@@ -1,0 +1,62 @@
+"""The place of top-level pixel data of one file: where they begin and where they end.
+
+In: a file and the offset of the value field. Out: ``PixelPlace``. Of the pixel data themselves
+only the item headers of encapsulated ones are read, 8 bytes each.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING
+
+from warehouse.dicom.element import PixelPlace
+from warehouse.dicom.grammar import UNDEFINED
+from warehouse.dicom.open import local_path
+
+if TYPE_CHECKING:
+    from warehouse.dicom.scan import SourceFile
+
+_ITEM, _SEQUENCE_END = 0xE000FFFE, 0xE0DDFFFE
+_header = struct.Struct("<LL").unpack
+
+
+def implicit_pixel_vr(tag: int, length: int) -> str:
+    """Return the VR of pixel data in implicit VR (PS3.5 A.1; OB if encapsulated)."""
+    if tag == 0x7FE00010:
+        return "OB" if length == UNDEFINED else "OW"
+    return "OF" if tag == 0x7FE00008 else "OD"
+
+
+def pass_over(
+    source: SourceFile, offset: int, length: int, size: int
+) -> tuple[PixelPlace, str | None, int]:
+    """Return the place, a note if the file ends before the pixel data do, and where they end."""
+    if length != UNDEFINED:
+        end = offset + length
+        if end > size:
+            there = size - offset
+            note = f"pixel data end early: {there} of {length} bytes are there"
+            return PixelPlace(offset, there, encapsulated=False), note, size
+        return PixelPlace(offset, length, encapsulated=False), None, end
+    end = _end_of_fragments(source, offset, size)
+    if end is None:
+        note = "encapsulated pixel data end early: no sequence delimiter"
+        return PixelPlace(offset, size - offset, encapsulated=True), note, size
+    return PixelPlace(offset, end - offset, encapsulated=True), None, end
+
+
+def _end_of_fragments(source: SourceFile, offset: int, size: int) -> int | None:
+    descriptor = os.open(local_path(source.path), os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        at = offset
+        while True:
+            head = os.pread(descriptor, 8, at)
+            tag, step = _header(head) if len(head) == 8 else (0, 0)
+            if tag == _SEQUENCE_END:
+                return at + 8
+            at += 8 + step
+            if tag != _ITEM or at > size:
+                return None
+    finally:
+        os.close(descriptor)

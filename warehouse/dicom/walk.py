@@ -1,0 +1,359 @@
+"""One file, element by element: what lock-step does to many, for the few that are left over.
+
+In: a ``Scan`` and the number of a file in it. Out: the same records. The rules are those of
+``lockstep``; here they stand as plain Python, because a NumPy call for one file costs more.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from warehouse.dicom.grammar import (
+    BAD,
+    ELBOW,
+    EXPLICIT_CLASS,
+    EXTERNAL_BYTES,
+    ITEM_END_HEAD,
+    ITEM_HEAD,
+    LATER,
+    LONG,
+    LONGEST,
+    LOOKS_EXPLICIT,
+    MAX_LEVEL,
+    PIXEL_NUMBERS,
+    REFERENCE,
+    SEQUENCE,
+    SEQUENCE_END_HEAD,
+    SEQUENCE_TAGS,
+    SHORT,
+    TAKEN,
+    UNDEFINED,
+    dictionary_vr,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from warehouse.dicom.lockstep import Found, Scan
+
+_word = struct.Struct("<Q").unpack_from
+_half = struct.Struct("<L").unpack_from
+_CLASS = EXPLICIT_CLASS[: 1 << 16].tobytes()
+_SEQUENCES = frozenset(SEQUENCE_TAGS.tolist())
+
+_MAX_KNOWN = 1 << 16
+"""Heads kept in mind; they repeat from file to file."""
+_EXPLICIT: dict[int, tuple[int, int, int]] = {}
+_IMPLICIT: dict[int, tuple[int, int, int]] = {}
+
+
+class _Give(Exception):
+    """The file is left to somebody else."""
+
+
+def walk(scan: Scan, i: int, *, implicit: bool) -> None:
+    """Walk the file at place ``i`` of the active ones to its end."""
+    number = int(scan.a[i])
+    walker = _Walker(scan, number, implicit=implicit)
+    top = int(scan.level[number])
+    at = int(scan.p[i] - scan.heads.base[number])
+    stack = [
+        [int(scan.end[k, number]), bool(scan.open[k, number]), int(scan.name[k, number]),
+         int(scan.last[k, number])]
+        for k in range(top + 1)
+    ]  # fmt: skip
+    stack[-1][3] = int(scan.before[i]) if top % 2 == 0 else stack[-1][3]
+    try:
+        walker.run(at, stack)
+        scan.status[number] = TAKEN
+    except _Give:
+        scan.status[number] = REFERENCE
+    except _NoRoom:
+        scan.status[number] = LATER if scan.count > 1 else REFERENCE
+    walker.hand_over()
+
+
+def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Find what is inside of elements that turned out to be sequences of defined length.
+
+    Only for implicit VR. ``found`` is extended; files whose elements cannot be read are returned.
+    """
+    lost: list[int] = []
+    before = scan.records.count
+    for i in elements.tolist():
+        number, node = int(found.file[i]), int(found.node[i])
+        walker = _Walker(scan, number, implicit=True)
+        at, length = int(found.value_at[i]), int(found.length[i])
+        head = int(found.head[i])
+        # As if the arena were the file: the whole value lies in it.
+        walker.base, walker.window, walker.size = 0, at + length, at + length
+        sequence = scan.sequence_count
+        walker.sequences.append(((head & 0xFFFF) << 16 | head >> 16 & 0xFFFF, False))
+        depth = 2 * int(found.node_level[node])
+        stack: list[list[int]] = [[-1, 0, node, 0] for _ in range(depth + 1)]
+        stack.append([at + length, 0, sequence, 0])
+        try:
+            walker.run(at, stack, stop=depth + 1)
+        except (_Give, _NoRoom):
+            lost.append(number)
+        walker.hand_over()
+        found.length[i] = -2 - sequence
+    extended = scan.found()
+    names = ("file", "head", "value_at", "length", "node", "low", "high")
+    for name, column in zip(names, scan.records.columns, strict=True):
+        new = column[before : scan.records.count]
+        setattr(found, name, np.concatenate([getattr(found, name), new]))
+    for name in ("node_file", "node_parent", "node_sequence", "node_item", "node_level",
+                 "sequence_tag", "sequence_undefined"):  # fmt: skip
+        setattr(found, name, getattr(extended, name))
+    return np.array(lost, np.int64)
+
+
+class _NoRoom(Exception):
+    """The arena is full."""
+
+
+def _classify(head: int, *, implicit: bool) -> tuple[int, int, int]:
+    """Return tag, bytes up to the next element and class of an element by its first 8 bytes."""
+    tag = (head & 0xFFFF) << 16 | head >> 16 & 0xFFFF
+    if tag >> 16 == 0xFFFE or tag in PIXEL_NUMBERS:
+        return tag, 8, BAD
+    if implicit:
+        length = head >> 32
+        if tag in _SEQUENCES:
+            return tag, 8, SEQUENCE
+        return tag, 8 + length, BAD if length == UNDEFINED else SHORT
+    kind = _CLASS[head >> 32 & 0xFFFF]
+    if kind == SHORT:
+        return tag, 8 + (head >> 48), SHORT
+    return tag, 12, kind if kind in {LONG, SEQUENCE} else BAD
+
+
+class _Walker:
+    """One file. Offsets named ``*_at`` count in the arena, ends of containers in the file."""
+
+    def __init__(self, scan: Scan, number: int, *, implicit: bool) -> None:
+        self.scan = scan
+        self.heads = scan.heads
+        self.number = number
+        self.implicit = implicit
+        self.base = int(self.heads.base[number])
+        self.window = int(self.heads.window_at[number])
+        self.size = int(self.heads.size[number])
+        self.places = array("q")
+        """Where each element begins in the arena."""
+        self.special: list[tuple[int, int, int]] = []
+        """Elements with another place or length than their head says: number, place, length."""
+        self.runs: list[tuple[int, int]] = []
+        """From which element on which node goes."""
+        self.nodes: list[tuple[int, int, int, int]] = []
+        self.sequences: list[tuple[int, bool]] = []
+
+    def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:
+        """Walk from offset ``at`` of the file until only ``stop`` containers are open."""
+        memory = self.heads.arena.data
+        known = _IMPLICIT if self.implicit else _EXPLICIT
+        look = known.get
+        append = self.places.append
+        word = _word
+        while True:
+            at = self._settle(at, stack, stop)
+            if at < 0:
+                return
+            end, _, name, last = stack[-1]
+            self.runs.append((len(self.places), name))
+            # Up to here a step stays inside container and window, its header included.
+            soft = min(end + self.base, self.window) - ELBOW
+            p = at + self.base
+            entry: tuple[int, int, int] | None
+            while True:
+                head = word(memory, p)[0]
+                entry = look(head)
+                if entry is None:
+                    if len(known) > _MAX_KNOWN:
+                        known.clear()
+                    entry = known[head] = _classify(head, implicit=self.implicit)
+                tag, step, kind = entry
+                if tag <= last:
+                    raise _Give
+                if kind:
+                    if kind != LONG:
+                        break
+                    length = _half(memory, p + 8)[0]
+                    step = 12 + length
+                q = p + step
+                if q > soft:
+                    break
+                last = tag
+                append(p)
+                p = q
+            stack[-1][3] = last
+            at = self._one(p, head, entry, stack)
+
+    def _settle(self, at: int, stack: list[list[int]], stop: int) -> int:
+        """Leave what ends here and enter what begins here; -1 at the end of the walk."""
+        while True:
+            end, undelimited, name, last = stack[-1]
+            if at == end:
+                if undelimited:
+                    raise _Give
+                stack.pop()
+                if len(stack) == stop:
+                    return -1
+                continue
+            if end - at < 8:
+                raise _Give
+            p = self.base + at
+            if p + ELBOW > self.window and self.window - self.base < self.size:
+                self._refill(at)
+                p = self.base + at
+            head = _word(self.heads.arena.data, p)[0]
+            low, length = head & UNDEFINED, head >> 32
+            if len(stack) % 2:
+                if low != ITEM_END_HEAD:
+                    return at
+                if length or not undelimited or len(stack) == 1:
+                    raise _Give
+                at += 8
+                stack.pop()
+                continue
+            at += 8
+            if low == SEQUENCE_END_HEAD and undelimited and not length:
+                stack.pop()
+                continue
+            if low != ITEM_HEAD or len(stack) >= MAX_LEVEL:
+                raise _Give
+            node = self.scan.node_count + len(self.nodes)
+            self.nodes.append((stack[-2][2], name, last, len(stack)))
+            stack[-1][3] = last + 1
+            inner = end if length == UNDEFINED else at + length
+            if inner > end:
+                raise _Give
+            stack.append([inner, length == UNDEFINED, node, 0])
+
+    def _one(self, p: int, head: int, entry: tuple[int, int, int], stack: list[list[int]]) -> int:
+        """Take one element that is special or near an end; return the offset of the next."""
+        tag, step, kind = entry
+        at = p - self.base
+        end = stack[-1][0]
+        if kind == BAD:
+            if head & UNDEFINED == ITEM_END_HEAD:
+                return at  # where ``_settle`` goes on
+            if tag in PIXEL_NUMBERS:
+                return self._pixels_or_leaf(p, head, tag, stack)
+            return self._undefined(p, head, tag, stack)
+        if kind == SEQUENCE:
+            return self._sequence(p, tag, stack)
+        header = 12 if kind == LONG else 8
+        if at + header > end:
+            raise _Give
+        length = _half(self.heads.arena.data, p + 8)[0] if kind == LONG else step - 8
+        return self._leaf(at, header, length, tag, stack)
+
+    def _leaf(self, at: int, header: int, length: int, tag: int, stack: list[list[int]]) -> int:
+        value = at + header
+        if value + length > stack[-1][0]:
+            raise _Give
+        if self.base + value + length > self.window:
+            if length > EXTERNAL_BYTES:
+                place = self.scan.note_outside(value, length)
+                self.special.append((len(self.places), place, min(length, LONGEST)))
+            else:
+                self._refill(at)
+        self.places.append(self.base + at)
+        stack[-1][3] = tag
+        return value + length
+
+    def _sequence(self, p: int, tag: int, stack: list[list[int]]) -> int:
+        header = 8 if self.implicit else 12
+        value = p - self.base + header
+        end = stack[-1][0]
+        if value > end:
+            raise _Give
+        length = _half(self.heads.arena.data, p + header - 4)[0]
+        number = self.scan.sequence_count + len(self.sequences)
+        self.sequences.append((tag, length == UNDEFINED))
+        self.special.append((len(self.places), 0, -2 - number))
+        self.places.append(p)
+        stack[-1][3] = tag
+        if length:
+            inner = end if length == UNDEFINED else value + length
+            if inner > end or len(stack) >= MAX_LEVEL:
+                raise _Give
+            stack.append([inner, length == UNDEFINED, number, 0])
+        return value
+
+    def _undefined(self, p: int, head: int, tag: int, stack: list[list[int]]) -> int:
+        """Take an unknown tag of undefined length in implicit VR for a sequence if it holds items."""
+        if not self.implicit or head >> 32 != UNDEFINED or dictionary_vr(tag) is not None:
+            raise _Give
+        if _half(self.heads.arena.data, p + 8)[0] != ITEM_HEAD:
+            raise _Give
+        return self._sequence(p, tag, stack)
+
+    def _pixels_or_leaf(self, p: int, head: int, tag: int, stack: list[list[int]]) -> int:
+        memory = self.heads.arena.data
+        at = p - self.base
+        if self.implicit:
+            header, length = 8, head >> 32
+        elif _CLASS[head >> 32 & 0xFFFF] == LONG:
+            header, length = 12, _half(memory, p + 8)[0]
+        else:
+            raise _Give
+        if at + header > stack[-1][0]:
+            raise _Give
+        if len(stack) > 1:
+            if length == UNDEFINED:
+                raise _Give
+            return self._leaf(at, header, length, tag, stack)
+        end = self.scan.note_pixels(
+            self.number, tag, at + header, length, head, implicit=self.implicit
+        )
+        if end is None or 0 < self.size - end < 8:
+            raise _Give
+        stack[-1][3] = tag
+        if end < self.size:
+            self._refill(end)
+            first = _word(memory, self.base + end)[0]
+            if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == self.implicit:
+                raise _Give
+        return end
+
+    def _refill(self, at: int) -> None:
+        if not self.heads.refill(self.number, at):
+            raise _NoRoom
+        self.base = int(self.heads.base[self.number])
+        self.window = int(self.heads.window_at[self.number])
+
+    def hand_over(self) -> None:
+        """Give what was found to the scan."""
+        scan = self.scan
+        if self.places:
+            p = np.frombuffer(self.places, np.int64)
+            head = self.heads.words[p]
+            if self.implicit:
+                value_at, length = p + 8, (head >> np.uint64(32)).view(np.int64)
+            else:
+                long = EXPLICIT_CLASS[head >> np.uint64(32) & np.uint64(0xFFFF)] != SHORT
+                value_at = p + 8 + 4 * long
+                length = np.where(
+                    long, self.heads.halves[p + 8], (head >> np.uint64(48)).view(np.int64)
+                )
+            if self.special:
+                which, place, lengths = np.array(self.special, np.int64).T
+                value_at[which], length[which] = place, lengths
+            starts, names = np.array(self.runs, np.int64).T
+            node = np.repeat(names, np.diff(starts, append=len(p)))
+            scan.records.add(self.heads, np.full(len(p), self.number), head, value_at, length, node)
+        if self.nodes:
+            parent, sequence, item, level = np.array(self.nodes, np.int64).T
+            scan.nodes.append((np.full(len(parent), self.number), parent, sequence, item, level))
+            scan.node_count += len(parent)
+        if self.sequences:
+            tags, undefined = zip(*self.sequences, strict=True)
+            scan.sequences.append((np.array(tags, np.int64), np.array(undefined, bool)))
+            scan.sequence_count += len(tags)

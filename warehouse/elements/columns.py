@@ -1,0 +1,308 @@
+"""Elements of a batch of files → sorted rows of the long table. Nothing is done per row in Python.
+
+In: slots and values (by the fast reader), and elements read one file at a time (by the reference
+reader). Out: Arrow tables whose rows are in the order of the store: tag, path, index, instance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from warehouse.dicom.element import keyword_of
+from warehouse.elements.batches import element_values
+from warehouse.elements.distinct import NUMBER_COLUMNS, TEXT_COLUMNS, Decoded, from_values
+from warehouse.elements.resolve import Kind, encode
+from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
+from warehouse.elements.values import Value
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from warehouse.dicom.element import Element
+
+_SMALL = 1 << 16
+"""NumPy sorts numbers of 16 bits by radix, which is many times faster."""
+
+
+class ValueTable:
+    """Distinct values of a batch, as columns; row 0 is the value of an empty element."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[int, dict[str, Any]]] = [(1, {})]
+        self.size = 1
+        self.blob_bytes = 0
+        self.blobs: dict[int, bytes] = {}
+        """Row of a value → its bytes, where they are too long to stand in the row."""
+
+    def add(self, decoded: Decoded) -> NDArray[np.int64]:
+        """Append values; return the row of the first value of each field."""
+        ends = np.cumsum(decoded.count)
+        total = int(ends[-1]) if len(ends) else 0
+        first = self.size + ends - decoded.count
+        self._parts.append((total, decoded.columns))
+        self.size += total
+        return first
+
+    def add_values(self, values: list[Value], raw: bytes) -> int:
+        """Append the values of one field decoded alone; return the row of the first."""
+        first = self.size
+        self.add(from_values([len(values)], values))
+        if values:
+            self.keep(first, raw, values[0].sha256)
+        return first
+
+    def keep(self, row: int, raw: bytes, digest: str | None) -> None:
+        """Remember bytes that are too long to stand in their row."""
+        if digest is not None and len(raw) > INLINE_BYTES:
+            self.blobs[row] = raw
+            self.blob_bytes += len(raw)
+
+    def mark(self) -> tuple[int, ...]:
+        """Return where the table stands now, for ``back_to``."""
+        return len(self._parts), self.size, self.blob_bytes
+
+    def back_to(self, mark: tuple[int, ...]) -> None:
+        """Forget the values added since ``mark``."""
+        parts, self.size, self.blob_bytes = mark
+        del self._parts[parts:]
+        self.blobs = {row: raw for row, raw in self.blobs.items() if row < self.size}
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns: Arrow arrays for text, pairs of values and validity for numbers."""
+        columns: dict[str, Any] = {}
+        for name, dtype in NUMBER_COLUMNS.items():
+            values, valid = np.zeros(self.size, dtype), np.zeros(self.size, bool)
+            at = 0
+            for count, part in self._parts:
+                if name in part:
+                    values[at : at + count], valid[at : at + count] = part[name]
+                at += count
+            columns[name] = (values, valid)
+        for name, kind in TEXT_COLUMNS.items():
+            pieces: list[pa.Array] = []
+            gap = 0
+            for count, part in self._parts:
+                if name not in part:
+                    gap += count
+                    continue
+                if gap:
+                    pieces.append(pa.nulls(gap, kind))
+                    gap = 0
+                pieces.append(part[name])
+            if gap:
+                pieces.append(pa.nulls(gap, kind))
+            columns[name] = pa.concat_arrays(pieces)
+        return columns
+
+
+class Batch:
+    """Elements of some files: of each its file, path, kind, first value and number of values."""
+
+    def __init__(self) -> None:
+        self.values = ValueTable()
+        self._paths: dict[str, int] = {}
+        self._kinds: dict[Kind, int] = {}
+        self._parts: list[tuple[NDArray[np.int32], ...]] = []
+
+    def add_paths(self, paths: list[str]) -> NDArray[np.int32]:
+        """Return the number of each path in this batch."""
+        known = self._paths
+        return np.array([known.setdefault(path, len(known)) for path in paths], np.int32)
+
+    def add_kinds(self, kinds: list[Kind]) -> NDArray[np.int32]:
+        """Return the number of each kind in this batch."""
+        known = self._kinds
+        return np.array([known.setdefault(kind, len(known)) for kind in kinds], np.int32)
+
+    def add(self, *columns: NDArray[Any]) -> None:
+        """Append elements whose values are in the table: file, path, kind, first value, count."""
+        self._parts.append(tuple(column.astype(np.int32, copy=False) for column in columns))
+
+    def add_elements(self, file: int, elements: list[Element]) -> int:
+        """Append one file that was read by the reference reader; return its number of rows."""
+        first, count = np.zeros(len(elements), np.int32), np.zeros(len(elements), np.int32)
+        flat: list[Value] = []
+        start = self.values.size
+        for i, element in enumerate(elements):
+            values = element_values(element)
+            first[i], count[i] = start + len(flat), len(values)
+            if element.raw is not None and values:
+                self.values.keep(start + len(flat), element.raw, values[0].sha256)
+            flat += values
+        if flat:
+            self.values.add(from_values([len(flat)], flat))
+        paths = self.add_paths([e.path for e in elements])
+        kinds = self.add_kinds([Kind(e.tag, e.vr, e.creator) for e in elements])
+        self.add(np.full(len(elements), file), paths, kinds, first, count)
+        return int(np.maximum(count, 1).sum())
+
+    def mark(self) -> tuple[int, ...]:
+        """Return where the batch stands now, for ``back_to``."""
+        return (len(self._parts), *self.values.mark())
+
+    def back_to(self, mark: tuple[int, ...]) -> None:
+        """Forget the elements added since ``mark``."""
+        del self._parts[mark[0] :]
+        self.values.back_to(mark[1:])
+
+    def rows_per_file(self, files: int) -> NDArray[np.int64]:
+        """Return how many rows each file has."""
+        rows = np.zeros(files, np.int64)
+        for file, _, _, _, count in self._parts:
+            rows += np.bincount(file, np.maximum(count, 1), files)[:files].astype(np.int64)
+        return rows
+
+    def tables(self, start: int, stop: int, first_id: int) -> tuple[pa.Table, pa.Table]:
+        """Return rows and long binary values of the files from ``start`` up to ``stop``."""
+        file, path, kind, first, count = self._between(start, stop)
+        rank = self._ranks(path, kind)
+        order = _argsort(file)
+        order = order[_argsort(rank[order])]
+        count = count[order]
+        rows = np.maximum(count, 1)
+        index = np.zeros(len(order), np.int32)
+        if len(rows) and rows.max() > 1:
+            element, index = _expand(rank[order], rows)
+            order, count = order[element], count[element]
+        value = np.where(count > 0, first[order] + index, 0)
+        columns = self.values.columns()
+        table = pa.Table.from_arrays(
+            [
+                pa.array(file[order] + np.int64(first_id)),
+                *self._by_kind(path[order], kind[order]),
+                pa.array(count),
+                pa.array(index),
+                *self._by_value(value, columns),
+            ],
+            schema=ELEMENTS,
+        )
+        return table, self._long_values(value, columns)
+
+    def _between(self, start: int, stop: int) -> list[NDArray[np.int32]]:
+        """Return the elements of some files."""
+        empty = (np.zeros(0, np.int32),) * 5
+        if len(self._parts) == 1:
+            columns = list(self._parts[0])
+        else:
+            columns = [np.concatenate(column) for column in zip(empty, *self._parts, strict=True)]
+        chosen = (columns[0] >= start) & (columns[0] < stop)
+        return columns if chosen.all() else [column[chosen] for column in columns]
+
+    def _ranks(self, path: NDArray[np.int32], kind: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the place of each element in the order of tag, then path, byte by byte."""
+        by_bytes = sorted(
+            range(len(self._paths)), key=[p.encode() for p in self._paths].__getitem__
+        )
+        path_rank = np.empty(len(by_bytes), np.int64)
+        path_rank[by_bytes] = np.arange(len(by_bytes))
+        tag = np.array([int(k.tag, 16) for k in self._kinds], np.int64) << 31
+        number, keys = encode(tag[kind] | path_rank[path])
+        rank = np.empty(len(keys), np.int64)
+        rank[np.argsort(keys)] = np.arange(len(keys))
+        return rank[number]
+
+    def _by_kind(self, path: NDArray[np.int32], kind: NDArray[np.int32]) -> list[pa.Array]:
+        """Return the columns path, tag, keyword, vr, creator."""
+        paths = pa.DictionaryArray.from_arrays(path, pa.array(list(self._paths), pa.string()))
+        kinds = list(self._kinds)
+        return [
+            paths,
+            _through([k.tag for k in kinds], kind),
+            _through([keyword_of(k.tag) for k in kinds], kind),
+            _through([k.vr for k in kinds], kind),
+            _through([k.creator for k in kinds], kind),
+        ]
+
+    def _by_value(self, value: NDArray[np.int32], columns: dict[str, Any]) -> list[pa.Array]:
+        """Return the columns from text to warning."""
+        arrays = []
+        place = pa.array(value)
+        for field in list(ELEMENTS)[8:]:
+            cells = columns[field.name]
+            if field.name in NUMBER_COLUMNS:
+                arrays.append(_take_numbers(*cells, value, field.type))
+            elif cells.null_count == len(cells):
+                arrays.append(pa.nulls(len(value), field.type))
+            elif field.name == "warning":
+                arrays.append(cells.dictionary_encode().take(place))
+            else:
+                arrays.append(cells.take(place))
+        return arrays
+
+    def _long_values(self, value: NDArray[np.int64], columns: dict[str, Any]) -> pa.Table:
+        blobs = self.values.blobs
+        held = np.array(sorted(blobs), np.int64)
+        used = np.zeros(self.values.size, bool)
+        used[value] = True
+        rows = held[used[held]]
+        kept: dict[str, bytes] = {}
+        for row, digest in zip(rows.tolist(), columns["sha256"].take(pa.array(rows)), strict=True):
+            kept.setdefault(digest.as_py(), blobs[row])
+        return pa.table(
+            {
+                "sha256": list(kept),
+                "length": [len(raw) for raw in kept.values()],
+                "bytes": list(kept.values()),
+            },
+            schema=BLOBS,
+        )
+
+
+def _expand(
+    rank: NDArray[np.int64], rows: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return for each row its element and index; inside a rank, indices come before files."""
+    element = np.repeat(np.arange(len(rows)), rows)
+    begin = np.cumsum(rows) - rows
+    index = (np.arange(len(element)) - begin[element]).astype(np.int32)
+    starts = np.flatnonzero(np.diff(rank, prepend=-1))
+    widest = np.maximum.reduceat(rows, starts)
+    dense = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rank)))
+    many = np.flatnonzero((widest > 1)[dense][element])
+    # One number for rank and index together: sorted by it, files stay in their order.
+    begins = np.cumsum(widest, dtype=np.int64) - widest
+    order = _argsort(begins[dense[element[many]]] + index[many])
+    element[many], index[many] = element[many][order], index[many][order]
+    return element, index
+
+
+def _argsort(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sort stably; small numbers by radix, larger ones in two passes of it."""
+    if not len(keys):
+        return np.zeros(0, np.int64)
+    largest = int(keys.max())
+    if largest < _SMALL:
+        return np.argsort(keys.astype(np.uint16), kind="stable")
+    if largest < _SMALL**2:
+        order = np.argsort((keys & (_SMALL - 1)).astype(np.uint16), kind="stable")
+        return order[np.argsort((keys[order] >> 16).astype(np.uint16), kind="stable")]
+    return np.argsort(keys, kind="stable")
+
+
+def _through(cells: list[str | None], kind: NDArray[np.int32]) -> pa.DictionaryArray:
+    """Return a dictionary column from one cell per kind."""
+    encoded = pa.array(cells, pa.string()).dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int32)[kind]
+    if encoded.null_count:
+        missing = codes < 0
+        codes[missing] = 0
+        indices = _with_validity(codes, ~missing, pa.int32())
+    else:
+        indices = pa.array(codes)
+    return pa.DictionaryArray.from_arrays(indices, encoded.dictionary)
+
+
+def _take_numbers(
+    numbers: NDArray[Any], valid: NDArray[np.bool_], value: NDArray[np.int32], kind: pa.DataType
+) -> pa.Array:
+    if not valid.any():
+        return pa.nulls(len(value), kind)
+    return _with_validity(numbers[value], valid[value], kind)
+
+
+def _with_validity(cells: NDArray[Any], valid: NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
+    bits = np.packbits(valid, bitorder="little")
+    return pa.Array.from_buffers(kind, len(cells), [pa.py_buffer(bits), pa.py_buffer(cells)])

@@ -1,0 +1,261 @@
+"""Some thousand files → their elements with decoded values. The fast reader's stations 1 and 2.
+
+In: source files. Out: ``BatchRead``: the elements of all files it could take, and which files it
+left to the reference reader (``warehouse.dicom.reference``) or to the next batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouse.dicom.grammar import LATER, REFERENCE, TAKEN
+from warehouse.dicom.heads import Heads, read_into
+from warehouse.dicom.lockstep import Records, restrict, scan
+from warehouse.dicom.walk import look_into
+from warehouse.elements.columns import Batch
+from warehouse.elements.distinct import (
+    Decoded,
+    decode_distinct,
+    depends_on_charset,
+    from_values,
+    needs_charset,
+)
+from warehouse.elements.raws import Raws, distinct_raws
+from warehouse.elements.resolve import Kind, Resolved, encode, resolve
+from warehouse.elements.schema import INLINE_BYTES
+from warehouse.elements.values import LUT_DESCRIPTORS, Value, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from warehouse.dicom.element import PixelPlace
+    from warehouse.dicom.lockstep import Found
+    from warehouse.dicom.scan import SourceFile
+
+MAX_EXTERNAL_BYTES = 128 << 20
+"""Long values read one by one in a batch; files with more of them wait for the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is known of one file beside its elements."""
+
+    transfer_syntax: str | None
+    pixels: PixelPlace | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRead:
+    """What became of the files of a batch, by their number in it."""
+
+    batch: Batch
+    taken: dict[int, Taken]
+    later: list[int]
+    """Files that found no room; all that are in none of the lists are for the reference reader."""
+
+
+class Room:
+    """Memory that one batch leaves to the next."""
+
+    def __init__(self) -> None:
+        self.heads = Heads()
+        self.records = Records()
+
+
+def read_batch(sources: Sequence[SourceFile], room: Room) -> BatchRead:
+    """Read the headers of some files together."""
+    heads = room.heads
+    count = heads.load(sources)
+    state, found = scan(heads, count, room.records)
+    _postpone(found)
+    restrict(found)
+    raws = distinct_raws(heads, found)
+    resolved = resolve(found, raws.of_value, raws.bytes)
+    while resolved.inner.size:
+        # Private sequences of implicit VR are known as such only with their creator.
+        found.status[look_into(state, found, resolved.inner)] = REFERENCE
+        raws = distinct_raws(heads, found)
+        resolved = resolve(found, raws.of_value, raws.bytes)
+    status = found.status
+    status[resolved.given_up & (status == TAKEN)] = REFERENCE
+    batch = Batch()
+    status[_decode(batch, heads, found, raws, resolved)] = REFERENCE
+    taken: dict[int, Taken] = {}
+    for number in np.flatnonzero(status == TAKEN).tolist():
+        pixels = found.pixels.get(number)
+        taken[number] = Taken(
+            found.syntax[number],
+            pixels.place if pixels else None,
+            pixels.note if pixels else None,
+        )
+    _add_pixels(batch, found, taken)
+    later = [*np.flatnonzero(status == LATER).tolist(), *range(count, len(sources))]
+    return BatchRead(batch, taken, later)
+
+
+def _postpone(found: Found) -> None:
+    """Leave files to the next batch once the long values of this one fill the memory."""
+    if not found.outside:
+        return
+    outside = np.flatnonzero(found.value_at < 0)
+    lengths = np.array([length for _, length in found.outside], np.int64)
+    per_file = np.bincount(
+        found.file[outside], lengths[-1 - found.value_at[outside]], len(found.status)
+    )
+    allowed = max(MAX_EXTERNAL_BYTES, int(per_file[int(np.flatnonzero(per_file)[0])]))
+    found.status[(np.cumsum(per_file) > allowed) & (found.status == TAKEN)] = LATER
+
+
+def _decode(
+    batch: Batch, heads: Heads, found: Found, raws: Raws, resolved: Resolved
+) -> list[int]:  # fmt: skip
+    """Decode each distinct pair of bytes and meaning once; return files that cannot be read on."""
+    kinds = resolved.kinds
+    meanings: dict[tuple[str, str], int] = {}
+    meaning_of = np.array(
+        [
+            meanings.setdefault((k.vr, k.tag if k.tag in LUT_DESCRIPTORS else ""), len(meanings))
+            for k in kinds
+        ],
+        np.int64,
+    )
+    keep: Any = slice(None)
+    if not (found.status == TAKEN).all():
+        keep = np.flatnonzero((found.status == TAKEN)[found.file])
+    file, kind, raw = found.file[keep], resolved.kind[keep], raws.of_value[keep]
+    length, place, node = found.length[keep], found.value_at[keep], found.node[keep]
+    meaning = meaning_of[kind]
+    variants = len(resolved.charsets)
+    if variants > 1:
+        worded = np.array([depends_on_charset(k.vr) for k in kinds], bool)
+        sensitive = np.flatnonzero(needs_charset(raws.bytes)[raw] & worded[kind])
+        meaning *= variants
+        meaning[sensitive] += resolved.charset[node[sensitive]]
+    pair_of, pairs = encode(meaning << 32 | raw)
+    first, count = _decode_pairs(batch, pairs, list(meanings), raws.bytes, resolved.charsets)
+    first, count = first[pair_of], count[pair_of]
+    sequences = np.flatnonzero(length <= -2)
+    if sequences.size:
+        inside = found.node_sequence[found.node_sequence >= 0]
+        items = np.bincount(inside, minlength=len(found.sequence_tag))[-2 - length[sequences]]
+        distinct, of = np.unique(items, return_inverse=True)
+        rows = batch.values.add(
+            from_values([1] * len(distinct), [Value(integer=int(n)) for n in distinct])
+        )
+        first[sequences], count[sequences] = rows[of], items > 0
+    vanished = _decode_outside(
+        batch,
+        heads,
+        found,
+        np.flatnonzero(place < 0),
+        file,
+        kind,
+        place,
+        node,
+        resolved,
+        first,
+        count,
+    )
+    path = resolved.path[node]
+    paths, kind_numbers = batch.add_paths(resolved.paths), batch.add_kinds(kinds)
+    columns = (file, paths[path], kind_numbers[kind], first, count)
+    if vanished:
+        there = np.flatnonzero(~np.isin(file, vanished))
+        columns = tuple(column[there] for column in columns)
+    batch.add(*columns)
+    return vanished
+
+
+def _decode_pairs(
+    batch: Batch, pairs: NDArray[np.int64], meanings: list[tuple[str, str]], raws: pa.Array,
+    charsets: list[tuple[str, ...]],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:  # fmt: skip
+    """Decode distinct values, all of one meaning at a time."""
+    first, count = np.zeros(len(pairs), np.int32), np.zeros(len(pairs), np.int32)
+    meaning, raw = pairs >> 32, pairs & 0xFFFFFFFF
+    filled = np.flatnonzero(pc.binary_length(raws).to_numpy()[raw] > 0)
+    order = filled[np.argsort(meaning[filled], kind="stable")]
+    distinct, starts = np.unique(meaning[order], return_index=True)
+    stops = [*starts[1:].tolist(), len(order)]
+    for m, start, stop in zip(distinct.tolist(), starts.tolist(), stops, strict=True):
+        mine = order[start:stop]
+        number, charset = divmod(m, len(charsets))
+        vr, lut = meanings[number]
+        fields = raws.take(pa.array(raw[mine]))
+        for places, decoded in decode_distinct(vr, fields, charsets[charset], lut):
+            rows = batch.values.add(decoded)
+            first[mine[places]], count[mine[places]] = rows, decoded.count
+            if "sha256" in decoded.columns:
+                _keep_long(batch, fields, places, rows, decoded)
+    return first, count
+
+
+def _keep_long(
+    batch: Batch, fields: pa.Array, places: NDArray[np.int64], rows: NDArray[np.int64],
+    decoded: Decoded,
+) -> None:  # fmt: skip
+    """Remember the bytes of values too long for their row."""
+    count = decoded.count
+    lengths = pc.binary_length(fields).to_numpy()[places]
+    long = np.flatnonzero((lengths > INLINE_BYTES) & (count > 0))
+    if not long.size:
+        return
+    begin = np.cumsum(count) - count
+    digests = decoded.columns["sha256"].take(pa.array(begin[long]))
+    for i, digest in zip(long.tolist(), digests.to_pylist(), strict=True):
+        batch.values.keep(int(rows[i]), fields[int(places[i])].as_py(), digest)
+
+
+def _decode_outside(
+    batch: Batch, heads: Heads, found: Found, outside: NDArray[np.int64], file: NDArray[np.int32],
+    kind: NDArray[np.int32], place: NDArray[np.int32], node: NDArray[np.int32],
+    resolved: Resolved, first: NDArray[np.int32], count: NDArray[np.int32],
+) -> list[int]:  # fmt: skip
+    """Read and decode long values that are not in the arena, each different one once."""
+    vanished: list[int] = []
+    seen: dict[tuple[Kind, int, int], list[tuple[bytes, int, int]]] = {}
+    for i in outside.tolist():
+        what, charset, number = (
+            resolved.kinds[kind[i]],
+            int(resolved.charset[node[i]]),
+            int(file[i]),
+        )
+        offset, length = found.outside[-1 - int(place[i])]
+        buffer = bytearray(length)
+        if not read_into(heads.sources[number], memoryview(buffer), offset):
+            vanished.append(number)
+            continue
+        heads.bytes_read += length
+        known = seen.setdefault((what, length, charset), [])
+        match = next((entry for entry in known if entry[0] == buffer), None)
+        if match is None:
+            raw = bytes(buffer)
+            values = decode(what.vr, raw, charsets=resolved.charsets[charset], tag=what.tag)
+            match = (raw, batch.values.add_values(values, raw), len(values))
+            known.append(match)
+        first[i], count[i] = match[1], match[2]
+    return vanished
+
+
+def _add_pixels(batch: Batch, found: Found, taken: dict[int, Taken]) -> None:
+    """Add the elements of pixel data: their length, and never their bytes."""
+    files = [number for number in found.pixels if number in taken]
+    if not files:
+        return
+    pixels = [found.pixels[number] for number in files]
+    kinds = batch.add_kinds([Kind(f"{p.tag:08X}", p.vr, None) for p in pixels])
+    lengths = np.array([p.place.length for p in pixels], np.int64)
+    distinct, of = np.unique(lengths, return_inverse=True)
+    rows = batch.values.add(
+        from_values([1] * len(distinct), [Value(length=int(n)) for n in distinct])
+    )
+    top = np.full(len(files), int(batch.add_paths([""])[0]))
+    batch.add(np.array(files), top, kinds, rows[of], lengths > 0)

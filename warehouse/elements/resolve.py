@@ -1,0 +1,387 @@
+"""Found elements → their path, VR, creator and character set: all that a row says but its value.
+
+In: ``Found`` and the distinct bytes of its values. Out: ``Resolved``: per element a *slot*, which
+stands for one (path, tag, VR, creator), and the character sets in force. Everything is decided
+once per distinct combination. A file with a combination that pydicom treats in a special way is
+given up (``Resolved.given_up``) and left to the reference reader.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydicom.charset import convert_encodings, python_encoding
+from pydicom.datadict import private_dictionary_VR
+from pydicom.filewriter import _AMBIGUOUS_US_SS_TAGS
+from pydicom.tag import Tag
+
+from warehouse.dicom.charset import DEFAULT, decode_text
+from warehouse.dicom.element import join_path
+from warehouse.dicom.grammar import VR_NUMBER, VRS, dictionary_vr, vr_bytes
+from warehouse.elements.values import ALL_VRS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from warehouse.dicom.lockstep import Found
+
+_UN = VRS.index("UN")
+_SQ = VRS.index("SQ")
+_LO = VRS.index("LO")
+_CS = VRS.index("CS")
+_LONG_UN = len(VRS)
+"""Stands for a UN so long that pydicom does not look up its VR."""
+
+_LONG_UN_BYTES = 0xFFFF
+
+GIVE_UP = "?"
+"""In place of a VR: what pydicom makes of this element is left to pydicom."""
+
+INNER_SEQUENCE = "SQ in UN"
+"""In place of a VR: a sequence that was found too late, as private or UN element."""
+
+US_SS = "US or SS"
+
+_SETTLED = {"as US": "US", "as OW": "OW", "as OB": "OB"}
+"""Ambiguous VRs that do not depend on other elements, if the element is not empty."""
+
+_MARK = 1 << 16
+"""Set beside the two letters of a VR: a UN so long that pydicom does not look up its VR."""
+
+
+class Kind(NamedTuple):
+    """What tells elements apart but their path and value."""
+
+    tag: str
+    vr: str
+    creator: str | None
+
+
+@dataclass(slots=True)
+class Resolved:
+    """What is known of each element of ``Found`` besides its value."""
+
+    kinds: list[Kind]
+    kind: NDArray[np.int32]
+    """Per element."""
+    paths: list[str]
+    path: NDArray[np.int32]
+    """Per node."""
+    charsets: list[tuple[str, ...]]
+    charset: NDArray[np.int64]
+    """Per node."""
+    given_up: NDArray[np.bool_]
+    """Per file."""
+    inner: NDArray[np.int64]
+    """Elements that turned out to be sequences and have to be looked into."""
+
+
+def encode(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return a small number for each key, and the distinct keys by that number."""
+    encoded = pa.array(keys).dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Elements with their bare kind: tag and VR as written in the file."""
+
+    found: Found
+    bare: NDArray[np.int32]
+    tag: NDArray[np.int64]
+    """Per bare kind."""
+    vr: NDArray[np.int64]
+    """Number of the VR, per bare kind; 0 where the file states none."""
+    raw: NDArray[np.int32]
+    raws: pa.Array
+
+    def where(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the elements whose bare kind is chosen."""
+        if not chosen.any():
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(chosen[self.bare])
+
+
+def resolve(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> Resolved:
+    """Give each element its kind and each node its path and character sets."""
+    files = len(found.status)
+    given_up = np.zeros(files, bool)
+    view = _bare(found, raw, raws)
+    tag, bare = view.tag, view.bare
+    group, low = tag >> 16, tag & 0xFFFF
+    private = group & 1 == 1
+    # pydicom has ideas of its own about these blocks and groups.
+    odd = (private & (low >= 0x0100) & (low < 0x1000)) | (group == 0)
+    given_up[found.file[view.where(odd)]] = True
+    misplaced = view.where(group == 2)
+    misplaced = misplaced[(found.node[misplaced] < files) | (found.node[misplaced] >= 2 * files)]
+    given_up[found.file[misplaced]] = True
+
+    charsets, node_charset, wrong = _charsets(view)
+    given_up[found.node_file[wrong]] = True
+    creators, owned, creator, wrong = _creators(view, private, charsets, node_charset)
+    given_up[wrong] = True
+    paths, node_path = _paths(found)
+
+    kind = bare.copy()
+    number, pairs = encode(bare[owned] * np.int64(len(creators) + 1) + creator + 1)
+    kind[owned] = len(tag) + number
+    kinds = [
+        Kind(f"{t:08X}", _vr_of(t, v, None), None)
+        for t, v in zip(tag.tolist(), view.vr.tolist(), strict=True)
+    ]
+    for pair in pairs.tolist():
+        of, who = divmod(pair, len(creators) + 1)
+        name = creators[who - 1] if who else None
+        kinds.append(Kind(kinds[of].tag, _vr_of(int(tag[of]), int(view.vr[of]), name), name))
+    inner = _settle(kinds, kind, view, given_up)
+    return Resolved(kinds, kind, paths, node_path, charsets, node_charset, given_up, inner)
+
+
+def _bare(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> _View:
+    files = len(found.status)
+    key = (found.head & np.uint64(0xFFFFFFFFFFFF)).view(np.int64)
+    if found.implicit.any():
+        meta = (found.node >= files) & (found.node < 2 * files)
+        none = np.flatnonzero(found.implicit[found.file] & ~meta)
+        key[none] &= 0xFFFFFFFF
+        key[none[found.length[none] <= -2]] |= vr_bytes("SQ") << 32
+    long = np.flatnonzero(found.length >= _LONG_UN_BYTES)
+    key[long[key[long] >> 32 == vr_bytes("UN")]] |= _MARK << 32
+    bare, keys = encode(key)
+    tag = (keys & 0xFFFF) << 16 | (keys >> 16 & 0xFFFF)
+    letters = keys >> 32
+    vr = np.where(letters == (vr_bytes("UN") | _MARK), _LONG_UN, VR_NUMBER[letters & 0xFFFF])
+    return _View(found, bare, tag, vr.astype(np.int64), raw, raws)
+
+
+def _settle(
+    kinds: list[Kind], kind: NDArray[np.int32], view: _View, given_up: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Decide what could not be decided by tag, VR and creator; return sequences found so late."""
+    found = view.found
+    special = np.array([k.vr not in ALL_VRS for k in kinds], bool)
+    at = np.flatnonzero(special[kind]) if special.any() else np.zeros(0, np.int64)
+    inner = [np.zeros(0, np.int64)]
+    if not at.size:
+        return inner[0]
+    represented, wrong = _pixel_representation(view)
+    given_up[found.node_file[wrong]] = True
+    for number in np.unique(kind[at]).tolist():
+        entry = kinds[number]
+        mine = at[kind[at] == number]
+        empty = found.length[mine] == 0
+        if entry.vr == INNER_SEQUENCE:
+            kinds[number] = entry._replace(vr="SQ")
+            filled = mine[~empty]
+            implicit = found.implicit[found.file[filled]] & (found.value_at[filled] >= 0)
+            given_up[found.file[filled[~implicit]]] = True
+            inner.append(filled[implicit])
+        elif entry.vr == US_SS:
+            # pydicom falls back in its own way where the bytes do not fit.
+            given_up[found.file[mine[empty | (found.length[mine] % 2 == 1)]]] = True
+            kinds[number] = entry._replace(vr="US")
+            signed = mine[represented[found.node[mine]] == 1]
+            if signed.size:
+                kind[signed] = len(kinds)
+                kinds.append(entry._replace(vr="SS"))
+        elif entry.vr in _SETTLED:
+            given_up[found.file[mine[empty | (found.length[mine] % 2 == 1)]]] = True
+            kinds[number] = entry._replace(vr=_SETTLED[entry.vr])
+        else:
+            # LUT Data, which depend on LUT Descriptor, and VRs that are none.
+            given_up[found.file[mine]] = True
+    return np.concatenate(inner)
+
+
+@lru_cache(maxsize=65_536)
+def _vr_of(tag: int, number: int, creator: str | None) -> str:
+    """Return the VR of one kind of element, as pydicom's ``raw_element_vr`` finds it."""
+    if number == _LONG_UN:
+        return _private_vr(tag, creator, explicit=True) if tag >> 16 & 1 else "UN"
+    if number not in {0, _UN}:
+        return VRS[number]
+    explicit = number == _UN
+    vr = dictionary_vr(tag)
+    if tag >> 16 & 1:
+        # A private tag can stand in the public dictionary (retired ones do).
+        if vr is None or explicit:
+            return _private_vr(tag, creator, explicit=explicit)
+    elif vr is None:
+        vr = "UL" if not explicit and tag & 0xFFFF == 0 else "UN"
+    return _checked(vr or "UN", tag, explicit=explicit)
+
+
+def _private_vr(tag: int, creator: str | None, *, explicit: bool) -> str:
+    vr = "UN"
+    if Tag(tag).is_private_creator:
+        vr = "LO"
+    elif creator is not None and tag & 0xFF00:
+        if not creator.isascii():
+            return GIVE_UP
+        try:
+            vr = str(private_dictionary_VR(tag, creator))
+        except KeyError:
+            pass
+    return _checked(vr, tag, explicit=explicit)
+
+
+def _checked(vr: str, tag: int, *, explicit: bool) -> str:
+    """Return the VR if rows can be made of it here."""
+    if vr == "SQ":
+        return INNER_SEQUENCE
+    if " or " in vr:
+        if explicit:
+            return GIVE_UP
+        if vr == US_SS:
+            return US_SS if tag in _AMBIGUOUS_US_SS_TAGS else "as US"
+        if tag in {0x7FE00010, 0x54000110, 0x54000112, 0x5400100A, 0x54001010} or (
+            0x6000 <= tag >> 16 <= 0x601E and tag & 0xFFFF == 0x3000
+        ):
+            return "as OW"
+        if tag == 0x00283006:
+            return vr
+        return "as OB" if vr == "OB or OW" else "as OW"
+    return vr if vr in ALL_VRS else GIVE_UP
+
+
+def _paths(found: Found) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the distinct paths, and the number of the path of each node."""
+    paths = [""]
+    node_path = np.zeros(len(found.node_file), np.int32)
+    inside = found.node_sequence >= 0
+    if not inside.any():
+        return paths, node_path
+    step = np.zeros(len(node_path), np.int64)
+    tags = found.sequence_tag[found.node_sequence[inside]]
+    step[inside], steps = encode(tags << 32 | found.node_item[inside])
+    for level in range(1, int(found.node_level.max()) + 1):
+        here = np.flatnonzero((found.node_level == level) & inside)
+        number, keys = encode(
+            node_path[found.node_parent[here]] * np.int64(len(steps)) + step[here]
+        )
+        node_path[here] = len(paths) + number
+        for key in keys.tolist():
+            outer, last = divmod(key, len(steps))
+            entry = int(steps[last])
+            paths.append(join_path(paths[outer], f"{entry >> 32:08X}", entry & 0xFFFFFFFF))
+    return paths, node_path
+
+
+def _inherit(found: Found, own: NDArray[np.int64], usable: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Let items without a value of their own (-1) take that of the data set around them."""
+    value = own.copy()
+    deepest = int(found.node_level.max()) if len(value) else 0
+    for level in range(1, deepest + 1):
+        here = np.flatnonzero((found.node_level == level) & (value < 0) & usable)
+        value[here] = value[found.node_parent[here]]
+    return value
+
+
+def _charsets(view: _View) -> tuple[list[tuple[str, ...]], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the character sets that occur, that of each node, and nodes with a strange one."""
+    found = view.found
+    charsets: list[tuple[str, ...]] = [(DEFAULT,)]
+    own = np.full(len(found.node_file), -1, np.int64)
+    stated = view.tag == 0x00080005
+    strange = view.where(stated & (view.vr != 0) & (view.vr != _CS))
+    at = view.where(stated)
+    outside = at[found.value_at[at] < 0]
+    wrong = [found.node[strange], found.node[outside]]
+    for raw in np.unique(view.raw[at]).tolist():
+        nodes = found.node[at[view.raw[at] == raw]]
+        known = _charset_of(view.raws[raw].as_py())
+        if known is None:
+            wrong.append(nodes)
+            continue
+        if known not in charsets:
+            charsets.append(known)
+        own[nodes] = charsets.index(known)
+    # A sequence before Specific Character Set may be read with the one outside.
+    early = found.node[view.where((view.tag < 0x00080005) & (view.vr == _SQ))]
+    wrong.append(early[own[early] >= 0])
+    own[(found.node_level == 0) & (own < 0)] = 0
+    return charsets, _inherit(found, own, np.ones(len(own), bool)), np.concatenate(wrong)
+
+
+@lru_cache(maxsize=1024)
+def _charset_of(raw: bytes) -> tuple[str, ...] | None:
+    """Return Python's encodings for Specific Character Set, None if pydicom would have to guess."""
+    text = raw.decode("latin-1").rstrip("\0 ")
+    terms = text.split("\\")
+    if any(term != term.strip() or (term and term not in python_encoding) for term in terms):
+        return None
+    if not text or (len(terms) > 1 and not all(terms[1:])):
+        return None if len(terms) > 1 else (DEFAULT,)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return tuple(convert_encodings(terms if len(terms) > 1 else text))
+        except (UserWarning, LookupError, ValueError):
+            return None
+
+
+def _creators(
+    view: _View, private: NDArray[np.bool_], charsets: list[tuple[str, ...]],
+    node_charset: NDArray[np.int64],
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:  # fmt: skip
+    """Return private creators, elements in private blocks, whose they are, files to give up."""
+    found, raws = view.found, view.raws
+    low = view.tag & 0xFFFF
+    owned = view.where(private & (low >= 0x1000))
+    reserves = private & (low >= 0x10) & (low < 0x100)
+    at = view.where(reserves)
+    at = at[found.length[at] != 0]
+    strange = (found.length[at] < 0) | (found.value_at[at] < 0)
+    strange |= ~np.isin(view.vr[view.bare[at]], (0, _UN, _LO))
+    wrong = [found.file[at[strange]]]
+    at = at[~strange]
+    if not at.size:
+        return [], owned, np.full(len(owned), -1, np.int64), wrong[0]
+    number, keys = encode(view.raw[at] * np.int64(len(charsets)) + node_charset[found.node[at]])
+    of_key = np.full(len(keys), -1, np.int64)
+    seen: dict[str, int] = {}
+    for k, key in enumerate(keys.tolist()):
+        raw, charset = divmod(key, len(charsets))
+        text = decode_text(raws[raw].as_py(), charsets[charset])
+        name = text.split("\\")[0].rstrip("\0 ")
+        if "\\" in text or not text.isascii():
+            wrong.append(found.file[at[number == k]])
+        if name:
+            of_key[k] = seen.setdefault(name, len(seen))
+    group = view.tag >> 16 << 8
+    block_of_creator = (group | low)[view.bare[at]] | found.node[at].astype(np.int64) << 24
+    block_of_owned = (group | low >> 8)[view.bare[owned]] | found.node[owned].astype(np.int64) << 24
+    place = pc.index_in(pa.array(block_of_owned), value_set=pa.array(block_of_creator))
+    place = place.fill_null(-1).to_numpy()
+    creator = np.where(place >= 0, of_key[number][place], -1)
+    return list(seen), owned, creator, np.concatenate(wrong)
+
+
+def _pixel_representation(view: _View) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return Pixel Representation as each node sees it (-1: unknown); nodes with a strange one.
+
+    Only implicit VR needs it. pydicom hands it down into sequences of defined length only.
+    """
+    found = view.found
+    own = np.full(len(found.node_file), -1, np.int64)
+    at = view.where(view.tag == 0x00280103)
+    at = at[found.implicit[found.file[at]]]
+    wrong = [np.zeros(0, np.int64)]
+    for raw in np.unique(view.raw[at]).tolist():
+        nodes = found.node[at[view.raw[at] == raw]]
+        value = view.raws[raw].as_py()
+        if value in {b"\0\0", b"\1\0"}:
+            own[nodes] = value[0]
+        else:
+            wrong.append(nodes)
+    handed_down = np.ones(len(own), bool)
+    inside = found.node_sequence >= 0
+    handed_down[inside] = ~found.sequence_undefined[found.node_sequence[inside]]
+    return _inherit(found, own, handed_down), np.concatenate(wrong)

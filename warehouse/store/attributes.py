@@ -1,0 +1,181 @@
+"""Rows in memory → the table ``instance_attributes``, without asking for each column in turn.
+
+In: sorted rows of one portion. Out: one row per instance. The meaning of every column is read from
+sql/2_entities/instance_attributes.sql, where it is written; this only finds the rows faster:
+they are sorted by tag, so the values of a column lie side by side. A test holds the answer equal
+to that of the SQL (docs/decisions/0005-attributes-are-gathered-by-slices.md).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from warehouse.errors import ModelError
+from warehouse.sqlfiles import by_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SINGLE = re.compile(r"max\(case when tag = '(\w{8})' then \"?(\w+)\"? end\) as (\w+)")
+_LIST = re.compile(
+    r"list\(\"?(\w+)\"? order by \"index\"\) filter \(where tag = '(\w{8})'\) as (\w+)"
+)
+
+_TYPES = {
+    "text": pa.string(),
+    "integer": pa.int64(),
+    "real": pa.float64(),
+    "date": pa.date32(),
+    "time": pa.int64(),
+}
+_STORED_AS = {"time": "time_us"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One column of ``instance_attributes``."""
+
+    name: str
+    tag: str
+    source: str
+    """Column of ``elements`` that holds the value."""
+    is_list: bool
+
+
+@cache
+def attributes() -> tuple[Attribute, ...]:
+    """Read the columns from the SQL that defines them, in their order.
+
+    Raises
+    ------
+    ModelError
+        A documented column is defined in no line that can be read.
+    """
+    model = by_name("instance_attributes")
+    found = {
+        name: Attribute(name, tag, source, False)
+        for tag, source, name in _SINGLE.findall(model.sql)
+    }
+    found |= {
+        name: Attribute(name, tag, source, True) for source, tag, name in _LIST.findall(model.sql)
+    }
+    documented = [column.name for column in model.columns if column.name != "instance_id"]
+    if set(documented) != set(found):
+        odd = ", ".join(sorted(set(documented) ^ set(found)))
+        raise ModelError(f"{model.path}: header and definition differ in {odd}")
+    return tuple(found[name] for name in documented)
+
+
+def gather(rows: pa.Table) -> pa.Table:
+    """Return one row per instance with its core attributes.
+
+    Parameters
+    ----------
+    rows
+        ``warehouse.elements.schema.ELEMENTS``, sorted by tag, path, index and instance.
+
+    Returns
+    -------
+    pa.Table
+        Columns of ``instance_attributes``; times of day in microseconds since midnight.
+    """
+    rows = rows.unify_dictionaries().combine_chunks()
+    ids = rows["instance_id"].to_numpy()
+    instances = _instances(ids)
+    places = _places(ids, instances)
+    top = _codes(rows, "path") == _code(rows, "path", "")
+    top &= rows["vm"].to_numpy() > 0
+    index = rows["index"].to_numpy()
+    runs = _runs(rows)
+    columns: dict[str, pa.Array] = {"instance_id": pa.array(instances)}
+    has_any = np.zeros(len(instances), bool)
+    for attribute in attributes():
+        kind = _TYPES[attribute.source]
+        kind = pa.list_(kind) if attribute.is_list else kind
+        start, end = runs.get(attribute.tag, (0, 0))
+        keep = top[start:end] if attribute.is_list else top[start:end] & (index[start:end] == 0)
+        found = start + np.flatnonzero(keep)
+        if not len(found):
+            columns[attribute.name] = pa.nulls(len(instances), kind)
+            continue
+        source = rows[_STORED_AS.get(attribute.source, attribute.source)].chunk(0)
+        has_any[places[found]] = True
+        make = _lists if attribute.is_list else _singles
+        columns[attribute.name] = make(source, found, places, index, len(instances))
+    return pa.table(columns).filter(pa.array(has_any))
+
+
+def _places(ids: NDArray[np.int64], instances: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of each row's instance; ids of a portion are dense, so by a table."""
+    if not len(instances):
+        return np.zeros(0, np.int64)
+    table = np.zeros(int(instances[-1] - instances[0]) + 1, np.int64)
+    table[instances - instances[0]] = np.arange(len(instances))
+    places: NDArray[np.int64] = table[ids - instances[0]]
+    return places
+
+
+def _instances(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the distinct ids, in order."""
+    if not len(ids):
+        return ids
+    first = int(ids.min())
+    present = np.zeros(int(ids.max()) - first + 1, bool)
+    present[ids - first] = True
+    return np.flatnonzero(present) + first
+
+
+def _codes(rows: pa.Table, name: str) -> NDArray[np.int32]:
+    column = rows[name]
+    if not column.num_chunks:
+        return np.zeros(0, np.int32)
+    codes: NDArray[np.int32] = column.chunk(0).indices.to_numpy(zero_copy_only=False)
+    return codes
+
+
+def _code(rows: pa.Table, name: str, value: str) -> int:
+    column = rows[name]
+    return int(column.chunk(0).dictionary.index(value).as_py()) if column.num_chunks else -1
+
+
+def _runs(rows: pa.Table) -> dict[str, tuple[int, int]]:
+    """Return where the rows of each tag begin and end."""
+    codes = _codes(rows, "tag")
+    if not len(codes):
+        return {}
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
+    ends = np.append(starts[1:], len(codes))
+    tags = rows["tag"].chunk(0).dictionary.take(pa.array(codes[starts])).to_pylist()
+    if len(set(tags)) != len(tags):
+        raise ValueError("rows are not sorted by tag")
+    return {tag: (int(start), int(end)) for tag, start, end in zip(tags, starts, ends, strict=True)}
+
+
+def _singles(
+    source: pa.Array, found: NDArray[np.int64], places: NDArray[np.int64],
+    _index: NDArray[np.int32], count: int,
+) -> pa.Array:  # fmt: skip
+    take = np.zeros(count, np.int64)
+    missing = np.ones(count, bool)
+    take[places[found]] = found
+    missing[places[found]] = False
+    return source.take(pa.array(take, mask=missing))
+
+
+def _lists(
+    source: pa.Array, found: NDArray[np.int64], places: NDArray[np.int64],
+    index: NDArray[np.int32], count: int,
+) -> pa.Array:  # fmt: skip
+    found = found[np.lexsort((index[found], places[found]))]
+    sizes = np.bincount(places[found], minlength=count)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    values = source.take(pa.array(found))
+    # A null offset marks a null list: an instance without the element, not one with an empty one.
+    mask = np.append(sizes == 0, False)
+    return pa.ListArray.from_arrays(pa.array(offsets, mask=mask), values)

@@ -1,0 +1,73 @@
+"""Sorted rows in memory → one Parquet file of the long table.
+
+In: a table that is in the order of the store. Out: a file. Nothing is sorted here: a general sort
+costs more than all the reading of headers. Where the file belongs does not belong here either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROW_GROUP_ROWS = 122_880
+"""The row group of DuckDB; smaller ones cost queries, larger ones cost the look-up of one file."""
+
+_DELTA = {"instance_id": "DELTA_BINARY_PACKED"}
+"""Ids rise inside of each tag: their differences are nearly all the same."""
+
+_WITH_STATISTICS = ["instance_id", "path", "tag", "keyword"]
+"""Columns by which queries leave out row groups."""
+
+_FEW = 32
+"""Dictionaries up to this size are written as they are."""
+
+
+def write_rows(rows: pa.Table, path: str) -> None:
+    """Write rows as zstd Parquet; any reader sees plain strings, the dictionaries are encoding.
+
+    Measured against DuckDB's and Polars' writers on one core (``docs/decisions``): three to four
+    times their speed at the same size, because the columns need not be hashed again.
+    """
+    plain = [name for name in rows.schema.names if name not in _DELTA]
+    with pq.ParquetWriter(
+        path, rows.schema, compression="zstd", version="2.6", data_page_version="2.0",
+        use_dictionary=plain, column_encoding=_DELTA, write_statistics=_WITH_STATISTICS,
+        store_schema=False,
+    ) as writer:  # fmt: skip
+        for group in _row_groups(rows):
+            writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+
+
+def _row_groups(rows: pa.Table) -> Iterator[pa.Table]:
+    rows = rows.combine_chunks()
+    for start in range(0, max(rows.num_rows, 1), ROW_GROUP_ROWS):
+        group = rows.slice(start, ROW_GROUP_ROWS)
+        for number, field in enumerate(group.schema):
+            if pa.types.is_dictionary(field.type):
+                group = group.set_column(number, field, _only_used(group.column(number)))
+        yield group
+
+
+def _only_used(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Drop dictionary entries that do not occur: each row group stores its own dictionary."""
+    return pa.chunked_array([_only_used_of(chunk) for chunk in column.chunks], column.type)
+
+
+def _only_used_of(array: pa.DictionaryArray) -> pa.DictionaryArray:
+    if len(array.dictionary) <= _FEW:
+        return array
+    codes = array.indices
+    values = (codes.fill_null(0) if codes.null_count else codes).to_numpy()
+    used = np.flatnonzero(np.bincount(values, minlength=len(array.dictionary)))
+    number = np.zeros(len(array.dictionary), np.int32)
+    number[used] = np.arange(len(used))
+    missing = codes.is_null().to_numpy(zero_copy_only=False) if codes.null_count else None
+    return pa.DictionaryArray.from_arrays(
+        pa.array(number[values], mask=missing), array.dictionary.take(pa.array(used))
+    )
