@@ -28,7 +28,7 @@ from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch, discard
 from warehouse.store.duck import connect
-from warehouse.store.stage import Staged, open_stage, stage
+from warehouse.store.stage import Staged, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -394,8 +394,7 @@ def _read_batch(
     unreadable = [item for item in items if isinstance(item, Unreadable)]
     size = settings.chunk_files
     calls = [
-        (root, batch, place, sources[start : start + size], first + start, settings,
-         None if pool is None else 1)
+        (root, batch, place, sources[start : start + size], first + start, settings)
         for place, start in enumerate(range(0, len(sources), size))
     ]  # fmt: skip
     staged: list[Staged] = []
@@ -432,15 +431,13 @@ def _run(pool: Executor | None, calls: list[tuple[Any, ...]]) -> Iterator[list[S
 
 def stage_chunk(
     root: Path, batch: str, place: int, sources: list[SourceFile], first_id: int,
-    settings: IngestSettings, threads: int | None,
+    settings: IngestSettings,
 ) -> list[Staged]:  # fmt: skip
     """Read some files and write their rows; what a worker process does."""
-    with open_stage(threads) as connection:
-        return [
-            stage(connection, root, batch, place, portion, settings.mode,
-                  keep_blobs=settings.keep_blobs)
-            for portion in extract(sources, first_id, settings.chunk_rows)
-        ]  # fmt: skip
+    return [
+        stage(root, batch, place, portion, settings.mode, keep_blobs=settings.keep_blobs)
+        for portion in extract(sources, first_id, settings.chunk_rows)
+    ]
 
 
 def _stage_unreadable(
@@ -448,8 +445,7 @@ def _stage_unreadable(
 ) -> Staged:
     outcomes = [Outcome(SourceFile(item.path, None, None), reason=item.reason) for item in items]
     portion = Portion(*no_rows(), outcomes)
-    with open_stage() as connection:
-        return stage(connection, root, batch, 0, portion, settings.mode, keep_blobs=False)
+    return stage(root, batch, 0, portion, settings.mode, keep_blobs=False)
 
 
 def _rejected(portion: Staged) -> int:
