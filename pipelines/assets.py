@@ -7,6 +7,7 @@ defined by the view ``instances_from_elements``, so it stands behind that view i
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
@@ -53,7 +54,7 @@ def stored_tables(
 views = [table_spec(model) for model in VIEWS.values() if not model.table]
 
 
-def report_metadata(report: IngestReport) -> dict[str, object]:
+def report_metadata(report: IngestReport) -> dict[str, Any]:
     """Return a report as Dagster shows it; rejects by path and reason, never by content."""
     rejects = [dg.TableRecord({"path": path, "reason": why}) for path, why in report.rejects]
     schema = dg.TableSchema([dg.TableColumn("path"), dg.TableColumn("reason")])

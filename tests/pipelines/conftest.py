@@ -8,6 +8,7 @@ import pydicom.data
 import pytest
 
 import warehouse
+from pipelines.assets import stored_tables
 from pipelines.definitions import build_definitions
 from pipelines.resources import IntakeResource
 from warehouse.ingest import plan
@@ -63,6 +64,22 @@ def run(instance, intake):
         )
 
     return run
+
+
+@pytest.fixture
+def store(instance, intake):
+    """Materialise the stored tables of one batch, without the checks of the job."""
+
+    def store(partition: str):
+        instance.add_dynamic_partitions("batch", [partition])
+        return dg.materialize(
+            [stored_tables],
+            resources={"intake": intake},
+            instance=instance,
+            partition_key=partition,
+        )
+
+    return store
 
 
 @pytest.fixture

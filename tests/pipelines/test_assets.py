@@ -5,7 +5,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.assets import stored_tables
 from pipelines.definitions import build_definitions
 from warehouse.errors import UsageError
 from warehouse.ingest import ingest, planned_batches
@@ -19,22 +18,18 @@ def parts(root, table, batch):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
 
 
-def test_materialise_in_an_ephemeral_instance(instance, intake, planned, rows):
-    instance.add_dynamic_partitions("batch", planned)
+def test_materialise_in_an_ephemeral_instance(instance, intake, store, planned, rows):
     for key in planned:
-        done = dg.materialize(
-            [stored_tables], resources={"intake": intake}, instance=instance, partition_key=key
-        )
-        assert done.success
+        assert store(key).success
     for table, stored in rows().items():
         assert instance.get_materialized_partitions(dg.AssetKey(table)) == set(planned)
         assert stored.height > 0
     assert planned_batches(intake.root) == []
 
 
-def test_the_same_rows_as_from_the_command_line(run, intake, planned, rows, archive):
+def test_the_same_rows_as_from_the_command_line(store, intake, planned, rows, archive):
     for key in planned:
-        run("ingest", key)
+        store(key)
     value = intake.create_resource(None)
     ingest(archive.parent / "by-hand", [archive], value.settings)
     by_hand = rows(archive.parent / "by-hand")
@@ -42,14 +37,14 @@ def test_the_same_rows_as_from_the_command_line(run, intake, planned, rows, arch
         assert stored.equals(by_hand[table]), table
 
 
-def test_twice_gives_the_same_rows_and_leaves_other_batches_alone(run, intake, planned, rows):
+def test_twice_gives_the_same_rows_and_leaves_other_batches_alone(store, intake, planned, rows):
     for key in planned:
-        run("ingest", key)
+        store(key)
     before = rows()
     first, second = planned
     others = {table: parts(intake.root, table, second) for table in TABLES}
     files = parts(intake.root, "files", first)
-    assert run("ingest", first).success
+    assert store(first).success
     after = rows()
     for table in TABLES:
         assert after[table].equals(before[table]), table
@@ -57,20 +52,20 @@ def test_twice_gives_the_same_rows_and_leaves_other_batches_alone(run, intake, p
     assert parts(intake.root, "files", first) != files  # it was read anew indeed
 
 
-def test_a_changed_file_is_read_anew_with_its_batch(run, planned, rows, archive):
+def test_a_changed_file_is_read_anew_with_its_batch(store, planned, rows, archive):
     for key in planned:
-        run("ingest", key)
+        store(key)
     (archive / "a/ct.dcm").write_bytes(b"overwritten by something else")
-    run("ingest", planned[0])
+    store(planned[0])
     tables = rows()
     status = dict(tables["files"].select("path", "status").iter_rows())
     assert status[str(archive / "a/ct.dcm")] == "rejected"
     assert tables["instances"].height == 3
 
 
-def test_the_report_is_the_metadata_of_the_materialisation(run, planned, archive):
-    run("ingest", planned[0])
-    done = run("ingest", planned[1])
+def test_the_report_is_the_metadata_of_the_materialisation(store, planned, archive):
+    store(planned[0])
+    done = store(planned[1])
     [event] = done.asset_materializations_for_node("stored_tables")[:1]
     facts = {name: value.value for name, value in event.metadata.items()}
     assert (facts["files"], facts["created"], facts["duplicate"], facts["rejected"]) == (3, 1, 1, 1)
@@ -83,9 +78,9 @@ def test_the_report_is_the_metadata_of_the_materialisation(run, planned, archive
     assert reject.data["reason"]
 
 
-def test_a_batch_nobody_planned_fails_and_says_which_are(run, planned):
+def test_a_batch_nobody_planned_fails_and_says_which_are(store, planned):
     with pytest.raises(UsageError, match=f"no batch '000099'; planned: {planned[0]}"):
-        run("ingest", "000099")
+        store("000099")
 
 
 def test_a_launchpad_may_ask_for_another_mode(instance, intake, planned, rows, monkeypatch):

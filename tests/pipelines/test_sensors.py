@@ -26,12 +26,12 @@ def tick(instance, intake):
     return tick
 
 
-def test_one_run_per_new_batch_and_none_when_they_are_done(tick, run, intake):
+def test_one_run_per_new_batch_and_none_when_they_are_done(tick, store, intake):
     requests = tick().run_requests
     assert [request.partition_key for request in requests] == planned_batches(intake.root)
     assert len(requests) == 2
     for request in requests:
-        run("ingest", request.partition_key)
+        store(request.partition_key)
     assert tick().run_requests == []
 
 
@@ -48,9 +48,9 @@ def test_a_new_warehouse_in_the_same_place_starts_anew(tick, intake):
     assert not before & after
 
 
-def test_a_new_file_is_a_new_batch(tick, run, archive):
+def test_a_new_file_is_a_new_batch(tick, store, archive):
     for request in tick().run_requests:
-        run("ingest", request.partition_key)
+        store(request.partition_key)
     shutil.copyfile(archive / "a/plan.dcm", archive / "b/plan-again.dcm")
     [request] = tick().run_requests
     assert request.partition_key == "000003"
