@@ -178,6 +178,12 @@ def planned_batches(root: str | os.PathLike[str]) -> list[str]:
     )  # fmt: skip
 
 
+def stored_batches(root: str | os.PathLike[str]) -> list[str]:
+    """Return the keys of batches that the warehouse holds files of, in order."""
+    parts = delta.snapshot(Path(os.path.abspath(root))).parts["files"]
+    return sorted({layout.batch_of_part(part) for part in parts})
+
+
 def run_batch(
     root: str | os.PathLike[str],
     batch: str,
@@ -215,7 +221,10 @@ def run_batch(
         if is_planned:
             claim.write_bytes(b"")
         batches = [batch, *_settle(root, settings, pool)]
-    return _report(done.outcomes, done.readers, batches, root, started, files=len(items))
+    rejects = _rejects_of_batch(root, batch)
+    return _report(
+        done.outcomes, done.readers, batches, root, started, files=len(items), rejects=rejects
+    )
 
 
 def _report(
@@ -346,6 +355,13 @@ def _seen(listing: duckdb.DuckDBPyConnection) -> dict[str, int]:
 def _rejects(listing: duckdb.DuckDBPyConnection, root: Path) -> list[tuple[str, str]]:
     _open_files(listing, root)
     return listing.execute(statement("rejects")).fetchall()
+
+
+def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
+    with connect() as connection:
+        _open_files(connection, root)
+        connection.execute("set variable batch = $1", [batch])
+        return connection.execute(statement("rejects_of_batch")).fetchall()
 
 
 def _groups(
