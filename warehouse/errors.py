@@ -8,6 +8,7 @@ WarehouseError
 ├── SourceError        a file outside the warehouse cannot be used
 │   ├── SourceNotFound     a path given by the caller does not exist
 │   └── Rejected           this file cannot become rows (kept as a reason, never fatal)
+│       └── Unreachable        it could not be read this time; the next ingest tries again
 ├── UsageError         an argument has no meaning here
 │   └── UnknownMode
 ├── StoreError         the folder is not the store that its layout promises
@@ -57,6 +58,10 @@ class Rejected(SourceError):
         self.reason = reason
         self.offset = offset
         super().__init__(reason)
+
+
+class Unreachable(Rejected):
+    """A source file could not be opened or read, whatever it holds: rights, a failing disk."""
 
 
 class UsageError(WarehouseError, ValueError):

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover
 from warehouse.elements.extract import Outcome, Portion, extract, no_rows
 from warehouse.errors import UsageError
-from warehouse.settings import IngestSettings
+from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch, discard
@@ -491,25 +492,35 @@ def _settle(root: Path, settings: IngestSettings, pool: Executor | None) -> list
         with connect() as connection:
             _open_files(connection, root)
             rows = connection.execute(statement("unsettled")).fetchall()
-        items = [_listed_again(path) for path, *_ in rows if path not in tried]
-        if not items:
+        untried = [(path, mode) for path, mode in rows if path not in tried]
+        if not untried:
             return batches
-        tried.update(item.path for item in items)
-        for start in range(0, len(items), settings.batch_files):
-            part = items[start : start + settings.batch_files]
-            batch = delta.claim_batch(root)
-            _read_batch(root, batch, part, settings, pool, None)
-            batches.append(batch)
+        tried.update(path for path, _ in untried)
+        for mode in sorted({mode for _, mode in untried}):
+            as_before = replace(settings, mode=Mode.parse(mode))
+            items = [_listed_again(path) for path, read_in in untried if read_in == mode]
+            for start in range(0, len(items), settings.batch_files):
+                part = items[start : start + settings.batch_files]
+                batch = delta.claim_batch(root)
+                _read_batch(root, batch, part, as_before, pool, None)
+                batches.append(batch)
 
 
 def _listed_again(path: str) -> SourceFile | Unreadable:
     """List a file that is known already; archives by their member."""
-    archive, separator, _ = path.partition(ARCHIVE_SEPARATOR)
-    source = archive if separator else path
     try:
-        for item in discover([source]):
+        for item in discover([os.fsdecode(local_path(_holding_file(path)))]):
             if item.path == path:
                 return item
     except FileNotFoundError:
         pass
     return Unreadable(path, GONE)
+
+
+def _holding_file(path: str) -> str:
+    """Return the archive of a member, the path itself of a file; folders may end in ``!`` too."""
+    end = -1
+    while (end := path.find(ARCHIVE_SEPARATOR, end + 1)) > 0:
+        if os.path.isfile(local_path(path[:end])):
+            return path[:end]
+    return path

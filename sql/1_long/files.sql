@@ -7,7 +7,7 @@
 -- column:  status | VARCHAR | ingested, duplicate (another file holds the same instance), rejected or removed
 -- column:  reason | VARCHAR | why it was rejected, or what is odd about it although it was ingested
 -- column:  error_offset | BIGINT | byte at which a rejected file stopped making sense
--- column:  size_bytes | BIGINT | size when it was read
+-- column:  size_bytes | BIGINT | size when it was read; null if it could not be
 -- column:  modified_at | TIMESTAMP | modification time when it was read, UTC; of the archive for its members
 -- column:  mode | VARCHAR | import mode: minimal, normal or full
 -- column:  reader | VARCHAR | which reader took it: fast or pydicom

@@ -43,6 +43,7 @@ select
     staged.path,
     staged.instance_id,
     case
+        when fresh.path is null and known.status = 'rejected' then 'rejected'
         when fresh.path is null then 'existing'
         when fresh.status = 'rejected' then 'rejected'
         when winners.path <> fresh.path then 'duplicate'

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from warehouse.errors import Rejected
+from warehouse.errors import Rejected, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,9 @@ def open_source(source: SourceFile) -> Iterator[IO[bytes]]:
     Raises
     ------
     Rejected
-        It cannot be opened or unpacked, or it changed since it was listed.
+        It cannot be unpacked.
+    Unreachable
+        It cannot be opened or read.
     """
     try:
         if source.archive is not None and source.member is not None:
@@ -55,7 +57,7 @@ def open_source(source: SourceFile) -> Iterator[IO[bytes]]:
             with open(descriptor, "rb") as file:
                 yield file
     except OSError as error:
-        raise Rejected(f"cannot be read: {error.strerror or type(error).__name__}") from error
+        raise Unreachable(f"cannot be read: {error.strerror or type(error).__name__}") from error
 
 
 @contextmanager

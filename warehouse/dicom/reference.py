@@ -93,9 +93,7 @@ def read_header_from(file: IO[bytes]) -> Header:
         ) from error
     if watched.cut_at is not None:
         raise Rejected(f"cut off: the file ends inside its header, at byte {size}", size)
-    if any(
-        "nd of file reached before" in text or "Unexpected end of file" in text for text in said
-    ):
+    if _tells_an_early_end(said):
         raise Rejected(f"cut off: the file ends inside its header, at byte {size}", size)
     if not header.elements:
         raise Rejected("no data elements after the DICM prefix", 132)
@@ -301,7 +299,10 @@ def _sequence(
 ) -> list[Element]:  # fmt: skip
     """Return the sequence and all that is in it; one that cannot be parsed is kept as bytes."""
     try:
-        items = dataset[raw.tag].value
+        with _quiet() as said:
+            items = dataset[raw.tag].value
+        if _tells_an_early_end(said):
+            raise Rejected("the value field ends inside an element")  # noqa: TRY301
         inside = [
             element
             for number, item in enumerate(items)
@@ -320,6 +321,12 @@ def _sequence(
         ]  # fmt: skip
     whole = Element(path, tag, "SQ", creator, None, charsets, little=True, items=len(items))
     return [whole, *inside]
+
+
+def _tells_an_early_end(said: list[str]) -> bool:
+    return any(
+        "nd of file reached before" in text or "Unexpected end of file" in text for text in said
+    )
 
 
 def _creators(raws: list[Any], charsets: tuple[str, ...]) -> Mapping[int, str]:

@@ -6,14 +6,14 @@ and for each file what became of it. Nothing is written here and no exception of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.reference import read_header
 from warehouse.elements.columns import Batch
 from warehouse.elements.fast import BatchRead, Room, read_batch
 from warehouse.elements.schema import BLOBS, ELEMENTS
-from warehouse.errors import Rejected, UsageError
+from warehouse.errors import Rejected, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -132,6 +132,9 @@ def _read_one(
     """Read one file with the reference reader; return what became of it and its rows."""
     try:
         header = read_header(source)
+    except Unreachable as why:
+        # Without size and time, because it was not read: so the next ingest tries again.
+        return Outcome(replace(source, size_bytes=None, modified_us=None), reason=why.reason), 0
     except Rejected as why:
         return Outcome(source, reason=why.reason, offset=why.offset), 0
     rows = batch.add_elements(number, header.elements)

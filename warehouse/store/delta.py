@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
-from warehouse.errors import LayoutMismatch, NotAWarehouse, WriteFailed
+from warehouse.errors import LayoutMismatch, NotAWarehouse, UsageError, WriteFailed
 from warehouse.store import layout
 from warehouse.store.schema import stored_schemas
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PINS = "dicomWarehousePins"
+_SPECIAL = frozenset("*?[]#%=")
 _PARTITION = pa.field("batch", pa.string())
 
 
@@ -80,11 +81,15 @@ def create(root: Path) -> None:
     ------
     NotAWarehouse
         The path is a file, or a folder that holds something else.
+    UsageError
+        The path holds a character that has a meaning for one of the engines.
     """
+    _require_plain(root)
     marker = root / layout.MARKER
     if root.exists() and not root.is_dir():
         raise NotAWarehouse(root, "it is a file")
-    ours = {*layout.TABLES, "_empty", "_batches", "_lock"}
+    draft = root / f"_{layout.MARKER}"
+    ours = {*layout.TABLES, "_empty", "_batches", "_lock", draft.name}
     if root.is_dir() and not marker.exists() and {entry.name for entry in root.iterdir()} - ours:
         raise NotAWarehouse(root, "the folder exists and holds other files; name a new folder")
     try:
@@ -103,8 +108,10 @@ def create(root: Path) -> None:
                     partition_by=["batch"],
                     name=table,
                 )
+            # Renamed, so that a full disk leaves no marker rather than an empty one.
             about = {"layout": layout.LAYOUT_VERSION, "id": uuid.uuid4().hex}
-            marker.write_text(json.dumps(about) + "\n")
+            draft.write_text(json.dumps(about) + "\n")
+            draft.replace(marker)
     except OSError as error:
         raise WriteFailed(f"a new warehouse at {root}", error) from error
 
@@ -114,8 +121,9 @@ def require(root: Path) -> None:
 
     Raises
     ------
-    NotAWarehouse, LayoutMismatch
+    NotAWarehouse, LayoutMismatch, UsageError
     """
+    _require_plain(root)
     marker = root / layout.MARKER
     if not root.exists():
         raise NotAWarehouse(
@@ -134,6 +142,16 @@ def identity(root: Path) -> str:
     require(root)
     about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
     return str(about.get("id", ""))
+
+
+def _require_plain(root: Path) -> None:
+    """Refuse paths that DuckDB or Polars expand, or that Delta decodes: they would miss files."""
+    special = sorted(_SPECIAL & set(str(root)))
+    if special:
+        raise UsageError(
+            f"the path of a warehouse must not contain {' '.join(special)} "
+            f"(DuckDB, Polars and Delta take them for patterns): {root}"
+        )
 
 
 def snapshot(root: Path) -> Snapshot:
