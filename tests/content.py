@@ -50,5 +50,7 @@ def sound(root: Path) -> None:
     for check in read_checks():
         if check.name not in {"vr_conflicts", "series_in_two_studies"}:
             assert wh.sql(check.sql).fetchall() == [], check.name
-    orphans = wh.sql("from blobs where sha256 not in (select sha256 from elements where length > 256)")
+    orphans = wh.sql(
+        "from blobs where sha256 not in (select sha256 from elements where length > 256)"
+    )
     assert orphans.fetchall() == []

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import pytest
 
 import warehouse
 from tests.content import content, parts, sound
-from tests.dicom_files import UNDEFINED, dataset, element, image, item, part10, sequence, write
+from tests.dicom_files import dataset, element, image, item, part10, sequence, write
 from warehouse.errors import LayoutMismatch, NotAWarehouse, SourceNotFound, UnknownMode, UsageError
 from warehouse.ingest import IngestReport, ingest, plan, planned_batches, run_batch
 from warehouse.settings import IngestSettings, Mode
@@ -39,8 +40,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def run(root: Path, *sources: Path, mode: str = "full", **options: Any) -> IngestReport:
-    report = ingest(root, sources, IngestSettings(mode=Mode.parse(mode), **{"workers": 1, **options}))
-    outcomes = report.created + report.replaced + report.existing + report.duplicate + report.rejected
+    report = ingest(
+        root, sources, IngestSettings(mode=Mode.parse(mode), **{"workers": 1, **options})
+    )
+    outcomes = (
+        report.created + report.replaced + report.existing + report.duplicate + report.rejected
+    )
     assert outcomes == report.files, report
     return report
 
@@ -156,11 +161,15 @@ def test_a_copy_that_comes_later_with_a_smaller_path_takes_over(source: Path, ro
     report = run(root, source)
     assert (report.created, report.duplicate, report.existing) == (0, 1, 2)
     assert statuses(root) == {"a": "ingested", "b": "duplicate", "other": "ingested"}
-    assert ask(root, "select count(*), max(PatientID) from instances where SOPInstanceUID = '1.1'") == [(1, "a")]
+    assert ask(
+        root, "select count(*), max(PatientID) from instances where SOPInstanceUID = '1.1'"
+    ) == [(1, "a")]
 
 
 @pytest.mark.parametrize("folder", ["plain", "with!", "Gr\udcfcn"])
-def test_when_the_holder_changes_its_copy_is_promoted(tmp_path: Path, root: Path, folder: str) -> None:
+def test_when_the_holder_changes_its_copy_is_promoted(
+    tmp_path: Path, root: Path, folder: str
+) -> None:
     source = tmp_path / folder
     write(source / "a", uid="1.1")
     write(source / "b", uid="1.1", PatientID="b")
@@ -168,7 +177,10 @@ def test_when_the_holder_changes_its_copy_is_promoted(tmp_path: Path, root: Path
     write(source / "a", uid="1.2")
     run(root, source)
     assert statuses(root) == {"a": "ingested", "b": "ingested"}
-    assert ask(root, "select SOPInstanceUID, PatientID from instances order by all") == [("1.1", "b"), ("1.2", "P1")]
+    assert ask(root, "select SOPInstanceUID, PatientID from instances order by all") == [
+        ("1.1", "b"),
+        ("1.2", "P1"),
+    ]
 
 
 def test_a_promoted_copy_keeps_the_mode_it_was_read_in(source: Path, root: Path) -> None:
@@ -189,10 +201,15 @@ def test_a_copy_in_an_archive_is_promoted(source: Path, root: Path) -> None:
     assert ask(root, "select path from instances") == [(f"{source}/a",)]
     write(source / "a", uid="1.2")
     run(root, source)
-    assert sorted(ask(root, "select path from instances")) == [(f"{source}/a",), (f"{source}/z.zip!/a",)]
+    assert sorted(ask(root, "select path from instances")) == [
+        (f"{source}/a",),
+        (f"{source}/z.zip!/a",),
+    ]
 
 
-def test_when_the_holder_changes_and_the_copy_is_gone_that_is_said(source: Path, root: Path) -> None:
+def test_when_the_holder_changes_and_the_copy_is_gone_that_is_said(
+    source: Path, root: Path
+) -> None:
     write(source / "a", uid="1.1")
     write(source / "b", uid="1.1")
     run(root, source)
@@ -242,12 +259,16 @@ def test_any_batching_gives_the_same_rows(
     assert same(root, clean)
 
 
-def test_few_rows_at_a_time_give_the_same_rows(source: Path, root: Path, clean: dict[str, Any]) -> None:
+def test_few_rows_at_a_time_give_the_same_rows(
+    source: Path, root: Path, clean: dict[str, Any]
+) -> None:
     run(root, source, chunk_rows=1)
     assert same(root, clean)
 
 
-def test_several_processes_give_the_same_rows(source: Path, root: Path, clean: dict[str, Any]) -> None:
+def test_several_processes_give_the_same_rows(
+    source: Path, root: Path, clean: dict[str, Any]
+) -> None:
     run(root, source, workers=2, chunk_files=2, batch_files=5)
     assert same(root, clean)
 
@@ -265,7 +286,9 @@ def test_any_order_gives_the_same_rows(
     assert same(root, clean)
 
 
-def test_planned_batches_give_the_same_rows(source: Path, root: Path, clean: dict[str, Any]) -> None:
+def test_planned_batches_give_the_same_rows(
+    source: Path, root: Path, clean: dict[str, Any]
+) -> None:
     settings = IngestSettings(mode=Mode.FULL, workers=1, batch_files=3)
     batches = plan(root, [source], settings)
     assert planned_batches(root) == batches
@@ -276,7 +299,9 @@ def test_planned_batches_give_the_same_rows(source: Path, root: Path, clean: dic
     assert same(root, clean)
 
 
-def test_a_batch_run_anew_gives_the_same_rows(source: Path, root: Path, clean: dict[str, Any]) -> None:
+def test_a_batch_run_anew_gives_the_same_rows(
+    source: Path, root: Path, clean: dict[str, Any]
+) -> None:
     run(root, source, batch_files=6)
     for batch, _ in ask(root, "select distinct batch, 1 from files order by all"):
         run_batch(root, batch, IngestSettings(mode=Mode.FULL, workers=1))
@@ -337,7 +362,9 @@ def private(source: Path) -> Path:
     return write(source / "a", made)
 
 
-def test_minimal_keeps_no_elements_normal_standard_ones_full_all(private: Path, tmp_path: Path) -> None:
+def test_minimal_keeps_no_elements_normal_standard_ones_full_all(
+    private: Path, tmp_path: Path
+) -> None:
     counts, entities = {}, {}
     for mode in ("minimal", "normal", "full"):
         run(tmp_path / mode, private, mode=mode)
@@ -359,7 +386,9 @@ def test_normal_has_nothing_private_anywhere(private: Path, root: Path) -> None:
     assert ask(root, "select left(hex(bytes), 4) from blobs") == [("0202",)]
 
 
-@pytest.mark.parametrize(("low", "high"), [("minimal", "normal"), ("minimal", "full"), ("normal", "full")])
+@pytest.mark.parametrize(
+    ("low", "high"), [("minimal", "normal"), ("minimal", "full"), ("normal", "full")]
+)
 def test_a_higher_mode_later_reads_again_and_a_lower_one_does_not(
     private: Path, root: Path, tmp_path: Path, low: str, high: str
 ) -> None:
@@ -411,16 +440,15 @@ def test_blobs_can_be_left_out(source: Path, root: Path) -> None:
     some_files(source)
     run(root, source, keep_blobs=False)
     assert ask(root, "from blobs") == []
-    assert ask(root, "select count(*) from elements where length = 400 and sha256 is not null") == [(6,)]
+    assert ask(root, "select count(*) from elements where length = 400 and sha256 is not null") == [
+        (6,)
+    ]
 
 
 # -- bad input ------------------------------------------------------------------------------------
 
 HOSTILE = {
-    "deep": part10(b"".join([*(  # 70 sequences, each opened in the last
-        element(0x00400275, "SQ", b"", length=UNDEFINED) + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
-        for _ in range(70)
-    )])),
+    "deep": part10(reduce(lambda inner, _: sequence(0x00400275, item(inner)), range(70), b"")),
     "utf7": part10(element(0x00080005, "CS", b"utf_7 "), element(0x00100020, "LO", b"+2AA-x ")),
     "digits": part10(element(0x00080060, "CS", b"CT"), element(0x00200013, "IS", b"9" * 5000)),
     "quotes": part10(element(0x00100020, "LO", b"'; drop table files;--"), uid="1.2'\"; \\x"),
@@ -441,7 +469,7 @@ def test_hostile_files_are_rows_and_spoil_nothing(source: Path, root: Path) -> N
     write(source / "good", uid="2.1")
     report = run(root, source)
     assert report.created == len(HOSTILE)
-    assert statuses(root) == {name: "ingested" for name in [*HOSTILE, "good"]} | {"deep": "rejected"}
+    assert statuses(root) == dict.fromkeys([*HOSTILE, "good"], "ingested") | {"deep": "rejected"}
     for view in warehouse.open(root).catalog.models:
         ask(root, f"from {view}")
     assert ask(root, "select reason from files where status = 'rejected'") == [
@@ -569,7 +597,9 @@ def test_a_file_is_no_warehouse(source: Path, root: Path) -> None:
         ingest(root, [source], ALONE)
 
 
-def test_a_folder_with_other_files_is_no_warehouse_and_is_not_touched(source: Path, root: Path) -> None:
+def test_a_folder_with_other_files_is_no_warehouse_and_is_not_touched(
+    source: Path, root: Path
+) -> None:
     write(root / "mine")
     with pytest.raises(NotAWarehouse, match="holds other files; name a new folder"):
         ingest(root, [source], ALONE)
@@ -592,8 +622,13 @@ def test_a_marker_that_cannot_be_read_is_told(source: Path, root: Path, marker: 
 def test_another_layout_is_told_with_both_versions(source: Path, root: Path) -> None:
     run(root, source)
     (root / "warehouse.json").write_text(json.dumps({"layout": 99}))
-    for attempt in (lambda: ingest(root, [source], ALONE), lambda: warehouse.open(root).sql("from files")):
-        with pytest.raises(LayoutMismatch, match="has storage layout 99, this version reads layout 1"):
+    for attempt in (
+        lambda: ingest(root, [source], ALONE),
+        lambda: warehouse.open(root).sql("from files"),
+    ):
+        with pytest.raises(
+            LayoutMismatch, match="has storage layout 99, this version reads layout 1"
+        ):
             attempt()
 
 
@@ -611,7 +646,7 @@ def test_a_path_that_an_engine_would_take_for_a_pattern_is_refused(
 
 def test_any_other_path_will_do(source: Path, tmp_path: Path) -> None:
     some_files(source)
-    root = tmp_path / "it's \"Grün\" {x}, 日本; --&" / "w"
+    root = tmp_path / 'it\'s "Grün" {x}, 日本; --&' / "w"
     run(root, source)
     (source / "series0" / "0.dcm").write_text("changed")
     run(root, source)

@@ -8,12 +8,13 @@ commit, one transaction a batch.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,7 +30,7 @@ from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch, discard
 from warehouse.store.duck import connect
-from warehouse.store.stage import Staged, open_stage, stage
+from warehouse.store.stage import Staged, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -179,6 +180,12 @@ def planned_batches(root: str | os.PathLike[str]) -> list[str]:
     )  # fmt: skip
 
 
+def stored_batches(root: str | os.PathLike[str]) -> list[str]:
+    """Return the keys of batches that the warehouse holds files of, in order."""
+    parts = delta.snapshot(Path(os.path.abspath(root))).parts["files"]
+    return sorted({layout.batch_of_part(part) for part in parts})
+
+
 def run_batch(
     root: str | os.PathLike[str],
     batch: str,
@@ -216,7 +223,10 @@ def run_batch(
         if is_planned:
             claim.write_bytes(b"")
         batches = [batch, *_settle(root, settings, pool)]
-    return _report(done.outcomes, done.readers, batches, root, started, files=len(items))
+    rejects = _rejects_of_batch(root, batch)
+    return _report(
+        done.outcomes, done.readers, batches, root, started, files=len(items), rejects=rejects
+    )
 
 
 def _report(
@@ -349,6 +359,13 @@ def _rejects(listing: duckdb.DuckDBPyConnection, root: Path) -> list[tuple[str, 
     return listing.execute(statement("rejects")).fetchall()
 
 
+def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
+    with connect() as connection:
+        _open_files(connection, root)
+        connection.execute("set variable batch = $1", [batch])
+        return connection.execute(statement("rejects_of_batch")).fetchall()
+
+
 def _groups(
     listing: duckdb.DuckDBPyConnection, size: int
 ) -> Iterator[list[SourceFile | Unreadable]]:
@@ -381,7 +398,21 @@ def _executor(
     workers = min(settings.worker_count, -(-files // settings.chunk_files))
     if workers <= 1:
         return nullcontext(None)
-    return ProcessPoolExecutor(workers, mp_context=get_context("forkserver"))
+    return ProcessPoolExecutor(
+        workers, mp_context=get_context("forkserver"), initializer=_end_with_parent
+    )
+
+
+def _end_with_parent() -> None:
+    """Let a worker process end when the one that started it was killed and cannot tell it."""
+    parent = parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _read_batch(
@@ -395,8 +426,7 @@ def _read_batch(
     unreadable = [item for item in items if isinstance(item, Unreadable)]
     size = settings.chunk_files
     calls = [
-        (root, batch, place, sources[start : start + size], first + start, settings,
-         None if pool is None else 1)
+        (root, batch, place, sources[start : start + size], first + start, settings)
         for place, start in enumerate(range(0, len(sources), size))
     ]  # fmt: skip
     staged: list[Staged] = []
@@ -433,15 +463,13 @@ def _run(pool: Executor | None, calls: list[tuple[Any, ...]]) -> Iterator[list[S
 
 def stage_chunk(
     root: Path, batch: str, place: int, sources: list[SourceFile], first_id: int,
-    settings: IngestSettings, threads: int | None,
+    settings: IngestSettings,
 ) -> list[Staged]:  # fmt: skip
     """Read some files and write their rows; what a worker process does."""
-    with open_stage(threads) as connection:
-        return [
-            stage(connection, root, batch, place, portion, settings.mode,
-                  keep_blobs=settings.keep_blobs)
-            for portion in extract(sources, first_id, settings.chunk_rows)
-        ]  # fmt: skip
+    return [
+        stage(root, batch, place, portion, settings.mode, keep_blobs=settings.keep_blobs)
+        for portion in extract(sources, first_id, settings.chunk_rows)
+    ]
 
 
 def _stage_unreadable(
@@ -449,8 +477,7 @@ def _stage_unreadable(
 ) -> Staged:
     outcomes = [Outcome(SourceFile(item.path, None, None), reason=item.reason) for item in items]
     portion = Portion(*no_rows(), outcomes)
-    with open_stage() as connection:
-        return stage(connection, root, batch, 0, portion, settings.mode, keep_blobs=False)
+    return stage(root, batch, 0, portion, settings.mode, keep_blobs=False)
 
 
 def _rejected(portion: Staged) -> int:

@@ -10,6 +10,8 @@ A header is the comment at the top of the file::
     -- grain:   columns that identify a row
     -- depends: views it reads
     -- table:   stored table it reads (layer 1 only)
+    -- stores:  view whose answer that table holds
+    -- severity: error or warn (checks only; error unless said otherwise)
     -- column:  name | TYPE | meaning
 """
 
@@ -27,7 +29,8 @@ from warehouse.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FIELD = re.compile(r"^-- (grain|depends|table|column): *(.*)$")
+_FIELDS = ("grain", "depends", "table", "stores", "severity", "column")
+_FIELD = re.compile(rf"^-- ({'|'.join(_FIELDS)}): *(.*)$")
 
 LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts")
 """Folders whose files make the catalog; a view reads its own layer or lower ones."""
@@ -54,6 +57,10 @@ class Model:
     depends: tuple[str, ...]
     table: str | None
     """Stored table behind a view of layer 1."""
+    stores: str | None
+    """View whose answer, a batch at a time, that table holds."""
+    severity: str
+    """Of a check: ``error`` if the store contradicts itself, ``warn`` if its sources are odd."""
     columns: tuple[Column, ...]
     sql: str
     path: Path
@@ -88,7 +95,7 @@ def read_model(path: Path) -> Model:
         A header line is malformed, or the file has no description.
     """
     prose: list[str] = []
-    fields: dict[str, list[str]] = {"grain": [], "depends": [], "table": [], "column": []}
+    fields: dict[str, list[str]] = {name: [] for name in _FIELDS}
     sql = path.read_text(encoding="utf-8")
     for line in sql.splitlines():
         if not line.startswith("--"):
@@ -107,6 +114,9 @@ def read_model(path: Path) -> Model:
         if len(parts) != 3 or not all(parts):
             raise ModelError(f"{path}: a column line needs name | TYPE | meaning, found {text!r}")
         columns.append(Column(*parts))
+    severity = fields["severity"][0] if fields["severity"] else "error"
+    if severity not in {"error", "warn"}:
+        raise ModelError(f"{path}: severity is error or warn, found {severity!r}")
     return Model(
         name=path.stem,
         layer=path.parent.name,
@@ -114,6 +124,8 @@ def read_model(path: Path) -> Model:
         grain=_words(fields["grain"]),
         depends=_words(fields["depends"]),
         table=fields["table"][0] if fields["table"] else None,
+        stores=fields["stores"][0] if fields["stores"] else None,
+        severity=severity,
         columns=tuple(columns),
         sql=sql,
         path=path,

@@ -5,6 +5,7 @@
 --
 -- grain:   instance_id
 -- table:   instances
+-- stores:  instances_from_elements
 -- column:  batch | VARCHAR | ingest batch
 -- column:  instance_id | BIGINT | key of its rows in `elements`; sequential inside a batch
 -- column:  instance_key | VARCHAR | identity: SOPInstanceUID, else MediaStorageSOPInstanceUID, else digest of the header

@@ -104,6 +104,7 @@
 -- column:  ConvolutionKernel | VARCHAR[] | Convolution Kernel (0018,1210)
 -- column:  ContrastBolusAgent | VARCHAR | Contrast/Bolus Agent (0018,0010)
 -- column:  patient_age_years | DOUBLE | PatientAge in years
+-- column:  ge_sequence_name | VARCHAR | private name of the pulse sequence, (0019,xx9C) of creator GEMS_ACQU_01
 create or replace view instance_attributes as
 with core as (
     select instance_id, tag, "index", text, "integer", "real", "date", "time"
@@ -235,6 +236,19 @@ value_lists as (
         list(text order by "index") filter (where tag = '00181210') as ConvolutionKernel
     from core
     group by instance_id
+),
+
+private_values as (
+    select
+        instance_id,
+        max(case when creator = 'GEMS_ACQU_01' and tag like '0019__9C' then text end)
+            as ge_sequence_name
+    from elements
+    where path = ''
+        and vm > 0
+        and "index" = 0
+        and creator = 'GEMS_ACQU_01'
+    group by instance_id
 )
 
 select
@@ -334,6 +348,8 @@ select
     Exposure,
     ConvolutionKernel,
     ContrastBolusAgent,
-    patient_age_years
+    patient_age_years,
+    ge_sequence_name
 from single_values
-left join value_lists on single_values.instance_id = value_lists.instance_id;
+left join value_lists on single_values.instance_id = value_lists.instance_id
+left join private_values on single_values.instance_id = private_values.instance_id;

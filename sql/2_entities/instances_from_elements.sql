@@ -122,18 +122,7 @@
 -- column:  pixel_length | BIGINT | bytes of the pixel data, item headers included if encapsulated
 -- column:  is_encapsulated | BOOLEAN | the pixel data are compressed fragments
 create or replace view instances_from_elements as
-with ge_sequence_names as (
-    select instance_id, max(text) as ge_sequence_name
-    from elements
-    where path = ''
-        and tag between '00191000' and '0019FFFF'
-        and tag like '____%9C'
-        and creator = 'GEMS_ACQU_01'
-        and "index" = 0
-    group by instance_id
-),
-
-nameless as (
+with nameless as (
     select files.instance_id
     from files
     left join instance_attributes on files.instance_id = instance_attributes.instance_id
@@ -199,7 +188,6 @@ identified as (
         files.pixel_offset,
         files.pixel_length,
         files.is_encapsulated,
-        ge_sequence_names.ge_sequence_name,
         coalesce(
             nullif(attributes.SOPInstanceUID, ''),
             nullif(attributes.MediaStorageSOPInstanceUID, ''),
@@ -211,7 +199,6 @@ identified as (
         coalesce(attributes.MediaStorageSOPClassUID = '1.2.840.10008.1.3.10', false) as is_directory
     from files
     left join instance_attributes as attributes on files.instance_id = attributes.instance_id
-    left join ge_sequence_names on files.instance_id = ge_sequence_names.instance_id
     left join digests on files.instance_id = digests.instance_id
     left join patient_names on attributes.PatientName = patient_names.stated
     left join referring_names on attributes.ReferringPhysicianName = referring_names.stated

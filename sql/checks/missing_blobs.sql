@@ -1,6 +1,7 @@
 -- Every long binary value is in `blobs`, unless the ingest was told not to keep them.
 --
 -- depends: elements, blobs
+-- severity: warn
 select elements.sha256, count(*) as n
 from elements
 left join blobs on elements.sha256 = blobs.sha256

@@ -1,6 +1,7 @@
 -- A series belongs to one study.
 --
 -- depends: instances
+-- severity: warn
 select series_key, list_sort(list(distinct study_key)) as studies
 from instances
 where series_key is not null

@@ -18,7 +18,7 @@ WITH_EXAMPLES = ["warehouse.store.layout", "warehouse.store.duck", "warehouse.di
 
 @pytest.mark.parametrize("module", WITH_EXAMPLES)
 def test_the_examples_in_docstrings_are_true(module: str) -> None:
-    result = doctest.testmod(importlib.import_module(module))
+    result = doctest.testmod(importlib.import_module(module), extraglobs={"Path": Path})
     assert result.failed == 0
     assert result.attempted > 0
 

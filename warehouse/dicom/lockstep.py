@@ -43,7 +43,8 @@ from warehouse.dicom.grammar import (
     hash_head,
 )
 from warehouse.dicom.pixels import implicit_pixel_vr, pass_over
-from warehouse.dicom.walk import walk
+from warehouse.dicom.shapes import read_by_shape
+from warehouse.dicom.walk import FIRST_TAG, walk_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -159,7 +160,8 @@ def scan(heads: Heads, count: int, records: Records) -> tuple[Scan, Found]:
     state = Scan(heads, count, records)
     start = state.read_meta()
     for implicit in (False, True):
-        state.read_datasets(start[state.implicit[start] == implicit], implicit=implicit)
+        files = start[state.implicit[start] == implicit]
+        state.read_datasets(read_by_shape(state, files, implicit=implicit), implicit=implicit)
     return state, state.found()
 
 
@@ -214,7 +216,7 @@ class Scan:
             t = tag_of(h)
             meta = (t >> 16) == 2
             ended = ~meta & ~near
-            self.at[files[ended]] = p[ended]
+            self.at[files[ended]] = p[ended] - heads.base[files[ended]]
             ready.append(files[ended])
             c = EXPLICIT_CLASS[(h >> np.uint64(32)) & np.uint64(0xFFFF)]
             long = c == LONG
@@ -245,7 +247,7 @@ class Scan:
                 self.implicit[number] = implicit
                 self.syntax[number] = written.decode("ascii")
         files = files[np.array([self.syntax[n] is not None for n in files.tolist()], bool)]
-        h = heads.words[self.at[files]]
+        h = heads.words[self.at[files] + heads.base[files]]
         # A first element that looks like the other encoding, or a command set: pydicom decides.
         looks_explicit = LOOKS_EXPLICIT[(h >> np.uint64(32)) & np.uint64(0xFFFF)]
         files = files[(looks_explicit != self.implicit[files]) & ((h & np.uint64(0xFFFF)) != 0)]
@@ -259,10 +261,10 @@ class Scan:
         """Step all files together until few are left, then walk those alone."""
         heads = self.heads
         self.a = files
-        self.p = self.at[files]
+        self.p = self.at[files] + heads.base[files]
         self.mode = np.zeros(len(files), np.uint64)
         self.node = files.copy()
-        self.before = np.full(len(files), 0x0002FFFF, np.uint32)
+        self.before = np.full(len(files), FIRST_TAG, np.uint32)
         self.soft = np.zeros(len(files), np.int64)
         self.alive = np.ones(len(files), bool)
         self._soften(np.arange(len(files)))
@@ -313,7 +315,7 @@ class Scan:
                 self._leave(np.arange(len(self.a)), LATER if self.count > 1 else REFERENCE)
                 return
         for i in range(len(self.a)):
-            walk(self, i, implicit=implicit)
+            walk_on(self, i, implicit=implicit)
 
     def _compress(self) -> None:
         alive = self.alive

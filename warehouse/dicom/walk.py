@@ -45,6 +45,9 @@ _half = struct.Struct("<L").unpack_from
 _CLASS = EXPLICIT_CLASS[: 1 << 16].tobytes()
 _SEQUENCES = frozenset(SEQUENCE_TAGS.tolist())
 
+FIRST_TAG = 0x0002FFFF
+"""The tags of a data set are greater."""
+
 _MAX_KNOWN = 1 << 16
 """Heads kept in mind; they repeat from file to file."""
 _EXPLICIT: dict[int, tuple[int, int, int]] = {}
@@ -55,18 +58,30 @@ class _Give(Exception):
     """The file is left to somebody else."""
 
 
-def walk(scan: Scan, i: int, *, implicit: bool) -> None:
-    """Walk the file at place ``i`` of the active ones to its end."""
+def walk(scan: Scan, number: int, *, implicit: bool) -> Walker | None:
+    """Walk one file from the start of its data set to the end; None if it is not taken."""
+    walker = Walker(scan, number, implicit=implicit)
+    stack = [[int(scan.end[0, number]), 0, number, FIRST_TAG]]
+    return walker if _finish(walker, int(scan.at[number]), stack) else None
+
+
+def walk_on(scan: Scan, i: int, *, implicit: bool) -> None:
+    """Walk the file at place ``i`` of those stepped together from where it stands to its end."""
     number = int(scan.a[i])
-    walker = _Walker(scan, number, implicit=implicit)
     top = int(scan.level[number])
-    at = int(scan.p[i] - scan.heads.base[number])
     stack = [
-        [int(scan.end[k, number]), bool(scan.open[k, number]), int(scan.name[k, number]),
+        [int(scan.end[k, number]), int(scan.open[k, number]), int(scan.name[k, number]),
          int(scan.last[k, number])]
         for k in range(top + 1)
     ]  # fmt: skip
-    stack[-1][3] = int(scan.before[i]) if top % 2 == 0 else stack[-1][3]
+    if top % 2 == 0:
+        stack[-1][3] = int(scan.before[i])
+    walker = Walker(scan, number, implicit=implicit)
+    _finish(walker, int(scan.p[i] - scan.heads.base[number]), stack)
+
+
+def _finish(walker: Walker, at: int, stack: list[list[int]]) -> bool:
+    scan, number = walker.scan, walker.number
     try:
         walker.run(at, stack)
         scan.status[number] = TAKEN
@@ -75,6 +90,7 @@ def walk(scan: Scan, i: int, *, implicit: bool) -> None:
     except _NoRoom:
         scan.status[number] = LATER if scan.count > 1 else REFERENCE
     walker.hand_over()
+    return bool(scan.status[number] == TAKEN)
 
 
 def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -86,7 +102,7 @@ def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[
     before = scan.records.count
     for i in elements.tolist():
         number, node = int(found.file[i]), int(found.node[i])
-        walker = _Walker(scan, number, implicit=True)
+        walker = Walker(scan, number, implicit=True)
         at, length = int(found.value_at[i]), int(found.length[i])
         head = int(found.head[i])
         # As if the arena were the file: the whole value lies in it.
@@ -133,7 +149,7 @@ def _classify(head: int, *, implicit: bool) -> tuple[int, int, int]:
     return tag, 12, kind if kind in {LONG, SEQUENCE} else BAD
 
 
-class _Walker:
+class Walker:
     """One file. Offsets named ``*_at`` count in the arena, ends of containers in the file."""
 
     def __init__(self, scan: Scan, number: int, *, implicit: bool) -> None:
@@ -152,6 +168,14 @@ class _Walker:
         """From which element on which node goes."""
         self.nodes: list[tuple[int, int, int, int]] = []
         self.sequences: list[tuple[int, bool]] = []
+        self.start = int(scan.at[number])
+        self.first_node = scan.node_count
+        self.first_sequence = scan.sequence_count
+        self.after_pixels = False
+        self.bases: list[tuple[int, int]] = [(0, self.base)]
+        """From which element on which window goes."""
+        self.marks: list[tuple[int, int, int]] = []
+        """Items and delimiters: offset, number of the window, place in the arena."""
 
     def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:
         """Walk from offset ``at`` of the file until only ``stop`` containers are open."""
@@ -218,9 +242,11 @@ class _Walker:
                     return at
                 if length or not undelimited or len(stack) == 1:
                     raise _Give
+                self.marks.append((at, len(self.bases) - 1, p))
                 at += 8
                 stack.pop()
                 continue
+            self.marks.append((at, len(self.bases) - 1, p))
             at += 8
             if low == SEQUENCE_END_HEAD and undelimited and not length:
                 stack.pop()
@@ -317,6 +343,7 @@ class _Walker:
             raise _Give
         stack[-1][3] = tag
         if end < self.size:
+            self.after_pixels = True
             self._refill(end)
             first = _word(memory, self.base + end)[0]
             if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == self.implicit:
@@ -328,6 +355,7 @@ class _Walker:
             raise _NoRoom
         self.base = int(self.heads.base[self.number])
         self.window = int(self.heads.window_at[self.number])
+        self.bases.append((len(self.places), self.base))
 
     def hand_over(self) -> None:
         """Give what was found to the scan."""

@@ -134,8 +134,7 @@ def _read_one(
         header = read_header(source)
     except Unreachable as why:
         # Without size and time, because it was not read: so the next ingest tries again.
-        unread = replace(source, size_bytes=None, modified_us=None)
-        return Outcome(unread, reason=why.reason), 0
+        return Outcome(replace(source, size_bytes=None, modified_us=None), reason=why.reason), 0
     except Rejected as why:
         return Outcome(source, reason=why.reason, offset=why.offset), 0
     rows = batch.add_elements(number, header.elements)

@@ -184,7 +184,7 @@ def _decode_pairs(
     filled = np.flatnonzero(pc.binary_length(raws).to_numpy()[raw] > 0)
     order = filled[np.argsort(meaning[filled], kind="stable")]
     distinct, starts = np.unique(meaning[order], return_index=True)
-    stops = [*starts[1:].tolist(), len(order)]
+    stops = [*starts[1:].tolist(), len(order)][: len(distinct)]
     for m, start, stop in zip(distinct.tolist(), starts.tolist(), stops, strict=True):
         mine = order[start:stop]
         number, charset = divmod(m, len(charsets))

@@ -27,6 +27,10 @@ _LIST = re.compile(
     r"list\(\"?(\w+)\"? order by \"index\"\) filter \(where tag = '(\w{8})'\) as (\w+)"
 )
 
+_PRIVATE = re.compile(
+    r"max\(case when creator = '(\w+)' and tag like '(\w{4})__(\w{2})' then text end\)\s+as (\w+)"
+)
+
 _TYPES = {
     "text": pa.string(),
     "integer": pa.int64(),
@@ -48,8 +52,19 @@ class Attribute:
     is_list: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PrivateAttribute:
+    """One column from a private element, in whatever block its creator has reserved."""
+
+    name: str
+    creator: str
+    group: str
+    suffix: str
+    """Last two digits of the tag."""
+
+
 @cache
-def attributes() -> tuple[Attribute, ...]:
+def attributes() -> tuple[Attribute | PrivateAttribute, ...]:
     """Read the columns from the SQL that defines them, in their order.
 
     Raises
@@ -58,13 +73,13 @@ def attributes() -> tuple[Attribute, ...]:
         A documented column is defined in no line that can be read.
     """
     model = by_name("instance_attributes")
-    found = {
-        name: Attribute(name, tag, source, False)
-        for tag, source, name in _SINGLE.findall(model.sql)
-    }
-    found |= {
-        name: Attribute(name, tag, source, True) for source, tag, name in _LIST.findall(model.sql)
-    }
+    found: dict[str, Attribute | PrivateAttribute] = {}
+    for tag, source, name in _SINGLE.findall(model.sql):
+        found[name] = Attribute(name, tag, source, is_list=False)
+    for source, tag, name in _LIST.findall(model.sql):
+        found[name] = Attribute(name, tag, source, is_list=True)
+    for creator, group, suffix, name in _PRIVATE.findall(model.sql):
+        found[name] = PrivateAttribute(name, creator, group, suffix)
     documented = [column.name for column in model.columns if column.name != "instance_id"]
     if set(documented) != set(found):
         odd = ", ".join(sorted(set(documented) ^ set(found)))
@@ -96,6 +111,10 @@ def gather(rows: pa.Table) -> pa.Table:
     columns: dict[str, pa.Array] = {"instance_id": pa.array(instances)}
     has_any = np.zeros(len(instances), bool)
     for attribute in attributes():
+        if isinstance(attribute, PrivateAttribute):
+            first = top & (index == 0)
+            columns[attribute.name] = _private(attribute, rows, runs, first, places, len(instances))
+            continue
         kind = _TYPES[attribute.source]
         kind = pa.list_(kind) if attribute.is_list else kind
         start, end = runs.get(attribute.tag, (0, 0))
@@ -179,3 +198,22 @@ def _lists(
     # A null offset marks a null list: an instance without the element, not one with an empty one.
     mask = np.append(sizes == 0, False)
     return pa.ListArray.from_arrays(pa.array(offsets, mask=mask), values)
+
+
+def _private(
+    attribute: PrivateAttribute, rows: pa.Table, runs: dict[str, tuple[int, int]],
+    first: NDArray[np.bool_], places: NDArray[np.int64], count: int,
+) -> pa.Array:  # fmt: skip
+    """Take a private value by creator; where two blocks hold one, the greater, as max() does."""
+    values: dict[int, str] = {}
+    creator = _code(rows, "creator", attribute.creator)
+    for tag, (start, end) in runs.items():
+        if creator < 0 or tag[:4] != attribute.group or tag[6:] != attribute.suffix:
+            continue
+        creators = rows["creator"].chunk(0).indices.slice(start, end - start).fill_null(-1)
+        found = start + np.flatnonzero((creators.to_numpy() == creator) & first[start:end])
+        texts = rows["text"].chunk(0).take(pa.array(found)).to_pylist()
+        for place, text in zip(places[found].tolist(), texts, strict=True):
+            if text is not None:
+                values[place] = max(values.get(place, text), text)
+    return pa.array([values.get(place) for place in range(count)], pa.string())

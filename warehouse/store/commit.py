@@ -16,21 +16,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.elements.schema import BLOBS, INLINE_BYTES
+from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
 from warehouse.errors import WriteFailed
-from warehouse.sqlfiles import by_name, statement
+from warehouse.sqlfiles import by_name, read_models, statement
 from warehouse.store import delta, layout
+from warehouse.store.attributes import gather
 from warehouse.store.delta import Change, Part, Snapshot
 from warehouse.store.duck import connect, copy_to
 from warehouse.store.schema import FILES
+from warehouse.store.stage import Staged, write_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     import duckdb
-
-    from warehouse.store.stage import Staged
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,8 @@ def _prepare(
     staged: list[Staged], changes: dict[str, Change], *, read_anew: bool,
 ) -> list[tuple[str, Part]]:  # fmt: skip
     """Judge the files and write the parts of the new version; return parts that are of no use."""
-    connection.register("staged", files)
+    instances = _instances(connection, files, staged)
+    connection.register("staged", _identified(files, instances))
     connection.execute("set variable files_files = $1", [base.paths("files")])
     connection.execute(by_name("files").sql)
     connection.execute("create view ledger as from files")
@@ -104,7 +105,7 @@ def _prepare(
         return [("files", new_files)]
     changes["files"].add.append(new_files)
     _take_out(connection, base, changes)
-    copies = _bring_in(connection, base.root, staged, changes)
+    copies = _bring_in(connection, base.root, batch, staged, instances, changes)
     _settle_blobs(connection, base, batch, staged, changes)
     return copies
 
@@ -152,10 +153,10 @@ def _take_out(
 
 
 def _bring_in(
-    connection: duckdb.DuckDBPyConnection, root: Path, staged: list[Staged],
-    changes: dict[str, Change],
+    connection: duckdb.DuckDBPyConnection, root: Path, batch: str, staged: list[Staged],
+    instances: pa.Table, changes: dict[str, Change],
 ) -> list[tuple[str, Part]]:  # fmt: skip
-    """Take over the staged parts; those with instances that lost to another file as copies.
+    """Take over the staged rows, without those of instances that another file holds.
 
     Returns the parts that were copied and are of no use any more.
     """
@@ -166,17 +167,49 @@ def _bring_in(
     gone = connection.sql("from gone").to_arrow_table()["instance_id"]
     copied = []
     for portion in staged:
-        loses = pc.any(pc.is_in(portion.files["instance_id"], gone)).as_py() and len(gone) > 0
-        for table in ("elements", "instances"):
-            part = portion.parts.get(table)
-            if part is None:
-                continue
-            if loses:
-                _copy_part(connection, root, table, part.path, "kept_rows", changes[table])
-                copied.append((table, part))
-            else:
-                changes[table].add.append(part)
+        part = portion.parts.get("elements")
+        if part is None:
+            continue
+        if len(gone) and pc.any(pc.is_in(portion.files["instance_id"].drop_null(), gone)).as_py():
+            _copy_part(connection, root, "elements", part.path, "kept_rows", changes["elements"])
+            copied.append(("elements", part))
+        else:
+            changes["elements"].add.append(part)
+    kept = instances.filter(pc.invert(pc.is_in(instances["instance_id"], gone)))
+    if kept.num_rows:
+        changes["instances"].add.append(write_small(root, "instances", batch, 0, kept))
     return copied
+
+
+def _instances(
+    connection: duckdb.DuckDBPyConnection, files: pa.Table, staged: list[Staged]
+) -> pa.Table:
+    """Ask the definition of ``instances`` about what the workers gathered."""
+    nothing = ELEMENTS.empty_table()
+    given = {
+        "files": [files],
+        "elements": [nothing, *(portion.nameless for portion in staged)],
+        "instance_attributes": [gather(nothing), *(portion.attributes for portion in staged)],
+    }
+    for name, tables in given.items():
+        connection.register(name, pa.concat_tables(tables))
+    for model in read_models():
+        if model.layer == "0_macros" or model.name == "instances_from_elements":
+            connection.execute(model.sql)
+    answer = connection.sql("from instances_from_elements order by instance_id").to_arrow_table()
+    connection.execute("drop view instances_from_elements")
+    for name in given:
+        connection.unregister(name)
+    return answer
+
+
+def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:
+    """Fill identity into the rows of ``files`` from their instances."""
+    place = pc.index_in(files["instance_id"], instances["instance_id"])
+    for name in ("instance_key", "SOPInstanceUID"):
+        number = files.schema.get_field_index(name)
+        files = files.set_column(number, FILES.field(name), instances[name].take(place))
+    return files
 
 
 def _copy_part(

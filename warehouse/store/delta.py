@@ -109,7 +109,8 @@ def create(root: Path) -> None:
                     name=table,
                 )
             # Renamed, so that a full disk leaves no marker rather than an empty one.
-            draft.write_text(json.dumps({"layout": layout.LAYOUT_VERSION}) + "\n")
+            about = {"layout": layout.LAYOUT_VERSION, "id": uuid.uuid4().hex}
+            draft.write_text(json.dumps(about) + "\n")
             draft.replace(marker)
     except OSError as error:
         raise WriteFailed(f"a new warehouse at {root}", error) from error
@@ -134,6 +135,13 @@ def require(root: Path) -> None:
         raise NotAWarehouse(root, f"it has no readable {layout.MARKER}") from None
     if found != layout.LAYOUT_VERSION:
         raise LayoutMismatch(root, found, layout.LAYOUT_VERSION)
+
+
+def identity(root: Path) -> str:
+    """Return what tells this warehouse from one made later in the same place."""
+    require(root)
+    about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
+    return str(about.get("id", ""))
 
 
 def _require_plain(root: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import duckdb
 import pyarrow as pa
 
 from warehouse.elements.schema import BLOBS, ELEMENTS
-from warehouse.sqlfiles import by_name, read_models
+from warehouse.sqlfiles import by_name
 
 FILES = pa.schema(
     [
@@ -40,30 +39,24 @@ PLAIN_ELEMENTS = pa.schema(
 """The long table without dictionaries: how any engine sees its Parquet."""
 
 
+_ARROW = {
+    "BIGINT": pa.int64(),
+    "BIGINT[]": pa.list_(pa.int64()),
+    "BOOLEAN": pa.bool_(),
+    "DATE": pa.date32(),
+    "DOUBLE": pa.float64(),
+    "DOUBLE[]": pa.list_(pa.float64()),
+    # Delta has no type for the time of day: microseconds since midnight, as in the long table.
+    "TIME": pa.int64(),
+    "VARCHAR": pa.string(),
+    "VARCHAR[]": pa.list_(pa.string()),
+}
+
+
 def instances_schema() -> pa.Schema:
-    """Return the columns of ``instances``, from the SQL that defines them."""
-    with duckdb.connect() as connection:
-        for model in read_models():
-            if model.layer == "0_macros":
-                connection.execute(model.sql)
-        stored = {"elements": PLAIN_ELEMENTS, "files": FILES}
-        for name, schema in stored.items():
-            connection.register(f"{name}_rows", schema.empty_table())
-        connection.execute(
-            "create view elements as "
-            "select *, cast(make_timestamp(time_us) as time) as time from elements_rows"
-        )
-        connection.execute("create view files as from files_rows")
-        for name in ("instance_attributes", "instances_from_elements"):
-            connection.execute(by_name(name).sql)
-        # Delta has no type for the time of day: microseconds since midnight, as in the long table.
-        return _storable(connection.sql("from instances_from_elements").to_arrow_table().schema)
-
-
-def _storable(schema: pa.Schema) -> pa.Schema:
-    return pa.schema(
-        [pa.field(f.name, pa.int64() if pa.types.is_time(f.type) else f.type) for f in schema]
-    )
+    """Return the columns of ``instances``, from the header of the SQL that defines them."""
+    model = by_name("instances_from_elements")
+    return pa.schema([(column.name, _ARROW[column.type]) for column in model.columns])
 
 
 def stored_schemas() -> dict[str, pa.Schema]:

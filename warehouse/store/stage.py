@@ -15,14 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.elements.schema import ELEMENTS, INLINE_BYTES
+from warehouse.elements.schema import INLINE_BYTES
 from warehouse.errors import WriteFailed
 from warehouse.settings import Mode
-from warehouse.sqlfiles import read_models
 from warehouse.store import layout
 from warehouse.store.attributes import gather
 from warehouse.store.delta import Part
-from warehouse.store.duck import connect
 from warehouse.store.rows import write_rows
 from warehouse.store.schema import FILES
 
@@ -30,51 +28,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import duckdb
-
     from warehouse.elements.extract import Outcome, Portion
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What one portion left on disk, and its rows of ``files``."""
+    """What one portion left on disk, and what of it the commit has to know."""
 
     parts: dict[str, Part]
-    """Table → part; tables without rows are missing."""
+    """Table → part, of ``elements`` and ``blobs``; tables without rows are missing."""
     files: pa.Table
-    """``FILES``, one row per file, not yet judged against the warehouse."""
-
-
-def open_stage(threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """Open a connection that knows the definition of ``instances``; serves many portions."""
-    connection = connect(threads)
-    for name, schema in {"elements": ELEMENTS, "files": FILES}.items():
-        connection.register(name, schema.empty_table())
-    connection.register("instance_attributes", gather(ELEMENTS.empty_table()))
-    for model in read_models():
-        if model.layer == "0_macros" or model.name == "instances_from_elements":
-            connection.execute(model.sql)
-    return connection
+    """``FILES``, one row per file, not yet identified nor judged against the warehouse."""
+    attributes: pa.Table
+    """``instance_attributes``, one row per instance."""
+    nameless: pa.Table
+    """All rows of instances without any UID of their own: their content is their identity."""
 
 
 def stage(
-    connection: duckdb.DuckDBPyConnection, root: Path, batch: str, chunk: int, portion: Portion,
-    mode: Mode, *, keep_blobs: bool,
-) -> Staged:  # fmt: skip
-    """Write the rows of a portion, its instances and its long binary values.
+    root: Path, batch: str, chunk: int, portion: Portion, mode: Mode, *, keep_blobs: bool
+) -> Staged:
+    """Write the rows of a portion and its long binary values; gather its attributes.
 
     Raises
     ------
     WriteFailed
     """
-    files = _files(portion.outcomes, mode)
-    instances = _instances(connection, portion.rows, files)
-    files = _identified(files, instances)
-    staged = Staged({}, files)
+    attributes = gather(portion.rows)
+    staged = Staged(
+        {}, _files(portion.outcomes, mode), attributes, _nameless(portion.rows, attributes)
+    )
     try:
-        _write(
-            connection, root, batch, chunk, portion, instances, staged, mode, keep_blobs=keep_blobs
-        )
+        _write(root, batch, chunk, portion, staged.parts, mode, keep_blobs=keep_blobs)
     except BaseException:
         for table, part in staged.parts.items():
             (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
@@ -83,21 +68,31 @@ def stage(
 
 
 def _write(
-    connection: duckdb.DuckDBPyConnection, root: Path, batch: str, chunk: int, portion: Portion,
-    instances: pa.Table, staged: Staged, mode: Mode, *, keep_blobs: bool,
+    root: Path, batch: str, chunk: int, portion: Portion, parts: dict[str, Part], mode: Mode, *,
+    keep_blobs: bool,
 ) -> None:  # fmt: skip
     rows = _kept(portion.rows, mode)
     if rows.num_rows:
         # In order already: readers sort, because they can do it cheaper than any database.
-        staged.parts["elements"] = write_part(
+        parts["elements"] = write_part(
             root, "elements", batch, chunk, partial(write_rows, rows), rows.num_rows
         )
-    if instances.num_rows:
-        staged.parts["instances"] = write_small(root, "instances", batch, chunk, instances)
     blobs = _blobs_of(rows, portion.blobs) if keep_blobs else portion.blobs.slice(0, 0)
     if blobs.num_rows:
         # Not compressed: the commit compresses those that are new, once.
-        staged.parts["blobs"] = write_small(root, "blobs", batch, chunk, blobs, compression="none")
+        parts["blobs"] = write_small(root, "blobs", batch, chunk, blobs, compression="none")
+
+
+def _nameless(rows: pa.Table, attributes: pa.Table) -> pa.Table:
+    """Return the rows of instances that have no SOP Instance UID, not even in the file meta."""
+    named = pc.or_(
+        pc.fill_null(pc.not_equal(attributes["SOPInstanceUID"], ""), False),
+        pc.fill_null(pc.not_equal(attributes["MediaStorageSOPInstanceUID"], ""), False),
+    )
+    names = attributes["instance_id"].filter(named)
+    if len(names) == pc.count_distinct(rows["instance_id"]).as_py():
+        return rows.slice(0, 0)
+    return rows.filter(pc.invert(pc.is_in(rows["instance_id"], names)))
 
 
 def write_small(
@@ -153,23 +148,6 @@ def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
         for outcome in outcomes
     ]
     return pa.Table.from_pylist(rows, schema=FILES)
-
-
-def _instances(connection: duckdb.DuckDBPyConnection, rows: pa.Table, files: pa.Table) -> pa.Table:
-    """Ask the definition of ``instances`` about rows that are still in memory."""
-    connection.register("elements", rows)
-    connection.register("files", files)
-    connection.register("instance_attributes", gather(rows))
-    return connection.sql("from instances_from_elements order by instance_id").to_arrow_table()
-
-
-def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:
-    """Fill identity into the rows of ``files`` from their instances."""
-    place = pc.index_in(files["instance_id"], instances["instance_id"])
-    for name in ("instance_key", "SOPInstanceUID"):
-        number = files.schema.get_field_index(name)
-        files = files.set_column(number, FILES.field(name), instances[name].take(place))
-    return files
 
 
 def _kept(rows: pa.Table, mode: Mode) -> pa.Table:

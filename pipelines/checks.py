@@ -1,0 +1,55 @@
+"""Data tests as asset checks: one per file of ``sql/checks/``, on the first table it reads.
+
+A check of severity ``error`` blocks what stands behind its table in the same run, because it would
+be computed from rows that contradict each other; one of severity ``warn`` says something about the
+source files and lets the run go on. Results hold numbers of rows and the question, no values.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipelines.resources import Intake
+from warehouse.catalog.connect import Catalog, ask, open_catalog
+from warehouse.sqlfiles import Model, read_checks
+
+CHECKS = {model.name: model for model in read_checks()}
+
+
+def check_spec(model: Model) -> dg.AssetCheckSpec:
+    """Return what the header of a check says, as Dagster puts it."""
+    # Only the first table: a check that depends on others is skipped if one of theirs fails.
+    return dg.AssetCheckSpec(
+        model.name,
+        asset=model.depends[0],
+        description=model.description,
+        blocking=model.severity == "error",
+    )
+
+
+@dg.multi_asset_check(
+    name="checks", specs=[check_spec(model) for model in CHECKS.values()], can_subset=True
+)
+def checks(
+    context: dg.AssetCheckExecutionContext, intake: dg.ResourceParam[Intake]
+) -> Iterator[dg.AssetCheckResult]:
+    """Ask every selected question of one and the same version of the warehouse."""
+    catalog = open_catalog(intake.root)
+    for key in sorted(context.selected_asset_check_keys):
+        yield check_result(catalog, CHECKS[key.name])
+
+
+def check_result(catalog: Catalog, model: Model) -> dg.AssetCheckResult:
+    """Return whether the SELECT of a check finds no row."""
+    rows = ask(catalog, model.sql).shape[0]
+    return dg.AssetCheckResult(
+        asset_key=model.depends[0],
+        check_name=model.name,
+        passed=rows == 0,
+        severity=dg.AssetCheckSeverity[model.severity.upper()],
+        metadata={
+            "rows": rows,
+            "version": catalog.snapshot.version,
+            "question": dg.MetadataValue.md(f"```sql\n{model.sql}\n```"),
+        },
+    )

@@ -1,0 +1,26 @@
+"""Everything that Dagster knows, put together by hand, so that a reader sees all there is."""
+
+import dagster as dg
+
+from pipelines.assets import stored_tables, views
+from pipelines.checks import checks
+from pipelines.jobs import check, ingest, plan_batches
+from pipelines.resources import IntakeResource
+from pipelines.sensors import new_files
+
+
+def build_definitions(intake: IntakeResource | None = None) -> dg.Definitions:
+    """Return the definitions; a test, or a site with its own settings, passes its own intake."""
+    return dg.Definitions(
+        assets=[stored_tables, *views],
+        asset_checks=[checks],
+        jobs=[ingest, check, plan_batches],
+        sensors=[new_files],
+        resources={"intake": intake or IntakeResource()},
+        # Steps share the process of their run. What can be parallel is so inside the library, by
+        # files, and a process per check would cost more than the check.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()

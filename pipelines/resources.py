@@ -1,0 +1,74 @@
+"""Configuration → plain library objects. No behaviour: that is the library's.
+
+What is left empty is taken from the environment when a run or a tick begins, never at import, so
+that definitions load with nothing set.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from warehouse.settings import IngestSettings, Mode
+
+ROOT = dg.EnvVar("DICOM_WAREHOUSE")
+SOURCES = dg.EnvVar("DICOM_WAREHOUSE_SOURCES")
+MODE = dg.EnvVar("DICOM_WAREHOUSE_MODE")
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What is taken in, where it goes and how it is read."""
+
+    root: Path
+    """Folder of the warehouse."""
+    sources: tuple[str, ...]
+    """Files, folders and archives to look for new files in."""
+    settings: IngestSettings
+
+
+class IntakeResource(dg.ConfigurableResource[Intake]):
+    """What is taken in: sources, warehouse, and how to read."""
+
+    root: str = Field(
+        default="",
+        description="Folder of the warehouse; else $DICOM_WAREHOUSE, else ./warehouse-data.",
+    )
+    sources: list[str] = Field(
+        default=[],
+        description="Files, folders and zip archives to watch; else those in "
+        f"$DICOM_WAREHOUSE_SOURCES, separated by {os.pathsep!r} as in $PATH.",
+    )
+    mode: str = Field(
+        default="",
+        description="minimal, normal or full; else $DICOM_WAREHOUSE_MODE, else normal.",
+    )
+    patterns: list[str] = Field(
+        default=[], description="Shell patterns that file names must match; none takes every file."
+    )
+    workers: int | None = Field(
+        default=None, description="Processes that read in parallel; by default one per processor."
+    )
+    keep_blobs: bool = Field(
+        default=True, description="Store binary values over 256 bytes in the table blobs."
+    )
+    batch_files: int = Field(
+        default=IngestSettings().batch_files, description="Files of one batch, that is of one run."
+    )
+
+    def create_resource(self, context: dg.InitResourceContext) -> Intake:  # noqa: ARG002 - Dagster passes it
+        """Return what assets and sensors receive."""
+        listed = (SOURCES.get_value() or "").split(os.pathsep)
+        return Intake(
+            root=Path(os.path.abspath(self.root or ROOT.get_value() or "warehouse-data")),
+            sources=tuple(self.sources or filter(None, listed)),
+            settings=IngestSettings(
+                mode=Mode.parse(self.mode or MODE.get_value() or Mode.NORMAL),
+                patterns=tuple(self.patterns),
+                workers=self.workers,
+                keep_blobs=self.keep_blobs,
+                batch_files=self.batch_files,
+            ),
+        )

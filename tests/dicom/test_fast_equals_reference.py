@@ -1,0 +1,272 @@
+"""The fast reader against the reference reader: the same rows, the same outcomes, on everything."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import random
+import struct
+from collections import Counter
+from pathlib import Path
+
+import nibabel
+import pydicom.data
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.dicom.made_datasets import EXPLICIT, damaged, element, files, item, sequence
+from warehouse.dicom.reference import read_header
+from warehouse.dicom.scan import SourceFile
+from warehouse.elements.batches import RowBuilder
+from warehouse.elements.extract import extract
+from warehouse.elements.schema import ELEMENTS
+from warehouse.errors import Rejected
+
+SETTINGS = settings(
+    max_examples=60, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+
+
+def sources(paths):
+    return [SourceFile(str(path), os.path.getsize(path), 0) for path in paths]
+
+
+def content(portions):
+    """Rows as a multiset, long values by digest, outcomes without the name of the reader."""
+    rows, blobs, outcomes = Counter(), {}, []
+    for portion in portions:
+        assert portion.rows.schema == ELEMENTS
+        portion.rows.validate(full=True)
+        columns = [column.to_pylist() for column in portion.rows.columns]
+        keys = list(
+            zip(
+                columns[2],
+                [path.encode() for path in columns[1]],
+                columns[7],
+                columns[0],
+                strict=True,
+            )
+        )
+        assert keys == sorted(keys)
+        rows.update(zip(*(map(repr, column) for column in columns), strict=True))
+        blobs |= dict(
+            zip(
+                portion.blobs["sha256"].to_pylist(), portion.blobs["bytes"].to_pylist(), strict=True
+            )
+        )
+        outcomes += [dataclasses.replace(outcome, reader=None) for outcome in portion.outcomes]
+    return rows, blobs, outcomes
+
+
+def expected(given_sources, first_id):
+    """What the reference reader says, row by row, without any of the code for columns."""
+    builder = RowBuilder()
+    for number, source in enumerate(given_sources):
+        try:
+            builder.add(first_id + number, read_header(source).elements)
+        except Rejected:
+            continue
+    rows, blobs = builder.take()
+    columns = [column.to_pylist() for column in rows.columns]
+    return (
+        Counter(zip(*(map(repr, column) for column in columns), strict=True)),
+        dict(zip(blobs["sha256"].to_pylist(), blobs["bytes"].to_pylist(), strict=True)),
+    )
+
+
+def assert_same(given_sources, max_rows=10**6):
+    portions = list(extract(given_sources, 5, max_rows))
+    rows, blobs, outcomes = content(portions)
+    slow_rows, slow_blobs, slow_outcomes = content(
+        extract(given_sources, 5, max_rows, reader="pydicom")
+    )
+    assert not list((rows - slow_rows).items())[:3]
+    assert not list((slow_rows - rows).items())[:3]
+    assert outcomes == slow_outcomes
+    assert blobs == slow_blobs
+    assert (rows, blobs) == expected(given_sources, 5)
+    return [outcome for portion in portions for outcome in portion.outcomes]
+
+
+def folder_files(folder):
+    return sorted(
+        path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".py"
+    )
+
+
+PYDICOM = Path(pydicom.data.__file__).parent
+NIBABEL = Path(nibabel.__file__).parent / "nicom" / "tests" / "data"
+
+
+def test_pydicoms_files():
+    outcomes = assert_same(sources(folder_files(PYDICOM)))
+    read = [outcome for outcome in outcomes if outcome.reader]
+    assert len([outcome for outcome in read if outcome.reader == "fast"]) > 0.8 * len(read)
+
+
+def test_nibabels_files():
+    assert_same(sources(folder_files(NIBABEL)))
+
+
+def test_highdicoms_files():
+    highdicom = pytest.importorskip("highdicom")
+    paths = [
+        path for path in folder_files(Path(highdicom.__file__).parent) if path.suffix == ".dcm"
+    ]
+    assert_same(sources(paths))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("DICOM_CORPUS" not in os.environ, reason="DICOM_CORPUS names no folder")
+def test_a_corpus_of_real_files():
+    outcomes = assert_same(sources(folder_files(os.environ["DICOM_CORPUS"])))
+    read = [outcome for outcome in outcomes if outcome.reader]
+    assert len([outcome for outcome in read if outcome.reader == "fast"]) > 0.95 * len(read)
+
+
+def test_order_and_size_of_portions_do_not_matter():
+    paths = sources(folder_files(PYDICOM))
+    random.Random(1).shuffle(paths)
+    assert_same(paths, max_rows=500)
+
+
+def write(folder, contents):
+    for old in folder.iterdir():
+        old.unlink()
+    for number, raw in enumerate(contents):
+        (folder / f"{number:04}.dcm").write_bytes(raw)
+    return sources(sorted(folder.iterdir()))
+
+
+@SETTINGS
+@given(st.lists(files(), min_size=1, max_size=5))
+def test_made_files(tmp_path, contents):
+    assert_same(write(tmp_path, contents))
+
+
+@SETTINGS
+@given(st.lists(damaged(), min_size=1, max_size=5))
+def test_damaged_files(tmp_path, contents):
+    assert_same(write(tmp_path, contents))
+
+
+@settings(SETTINGS, max_examples=8)
+@given(
+    st.lists(st.one_of(files(), damaged()), min_size=2, max_size=4),
+    st.randoms(use_true_random=False),
+)
+def test_made_files_by_the_hundred(tmp_path, contents, order):
+    many = contents * 40
+    order.shuffle(many)
+    assert_same(write(tmp_path, many))
+
+
+def small():
+    return (PYDICOM / "test_files" / "rtplan.dcm").read_bytes()
+
+
+def test_cut_off_at_any_byte(tmp_path):
+    raw = small()
+    assert_same(write(tmp_path, [raw[:end] for end in range(120, len(raw), 23)]))
+
+
+def test_flipped_bytes(tmp_path):
+    chance = random.Random(3)
+    contents = []
+    for name in (
+        "rtplan.dcm",
+        "CT_small.dcm",
+        "nested_priv_SQ.dcm",
+        "MR_small_implicit.dcm",
+        "JPEG2000.dcm",
+    ):
+        path = PYDICOM / "test_files" / name
+        for _ in range(40 if path.exists() else 0):
+            raw = bytearray(path.read_bytes())
+            for _ in range(chance.randint(1, 3)):
+                raw[chance.randrange(128, min(len(raw), 3000))] = chance.choice(
+                    (0, 1, 255, chance.randrange(256))
+                )
+            contents.append(bytes(raw))
+    assert_same(write(tmp_path, contents))
+
+
+def test_lying_lengths(tmp_path):
+    raw = small()
+    contents = []
+    for at in range(132, len(raw) - 4, 97):
+        for lie in (0, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF):
+            contents.append(raw[:at] + struct.pack("<L", lie) + raw[at + 4 :])
+    assert_same(write(tmp_path, contents))
+
+
+META = element(0x00020010, "UI", EXPLICIT, implicit=False)
+PREAMBLE = b"\0" * 128 + b"DICM" + META + element(0x00080016, "UI", b"1.2\0", implicit=False)
+
+
+def test_long_values_and_windows(tmp_path):
+    """Values around and beyond the size of a window, also inside of sequences."""
+    contents = []
+    for size in (200, 256, 257, 15_900, 16_200, 16_384, 33_000, 65_536, 70_000, 200_000):
+        blob = random.Random(size).randbytes(size)
+        inner = element(0x00091001, "OB", blob, implicit=False) + element(
+            0x00100020, "LO", b"ID", implicit=False
+        )
+        for undefined in (True, False):
+            seq = sequence(
+                0x00081140,
+                "SQ",
+                [item(inner, undefined=undefined)] * 2,
+                implicit=False,
+                undefined=undefined,
+            )
+            contents.append(
+                PREAMBLE + seq + element(0x00420011, "OB", blob, implicit=False)
+                + element(0x00540220, "UT", b"x" * size, implicit=False)
+            )  # fmt: skip
+        contents.append(PREAMBLE + element(0x00420011, "OB", blob, implicit=False))
+    outcomes = assert_same(write(tmp_path, contents))
+    assert {outcome.reader for outcome in outcomes} <= {"fast", "pydicom"}
+    assert_same(write(tmp_path, contents * 8))
+
+
+def test_one_long_file_among_short_ones(tmp_path):
+    """A file with many elements among many with few."""
+    code = element(0x00080100, "SH", b"1234", implicit=False) + element(
+        0x00080104, "LO", b"Word", implicit=False
+    )
+    long = PREAMBLE + sequence(
+        0x00409096, "SQ", [item(code, undefined=False)] * 3000, implicit=False, undefined=False
+    )
+    outcomes = assert_same(write(tmp_path, [long] + [PREAMBLE + code] * 100))
+    assert {outcome.reader for outcome in outcomes} == {"fast"} or outcomes
+
+
+def test_deep_nesting_is_left_to_the_reference(tmp_path):
+    body = element(0x00100020, "LO", b"ID", implicit=False)
+    contents = []
+    for depth in range(1, 80):
+        body = sequence(
+            0x00081140, "SQ", [item(body, undefined=True)], implicit=False, undefined=True
+        )
+        if depth in {1, 5, 20, 23, 24, 25, 60, 63, 64, 65, 79}:
+            contents.append(PREAMBLE + body)
+    assert_same(write(tmp_path, contents))
+
+
+def test_a_source_can_be_sent_to_another_process():
+    source = sources([__file__])[0]
+    assert pickle.loads(pickle.dumps(source)) == source
+
+
+def test_no_files():
+    assert list(extract([], 0, 10)) == []
+
+
+def test_a_file_that_is_gone(tmp_path):
+    given_sources = write(tmp_path, [PREAMBLE, PREAMBLE, PREAMBLE])
+    (tmp_path / "0001.dcm").unlink()
+    assert_same(given_sources)

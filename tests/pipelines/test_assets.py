@@ -1,0 +1,95 @@
+"""A batch materialised by Dagster is the batch that the command line would have read."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines.definitions import build_definitions
+from warehouse.errors import UsageError
+from warehouse.ingest import ingest, planned_batches
+
+TABLES = ("files", "elements", "instances", "blobs")
+
+
+def parts(root, table, batch):
+    """Every Parquet file of a partition with its time, so that a rewrite shows."""
+    folder = Path(root) / table / f"batch={batch}"
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+
+
+def test_materialise_in_an_ephemeral_instance(instance, intake, store, planned, rows):
+    for key in planned:
+        assert store(key).success
+    for table, stored in rows().items():
+        assert instance.get_materialized_partitions(dg.AssetKey(table)) == set(planned)
+        assert stored.height > 0
+    assert planned_batches(intake.root) == []
+
+
+def test_the_same_rows_as_from_the_command_line(store, intake, planned, rows, archive):
+    for key in planned:
+        store(key)
+    value = intake.create_resource(None)
+    ingest(archive.parent / "by-hand", [archive], value.settings)
+    by_hand = rows(archive.parent / "by-hand")
+    for table, stored in rows().items():
+        assert stored.equals(by_hand[table]), table
+
+
+def test_twice_gives_the_same_rows_and_leaves_other_batches_alone(store, intake, planned, rows):
+    for key in planned:
+        store(key)
+    before = rows()
+    first, second = planned
+    others = {table: parts(intake.root, table, second) for table in TABLES}
+    files = parts(intake.root, "files", first)
+    assert store(first).success
+    after = rows()
+    for table in TABLES:
+        assert after[table].equals(before[table]), table
+        assert parts(intake.root, table, second) == others[table], table
+    assert parts(intake.root, "files", first) != files  # it was read anew indeed
+
+
+def test_a_changed_file_is_read_anew_with_its_batch(store, planned, rows, archive):
+    for key in planned:
+        store(key)
+    (archive / "a/ct.dcm").write_bytes(b"overwritten by something else")
+    store(planned[0])
+    tables = rows()
+    status = dict(tables["files"].select("path", "status").iter_rows())
+    assert status[str(archive / "a/ct.dcm")] == "rejected"
+    assert tables["instances"].height == 3
+
+
+def test_the_report_is_the_metadata_of_the_materialisation(store, planned, archive):
+    store(planned[0])
+    done = store(planned[1])
+    [event] = done.asset_materializations_for_node("stored_tables")[:1]
+    facts = {name: value.value for name, value in event.metadata.items()}
+    assert (facts["files"], facts["created"], facts["duplicate"], facts["rejected"]) == (3, 1, 1, 1)
+    assert facts["readers"]
+    assert facts["version"] > 0
+    assert facts["seconds"] >= 0
+    assert facts["batches"] == [planned[1]]
+    [reject] = event.metadata["rejects"].records
+    assert reject.data["path"] == str(archive / "b/notes.dcm")
+    assert reject.data["reason"]
+
+
+def test_a_batch_nobody_planned_fails_and_says_which_are(store, planned):
+    with pytest.raises(UsageError, match=f"no batch '000099'; planned: {planned[0]}"):
+        store("000099")
+
+
+def test_a_launchpad_may_ask_for_another_mode(instance, intake, planned, rows, monkeypatch):
+    monkeypatch.setenv("DICOM_WAREHOUSE", intake.root)
+    instance.add_dynamic_partitions("batch", planned)
+    build_definitions().resolve_job_def("ingest").execute_in_process(
+        instance=instance, partition_key=planned[0],
+        run_config={"resources": {"intake": {"config": {"mode": "minimal"}}}},
+    )  # fmt: skip
+    tables = rows()
+    assert tables["elements"].is_empty()
+    assert tables["instances"].height == 3

@@ -1,0 +1,77 @@
+"""The SELECTs of ``sql/checks/`` pass on a sound warehouse, and fail on one that is not."""
+
+import shutil
+
+import pydicom
+import pytest
+
+from warehouse.ingest import ingest
+from warehouse.sqlfiles import read_checks
+from warehouse.store import delta
+from warehouse.store.delta import Change
+
+
+def outcomes(done):
+    return {check.check_name: check for check in done.get_asset_check_evaluations()}
+
+
+@pytest.fixture
+def stored(intake):
+    value = intake.create_resource(None)
+    ingest(value.root, value.sources, value.settings)
+    return value.root
+
+
+@pytest.mark.usefixtures("stored")
+def test_every_check_runs_and_passes(run):
+    done = outcomes(run("check"))
+    assert set(done) == {check.name for check in read_checks()}
+    assert {name for name, check in done.items() if not check.passed} == set()
+    assert done["instance_held_twice"].metadata["rows"].value == 0
+    assert "select" in done["instance_held_twice"].metadata["question"].value
+
+
+def test_a_run_checks_what_it_stored(run, planned):
+    done = outcomes(run("ingest", planned[0]))
+    assert {"instance_held_twice", "orphan_elements", "instance_without_file"} <= set(done)
+    assert "vr_conflicts" not in done  # of a view, about the whole warehouse
+    assert all(check.passed for check in done.values())
+
+
+def test_a_store_that_contradicts_itself_fails_the_run(run, stored):
+    base = delta.snapshot(stored)
+    with delta.locked(stored):
+        lost = Change(remove=list(base.parts["instances"]))
+        delta.commit(stored, {"instances": lost}, base, "lose all instances")
+    done = run("check", raise_on_error=False)
+    assert not done.success
+    failed = {name: check for name, check in outcomes(done).items() if not check.passed}
+    assert {"orphan_elements", "file_without_instance"} <= set(failed)
+    assert failed["file_without_instance"].metadata["rows"].value == 4
+    assert failed["file_without_instance"].severity.value == "ERROR"
+
+
+def test_odd_sources_only_warn(run, intake, archive, stored):
+    image = pydicom.dcmread(archive / "a/ct.dcm")
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    image.StudyInstanceUID = "1.2.3"
+    image.save_as(archive / "a/other-study.dcm")
+    ingest(stored, [archive], intake.create_resource(None).settings)
+    done = run("check")
+    assert done.success
+    check = outcomes(done)["series_in_two_studies"]
+    assert not check.passed
+    assert check.severity.value == "WARN"
+
+
+def test_results_hold_no_value_of_a_header(run, archive, stored):
+    image = pydicom.dcmread(archive / "a/ct.dcm")
+    base = delta.snapshot(stored)
+    shutil.copyfile(archive / "a/ct.dcm", archive / "a/copy.dcm")
+    with delta.locked(stored):
+        lost = Change(remove=list(base.parts["files"]))
+        delta.commit(stored, {"files": lost}, base, "lose all files")
+    shown = repr(outcomes(run("check", raise_on_error=False)))
+    assert "instance_without_file" in shown
+    for value in (image.PatientID, str(image.PatientName), image.SOPInstanceUID):
+        assert value not in shown

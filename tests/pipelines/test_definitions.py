@@ -1,0 +1,90 @@
+"""What Dagster knows is what ``sql/`` says."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from pipelines.definitions import build_definitions, defs
+from warehouse.sqlfiles import read_checks, read_models
+
+TABLES = {model.name: model for model in read_models() if model.is_view}
+GRAPH = defs.resolve_asset_graph()
+
+
+def node(name):
+    return GRAPH.get(dg.AssetKey(name))
+
+
+def test_definitions_load_with_nothing_set():
+    dg.Definitions.validate_loadable(build_definitions())
+
+
+def test_the_command_line_finds_them_valid(tmp_path):
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "pipelines.definitions"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "HOME": str(tmp_path)},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "All code locations passed validation" in done.stderr + done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_table_and_view_is_an_asset_and_no_macro():
+    assert {key.to_user_string() for key in GRAPH.get_all_asset_keys()} == set(TABLES)
+
+
+def test_stored_tables_are_partitioned_by_batch_and_run_and_views_are_neither():
+    stored = {name for name in TABLES if node(name).is_executable}
+    assert stored == {"files", "elements", "instances", "blobs"}
+    assert {name for name in TABLES if node(name).partitions_def is not None} == stored
+    assert {node(name).partitions_def.name for name in stored} == {"batch"}
+
+
+def test_the_lineage_is_the_graph_of_the_headers():
+    for name, model in TABLES.items():
+        parents = {key.to_user_string() for key in node(name).parent_keys}
+        assert parents == ({model.stores} if model.stores else set(model.depends) & set(TABLES))
+    # The shape that a reader expects to see, once by hand.
+    assert {key.to_user_string() for key in node("instances").parent_keys} == {
+        "instances_from_elements"
+    }
+    assert {key.to_user_string() for key in node("patients").parent_keys} == {"instances"}
+
+
+def test_assets_carry_the_header():
+    for name, model in TABLES.items():
+        assert node(name).group_name == model.layer
+        assert node(name).description == model.description
+        schema = node(name).metadata["dagster/column_schema"]
+        assert [(c.name, c.type, c.description) for c in schema.columns] == [
+            (c.name, c.type, c.description) for c in model.columns
+        ]
+
+
+def test_every_check_file_is_a_check_of_a_table_it_reads():
+    found = {key.name: key.asset_key.to_user_string() for key in GRAPH.asset_check_keys}
+    assert set(found) == {check.name for check in read_checks()}
+    for check in read_checks():
+        assert found[check.name] in check.depends
+
+
+def test_checks_block_unless_they_only_warn():
+    blocking = {key.name for key in GRAPH.asset_check_keys if GRAPH.get(key).blocking}
+    assert blocking == {check.name for check in read_checks() if check.severity == "error"}
+    assert blocking == {
+        "elements_of_one_batch", "file_without_instance", "instance_held_twice",
+        "instance_without_file", "orphan_elements",
+    }  # fmt: skip
+
+
+def test_jobs_and_sensors():
+    repository = defs.get_repository_def()
+    names = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    assert names == {"ingest", "check", "plan_batches"}
+    sensor = repository.get_sensor_def("new_files")
+    assert sensor.default_status is dg.DefaultSensorStatus.STOPPED

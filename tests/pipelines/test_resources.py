@@ -1,0 +1,48 @@
+"""Configuration becomes library objects."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipelines.resources import IntakeResource
+from warehouse.errors import UnknownMode
+from warehouse.settings import IngestSettings, Mode
+
+NAMES = ("DICOM_WAREHOUSE", "DICOM_WAREHOUSE_SOURCES", "DICOM_WAREHOUSE_MODE")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def intake(**config):
+    return IntakeResource(**config).create_resource(None)
+
+
+def test_without_configuration_it_is_the_default_of_the_command_line():
+    assert intake().root == Path("warehouse-data").absolute()
+    assert intake().sources == ()
+    assert intake().settings == IngestSettings()
+
+
+def test_the_environment_is_asked_when_a_run_begins(monkeypatch):
+    resource = IntakeResource()
+    for name, value in zip(NAMES, ("/w", os.pathsep.join(["/a b", "/c.zip"]), "Full"), strict=True):
+        monkeypatch.setenv(name, value)
+    value = resource.create_resource(None)
+    assert (value.root, value.sources, value.settings.mode) == (
+        Path("/w"), ("/a b", "/c.zip"), Mode.FULL,
+    )  # fmt: skip
+
+
+def test_configuration_goes_before_the_environment(monkeypatch):
+    monkeypatch.setenv("DICOM_WAREHOUSE_SOURCES", "/elsewhere")
+    assert intake(sources=["/a"]).sources == ("/a",)
+
+
+def test_an_unknown_mode_is_named():
+    with pytest.raises(UnknownMode, match="medium"):
+        intake(mode="medium")

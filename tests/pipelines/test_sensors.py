@@ -1,0 +1,85 @@
+"""New files become partitions and runs, once."""
+
+import shutil
+
+import dagster as dg
+import pytest
+
+from pipelines.definitions import build_definitions
+from pipelines.resources import IntakeResource
+from pipelines.sensors import new_files
+from warehouse.ingest import ingest, planned_batches
+
+
+@pytest.fixture
+def tick(instance, intake):
+    """Evaluate the sensor; partitions are made as the daemon would make them."""
+
+    def tick(resource=intake):
+        context = dg.build_sensor_context(instance=instance, resources={"intake": resource})
+        result = new_files(context)
+        if isinstance(result, dg.SensorResult):
+            for request in result.dynamic_partitions_requests:
+                instance.add_dynamic_partitions("batch", request.partition_keys)
+        return result
+
+    return tick
+
+
+def test_one_run_per_new_batch_and_none_when_they_are_done(tick, store, intake):
+    requests = tick().run_requests
+    assert [request.partition_key for request in requests] == planned_batches(intake.root)
+    assert len(requests) == 2
+    for request in requests:
+        store(request.partition_key)
+    assert tick().run_requests == []
+
+
+def test_a_batch_that_waits_keeps_its_run_key(tick):
+    first, second = tick(), tick()
+    assert [r.run_key for r in first.run_requests] == [r.run_key for r in second.run_requests]
+
+
+def test_a_new_warehouse_in_the_same_place_starts_anew(tick, intake):
+    before = {request.run_key for request in tick().run_requests}
+    shutil.rmtree(intake.root)
+    after = {request.run_key for request in tick().run_requests}
+    assert len(after) == 2
+    assert not before & after
+
+
+def test_a_new_file_is_a_new_batch(tick, store, archive):
+    for request in tick().run_requests:
+        store(request.partition_key)
+    shutil.copyfile(archive / "a/plan.dcm", archive / "b/plan-again.dcm")
+    [request] = tick().run_requests
+    assert request.partition_key == "000003"
+
+
+def test_batches_of_the_command_line_become_partitions(tick, instance, intake):
+    value = intake.create_resource(None)
+    ingest(value.root, value.sources, value.settings)
+    result = tick()
+    assert result.run_requests == []
+    assert set(instance.get_dynamic_partitions("batch")) == {"000001", "000002"}
+    assert {(e.asset_key.to_user_string(), e.partition) for e in result.asset_events} == {
+        (table, key)
+        for table in ("files", "elements", "instances", "blobs")
+        for key in ("000001", "000002")
+    }
+    assert tick().asset_events == []
+
+
+def test_without_sources_it_says_what_to_set(tick, monkeypatch, tmp_path):
+    monkeypatch.delenv("DICOM_WAREHOUSE_SOURCES", raising=False)
+    result = tick(IntakeResource(root=str(tmp_path / "none")))
+    assert "DICOM_WAREHOUSE_SOURCES" in result.skip_message
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_click_plans_the_same_batches(instance, intake):
+    job = build_definitions(intake).resolve_job_def("plan_batches")
+    for _ in range(2):
+        assert job.execute_in_process(instance=instance).success
+    assert list(instance.get_dynamic_partitions("batch")) == planned_batches(intake.root)
+    assert len(planned_batches(intake.root)) == 2
