@@ -243,41 +243,48 @@ def test_a_file_whose_rights_were_mended_is_read_again(
 # -- the same files give the same rows ------------------------------------------------------------
 
 
-@pytest.fixture
-def clean(source: Path, tmp_path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """What one ingest of ``some_files`` gives."""
-    some_files(source)
-    run(tmp_path / "clean", source)
-    return content(tmp_path / "clean")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``some_files``, not to be written to."""
+    folder = tmp_path_factory.mktemp("whole") / "in"
+    some_files(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clean(whole: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """What one ingest of it gives."""
+    run(whole.parent / "clean", whole)
+    return content(whole.parent / "clean")
 
 
 @pytest.mark.parametrize(("batch_files", "chunk_files"), [(3, 100), (4, 2), (100, 1)])
 def test_any_batching_gives_the_same_rows(
-    source: Path, root: Path, clean: dict[str, Any], batch_files: int, chunk_files: int
+    whole: Path, root: Path, clean: dict[str, Any], batch_files: int, chunk_files: int
 ) -> None:
-    run(root, source, batch_files=batch_files, chunk_files=chunk_files)
+    run(root, whole, batch_files=batch_files, chunk_files=chunk_files)
     assert same(root, clean)
 
 
 def test_few_rows_at_a_time_give_the_same_rows(
-    source: Path, root: Path, clean: dict[str, Any]
+    whole: Path, root: Path, clean: dict[str, Any]
 ) -> None:
-    run(root, source, chunk_rows=1)
+    run(root, whole, chunk_rows=1)
     assert same(root, clean)
 
 
 def test_several_processes_give_the_same_rows(
-    source: Path, root: Path, clean: dict[str, Any]
+    whole: Path, root: Path, clean: dict[str, Any]
 ) -> None:
-    run(root, source, workers=2, chunk_files=2, batch_files=5)
+    run(root, whole, workers=2, chunk_files=2, batch_files=5)
     assert same(root, clean)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_any_order_gives_the_same_rows(
-    source: Path, root: Path, clean: dict[str, Any], seed: int
+    whole: Path, root: Path, clean: dict[str, Any], seed: int
 ) -> None:
-    files = sorted(path for path in source.rglob("*") if path.is_file())
+    files = sorted(path for path in whole.rglob("*") if path.is_file())
     random.Random(seed).shuffle(files)
     while files:
         count = random.Random(seed + len(files)).randint(2, 5)
@@ -287,12 +294,12 @@ def test_any_order_gives_the_same_rows(
 
 
 def test_planned_batches_give_the_same_rows(
-    source: Path, root: Path, clean: dict[str, Any]
+    whole: Path, root: Path, clean: dict[str, Any]
 ) -> None:
     settings = IngestSettings(mode=Mode.FULL, workers=1, batch_files=3)
-    batches = plan(root, [source], settings)
+    batches = plan(root, [whole], settings)
     assert planned_batches(root) == batches
-    assert plan(root, [source], settings) == []
+    assert plan(root, [whole], settings) == []
     for batch in reversed(batches):
         run_batch(root, batch, settings)
     assert planned_batches(root) == []
@@ -300,9 +307,9 @@ def test_planned_batches_give_the_same_rows(
 
 
 def test_a_batch_run_anew_gives_the_same_rows(
-    source: Path, root: Path, clean: dict[str, Any]
+    whole: Path, root: Path, clean: dict[str, Any]
 ) -> None:
-    run(root, source, batch_files=6)
+    run(root, whole, batch_files=6)
     for batch, _ in ask(root, "select distinct batch, 1 from files order by all"):
         run_batch(root, batch, IngestSettings(mode=Mode.FULL, workers=1))
     assert same(root, clean)
@@ -325,8 +332,8 @@ def test_an_unknown_batch_is_told(source: Path, root: Path) -> None:
         run_batch(root, "000099", ALONE)
 
 
-def test_sources_that_overlap_count_once(source: Path, root: Path, clean: dict[str, Any]) -> None:
-    report = run(root, source, source / "series0", source / "series0" / "0.dcm")
+def test_sources_that_overlap_count_once(whole: Path, root: Path, clean: dict[str, Any]) -> None:
+    report = run(root, whole, whole / "series0", whole / "series0" / "0.dcm")
     assert report.files == 10
     assert same(root, clean)
 
