@@ -29,7 +29,14 @@ TEXTS = {
     "studies": ["StudyInstanceUID", "StudyID", "StudyDescription", "AccessionNumber", "PatientID"],
     "patients": ["PatientID", "PatientSex", "IssuerOfPatientID"],
 }  # fmt: skip
-NUMBERS = ["EchoTime", "RepetitionTime", "InversionTime", "MagneticFieldStrength", "FlipAngle", "SliceThickness"]
+NUMBERS = [
+    "EchoTime",
+    "RepetitionTime",
+    "InversionTime",
+    "MagneticFieldStrength",
+    "FlipAngle",
+    "SliceThickness",
+]
 INTEGERS = ["SeriesNumber", "EchoTrainLength", "Rows", "Columns"]
 LISTS = ["ImageType", "ScanningSequence", "SequenceVariant"]
 
@@ -43,7 +50,9 @@ def read(paths: Iterable[Path]) -> list[tuple[str, pydicom.Dataset]]:
             dataset = pydicom.dcmread(path, force=True)
             if dataset.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
                 continue
-            key = text(dataset, "SOPInstanceUID") or text(dataset.file_meta, "MediaStorageSOPInstanceUID")
+            key = text(dataset, "SOPInstanceUID") or text(
+                dataset.file_meta, "MediaStorageSOPInstanceUID"
+            )
             found.setdefault(key or f"content of {path}", dataset)
     return sorted(found.items())
 
@@ -134,7 +143,9 @@ def entities(instances: list[tuple[str, pydicom.Dataset]]) -> dict[str, dict[str
 
 def first(datasets: list[pydicom.Dataset], read: Any, keyword: str) -> Any:
     """Return the value of the first instance, in order of keys, that has one."""
-    return next((v for v in (read(dataset, keyword) for dataset in datasets) if v is not None), None)
+    return next(
+        (v for v in (read(dataset, keyword) for dataset in datasets) if v is not None), None
+    )
 
 
 def has_pixels(dataset: pydicom.Dataset) -> bool:

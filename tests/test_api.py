@@ -70,7 +70,9 @@ def test_an_unknown_table_names_similar_ones(
         sample.table(name)
 
 
-@pytest.mark.parametrize("query", ["selec 1", "select nothing from series", "from nowhere", "set x = 1; "])
+@pytest.mark.parametrize(
+    "query", ["selec 1", "select nothing from series", "from nowhere", "set x = 1; "]
+)
 def test_a_question_that_cannot_be_asked_fails_as_such(
     sample: warehouse.Warehouse, query: str
 ) -> None:

@@ -21,7 +21,9 @@ EVERY = pytest.mark.parametrize(
 
 def test_imports_follow_the_data() -> None:
     if not (CHECKOUT / "pipelines").is_dir():
-        pytest.skip("the contracts of pyproject.toml name pipelines/, which is not in this checkout")
+        pytest.skip(
+            "the contracts of pyproject.toml name pipelines/, which is not in this checkout"
+        )
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"],
         cwd=CHECKOUT, capture_output=True, text=True, check=False,
@@ -53,7 +55,11 @@ def test_no_select_is_longer_than_a_line(path: Path) -> None:
         and isinstance(node.body[0], ast.Expr)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+        ):
             text = node.value.strip().lower()
             if text.startswith(("select ", "with ", "from ", "create ")) and " from " in f" {text}":
                 assert len(text) <= 200, f"{path.name}:{node.lineno}: {text[:60]}…"

@@ -86,8 +86,9 @@ def collection(folder: Path, seed: int) -> list[Path]:
     return files
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("mode", ["minimal", "full"])
+@pytest.mark.parametrize(
+    ("seed", "mode"), [(1, "minimal"), (2, "normal"), (3, "full"), (4, "minimal"), (5, "full")]
+)
 def test_on_generated_collections(tmp_path: Path, seed: int, mode: str) -> None:
     files = collection(tmp_path / "in", seed)
     wh = warehouse.open(tmp_path / "w")
@@ -95,11 +96,15 @@ def test_on_generated_collections(tmp_path: Path, seed: int, mode: str) -> None:
     compare(wh, files)
 
 
-def test_the_stored_instances_are_the_answer_of_their_definition(sample: warehouse.Warehouse) -> None:
+def test_the_stored_instances_are_the_answer_of_their_definition(
+    sample: warehouse.Warehouse,
+) -> None:
     columns = [row[0] for row in sample.sql("describe instances_from_elements").fetchall()]
     listed = ", ".join(f'"{column}"' for column in columns)
     stored = sample.sql(f"select {listed} from instances order by instance_id").fetchall()
-    defined = sample.sql(f"select {listed} from instances_from_elements order by instance_id").fetchall()
+    defined = sample.sql(
+        f"select {listed} from instances_from_elements order by instance_id"
+    ).fetchall()
     assert stored == defined
     assert stored
     assert {row[0] for row in sample.sql("describe instances").fetchall()} == {"batch", *columns}

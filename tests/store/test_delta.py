@@ -72,9 +72,7 @@ def test_a_commit_adds_and_removes_parts_of_all_tables_at_once(root: Path) -> No
     assert made.version == 1
     second = part(root, "files", "000002")
     with delta.locked(root):
-        made = delta.commit(
-            root, {"files": Change([second], [first["files"].path])}, made, "test"
-        )
+        made = delta.commit(root, {"files": Change([second], [first["files"].path])}, made, "test")
     assert made.parts["files"] == (second.path,)
     assert made.parts["blobs"] == (first["blobs"].path,)
     assert made.versions["blobs"] == 1
@@ -104,4 +102,6 @@ def test_every_writer_gets_its_own_batch_number(root: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         claimed = list(pool.map(lambda _: delta.claim_batch(root), range(40)))
     assert sorted(claimed) == [layout.batch_name(number) for number in range(1, 41)]
-    assert [name for name in layout.claims_folder(root).iterdir() if name.name.startswith(".")] == []
+    assert [
+        name for name in layout.claims_folder(root).iterdir() if name.name.startswith(".")
+    ] == []
