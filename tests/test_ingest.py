@@ -447,10 +447,10 @@ def test_blobs_can_be_left_out(source: Path, root: Path) -> None:
 # -- bad input ------------------------------------------------------------------------------------
 
 HOSTILE = {
-    "deep": part10(b"".join([*(  # 70 sequences, each opened in the last
-        element(0x00400275, "SQ", b"", length=UNDEFINED) + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
-        for _ in range(70)
-    )])),
+    "deep": part10(  # 70 sequences, each in the last
+        (element(0x00400275, "SQ", b"", length=UNDEFINED) + b"\xfe\xff\x00\xe0\xff\xff\xff\xff") * 70
+        + (b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0") * 70
+    ),
     "utf7": part10(element(0x00080005, "CS", b"utf_7 "), element(0x00100020, "LO", b"+2AA-x ")),
     "digits": part10(element(0x00080060, "CS", b"CT"), element(0x00200013, "IS", b"9" * 5000)),
     "quotes": part10(element(0x00100020, "LO", b"'; drop table files;--"), uid="1.2'\"; \\x"),
