@@ -188,12 +188,11 @@ class Walker:
             at = self._settle(at, stack, stop)
             if at < 0:
                 return
-            end, _, name, last = stack[-1]
+            end, undelimited, name, last = stack[-1]
             self.runs.append((len(self.places), name))
             # Up to here a step stays inside container and window, its header included.
             soft = min(end + self.base, self.window) - ELBOW
             p = at + self.base
-            entry: tuple[int, int, int] | None
             while True:
                 head = word(memory, p)[0]
                 entry = look(head)
@@ -207,8 +206,7 @@ class Walker:
                 if kind:
                     if kind != LONG:
                         break
-                    length = _half(memory, p + 8)[0]
-                    step = 12 + length
+                    step = 12 + _half(memory, p + 8)[0]
                 q = p + step
                 if q > soft:
                     break
@@ -216,7 +214,13 @@ class Walker:
                 append(p)
                 p = q
             stack[-1][3] = last
-            at = self._one(p, head, entry, stack)
+            if kind == BAD and head == ITEM_END_HEAD and undelimited and len(stack) > 1:
+                at = p - self.base
+                self.marks.append((at, len(self.bases) - 1, p))
+                stack.pop()
+                at += 8
+            else:
+                at = self._one(p, head, entry, stack)
 
     def _settle(self, at: int, stack: list[list[int]], stop: int) -> int:
         """Leave what ends here and enter what begins here; -1 at the end of the walk."""
