@@ -34,6 +34,10 @@ USUAL_ROWS = 250
 """Rows of an ordinary file: a batch is cut to size where the caller wants small portions."""
 
 
+_rooms: list[Room] = []
+"""Memory for the next call in this process; each call takes one for itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one source file."""
@@ -95,6 +99,8 @@ def extract(
         some = some[: max(1, min(batch.later, default=len(some)))]
         yield from _portions(some, batch, first_id + done, max_rows)
         done += len(some)
+    if room is not None:
+        _rooms.append(room)
 
 
 def _portions(
