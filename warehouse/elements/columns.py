@@ -226,7 +226,9 @@ class Batch:
         for bit, name in enumerate(names):
             cells = columns[name]
             valid = (
-                cells[1] if name in NUMBER_COLUMNS else cells.is_valid().to_numpy(zero_copy_only=False)
+                cells[1]
+                if name in NUMBER_COLUMNS
+                else cells.is_valid().to_numpy(zero_copy_only=False)
             )
             filled |= valid.astype(np.uint16) << np.uint16(bit)
         filled = filled[value]

@@ -205,7 +205,9 @@ def private_sequences(found: Found, heads: Heads) -> NDArray[np.int64]:
     if not found.implicit.any():
         return none
     at = np.flatnonzero(
-        ((found.low & np.uint64(0xFFFFFFFF)) == ITEM_HEAD) & (found.length >= 8) & (found.value_at >= 0)
+        ((found.low & np.uint64(0xFFFFFFFF)) == ITEM_HEAD)
+        & (found.length >= 8)
+        & (found.value_at >= 0)
     )
     tags = tag_of(found.head[at])
     at = at[found.implicit[found.file[at]] & (tags >> 16 & 1 == 1) & (tags & 0xFFFF >= 0x1000)]
