@@ -1,0 +1,107 @@
+"""Delta tables: one version of the warehouse, whatever the versions of its tables."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from warehouse.store import delta, layout
+from warehouse.store.delta import Change, Part
+from warehouse.store.schema import stored_schemas
+from warehouse.store.stage import write_small
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    delta.create(tmp_path / "w")
+    return tmp_path / "w"
+
+
+def part(root: Path, table: str, batch: str = "000001") -> Part:
+    rows = {
+        "blobs": {"sha256": ["aa"], "length": [1], "bytes": [b"x"]},
+        "files": {"path": ["/a"], "status": ["rejected"]},
+    }[table]
+    schema = stored_schemas()[table]
+    columns = [pa.array(rows.get(f.name, [None]), f.type) for f in schema]
+    return write_small(root, table, batch, 0, pa.table(columns, schema=schema))
+
+
+def test_a_new_warehouse_has_every_table_and_no_rows(root: Path) -> None:
+    snapshot = delta.snapshot(root)
+    assert snapshot.version == 0
+    assert snapshot.parts == dict.fromkeys(layout.TABLES, ())
+    for table in layout.TABLES:
+        (empty,) = snapshot.paths(table)
+        assert Path(empty).exists()
+        assert DeltaTable(str(root / table)).to_pyarrow_table().num_rows == 0
+
+
+def test_to_make_it_again_changes_nothing(root: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    delta.create(root)
+    after = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    assert {p: t for p, t in after.items() if p.name != "_lock"} == {
+        p: t for p, t in before.items() if p.name != "_lock"
+    }
+
+
+@pytest.mark.parametrize("missing", ["warehouse.json", "files", "elements", "_empty"])
+def test_what_a_killed_maker_left_is_completed(root: Path, missing: str) -> None:
+    import shutil
+
+    (root / "warehouse.json").unlink()
+    if missing != "warehouse.json":
+        shutil.rmtree(root / missing)
+    delta.create(root)
+    assert delta.snapshot(root).version == 0
+
+
+def test_a_commit_adds_and_removes_parts_of_all_tables_at_once(root: Path) -> None:
+    first = {table: part(root, table) for table in ("blobs", "files")}
+    with delta.locked(root):
+        made = delta.commit(
+            root, {t: Change(add=[p]) for t, p in first.items()}, delta.snapshot(root), "test"
+        )
+    assert made.parts["blobs"] == (first["blobs"].path,)
+    assert made.version == 1
+    second = part(root, "files", "000002")
+    with delta.locked(root):
+        made = delta.commit(
+            root, {"files": Change([second], [first["files"].path])}, made, "test"
+        )
+    assert made.parts["files"] == (second.path,)
+    assert made.parts["blobs"] == (first["blobs"].path,)
+    assert made.versions["blobs"] == 1
+
+
+def test_other_engines_read_the_tables_alone(root: Path) -> None:
+    with delta.locked(root):
+        delta.commit(root, {"files": Change([part(root, "files")])}, delta.snapshot(root), "test")
+    frame = pl.read_delta(str(root / "files"))
+    assert frame.select("path", "batch").rows() == [("/a", "000001")]
+    assert DeltaTable(str(root / "files")).to_pyarrow_table()["path"].to_pylist() == ["/a"]
+
+
+def test_what_was_committed_to_one_table_alone_is_not_seen_and_taken_back(root: Path) -> None:
+    base = delta.snapshot(root)
+    lost = part(root, "blobs")
+    delta._apply(DeltaTable(str(root / "blobs")), Change([lost]), {})
+    assert delta.snapshot(root) == base
+    with delta.locked(root):
+        made = delta.commit(root, {"files": Change([part(root, "files")])}, base, "test")
+    assert made.parts["blobs"] == ()
+    assert len(made.parts["files"]) == 1
+    assert DeltaTable(str(root / "blobs")).to_pyarrow_table().num_rows == 0
+
+
+def test_every_writer_gets_its_own_batch_number(root: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(pool.map(lambda _: delta.claim_batch(root), range(40)))
+    assert sorted(claimed) == [layout.batch_name(number) for number in range(1, 41)]
+    assert [name for name in layout.claims_folder(root).iterdir() if name.name.startswith(".")] == []

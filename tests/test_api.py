@@ -1,0 +1,130 @@
+"""What users hold in a notebook."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import warehouse
+from tests.dicom_files import write
+from warehouse.errors import QueryFailed, UnknownTable, UsageError
+from warehouse.sqlfiles import read_models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VIEWS = [model for model in read_models() if model.is_view]
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    folder = tmp_path_factory.mktemp("empty")
+    (folder / "in").mkdir()
+    wh = warehouse.open(folder / "w")
+    wh.ingest(folder / "in")
+    return wh
+
+
+@pytest.mark.parametrize("name", [model.name for model in VIEWS])
+def test_every_table_is_a_lazy_frame_equal_to_the_answer_of_duckdb(
+    sample: warehouse.Warehouse, name: str
+) -> None:
+    frame = sample.table(name)
+    assert isinstance(frame, pl.LazyFrame)
+    answer = sample.sql(f"from {name}").pl()
+    assert frame.collect_schema() == answer.schema
+    keys = list(next(model.grain for model in VIEWS if model.name == name))
+    assert_frame_equal(frame.collect().sort(keys), answer.sort(keys))
+    assert answer.height > 0
+
+
+@pytest.mark.parametrize("name", [model.name for model in VIEWS])
+def test_every_view_of_an_empty_warehouse_answers_with_no_rows(
+    empty: warehouse.Warehouse, name: str
+) -> None:
+    assert empty.sql(f"from {name}").fetchall() == []
+    frame = empty.table(name).collect()
+    assert frame.height == 0
+    assert frame.schema == empty.sql(f"from {name}").pl().schema
+
+
+def test_filters_and_columns_can_be_pushed_into_a_table(sample: warehouse.Warehouse) -> None:
+    lazy = sample.table("elements").filter(pl.col("keyword") == "Modality").select("text")
+    expected = sample.sql("select text from elements where keyword = 'Modality'").pl()
+    assert sorted(lazy.collect()["text"].to_list()) == sorted(expected["text"].to_list())
+
+
+def test_names_of_tables_ignore_case(sample: warehouse.Warehouse) -> None:
+    assert sample.table("Series").collect_schema() == sample.table("series").collect_schema()
+
+
+@pytest.mark.parametrize(("name", "hint"), [("serie", "similar: series"), ("zzz", "known: ")])
+def test_an_unknown_table_names_similar_ones(
+    sample: warehouse.Warehouse, name: str, hint: str
+) -> None:
+    with pytest.raises(UnknownTable, match=f"no table or view named '{name}'; {hint}"):
+        sample.table(name)
+
+
+@pytest.mark.parametrize("query", ["selec 1", "select nothing from series", "from nowhere", "set x = 1; "])
+def test_a_question_that_cannot_be_asked_fails_as_such(
+    sample: warehouse.Warehouse, query: str
+) -> None:
+    with pytest.raises(QueryFailed):
+        sample.sql(query)
+
+
+def test_names_in_sql_ignore_case(sample: warehouse.Warehouse) -> None:
+    assert sample.sql("select MODALITY from Series").fetchall() != []
+
+
+def test_an_ingest_is_seen_by_the_next_question(tmp_path: Path) -> None:
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(write(tmp_path / "a", uid="1.1"))
+    assert wh.sql("select count(*) from instances").fetchall() == [(1,)]
+    wh.ingest(write(tmp_path / "b", uid="1.2"))
+    assert wh.sql("select count(*) from instances").fetchall() == [(2,)]
+
+
+def test_the_commit_of_another_is_seen_after_a_refresh(tmp_path: Path) -> None:
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(write(tmp_path / "a", uid="1.1"))
+    assert wh.sql("select count(*) from instances").fetchall() == [(1,)]
+    warehouse.open(tmp_path / "w").ingest(write(tmp_path / "b", uid="1.2"))
+    assert wh.sql("select count(*) from instances").fetchall() == [(1,)]
+    wh.refresh()
+    assert wh.sql("select count(*) from instances").fetchall() == [(2,)]
+
+
+def test_patterns_narrow_what_is_ingested(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.dcm", uid="1.1")
+    write(tmp_path / "in" / "b.ima", uid="1.2")
+    report = warehouse.open(tmp_path / "w").ingest(tmp_path / "in", pattern="*.IMA", workers=1)
+    assert report.files == report.created == 1
+
+
+def test_an_ingest_of_nothing_is_a_wrong_call(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name at least one"):
+        warehouse.open(tmp_path / "w").ingest()
+
+
+def test_every_public_name_is_documented() -> None:
+    for name in warehouse.__all__:
+        value = getattr(warehouse, name)
+        assert value.__doc__, name
+        if inspect.isclass(value):
+            for member, item in vars(value).items():
+                if not member.startswith("_") and callable(item):
+                    assert item.__doc__, f"{name}.{member}"
+
+
+def test_every_error_is_in_the_tree_of_its_module() -> None:
+    tree = warehouse.errors.__doc__ or ""
+    for name, value in vars(warehouse.errors).items():
+        if inspect.isclass(value) and issubclass(value, warehouse.errors.WarehouseError):
+            assert f"{name} " in tree or f"{name}\n" in tree
+            assert value.__doc__
