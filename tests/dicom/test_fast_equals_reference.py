@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.dicom.made_datasets import EXPLICIT, damaged, element, files, item, sequence
+from tests.dicom.made_datasets import EXPLICIT, damaged, element, families, files, item, sequence
+from warehouse.dicom import lockstep
 from warehouse.dicom.reference import read_header
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements.batches import RowBuilder
@@ -25,7 +26,7 @@ from warehouse.elements.schema import ELEMENTS
 from warehouse.errors import Rejected
 
 SETTINGS = settings(
-    max_examples=60, deadline=None,
+    max_examples=int(os.environ.get("EXAMPLES", "25")), deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 
@@ -123,19 +124,39 @@ def write(folder, contents):
     return sources(sorted(folder.iterdir()))
 
 
+@pytest.fixture(params=["by shape, or alone", "alone", "in lock-step"])
+def way(request, monkeypatch):
+    """Each way of finding elements, whatever the number of files."""
+    if request.param != "by shape, or alone":
+        monkeypatch.setattr(lockstep, "read_by_shape", lambda _scan, files, *, implicit: files)
+    if request.param == "in lock-step":
+        monkeypatch.setattr(lockstep, "MIN_TOGETHER", 1)
+    return request.param
+
+
 @SETTINGS
 @given(st.lists(files(), min_size=1, max_size=5))
-def test_made_files(tmp_path, contents):
+def test_made_files(tmp_path, way, contents):
     assert_same(write(tmp_path, contents))
 
 
 @SETTINGS
 @given(st.lists(damaged(), min_size=1, max_size=5))
-def test_damaged_files(tmp_path, contents):
+def test_damaged_files(tmp_path, way, contents):
     assert_same(write(tmp_path, contents))
 
 
-@settings(SETTINGS, max_examples=8)
+@SETTINGS
+@given(families())
+def test_files_of_one_shape(tmp_path, contents):
+    assert_same(write(tmp_path, contents))
+
+
+def test_packaged_files_in_every_way(way):
+    assert_same(sources(folder_files(PYDICOM)))
+
+
+@settings(SETTINGS, max_examples=4)
 @given(st.lists(st.one_of(files(), damaged()), min_size=2, max_size=4), st.randoms(use_true_random=False))
 def test_made_files_by_the_hundred(tmp_path, contents, order):
     many = contents * 40
@@ -147,12 +168,12 @@ def small():
     return (PYDICOM / "test_files" / "rtplan.dcm").read_bytes()
 
 
-def test_cut_off_at_any_byte(tmp_path):
+def test_cut_off_at_any_byte(tmp_path, way):
     raw = small()
     assert_same(write(tmp_path, [raw[:end] for end in range(120, len(raw), 23)]))
 
 
-def test_flipped_bytes(tmp_path):
+def test_flipped_bytes(tmp_path, way):
     chance = random.Random(3)
     contents = []
     for name in ("rtplan.dcm", "CT_small.dcm", "nested_priv_SQ.dcm", "MR_small_implicit.dcm", "JPEG2000.dcm"):
@@ -165,7 +186,7 @@ def test_flipped_bytes(tmp_path):
     assert_same(write(tmp_path, contents))
 
 
-def test_lying_lengths(tmp_path):
+def test_lying_lengths(tmp_path, way):
     raw = small()
     contents = []
     for at in range(132, len(raw) - 4, 97):
@@ -178,7 +199,7 @@ META = element(0x00020010, "UI", EXPLICIT, implicit=False)
 PREAMBLE = b"\0" * 128 + b"DICM" + META + element(0x00080016, "UI", b"1.2\0", implicit=False)
 
 
-def test_long_values_and_windows(tmp_path):
+def test_long_values_and_windows(tmp_path, way):
     """Values around and beyond the size of a window, also inside of sequences."""
     contents = []
     for size in (200, 256, 257, 15_900, 16_200, 16_384, 33_000, 65_536, 70_000, 200_000):
@@ -204,7 +225,7 @@ def test_one_long_file_among_short_ones(tmp_path):
     assert {outcome.reader for outcome in outcomes} == {"fast"} or outcomes
 
 
-def test_deep_nesting_is_left_to_the_reference(tmp_path):
+def test_deep_nesting_is_left_to_the_reference(tmp_path, way):
     body = element(0x00100020, "LO", b"ID", implicit=False)
     contents = []
     for depth in range(1, 80):

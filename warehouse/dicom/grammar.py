@@ -43,8 +43,8 @@ MAX_FOUND = 1_500_000
 LONGEST = (1 << 31) - 1
 """Stands for the length of values that are longer; the true one is kept in ``Found.outside``."""
 
-SHORT_VRS = "AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
-LONG_VRS = "OB OD OF OL OV OW SV UC UN UR UT UV".split()
+SHORT_VRS = ["AE", "AS", "AT", "CS", "DA", "DS", "DT", "FL", "FD", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"]
+LONG_VRS = ["OB", "OD", "OF", "OL", "OV", "OW", "SV", "UC", "UN", "UR", "UT", "UV"]
 
 VRS = ("", *SHORT_VRS, *LONG_VRS, "SQ")
 """VRs by their small number; 0 where the file states none (implicit VR)."""

@@ -19,7 +19,6 @@ from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
 from warehouse.elements.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
