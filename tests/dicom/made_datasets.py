@@ -168,6 +168,13 @@ def filled(shape, values, *, implicit):
     return body
 
 
+class Family(list):
+    """Files with a short name for messages of failing tests."""
+
+    def __repr__(self):
+        return f"<{len(self)} files of {[len(raw) for raw in self]} bytes>"
+
+
 @st.composite
 def families(draw):
     """Files that differ in values and their lengths; some also in a byte anywhere."""
@@ -175,7 +182,7 @@ def families(draw):
     meta = element(0x00020010, "UI", IMPLICIT if implicit else EXPLICIT, implicit=False)
     pixels = draw(st.booleans())
     chance = draw(st.randoms(use_true_random=False))
-    family = []
+    family = Family()
     for _ in range(draw(st.integers(2, 9))):
         values = iter(lambda: chance.choice([b"", b"A ", b"AB", b"ABCD", b"x" * 300, b"y" * 20_000]), None)
         body = filled(shape, values, implicit=implicit)

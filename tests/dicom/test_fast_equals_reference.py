@@ -26,7 +26,7 @@ from warehouse.elements.schema import ELEMENTS
 from warehouse.errors import Rejected
 
 SETTINGS = settings(
-    max_examples=int(os.environ.get("EXAMPLES", "25")), deadline=None,
+    max_examples=int(os.environ.get("EXAMPLES", "12")), deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 
@@ -74,7 +74,6 @@ def assert_same(given_sources, max_rows=10**6):
     assert not list((slow_rows - rows).items())[:3]
     assert outcomes == slow_outcomes
     assert blobs == slow_blobs
-    assert (rows, blobs) == expected(given_sources, 5)
     return [outcome for portion in portions for outcome in portion.outcomes]
 
 
@@ -87,7 +86,9 @@ NIBABEL = Path(nibabel.__file__).parent / "nicom" / "tests" / "data"
 
 
 def test_pydicoms_files():
-    outcomes = assert_same(sources(folder_files(PYDICOM)))
+    given_sources = sources(folder_files(PYDICOM))
+    outcomes = assert_same(given_sources)
+    assert content(extract(given_sources, 5, 10**6))[:2] == expected(given_sources, 5)
     read = [outcome for outcome in outcomes if outcome.reader]
     assert len([outcome for outcome in read if outcome.reader == "fast"]) > 0.8 * len(read)
 
@@ -170,7 +171,7 @@ def small():
 
 def test_cut_off_at_any_byte(tmp_path, way):
     raw = small()
-    assert_same(write(tmp_path, [raw[:end] for end in range(120, len(raw), 23)]))
+    assert_same(write(tmp_path, [raw[:end] for end in range(120, len(raw), 61)]))
 
 
 def test_flipped_bytes(tmp_path, way):
@@ -178,7 +179,7 @@ def test_flipped_bytes(tmp_path, way):
     contents = []
     for name in ("rtplan.dcm", "CT_small.dcm", "nested_priv_SQ.dcm", "MR_small_implicit.dcm", "JPEG2000.dcm"):
         path = PYDICOM / "test_files" / name
-        for _ in range(40 if path.exists() else 0):
+        for _ in range(20 if path.exists() else 0):
             raw = bytearray(path.read_bytes())
             for _ in range(chance.randint(1, 3)):
                 raw[chance.randrange(128, min(len(raw), 3000))] = chance.choice((0, 1, 255, chance.randrange(256)))
@@ -189,7 +190,7 @@ def test_flipped_bytes(tmp_path, way):
 def test_lying_lengths(tmp_path, way):
     raw = small()
     contents = []
-    for at in range(132, len(raw) - 4, 97):
+    for at in range(132, len(raw) - 4, 173):
         for lie in (0, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF):
             contents.append(raw[:at] + struct.pack("<L", lie) + raw[at + 4 :])
     assert_same(write(tmp_path, contents))
@@ -213,16 +214,17 @@ def test_long_values_and_windows(tmp_path, way):
             )  # fmt: skip
         contents.append(PREAMBLE + element(0x00420011, "OB", blob, implicit=False))
     outcomes = assert_same(write(tmp_path, contents))
-    assert {outcome.reader for outcome in outcomes} <= {"fast", "pydicom"}
-    assert_same(write(tmp_path, contents * 8))
+    assert {outcome.reader for outcome in outcomes} == {"fast"}
+    assert_same(write(tmp_path, contents * 4))
 
 
 def test_one_long_file_among_short_ones(tmp_path):
     """A file with many elements among many with few."""
     code = element(0x00080100, "SH", b"1234", implicit=False) + element(0x00080104, "LO", b"Word", implicit=False)
-    long = PREAMBLE + sequence(0x00409096, "SQ", [item(code, undefined=False)] * 3000, implicit=False, undefined=False)
-    outcomes = assert_same(write(tmp_path, [long] + [PREAMBLE + code] * 100))
-    assert {outcome.reader for outcome in outcomes} == {"fast"} or outcomes
+    long = PREAMBLE + sequence(0x00409096, "SQ", [item(code, undefined=False)] * 1500, implicit=False, undefined=False)
+    short = PREAMBLE + element(0x00081030, "LO", b"Word", implicit=False)
+    outcomes = assert_same(write(tmp_path, [long, *[short] * 70]))
+    assert {outcome.reader for outcome in outcomes} == {"fast"}
 
 
 def test_deep_nesting_is_left_to_the_reference(tmp_path, way):

@@ -87,15 +87,17 @@ def extract(
         raise UsageError(f"unknown reader {reader!r}; choose one of: fast, pydicom")
     done = 0
     room = Room() if reader == "fast" else None
-    batch_files = min(BATCH_FILES, max(MIN_BATCH_FILES, max_rows // USUAL_ROWS))
+    batch_files = most_files = min(BATCH_FILES, max(MIN_BATCH_FILES, max_rows // USUAL_ROWS))
     while done < len(sources):
         some = sources[done : done + batch_files]
-        if room is None:
-            batch = BatchRead(Batch(), {}, [])
-        else:
-            batch = read_batch(some, room)
+        batch = read_batch(some, room) if room else BatchRead(Batch(), {}, [])
         # Files that found no room, and all behind them, come again with the next batch.
-        some = some[: max(1, min(batch.later, default=len(some)))]
+        whole = min(batch.later, default=len(some))
+        if whole == 0 and len(some) > 1:
+            batch_files = len(some) // 2
+            continue
+        batch_files = min(most_files, 2 * max(1, whole))
+        some = some[: max(1, whole)]
         yield from _portions(some, batch, first_id + done, max_rows)
         done += len(some)
     if room is not None:
@@ -109,6 +111,7 @@ def _portions(
     batch = read.batch
     rows_of = batch.rows_per_file(len(sources))
     mark = batch.mark()
+    held = batch.values.blob_bytes
     outcomes: list[Outcome] = []
     start = rows = 0
     for number, source in enumerate(sources):
@@ -123,7 +126,7 @@ def _portions(
             outcome, added = _read_one(source, instance_id, number, batch)
             rows += added
         outcomes.append(outcome)
-        if rows >= max_rows or batch.values.blob_bytes >= MAX_BLOB_BYTES:
+        if rows >= max_rows or batch.values.blob_bytes - held >= MAX_BLOB_BYTES:
             yield Portion(*batch.tables(start, number + 1, first_id), outcomes)
             batch.back_to(mark)
             outcomes, start, rows = [], number + 1, 0
