@@ -8,8 +8,36 @@ from hypothesis import strategies as st
 
 EXPLICIT, IMPLICIT = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0"
 LONG = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
-TEXTS = ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"]
-NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d", "AT": "HH"}
+TEXTS = [
+    "AE",
+    "AS",
+    "CS",
+    "DA",
+    "DS",
+    "DT",
+    "IS",
+    "LO",
+    "LT",
+    "PN",
+    "SH",
+    "ST",
+    "TM",
+    "UC",
+    "UI",
+    "UR",
+    "UT",
+]
+NUMBERS = {
+    "US": "H",
+    "SS": "h",
+    "UL": "L",
+    "SL": "l",
+    "UV": "Q",
+    "SV": "q",
+    "FL": "f",
+    "FD": "d",
+    "AT": "HH",
+}
 PUBLIC = [
     0x00080000, 0x00080001, 0x00080008, 0x00080012, 0x00080013, 0x00080016, 0x00080018, 0x00080020,
     0x0008002A, 0x00080030, 0x00080060, 0x00080070, 0x00081030, 0x00100010, 0x00100020, 0x00101010,
@@ -19,8 +47,25 @@ PUBLIC = [
     0x00420011, 0x00540220, 0x50003000, 0x54001010, 0x60000010, 0x60003000, 0x60020102, 0x7FE00010,
     0x00185012, 0x00143050, 0x00070010, 0xFFFAFFFA, 0xFFFCFFFC,
 ]  # fmt: skip
-SEQUENCES = [0x00081110, 0x00081140, 0x00283000, 0x00400275, 0x00409096, 0x52009229, 0x00041220, 0x00880200]
-CREATORS = [b"SIEMENS CSA HEADER", b"GEMS_IDEN_01", b"Philips MR Imaging DD 005", b"ACME 1.1 ", b"", b"A\\B ", b"\xc4\xd6 "]
+SEQUENCES = [
+    0x00081110,
+    0x00081140,
+    0x00283000,
+    0x00400275,
+    0x00409096,
+    0x52009229,
+    0x00041220,
+    0x00880200,
+]
+CREATORS = [
+    b"SIEMENS CSA HEADER",
+    b"GEMS_IDEN_01",
+    b"Philips MR Imaging DD 005",
+    b"ACME 1.1 ",
+    b"",
+    b"A\\B ",
+    b"\xc4\xd6 ",
+]
 CHARSETS = [b"", b"ISO_IR 100", b"ISO_IR 192", b"ISO_IR 13 ", b"ISO_IR 144", b"ISO 2022 IR 6\\ISO 2022 IR 87 ", b"\\ISO 2022 IR 149 ", b"GB18030 ", b"latin1", b"ISO-IR 100"]  # fmt: skip
 WORDS = [
     b"", b" ", b"\0", b"A", b"MR", b"ORIGINAL\\PRIMARY", b"a\\ b \\", b"1", b"-12 ", b"+7", b"1.5", b".5", b"1e5",
@@ -81,17 +126,32 @@ def data_sets(draw, implicit, depth=0):
     if draw(st.booleans()):
         value = draw(st.sampled_from([b"\0\0", b"\1\0", b"\1\0", b"", b"\2\0"]))
         found[0x00280103] = element(0x00280103, "US", value, implicit=implicit)
-    for group in draw(st.lists(st.sampled_from([0x0009, 0x0019, 0x0029, 0x2005]), max_size=2, unique=True)):
-        for block in draw(st.lists(st.sampled_from([0x10, 0x11, 0x7F, 0xFF]), max_size=2, unique=True)):
+    for group in draw(
+        st.lists(st.sampled_from([0x0009, 0x0019, 0x0029, 0x2005]), max_size=2, unique=True)
+    ):
+        for block in draw(
+            st.lists(st.sampled_from([0x10, 0x11, 0x7F, 0xFF]), max_size=2, unique=True)
+        ):
             if draw(st.integers(0, 5)):
                 tag = group << 16 | block
-                found[tag] = element(tag, draw(st.sampled_from(["LO", "LO", "UN"])), draw(st.sampled_from(CREATORS)), implicit=implicit)
-            for low in draw(st.lists(st.sampled_from([0x00, 0x04, 0x08, 0x10, 0x30, 0x5F]), max_size=3, unique=True)):
+                found[tag] = element(
+                    tag,
+                    draw(st.sampled_from(["LO", "LO", "UN"])),
+                    draw(st.sampled_from(CREATORS)),
+                    implicit=implicit,
+                )
+            for low in draw(
+                st.lists(
+                    st.sampled_from([0x00, 0x04, 0x08, 0x10, 0x30, 0x5F]), max_size=3, unique=True
+                )
+            ):
                 tag = group << 16 | block << 8 | low
                 vr = draw(st.sampled_from(["LO", "DS", "US", "OB", "UN", "UN", "IS"]))
                 found[tag] = element(tag, vr, draw(value_of(vr)), implicit=implicit)
     if depth < 3:
-        tags = draw(st.lists(st.sampled_from([*SEQUENCES, 0x00091001, 0x2005100E]), max_size=2, unique=True))
+        tags = draw(
+            st.lists(st.sampled_from([*SEQUENCES, 0x00091001, 0x2005100E]), max_size=2, unique=True)
+        )
         for tag in tags:
             inner_implicit = implicit
             vr = "SQ"
@@ -119,7 +179,13 @@ def files(draw):
     pixels = draw(st.sampled_from([b"", b"", b"plain", b"short", b"encapsulated", b"tail"]))
     if pixels == b"encapsulated":
         fragments = item(b"", undefined=False) + item(b"\1\2\3\4", undefined=False)
-        body += element(0x7FE00010, "OB", fragments + b"\xfe\xff\xdd\xe0\0\0\0\0", implicit=implicit, undefined=True)
+        body += element(
+            0x7FE00010,
+            "OB",
+            fragments + b"\xfe\xff\xdd\xe0\0\0\0\0",
+            implicit=implicit,
+            undefined=True,
+        )
     elif pixels:
         written = element(0x7FE00010, "OW", b"\1\2" * 40, implicit=implicit)
         body += written[:-6] if pixels == b"short" else written
@@ -140,15 +206,29 @@ def damaged(draw):
     return bytes(raw)
 
 
-SHAPE_TAGS = [0x00080008, 0x00080018, 0x00080070, 0x00100020, 0x00180050, 0x00200032, 0x00281050, 0x00420011]
+SHAPE_TAGS = [
+    0x00080008,
+    0x00080018,
+    0x00080070,
+    0x00100020,
+    0x00180050,
+    0x00200032,
+    0x00281050,
+    0x00420011,
+]
 
 
 @st.composite
 def shapes(draw, depth=0):
     """What stands in a data set, without the values."""
-    found = {tag: None for tag in draw(st.lists(st.sampled_from(SHAPE_TAGS), min_size=1, max_size=6, unique=True))}
+    found = {
+        tag: None
+        for tag in draw(st.lists(st.sampled_from(SHAPE_TAGS), min_size=1, max_size=6, unique=True))
+    }
     if depth < 2:
-        for tag in draw(st.lists(st.sampled_from([0x00081140, 0x00400275]), max_size=2, unique=True)):
+        for tag in draw(
+            st.lists(st.sampled_from([0x00081140, 0x00400275]), max_size=2, unique=True)
+        ):
             items = draw(st.lists(st.tuples(st.booleans(), shapes(depth + 1)), max_size=3))
             found[tag] = (draw(st.booleans()), items)
     return sorted(found.items(), key=lambda pair: pair[0])
@@ -184,10 +264,14 @@ def families(draw):
     chance = draw(st.randoms(use_true_random=False))
     family = Family()
     for _ in range(draw(st.integers(2, 9))):
-        values = iter(lambda: chance.choice([b"", b"A ", b"AB", b"ABCD", b"x" * 300, b"y" * 20_000]), None)
+        values = iter(
+            lambda: chance.choice([b"", b"A ", b"AB", b"ABCD", b"x" * 300, b"y" * 20_000]), None
+        )
         body = filled(shape, values, implicit=implicit)
         if pixels:
-            body += element(0x7FE00010, "OW", b"\1\2" * chance.choice([40, 40, 50]), implicit=implicit)
+            body += element(
+                0x7FE00010, "OW", b"\1\2" * chance.choice([40, 40, 50]), implicit=implicit
+            )
         raw = bytearray(b"\0" * 128 + b"DICM" + meta + body)
         if chance.random() < 0.2:
             raw[chance.randrange(132, len(raw))] = chance.randrange(256)

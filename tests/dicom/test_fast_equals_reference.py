@@ -42,10 +42,22 @@ def content(portions):
         assert portion.rows.schema == ELEMENTS
         portion.rows.validate(full=True)
         columns = [column.to_pylist() for column in portion.rows.columns]
-        keys = list(zip(columns[2], [path.encode() for path in columns[1]], columns[7], columns[0], strict=True))
+        keys = list(
+            zip(
+                columns[2],
+                [path.encode() for path in columns[1]],
+                columns[7],
+                columns[0],
+                strict=True,
+            )
+        )
         assert keys == sorted(keys)
         rows.update(zip(*(map(repr, column) for column in columns), strict=True))
-        blobs |= dict(zip(portion.blobs["sha256"].to_pylist(), portion.blobs["bytes"].to_pylist(), strict=True))
+        blobs |= dict(
+            zip(
+                portion.blobs["sha256"].to_pylist(), portion.blobs["bytes"].to_pylist(), strict=True
+            )
+        )
         outcomes += [dataclasses.replace(outcome, reader=None) for outcome in portion.outcomes]
     return rows, blobs, outcomes
 
@@ -69,7 +81,9 @@ def expected(given_sources, first_id):
 def assert_same(given_sources, max_rows=10**6):
     portions = list(extract(given_sources, 5, max_rows))
     rows, blobs, outcomes = content(portions)
-    slow_rows, slow_blobs, slow_outcomes = content(extract(given_sources, 5, max_rows, reader="pydicom"))
+    slow_rows, slow_blobs, slow_outcomes = content(
+        extract(given_sources, 5, max_rows, reader="pydicom")
+    )
     assert not list((rows - slow_rows).items())[:3]
     assert not list((slow_rows - rows).items())[:3]
     assert outcomes == slow_outcomes
@@ -78,7 +92,9 @@ def assert_same(given_sources, max_rows=10**6):
 
 
 def folder_files(folder):
-    return sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".py")
+    return sorted(
+        path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".py"
+    )
 
 
 PYDICOM = Path(pydicom.data.__file__).parent
@@ -99,7 +115,9 @@ def test_nibabels_files():
 
 def test_highdicoms_files():
     highdicom = pytest.importorskip("highdicom")
-    paths = [path for path in folder_files(Path(highdicom.__file__).parent) if path.suffix == ".dcm"]
+    paths = [
+        path for path in folder_files(Path(highdicom.__file__).parent) if path.suffix == ".dcm"
+    ]
     assert_same(sources(paths))
 
 
@@ -158,7 +176,10 @@ def test_packaged_files_in_every_way(way):
 
 
 @settings(SETTINGS, max_examples=4)
-@given(st.lists(st.one_of(files(), damaged()), min_size=2, max_size=4), st.randoms(use_true_random=False))
+@given(
+    st.lists(st.one_of(files(), damaged()), min_size=2, max_size=4),
+    st.randoms(use_true_random=False),
+)
 def test_made_files_by_the_hundred(tmp_path, contents, order):
     many = contents * 40
     order.shuffle(many)
@@ -177,12 +198,20 @@ def test_cut_off_at_any_byte(tmp_path, way):
 def test_flipped_bytes(tmp_path, way):
     chance = random.Random(3)
     contents = []
-    for name in ("rtplan.dcm", "CT_small.dcm", "nested_priv_SQ.dcm", "MR_small_implicit.dcm", "JPEG2000.dcm"):
+    for name in (
+        "rtplan.dcm",
+        "CT_small.dcm",
+        "nested_priv_SQ.dcm",
+        "MR_small_implicit.dcm",
+        "JPEG2000.dcm",
+    ):
         path = PYDICOM / "test_files" / name
         for _ in range(20 if path.exists() else 0):
             raw = bytearray(path.read_bytes())
             for _ in range(chance.randint(1, 3)):
-                raw[chance.randrange(128, min(len(raw), 3000))] = chance.choice((0, 1, 255, chance.randrange(256)))
+                raw[chance.randrange(128, min(len(raw), 3000))] = chance.choice(
+                    (0, 1, 255, chance.randrange(256))
+                )
             contents.append(bytes(raw))
     assert_same(write(tmp_path, contents))
 
@@ -205,9 +234,17 @@ def test_long_values_and_windows(tmp_path, way):
     contents = []
     for size in (200, 256, 257, 15_900, 16_200, 16_384, 33_000, 65_536, 70_000, 200_000):
         blob = random.Random(size).randbytes(size)
-        inner = element(0x00091001, "OB", blob, implicit=False) + element(0x00100020, "LO", b"ID", implicit=False)
+        inner = element(0x00091001, "OB", blob, implicit=False) + element(
+            0x00100020, "LO", b"ID", implicit=False
+        )
         for undefined in (True, False):
-            seq = sequence(0x00081140, "SQ", [item(inner, undefined=undefined)] * 2, implicit=False, undefined=undefined)
+            seq = sequence(
+                0x00081140,
+                "SQ",
+                [item(inner, undefined=undefined)] * 2,
+                implicit=False,
+                undefined=undefined,
+            )
             contents.append(
                 PREAMBLE + seq + element(0x00420011, "OB", blob, implicit=False)
                 + element(0x00540220, "UT", b"x" * size, implicit=False)
@@ -220,8 +257,12 @@ def test_long_values_and_windows(tmp_path, way):
 
 def test_one_long_file_among_short_ones(tmp_path):
     """A file with many elements among many with few."""
-    code = element(0x00080100, "SH", b"1234", implicit=False) + element(0x00080104, "LO", b"Word", implicit=False)
-    long = PREAMBLE + sequence(0x00409096, "SQ", [item(code, undefined=False)] * 1500, implicit=False, undefined=False)
+    code = element(0x00080100, "SH", b"1234", implicit=False) + element(
+        0x00080104, "LO", b"Word", implicit=False
+    )
+    long = PREAMBLE + sequence(
+        0x00409096, "SQ", [item(code, undefined=False)] * 1500, implicit=False, undefined=False
+    )
     short = PREAMBLE + element(0x00081030, "LO", b"Word", implicit=False)
     outcomes = assert_same(write(tmp_path, [long, *[short] * 70]))
     assert {outcome.reader for outcome in outcomes} == {"fast"}
@@ -231,7 +272,9 @@ def test_deep_nesting_is_left_to_the_reference(tmp_path, way):
     body = element(0x00100020, "LO", b"ID", implicit=False)
     contents = []
     for depth in range(1, 80):
-        body = sequence(0x00081140, "SQ", [item(body, undefined=True)], implicit=False, undefined=True)
+        body = sequence(
+            0x00081140, "SQ", [item(body, undefined=True)], implicit=False, undefined=True
+        )
         if depth in {1, 5, 20, 23, 24, 25, 60, 63, 64, 65, 79}:
             contents.append(PREAMBLE + body)
     assert_same(write(tmp_path, contents))

@@ -69,7 +69,9 @@ def test_long_values_in_many_files_are_held_a_part_at_a_time(tmp_path, rooms, mo
     sources = []
     for number in range(9):
         path = tmp_path / f"{number}.dcm"
-        path.write_bytes(META + element(0x00420011, "OB", bytes([number]) * 100_000, implicit=False))
+        path.write_bytes(
+            META + element(0x00420011, "OB", bytes([number]) * 100_000, implicit=False)
+        )
         sources.append(source(path))
     portions = list(extract(sources, 0, 10_000))
     assert len(portions) == 3
@@ -79,7 +81,12 @@ def test_long_values_in_many_files_are_held_a_part_at_a_time(tmp_path, rooms, mo
 def test_many_items(tmp_path, rooms):
     code = element(0x00080100, "SH", b"1234", implicit=False)
     path = tmp_path / "items.dcm"
-    path.write_bytes(META + sequence(0x00409096, "SQ", [item(code, undefined=True)] * 50_000, implicit=False, undefined=True))
+    path.write_bytes(
+        META
+        + sequence(
+            0x00409096, "SQ", [item(code, undefined=True)] * 50_000, implicit=False, undefined=True
+        )
+    )
     (portion,) = extract([source(path)], 0, 1000)
     assert portion.outcomes[0].reader == "fast"
     assert portion.rows.num_rows == 50_000 + 2

@@ -29,7 +29,9 @@ def test_what_is_written_is_read_by_everybody(tmp_path):
     assert read.schema.field("tag").type == pa.string()
     assert read.schema.field("time_us").type == pa.int64()
     assert plain(read) == plain(rows)
-    (found,) = duckdb.sql(f"select count(*), count(distinct tag), sum(length) from '{path}'").fetchall()
+    (found,) = duckdb.sql(
+        f"select count(*), count(distinct tag), sum(length) from '{path}'"
+    ).fetchall()
     tags, lengths = plain(rows.select(["tag", "length"]))
     assert found == (len(tags), len(set(tags)), sum(length for length in lengths if length))
 
@@ -39,7 +41,10 @@ def test_row_groups_and_empty_tables(tmp_path):
     many = pa.concat_tables([rows] * (1 + ROW_GROUP_ROWS // len(rows))).unify_dictionaries()
     write_rows(many, path)
     metadata = pq.ParquetFile(path).metadata
-    assert [metadata.row_group(i).num_rows for i in range(2)] == [ROW_GROUP_ROWS, len(many) - ROW_GROUP_ROWS]
+    assert [metadata.row_group(i).num_rows for i in range(2)] == [
+        ROW_GROUP_ROWS,
+        len(many) - ROW_GROUP_ROWS,
+    ]
     assert plain(pq.read_table(path)) == plain(many)
     write_rows(ELEMENTS.empty_table(), path)
     assert pq.read_table(path).num_rows == 0

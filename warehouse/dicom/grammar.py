@@ -43,7 +43,29 @@ MAX_FOUND = 1_500_000
 LONGEST = (1 << 31) - 1
 """Stands for the length of values that are longer; the true one is kept in ``Found.outside``."""
 
-SHORT_VRS = ["AE", "AS", "AT", "CS", "DA", "DS", "DT", "FL", "FD", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"]
+SHORT_VRS = [
+    "AE",
+    "AS",
+    "AT",
+    "CS",
+    "DA",
+    "DS",
+    "DT",
+    "FL",
+    "FD",
+    "IS",
+    "LO",
+    "LT",
+    "PN",
+    "SH",
+    "SL",
+    "SS",
+    "ST",
+    "TM",
+    "UI",
+    "UL",
+    "US",
+]
 LONG_VRS = ["OB", "OD", "OF", "OL", "OV", "OW", "SV", "UC", "UN", "UR", "UT", "UV"]
 
 VRS = ("", *SHORT_VRS, *LONG_VRS, "SQ")
@@ -83,7 +105,9 @@ def _looks_explicit() -> NDArray[np.bool_]:
 
 def hash_head(head: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return 16 bits that depend on group and element."""
-    return ((head & np.uint64(UNDEFINED)) * np.uint64(0x9E3779B1) >> np.uint64(16)) & np.uint64(0xFFFF)
+    return ((head & np.uint64(UNDEFINED)) * np.uint64(0x9E3779B1) >> np.uint64(16)) & np.uint64(
+        0xFFFF
+    )
 
 
 SEQUENCE_TAGS = np.array(

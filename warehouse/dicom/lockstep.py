@@ -94,7 +94,8 @@ class Records:
     def _room(self, capacity: int) -> None:
         old = getattr(self, "columns", None)
         self.columns = tuple(
-            np.empty(capacity, kind) for kind in (np.int32, "<u8", np.int32, np.int32, np.int32, "<u8", "<u4")
+            np.empty(capacity, kind)
+            for kind in (np.int32, "<u8", np.int32, np.int32, np.int32, "<u8", "<u4")
         )
         for column, before in zip(self.columns, old or (), strict=False):
             column[: self.count] = before[: self.count]
@@ -348,7 +349,9 @@ class Scan:
                 self.q[long] = value_at[long] + length
                 special = long[(length == UNDEFINED) | (t[long] >> 16 == 0x7FE0)]
                 for i in special[c[np.searchsorted(e, special)] == LONG].tolist():
-                    self._pixels(i, int(t[i]), int(value_at[i]), int(self.kept[i]), h, implicit=False)
+                    self._pixels(
+                        i, int(t[i]), int(value_at[i]), int(self.kept[i]), h, implicit=False
+                    )
             i = e[c == SEQUENCE]
             if i.size:
                 self._push_sequences(i[self.alive[i]], t, value_at)
@@ -381,9 +384,7 @@ class Scan:
             j = int(i[k])
             if pixel[k]:
                 self._pixels(j, int(t[j]), int(value_at[j]), int(self.kept[j]), h, implicit=True)
-            elif (
-                dictionary_vr(int(t[j])) is None and self.heads.halves[value_at[j]] == ITEM_HEAD
-            ):
+            elif dictionary_vr(int(t[j])) is None and self.heads.halves[value_at[j]] == ITEM_HEAD:
                 known[k] = True
             else:
                 self._leave(i[k : k + 1])
@@ -582,9 +583,11 @@ class Scan:
         """Record the pixel data; return where they end, None if a second one shows up."""
         if number in self.pixels or offset > self.heads.size[number]:
             return None
-        vr = implicit_pixel_vr(tag, length) if implicit else bytes(
-            ((head >> 32) & 0xFF, (head >> 40) & 0xFF)
-        ).decode("ascii")
+        vr = (
+            implicit_pixel_vr(tag, length)
+            if implicit
+            else bytes(((head >> 32) & 0xFF, (head >> 40) & 0xFF)).decode("ascii")
+        )
         place, note, end = pass_over(
             self.heads.sources[number], offset, length, int(self.heads.size[number])
         )

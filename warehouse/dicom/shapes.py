@@ -95,9 +95,7 @@ class Shape:
     """Tag of the pixel data at the end, if there are any."""
 
 
-def read_by_shape(
-    scan: Scan, files: NDArray[np.int64], *, implicit: bool
-) -> NDArray[np.int64]:
+def read_by_shape(scan: Scan, files: NDArray[np.int64], *, implicit: bool) -> NDArray[np.int64]:
     """Read files that share their shape with a neighbour; return all others."""
     pool: list[Shape] = []
     left: list[NDArray[np.int64]] = []
@@ -277,9 +275,7 @@ def _move_windows(scan: Scan, c: _Compared, start: int) -> bool:
     """Read on where the shape's file was read on; False if no file is left."""
     heads = scan.heads
     offsets = c.place[:, start] - c.bases[-1]
-    there = [
-        heads.refill(f, o) for f, o in zip(c.files.tolist(), offsets.tolist(), strict=True)
-    ]
+    there = [heads.refill(f, o) for f, o in zip(c.files.tolist(), offsets.tolist(), strict=True)]
     c.keep(np.array(there, bool))
     base = heads.base[c.files]
     c.place[:, start:] += (base - c.bases[-1])[:, None]
@@ -383,7 +379,11 @@ def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:
     for k in np.flatnonzero(shape.outside[at]).tolist():
         column = at[k : k + 1]
         offsets = c.offset(shape, column)[:, 0] + shape.header[at[k]]
-        true = c.behind[:, np.searchsorted(shape.behind, at[k])] if shape.header[at[k]] == 12 else length[:, k]
+        true = (
+            c.behind[:, np.searchsorted(shape.behind, at[k])]
+            if shape.header[at[k]] == 12
+            else length[:, k]
+        )
         value_at[:, k] = [
             scan.note_outside(o, n) for o, n in zip(offsets.tolist(), true.tolist(), strict=True)
         ]

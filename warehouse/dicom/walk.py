@@ -286,9 +286,7 @@ class Walker:
                 at = self._one(p, head, entry, stack)
                 last = tag
 
-    def _one(
-        self, p: int, head: int, entry: tuple[int, int, int], stack: list[list[int]]
-    ) -> int:
+    def _one(self, p: int, head: int, entry: tuple[int, int, int], stack: list[list[int]]) -> int:
         """Take one element that is special or near an end; return the offset of the next."""
         tag, step, kind = entry
         at = p - self.base

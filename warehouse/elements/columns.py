@@ -19,7 +19,6 @@ from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
 from warehouse.elements.values import Value
 
 if TYPE_CHECKING:
-
     from numpy.typing import NDArray
 
     from warehouse.dicom.element import Element
@@ -197,7 +196,9 @@ class Batch:
 
     def _ranks(self, path: NDArray[np.int32], kind: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the place of each element in the order of tag, then path, byte by byte."""
-        by_bytes = sorted(range(len(self._paths)), key=[p.encode() for p in self._paths].__getitem__)
+        by_bytes = sorted(
+            range(len(self._paths)), key=[p.encode() for p in self._paths].__getitem__
+        )
         path_rank = np.empty(len(by_bytes), np.int64)
         path_rank[by_bytes] = np.arange(len(by_bytes))
         tag = np.array([int(k.tag, 16) for k in self._kinds], np.int64) << 31
@@ -225,7 +226,9 @@ class Batch:
         for bit, name in enumerate(names):
             cells = columns[name]
             valid = (
-                cells[1] if name in NUMBER_COLUMNS else cells.is_valid().to_numpy(zero_copy_only=False)
+                cells[1]
+                if name in NUMBER_COLUMNS
+                else cells.is_valid().to_numpy(zero_copy_only=False)
             )
             filled |= valid.astype(np.uint16) << np.uint16(bit)
         filled = filled[value]

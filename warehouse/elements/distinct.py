@@ -36,11 +36,24 @@ NUMBER_COLUMNS = {
     "integer": np.int64, "real": np.float64, "date": np.int32, "time_us": np.int64,
     "timestamp": np.int64, "length": np.int64,
 }  # fmt: skip
-TEXT_COLUMNS = {"text": pa.string(), "bytes": pa.binary(), "sha256": pa.string(), "warning": pa.string()}
+TEXT_COLUMNS = {
+    "text": pa.string(),
+    "bytes": pa.binary(),
+    "sha256": pa.string(),
+    "warning": pa.string(),
+}
 
 _ESCAPE = 0x1B
 _STRIPPED = frozenset({"AE", "DS", "IS"})
-_DTYPES = {"US": "<u2", "SS": "<i2", "UL": "<u4", "SL": "<i4", "SV": "<i8", "FL": "<f4", "FD": "<f8"}
+_DTYPES = {
+    "US": "<u2",
+    "SS": "<i2",
+    "UL": "<u4",
+    "SL": "<i4",
+    "SV": "<i8",
+    "FL": "<f4",
+    "FD": "<f8",
+}
 _DS = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\z"
 _IS = r"^[+-]?\d{1,18}\z"
 _TM = r"^\d{6}(?:\.\d{1,6})?\z"
@@ -103,7 +116,9 @@ def from_values(count: list[int], values: list[Value]) -> Decoded:
 
 def _one_by_one(vr: str, raws: list[bytes], charsets: Sequence[str], tag: str) -> Decoded:
     decoded = [decode(vr, raw, charsets=charsets, tag=tag) for raw in raws]
-    return from_values([len(values) for values in decoded], [v for values in decoded for v in values])
+    return from_values(
+        [len(values) for values in decoded], [v for values in decoded for v in values]
+    )
 
 
 def _binary(raws: pa.Array) -> Decoded:
@@ -125,7 +140,9 @@ def content(raws: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     _, offsets, data = raws.buffers()
     wide = np.dtype(np.int64 if pa.types.is_large_binary(raws.type) else np.int32)
     at = np.frombuffer(offsets, wide)[raws.offset : raws.offset + len(raws) + 1].astype(np.int64)
-    joined = np.frombuffer(data, np.uint8)[at[0] : at[-1]] if data is not None else np.zeros(0, np.uint8)
+    joined = (
+        np.frombuffer(data, np.uint8)[at[0] : at[-1]] if data is not None else np.zeros(0, np.uint8)
+    )
     return joined, at - at[0]
 
 
@@ -161,7 +178,9 @@ def _text(vr: str, raws: pa.Array) -> Decoded:
         _parse_fast(vr, parts, _TM, _times, "time_us", columns)
     elif vr in _PARSERS:
         parse = _PARSERS[vr]
-        parsed = from_values([], [parse(part) for part in parts.to_pylist()]) if len(parts) else None
+        parsed = (
+            from_values([], [parse(part) for part in parts.to_pylist()]) if len(parts) else None
+        )
         columns = parsed.columns if parsed else columns
     return Decoded(count, columns)
 

@@ -149,7 +149,17 @@ def _decode(
         )
         first[sequences], count[sequences] = rows[of], items > 0
     vanished = _decode_outside(
-        batch, heads, found, np.flatnonzero(place < 0), file, kind, place, node, resolved, first, count
+        batch,
+        heads,
+        found,
+        np.flatnonzero(place < 0),
+        file,
+        kind,
+        place,
+        node,
+        resolved,
+        first,
+        count,
     )
     path = resolved.path[node]
     paths, kind_numbers = batch.add_paths(resolved.paths), batch.add_kinds(kinds)
@@ -210,7 +220,11 @@ def _decode_outside(
     vanished: list[int] = []
     seen: dict[tuple[Kind, int, int], list[tuple[bytes, int, int]]] = {}
     for i in outside.tolist():
-        what, charset, number = resolved.kinds[kind[i]], int(resolved.charset[node[i]]), int(file[i])
+        what, charset, number = (
+            resolved.kinds[kind[i]],
+            int(resolved.charset[node[i]]),
+            int(file[i]),
+        )
         offset, length = found.outside[-1 - int(place[i])]
         buffer = bytearray(length)
         if not read_into(heads.sources[number], memoryview(buffer), offset):
@@ -237,6 +251,8 @@ def _add_pixels(batch: Batch, found: Found, taken: dict[int, Taken]) -> None:
     kinds = batch.add_kinds([Kind(f"{p.tag:08X}", p.vr, None) for p in pixels])
     lengths = np.array([p.place.length for p in pixels], np.int64)
     distinct, of = np.unique(lengths, return_inverse=True)
-    rows = batch.values.add(from_values([1] * len(distinct), [Value(length=int(n)) for n in distinct]))
+    rows = batch.values.add(
+        from_values([1] * len(distinct), [Value(length=int(n)) for n in distinct])
+    )
     top = np.full(len(files), int(batch.add_paths([""])[0]))
     batch.add(np.array(files), top, kinds, rows[of], lengths > 0)

@@ -205,7 +205,9 @@ def private_sequences(found: Found, heads: Heads) -> NDArray[np.int64]:
     if not found.implicit.any():
         return none
     at = np.flatnonzero(
-        ((found.low & np.uint64(0xFFFFFFFF)) == ITEM_HEAD) & (found.length >= 8) & (found.value_at >= 0)
+        ((found.low & np.uint64(0xFFFFFFFF)) == ITEM_HEAD)
+        & (found.length >= 8)
+        & (found.value_at >= 0)
     )
     tags = tag_of(found.head[at])
     at = at[found.implicit[found.file[at]] & (tags >> 16 & 1 == 1) & (tags & 0xFFFF >= 0x1000)]
@@ -305,7 +307,9 @@ def _paths(found: Found) -> tuple[list[str], NDArray[np.int64]]:
         for key in keys.tolist():
             outer, last = divmod(key, len(steps))
             entry = int(steps[last])
-            paths.append(join_path(paths[outer], f"{entry >> 32 & 0xFFFFFFFF:08X}", entry & 0xFFFFFFFF))
+            paths.append(
+                join_path(paths[outer], f"{entry >> 32 & 0xFFFFFFFF:08X}", entry & 0xFFFFFFFF)
+            )
     return paths, node_path
 
 
@@ -379,9 +383,7 @@ def _creators(
     at = at[~strange]
     if not at.size:
         return [], owned, np.full(len(owned), -1, np.int64), wrong[0]
-    number, keys = encode(
-        view.raw[at] * np.int64(len(charsets)) + node_charset[found.node[at]]
-    )
+    number, keys = encode(view.raw[at] * np.int64(len(charsets)) + node_charset[found.node[at]])
     of_key = np.full(len(keys), -1, np.int64)
     seen: dict[str, int] = {}
     for k, key in enumerate(keys.tolist()):
