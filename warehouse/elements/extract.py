@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MAX_BLOB_BYTES = 192 << 20
 """Long binary values held before a portion is handed on, whatever its number of rows."""
 
-BATCH_FILES = 2048
-"""Files stepped together. More would not be faster: their current bytes must fit into a cache."""
+BATCH_FILES = 1024
+"""Files read together: memory grows with them, and speed hardly any more."""
 
 MIN_BATCH_FILES = 64
 USUAL_ROWS = 250
@@ -86,7 +86,7 @@ def extract(
     if reader not in {"fast", "pydicom"}:
         raise UsageError(f"unknown reader {reader!r}; choose one of: fast, pydicom")
     done = 0
-    room = Room() if reader == "fast" else None
+    room = (_rooms.pop() if _rooms else Room()) if reader == "fast" else None
     batch_files = most_files = min(BATCH_FILES, max(MIN_BATCH_FILES, max_rows // USUAL_ROWS))
     while done < len(sources):
         some = sources[done : done + batch_files]
@@ -100,6 +100,7 @@ def extract(
         some = some[: max(1, whole)]
         yield from _portions(some, batch, first_id + done, max_rows)
         done += len(some)
+        del batch  # before the next one is read: memory is for one of them
     if room is not None:
         _rooms.append(room)
 
