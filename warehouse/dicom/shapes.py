@@ -173,7 +173,9 @@ def _shape(walker: Walker) -> Shape | None:
     last_end = int(total[-1] + header[-1] + length[-1])
     container = np.flatnonzero((kind >= _SEQUENCE) & (stated != UNDEFINED))
     ends = total[container] + header[container] + stated[container]
+    # Windows in which nothing begins are not counted.
     edges = np.flatnonzero(np.diff(window)) + 1
+    window = np.searchsorted(edges, np.arange(count), side="right")
     bounds = [0, *edges.tolist(), count]
     starts, names = np.array(walker.runs, np.int64).T
     node = np.repeat(names, np.diff(starts, append=len(places)))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from warehouse.dicom.lockstep import Found
     from warehouse.dicom.scan import SourceFile
 
-MAX_EXTERNAL_BYTES = 128 << 20
+MAX_EXTERNAL_BYTES = 64 << 20
 """Long values read one by one in a batch; files with more of them wait for the next one."""
 
 

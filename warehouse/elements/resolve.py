@@ -307,7 +307,9 @@ def _paths(found: Found) -> tuple[list[str], NDArray[np.int64]]:
         for key in keys.tolist():
             outer, last = divmod(key, len(steps))
             entry = int(steps[last])
-            paths.append(join_path(paths[outer], f"{entry >> 32:08X}", entry & 0xFFFFFFFF))
+            paths.append(
+                join_path(paths[outer], f"{entry >> 32 & 0xFFFFFFFF:08X}", entry & 0xFFFFFFFF)
+            )
     return paths, node_path
 
 
