@@ -141,8 +141,8 @@ def ingest(
                 counts += done.outcomes
                 readers += done.readers
                 batches.append(batch)
-            batches += _settle(root, settings, pool)
-        rejects = _rejects(listing, root)
+            batches += _settle(listing, root, settings, pool)
+        rejects = _rejects(listing, root) if counts["rejected"] else []
     return _report(counts, readers, batches, root, started, files=total, rejects=rejects)
 
 
@@ -182,7 +182,7 @@ def planned_batches(root: str | os.PathLike[str]) -> list[str]:
 
 def stored_batches(root: str | os.PathLike[str]) -> list[str]:
     """Return the keys of batches that the warehouse holds files of, in order."""
-    parts = delta.snapshot(Path(os.path.abspath(root))).parts["files"]
+    _, (_, *parts) = delta.newest_files(Path(os.path.abspath(root)))
     return sorted({layout.batch_of_part(part) for part in parts})
 
 
@@ -222,7 +222,8 @@ def run_batch(
         )
         if is_planned:
             claim.write_bytes(b"")
-        batches = [batch, *_settle(root, settings, pool)]
+        with connect() as connection:
+            batches = [batch, *_settle(connection, root, settings, pool)]
     rejects = _rejects_of_batch(root, batch)
     return _report(
         done.outcomes, done.readers, batches, root, started, files=len(items), rejects=rejects
@@ -242,7 +243,7 @@ def _report(
         files=files,
         readers=dict(readers),
         batches=batches,
-        version=delta.snapshot(root).version,
+        version=delta.newest_files(root)[0],
         seconds=round(time.monotonic() - started, 3),
         rejects=rejects or [],
     )
@@ -341,7 +342,7 @@ def _list(
 
 
 def _open_files(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
-    connection.execute("set variable files_files = $1", [delta.snapshot(root).paths("files")])
+    connection.execute("set variable files_files = $1", [delta.newest_files(root)[1]])
     connection.execute(by_name("files").sql)
 
 
@@ -484,14 +485,16 @@ def _rejected(portion: Staged) -> int:
     return list(portion.files["status"].to_pylist()).count("rejected")
 
 
-def _settle(root: Path, settings: IngestSettings, pool: Executor | None) -> list[str]:
+def _settle(
+    connection: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
+    pool: Executor | None,
+) -> list[str]:  # fmt: skip
     """Read duplicates again whose instance no file holds any more, or one that comes later."""
     batches: list[str] = []
     tried: set[str] = set()
     while True:
-        with connect() as connection:
-            _open_files(connection, root)
-            rows = connection.execute(statement("unsettled")).fetchall()
+        _open_files(connection, root)
+        rows = connection.execute(statement("unsettled")).fetchall()
         untried = [(path, mode) for path, mode in rows if path not in tried]
         if not untried:
             return batches

@@ -144,7 +144,11 @@ def read_models(folder: Path | None = None) -> list[Model]:
     ModelError
         Two files have one name, a dependency does not exist, or models form a cycle.
     """
-    folder = folder or sql_folder()
+    return list(_read_models(folder or sql_folder()))
+
+
+@cache
+def _read_models(folder: Path) -> tuple[Model, ...]:
     models: dict[str, Model] = {}
     for layer in LAYERS:
         for path in sorted((folder / layer).glob("*.sql")):
@@ -165,7 +169,7 @@ def read_models(folder: Path | None = None) -> list[Model]:
     depth: dict[str, int] = {}
     for name in order:
         depth[name] = max((depth[d] + 1 for d in models[name].depends), default=0)
-    return sorted(models.values(), key=lambda m: (depth[m.name], rank[m.name]))
+    return tuple(sorted(models.values(), key=lambda m: (depth[m.name], rank[m.name])))
 
 
 def read_checks(folder: Path | None = None) -> list[Model]:

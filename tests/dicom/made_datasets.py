@@ -204,3 +204,76 @@ def damaged(draw):
     if draw(st.booleans()):
         del raw[draw(st.integers(0, len(raw))) :]
     return bytes(raw)
+
+
+SHAPE_TAGS = [
+    0x00080008,
+    0x00080018,
+    0x00080070,
+    0x00100020,
+    0x00180050,
+    0x00200032,
+    0x00281050,
+    0x00420011,
+]
+
+
+@st.composite
+def shapes(draw, depth=0):
+    """What stands in a data set, without the values."""
+    found = {
+        tag: None
+        for tag in draw(st.lists(st.sampled_from(SHAPE_TAGS), min_size=1, max_size=6, unique=True))
+    }
+    if depth < 2:
+        for tag in draw(
+            st.lists(st.sampled_from([0x00081140, 0x00400275]), max_size=2, unique=True)
+        ):
+            items = draw(st.lists(st.tuples(st.booleans(), shapes(depth + 1)), max_size=3))
+            found[tag] = (draw(st.booleans()), items)
+    return sorted(found.items(), key=lambda pair: pair[0])
+
+
+def filled(shape, values, *, implicit):
+    """Bytes of a data set of this shape; values are taken from an iterator."""
+    body = b""
+    for tag, inside in shape:
+        if inside is None:
+            vr = "OB" if tag == 0x00420011 else "LO"
+            body += element(tag, vr, next(values), implicit=implicit)
+        else:
+            undefined, items = inside
+            written = [item(filled(s, values, implicit=implicit), undefined=u) for u, s in items]
+            body += sequence(tag, "SQ", written, implicit=implicit, undefined=undefined)
+    return body
+
+
+class Family(list):
+    """Files with a short name for messages of failing tests."""
+
+    def __repr__(self):
+        return f"<{len(self)} files of {[len(raw) for raw in self]} bytes>"
+
+
+@st.composite
+def families(draw):
+    """Files that differ in values and their lengths; some also in a byte anywhere."""
+    implicit, shape = draw(st.booleans()), draw(shapes())
+    meta = element(0x00020010, "UI", IMPLICIT if implicit else EXPLICIT, implicit=False)
+    pixels = draw(st.booleans())
+    chance = draw(st.randoms(use_true_random=False))
+    family = Family()
+    for _ in range(draw(st.integers(2, 9))):
+        values = iter(
+            lambda: chance.choice([b"", b"A ", b"AB", b"ABCD", b"x" * 300, b"y" * 20_000]), None
+        )
+        body = filled(shape, values, implicit=implicit)
+        if pixels:
+            body += element(
+                0x7FE00010, "OW", b"\1\2" * chance.choice([40, 40, 50]), implicit=implicit
+            )
+        raw = bytearray(b"\0" * 128 + b"DICM" + meta + body)
+        if chance.random() < 0.2:
+            raw[chance.randrange(132, len(raw))] = chance.randrange(256)
+        family.append(bytes(raw))
+    return family

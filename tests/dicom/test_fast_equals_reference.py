@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.dicom.made_datasets import EXPLICIT, damaged, element, files, item, sequence
+from tests.dicom.made_datasets import EXPLICIT, damaged, element, families, files, item, sequence
+from warehouse.dicom import lockstep
 from warehouse.dicom.reference import read_header
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements.batches import RowBuilder
@@ -25,7 +26,7 @@ from warehouse.elements.schema import ELEMENTS
 from warehouse.errors import Rejected
 
 SETTINGS = settings(
-    max_examples=60, deadline=None,
+    max_examples=int(os.environ.get("EXAMPLES", "12")), deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 
@@ -87,7 +88,6 @@ def assert_same(given_sources, max_rows=10**6):
     assert not list((slow_rows - rows).items())[:3]
     assert outcomes == slow_outcomes
     assert blobs == slow_blobs
-    assert (rows, blobs) == expected(given_sources, 5)
     return [outcome for portion in portions for outcome in portion.outcomes]
 
 
@@ -102,7 +102,9 @@ NIBABEL = Path(nibabel.__file__).parent / "nicom" / "tests" / "data"
 
 
 def test_pydicoms_files():
-    outcomes = assert_same(sources(folder_files(PYDICOM)))
+    given_sources = sources(folder_files(PYDICOM))
+    outcomes = assert_same(given_sources)
+    assert content(extract(given_sources, 5, 10**6))[:2] == expected(given_sources, 5)
     read = [outcome for outcome in outcomes if outcome.reader]
     assert len([outcome for outcome in read if outcome.reader == "fast"]) > 0.8 * len(read)
 
@@ -141,19 +143,39 @@ def write(folder, contents):
     return sources(sorted(folder.iterdir()))
 
 
+@pytest.fixture(params=["by shape, or alone", "alone", "in lock-step"])
+def way(request, monkeypatch):
+    """Each way of finding elements, whatever the number of files."""
+    if request.param != "by shape, or alone":
+        monkeypatch.setattr(lockstep, "read_by_shape", lambda _scan, files, *, implicit: files)
+    if request.param == "in lock-step":
+        monkeypatch.setattr(lockstep, "MIN_TOGETHER", 1)
+    return request.param
+
+
 @SETTINGS
 @given(st.lists(files(), min_size=1, max_size=5))
-def test_made_files(tmp_path, contents):
+def test_made_files(tmp_path, way, contents):
     assert_same(write(tmp_path, contents))
 
 
 @SETTINGS
 @given(st.lists(damaged(), min_size=1, max_size=5))
-def test_damaged_files(tmp_path, contents):
+def test_damaged_files(tmp_path, way, contents):
     assert_same(write(tmp_path, contents))
 
 
-@settings(SETTINGS, max_examples=8)
+@SETTINGS
+@given(families())
+def test_files_of_one_shape(tmp_path, contents):
+    assert_same(write(tmp_path, contents))
+
+
+def test_packaged_files_in_every_way(way):
+    assert_same(sources(folder_files(PYDICOM)))
+
+
+@settings(SETTINGS, max_examples=4)
 @given(
     st.lists(st.one_of(files(), damaged()), min_size=2, max_size=4),
     st.randoms(use_true_random=False),
@@ -168,12 +190,12 @@ def small():
     return (PYDICOM / "test_files" / "rtplan.dcm").read_bytes()
 
 
-def test_cut_off_at_any_byte(tmp_path):
+def test_cut_off_at_any_byte(tmp_path, way):
     raw = small()
-    assert_same(write(tmp_path, [raw[:end] for end in range(120, len(raw), 23)]))
+    assert_same(write(tmp_path, [raw[:end] for end in range(120, len(raw), 61)]))
 
 
-def test_flipped_bytes(tmp_path):
+def test_flipped_bytes(tmp_path, way):
     chance = random.Random(3)
     contents = []
     for name in (
@@ -184,7 +206,7 @@ def test_flipped_bytes(tmp_path):
         "JPEG2000.dcm",
     ):
         path = PYDICOM / "test_files" / name
-        for _ in range(40 if path.exists() else 0):
+        for _ in range(20 if path.exists() else 0):
             raw = bytearray(path.read_bytes())
             for _ in range(chance.randint(1, 3)):
                 raw[chance.randrange(128, min(len(raw), 3000))] = chance.choice(
@@ -194,10 +216,10 @@ def test_flipped_bytes(tmp_path):
     assert_same(write(tmp_path, contents))
 
 
-def test_lying_lengths(tmp_path):
+def test_lying_lengths(tmp_path, way):
     raw = small()
     contents = []
-    for at in range(132, len(raw) - 4, 97):
+    for at in range(132, len(raw) - 4, 173):
         for lie in (0, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF):
             contents.append(raw[:at] + struct.pack("<L", lie) + raw[at + 4 :])
     assert_same(write(tmp_path, contents))
@@ -207,7 +229,7 @@ META = element(0x00020010, "UI", EXPLICIT, implicit=False)
 PREAMBLE = b"\0" * 128 + b"DICM" + META + element(0x00080016, "UI", b"1.2\0", implicit=False)
 
 
-def test_long_values_and_windows(tmp_path):
+def test_long_values_and_windows(tmp_path, way):
     """Values around and beyond the size of a window, also inside of sequences."""
     contents = []
     for size in (200, 256, 257, 15_900, 16_200, 16_384, 33_000, 65_536, 70_000, 200_000):
@@ -229,8 +251,8 @@ def test_long_values_and_windows(tmp_path):
             )  # fmt: skip
         contents.append(PREAMBLE + element(0x00420011, "OB", blob, implicit=False))
     outcomes = assert_same(write(tmp_path, contents))
-    assert {outcome.reader for outcome in outcomes} <= {"fast", "pydicom"}
-    assert_same(write(tmp_path, contents * 8))
+    assert {outcome.reader for outcome in outcomes} == {"fast"}
+    assert_same(write(tmp_path, contents * 4))
 
 
 def test_one_long_file_among_short_ones(tmp_path):
@@ -239,13 +261,14 @@ def test_one_long_file_among_short_ones(tmp_path):
         0x00080104, "LO", b"Word", implicit=False
     )
     long = PREAMBLE + sequence(
-        0x00409096, "SQ", [item(code, undefined=False)] * 3000, implicit=False, undefined=False
+        0x00409096, "SQ", [item(code, undefined=False)] * 1500, implicit=False, undefined=False
     )
-    outcomes = assert_same(write(tmp_path, [long] + [PREAMBLE + code] * 100))
-    assert {outcome.reader for outcome in outcomes} == {"fast"} or outcomes
+    short = PREAMBLE + element(0x00081030, "LO", b"Word", implicit=False)
+    outcomes = assert_same(write(tmp_path, [long, *[short] * 70]))
+    assert {outcome.reader for outcome in outcomes} == {"fast"}
 
 
-def test_deep_nesting_is_left_to_the_reference(tmp_path):
+def test_deep_nesting_is_left_to_the_reference(tmp_path, way):
     body = element(0x00100020, "LO", b"ID", implicit=False)
     contents = []
     for depth in range(1, 80):

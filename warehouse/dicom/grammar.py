@@ -37,6 +37,9 @@ ELBOW = 12
 TAKEN, REFERENCE, LATER = 0, 1, 2
 """What became of a file: scanned; left to the reference reader; no room, to be tried again."""
 
+MAX_FOUND = 1_500_000
+"""Elements found in one go; files that are not finished then wait for the next batch."""
+
 LONGEST = (1 << 31) - 1
 """Stands for the length of values that are longer; the true one is kept in ``Found.outside``."""
 

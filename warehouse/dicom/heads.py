@@ -68,7 +68,8 @@ class Heads:
         """
         self._begin(sources)
         for number, source in enumerate(self.sources):
-            if self.used + first > self.capacity:
+            # Half of the arena is kept for further windows.
+            if number and self.used + first > self.capacity // 2:
                 return number
             if source.archive is not None:
                 self.size[number] = -1

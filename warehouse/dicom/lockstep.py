@@ -31,6 +31,7 @@ from warehouse.dicom.grammar import (
     LONG,
     LONGEST,
     LOOKS_EXPLICIT,
+    MAX_FOUND,
     MAX_LEVEL,
     PIXEL_NUMBERS,
     REFERENCE,
@@ -53,9 +54,6 @@ if TYPE_CHECKING:
 
 MIN_TOGETHER = 64
 """With fewer files than this left, walking one by one is cheaper than a round of NumPy calls."""
-
-MAX_FOUND = 1_500_000
-"""Elements found in one go; files that are not finished then wait for the next batch."""
 
 BETWEEN_ITEMS = 1 << 16
 """Offset into the class tables for a file that stands in a sequence."""

@@ -86,6 +86,8 @@ def read_header_from(file: IO[bytes]) -> Header:
     except MemoryError as error:
         raise Rejected("header does not fit into memory") from error
     except Exception as error:
+        if _was_too_deep(error):
+            raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels") from error
         # pydicom raises whatever its parser met; its text may quote values, its type does not.
         raise Rejected(
             f"damaged header: {type(error).__name__} while parsing near byte {watched.tell()}",
@@ -251,7 +253,8 @@ def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
     found: list[Element] = []
     encoding: Any = dataset.original_character_set or DEFAULT
     charsets = (encoding,) if isinstance(encoding, str) else tuple(encoding)
-    raws = list(dataset.elements())
+    # Not `elements()`, which converts empty elements, and with them others they depend on.
+    raws = [raw for _, raw in sorted(dataset.items())]
     creators = _creators(raws, charsets)
     for raw in raws:
         tag = f"{raw.tag:08X}"
@@ -259,8 +262,8 @@ def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
             creators.get(raw.tag >> 8 if raw.tag & 0xFF00 else -1) if raw.tag.is_private else None
         )
         if isinstance(raw, DataElement):
-            # pydicom has converted already what it needed itself: sequences of undefined length,
-            # empty elements, and Specific Character Set.
+            # pydicom has converted already what it needed itself: sequences of undefined length
+            # and Specific Character Set.
             if raw.VR == "SQ":
                 found += _sequence(raw, dataset, path, tag, creator, charsets, depth)
             else:
@@ -300,7 +303,7 @@ def _sequence(
     """Return the sequence and all that is in it; one that cannot be parsed is kept as bytes."""
     try:
         with _quiet() as said:
-            items = dataset[raw.tag].value
+            items = dataset[raw.tag].value or []
         if _tells_an_early_end(said):
             raise Rejected("the value field ends inside an element")  # noqa: TRY301
         inside = [
@@ -321,6 +324,16 @@ def _sequence(
         ]  # fmt: skip
     whole = Element(path, tag, "SQ", creator, None, charsets, little=True, items=len(items))
     return [whole, *inside]
+
+
+def _was_too_deep(error: BaseException) -> bool:
+    """Tell whether an error hides that Python's stack was used up, as pydicom's OSError may."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RecursionError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _tells_an_early_end(said: list[str]) -> bool:

@@ -98,10 +98,10 @@ def _list_folder(
     carries the folders above it, so that links cannot loop.
     """
     left_out = _identity(exclude)
-    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [(root, ())]
+    waiting: list[tuple[str, bool, tuple[tuple[int, int], ...]]] = [(root, True, ())]
     while waiting:
-        path, above = waiting.pop()
-        if not os.path.isdir(path):
+        path, is_folder, above = waiting.pop()
+        if not is_folder:
             yield from _list_file(path, patterns)
             continue
         try:
@@ -110,7 +110,8 @@ def _list_folder(
             if identity is not None and identity == left_out:
                 continue
             with os.scandir(path) as entries:
-                names = sorted((entry.name for entry in entries), reverse=True)
+                # The directory says which are folders; only links have to be looked up.
+                names = sorted(((entry.name, entry.is_dir()) for entry in entries), reverse=True)
         except OSError as error:
             yield Unreadable(path_text(path), f"folder cannot be listed: {error.strerror}")
             continue
@@ -118,7 +119,7 @@ def _list_folder(
             yield Unreadable(path_text(path), "link back to a folder above it: not followed")
             continue
         below = above if identity is None else (*above, identity)
-        waiting += [(os.path.join(path, name), below) for name in names]
+        waiting += [(os.path.join(path, name), is_folder, below) for name, is_folder in names]
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

@@ -173,7 +173,9 @@ def _shape(walker: Walker) -> Shape | None:
     last_end = int(total[-1] + header[-1] + length[-1])
     container = np.flatnonzero((kind >= _SEQUENCE) & (stated != UNDEFINED))
     ends = total[container] + header[container] + stated[container]
+    # Windows in which nothing begins are not counted.
     edges = np.flatnonzero(np.diff(window)) + 1
+    window = np.searchsorted(edges, np.arange(count), side="right")
     bounds = [0, *edges.tolist(), count]
     starts, names = np.array(walker.runs, np.int64).T
     node = np.repeat(names, np.diff(starts, append=len(places)))
@@ -284,32 +286,30 @@ def _move_windows(scan: Scan, c: _Compared, start: int) -> bool:
 def _compare_run(scan: Scan, shape: Shape, c: _Compared, begin: int, end: int) -> int:
     """Compare some headers of all files; return how many lengths differed."""
     heads = scan.heads
-    expected = shape.head[begin:end]
-    first, last = np.searchsorted(shape.behind, (begin, end))
-    behind = shape.behind[first:last]
-    expected_behind = shape.behind_length[first:last]
-    shifts = 0
     rows: Any = slice(None)
-    wrong = np.empty((len(c.files), end - begin), bool)
+    wrong = np.zeros((len(c.files), end - begin), bool)
+    shifts = 0
     while True:
         # Places come from lengths that files state: they may be anywhere.
         place = np.minimum(c.place[rows, begin:end], heads.capacity)
         head = heads.words[place]
         c.head[rows, begin:end] = head
-        differs = head != expected
+        differs = head != shape.head[begin:end]
+        first, last = np.searchsorted(shape.behind, (begin, end))
         if last > first:
-            length = heads.halves[place[:, behind - begin] + 8]
+            behind = shape.behind[first:last] - begin
+            length = heads.halves[place[:, behind] + 8]
             c.behind[rows, first:last] = length
-            differs[:, behind - begin] |= length != expected_behind
-        wrong[rows] = differs
-        if shifts:
-            wrong[:, : done + 1] = False  # noqa: F821 - set below in the round before
+            differs[:, behind] |= length != shape.behind_length[first:last]
+        wrong[rows, begin - end :] = differs
         columns = wrong.any(axis=0)
-        if not columns.any():
+        j = int(columns.argmax())
+        if not columns[j]:
             return shifts
-        done = int(columns.argmax())
-        j = begin + done
-        rows = np.flatnonzero(wrong[:, done])
+        rows = np.flatnonzero(wrong[:, j])
+        # From here on only what lies behind this header is looked at.
+        j += end - wrong.shape[1]
+        wrong = wrong[:, j + 1 - end :] if j + 1 < end else wrong[:, :0]
         shifts += 1
         good, length = _length_at(shape, c, rows, j)
         if shape.kind[j] <= _LONG:
@@ -320,7 +320,8 @@ def _compare_run(scan: Scan, shape: Shape, c: _Compared, begin: int, end: int) -
             c.keep(keep)
             wrong = wrong[keep]
             rows = (np.cumsum(keep) - 1)[rows[good]]
-        if not len(c.files) or shifts > MAX_SHIFTS:
+        begin = j + 1
+        if not len(c.files) or shifts > MAX_SHIFTS or begin == end:
             return shifts
 
 

@@ -23,6 +23,7 @@ from warehouse.dicom.grammar import (
     LONG,
     LONGEST,
     LOOKS_EXPLICIT,
+    MAX_FOUND,
     MAX_LEVEL,
     PIXEL_NUMBERS,
     REFERENCE,
@@ -178,109 +179,126 @@ class Walker:
         """Items and delimiters: offset, number of the window, place in the arena."""
 
     def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:
-        """Walk from offset ``at`` of the file until only ``stop`` containers are open."""
-        memory = self.heads.arena.data
-        known = _IMPLICIT if self.implicit else _EXPLICIT
-        look = known.get
-        append = self.places.append
-        word = _word
-        while True:
-            at = self._settle(at, stack, stop)
-            if at < 0:
-                return
-            end, _, name, last = stack[-1]
-            self.runs.append((len(self.places), name))
-            # Up to here a step stays inside container and window, its header included.
-            soft = min(end + self.base, self.window) - ELBOW
-            p = at + self.base
-            entry: tuple[int, int, int] | None
-            while True:
-                head = word(memory, p)[0]
-                entry = look(head)
-                if entry is None:
-                    if len(known) > _MAX_KNOWN:
-                        known.clear()
-                    entry = known[head] = _classify(head, implicit=self.implicit)
-                tag, step, kind = entry
-                if tag <= last:
-                    raise _Give
-                if kind:
-                    if kind != LONG:
-                        break
-                    length = _half(memory, p + 8)[0]
-                    step = 12 + length
-                q = p + step
-                if q > soft:
-                    break
-                last = tag
-                append(p)
-                p = q
-            stack[-1][3] = last
-            at = self._one(p, head, entry, stack)
+        """Walk from offset ``at`` of the file until only ``stop`` containers are open.
 
-    def _settle(self, at: int, stack: list[list[int]], stop: int) -> int:
-        """Leave what ends here and enter what begins here; -1 at the end of the walk."""
+        An entry of the stack is a data set or a sequence, in turns: where it ends, whether a
+        delimiter ends it, its node or number, its last tag or the number of items so far.
+        """
+        memory, word, half = self.heads.arena.data, _word, _half
+        implicit = self.implicit
+        known = _IMPLICIT if implicit else _EXPLICIT
+        look, add = known.get, self.places.append
+        places, marks, runs, nodes = self.places, self.marks, self.runs, self.nodes
+        first_node = self.scan.node_count
+        in_items = len(stack) % 2 == 0
+        end, delimited, name, last = stack[-1]
+        runs.append((len(places), name))
         while True:
-            end, undelimited, name, last = stack[-1]
-            if at == end:
-                if undelimited:
+            while at == end:
+                if delimited:
                     raise _Give
                 stack.pop()
                 if len(stack) == stop:
-                    return -1
-                continue
+                    return
+                end, delimited, name, last = stack[-1]
+                in_items = not in_items
+                if not in_items:
+                    runs.append((len(places), name))
             if end - at < 8:
                 raise _Give
             p = self.base + at
             if p + ELBOW > self.window and self.window - self.base < self.size:
                 self._refill(at)
                 p = self.base + at
-            head = _word(self.heads.arena.data, p)[0]
-            low, length = head & UNDEFINED, head >> 32
-            if len(stack) % 2:
-                if low != ITEM_END_HEAD:
-                    return at
-                if length or not undelimited or len(stack) == 1:
+            if in_items:
+                head = word(memory, p)[0]
+                length = head >> 32
+                marks.append((at, len(self.bases) - 1, p))
+                at += 8
+                if head & UNDEFINED == ITEM_HEAD and len(stack) < MAX_LEVEL:
+                    stack[-1][3] = last + 1
+                    inner = end if length == UNDEFINED else at + length
+                    if inner > end:
+                        raise _Give
+                    node = first_node + len(nodes)
+                    nodes.append((stack[-2][2], name, last, len(stack)))
+                    end, delimited, name, last = inner, length == UNDEFINED, node, 0
+                    stack.append([end, delimited, name, 0])
+                    in_items = False
+                    runs.append((len(places), name))
+                elif head == SEQUENCE_END_HEAD and delimited:
+                    stack.pop()
+                    end, delimited, name, last = stack[-1]
+                    in_items = False
+                    runs.append((len(places), name))
+                else:
                     raise _Give
-                self.marks.append((at, len(self.bases) - 1, p))
+                continue
+            # Up to here a step stays inside container and window, its header included.
+            soft = min(end + self.base, self.window) - ELBOW
+            while True:
+                head = word(memory, p)[0]
+                entry = look(head)
+                if entry is None:
+                    if len(known) > _MAX_KNOWN:
+                        known.clear()
+                    entry = known[head] = _classify(head, implicit=implicit)
+                tag, step, kind = entry
+                if tag <= last:
+                    raise _Give
+                if kind:
+                    if kind != LONG:
+                        break
+                    step = 12 + half(memory, p + 8)[0]
+                q = p + step
+                if q > soft:
+                    break
+                last = tag
+                add(p)
+                p = q
+            at = p - self.base
+            if head == ITEM_END_HEAD:
+                if not delimited or len(stack) == 1:
+                    raise _Give
+                marks.append((at, len(self.bases) - 1, p))
                 at += 8
                 stack.pop()
-                continue
-            self.marks.append((at, len(self.bases) - 1, p))
-            at += 8
-            if low == SEQUENCE_END_HEAD and undelimited and not length:
-                stack.pop()
-                continue
-            if low != ITEM_HEAD or len(stack) >= MAX_LEVEL:
-                raise _Give
-            node = self.scan.node_count + len(self.nodes)
-            self.nodes.append((stack[-2][2], name, last, len(stack)))
-            stack[-1][3] = last + 1
-            inner = end if length == UNDEFINED else at + length
-            if inner > end:
-                raise _Give
-            stack.append([inner, length == UNDEFINED, node, 0])
+                end, delimited, name, last = stack[-1]
+                in_items = True
+            elif kind == SEQUENCE or (kind == BAD and self._hidden_sequence(p, head, tag)):
+                header = 8 if implicit else 12
+                value = at + header
+                length = half(memory, p + header - 4)[0]
+                inner = end if length == UNDEFINED else value + length
+                if value > end or inner > end or len(stack) >= MAX_LEVEL:
+                    raise _Give
+                number = self.first_sequence + len(self.sequences)
+                self.sequences.append((tag, length == UNDEFINED))
+                self.special.append((len(places), 0, -2 - number))
+                add(p)
+                at, last = value, tag
+                if length:
+                    stack[-1][3] = tag
+                    end, delimited, name, last = inner, length == UNDEFINED, number, 0
+                    stack.append([end, delimited, name, 0])
+                    in_items = True
+            else:
+                at = self._one(p, head, entry, stack)
+                last = tag
 
     def _one(self, p: int, head: int, entry: tuple[int, int, int], stack: list[list[int]]) -> int:
         """Take one element that is special or near an end; return the offset of the next."""
         tag, step, kind = entry
         at = p - self.base
-        end = stack[-1][0]
         if kind == BAD:
-            if head & UNDEFINED == ITEM_END_HEAD:
-                return at  # where ``_settle`` goes on
-            if tag in PIXEL_NUMBERS:
-                return self._pixels_or_leaf(p, head, tag, stack)
-            return self._undefined(p, head, tag, stack)
-        if kind == SEQUENCE:
-            return self._sequence(p, tag, stack)
+            return self._pixels_or_leaf(p, head, tag, stack)
         header = 12 if kind == LONG else 8
-        if at + header > end:
+        if at + header > stack[-1][0]:
             raise _Give
         length = _half(self.heads.arena.data, p + 8)[0] if kind == LONG else step - 8
-        return self._leaf(at, header, length, tag, stack)
+        return self._leaf(at, header, length, stack)
 
-    def _leaf(self, at: int, header: int, length: int, tag: int, stack: list[list[int]]) -> int:
+    def _leaf(self, at: int, header: int, length: int, stack: list[list[int]]) -> int:
         value = at + header
         if value + length > stack[-1][0]:
             raise _Give
@@ -291,35 +309,20 @@ class Walker:
             else:
                 self._refill(at)
         self.places.append(self.base + at)
-        stack[-1][3] = tag
         return value + length
 
-    def _sequence(self, p: int, tag: int, stack: list[list[int]]) -> int:
-        header = 8 if self.implicit else 12
-        value = p - self.base + header
-        end = stack[-1][0]
-        if value > end:
+    def _hidden_sequence(self, p: int, head: int, tag: int) -> bool:
+        """Tell whether an unknown tag of undefined length in implicit VR holds items."""
+        if tag in PIXEL_NUMBERS:
+            return False
+        if (
+            not self.implicit
+            or head >> 32 != UNDEFINED
+            or dictionary_vr(tag) is not None
+            or _half(self.heads.arena.data, p + 8)[0] != ITEM_HEAD
+        ):
             raise _Give
-        length = _half(self.heads.arena.data, p + header - 4)[0]
-        number = self.scan.sequence_count + len(self.sequences)
-        self.sequences.append((tag, length == UNDEFINED))
-        self.special.append((len(self.places), 0, -2 - number))
-        self.places.append(p)
-        stack[-1][3] = tag
-        if length:
-            inner = end if length == UNDEFINED else value + length
-            if inner > end or len(stack) >= MAX_LEVEL:
-                raise _Give
-            stack.append([inner, length == UNDEFINED, number, 0])
-        return value
-
-    def _undefined(self, p: int, head: int, tag: int, stack: list[list[int]]) -> int:
-        """Take an unknown tag of undefined length in implicit VR for a sequence if it holds items."""
-        if not self.implicit or head >> 32 != UNDEFINED or dictionary_vr(tag) is not None:
-            raise _Give
-        if _half(self.heads.arena.data, p + 8)[0] != ITEM_HEAD:
-            raise _Give
-        return self._sequence(p, tag, stack)
+        return True
 
     def _pixels_or_leaf(self, p: int, head: int, tag: int, stack: list[list[int]]) -> int:
         memory = self.heads.arena.data
@@ -335,13 +338,12 @@ class Walker:
         if len(stack) > 1:
             if length == UNDEFINED:
                 raise _Give
-            return self._leaf(at, header, length, tag, stack)
+            return self._leaf(at, header, length, stack)
         end = self.scan.note_pixels(
             self.number, tag, at + header, length, head, implicit=self.implicit
         )
         if end is None or 0 < self.size - end < 8:
             raise _Give
-        stack[-1][3] = tag
         if end < self.size:
             self.after_pixels = True
             self._refill(end)
@@ -351,6 +353,8 @@ class Walker:
         return end
 
     def _refill(self, at: int) -> None:
+        if len(self.places) > MAX_FOUND:
+            raise _Give
         if not self.heads.refill(self.number, at):
             raise _NoRoom
         self.base = int(self.heads.base[self.number])

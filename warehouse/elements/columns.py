@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from warehouse.dicom.element import Element
 
+_MOSTLY = 8
+"""A column with fewer values than one in so many rows is filled value by value."""
+
 _SMALL = 1 << 16
 """NumPy sorts numbers of 16 bits by radix, which is many times faster."""
 
@@ -218,18 +221,32 @@ class Batch:
 
     def _by_value(self, value: NDArray[np.int32], columns: dict[str, Any]) -> list[pa.Array]:
         """Return the columns from text to warning."""
+        names = [field.name for field in ELEMENTS][8:]
+        filled = np.zeros(self.values.size, np.uint16)
+        for bit, name in enumerate(names):
+            cells = columns[name]
+            valid = (
+                cells[1]
+                if name in NUMBER_COLUMNS
+                else cells.is_valid().to_numpy(zero_copy_only=False)
+            )
+            filled |= valid.astype(np.uint16) << np.uint16(bit)
+        filled = filled[value]
         arrays = []
-        place = pa.array(value)
-        for field in list(ELEMENTS)[8:]:
-            cells = columns[field.name]
-            if field.name in NUMBER_COLUMNS:
-                arrays.append(_take_numbers(*cells, value, field.type))
-            elif cells.null_count == len(cells):
-                arrays.append(pa.nulls(len(value), field.type))
-            elif field.name == "warning":
-                arrays.append(cells.dictionary_encode().take(place))
+        for bit, name in enumerate(names):
+            kind = ELEMENTS.field(name).type
+            valid = (filled & np.uint16(1 << bit)) != 0
+            there = int(np.count_nonzero(valid))
+            if not there:
+                arrays.append(pa.nulls(len(value), kind))
+            elif name == "warning":
+                arrays.append(columns[name].dictionary_encode().take(pa.array(value)))
+            elif name in NUMBER_COLUMNS:
+                arrays.append(_take_numbers(columns[name][0], valid, there, value, kind))
+            elif there * _MOSTLY > len(value):
+                arrays.append(columns[name].take(pa.array(value)))
             else:
-                arrays.append(cells.take(place))
+                arrays.append(_take_some(columns[name], valid, value))
         return arrays
 
     def _long_values(self, value: NDArray[np.int64], columns: dict[str, Any]) -> pa.Table:
@@ -296,11 +313,28 @@ def _through(cells: list[str | None], kind: NDArray[np.int32]) -> pa.DictionaryA
 
 
 def _take_numbers(
-    numbers: NDArray[Any], valid: NDArray[np.bool_], value: NDArray[np.int32], kind: pa.DataType
-) -> pa.Array:
-    if not valid.any():
-        return pa.nulls(len(value), kind)
-    return _with_validity(numbers[value], valid[value], kind)
+    numbers: NDArray[Any], valid: NDArray[np.bool_], there: int, value: NDArray[np.int32],
+    kind: pa.DataType,
+) -> pa.Array:  # fmt: skip
+    if there * _MOSTLY > len(value):
+        return _with_validity(numbers[value], valid, kind)
+    rows = np.flatnonzero(valid)
+    cells = np.zeros(len(value), numbers.dtype)
+    cells[rows] = numbers[value[rows]]
+    return _with_validity(cells, valid, kind)
+
+
+def _take_some(cells: pa.Array, valid: NDArray[np.bool_], value: NDArray[np.int32]) -> pa.Array:
+    """Take strings of which most are null."""
+    rows = np.flatnonzero(valid)
+    some = cells.take(pa.array(value[rows]))
+    offsets = np.zeros(len(value) + 1, np.int32)
+    offsets[rows + 1] = np.diff(np.frombuffer(some.buffers()[1], np.int32)[: len(rows) + 1])
+    np.cumsum(offsets, out=offsets)
+    bits = np.packbits(valid, bitorder="little")
+    return pa.Array.from_buffers(
+        cells.type, len(value), [pa.py_buffer(bits), pa.py_buffer(offsets), some.buffers()[2]]
+    )
 
 
 def _with_validity(cells: NDArray[Any], valid: NDArray[np.bool_], kind: pa.DataType) -> pa.Array:

@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 MAX_BLOB_BYTES = 192 << 20
 """Long binary values held before a portion is handed on, whatever its number of rows."""
 
-BATCH_FILES = 2048
-"""Files stepped together. More would not be faster: their current bytes must fit into a cache."""
+BATCH_FILES = 1024
+"""Files read together: memory grows with them, and speed hardly any more."""
 
 MIN_BATCH_FILES = 64
 USUAL_ROWS = 250
 """Rows of an ordinary file: a batch is cut to size where the caller wants small portions."""
+
+
+_rooms: list[Room] = []
+"""Memory for the next call in this process; each call takes one for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +87,23 @@ def extract(
     if reader not in {"fast", "pydicom"}:
         raise UsageError(f"unknown reader {reader!r}; choose one of: fast, pydicom")
     done = 0
-    room = Room() if reader == "fast" else None
-    batch_files = min(BATCH_FILES, max(MIN_BATCH_FILES, max_rows // USUAL_ROWS))
+    room = (_rooms.pop() if _rooms else Room()) if reader == "fast" else None
+    batch_files = most_files = min(BATCH_FILES, max(MIN_BATCH_FILES, max_rows // USUAL_ROWS))
     while done < len(sources):
         some = sources[done : done + batch_files]
-        if room is None:
-            batch = BatchRead(Batch(), {}, [])
-        else:
-            batch = read_batch(some, room)
+        batch = read_batch(some, room) if room else BatchRead(Batch(), {}, [])
         # Files that found no room, and all behind them, come again with the next batch.
-        some = some[: max(1, min(batch.later, default=len(some)))]
+        whole = min(batch.later, default=len(some))
+        if whole == 0 and len(some) > 1:
+            batch_files = len(some) // 2
+            continue
+        batch_files = min(most_files, 2 * max(1, whole))
+        some = some[: max(1, whole)]
         yield from _portions(some, batch, first_id + done, max_rows)
         done += len(some)
+        del batch  # before the next one is read: memory is for one of them
+    if room is not None:
+        _rooms.append(room)
 
 
 def _portions(
@@ -104,6 +113,7 @@ def _portions(
     batch = read.batch
     rows_of = batch.rows_per_file(len(sources))
     mark = batch.mark()
+    held = batch.values.blob_bytes
     outcomes: list[Outcome] = []
     start = rows = 0
     for number, source in enumerate(sources):
@@ -118,7 +128,7 @@ def _portions(
             outcome, added = _read_one(source, instance_id, number, batch)
             rows += added
         outcomes.append(outcome)
-        if rows >= max_rows or batch.values.blob_bytes >= MAX_BLOB_BYTES:
+        if rows >= max_rows or batch.values.blob_bytes - held >= MAX_BLOB_BYTES:
             yield Portion(*batch.tables(start, number + 1, first_id), outcomes)
             batch.back_to(mark)
             outcomes, start, rows = [], number + 1, 0

@@ -26,7 +26,7 @@ from warehouse.elements.distinct import (
     needs_charset,
 )
 from warehouse.elements.raws import Raws, distinct_raws
-from warehouse.elements.resolve import Kind, Resolved, encode, resolve
+from warehouse.elements.resolve import Kind, Resolved, encode, private_sequences, resolve
 from warehouse.elements.schema import INLINE_BYTES
 from warehouse.elements.values import LUT_DESCRIPTORS, Value, decode
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from warehouse.dicom.lockstep import Found
     from warehouse.dicom.scan import SourceFile
 
-MAX_EXTERNAL_BYTES = 128 << 20
+MAX_EXTERNAL_BYTES = 64 << 20
 """Long values read one by one in a batch; files with more of them wait for the next one."""
 
 
@@ -63,7 +63,7 @@ class BatchRead:
 
 
 class Room:
-    """Memory that one batch leaves to the next."""
+    """Memory that one batch leaves to the next: fresh pages cost more than what is done in them."""
 
     def __init__(self) -> None:
         self.heads = Heads()
@@ -77,13 +77,10 @@ def read_batch(sources: Sequence[SourceFile], room: Room) -> BatchRead:
     state, found = scan(heads, count, room.records)
     _postpone(found)
     restrict(found)
+    while (hidden := private_sequences(found, heads)).size:
+        found.status[look_into(state, found, hidden)] = REFERENCE
     raws = distinct_raws(heads, found)
     resolved = resolve(found, raws.of_value, raws.bytes)
-    while resolved.inner.size:
-        # Private sequences of implicit VR are known as such only with their creator.
-        found.status[look_into(state, found, resolved.inner)] = REFERENCE
-        raws = distinct_raws(heads, found)
-        resolved = resolve(found, raws.of_value, raws.bytes)
     status = found.status
     status[resolved.given_up & (status == TAKEN)] = REFERENCE
     batch = Batch()

@@ -23,12 +23,14 @@ from pydicom.tag import Tag
 
 from warehouse.dicom.charset import DEFAULT, decode_text
 from warehouse.dicom.element import join_path
-from warehouse.dicom.grammar import VR_NUMBER, VRS, dictionary_vr, vr_bytes
+from warehouse.dicom.grammar import ITEM_HEAD, VR_NUMBER, VRS, dictionary_vr, vr_bytes
+from warehouse.dicom.lockstep import tag_of
 from warehouse.elements.values import ALL_VRS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from warehouse.dicom.heads import Heads
     from warehouse.dicom.lockstep import Found
 
 _UN = VRS.index("UN")
@@ -44,7 +46,7 @@ GIVE_UP = "?"
 """In place of a VR: what pydicom makes of this element is left to pydicom."""
 
 INNER_SEQUENCE = "SQ in UN"
-"""In place of a VR: a sequence that was found too late, as private or UN element."""
+"""In place of a VR: a sequence in an element that does not say so."""
 
 US_SS = "US or SS"
 
@@ -78,8 +80,6 @@ class Resolved:
     """Per node."""
     given_up: NDArray[np.bool_]
     """Per file."""
-    inner: NDArray[np.int64]
-    """Elements that turned out to be sequences and have to be looked into."""
 
 
 def encode(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -140,8 +140,8 @@ def resolve(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> Resolved:
         of, who = divmod(pair, len(creators) + 1)
         name = creators[who - 1] if who else None
         kinds.append(Kind(kinds[of].tag, _vr_of(int(tag[of]), int(view.vr[of]), name), name))
-    inner = _settle(kinds, kind, view, given_up)
-    return Resolved(kinds, kind, paths, node_path, charsets, node_charset, given_up, inner)
+    _settle(kinds, kind, view, given_up)
+    return Resolved(kinds, kind, paths, node_path, charsets, node_charset, given_up)
 
 
 def _bare(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> _View:
@@ -163,14 +163,13 @@ def _bare(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> _View:
 
 def _settle(
     kinds: list[Kind], kind: NDArray[np.int32], view: _View, given_up: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """Decide what could not be decided by tag, VR and creator; return sequences found so late."""
+) -> None:
+    """Decide what could not be decided by tag, VR and creator."""
     found = view.found
     special = np.array([k.vr not in ALL_VRS for k in kinds], bool)
     at = np.flatnonzero(special[kind]) if special.any() else np.zeros(0, np.int64)
-    inner = [np.zeros(0, np.int64)]
     if not at.size:
-        return inner[0]
+        return
     represented, wrong = _pixel_representation(view)
     given_up[found.node_file[wrong]] = True
     for number in np.unique(kind[at]).tolist():
@@ -180,9 +179,7 @@ def _settle(
         if entry.vr == INNER_SEQUENCE:
             kinds[number] = entry._replace(vr="SQ")
             filled = mine[~empty]
-            implicit = found.implicit[found.file[filled]] & (found.value_at[filled] >= 0)
-            given_up[found.file[filled[~implicit]]] = True
-            inner.append(filled[implicit])
+            given_up[found.file[filled]] = True
         elif entry.vr == US_SS:
             # pydicom falls back in its own way where the bytes do not fit.
             given_up[found.file[mine[empty | (found.length[mine] % 2 == 1)]]] = True
@@ -197,7 +194,47 @@ def _settle(
         else:
             # LUT Data, which depend on LUT Descriptor, and VRs that are none.
             given_up[found.file[mine]] = True
-    return np.concatenate(inner)
+
+
+def private_sequences(found: Found, heads: Heads) -> NDArray[np.int64]:
+    """Return elements of implicit VR that only their private creator tells to be sequences.
+
+    Only those of defined length: the others are recognised by their first item while scanning.
+    """
+    none = np.zeros(0, np.int64)
+    if not found.implicit.any():
+        return none
+    at = np.flatnonzero(
+        ((found.low & np.uint64(0xFFFFFFFF)) == ITEM_HEAD)
+        & (found.length >= 8)
+        & (found.value_at >= 0)
+    )
+    tags = tag_of(found.head[at])
+    at = at[found.implicit[found.file[at]] & (tags >> 16 & 1 == 1) & (tags & 0xFFFF >= 0x1000)]
+    if not at.size:
+        return none
+    concerned = np.zeros(len(found.node_file), bool)
+    concerned[found.node[at]] = True
+    near = np.flatnonzero(concerned[found.node])
+    near = near[found.length[near] > 0]
+    tags = tag_of(found.head[near])
+    near = near[(tags >> 16 & 1 == 1) & (tags & 0xFFFF >= 0x10) & (tags & 0xFFFF < 0x100)]
+    memory = heads.arena.data
+    reserved = {
+        (node, tag): bytes(memory[start : start + length])
+        for node, tag, start, length in zip(
+            found.node[near].tolist(), tag_of(found.head[near]).tolist(),
+            found.value_at[near].tolist(), found.length[near].tolist(), strict=True,
+        )
+    }  # fmt: skip
+    sequences = []
+    for i, node, tag in zip(
+        at.tolist(), found.node[at].tolist(), tag_of(found.head[at]).tolist(), strict=True
+    ):
+        creator = reserved.get((node, tag & 0xFFFF0000 | (tag >> 8 & 0xFF)), b"").rstrip(b"\0 ")
+        if creator.isascii() and _vr_of(tag, 0, creator.decode() or None) == INNER_SEQUENCE:
+            sequences.append(i)
+    return np.array(sequences, np.int64)
 
 
 @lru_cache(maxsize=65_536)
@@ -270,7 +307,9 @@ def _paths(found: Found) -> tuple[list[str], NDArray[np.int64]]:
         for key in keys.tolist():
             outer, last = divmod(key, len(steps))
             entry = int(steps[last])
-            paths.append(join_path(paths[outer], f"{entry >> 32:08X}", entry & 0xFFFFFFFF))
+            paths.append(
+                join_path(paths[outer], f"{entry >> 32 & 0xFFFFFFFF:08X}", entry & 0xFFFFFFFF)
+            )
     return paths, node_path
 
 

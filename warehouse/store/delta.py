@@ -171,7 +171,16 @@ def snapshot(root: Path) -> Snapshot:
     )
 
 
-def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: str) -> Snapshot:
+def newest_files(root: Path) -> tuple[int, list[str]]:
+    """Return the version of the warehouse, and the parts of ``files`` as ``Snapshot.paths`` does."""
+    require(root)
+    folder = layout.table_folder(root, "files")
+    files = DeltaTable(str(folder))
+    parts = sorted(str(folder / part) for part in _part_paths(files))
+    return files.version(), [str(layout.empty_part(root, "files")), *parts]
+
+
+def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: str) -> None:
     """Apply changes to all tables; the caller holds the lock and worked from ``base``.
 
     Raises
@@ -191,7 +200,6 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
                 pins[table] = delta.version()
     except OSError as error:
         raise WriteFailed("the transaction log", error) from error
-    return snapshot(root)
 
 
 @contextmanager

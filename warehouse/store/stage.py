@@ -91,7 +91,8 @@ def _nameless(rows: pa.Table, attributes: pa.Table) -> pa.Table:
     )
     names = attributes["instance_id"].filter(named)
     if len(names) == pc.count_distinct(rows["instance_id"]).as_py():
-        return rows.slice(0, 0)
+        # A new table: a slice would keep all rows alive until the batch is committed.
+        return rows.schema.empty_table()
     return rows.filter(pc.invert(pc.is_in(rows["instance_id"], names)))
 
 
@@ -155,7 +156,7 @@ def _kept(rows: pa.Table, mode: Mode) -> pa.Table:
     if mode is Mode.FULL:
         return rows
     if mode is Mode.MINIMAL:
-        return rows.slice(0, 0)
+        return rows.schema.empty_table()
     private_tag = _mask(rows["tag"], _is_private)
     private_path = _mask(
         rows["path"], lambda path: any(_is_private(step) for step in path.split("."))

@@ -1,0 +1,114 @@
+"""The benchmarks: their files are what they claim, and the runner works. Nothing is timed."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from benchmarks import corpus
+
+ROOT = Path(__file__).parents[1]
+
+
+def digest_of(folder):
+    """Digest names and bytes of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.dcm")):
+        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus") / "files"
+    return folder, corpus.make_corpus(folder, 300)
+
+
+def test_the_same_seed_gives_the_same_bytes(made, tmp_path):
+    folder, statistics = made
+    again = corpus.make_corpus(tmp_path / "again", 300)
+    other = corpus.make_corpus(tmp_path / "other", 300, seed=2)
+    assert again.digest == statistics.digest != other.digest
+    assert digest_of(folder) == digest_of(tmp_path / "again") != digest_of(tmp_path / "other")
+
+
+def test_the_number_of_files_is_the_one_asked_for(made):
+    folder, statistics = made
+    assert statistics.files == len(list(folder.rglob("*.dcm"))) == 300
+    assert statistics.total_bytes == sum(path.stat().st_size for path in folder.rglob("*.dcm"))
+
+
+def test_every_file_is_valid_and_of_its_own_instance(made):
+    folder, statistics = made
+    uids, series = set(), {}
+    elements = []
+    for path in sorted(folder.rglob("*.dcm")):
+        dataset = pydicom.dcmread(path)
+        assert dataset.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
+        assert len(dataset.PixelData) == dataset.Rows * dataset.Columns * 2
+        assert pydicom.uid.UID(dataset.SOPInstanceUID).is_valid
+        assert len(dataset.ImagePositionPatient) == 3 if "ImagePositionPatient" in dataset else True
+        uids.add(dataset.SOPInstanceUID)
+        # One encoding and one study for each series.
+        kind = (dataset.file_meta.TransferSyntaxUID, dataset.StudyInstanceUID, dataset.PatientID)
+        assert series.setdefault(dataset.SeriesInstanceUID, kind) == kind
+        without_pixels = sum(1 for element in dataset.iterall() if element.tag != 0x7FE00010)
+        elements.append(without_pixels + len(dataset.file_meta))
+    assert len(uids) == 300
+    assert len(series) == statistics.series
+    # Icons have pixel data too, which are left out here and not there.
+    assert sum(statistics.per_file("elements")) == pytest.approx(sum(elements), rel=0.01)
+    assert 100 <= min(elements) <= max(elements) <= 250
+
+
+def test_a_fifth_of_the_series_is_implicit(made):
+    _, statistics = made
+    assert statistics.implicit_series / statistics.series == pytest.approx(0.2, abs=0.03)
+    assert statistics.implicit_files / statistics.files == pytest.approx(0.2, abs=0.1)
+
+
+def test_every_template_occurs(made):
+    _, statistics = made
+    assert {name for name, _ in statistics.uses} == {
+        path.rpartition("/")[2] for _, path in corpus.PACKAGED
+    }
+
+
+def test_own_files_can_be_templates(tmp_path):
+    samples = Path(pydicom.data.__path__[0]) / "test_files"
+    statistics = corpus.make_corpus(tmp_path / "c", 10, templates=[samples / "MR_small.dcm"])
+    assert {name for name, _ in statistics.uses} == {"MR_small.dcm"}
+
+
+def test_a_corpus_is_never_mixed_with_other_files(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(FileExistsError):
+        corpus.make_corpus(tmp_path, 10)
+
+
+def test_the_runner_prints_a_table(tmp_path):
+    command = [sys.executable, "benchmarks/extraction.py", "--quick", "--files", "30"]
+    environment = {key: value for key, value in os.environ.items() if key != "DICOM_CORPUS"}
+    done = subprocess.run(
+        [*command, "--corpus", tmp_path / "corpus"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "corpus.json").read_text(encoding="utf-8"))
+    table = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    for method in ("dicom-warehouse", "pydicom →", "37 tags", "GDCM", "fastdicom", "dcmdump"):
+        (line, *_) = [line for line in table if method in line]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert len(cells) == 7
+        assert "not installed" in cells[0] or float(cells[1].replace(",", "")) > 0
+        assert "failed" not in cells[0]
+    assert "a row** in `elements`" in done.stdout
