@@ -291,7 +291,9 @@ def _compare_run(scan: Scan, shape: Shape, c: _Compared, begin: int, end: int) -
     shifts = 0
     while True:
         # Places come from lengths that files state: they may be anywhere.
-        place = np.minimum(c.place[rows, begin:end], heads.capacity)
+        place = c.place[rows, begin:end]
+        if place.size and place[:, -1].max() > heads.capacity:
+            place = np.minimum(place, heads.capacity)
         head = heads.words[place]
         c.head[rows, begin:end] = head
         differs = head != shape.head[begin:end]
@@ -371,9 +373,16 @@ def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:
         return files
     at = shape.element
     every = len(at) == len(shape.head)
-    head = c.head if every else c.head[:, at]
-    value_at = (c.place[:, :-1] if every else c.place[:, at]) + shape.header[at]
-    length = (head >> (in_head if shape.implicit else np.uint64(48))).view(np.int64)
+    count = len(files)
+    cells = [column.reshape(count, len(at)) for column in scan.records.room(count * len(at))]
+    file, head, value_at, length, node = cells
+    file[:] = files[:, None]
+    head[:] = c.head if every else c.head[:, at]
+    np.add(
+        c.place[:, :-1] if every else c.place[:, at], shape.header[at], out=value_at,
+        casting="unsafe",
+    )  # fmt: skip
+    np.right_shift(head, in_head if shape.implicit else np.uint64(48), out=length, casting="unsafe")
     long = np.flatnonzero(shape.header[at] == 12)
     length[:, long] = np.minimum(c.behind[:, np.searchsorted(shape.behind, at[long])], LONGEST)
     for k in np.flatnonzero(shape.outside[at]).tolist():
@@ -387,7 +396,6 @@ def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:
         value_at[:, k] = [
             scan.note_outside(o, n) for o, n in zip(offsets.tolist(), true.tolist(), strict=True)
         ]
-    count = len(files)
     each = np.arange(count)[:, None]
     node_count, sequence_count = len(shape.nodes), len(shape.sequence)
     if sequence_count:
@@ -397,14 +405,11 @@ def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:
         length[:, where] = -2 - scan.sequence_count - number[at[where]] - each * sequence_count
         value_at[:, where] = 0
     first_node = scan.node_count - 1 + each * node_count
+    node[:] = files[:, None]
     if node_count:
-        node = np.where(shape.node == 0, files[:, None], first_node + shape.node)
-    else:
-        node = np.broadcast_to(files[:, None], head.shape)
-    scan.records.add(
-        heads, np.repeat(files, len(at)), head.ravel(), value_at.ravel(), length.ravel(),
-        node.ravel(),
-    )  # fmt: skip
+        inside = np.flatnonzero(shape.node)
+        node[:, inside] = first_node + shape.node[inside]
+    scan.records.look(heads, count * len(at))
     if node_count:
         parent, sequence, item, level = shape.nodes.T
         scan.nodes.append(
