@@ -221,10 +221,9 @@ SHAPE_TAGS = [
 @st.composite
 def shapes(draw, depth=0):
     """What stands in a data set, without the values."""
-    found = {
-        tag: None
-        for tag in draw(st.lists(st.sampled_from(SHAPE_TAGS), min_size=1, max_size=6, unique=True))
-    }
+    found = dict.fromkeys(
+        draw(st.lists(st.sampled_from(SHAPE_TAGS), min_size=1, max_size=6, unique=True))
+    )
     if depth < 2:
         for tag in draw(
             st.lists(st.sampled_from([0x00081140, 0x00400275]), max_size=2, unique=True)

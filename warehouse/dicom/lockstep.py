@@ -174,14 +174,14 @@ def scan(heads: Heads, count: int, records: Records) -> tuple[Scan, Found]:
     return state, state.found()
 
 
-def tag_of(head: NDArray[np.uint64]) -> NDArray[np.uint32]:
+def tag_of(head: NDArray[np.uint64]) -> NDArray[Any]:
     """Return group and element as one number that sorts as DICOM sorts."""
     low = head.astype(np.uint32)
     return (low << 16) | (low >> 16)
 
 
 class Scan:
-    """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item, …"""
+    """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item, and so on."""
 
     def __init__(self, heads: Heads, count: int, records: Records) -> None:
         self.heads = heads
@@ -266,7 +266,7 @@ class Scan:
 
     # ------------------------------------------------------------------------------ data sets
 
-    def read_datasets(self, files: NDArray[np.int64], *, implicit: bool) -> None:
+    def read_datasets(self, files: NDArray[np.int64], *, implicit: bool) -> None:  # noqa: PLR0915
         """Step all files together until few are left, then walk those alone."""
         heads = self.heads
         self.a = files

@@ -11,6 +11,7 @@ that differs in anything else is none of this shape, and is stepped or walked in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,7 +128,7 @@ def read_by_shape(scan: Scan, files: NDArray[np.int64], *, implicit: bool) -> ND
     return np.concatenate(left) if left else files
 
 
-def _shape(walker: Walker) -> Shape | None:
+def _shape(walker: Walker) -> Shape | None:  # noqa: PLR0915
     """Return the shape of a file that was walked to its end."""
     scan, number, implicit = walker.scan, walker.number, walker.implicit
     pixels = scan.pixels.get(number)
@@ -191,7 +192,7 @@ def _shape(walker: Walker) -> Shape | None:
     return Shape(
         implicit, head, behind, long_length[behind], np.append(window, window[-1]), full - start,
         kind, same, header, length, outside,
-        list(zip(bounds[:-1], bounds[1:], strict=True)), container, np.searchsorted(full, ends),
+        list(pairwise(bounds)), container, np.searchsorted(full, ends),
         back, node, sequence, nodes, tags, undefined, pixels.tag if pixels else None,
     )  # fmt: skip
 
@@ -304,7 +305,7 @@ def _compare_run(scan: Scan, shape: Shape, c: _Compared, begin: int, end: int) -
             c.behind[rows, first:last] = length
             differs[:, behind] |= length != shape.behind_length[first:last]
         wrong[rows, begin - end :] = differs
-        columns = wrong.any(axis=0)
+        columns: NDArray[np.bool_] = np.any(wrong, axis=0)
         j = int(columns.argmax())
         if not columns[j]:
             return shifts
@@ -349,7 +350,7 @@ def _length_at(
     return good, length
 
 
-def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:
+def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:  # noqa: PLR0915
     """Check that all containers end where they say; hand the elements over."""
     heads = scan.heads
     in_head = np.uint64(32)

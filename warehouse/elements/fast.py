@@ -183,7 +183,7 @@ def _decode(
     )
     path = resolved.path[node]
     paths, kind_numbers = batch.add_paths(resolved.paths), batch.add_kinds(kinds)
-    columns = (file, paths[path], kind_numbers[kind], first, count)
+    columns: tuple[NDArray[Any], ...] = (file, paths[path], kind_numbers[kind], first, count)
     if vanished:
         there = np.flatnonzero(~np.isin(file, vanished))
         columns = tuple(column[there] for column in columns)
@@ -231,7 +231,7 @@ def _keep_long(
         batch.values.keep(int(rows[i]), fields[int(places[i])].as_py(), digest)
 
 
-def _decode_outside(
+def _decode_outside(  # noqa: PLR0917
     batch: Batch, heads: Heads, found: Found, outside: NDArray[np.int64], file: NDArray[np.int32],
     kind: NDArray[np.int32], place: NDArray[np.int32], node: NDArray[np.int32],
     resolved: Resolved, first: NDArray[np.int32], count: NDArray[np.int32],
