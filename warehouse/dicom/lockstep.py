@@ -181,7 +181,7 @@ def tag_of(head: NDArray[np.uint64]) -> NDArray[Any]:
 
 
 class Scan:
-    """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item, and so on."""
+    """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item and so on."""
 
     def __init__(self, heads: Heads, count: int, records: Records) -> None:
         self.heads = heads
