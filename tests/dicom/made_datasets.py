@@ -47,6 +47,8 @@ PUBLIC = [
     0x00420011, 0x00540220, 0x50003000, 0x54001010, 0x60000010, 0x60003000, 0x60020102, 0x7FE00010,
     0x00185012, 0x00143050, 0x00070010, 0xFFFAFFFA, 0xFFFCFFFC,
 ]  # fmt: skip
+UNRESOLVED = {0x00189810, 0x00280104, 0x00280106, 0x00280107, 0x00280120, 0x00281101, 0x00281103, 0x00281200, 0x00283002, 0x00283006, 0x00409216, 0x54001010, 0x60003000, 0x7FE00010, 0x00143050}
+"""Tags whose VR depends on other elements; empty or odd ones are read by pydicom alone."""
 SEQUENCES = [
     0x00081110,
     0x00081140,
@@ -114,17 +116,21 @@ def sequence(tag, vr, items, *, implicit, undefined):
 
 
 @st.composite
-def data_sets(draw, implicit, depth=0):
-    """The bytes of a data set; nearly always in order, and with some odd things in it."""
+def data_sets(draw, implicit, depth=0, odd=True):
+    """The bytes of a data set; if odd, with things in it that call for the reference reader."""
     found = {}
     for tag in draw(st.lists(st.sampled_from(PUBLIC), max_size=7, unique=True)):
         vr = draw(st.sampled_from([*TEXTS, *NUMBERS, "OB", "OW", "OF", "UN", "UN"]))
+        if not odd and implicit and tag in UNRESOLVED:
+            continue
+        if not odd and not implicit and vr == "UN":
+            vr = "UT"
         found[tag] = element(tag, vr, draw(value_of(vr)), implicit=implicit)
     if draw(st.booleans()):
-        charset = draw(st.sampled_from(CHARSETS))
+        charset = draw(st.sampled_from(CHARSETS if odd else CHARSETS[:-2]))
         found[0x00080005] = element(0x00080005, "CS", charset, implicit=implicit)
     if draw(st.booleans()):
-        value = draw(st.sampled_from([b"\0\0", b"\1\0", b"\1\0", b"", b"\2\0"]))
+        value = draw(st.sampled_from([b"\0\0", b"\1\0", b"\1\0", b"", b"\2\0"][: 5 if odd else 3]))
         found[0x00280103] = element(0x00280103, "US", value, implicit=implicit)
     for group in draw(
         st.lists(st.sampled_from([0x0009, 0x0019, 0x0029, 0x2005]), max_size=2, unique=True)
@@ -136,8 +142,8 @@ def data_sets(draw, implicit, depth=0):
                 tag = group << 16 | block
                 found[tag] = element(
                     tag,
-                    draw(st.sampled_from(["LO", "LO", "UN"])),
-                    draw(st.sampled_from(CREATORS)),
+                    draw(st.sampled_from(["LO", "LO", "UN" if odd else "LO"])),
+                    draw(st.sampled_from(CREATORS if odd else CREATORS[:4])),
                     implicit=implicit,
                 )
             for low in draw(
@@ -147,23 +153,25 @@ def data_sets(draw, implicit, depth=0):
             ):
                 tag = group << 16 | block << 8 | low
                 vr = draw(st.sampled_from(["LO", "DS", "US", "OB", "UN", "UN", "IS"]))
+                if not odd and (implicit or vr == "UN") and low in {0x08, 0x10}:
+                    continue  # private dictionaries have sequences there
                 found[tag] = element(tag, vr, draw(value_of(vr)), implicit=implicit)
     if depth < 3:
         tags = draw(
-            st.lists(st.sampled_from([*SEQUENCES, 0x00091001, 0x2005100E]), max_size=2, unique=True)
+            st.lists(st.sampled_from([*SEQUENCES, 0x00091001, 0x2005100E] if odd or not implicit else SEQUENCES), max_size=2, unique=True)
         )
         for tag in tags:
             inner_implicit = implicit
             vr = "SQ"
-            if not implicit and draw(st.integers(0, 9)) == 0:
+            if odd and not implicit and draw(st.integers(0, 9)) == 0:
                 vr, inner_implicit = "UN", draw(st.booleans())
             items = [
-                item(draw(data_sets(inner_implicit, depth + 1)), undefined=draw(st.booleans()))
+                item(draw(data_sets(inner_implicit, depth + 1, odd=odd)), undefined=draw(st.booleans()))
                 for _ in range(draw(st.integers(0, 3)))
             ]
             found[tag] = sequence(tag, vr, items, implicit=implicit, undefined=draw(st.booleans()))
     order = sorted(found)
-    if depth == 0 and order and draw(st.integers(0, 19)) == 0:
+    if odd and depth == 0 and order and draw(st.integers(0, 19)) == 0:
         order.append(order[0])
     return b"".join(found[tag] for tag in order)
 
@@ -175,7 +183,7 @@ def files(draw):
     meta = element(0x00020010, "UI", IMPLICIT if implicit else EXPLICIT, implicit=False)
     meta = element(0x00020000, "UL", struct.pack("<L", len(meta)), implicit=False) + meta
     body = element(0x00080016, "UI", b"1.2\0", implicit=implicit) if draw(st.booleans()) else b""
-    body += draw(data_sets(implicit))
+    body += draw(data_sets(implicit, odd=draw(st.integers(0, 3)) == 0))
     pixels = draw(st.sampled_from([b"", b"", b"plain", b"short", b"encapsulated", b"tail"]))
     if pixels == b"encapsulated":
         fragments = item(b"", undefined=False) + item(b"\1\2\3\4", undefined=False)
@@ -221,10 +229,9 @@ SHAPE_TAGS = [
 @st.composite
 def shapes(draw, depth=0):
     """What stands in a data set, without the values."""
-    found = {
-        tag: None
-        for tag in draw(st.lists(st.sampled_from(SHAPE_TAGS), min_size=1, max_size=6, unique=True))
-    }
+    found = dict.fromkeys(
+        draw(st.lists(st.sampled_from(SHAPE_TAGS), min_size=1, max_size=6, unique=True))
+    )
     if depth < 2:
         for tag in draw(
             st.lists(st.sampled_from([0x00081140, 0x00400275]), max_size=2, unique=True)

@@ -218,10 +218,11 @@ def test_flipped_bytes(tmp_path, way):
 
 def test_lying_lengths(tmp_path, way):
     raw = small()
-    contents = []
-    for at in range(132, len(raw) - 4, 173):
-        for lie in (0, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF):
-            contents.append(raw[:at] + struct.pack("<L", lie) + raw[at + 4 :])
+    contents = [
+        raw[:at] + struct.pack("<L", lie) + raw[at + 4 :]
+        for at in range(132, len(raw) - 4, 173)
+        for lie in (0, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
+    ]
     assert_same(write(tmp_path, contents))
 
 

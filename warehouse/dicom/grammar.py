@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom.datadict import DicomDictionary, RepeatersDictionary, dictionary_VR
+from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
+from pydicom.datadict import dictionary_VR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -57,7 +57,7 @@ class Heads:
         self.size = np.zeros(count, np.int64)
         """Bytes of the file; -1 if it cannot be opened as a regular file."""
         self.base = np.zeros(count, np.int64)
-        """Where byte 0 of the file would lie, so that ``base + offset`` is the place in the arena."""
+        """Where byte 0 of the file would lie: ``base + offset`` is the place in the arena."""
         self.window_at = np.zeros(count, np.int64)
         """Where the current window ends."""
 

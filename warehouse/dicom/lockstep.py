@@ -101,17 +101,28 @@ class Records:
             column[: self.count] = before[: self.count]
 
     def add(self, heads: Heads, *cells: NDArray[Any]) -> None:
-        """Append file, head, place, length and node of elements; fetch how their values begin."""
-        start, stop = self.count, self.count + len(cells[0])
+        """Append file, head, place, length and node of elements."""
+        for column, cell in zip(self.room(len(cells[0])), cells, strict=True):
+            column[:] = cell
+        self.look(heads, len(cells[0]))
+
+    def room(self, count: int) -> list[NDArray[Any]]:
+        """Return where file, head, place, length and node of so many elements are to be written."""
+        start, stop = self.count, self.count + count
         if stop > len(self.columns[0]):
             self._room(max(2 * len(self.columns[0]), stop))
-        for column, cell in zip(self.columns, cells, strict=False):
-            column[start:stop] = cell
-        # The value lies beside the head that was just read: now it is in the cache, later not.
-        at = cells[2]
-        self.columns[5][start:stop] = heads.words[at]
-        self.columns[6][start:stop] = heads.halves[at + 8]
         self.count = stop
+        return [column[start:stop] for column in self.columns[:5]]
+
+    def look(self, heads: Heads, count: int) -> None:
+        """Fetch how the values of the last elements begin.
+
+        A value lies beside the head that was just read: now it is in the cache, later not.
+        """
+        last = slice(self.count - count, self.count)
+        at = self.columns[2][last]
+        self.columns[5][last] = heads.words[at]
+        self.columns[6][last] = heads.halves[at + 8]
 
     def taken(self) -> list[NDArray[Any]]:
         """Return the columns, as far as they are filled."""
@@ -163,14 +174,14 @@ def scan(heads: Heads, count: int, records: Records) -> tuple[Scan, Found]:
     return state, state.found()
 
 
-def tag_of(head: NDArray[np.uint64]) -> NDArray[np.uint32]:
+def tag_of(head: NDArray[np.uint64]) -> NDArray[Any]:
     """Return group and element as one number that sorts as DICOM sorts."""
     low = head.astype(np.uint32)
     return (low << 16) | (low >> 16)
 
 
 class Scan:
-    """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item, …"""
+    """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item and so on."""
 
     def __init__(self, heads: Heads, count: int, records: Records) -> None:
         self.heads = heads
@@ -255,7 +266,7 @@ class Scan:
 
     # ------------------------------------------------------------------------------ data sets
 
-    def read_datasets(self, files: NDArray[np.int64], *, implicit: bool) -> None:
+    def read_datasets(self, files: NDArray[np.int64], *, implicit: bool) -> None:  # noqa: PLR0915
         """Step all files together until few are left, then walk those alone."""
         heads = self.heads
         self.a = files

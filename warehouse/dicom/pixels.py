@@ -39,11 +39,11 @@ def pass_over(
             note = f"pixel data end early: {there} of {length} bytes are there"
             return PixelPlace(offset, there, encapsulated=False), note, size
         return PixelPlace(offset, length, encapsulated=False), None, end
-    end = _end_of_fragments(source, offset, size)
-    if end is None:
+    last = _end_of_fragments(source, offset, size)
+    if last is None:
         note = "encapsulated pixel data end early: no sequence delimiter"
         return PixelPlace(offset, size - offset, encapsulated=True), note, size
-    return PixelPlace(offset, end - offset, encapsulated=True), None, end
+    return PixelPlace(offset, last - offset, encapsulated=True), None, last
 
 
 def _end_of_fragments(source: SourceFile, offset: int, size: int) -> int | None:

@@ -11,6 +11,7 @@ that differs in anything else is none of this shape, and is stepped or walked in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,7 +128,7 @@ def read_by_shape(scan: Scan, files: NDArray[np.int64], *, implicit: bool) -> ND
     return np.concatenate(left) if left else files
 
 
-def _shape(walker: Walker) -> Shape | None:
+def _shape(walker: Walker) -> Shape | None:  # noqa: PLR0915
     """Return the shape of a file that was walked to its end."""
     scan, number, implicit = walker.scan, walker.number, walker.implicit
     pixels = scan.pixels.get(number)
@@ -191,7 +192,7 @@ def _shape(walker: Walker) -> Shape | None:
     return Shape(
         implicit, head, behind, long_length[behind], np.append(window, window[-1]), full - start,
         kind, same, header, length, outside,
-        list(zip(bounds[:-1], bounds[1:], strict=True)), container, np.searchsorted(full, ends),
+        list(pairwise(bounds)), container, np.searchsorted(full, ends),
         back, node, sequence, nodes, tags, undefined, pixels.tag if pixels else None,
     )  # fmt: skip
 
@@ -291,7 +292,9 @@ def _compare_run(scan: Scan, shape: Shape, c: _Compared, begin: int, end: int) -
     shifts = 0
     while True:
         # Places come from lengths that files state: they may be anywhere.
-        place = np.minimum(c.place[rows, begin:end], heads.capacity)
+        place = c.place[rows, begin:end]
+        if place.size and place[:, -1].max() > heads.capacity:
+            place = np.minimum(place, heads.capacity)
         head = heads.words[place]
         c.head[rows, begin:end] = head
         differs = head != shape.head[begin:end]
@@ -302,7 +305,7 @@ def _compare_run(scan: Scan, shape: Shape, c: _Compared, begin: int, end: int) -
             c.behind[rows, first:last] = length
             differs[:, behind] |= length != shape.behind_length[first:last]
         wrong[rows, begin - end :] = differs
-        columns = wrong.any(axis=0)
+        columns: NDArray[np.bool_] = np.any(wrong, axis=0)
         j = int(columns.argmax())
         if not columns[j]:
             return shifts
@@ -347,7 +350,7 @@ def _length_at(
     return good, length
 
 
-def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:
+def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:  # noqa: PLR0915
     """Check that all containers end where they say; hand the elements over."""
     heads = scan.heads
     in_head = np.uint64(32)
@@ -371,9 +374,16 @@ def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:
         return files
     at = shape.element
     every = len(at) == len(shape.head)
-    head = c.head if every else c.head[:, at]
-    value_at = (c.place[:, :-1] if every else c.place[:, at]) + shape.header[at]
-    length = (head >> (in_head if shape.implicit else np.uint64(48))).view(np.int64)
+    count = len(files)
+    cells = [column.reshape(count, len(at)) for column in scan.records.room(count * len(at))]
+    file, head, value_at, length, node = cells
+    file[:] = files[:, None]
+    head[:] = c.head if every else c.head[:, at]
+    np.add(
+        c.place[:, :-1] if every else c.place[:, at], shape.header[at], out=value_at,
+        casting="unsafe",
+    )  # fmt: skip
+    np.right_shift(head, in_head if shape.implicit else np.uint64(48), out=length, casting="unsafe")
     long = np.flatnonzero(shape.header[at] == 12)
     length[:, long] = np.minimum(c.behind[:, np.searchsorted(shape.behind, at[long])], LONGEST)
     for k in np.flatnonzero(shape.outside[at]).tolist():
@@ -387,7 +397,6 @@ def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:
         value_at[:, k] = [
             scan.note_outside(o, n) for o, n in zip(offsets.tolist(), true.tolist(), strict=True)
         ]
-    count = len(files)
     each = np.arange(count)[:, None]
     node_count, sequence_count = len(shape.nodes), len(shape.sequence)
     if sequence_count:
@@ -397,14 +406,11 @@ def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:
         length[:, where] = -2 - scan.sequence_count - number[at[where]] - each * sequence_count
         value_at[:, where] = 0
     first_node = scan.node_count - 1 + each * node_count
+    node[:] = files[:, None]
     if node_count:
-        node = np.where(shape.node == 0, files[:, None], first_node + shape.node)
-    else:
-        node = np.broadcast_to(files[:, None], head.shape)
-    scan.records.add(
-        heads, np.repeat(files, len(at)), head.ravel(), value_at.ravel(), length.ravel(),
-        node.ravel(),
-    )  # fmt: skip
+        inside = np.flatnonzero(shape.node)
+        node[:, inside] = first_node + shape.node[inside]
+    scan.records.look(heads, count * len(at))
     if node_count:
         parent, sequence, item, level = shape.nodes.T
         scan.nodes.append(

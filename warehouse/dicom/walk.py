@@ -55,7 +55,7 @@ _EXPLICIT: dict[int, tuple[int, int, int]] = {}
 _IMPLICIT: dict[int, tuple[int, int, int]] = {}
 
 
-class _Give(Exception):
+class _Give(Exception):  # noqa: N818 - no error, a way out
     """The file is left to somebody else."""
 
 
@@ -130,7 +130,7 @@ def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[
     return np.array(lost, np.int64)
 
 
-class _NoRoom(Exception):
+class _NoRoom(Exception):  # noqa: N818
     """The arena is full."""
 
 
@@ -178,7 +178,7 @@ class Walker:
         self.marks: list[tuple[int, int, int]] = []
         """Items and delimiters: offset, number of the window, place in the arena."""
 
-    def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:
+    def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:  # noqa: PLR0915 - hot
         """Walk from offset ``at`` of the file until only ``stop`` containers are open.
 
         An entry of the stack is a data set or a sequence, in turns: where it ends, whether a

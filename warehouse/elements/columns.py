@@ -16,12 +16,12 @@ from warehouse.elements.batches import element_values
 from warehouse.elements.distinct import NUMBER_COLUMNS, TEXT_COLUMNS, Decoded, from_values
 from warehouse.elements.resolve import Kind, encode
 from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
-from warehouse.elements.values import Value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from warehouse.dicom.element import Element
+    from warehouse.elements.values import Value
 
 _MOSTLY = 8
 """A column with fewer values than one in so many rows is filled value by value."""
@@ -286,7 +286,7 @@ def _expand(
     return element, index
 
 
-def _argsort(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+def _argsort(keys: NDArray[Any]) -> NDArray[np.int64]:
     """Sort stably; small numbers by radix, larger ones in two passes of it."""
     if not len(keys):
         return np.zeros(0, np.int64)

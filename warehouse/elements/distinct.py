@@ -73,7 +73,7 @@ class Decoded:
 def decode_distinct(
     vr: str, raws: pa.Array, charsets: Sequence[str], tag: str
 ) -> list[tuple[NDArray[np.int64], Decoded]]:
-    """Decode value fields of one VR, none empty, in parts; each comes with the places of its fields."""
+    """Decode value fields of one VR, none empty, in parts, each with the places of its fields."""
     everything = np.arange(len(raws))
     if vr in BINARY:
         return [(everything, _binary(raws))]
@@ -185,7 +185,7 @@ def _text(vr: str, raws: pa.Array) -> Decoded:
     return Decoded(count, columns)
 
 
-def _parse_fast(
+def _parse_fast(  # noqa: PLR0917
     vr: str, parts: pa.Array, pattern: str, parse: Any, name: str, columns: dict[str, Any]
 ) -> None:
     """Parse parts of the ordinary form together, all others one by one."""

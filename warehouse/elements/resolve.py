@@ -8,10 +8,11 @@ given up (``Resolved.given_up``) and left to the reference reader.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -73,7 +74,7 @@ class Resolved:
     kind: NDArray[np.int32]
     """Per element."""
     paths: list[str]
-    path: NDArray[np.int32]
+    path: NDArray[Any]
     """Per node."""
     charsets: list[tuple[str, ...]]
     charset: NDArray[np.int64]
@@ -125,8 +126,8 @@ def resolve(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> Resolved:
 
     charsets, node_charset, wrong = _charsets(view)
     given_up[found.node_file[wrong]] = True
-    creators, owned, creator, wrong = _creators(view, private, charsets, node_charset)
-    given_up[wrong] = True
+    creators, owned, creator, strange = _creators(view, private, charsets, node_charset)
+    given_up[strange] = True
     paths, node_path = _paths(found)
 
     kind = bare.copy()
@@ -262,10 +263,8 @@ def _private_vr(tag: int, creator: str | None, *, explicit: bool) -> str:
     elif creator is not None and tag & 0xFF00:
         if not creator.isascii():
             return GIVE_UP
-        try:
+        with contextlib.suppress(KeyError):
             vr = str(private_dictionary_VR(tag, creator))
-        except KeyError:
-            pass
     return _checked(vr, tag, explicit=explicit)
 
 
@@ -288,7 +287,7 @@ def _checked(vr: str, tag: int, *, explicit: bool) -> str:
     return vr if vr in ALL_VRS else GIVE_UP
 
 
-def _paths(found: Found) -> tuple[list[str], NDArray[np.int64]]:
+def _paths(found: Found) -> tuple[list[str], NDArray[Any]]:
     """Return the distinct paths, and the number of the path of each node."""
     paths = [""]
     node_path = np.zeros(len(found.node_file), np.int32)

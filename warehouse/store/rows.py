@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ROW_GROUP_ROWS = 122_880
 """The row group of DuckDB; smaller ones cost queries, larger ones cost the look-up of one file."""
 
+BATCH_ROWS = 16_384
+"""Rows handed to an encoder at a time; Arrow's default of 1,024 costs a fifth more."""
+
 _DELTA = {"instance_id": "DELTA_BINARY_PACKED"}
 """Ids rise inside of each tag: their differences are nearly all the same."""
 
@@ -39,6 +42,7 @@ def write_rows(rows: pa.Table, path: str) -> None:
         path, rows.schema, compression="zstd", version="2.6", data_page_version="2.0",
         use_dictionary=plain, column_encoding=_DELTA, write_statistics=_WITH_STATISTICS,
         store_schema=False,
+        write_batch_size=BATCH_ROWS,
     ) as writer:  # fmt: skip
         for group in _row_groups(rows):
             writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
