@@ -47,7 +47,23 @@ PUBLIC = [
     0x00420011, 0x00540220, 0x50003000, 0x54001010, 0x60000010, 0x60003000, 0x60020102, 0x7FE00010,
     0x00185012, 0x00143050, 0x00070010, 0xFFFAFFFA, 0xFFFCFFFC,
 ]  # fmt: skip
-UNRESOLVED = {0x00189810, 0x00280104, 0x00280106, 0x00280107, 0x00280120, 0x00281101, 0x00281103, 0x00281200, 0x00283002, 0x00283006, 0x00409216, 0x54001010, 0x60003000, 0x7FE00010, 0x00143050}
+UNRESOLVED = {
+    0x00189810,
+    0x00280104,
+    0x00280106,
+    0x00280107,
+    0x00280120,
+    0x00281101,
+    0x00281103,
+    0x00281200,
+    0x00283002,
+    0x00283006,
+    0x00409216,
+    0x54001010,
+    0x60003000,
+    0x7FE00010,
+    0x00143050,
+}
 """Tags whose VR depends on other elements; empty or odd ones are read by pydicom alone."""
 SEQUENCES = [
     0x00081110,
@@ -158,7 +174,13 @@ def data_sets(draw, implicit, depth=0, odd=True):
                 found[tag] = element(tag, vr, draw(value_of(vr)), implicit=implicit)
     if depth < 3:
         tags = draw(
-            st.lists(st.sampled_from([*SEQUENCES, 0x00091001, 0x2005100E] if odd or not implicit else SEQUENCES), max_size=2, unique=True)
+            st.lists(
+                st.sampled_from(
+                    [*SEQUENCES, 0x00091001, 0x2005100E] if odd or not implicit else SEQUENCES
+                ),
+                max_size=2,
+                unique=True,
+            )
         )
         for tag in tags:
             inner_implicit = implicit
@@ -166,7 +188,10 @@ def data_sets(draw, implicit, depth=0, odd=True):
             if odd and not implicit and draw(st.integers(0, 9)) == 0:
                 vr, inner_implicit = "UN", draw(st.booleans())
             items = [
-                item(draw(data_sets(inner_implicit, depth + 1, odd=odd)), undefined=draw(st.booleans()))
+                item(
+                    draw(data_sets(inner_implicit, depth + 1, odd=odd)),
+                    undefined=draw(st.booleans()),
+                )
                 for _ in range(draw(st.integers(0, 3)))
             ]
             found[tag] = sequence(tag, vr, items, implicit=implicit, undefined=draw(st.booleans()))

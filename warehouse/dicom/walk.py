@@ -55,7 +55,7 @@ _EXPLICIT: dict[int, tuple[int, int, int]] = {}
 _IMPLICIT: dict[int, tuple[int, int, int]] = {}
 
 
-class _Give(Exception):  # noqa: N818 - no error, a way out
+class _Give(Exception):
     """The file is left to somebody else."""
 
 
@@ -130,7 +130,7 @@ def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[
     return np.array(lost, np.int64)
 
 
-class _NoRoom(Exception):  # noqa: N818
+class _NoRoom(Exception):
     """The arena is full."""
 
 

@@ -185,7 +185,7 @@ def _text(vr: str, raws: pa.Array) -> Decoded:
     return Decoded(count, columns)
 
 
-def _parse_fast(  # noqa: PLR0917
+def _parse_fast(
     vr: str, parts: pa.Array, pattern: str, parse: Any, name: str, columns: dict[str, Any]
 ) -> None:
     """Parse parts of the ordinary form together, all others one by one."""

@@ -231,7 +231,7 @@ def _keep_long(
         batch.values.keep(int(rows[i]), fields[int(places[i])].as_py(), digest)
 
 
-def _decode_outside(  # noqa: PLR0917
+def _decode_outside(
     batch: Batch, heads: Heads, found: Found, outside: NDArray[np.int64], file: NDArray[np.int32],
     kind: NDArray[np.int32], place: NDArray[np.int32], node: NDArray[np.int32],
     resolved: Resolved, first: NDArray[np.int32], count: NDArray[np.int32],

@@ -172,7 +172,7 @@ def snapshot(root: Path) -> Snapshot:
 
 
 def newest_files(root: Path) -> tuple[int, list[str]]:
-    """Return the version of the warehouse, and the parts of ``files`` as ``Snapshot.paths`` does."""
+    """Return the version of the warehouse and, like ``Snapshot.paths``, the parts of ``files``."""
     require(root)
     folder = layout.table_folder(root, "files")
     files = DeltaTable(str(folder))
