@@ -170,7 +170,8 @@ def _bring_in(
         part = portion.parts.get("elements")
         if part is None:
             continue
-        if len(gone) and pc.any(pc.is_in(portion.files["instance_id"].drop_null(), gone)).as_py():
+        held = pc.is_in(gone, portion.attributes["instance_id"])
+        if pc.any(pc.and_(held, pc.invert(pc.is_in(gone, portion.left_out)))).as_py():
             _copy_part(connection, root, "elements", part.path, "kept_rows", changes["elements"])
             copied.append(("elements", part))
         else:

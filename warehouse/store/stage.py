@@ -43,6 +43,8 @@ class Staged:
     """``instance_attributes``, one row per instance."""
     nameless: pa.Table
     """All rows of instances without any UID of their own: their content is their identity."""
+    left_out: pa.Array
+    """Ids of instances whose rows are not in the part, because another file holds them."""
 
 
 def stage(
@@ -55,11 +57,14 @@ def stage(
     WriteFailed
     """
     attributes = gather(portion.rows)
-    staged = Staged(
-        {}, _files(portion.outcomes, mode), attributes, _nameless(portion.rows, attributes)
-    )
+    files = _files(portion.outcomes, mode)
+    losers = _losers(attributes, files)
+    staged = Staged({}, files, attributes, _nameless(portion.rows, attributes), losers)
+    rows = _kept(portion.rows, mode)
+    if len(losers):
+        rows = rows.filter(pc.invert(pc.is_in(rows["instance_id"], losers)))
     try:
-        _write(root, batch, chunk, portion, staged.parts, mode, keep_blobs=keep_blobs)
+        _write(root, batch, chunk, rows, portion.blobs, staged.parts, keep_blobs=keep_blobs)
     except BaseException:
         for table, part in staged.parts.items():
             (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
@@ -68,19 +73,48 @@ def stage(
 
 
 def _write(
-    root: Path, batch: str, chunk: int, portion: Portion, parts: dict[str, Part], mode: Mode, *,
+    root: Path, batch: str, chunk: int, rows: pa.Table, blobs: pa.Table, parts: dict[str, Part], *,
     keep_blobs: bool,
 ) -> None:  # fmt: skip
-    rows = _kept(portion.rows, mode)
     if rows.num_rows:
         # In order already: readers sort, because they can do it cheaper than any database.
         parts["elements"] = write_part(
             root, "elements", batch, chunk, partial(write_rows, rows), rows.num_rows
         )
-    blobs = _blobs_of(rows, portion.blobs) if keep_blobs else portion.blobs.slice(0, 0)
-    if blobs.num_rows:
+    kept = _blobs_of(rows, blobs) if keep_blobs else blobs.slice(0, 0)
+    if kept.num_rows:
         # Not compressed: the commit compresses those that are new, once.
-        parts["blobs"] = write_small(root, "blobs", batch, chunk, blobs, compression="none")
+        parts["blobs"] = write_small(root, "blobs", batch, chunk, kept, compression="none")
+
+
+def _losers(attributes: pa.Table, files: pa.Table) -> pa.Array:
+    """Return the ids of instances that an earlier path of this portion holds.
+
+    The first by path of all files holds an instance, so a later one of these can never. Leaving its
+    rows out here spares the commit a copy of the part; what the warehouse holds is its affair.
+    """
+    keys = pc.coalesce(
+        _if_stated(attributes["SOPInstanceUID"]),
+        _if_stated(attributes["MediaStorageSOPInstanceUID"]),
+    )
+    if pc.count_distinct(keys).as_py() == len(keys) - keys.null_count:
+        return pa.array([], pa.int64())
+    ids = attributes["instance_id"]
+    paths = files["path"].take(pc.index_in(ids, files["instance_id"])).to_pylist()
+    holders: dict[str, tuple[str, int]] = {}
+    losers = []
+    for key, path, instance_id in zip(keys.to_pylist(), paths, ids.to_pylist(), strict=True):
+        if key is None:
+            continue
+        holder = holders.setdefault(key, (path, instance_id))
+        if holder[1] != instance_id:
+            holders[key] = min(holder, (path, instance_id))
+            losers.append(max(holder, (path, instance_id))[1])
+    return pa.array(losers, pa.int64())
+
+
+def _if_stated(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.not_equal(column, ""), column, None)
 
 
 def _nameless(rows: pa.Table, attributes: pa.Table) -> pa.Table:
