@@ -146,8 +146,8 @@ def _read(file: _Watched, size: int, *, start: int) -> Header:
             file, bool(implicit), bool(little), stop_when=_at_pixels,
             parent_encoding=dataset.original_character_set,
         )  # fmt: skip
-        for raw in tail.elements():
-            dataset[raw.tag] = raw
+        # Not through __setitem__, which would convert private elements.
+        dataset._dict.update(tail._dict)  # noqa: SLF001
     unread = size - file.tell()
     if note is None and unread > 0:
         note = f"{unread} bytes after byte {file.tell()} are no data elements"
@@ -239,7 +239,11 @@ def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
     found: list[Element] = []
     encoding: Any = dataset.original_character_set or DEFAULT
     charsets = (encoding,) if isinstance(encoding, str) else tuple(encoding)
-    raws = list(dataset.elements())
+    # Not dataset.elements(): it converts empty elements, an empty sequence then converts Pixel
+    # Representation, and a converted value is no longer what stood in the file.
+    raws: list[Any] = [
+        dataset.get_item(tag, keep_deferred=True) for tag in sorted(dataset.keys())
+    ]
     creators = _creators(raws, charsets)
     for raw in raws:
         tag = f"{raw.tag:08X}"
