@@ -16,7 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.dicom.made_datasets import EXPLICIT, IMPLICIT, damaged, element, families, files, item, sequence
+from tests.dicom.made_datasets import (
+    EXPLICIT,
+    IMPLICIT,
+    damaged,
+    element,
+    families,
+    files,
+    item,
+    sequence,
+)
 from warehouse.dicom import lockstep
 from warehouse.dicom.reference import read_header
 from warehouse.dicom.scan import SourceFile
@@ -313,7 +322,9 @@ def test_private_elements_behind_pixel_data(tmp_path):
         body += element(0x7FE00010, "OW", b"\1\2" * 20, implicit=implicit)
         body += element(0x7FE10010, "LO", b"SIEMENS CSA NON-IMAGE ", implicit=implicit)
         body += element(0x7FE11010, "OB", b"\3" * 300, implicit=implicit)
-        contents.append(b"\0" * 128 + b"DICM" + element(0x00020010, "UI", syntax, implicit=False) + body)
+        contents.append(
+            b"\0" * 128 + b"DICM" + element(0x00020010, "UI", syntax, implicit=False) + body
+        )
     outcomes = assert_same(write(tmp_path, contents))
     assert [outcome.reason for outcome in outcomes] == [None, None]
     assert {outcome.reader for outcome in outcomes} == {"fast"}
