@@ -135,7 +135,8 @@ def sequence(tag, vr, items, *, implicit, undefined):
 def data_sets(draw, implicit, depth=0, odd=True):
     """The bytes of a data set; if odd, with things in it that call for the reference reader."""
     found = {}
-    for tag in draw(st.lists(st.sampled_from(PUBLIC), max_size=7, unique=True)):
+    public = PUBLIC if odd or depth else [tag for tag in PUBLIC if tag < 0x7FE00000]
+    for tag in draw(st.lists(st.sampled_from(public), max_size=7, unique=True)):
         vr = draw(st.sampled_from([*TEXTS, *NUMBERS, "OB", "OW", "OF", "UN", "UN"]))
         if not odd and implicit and tag in UNRESOLVED:
             continue
@@ -207,8 +208,9 @@ def files(draw):
     implicit = draw(st.booleans())
     meta = element(0x00020010, "UI", IMPLICIT if implicit else EXPLICIT, implicit=False)
     meta = element(0x00020000, "UL", struct.pack("<L", len(meta)), implicit=False) + meta
-    body = element(0x00080016, "UI", b"1.2\0", implicit=implicit) if draw(st.booleans()) else b""
-    body += draw(data_sets(implicit, odd=draw(st.integers(0, 3)) == 0))
+    body = draw(data_sets(implicit, odd=draw(st.integers(0, 3)) == 0))
+    if not body and draw(st.booleans()):
+        body = element(0x00080016, "UI", b"1.2\0", implicit=implicit)
     pixels = draw(st.sampled_from([b"", b"", b"plain", b"short", b"encapsulated", b"tail"]))
     if pixels == b"encapsulated":
         fragments = item(b"", undefined=False) + item(b"\1\2\3\4", undefined=False)

@@ -16,7 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.dicom.made_datasets import EXPLICIT, damaged, element, families, files, item, sequence
+from tests.dicom.made_datasets import (
+    EXPLICIT,
+    IMPLICIT,
+    damaged,
+    element,
+    families,
+    files,
+    item,
+    sequence,
+)
 from warehouse.dicom import lockstep
 from warehouse.dicom.reference import read_header
 from warehouse.dicom.scan import SourceFile
@@ -294,3 +303,28 @@ def test_a_file_that_is_gone(tmp_path):
     given_sources = write(tmp_path, [PREAMBLE, PREAMBLE, PREAMBLE])
     (tmp_path / "0001.dcm").unlink()
     assert_same(given_sources)
+
+
+def test_an_empty_sequence_before_pixel_representation(tmp_path):
+    """pydicom converts Pixel Representation when it meets an empty sequence of implicit VR."""
+    meta = element(0x00020010, "UI", IMPLICIT, implicit=False)
+    body = element(0x00081110, "SQ", b"", implicit=True)
+    body += element(0x00280103, "US", b"\1\0", implicit=True)
+    body += element(0x00280106, "US", b"\xff\xff", implicit=True)
+    outcomes = assert_same(write(tmp_path, [b"\0" * 128 + b"DICM" + meta + body]))
+    assert [outcome.reason for outcome in outcomes] == [None]
+
+
+def test_private_elements_behind_pixel_data(tmp_path):
+    contents = []
+    for implicit, syntax in ((False, EXPLICIT), (True, IMPLICIT)):
+        body = element(0x00080016, "UI", b"1.2\0", implicit=implicit)
+        body += element(0x7FE00010, "OW", b"\1\2" * 20, implicit=implicit)
+        body += element(0x7FE10010, "LO", b"SIEMENS CSA NON-IMAGE ", implicit=implicit)
+        body += element(0x7FE11010, "OB", b"\3" * 300, implicit=implicit)
+        contents.append(
+            b"\0" * 128 + b"DICM" + element(0x00020010, "UI", syntax, implicit=False) + body
+        )
+    outcomes = assert_same(write(tmp_path, contents))
+    assert [outcome.reason for outcome in outcomes] == [None, None]
+    assert {outcome.reader for outcome in outcomes} == {"fast"}

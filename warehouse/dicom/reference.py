@@ -154,8 +154,8 @@ def _read(file: _Watched, size: int, *, start: int) -> Header:
             _as_file(file), bool(implicit), bool(little), stop_when=_at_pixels,
             parent_encoding=dataset.original_character_set,
         )  # fmt: skip
-        for raw in tail.elements():
-            dataset[raw.tag] = raw
+        # Not through __setitem__, which would convert private elements.
+        dataset._dict.update(tail._dict)  # noqa: SLF001
     unread = size - file.tell()
     if note is None and unread > 0:
         note = f"{unread} bytes after byte {file.tell()} are no data elements"
@@ -254,7 +254,7 @@ def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
     encoding: Any = dataset.original_character_set or DEFAULT
     charsets = (encoding,) if isinstance(encoding, str) else tuple(encoding)
     # Not `elements()`, which converts empty elements, and with them others they depend on.
-    raws = [raw for _, raw in sorted(dataset.items())]
+    raws: list[Any] = [raw for _, raw in sorted(dataset.items())]
     creators = _creators(raws, charsets)
     for raw in raws:
         tag = f"{raw.tag:08X}"

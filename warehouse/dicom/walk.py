@@ -39,7 +39,8 @@ from warehouse.dicom.grammar import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from warehouse.dicom.lockstep import Found, Scan
+    from warehouse.dicom.found import Found
+    from warehouse.dicom.lockstep import Scan
 
 _word = struct.Struct("<Q").unpack_from
 _half = struct.Struct("<L").unpack_from

@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from warehouse.dicom.found import Records, restrict
 from warehouse.dicom.grammar import LATER, REFERENCE, TAKEN
 from warehouse.dicom.heads import Heads, read_into
-from warehouse.dicom.lockstep import Records, restrict, scan
+from warehouse.dicom.lockstep import scan
 from warehouse.dicom.walk import look_into
 from warehouse.elements.columns import Batch
 from warehouse.elements.distinct import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from warehouse.dicom.element import PixelPlace
-    from warehouse.dicom.lockstep import Found
+    from warehouse.dicom.found import Found
     from warehouse.dicom.scan import SourceFile
 
 MAX_EXTERNAL_BYTES = 64 << 20

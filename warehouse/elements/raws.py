@@ -15,8 +15,8 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from warehouse.dicom.found import Found
     from warehouse.dicom.heads import Heads
-    from warehouse.dicom.lockstep import Found
 
 _VIEW_INLINE = 12
 """Bytes up to which Arrow keeps a value inside its view."""

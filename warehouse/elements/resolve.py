@@ -24,15 +24,15 @@ from pydicom.tag import Tag
 
 from warehouse.dicom.charset import DEFAULT, decode_text
 from warehouse.dicom.element import join_path
+from warehouse.dicom.found import tag_of
 from warehouse.dicom.grammar import ITEM_HEAD, VR_NUMBER, VRS, dictionary_vr, vr_bytes
-from warehouse.dicom.lockstep import tag_of
 from warehouse.elements.values import ALL_VRS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from warehouse.dicom.found import Found
     from warehouse.dicom.heads import Heads
-    from warehouse.dicom.lockstep import Found
 
 _UN = VRS.index("UN")
 _SQ = VRS.index("SQ")
