@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover
 from warehouse.elements.extract import Outcome, Portion, extract, no_rows
+from warehouse.elements.fast import keep_freed_memory
 from warehouse.errors import UsageError
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name, statement
@@ -135,9 +136,7 @@ def ingest(
         if progress:
             progress.planned(unseen)
         with _executor(executor, settings, unseen) as pool:
-            for items in _groups(listing, settings.batch_files):
-                batch = delta.claim_batch(root)
-                done = _read_batch(root, batch, items, settings, pool, progress)
+            for batch, done in _read_batches(listing, root, settings, pool, progress):
                 counts += done.outcomes
                 readers += done.readers
                 batches.append(batch)
@@ -269,17 +268,8 @@ def _read_plan(root: Path, batch: str) -> pa.Table:
 
 
 def _written_plan(items: list[SourceFile | Unreadable]) -> bytes:
-    rows = [
-        {"path": item.path, "reason": item.reason}
-        if isinstance(item, Unreadable)
-        else {
-            "path": item.path, "size_bytes": item.size_bytes, "modified_us": item.modified_us,
-            "archive": item.archive, "member": item.member,
-        }
-        for item in items
-    ]  # fmt: skip
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=LISTING), sink, compression="zstd")
+    pq.write_table(_listing([_listing_row(item) for item in items]), sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
@@ -309,24 +299,15 @@ def _list(
     """Put every found file into the table ``listed``, once; return how many there are."""
     listing.register("listing_rows", LISTING.empty_table())
     listing.execute("create table listed_often as from listing_rows")
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
 
     def flush() -> None:
-        listing.register("listing_rows", pa.Table.from_pylist(rows, schema=LISTING))
+        listing.register("listing_rows", _listing(rows))
         listing.execute("insert into listed_often from listing_rows")
         rows.clear()
 
     for total, item in enumerate(found, 1):
-        if isinstance(item, Unreadable):
-            rows.append({"path": item.path, "reason": item.reason})
-        else:
-            rows.append(
-                {
-                    "path": item.path, "size_bytes": item.size_bytes,
-                    "modified_us": item.modified_us, "archive": item.archive,
-                    "member": item.member,
-                }
-            )  # fmt: skip
+        rows.append(_listing_row(item))
         if len(rows) >= LISTING_ROWS:
             flush()
             if progress:
@@ -339,6 +320,18 @@ def _list(
     if progress:
         progress.listed(count)
     return count
+
+
+def _listing_row(item: SourceFile | Unreadable) -> tuple[Any, ...]:
+    if isinstance(item, Unreadable):
+        return item.path, None, None, None, None, item.reason
+    return item.path, item.size_bytes, item.modified_us, item.archive, item.member, None
+
+
+def _listing(rows: list[tuple[Any, ...]]) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else [()] * len(LISTING)
+    arrays = [pa.array(cells, kind) for cells, kind in zip(columns, LISTING.types, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=LISTING)
 
 
 def _open_files(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
@@ -400,12 +393,13 @@ def _executor(
     if workers <= 1:
         return nullcontext(None)
     return ProcessPoolExecutor(
-        workers, mp_context=get_context("forkserver"), initializer=_end_with_parent
+        workers, mp_context=get_context("forkserver"), initializer=_begin_worker
     )
 
 
-def _end_with_parent() -> None:
-    """Let a worker process end when the one that started it was killed and cannot tell it."""
+def _begin_worker() -> None:
+    """Tune a new worker process, and let it end when the one that started it was killed."""
+    keep_freed_memory()
     parent = parent_process()
 
     def wait() -> None:
@@ -416,50 +410,90 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def _read_batches(
+    listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
+    pool: Executor | None, progress: Progress | None,
+) -> Iterator[tuple[str, Counts]]:  # fmt: skip
+    """Read all unseen files; while one batch is committed, the pool reads the next."""
+    running: _Running | None = None
+    for items in _groups(listing, settings.batch_files):
+        following = _begin(root, delta.claim_batch(root), items, settings, pool)
+        if running is not None:
+            try:
+                counts = _finish(root, running, settings, progress)
+            except BaseException:
+                following.cancel()
+                raise
+            yield running.batch, counts
+        running = following
+    if running is not None:
+        yield running.batch, _finish(root, running, settings, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A batch whose files are being read, or will be when its results are asked for."""
+
+    batch: str
+    unreadable: list[Unreadable]
+    portions: Iterator[list[Staged]]
+    futures: list[Future[list[Staged]]]
+
+    def cancel(self) -> None:
+        for future in self.futures:
+            future.cancel()
+
+
 def _read_batch(
     root: Path, batch: str, items: list[SourceFile | Unreadable], settings: IngestSettings,
     pool: Executor | None, progress: Progress | None, *, first: int | None = None,
     read_anew: bool = False,
 ) -> Counts:  # fmt: skip
     """Read one batch in chunks, commit it in one transaction."""
+    running = _begin(root, batch, items, settings, pool, first)
+    return _finish(root, running, settings, progress, read_anew=read_anew)
+
+
+def _begin(
+    root: Path, batch: str, items: list[SourceFile | Unreadable], settings: IngestSettings,
+    pool: Executor | None, first: int | None = None,
+) -> _Running:  # fmt: skip
+    """Hand the chunks of a batch to the pool; without one they are read when they are asked for."""
     first = layout.first_id(batch) if first is None else first
     sources = [item for item in items if isinstance(item, SourceFile)]
-    unreadable = [item for item in items if isinstance(item, Unreadable)]
     size = settings.chunk_files
     calls = [
         (root, batch, place, sources[start : start + size], first + start, settings)
         for place, start in enumerate(range(0, len(sources), size))
-    ]  # fmt: skip
+    ]
+    unreadable = [item for item in items if isinstance(item, Unreadable)]
+    if pool is None:
+        return _Running(batch, unreadable, (stage_chunk(*call) for call in calls), [])
+    futures = [pool.submit(stage_chunk, *call) for call in calls]
+    return _Running(batch, unreadable, (future.result() for future in futures), futures)
+
+
+def _finish(
+    root: Path, running: _Running, settings: IngestSettings, progress: Progress | None, *,
+    read_anew: bool = False,
+) -> Counts:  # fmt: skip
+    """Wait for the chunks of a batch and commit it."""
     staged: list[Staged] = []
     try:
-        if unreadable:
-            staged.append(_stage_unreadable(root, batch, unreadable, settings))
+        if running.unreadable:
+            staged.append(_stage_unreadable(root, running.batch, running.unreadable, settings))
             if progress:
-                progress.read(len(unreadable), len(unreadable))
-        for done in _run(pool, calls):
+                progress.read(len(running.unreadable), len(running.unreadable))
+        for done in running.portions:
             staged += done
             if progress:
                 files = sum(portion.files.num_rows for portion in done)
                 progress.read(files, sum(_rejected(portion) for portion in done))
     except BaseException:
+        running.cancel()
         discard(root, staged)
         raise
-    return commit_batch(root, batch, staged, read_anew=read_anew)
-
-
-def _run(pool: Executor | None, calls: list[tuple[Any, ...]]) -> Iterator[list[Staged]]:
-    """Stage chunks here or in the pool; yield what is done, in order."""
-    if pool is None:
-        for call in calls:
-            yield stage_chunk(*call)
-        return
-    futures: list[Future[list[Staged]]] = [pool.submit(stage_chunk, *call) for call in calls]
-    try:
-        for future in futures:
-            yield future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+    return commit_batch(root, running.batch, staged, read_anew=read_anew)
 
 
 def stage_chunk(

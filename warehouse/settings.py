@@ -49,7 +49,7 @@ class IngestSettings:
     """Processes that read in parallel; None takes one per processor."""
     keep_blobs: bool = True
     """Store binary values over 256 bytes in ``blobs``; otherwise only their length and digest."""
-    batch_files: int = 20_000
+    batch_files: int = 10_000
     """Files committed in one transaction: the unit of progress that survives a kill."""
     chunk_files: int = 2_500
     """Files one worker reads at a time: with ``chunk_rows`` the unit of memory."""

@@ -164,25 +164,27 @@ def write_part(
 
 
 def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
-    rows: list[dict[str, Any]] = [
-        {
-            "path": outcome.source.path,
-            "status": "rejected" if outcome.instance_id is None else "ingested",
-            "reason": outcome.reason,
-            "error_offset": outcome.offset,
-            "size_bytes": outcome.source.size_bytes,
-            "modified_at": outcome.source.modified_us,
-            "mode": mode.value,
-            "reader": outcome.reader,
-            "instance_id": outcome.instance_id,
-            "TransferSyntaxUID": outcome.transfer_syntax,
-            "pixel_offset": outcome.pixels.offset if outcome.pixels else None,
-            "pixel_length": outcome.pixels.length if outcome.pixels else None,
-            "is_encapsulated": outcome.pixels.encapsulated if outcome.pixels else None,
-        }
-        for outcome in outcomes
-    ]
-    return pa.Table.from_pylist(rows, schema=FILES)
+    columns: dict[str, list[Any]] = {
+        "path": [outcome.source.path for outcome in outcomes],
+        "status": [
+            "rejected" if outcome.instance_id is None else "ingested" for outcome in outcomes
+        ],
+        "reason": [outcome.reason for outcome in outcomes],
+        "error_offset": [outcome.offset for outcome in outcomes],
+        "size_bytes": [outcome.source.size_bytes for outcome in outcomes],
+        "modified_at": [outcome.source.modified_us for outcome in outcomes],
+        "mode": [mode.value] * len(outcomes),
+        "reader": [outcome.reader for outcome in outcomes],
+        "instance_id": [outcome.instance_id for outcome in outcomes],
+        # Identity is known at the commit, from the attributes.
+        "instance_key": [None] * len(outcomes),
+        "SOPInstanceUID": [None] * len(outcomes),
+        "TransferSyntaxUID": [outcome.transfer_syntax for outcome in outcomes],
+        "pixel_offset": [outcome.pixels and outcome.pixels.offset for outcome in outcomes],
+        "pixel_length": [outcome.pixels and outcome.pixels.length for outcome in outcomes],
+        "is_encapsulated": [outcome.pixels and outcome.pixels.encapsulated for outcome in outcomes],
+    }
+    return pa.table(columns, schema=FILES)
 
 
 def _kept(rows: pa.Table, mode: Mode) -> pa.Table:
