@@ -34,8 +34,8 @@ _FEW = 32
 def write_rows(rows: pa.Table, path: str) -> None:
     """Write rows as zstd Parquet; any reader sees plain strings, the dictionaries are encoding.
 
-    Measured against DuckDB's and Polars' writers on one core (docs/decisions/0006-arrow-writes-the-long-table.md): three to four
-    times their speed at the same size, because the columns need not be hashed again.
+    Two to four times the speed of Polars' and DuckDB's writers at about the same size, because the
+    columns need not be hashed again (docs/decisions/0006-arrow-writes-the-long-table.md).
     """
     plain = [name for name in rows.schema.names if name not in _DELTA]
     with pq.ParquetWriter(
