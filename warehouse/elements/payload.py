@@ -1,0 +1,64 @@
+"""One value out of a vendor payload, and the reading of its text.
+
+In: text as a vendor wrote it. Out: ``PayloadValue``. What a payload looks like belongs to its own
+module: ``csa``, ``ascconv``, ``ge_protocol``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple
+
+MAX_TEXT = 1 << 16
+"""Characters of one value; protocols in MrEvaProtocol have some thousands."""
+
+MAX_NAME = 512
+"""Characters of a name; real ones have up to a hundred."""
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_HEX = re.compile(r"[+-]?0[xX][0-9a-fA-F]{1,16}", re.ASCII)
+
+
+class PayloadValue(NamedTuple):
+    """One value, in the columns of ``vendor_values``; without text if there is none."""
+
+    name: str
+    position: int = 0
+    """From 0, in its element; the column ``index``."""
+    vr: str | None = None
+    text: str | None = None
+    integer: int | None = None
+    real: float | None = None
+    warning: str | None = None
+
+
+def damaged(why: str) -> PayloadValue:
+    """Return the row that says why a payload, or the rest of it, could not be read."""
+    return PayloadValue("", warning=why)
+
+
+def clipped(text: str) -> tuple[str | None, str | None]:
+    """Return a text that may stand in a row, and why not if it may not."""
+    if len(text) > MAX_TEXT:
+        return None, f"{len(text)} characters: not kept"
+    return text, None
+
+
+def read_number(text: str) -> tuple[int | None, float | None] | None:
+    """Return a number as integer, if it is written as one, and as real; None if it is no number.
+
+    >>> read_number("0x11"), read_number("-2"), read_number("0.5"), read_number("1e999")
+    ((17, 17.0), (-2, -2.0), (None, 0.5), None)
+    """
+    if _WHOLE.fullmatch(text):
+        whole = int(text)
+    elif _HEX.fullmatch(text):
+        whole = int(text, 16)
+    elif len(text) <= 64 and _NUMBER.fullmatch(text):
+        real = float(text)
+        return (None, real) if math.isfinite(real) else None
+    else:
+        return None
+    return whole if -(1 << 63) <= whole < 1 << 63 else None, float(whole)
