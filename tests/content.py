@@ -24,6 +24,10 @@ def content(root: Path) -> dict[str, list[tuple[Any, ...]]]:
             "select instance_key, elements.* exclude (batch, instance_id)"
             " from elements join instances using (instance_id)"
         ).fetchall(),
+        "vendor_elements": wh.sql(
+            "select instance_key, vendor_elements.* exclude (batch, instance_id, payload)"
+            " from vendor_elements join instances using (instance_id)"
+        ).fetchall(),
         "blobs": wh.sql("select * exclude (batch) from blobs").fetchall(),
     }
     return {table: sorted(rows, key=repr) for table, rows in answers.items()}

@@ -7,7 +7,7 @@
     ├── files/                          Delta tables, partitioned by batch
     │   ├── _delta_log/
     │   └── batch=000001/0000-….parquet
-    ├── elements/  instances/  blobs/   likewise
+    ├── elements/  instances/  blobs/  vendor_payloads/  vendor_values/   likewise
     ├── _batches/000001                 one file per batch number ever taken, with its plan
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     └── _lock                           held while a batch is committed
@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Raised when a reader of the version before could misread the store."""
 
 MARKER = "warehouse.json"
 
-TABLES = ("elements", "blobs", "instances", "files")
+TABLES = ("elements", "blobs", "vendor_payloads", "vendor_values", "instances", "files")
 """The stored tables in the order of their commits; ``files`` last, it makes a batch visible."""
 
 ID_BITS = 24

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.elements.schema import INLINE_BYTES
+from warehouse.elements.vendor import vendor_rows
 from warehouse.errors import WriteFailed
 from warehouse.settings import Mode
 from warehouse.store import layout
@@ -36,7 +37,7 @@ class Staged:
     """What one portion left on disk, and what of it the commit has to know."""
 
     parts: dict[str, Part]
-    """Table → part, of ``elements`` and ``blobs``; tables without rows are missing."""
+    """Table → part, of all but ``instances`` and ``files``; those without rows are missing."""
     files: pa.Table
     """``FILES``, one row per file, not yet identified nor judged against the warehouse."""
     attributes: pa.Table
@@ -81,6 +82,15 @@ def _write(
     if blobs.num_rows:
         # Not compressed: the commit compresses those that are new, once.
         parts["blobs"] = write_small(root, "blobs", batch, chunk, blobs, compression="none")
+    # From all rows: what payloads say is kept in every mode that keeps elements, although the
+    # private elements that carry them are not.
+    if mode is not Mode.MINIMAL:
+        payloads, values = vendor_rows(portion)
+        if payloads.num_rows:
+            parts["vendor_payloads"] = write_small(root, "vendor_payloads", batch, chunk, payloads)
+            parts["vendor_values"] = write_part(
+                root, "vendor_values", batch, chunk, partial(write_rows, values), values.num_rows
+            )
 
 
 def _nameless(rows: pa.Table, attributes: pa.Table) -> pa.Table:
