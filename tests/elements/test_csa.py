@@ -162,3 +162,17 @@ def test_a_header_like_one_before_is_read_by_what_differs() -> None:
         elements = [("EchoTime", "DS", [echo]), *SMALL[1:]]
         assert reader.read(csa(elements)) == CsaReader().read(csa(elements))
     assert len(reader._known) == 2
+
+
+def test_of_two_elements_of_one_name_the_last_counts() -> None:
+    raw = csa([("A", "IS", ["1"]), ("B", "IS", ["2"]), ("A", "IS", ["3"])])
+    reader = CsaReader()
+    for _ in range(2):
+        assert [(v.name, v.integer) for v in reader.read(raw)] == [("A", 3), ("B", 2)]
+
+
+def test_an_element_without_a_name_is_damage() -> None:
+    values = CsaReader().read(csa([("A", "IS", ["1"]), ("", "IS", ["2"])]))
+    assert [(v.name, v.warning) for v in values] == [
+        ("A", None), ("", "CSA element 1 of 2 has no name"),
+    ]  # fmt: skip

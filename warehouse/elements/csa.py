@@ -12,12 +12,12 @@ are read.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from warehouse.elements.payload import MAX_NAME, PayloadValue, clipped, damaged, read_number
+from warehouse.elements.payload import PayloadValue, clipped, damaged, read_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +34,9 @@ MAX_LIKE_BYTES = 64 << 10
 
 MAX_LIKE = 8
 """Headers kept for comparison."""
+
+MAX_SEEN = 10_000
+"""Items remembered for each of them."""
 
 CHECKS = (77, 205)
 
@@ -65,8 +68,10 @@ class _Known:
     items: list[_Item]
     starts: NDArray[np.int64]
     """Of the items with bytes, in order; with their numbers in ``places``."""
-    places: NDArray[np.int64]
+    places: list[int]
     values: list[PayloadValue]
+    seen: dict[tuple[int, bytes], PayloadValue] = field(default_factory=dict)
+    """Items that differed, read: slices and their times come again in every volume."""
 
 
 class CsaReader:
@@ -77,26 +82,34 @@ class CsaReader:
 
     def read(self, raw: bytes) -> list[PayloadValue]:
         """Return the values of a header; behind them, if it is damaged, one that says so."""
-        field = np.frombuffer(raw, np.uint8)
+        content = np.frombuffer(raw, np.uint8)
         for number, known in enumerate(self._known):
-            if len(known.raw) != len(field):
+            if len(known.raw) != len(content):
                 continue
-            differs = known.raw != field
+            differs = known.raw != content
             if (differs & known.structure).any():
                 continue
             if number:
                 self._known.insert(0, self._known.pop(number))
             values = list(known.values)
             changed = np.searchsorted(known.starts, np.flatnonzero(differs), "right") - 1
-            for place in known.places[np.unique(changed)].tolist():
-                values[place] = _value(raw, known.items[place])
+            for nth in set(changed.tolist()):
+                place = known.places[nth]
+                item = known.items[place]
+                key = place, raw[item.start : item.start + item.length]
+                value = known.seen.get(key)
+                if value is None:
+                    value = _value(raw, item)
+                    if len(known.seen) < MAX_SEEN:
+                        known.seen[key] = value
+                values[place] = value
             return values
         items, why = _walk(raw)
         values = [_value(raw, item) for item in items]
         if why is not None:
             return [*values, damaged(why)]
         if len(raw) <= MAX_LIKE_BYTES:
-            self._known = [_known(field, items, values), *self._known[: MAX_LIKE - 1]]
+            self._known = [_known(content, items, values), *self._known[: MAX_LIKE - 1]]
         return values
 
 
@@ -106,22 +119,29 @@ def protocol_text(raw: bytes) -> str | None:
     by_name = {item.name: item for item in items if item.length > 0 and item.position == 0}
     for name in PROTOCOLS:
         if name in by_name:
-            return _text(raw, by_name[name])
+            item = by_name[name]
+            return _until_nul(raw[item.start : item.start + item.length])
     return None
 
 
-def _known(field: NDArray[np.uint8], items: list[_Item], values: list[PayloadValue]) -> _Known:
-    structure = np.ones(len(field), bool)
+def _known(content: NDArray[np.uint8], items: list[_Item], values: list[PayloadValue]) -> _Known:
+    structure = np.ones(len(content), bool)
     for item in items:
         if item.length > 0:
             structure[item.start : item.start + item.length] = False
-    places = np.array([n for n, item in enumerate(items) if item.length > 0], np.int64)
+    places = [n for n, item in enumerate(items) if item.length > 0]
     starts = np.array([items[n].start for n in places], np.int64)
-    return _Known(field, structure, items, starts, places, values)
+    return _Known(content, structure, items, starts, places, values)
 
 
 def _walk(raw: bytes) -> tuple[list[_Item], str | None]:
     """Find the items; where the structure breaks, return those before and what broke."""
+    items, why = _walk_all(raw)
+    # Name and position identify a row. Of two elements of one name the last counts, as in nibabel.
+    return list({(item.name, item.position): item for item in items}.values()), why
+
+
+def _walk_all(raw: bytes) -> tuple[list[_Item], str | None]:
     items: list[_Item] = []
     type_2 = raw[:4] == b"SV10"
     at = 8 if type_2 else 0
@@ -144,7 +164,9 @@ def _walk(raw: bytes) -> tuple[list[_Item], str | None]:
         if len(items) > MAX_VALUES:
             return items, f"more than {MAX_VALUES} values"
         warning = None if check in CHECKS else "check value is neither 77 nor 205"
-        element = _until_nul(name)[:MAX_NAME], _until_nul(vr)
+        element = _until_nul(name), _until_nul(vr)
+        if not element[0]:
+            return items, f"CSA element {number} of {count} has no name"
         found, at, why = _items_of(
             raw, at, element, (vm, item_count), None if type_2 else first_items, warning
         )
@@ -185,30 +207,24 @@ def _items_of(
 
 
 def _value(raw: bytes, item: _Item) -> PayloadValue:
-    name, index, vr, _, length, warning = item
+    name, index, vr, start, length, warning = item
     if length < 0:
         return PayloadValue(name, index, vr, warning=warning)
-    text = _text(raw, item)
-    integer = real = None
+    text = _until_nul(raw[start : start + length])
     if vr in _NUMBERS:
         text = text.strip()
         number = read_number(text)
-        if number is None:
-            warning = warning or ("not a number" if text else None)
-        else:
+        if number is not None:
             integer, real = number
-            if vr not in _WHOLE_NUMBERS:
-                integer = None
+            integer = integer if vr in _WHOLE_NUMBERS else None
+            return PayloadValue(name, index, vr, text, integer, real, warning)
+        warning = warning or ("not a number" if text else None)
     if name in PROTOCOLS:
         # Its text has rows of its own.
         return PayloadValue(name, index, vr, warning=warning)
     kept, too_long = clipped(text)
-    return PayloadValue(name, index, vr, kept, integer, real, warning or too_long)
+    return PayloadValue(name, index, vr, kept, warning=warning or too_long)
 
 
-def _text(raw: bytes, item: _Item) -> str:
-    return _until_nul(raw[item.start : item.start + item.length])
-
-
-def _until_nul(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode("latin-1").rstrip(" ")
+def _until_nul(written: bytes) -> str:
+    return str(written, "latin-1").partition("\0")[0].rstrip(" ")

@@ -16,8 +16,10 @@ MAX_TEXT = 1 << 16
 MAX_NAME = 512
 """Characters of a name; real ones have up to a hundred."""
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+MAX_NUMBER = 64
+"""Characters of a number."""
+
+_DECIMAL = "+-0123456789.eE"
 _HEX = re.compile(r"[+-]?0[xX][0-9a-fA-F]{1,16}", re.ASCII)
 
 
@@ -52,13 +54,19 @@ def read_number(text: str) -> tuple[int | None, float | None] | None:
     >>> read_number("0x11"), read_number("-2"), read_number("0.5"), read_number("1e999")
     ((17, 17.0), (-2, -2.0), (None, 0.5), None)
     """
-    if _WHOLE.fullmatch(text):
-        whole = int(text)
-    elif _HEX.fullmatch(text):
-        whole = int(text, 16)
-    elif len(text) <= 64 and _NUMBER.fullmatch(text):
-        real = float(text)
-        return (None, real) if math.isfinite(real) else None
-    else:
+    if len(text) > MAX_NUMBER:
         return None
+    if text.strip(_DECIMAL):
+        # Python would take words, blanks and underscores for numbers, too.
+        if not _HEX.fullmatch(text):
+            return None
+        whole = int(text, 16)
+    else:
+        try:
+            real = float(text)
+        except ValueError:
+            return None
+        if not text.lstrip("+-").isdigit():
+            return (None, real) if math.isfinite(real) else None
+        whole = int(text)
     return whole if -(1 << 63) <= whole < 1 << 63 else None, float(whole)

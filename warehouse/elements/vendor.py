@@ -26,10 +26,6 @@ from warehouse.elements.ge_protocol import read_ge_protocol
 from warehouse.elements.payload import PayloadValue, damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
     from warehouse.elements.extract import Portion
 
 VENDOR_PAYLOADS = pa.schema(
@@ -158,10 +154,12 @@ def _held(rows: pa.Table) -> list[dict[str, Any]]:
         known = [creator in creators for creator in piece["creator"].dictionary.to_pylist()]
         if not any(known):
             continue
-        theirs = pa.array(known, pa.bool_()).take(piece["creator"].indices)
-        for row in piece.filter(pc.and_(theirs, pc.is_valid(piece["sha256"]))).to_pylist():
+        # Rows without a creator have code -1, which is the last place.
+        codes = piece["creator"].indices.fill_null(-1).to_numpy()
+        theirs = np.flatnonzero(np.array([*known, False])[codes])
+        for row in piece.take(pa.array(theirs)).to_pylist():
             row["kind"] = _SOURCES.get((row["creator"], row["tag"][:4], row["tag"][6:]))
-            if row["kind"] is not None:
+            if row["kind"] is not None and row["sha256"] is not None:
                 held.append(row)
     return sorted(held, key=itemgetter("instance_id"))
 
@@ -180,25 +178,20 @@ def _read(kind: int, digest: str, raw: bytes | None, length: int) -> list[_Read]
 
 def _read_anew(kind: int, digest: str, raw: bytes) -> list[_Read]:
     if kind == _GE:
-        return [_Read(digest, _distinct(read_ge_protocol(raw)))]
+        return [_Read(digest, tuple(read_ge_protocol(raw)))]
     if kind == _PROTOCOL:
-        return [_Read(digest, _distinct(read_ascconv(raw.decode("latin-1"))))]
-    read = [_Read(digest, _distinct(_memory.csa.read(raw)))]
+        return [_Read(digest, tuple(read_ascconv(raw.decode("latin-1"))))]
+    read = [_Read(digest, tuple(_memory.csa.read(raw)))]
     text = protocol_text(raw) if kind == _CSA_SERIES else None
     if text is not None:
         own = hashlib.sha256(text.encode("latin-1")).hexdigest()
         # Series headers of one protocol differ elsewhere: it is kept once for all of them.
         protocol = _memory.get(_PROTOCOL, own)
         if protocol is None:
-            protocol = [_Read(own, _distinct(read_ascconv(text)))]
+            protocol = [_Read(own, tuple(read_ascconv(text)))]
             _memory.put(_PROTOCOL, own, protocol)
         read += protocol
     return read
-
-
-def _distinct(values: Iterable[PayloadValue]) -> tuple[PayloadValue, ...]:
-    """Keep the last value of each name and index, as other readers do: they identify a row."""
-    return tuple({(value.name, value.position): value for value in values}.values())
 
 
 def _count(read: list[_Read]) -> int:
@@ -206,31 +199,36 @@ def _count(read: list[_Read]) -> int:
 
 
 def _table(values: dict[int, tuple[PayloadValue, ...]]) -> pa.Table:
-    """Put values in the order of the store; each distinct one is made an Arrow value once."""
-    codes: dict[PayloadValue, int] = {}
-    of_row = np.fromiter(
-        (codes.setdefault(v, len(codes)) for some in values.values() for v in some), np.int64
-    )
-    sizes = [len(some) for some in values.values()]
-    payload = np.repeat(np.fromiter(values, np.int64), sizes)
-    columns = list(zip(*codes, strict=True))
-    order = _ranks(columns)[of_row]
-    order = np.lexsort((payload, order))
-    distinct = [
-        _column(cells, kind) for cells, kind in zip(columns, VENDOR_VALUES.types[1:], strict=True)
+    """Put values in the order of the store; each distinct one is made an Arrow value once.
+
+    Distinct are objects: payloads that share a value share its object, and to tell them apart is
+    cheaper than to compare what they hold.
+    """
+    objects = [value for some in values.values() for value in some]
+    _, first, of_row = np.unique(
+        np.fromiter(map(id, objects), np.int64, len(objects)),
+        return_index=True, return_inverse=True,
+    )  # fmt: skip
+    columns = [
+        _column(cells, kind)
+        for cells, kind in zip(
+            zip(*map(objects.__getitem__, first.tolist()), strict=True),
+            VENDOR_VALUES.types[1:],
+            strict=True,
+        )
     ]
-    taken = pa.array(of_row[order])
+    sizes = [len(some) for some in values.values()]
+    payload = np.repeat(np.fromiter(values, np.int64, len(values)), sizes)
+    names = columns[0]
+    rank = np.empty(len(names.dictionary), np.int64)
+    rank[pc.sort_indices(names.dictionary).to_numpy()] = np.arange(len(rank))
+    name, index = rank[names.indices.to_numpy()], columns[1].to_numpy()
+    order = np.lexsort((payload, index[of_row], name[of_row]))
+    rows = pa.array(of_row[order])
     return pa.table(
-        [pa.array(payload[order]), *(column.take(taken) for column in distinct)],
+        [pa.array(payload[order]), *(column.take(rows) for column in columns)],
         schema=VENDOR_VALUES,
     )
-
-
-def _ranks(columns: list[tuple[object, ...]]) -> NDArray[np.int64]:
-    """Return the rank of each distinct value by name and index; equal ones share it."""
-    keys = list(zip(columns[0], columns[1], strict=True))
-    rank = {key: n for n, key in enumerate(sorted(set(keys)))}
-    return np.fromiter((rank[key] for key in keys), np.int64)
 
 
 def _column(cells: tuple[object, ...], kind: pa.DataType) -> pa.Array:
