@@ -9,7 +9,7 @@ from pipelines.definitions import build_definitions
 from warehouse.errors import UsageError
 from warehouse.ingest import ingest, planned_batches
 
-TABLES = ("files", "elements", "instances", "blobs", "vendor_payloads", "vendor_values")
+TABLES = ("files", "elements", "instances", "blobs")
 
 
 def parts(root, table, batch):
