@@ -41,7 +41,12 @@ def test_every_table_and_view_is_an_asset_and_no_macro():
 def test_stored_tables_are_partitioned_by_batch_and_run_and_views_are_neither():
     stored = {name for name in TABLES if node(name).is_executable}
     assert stored == {
-        "files", "elements", "instances", "blobs", "vendor_payloads", "vendor_values",
+        "files",
+        "elements",
+        "instances",
+        "blobs",
+        "vendor_payloads",
+        "vendor_values",
     }
     assert {name for name in TABLES if node(name).partitions_def is not None} == stored
     assert {node(name).partitions_def.name for name in stored} == {"batch"}

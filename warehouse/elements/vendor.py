@@ -11,6 +11,7 @@ of what a payload holds.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from operator import itemgetter
@@ -82,8 +83,11 @@ class _Read:
     values: tuple[PayloadValue, ...]
 
 
-class _Memory:
-    """Payloads read lately, by digest and kind of source; the oldest give way."""
+class _Memory(threading.local):
+    """Payloads read lately, by digest and kind of source; the oldest give way.
+
+    Each thread has its own, because a worker of Dask may run chunks in several.
+    """
 
     def __init__(self) -> None:
         self._read: OrderedDict[tuple[int, str], list[_Read]] = OrderedDict()
