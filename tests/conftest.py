@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,9 +59,14 @@ def view() -> View:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    """A warehouse with every file of pydicom's package, all elements. Not to be written to."""
-    made = warehouse.open(tmp_path_factory.mktemp("sample") / "w")
-    made.ingest(PACKAGED["pydicom"], mode="full", workers=1)
+    """A warehouse of pydicom's package and two files of nibabel's, all elements. Not to write to."""
+    folder = tmp_path_factory.mktemp("sample")
+    made = warehouse.open(folder / "w")
+    # Of the packaged files only these have vendor payloads and diffusion.
+    for path in PACKAGED["nibabel"].glob("siemens_dwi_*.dcm.gz"):
+        (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    siemens = sorted(folder.glob("*.dcm"))
+    made.ingest(PACKAGED["pydicom"], *siemens, mode="full", workers=1)
     return made
 
 

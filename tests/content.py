@@ -36,6 +36,10 @@ def content(root: Path) -> dict[str, list[tuple[Any, ...]]]:
         "select instance_key, elements.* exclude (batch, instance_id)"
         " from elements join instances using (instance_id)"
     ).fetchall()
+    answers["vendor_elements"] = connection.execute(
+        "select instance_key, vendor_elements.* exclude (batch, instance_id, payload)"
+        " from vendor_elements join instances using (instance_id)"
+    ).fetchall()
     sound(connection)
     return {table: sorted(rows, key=repr) for table, rows in answers.items()}
 

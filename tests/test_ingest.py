@@ -17,6 +17,7 @@ import pytest
 import warehouse
 from tests.content import content, parts
 from tests.dicom_files import dataset, element, image, item, part10, sequence, write
+from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.errors import LayoutMismatch, NotAWarehouse, SourceNotFound, UnknownMode, UsageError
 from warehouse.ingest import IngestReport, ingest, plan, planned_batches, run_batch
 from warehouse.settings import IngestSettings, Mode
@@ -65,6 +66,8 @@ def some_files(folder: Path) -> None:
         made = image(f"1.{number}", SeriesInstanceUID=f"2.{number % 2}", InstanceNumber=number)
         made.add_new(0x00291010, "OB", bytes([number % 3]) * 400)
         made.add_new(0x00290010, "LO", "OURS")
+        header = csa([("B_value", "IS", [str(number % 3)]), ("ImageComment", "LT", [])])
+        add_private(made, CSA, 0x29, 0x11, x10=("OB", header), x20=("OB", b"no header"))
         made.RequestAttributesSequence = [dataset(ScheduledProcedureStepID=str(number))]
         write(folder / f"series{number % 2}" / f"{number}.dcm", made)
     shutil.copy(folder / "series0" / "0.dcm", folder / "copy.dcm")
@@ -652,7 +655,7 @@ def test_any_other_path_will_do(source: Path, tmp_path: Path) -> None:
     run(root, source)
     held = content(root)
     opened = warehouse.open(root)
-    for table in ("files", "elements", "instances", "blobs"):
+    for table in ("files", "elements", "instances", "blobs", "vendor_elements"):
         assert opened.table(table).collect().height == len(held[table])
 
 

@@ -1,4 +1,4 @@
--- One part of `elements` or `instances`, in its order, without instances that have gone.
+-- One part of `elements`, `instances` or `vendor_payloads`, in its order, without instances that have gone.
 select stored.* exclude (batch)
 from read_parquet(getvariable('part'), hive_partitioning = true) as stored
 where stored.instance_id not in (select instance_id from gone)

@@ -40,7 +40,14 @@ def test_every_table_and_view_is_an_asset_and_no_macro():
 
 def test_stored_tables_are_partitioned_by_batch_and_run_and_views_are_neither():
     stored = {name for name in TABLES if node(name).is_executable}
-    assert stored == {"files", "elements", "instances", "blobs"}
+    assert stored == {
+        "files",
+        "elements",
+        "instances",
+        "blobs",
+        "vendor_payloads",
+        "vendor_values",
+    }
     assert {name for name in TABLES if node(name).partitions_def is not None} == stored
     assert {node(name).partitions_def.name for name in stored} == {"batch"}
 
@@ -78,7 +85,7 @@ def test_checks_block_unless_they_only_warn():
     assert blocking == {check.name for check in read_checks() if check.severity == "error"}
     assert blocking == {
         "elements_of_one_batch", "file_without_instance", "instance_held_twice",
-        "instance_without_file", "orphan_elements",
+        "instance_without_file", "orphan_elements", "orphan_vendor_payloads",
     }  # fmt: skip
 
 

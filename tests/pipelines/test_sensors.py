@@ -64,7 +64,14 @@ def test_batches_of_the_command_line_become_partitions(tick, instance, intake):
     assert set(instance.get_dynamic_partitions("batch")) == {"000001", "000002"}
     assert {(e.asset_key.to_user_string(), e.partition) for e in result.asset_events} == {
         (table, key)
-        for table in ("files", "elements", "instances", "blobs")
+        for table in (
+            "files",
+            "elements",
+            "instances",
+            "blobs",
+            "vendor_payloads",
+            "vendor_values",
+        )
         for key in ("000001", "000002")
     }
     assert tick().asset_events == []

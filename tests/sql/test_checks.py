@@ -33,6 +33,14 @@ GOOD = {
         sha256 | length
         aa     | 300
     """,
+    "vendor_payloads": """
+        instance_id | payload
+        1           | 65536
+    """,
+    "vendor_values": """
+        payload | name
+        65536   | B_value
+    """,
     "element_definitions": """
         tag      | keyword     | vr | is_private
         00080018 | x           | UI | false
@@ -68,6 +76,11 @@ BAD = {
     "orphan_elements": ("elements", """
         instance_id | batch  | path | tag      | vr | vm | index
         7           | 000001 | ''   | 00080018 | UI | 1  | 0
+    """),
+    "orphan_vendor_payloads": ("vendor_payloads", """
+        instance_id | payload
+        1           | 65536
+        7           | 65536
     """),
     "series_in_two_studies": ("instances", """
         instance_id | instance_key | series_key | study_key | path

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     import duckdb
 
 
+_STAGED = {
+    "elements": "kept_rows", "vendor_payloads": "kept_rows", "vendor_values": "kept_values",
+}  # fmt: skip
+"""Tables whose staged parts are taken over, and what copies those with rows that lose."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """What became of the files of a batch, and of which."""
@@ -139,6 +145,7 @@ def _take_out(
     for table, condition, select in (
         ("files", "touched using (path)", "kept_files"),
         ("elements", "gone using (instance_id)", "kept_rows"),
+        ("vendor_payloads", "gone using (instance_id)", "kept_rows"),
         ("instances", "gone using (instance_id)", "kept_rows"),
     ):
         connection.execute("set variable parts = $1", [base.paths(table)])
@@ -150,6 +157,42 @@ def _take_out(
             part = os.path.relpath(filename, layout.table_folder(base.root, table))
             changes[table].remove.append(part)
             _copy_part(connection, base.root, table, part, select, changes[table])
+            if table == "vendor_payloads":
+                _drop_values(connection, base, part, changes)
+
+
+def _drop_values(
+    connection: duckdb.DuckDBPyConnection, base: Snapshot, payloads: str,
+    changes: dict[str, Change],
+) -> None:  # fmt: skip
+    """Take out the values of payloads that no instance of a part holds any more."""
+    if not _release(connection, base.root, payloads):
+        return
+    batch = layout.batch_of_part(payloads)
+    for part in base.parts["vendor_values"]:
+        # A part of values belongs to one part of payloads, of the same batch.
+        if layout.batch_of_part(part) != batch or part in changes["vendor_values"].remove:
+            continue
+        path = str(layout.table_folder(base.root, "vendor_values") / part)
+        connection.execute("set variable part = $1", [path])
+        held = connection.execute(
+            "select count(*) from read_parquet(getvariable('part')) "
+            "semi join released using (payload)"
+        ).fetchall()
+        if held != [(0,)]:
+            changes["vendor_values"].remove.append(part)
+            _copy_part(
+                connection, base.root, "vendor_values", part, "kept_values",
+                changes["vendor_values"],
+            )  # fmt: skip
+
+
+def _release(connection: duckdb.DuckDBPyConnection, root: Path, payloads: str) -> bool:
+    """Fill ``released`` with the payloads that only instances that are ``gone`` hold."""
+    path = str(layout.table_folder(root, "vendor_payloads") / payloads)
+    connection.execute("set variable part = $1", [path])
+    connection.execute(f"create or replace temp table released as {statement('released')}")
+    return connection.execute("select count(*) from released").fetchall() != [(0,)]
 
 
 def _bring_in(
@@ -167,15 +210,21 @@ def _bring_in(
     gone = connection.sql("from gone").to_arrow_table()["instance_id"]
     copied = []
     for portion in staged:
-        part = portion.parts.get("elements")
-        if part is None:
-            continue
         held = pc.is_in(gone, portion.attributes["instance_id"])
-        if pc.any(pc.and_(held, pc.invert(pc.is_in(gone, portion.left_out)))).as_py():
-            _copy_part(connection, root, "elements", part.path, "kept_rows", changes["elements"])
-            copied.append(("elements", part))
-        else:
-            changes["elements"].add.append(part)
+        loses = pc.any(held).as_py()
+        # Rows of elements that an earlier path of the portion holds were not even written.
+        loses_rows = pc.any(pc.and_(held, pc.invert(pc.is_in(gone, portion.left_out)))).as_py()
+        if loses and "vendor_payloads" in portion.parts:
+            _release(connection, root, portion.parts["vendor_payloads"].path)
+        for table, select in _STAGED.items():
+            part = portion.parts.get(table)
+            if part is None:
+                continue
+            if loses_rows if table == "elements" else loses:
+                _copy_part(connection, root, table, part.path, select, changes[table])
+                copied.append((table, part))
+            else:
+                changes[table].add.append(part)
     kept = instances.filter(pc.invert(pc.is_in(instances["instance_id"], gone)))
     if kept.num_rows:
         changes["instances"].add.append(write_small(root, "instances", batch, 0, kept))

@@ -7,7 +7,7 @@
     ├── files/                          Delta tables, partitioned by batch
     │   ├── _delta_log/
     │   └── batch=000001/0000-….parquet
-    ├── elements/  instances/  blobs/   likewise
+    ├── elements/  instances/  blobs/  vendor_payloads/  vendor_values/   likewise
     ├── _batches/000001                 one file per batch number ever taken, with its plan
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     └── _lock                           held while a batch is committed
@@ -28,7 +28,7 @@ LAYOUT_VERSION = 1
 
 MARKER = "warehouse.json"
 
-TABLES = ("elements", "blobs", "instances", "files")
+TABLES = ("elements", "blobs", "vendor_payloads", "vendor_values", "instances", "files")
 """The stored tables in the order of their commits; ``files`` last, it makes a batch visible."""
 
 ID_BITS = 24

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from warehouse.elements.schema import BLOBS, ELEMENTS
+from warehouse.elements.vendor import VENDOR_PAYLOADS, VENDOR_VALUES
 from warehouse.sqlfiles import by_name
 
 FILES = pa.schema(
@@ -28,14 +29,21 @@ FILES = pa.schema(
 )
 """The ledger of source files; the columns are described in sql/1_long/files.sql."""
 
-PLAIN_ELEMENTS = pa.schema(
-    [
-        pa.field(
-            field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        )
-        for field in ELEMENTS
-    ]
-)
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Return a schema without dictionaries: how any engine sees the Parquet."""
+    return pa.schema(
+        [
+            pa.field(
+                field.name,
+                field.type.value_type if pa.types.is_dictionary(field.type) else field.type,
+            )
+            for field in schema
+        ]
+    )
+
+
+PLAIN_ELEMENTS = _plain(ELEMENTS)
 """The long table without dictionaries: how any engine sees its Parquet."""
 
 
@@ -64,6 +72,8 @@ def stored_schemas() -> dict[str, pa.Schema]:
     return {
         "elements": PLAIN_ELEMENTS,
         "blobs": BLOBS,
+        "vendor_payloads": VENDOR_PAYLOADS,
+        "vendor_values": _plain(VENDOR_VALUES),
         "instances": instances_schema(),
         "files": FILES,
     }

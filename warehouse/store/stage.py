@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.elements.schema import INLINE_BYTES
+from warehouse.elements.vendor import vendor_rows
 from warehouse.errors import WriteFailed
 from warehouse.settings import Mode
 from warehouse.store import layout
@@ -36,7 +37,7 @@ class Staged:
     """What one portion left on disk, and what of it the commit has to know."""
 
     parts: dict[str, Part]
-    """Table → part, of ``elements`` and ``blobs``; tables without rows are missing."""
+    """Table → part, of all but ``instances`` and ``files``; those without rows are missing."""
     files: pa.Table
     """``FILES``, one row per file, not yet identified nor judged against the warehouse."""
     attributes: pa.Table
@@ -64,7 +65,7 @@ def stage(
     if len(losers):
         rows = rows.filter(pc.invert(pc.is_in(rows["instance_id"], losers)))
     try:
-        _write(root, batch, chunk, rows, portion.blobs, staged.parts, keep_blobs=keep_blobs)
+        _write(root, batch, chunk, rows, portion, staged.parts, mode, keep_blobs=keep_blobs)
     except BaseException:
         for table, part in staged.parts.items():
             (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
@@ -73,18 +74,27 @@ def stage(
 
 
 def _write(
-    root: Path, batch: str, chunk: int, rows: pa.Table, blobs: pa.Table, parts: dict[str, Part], *,
-    keep_blobs: bool,
+    root: Path, batch: str, chunk: int, rows: pa.Table, portion: Portion, parts: dict[str, Part],
+    mode: Mode, *, keep_blobs: bool,
 ) -> None:  # fmt: skip
     if rows.num_rows:
         # In order already: readers sort, because they can do it cheaper than any database.
         parts["elements"] = write_part(
             root, "elements", batch, chunk, partial(write_rows, rows), rows.num_rows
         )
-    kept = _blobs_of(rows, blobs) if keep_blobs else blobs.slice(0, 0)
+    kept = _blobs_of(rows, portion.blobs) if keep_blobs else portion.blobs.slice(0, 0)
     if kept.num_rows:
         # Not compressed: the commit compresses those that are new, once.
         parts["blobs"] = write_small(root, "blobs", batch, chunk, kept, compression="none")
+    # From all rows: what payloads say is kept in every mode that keeps elements, although the
+    # private elements that carry them are not.
+    if mode is not Mode.MINIMAL:
+        payloads, values = vendor_rows(portion)
+        if payloads.num_rows:
+            parts["vendor_payloads"] = write_small(root, "vendor_payloads", batch, chunk, payloads)
+            parts["vendor_values"] = write_part(
+                root, "vendor_values", batch, chunk, partial(write_rows, values), values.num_rows
+            )
 
 
 def _losers(attributes: pa.Table, files: pa.Table) -> pa.Array:

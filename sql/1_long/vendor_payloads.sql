@@ -1,0 +1,26 @@
+-- Which instance holds which vendor payload, and in which element.
+--
+-- Payloads repeat: a series header is the same in all instances of a series. Their values stand once
+-- for all instances that were read together, in `vendor_values`; `vendor_elements` joins both and is
+-- what to ask. A CSA series header has two payloads: itself, and the protocol inside of it. None
+-- are stored in mode minimal.
+--
+-- grain:   instance_id, source_tag, source_path, payload
+-- table:   vendor_payloads
+-- column:  batch | VARCHAR | ingest batch; partition of the table
+-- column:  instance_id | BIGINT | key to `instances`
+-- column:  source_tag | VARCHAR | element that carries the payload: group and element, eight upper-case hex digits
+-- column:  source_path | VARCHAR | '' at top level, else the sequence path of that element
+-- column:  creator | VARCHAR | private creator of that element
+-- column:  payload | BIGINT | key to `vendor_values`; means nothing by itself
+create or replace view vendor_payloads as
+select
+    batch,
+    instance_id,
+    source_tag,
+    source_path,
+    creator,
+    payload
+from read_parquet(
+    getvariable('vendor_payloads_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+);

@@ -1,0 +1,5 @@
+-- Payloads of one part of `vendor_payloads` that no instance holds once those in `gone` have gone.
+select payload
+from read_parquet(getvariable('part'))
+group by payload
+having bool_and(instance_id in (select instance_id from gone))

@@ -1,0 +1,241 @@
+"""Vendor payloads of a portion → rows: which instance holds which payload, and what is in it.
+
+In: a ``Portion``. Out: two tables. Payloads repeat: a series header is the same in all instances of
+a series. So the values of a payload stand once per portion, under a number, and
+``vendor_payloads`` says which instance holds which number; the view ``vendor_elements`` joins both.
+
+A payload that cannot be read is one value with a warning. No exception leaves this module because
+of what a payload holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouse.elements.ascconv import read_ascconv
+from warehouse.elements.csa import CsaReader, protocol_text
+from warehouse.elements.ge_protocol import read_ge_protocol
+from warehouse.elements.payload import PayloadValue, damaged
+
+if TYPE_CHECKING:
+    from warehouse.elements.extract import Portion
+
+VENDOR_PAYLOADS = pa.schema(
+    [
+        pa.field("instance_id", pa.int64(), nullable=False),
+        pa.field("source_tag", pa.string(), nullable=False),
+        pa.field("source_path", pa.string(), nullable=False),
+        pa.field("creator", pa.string(), nullable=False),
+        pa.field("payload", pa.int64(), nullable=False),
+    ]
+)
+"""One row per payload of an element; a CSA series header has two, itself and its protocol."""
+
+VENDOR_VALUES = pa.schema(
+    [
+        pa.field("payload", pa.int64(), nullable=False),
+        pa.field("name", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("index", pa.int32(), nullable=False),
+        pa.field("vr", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("text", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("integer", pa.int64()),
+        pa.field("real", pa.float64()),
+        pa.field("warning", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
+"""One row per value of a payload, sorted by name, index and payload."""
+
+ID_BITS = 16
+"""A payload is numbered by the first instance of its portion that holds it, and these many bits."""
+
+MAX_PAYLOAD_BYTES = 8 << 20
+"""Longer payloads are not read; real ones have up to half a megabyte."""
+
+_MAX_REMEMBERED = 300_000
+"""Values of payloads that are kept for the next portion of this process, some 100 MB."""
+
+_CSA_IMAGE, _CSA_SERIES, _PROTOCOL, _GE = range(4)
+
+_SOURCES = {
+    ("SIEMENS CSA HEADER", "0029", "10"): _CSA_IMAGE,
+    ("SIEMENS CSA HEADER", "0029", "20"): _CSA_SERIES,
+    # Where newer Siemens software (XA) puts the protocol, without a CSA header around it.
+    ("SIEMENS MR SDS 01", "0021", "19"): _PROTOCOL,
+    ("GEMS_SERS_01", "0025", "1B"): _GE,
+}
+"""Creator, group and last two digits of an element → what its value is, in whatever block."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Values of one payload, under the digest of the bytes they come from."""
+
+    digest: str
+    values: tuple[PayloadValue, ...]
+
+
+class _Memory(threading.local):
+    """Payloads read lately, by digest and kind of source; the oldest give way.
+
+    Each thread has its own, because a worker of Dask may run chunks in several.
+    """
+
+    def __init__(self) -> None:
+        self._read: OrderedDict[tuple[int, str], list[_Read]] = OrderedDict()
+        self._values = 0
+        self.csa = CsaReader()
+
+    def get(self, kind: int, digest: str) -> list[_Read] | None:
+        found = self._read.get((kind, digest))
+        if found is not None:
+            self._read.move_to_end((kind, digest))
+        return found
+
+    def put(self, kind: int, digest: str, read: list[_Read]) -> None:
+        self._read[kind, digest] = read
+        self._values += _count(read)
+        while self._values > _MAX_REMEMBERED:
+            self._values -= _count(self._read.popitem(last=False)[1])
+
+
+_memory = _Memory()
+
+
+def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
+    """Return which instance holds which payload, and the values of these payloads."""
+    held = _held(portion.rows)
+    if not held:
+        return VENDOR_PAYLOADS.empty_table(), VENDOR_VALUES.empty_table()
+    blobs = portion.blobs["bytes"]
+    place = {digest: n for n, digest in enumerate(portion.blobs["sha256"].to_pylist())}
+    numbers: dict[tuple[str, int], int] = {}
+    counted: dict[int, int] = {}
+    values: dict[int, tuple[PayloadValue, ...]] = {}
+    links: list[tuple[int, str, str, str, int]] = []
+    read_here: dict[tuple[int, str], list[_Read]] = {}
+    for row in held:
+        kind, digest, instance = row["kind"], row["sha256"], row["instance_id"]
+        read = read_here.get((kind, digest))
+        if read is None:
+            raw = row["bytes"]
+            if raw is None and digest in place and row["length"] <= MAX_PAYLOAD_BYTES:
+                raw = blobs[place[digest]].as_py()
+            read = read_here[kind, digest] = _read(kind, digest, raw, row["length"])
+        for payload in read:
+            key = payload.digest, kind
+            number = numbers.get(key)
+            if number is None:
+                nth = counted.get(instance, 0)
+                if nth >> ID_BITS:
+                    continue
+                counted[instance] = nth + 1
+                number = numbers[key] = instance << ID_BITS | nth
+                values[number] = payload.values
+            links.append((instance, row["tag"], row["path"], row["creator"], number))
+    columns = zip(*links, strict=True)
+    payloads = pa.table(
+        [pa.array(c, t) for c, t in zip(columns, VENDOR_PAYLOADS.types, strict=True)],
+        schema=VENDOR_PAYLOADS,
+    )
+    return payloads, _table(values)
+
+
+def _held(rows: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of elements that hold a payload, by instance, each with its ``kind``."""
+    names = ["instance_id", "tag", "path", "creator", "bytes", "length", "sha256"]
+    creators = {creator for creator, _, _ in _SOURCES}
+    held = []
+    for piece in rows.select(names).to_batches():
+        known = [creator in creators for creator in piece["creator"].dictionary.to_pylist()]
+        if not any(known):
+            continue
+        # Rows without a creator have code -1, which is the last place.
+        codes = piece["creator"].indices.fill_null(-1).to_numpy()
+        theirs = np.flatnonzero(np.array([*known, False])[codes])
+        for row in piece.take(pa.array(theirs)).to_pylist():
+            row["kind"] = _SOURCES.get((row["creator"], row["tag"][:4], row["tag"][6:]))
+            if row["kind"] is not None and row["sha256"] is not None:
+                held.append(row)
+    return sorted(held, key=itemgetter("instance_id"))
+
+
+def _read(kind: int, digest: str, raw: bytes | None, length: int) -> list[_Read]:
+    """Read a payload, unless this process has read it lately."""
+    if raw is None:
+        why = f"{length} bytes: not read" if length > MAX_PAYLOAD_BYTES else "bytes not at hand"
+        return [_Read(digest, (damaged(why),))]
+    known = _memory.get(kind, digest)
+    if known is None:
+        known = _read_anew(kind, digest, raw)
+        _memory.put(kind, digest, known)
+    return known
+
+
+def _read_anew(kind: int, digest: str, raw: bytes) -> list[_Read]:
+    if kind == _GE:
+        return [_Read(digest, tuple(read_ge_protocol(raw)))]
+    if kind == _PROTOCOL:
+        return [_Read(digest, tuple(read_ascconv(raw.decode("latin-1"))))]
+    read = [_Read(digest, tuple(_memory.csa.read(raw)))]
+    text = protocol_text(raw) if kind == _CSA_SERIES else None
+    if text is not None:
+        own = hashlib.sha256(text.encode("latin-1")).hexdigest()
+        # Series headers of one protocol differ elsewhere: it is kept once for all of them.
+        protocol = _memory.get(_PROTOCOL, own)
+        if protocol is None:
+            protocol = [_Read(own, tuple(read_ascconv(text)))]
+            _memory.put(_PROTOCOL, own, protocol)
+        read += protocol
+    return read
+
+
+def _count(read: list[_Read]) -> int:
+    return sum(len(payload.values) for payload in read)
+
+
+def _table(values: dict[int, tuple[PayloadValue, ...]]) -> pa.Table:
+    """Put values in the order of the store; each distinct one is made an Arrow value once.
+
+    Distinct are objects: payloads that share a value share its object, and to tell them apart is
+    cheaper than to compare what they hold.
+    """
+    objects = [value for some in values.values() for value in some]
+    _, first, of_row = np.unique(
+        np.fromiter(map(id, objects), np.int64, len(objects)),
+        return_index=True, return_inverse=True,
+    )  # fmt: skip
+    columns = [
+        _column(cells, kind)
+        for cells, kind in zip(
+            zip(*map(objects.__getitem__, first.tolist()), strict=True),
+            VENDOR_VALUES.types[1:],
+            strict=True,
+        )
+    ]
+    sizes = [len(some) for some in values.values()]
+    payload = np.repeat(np.fromiter(values, np.int64, len(values)), sizes)
+    names = columns[0]
+    rank = np.empty(len(names.dictionary), np.int64)
+    rank[pc.sort_indices(names.dictionary).to_numpy()] = np.arange(len(rank))
+    name, index = rank[names.indices.to_numpy()], columns[1].to_numpy()
+    order = np.lexsort((payload, index[of_row], name[of_row]))
+    rows = pa.array(of_row[order])
+    return pa.table(
+        [pa.array(payload[order]), *(column.take(rows) for column in columns)],
+        schema=VENDOR_VALUES,
+    )
+
+
+def _column(cells: tuple[object, ...], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(kind):
+        return pa.array(cells, kind.value_type).dictionary_encode()
+    return pa.array(cells, kind)
