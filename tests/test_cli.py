@@ -281,3 +281,14 @@ def test_every_command_has_help_with_an_example(command):
     done = run(*command.split(), "--help")
     assert done.returncode == 0
     assert "Example: dicom-warehouse" in " ".join(done.stdout.replace("│", " ").split())
+
+
+def test_header_in_formats_for_programs(ingested):
+    model = json.loads(run("header", FILES / "CT_small.dcm", "--format", "json").stdout)
+    assert model["00080060"] == {"vr": "CS", "Value": ["CT"]}
+    table = pl.read_csv(
+        run("header", FILES / "CT_small.dcm", "--format", "csv").stdout.encode(),
+        infer_schema=False,
+    )
+    assert table.columns == ["Tag", "Keyword", "VR", "VM", "Value"]
+    assert ("00080060", "Modality", "CS", "1", "CT") in table.rows()

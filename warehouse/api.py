@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
+from warehouse.catalog.header_rows import header_of_file, header_of_instance
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, Progress, ingest
 from warehouse.settings import IngestSettings, Mode
@@ -14,6 +15,8 @@ from warehouse.settings import IngestSettings, Mode
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
+
+    from warehouse.catalog.header import Header
 
 
 class Warehouse:
@@ -63,6 +66,15 @@ class Warehouse:
     def table(self, name: str) -> pl.LazyFrame:
         """Return any table or view as a Polars LazyFrame."""
         return table(self.catalog, name)
+
+    def header(self, uid: str) -> Header:
+        """Return the header of a stored instance, by SOPInstanceUID or path of its file."""
+        return header_of_instance(self.catalog, uid)
+
+
+def header(path: str | os.PathLike[str]) -> Header:
+    """Return the header of a DICOM file that need not be in any warehouse."""
+    return header_of_file(path)
 
 
 def open(root: str | os.PathLike[str]) -> Warehouse:  # noqa: A001 - warehouse.open reads as it is

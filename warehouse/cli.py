@@ -29,8 +29,8 @@ from rich.table import Table
 
 from warehouse import api, errors
 from warehouse.catalog import answer
-from warehouse.catalog import header as headers
 from warehouse.catalog.connect import ask
+from warehouse.catalog.header_lines import lines
 from warehouse.ingest import IngestReport
 from warehouse.ingest import ingest as run_ingest
 from warehouse.settings import IngestSettings, Mode
@@ -207,6 +207,7 @@ def header(
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
+    form: Annotated[Literal["table", "json", "csv"], Parameter(name="--format")] = "table",
     full: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Print a DICOM header: of a file, or of an instance in the warehouse.
@@ -217,20 +218,28 @@ def header(
     ----------
     uid_or_file
         Path of any DICOM file, or SOPInstanceUID of a stored instance.
+    form
+        A table for people, the DICOM JSON model (PS3.18 Annex F), or CSV with one line per element.
     full
-        Print long values whole.
+        Print long values whole in the table.
     """
     if os.path.isfile(uid_or_file):
-        entries = headers.header_of_file(uid_or_file)
+        found = api.header(uid_or_file)
     else:
         try:
-            entries = headers.header_of_instance(_existing(warehouse).catalog, uid_or_file)
+            found = _existing(warehouse).header(uid_or_file)
         except errors.NotAWarehouse as error:
             raise errors.InstanceNotFound(uid_or_file) from error
+    if form == "json":
+        print(found.to_json())
+        return 0
+    if form == "csv":
+        print(found.frame().write_csv(), end="")
+        return 0
     console = _console()
     width = None if full else max(80, console.width)
     styles = {"title": "bold", "item": "dim", "public": "", "private": ""}
-    for kind, line in headers.lines(entries, width):
+    for kind, line in lines(found, width):
         console.print(line, style=styles[kind], markup=False, highlight=False, soft_wrap=True)
     return 0
 
