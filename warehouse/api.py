@@ -11,6 +11,7 @@ from warehouse.catalog.header_rows import header_of_file, header_of_instance
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, Progress, ingest
 from warehouse.settings import IngestSettings, Mode
+from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -66,6 +67,11 @@ class Warehouse:
     def table(self, name: str) -> pl.LazyFrame:
         """Return any table or view as a Polars LazyFrame."""
         return table(self.catalog, name)
+
+    def attributes(self, *names: str) -> duckdb.DuckDBPyRelation:
+        """Return one row per instance with a typed column per keyword or tag."""
+        listed = ", ".join(literal(name) for name in names)
+        return self.sql(f"from attributes([{listed}])")
 
     def header(self, uid: str) -> Header:
         """Return the header of a stored instance, by SOPInstanceUID or path of its file."""

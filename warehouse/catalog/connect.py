@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import polars as pl
 
+from warehouse.catalog.keywords import set_keywords
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
 from warehouse.store import delta
@@ -56,6 +57,7 @@ def open_catalog(root: Path) -> Catalog:
     connection = connect()
     for table in snapshot.parts:
         connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
+    set_keywords(connection)
     models = read_models()
     connection.execute("begin")
     for model in models:
