@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from warehouse.catalog.keywords import set_keywords
+from warehouse.catalog.dictionaries import set_dictionaries
 from warehouse.sqlfiles import Model, by_name, read_models
 from warehouse.store.duck import connect
 
@@ -19,7 +19,7 @@ class View:
     def __init__(self) -> None:
         self.connection = connect()
         self._given: set[str] = set()
-        set_keywords(self.connection)
+        set_dictionaries(self.connection)
         for model in read_models():
             if model.is_plain_macro:
                 self.connection.execute(model.sql)

@@ -11,6 +11,7 @@ from warehouse.catalog.header_rows import header_of_file, header_of_instance
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, Progress, ingest
 from warehouse.settings import IngestSettings, Mode
+from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
@@ -72,6 +73,18 @@ class Warehouse:
         """Return one row per instance with a typed column per keyword or tag."""
         listed = ", ".join(literal(name) for name in names)
         return self.sql(f"from attributes([{listed}])")
+
+    def tags(self, *, like: str = "", private: bool = False) -> duckdb.DuckDBPyRelation:
+        """Return what the archive contains: elements, counts, and examples that name nobody."""
+        wanted = f"contains(lower(concat_ws(' ', tag, name, creator)), lower({literal(like)}))"
+        wanted += " and is_private" if private else ""
+        return self.sql(f"select * exclude is_private from tags where {wanted} order by all")
+
+    def add_dictionary(self, path: str | os.PathLike[str]) -> int:
+        """Add names of private elements from a CSV or JSON file."""
+        count = add_dictionary(self.root, Path(path))
+        self.refresh()
+        return count
 
     def header(self, uid: str) -> Header:
         """Return the header of a stored instance, by SOPInstanceUID or path of its file."""

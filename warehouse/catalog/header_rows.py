@@ -13,7 +13,7 @@ from urllib.parse import quote
 from warehouse.catalog.header import Header, HeaderElement, Stored
 from warehouse.dicom.element import join_path
 from warehouse.dicom.open import local_path
-from warehouse.dicom.private_names import private_name
+from warehouse.dicom.private_names import Dictionary, private_name
 from warehouse.dicom.scan import SourceFile, path_text
 from warehouse.elements.extract import extract
 from warehouse.errors import InstanceNotFound, UsageError
@@ -35,10 +35,8 @@ FIND_INSTANCE = (
 )
 LONG_VALUES = "select sha256, bytes from blobs where list_contains($1, sha256)"
 
-Names = dict[tuple[str, str], str]
 
-
-def header_of_file(path: str | os.PathLike[str], names: Names | None = None) -> Header:
+def header_of_file(path: str | os.PathLike[str], names: Dictionary | None = None) -> Header:
     """Read the header of a file that need not be in any warehouse.
 
     Parameters
@@ -75,7 +73,7 @@ def header_of_file(path: str | os.PathLike[str], names: Names | None = None) -> 
     return _header(rows, long, names, _uri(source.path, place))
 
 
-def header_of_instance(catalog: Catalog, uid: str, names: Names | None = None) -> Header:
+def header_of_instance(catalog: Catalog, uid: str) -> Header:
     """Return the header of a stored instance; what its import mode left out is missing.
 
     Parameters
@@ -84,8 +82,6 @@ def header_of_instance(catalog: Catalog, uid: str, names: Names | None = None) -
         Open catalog.
     uid
         SOPInstanceUID, ``instance_key`` or path of the file.
-    names
-        Names of private elements that come before pydicom's.
 
     Raises
     ------
@@ -99,7 +95,7 @@ def header_of_instance(catalog: Catalog, uid: str, names: Names | None = None) -
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in answer]
     digests = [row["sha256"] for row in rows if row["sha256"] and row["bytes"] is None]
     long = dict(catalog.connection.execute(LONG_VALUES, [digests]).fetchall() if digests else [])
-    return _header(rows, long, names, _uri(path, place if place[0] is not None else None))
+    return _header(rows, long, catalog.names, _uri(path, place if place[0] is not None else None))
 
 
 def _uri(path: str, pixels: tuple[int, int] | list[int] | None) -> str:
@@ -117,7 +113,7 @@ Tree = dict[str, dict[str, list[dict[str, Any]]]]
 
 
 def _header(
-    rows: list[dict[str, Any]], long: Mapping[str, bytes], names: Names | None, uri: str
+    rows: list[dict[str, Any]], long: Mapping[str, bytes], names: Dictionary | None, uri: str
 ) -> Header:
     """Put rows back into the order of the data set, items into their sequences."""
     tree: Tree = {}
@@ -128,7 +124,7 @@ def _header(
     return Header(_elements(tree, "", names), uri)
 
 
-def _elements(tree: Tree, path: str, names: Names | None) -> tuple[HeaderElement, ...]:
+def _elements(tree: Tree, path: str, names: Dictionary | None) -> tuple[HeaderElement, ...]:
     elements = []
     for tag, rows in sorted(tree.get(path, {}).items()):
         rows.sort(key=lambda row: row["index"])
