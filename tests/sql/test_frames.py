@@ -117,7 +117,7 @@ def multi_frame_files() -> list[Path]:
     return found
 
 
-@pytest.mark.parametrize("path", multi_frame_files(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", multi_frame_files(), ids=lambda path: "-".join(path.parts[-3:]))
 def test_the_frames_of_real_objects_are_those_that_pydicom_finds(
     path: Path, tmp_path: Path
 ) -> None:
