@@ -55,6 +55,7 @@ def opened(root: Path) -> duckdb.DuckDBPyConnection:
         connection.execute(f"create table {table}_rows as from {table}")
         connection.execute(f"drop view {table}")
         connection.execute(f"alter table {table}_rows rename to {table}")
+    connection.execute(by_name("vendor_elements").sql)
     return connection
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from warehouse.catalog.dictionaries import set_dictionaries
 from warehouse.sqlfiles import Model, by_name, read_models
 from warehouse.store.duck import connect
 
@@ -18,8 +19,9 @@ class View:
     def __init__(self) -> None:
         self.connection = connect()
         self._given: set[str] = set()
+        set_dictionaries(self.connection)
         for model in read_models():
-            if model.layer == "0_macros":
+            if model.is_plain_macro:
                 self.connection.execute(model.sql)
 
     def given(self, name: str, drawing: str) -> None:
@@ -61,6 +63,15 @@ class View:
         self.connection.execute(model.sql)
         listed = ", ".join(f'"{column}"' for column in columns)
         return self.connection.execute(f"select {listed} from {name}").fetchall()
+
+    def ask(self, macro: str, question: str) -> list[tuple[Any, ...]]:
+        """Return the answer of a question that uses a table macro over the given tables."""
+        model = by_name(macro)
+        for read in model.depends:
+            if by_name(read).is_view and read not in self._given:
+                self._make(by_name(read))
+        self.connection.execute(model.sql)
+        return self.connection.execute(question).fetchall()
 
     def _make(self, model: Model) -> None:
         columns = ", ".join(f'"{column.name}" {column.type}' for column in model.columns)

@@ -276,8 +276,42 @@ def test_a_closed_pipe_is_no_error(ingested):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["", "ingest", "sql", "tables", "describe", "header", "info"])
+@pytest.mark.parametrize("command", ["", "ingest", "sql", "tables", "describe", "header", "info", "tags", "dictionary add"])
 def test_every_command_has_help_with_an_example(command):
     done = run(*command.split(), "--help")
     assert done.returncode == 0
     assert "Example: dicom-warehouse" in " ".join(done.stdout.replace("│", " ").split())
+
+
+def test_header_in_formats_for_programs(ingested):
+    model = json.loads(run("header", FILES / "CT_small.dcm", "--format", "json").stdout)
+    assert model["00080060"] == {"vr": "CS", "Value": ["CT"]}
+    table = pl.read_csv(
+        run("header", FILES / "CT_small.dcm", "--format", "csv").stdout.encode(),
+        infer_schema=False,
+    )
+    assert table.columns == ["Tag", "Keyword", "VR", "VM", "Value"]
+    assert ("00080060", "Modality", "CS", "1", "CT") in table.rows()
+
+
+def test_tags_lists_what_is_there(ingested):
+    done = run("tags", "--like", "slicethick", "-w", ingested)
+    assert done.returncode == 0
+    assert "00180050" in done.stdout
+    rows = json.loads(run("tags", "--private", "-w", ingested, "--format", "json").stdout)
+    assert {row["example"] for row in rows} == {None}
+    assert rows
+    assert all(int(row["tag"][3], 16) % 2 for row in rows)
+
+
+def test_a_dictionary_gives_private_elements_their_names(tmp_path):
+    assert run("ingest", FILES / "CT_small.dcm", "-w", tmp_path / "w", "--mode", "full").returncode == 0
+    (tmp_path / "v.csv").write_text("creator,tag,vr,name\nGEMS_ACQU_01,0019xx02,SL,My Cells\n")
+    done = run("dictionary", "add", tmp_path / "v.csv", "-w", tmp_path / "w")
+    assert (done.returncode, done.stdout) == (0, "1 names of private elements added\n")
+    printed = run("header", FILES / "CT_small.dcm", "-w", tmp_path / "w").stdout
+    assert "[My Cells]" in printed
+    (tmp_path / "v.csv").write_text("creator\nA\n")
+    wrong = run("dictionary", "add", tmp_path / "v.csv", "-w", tmp_path / "w")
+    assert wrong.returncode == 2
+    assert "has no vr, name" in wrong.stderr

@@ -26,6 +26,7 @@ def console_blocks(text):
 def comparable(text):
     """Remove what differs between runs and machines: seconds, rates, folders."""
     text = text.replace(str(SAMPLES), "$SAMPLES")
+    text = re.sub(r" +$", "", text, flags=re.MULTILINE)
     return re.sub(r"\([\d.,]+ s, [\d,]+ files/s\)", "(seconds)", text).rstrip("\n")
 
 

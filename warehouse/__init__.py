@@ -12,8 +12,11 @@ in a row), ``sqlfiles`` and ``catalog`` (Parquet becomes tables and views), ``ap
 """
 
 from warehouse import errors
-from warehouse.api import Warehouse, open  # noqa: A004 - warehouse.open reads as it is
+from warehouse.api import Warehouse, header, open  # noqa: A004 - warehouse.open reads as it is
+from warehouse.catalog.header import Header
 from warehouse.ingest import IngestReport
 from warehouse.settings import IngestSettings, Mode
 
-__all__ = ["IngestReport", "IngestSettings", "Mode", "Warehouse", "errors", "open"]
+__all__ = [
+    "Header", "IngestReport", "IngestSettings", "Mode", "Warehouse", "errors", "header", "open",
+]  # fmt: skip

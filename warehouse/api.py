@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
+from warehouse.catalog.header_rows import header_of_file, header_of_instance
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, Progress, ingest
 from warehouse.settings import IngestSettings, Mode
+from warehouse.store.dictionary import add_dictionary
+from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
+
+    from warehouse.catalog.header import Header
 
 
 class Warehouse:
@@ -63,6 +68,32 @@ class Warehouse:
     def table(self, name: str) -> pl.LazyFrame:
         """Return any table or view as a Polars LazyFrame."""
         return table(self.catalog, name)
+
+    def attributes(self, *names: str) -> duckdb.DuckDBPyRelation:
+        """Return one row per instance with a typed column per keyword or tag."""
+        listed = ", ".join(literal(name) for name in names)
+        return self.sql(f"from attributes([{listed}])")
+
+    def tags(self, *, like: str = "", private: bool = False) -> duckdb.DuckDBPyRelation:
+        """Return what the archive contains: elements, counts, and examples that name nobody."""
+        wanted = f"contains(lower(concat_ws(' ', tag, name, creator)), lower({literal(like)}))"
+        wanted += " and is_private" if private else ""
+        return self.sql(f"select * exclude is_private from tags where {wanted} order by all")
+
+    def add_dictionary(self, path: str | os.PathLike[str]) -> int:
+        """Add names of private elements from a CSV or JSON file."""
+        count = add_dictionary(self.root, Path(path))
+        self.refresh()
+        return count
+
+    def header(self, uid: str) -> Header:
+        """Return the header of a stored instance, by SOPInstanceUID or path of its file."""
+        return header_of_instance(self.catalog, uid)
+
+
+def header(path: str | os.PathLike[str]) -> Header:
+    """Return the header of a DICOM file that need not be in any warehouse."""
+    return header_of_file(path)
 
 
 def open(root: str | os.PathLike[str]) -> Warehouse:  # noqa: A001 - warehouse.open reads as it is

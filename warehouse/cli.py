@@ -17,6 +17,7 @@ from typing import Annotated, Literal, Self
 import duckdb
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,11 +30,13 @@ from rich.table import Table
 
 from warehouse import api, errors
 from warehouse.catalog import answer
-from warehouse.catalog import header as headers
 from warehouse.catalog.connect import ask
+from warehouse.catalog.header_lines import lines
+from warehouse.catalog.header_rows import header_of_file
 from warehouse.ingest import IngestReport
 from warehouse.ingest import ingest as run_ingest
 from warehouse.settings import IngestSettings, Mode
+from warehouse.store.dictionary import add_dictionary, read_dictionary
 from warehouse.store.report import describe_store
 
 DEFAULT_WAREHOUSE = Path("warehouse-data")
@@ -52,6 +55,13 @@ app = App(
     version=lambda: metadata.version("dicom-warehouse"),
     version_flags=["--version"],
 )
+
+dictionary = App(
+    name="dictionary",
+    help="Names of private elements, beside those that pydicom knows.\n\n"
+    "Example: `dicom-warehouse dictionary add vendor.csv`",
+)
+app.command(dictionary)
 
 Root = Annotated[
     Path,
@@ -207,6 +217,7 @@ def header(
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
+    form: Annotated[Literal["table", "json", "csv"], Parameter(name="--format")] = "table",
     full: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Print a DICOM header: of a file, or of an instance in the warehouse.
@@ -217,21 +228,78 @@ def header(
     ----------
     uid_or_file
         Path of any DICOM file, or SOPInstanceUID of a stored instance.
+    form
+        A table for people, the DICOM JSON model (PS3.18 Annex F), or CSV with one line per element.
     full
-        Print long values whole.
+        Print long values whole in the table.
     """
     if os.path.isfile(uid_or_file):
-        entries = headers.header_of_file(uid_or_file)
+        found = header_of_file(uid_or_file, read_dictionary(warehouse))
     else:
         try:
-            entries = headers.header_of_instance(_existing(warehouse).catalog, uid_or_file)
+            found = _existing(warehouse).header(uid_or_file)
         except errors.NotAWarehouse as error:
             raise errors.InstanceNotFound(uid_or_file) from error
+    if form == "json":
+        print(found.to_json())
+        return 0
+    if form == "csv":
+        print(found.frame().write_csv(), end="")
+        return 0
     console = _console()
     width = None if full else max(80, console.width)
     styles = {"title": "bold", "item": "dim", "public": "", "private": ""}
-    for kind, line in headers.lines(entries, width):
+    for kind, line in lines(found, width):
         console.print(line, style=styles[kind], markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+@app.command
+def tags(
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    like: str = "",
+    private: Annotated[bool, Parameter(negative="")] = False,
+    form: Annotated[Literal["table", "csv", "json"], Parameter(name="--format")] = "table",
+) -> int:
+    """List the elements that the archive really contains, with counts and an example value.
+
+    No example is shown where a value may identify a person: attributes of PS3.15 Table E.1-1,
+    names, dates, free text, private elements.
+
+    Example: `dicom-warehouse tags --like echo`
+
+    Parameters
+    ----------
+    like
+        Only elements whose tag, keyword, private name or creator contains this text, in any case.
+    private
+        Only private elements.
+    form
+        A table for people, CSV, or one JSON array.
+    """
+    found = _existing(warehouse).tags(like=like, private=private)
+    if form == "table":
+        grid = Table(*found.columns, box=None, header_style="bold", pad_edge=False)
+        for row in found.fetchall():
+            grid.add_row(*("" if cell is None else escape(_printable(cell)) for cell in row))
+        _console().print(grid, highlight=False)
+    else:
+        answer.send(_existing(warehouse).catalog, found, form, sys.stdout.buffer)
+    return 0
+
+
+@dictionary.command
+def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+    """Add names of private elements from a CSV or JSON file to the warehouse.
+
+    Fields: creator, tag (such as 0019xx9c, whatever the block) or group and byte, vr, name. They
+    come before pydicom's names in headers, `tags` and the view `private_names`.
+
+    Example: `dicom-warehouse dictionary add vendor.csv`
+    """
+    count = add_dictionary(warehouse, file)
+    _console().print(f"{count:,} names of private elements added", highlight=False)
     return 0
 
 
@@ -357,6 +425,11 @@ def _boxed(relation: duckdb.DuckDBPyRelation) -> str:
 def _console() -> Console:
     # Off a terminal nothing is wrapped, so that lines can be read by programs.
     return Console(width=None if sys.stdout.isatty() else 10_000)
+
+
+def _printable(cell: object) -> str:
+    text = " ".join(str(cell).split())
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def _size(count: float) -> str:

@@ -8,7 +8,7 @@ A header is the comment at the top of the file::
     -- What a row is, in a sentence. More paragraphs may follow.
     --
     -- grain:   columns that identify a row
-    -- depends: views it reads
+    -- depends: views and macros it reads; a macro that reads a table is made after that table
     -- table:   stored table it reads (layer 1 only)
     -- stores:  view whose answer that table holds
     -- severity: error or warn (checks only; error unless said otherwise)
@@ -69,6 +69,11 @@ class Model:
     def is_view(self) -> bool:
         """Whether the file makes a view, rather than macros."""
         return bool(self.columns)
+
+    @property
+    def is_plain_macro(self) -> bool:
+        """Whether the file makes macros that read no table, so that they can stand alone."""
+        return self.layer == LAYERS[0] and not self.depends
 
     @property
     def summary(self) -> str:

@@ -49,6 +49,20 @@ def test_depends_are_the_tables_that_the_sql_reads(model: Model) -> None:
     assert set(model.depends) == tables_read(model)
 
 
+MACROS = [model for model in MODELS if not model.is_view]
+
+
+@each([macro for macro in MACROS if "as table" in macro.sql])
+def test_depends_of_a_table_macro_are_the_tables_and_macros_it_needs(model: Model) -> None:
+    known = {macro.name for macro in MACROS}
+    body = model.sql.split(" as table\n", 1)[1]
+    tables = {view.name for view in VIEWS if re.search(rf"(from|join) {view.name}\b", body)}
+    assert {name for name in model.depends if name not in known} == tables
+    for macro in set(model.depends) & known:
+        made = re.findall(r"macro (\w+)\(", next(m.sql for m in MACROS if m.name == macro))
+        assert any(f"{name}(" in body for name in made)
+
+
 def tables_read(model: Model) -> set[str]:
     """Return what DuckDB's parser finds in FROM, without names defined inside."""
     select = model.sql

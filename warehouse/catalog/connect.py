@@ -6,20 +6,23 @@ are only created, in the order of their dependencies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
 
+from warehouse.catalog.dictionaries import set_dictionaries
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
 from warehouse.store import delta
+from warehouse.store.dictionary import read_dictionary
 from warehouse.store.duck import connect, literal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from warehouse.dicom.private_names import Dictionary
     from warehouse.store.delta import Snapshot
 
 
@@ -31,6 +34,8 @@ class Catalog:
     connection: duckdb.DuckDBPyConnection
     models: dict[str, Model]
     """Views by name, each after those it reads."""
+    names: Dictionary = field(default_factory=dict)
+    """Names of private elements that users added."""
 
     def model(self, name: str) -> Model:
         """Return a table or view; names ignore case as in SQL.
@@ -56,6 +61,8 @@ def open_catalog(root: Path) -> Catalog:
     connection = connect()
     for table in snapshot.parts:
         connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
+    names = read_dictionary(root)
+    set_dictionaries(connection, names)
     models = read_models()
     connection.execute("begin")
     for model in models:
@@ -63,7 +70,7 @@ def open_catalog(root: Path) -> Catalog:
         if model.is_view:
             connection.execute(_comments(model))
     connection.execute("commit")
-    return Catalog(snapshot, connection, {m.name: m for m in models if m.is_view})
+    return Catalog(snapshot, connection, {m.name: m for m in models if m.is_view}, names)
 
 
 def _comments(model: Model) -> str:

@@ -1,182 +1,258 @@
-"""One header, as people read it: from a file, or from the rows of a stored instance.
+"""One header, asked by keyword or tag, as table, dictionary, JSON or frame.
 
-In: a path, or a catalog and a UID. Out: ``Entry``s in the order of the data set, each with its
-depth, and their text. Rows of the long table are the only source, so what is printed is what is
-stored.
+In: the rows of one instance, of a stored one or of a file (``header_rows``). Out: ``Header``.
+Rows of the long table are the only source, so what is shown is what is stored.
 """
 
 from __future__ import annotations
 
-import os
+import json
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydicom.datadict import private_dictionary_description
+import polars as pl
 
-from warehouse.dicom.element import join_path
-from warehouse.dicom.open import local_path
-from warehouse.dicom.scan import SourceFile, path_text
-from warehouse.elements.extract import extract
+from warehouse.catalog.dicom_json import json_model
 from warehouse.elements.values import person_name_text
-from warehouse.errors import InstanceNotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import datetime as dt
+    from collections.abc import Iterator, Sequence
 
-    from warehouse.catalog.connect import Catalog
+_TAG = re.compile(r"\(?([0-9a-fA-F]{4})[, ]?\s?([0-9a-fA-F]{4})\)?")
+_STEP = re.compile(r"(?P<sequence>.+?)\[(?P<item>\d+)\]\.(?P<rest>.+)")
 
-COLUMNS = (
-    "path", "tag", "keyword", "vr", "creator", "vm", "index", "text", "integer", "real", "bytes",
-    "length",
-)  # fmt: skip
+Key = str | int | tuple[int | str, int | str]
 
-ONE_INSTANCE = f"select {', '.join(COLUMNS)} from elements where instance_id = $1"
-FIND_INSTANCE = (
-    "select instance_id from instances "
-    "where SOPInstanceUID = $1 or instance_key = $1 or path = $1 limit 1"
-)
+
+class Stored(NamedTuple):
+    """One value as it stands in a row of ``elements``."""
+
+    text: str | None = None
+    integer: int | None = None
+    real: float | None = None
+    date: dt.date | None = None
+    time: dt.time | None = None
+    timestamp: dt.datetime | None = None
+    bytes: bytes | None = None
+    length: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One element of a header, or the head of a sequence item."""
+class HeaderElement:
+    """One element of a header, with the elements of its items if it is a sequence."""
 
-    depth: int
-    """Sequences above it."""
     tag: str
-    """Eight hex digits; empty for the head of an item."""
-    keyword: str
-    """DICOM keyword, or the name from the private dictionary in brackets."""
+    keyword: str | None
+    name: str | None
+    """Of a private element, from the private dictionaries."""
     vr: str
     vm: int
-    value: str
-    is_private: bool
-    """It, or the sequence around it, is of an odd group."""
+    creator: str | None
+    values: tuple[Stored, ...]
+    """None if the element is empty; a sequence has one."""
+    items: tuple[tuple[HeaderElement, ...], ...] = ()
+
+    @property
+    def is_private(self) -> bool:
+        """The group is odd, whatever a dictionary says."""
+        return int(self.tag[3], 16) % 2 == 1
+
+    @property
+    def label(self) -> str:
+        """DICOM keyword, else the private name or what is known instead, in brackets."""
+        if self.keyword:
+            return self.keyword
+        if self.is_private and self.tag[4:6] == "00" and self.tag[6:] >= "10":
+            return "[private creator]"
+        if self.name or self.creator:
+            return f"[{self.name or self.creator}]"
+        return "[group length]" if self.tag[4:] == "0000" else ""
+
+    @property
+    def value(self) -> Any:
+        """Typed: one value, a list of several, a list of dictionaries for a sequence, or None."""
+        if self.items:
+            return [_by_name(item) for item in self.items]
+        return _one_or_list([_typed(self.vr, value) for value in self.values])
+
+    @property
+    def raw(self) -> Any:
+        """As ``value``, but as written in the file: numbers, dates and times as their text."""
+        if self.items:
+            return self.value
+        return _one_or_list([_written(self.vr, value) for value in self.values])
+
+    @property
+    def text(self) -> str:
+        """For people: values joined by backslashes; sequences and bytes only by their size."""
+        if self.vr == "SQ" and not any(value.length for value in self.values):
+            return f"{len(self.items)} item{'' if len(self.items) == 1 else 's'}"
+        return "\\".join(_shown(self.vr, value) for value in self.values)
 
 
-def header_of_file(path: str) -> list[Entry]:
-    """Read the header of a file that need not be in any warehouse.
+@dataclass(frozen=True, slots=True)
+class Header:
+    """All elements of one instance, in the order of their tags."""
 
-    Raises
-    ------
-    UsageError
-        The file is not DICOM, or broken.
-    """
-    status = os.stat(local_path(path))
-    source = SourceFile(
-        path_text(os.path.abspath(path)), status.st_size, status.st_mtime_ns // 1000
-    )
-    portions = list(extract([source], 0, 1 << 30))
-    why = portions[-1].outcomes[-1]
-    if why.instance_id is None:
-        raise UsageError(f"{path}: {why.reason}")
-    rows = [row for portion in portions for row in portion.rows.select(COLUMNS).to_pylist()]
-    return _entries(rows)
+    elements: tuple[HeaderElement, ...]
+    bulk_uri: str = ""
+    """Where the pixel data lie; what is kept nowhere is referred to there."""
 
+    def get(self, key: Key | Sequence[Key], default: Any = None, *, parsed: bool = True) -> Any:
+        """Return the value of an element; of several elements as a dictionary.
 
-def header_of_instance(catalog: Catalog, uid: str) -> list[Entry]:
-    """Return the header of a stored instance; what its import mode left out is missing.
-
-    Parameters
-    ----------
-    catalog
-        Open catalog.
-    uid
-        SOPInstanceUID, ``instance_key`` or path of the file.
-
-    Raises
-    ------
-    InstanceNotFound
-    """
-    found = catalog.connection.execute(FIND_INSTANCE, [uid]).fetchall()
-    if not found:
-        raise InstanceNotFound(uid)
-    rows = catalog.connection.execute(ONE_INSTANCE, [found[0][0]]).fetchall()
-    return _entries([dict(zip(COLUMNS, row, strict=True)) for row in rows])
-
-
-def _entries(rows: list[dict[str, Any]]) -> list[Entry]:
-    """Put rows back into the order of the data set: sequences before what is in them."""
-    tree: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for row in rows:
-        tree.setdefault(row["path"], {}).setdefault(row["tag"], []).append(row)
-    return list(_walk(tree, "", 0, inside_private=False))
-
-
-def _walk(
-    tree: dict[str, dict[str, list[dict[str, Any]]]], path: str, depth: int, *, inside_private: bool
-) -> Iterator[Entry]:
-    for tag, values in sorted(tree.get(path, {}).items()):
-        values.sort(key=lambda row: row["index"])
-        first = values[0]
-        is_private = inside_private or int(tag[:4], 16) % 2 == 1
-        items = first["integer"] or 0 if first["vr"] == "SQ" else 0
-        if first["vr"] == "SQ" and first["length"] is None:
-            value = f"{items} item{'' if items == 1 else 's'}"
-        else:
-            value = "\\".join(_text(row) for row in values)
-        yield Entry(depth, tag, _name(first), first["vr"], first["vm"], value, is_private)
-        for item in range(items):
-            yield Entry(depth + 1, "", f"item {item}", "", 0, "", is_private)
-            yield from _walk(tree, join_path(path, tag, item), depth + 1, inside_private=is_private)
-
-
-def _name(row: dict[str, Any]) -> str:
-    if row["keyword"]:
-        return str(row["keyword"])
-    tag = row["tag"]
-    if int(tag[:4], 16) % 2 == 1 and tag[4:6] == "00" and tag[6:] >= "10":
-        return "[private creator]"
-    if row["creator"]:
+        Parameters
+        ----------
+        key
+            Keyword, ``ggggeeee``, ``(gggg,eeee)``, number, pair of group and element, or a list of
+            these. ``Sequence[0].Keyword`` reaches into items. A private element also has the name
+            of the private dictionary, without spaces.
+        default
+            What a missing or empty element gives.
+        parsed
+            False gives numbers, dates and times as the text they were written in.
+        """
+        if isinstance(key, list):
+            return {one: self.get(one, default, parsed=parsed) for one in key}
         try:
-            return f"[{private_dictionary_description(int(tag, 16), row['creator'])}]"
+            found = self.element(key)  # type: ignore[arg-type]
         except KeyError:
-            return f"[{row['creator']}]"
-    return "[group length]" if tag[4:] == "0000" else ""
+            return default
+        value = found.value if parsed else found.raw
+        return default if value is None else value
+
+    def __getitem__(self, key: Key | Sequence[Key]) -> Any:
+        """Return as ``get`` does, None for an empty element; a missing one is a KeyError."""
+        if isinstance(key, list):
+            if not key:
+                raise KeyError("an empty list names no element")
+            return {one: self[one] for one in key}
+        return self.element(key).value  # type: ignore[arg-type]
+
+    def __contains__(self, key: object) -> bool:
+        """Say whether the element is there, empty or not."""
+        try:
+            self.element(key)  # type: ignore[arg-type]
+        except KeyError:
+            return False
+        return True
+
+    def element(self, key: Key) -> HeaderElement:
+        """Return an element with its VR, multiplicity and values.
+
+        Raises
+        ------
+        KeyError
+            The header has no such element.
+        """
+        step = _STEP.fullmatch(key) if isinstance(key, str) else None
+        if step is not None:
+            items = self.element(step["sequence"]).items
+            if int(step["item"]) >= len(items):
+                raise KeyError(key)
+            return Header(items[int(step["item"])]).element(step["rest"])
+        tag = _as_tag(key)
+        for found in self.elements:
+            if found.tag == tag or (tag is None and key in {found.keyword, _joined(found.name)}):
+                return found
+        raise KeyError(key)
+
+    def search(self, text: str, *, exact: bool = False) -> list[HeaderElement]:
+        """Return the top-level elements whose keyword or private name contains a text.
+
+        Case is ignored unless ``exact``.
+        """
+        wanted = text if exact else text.lower()
+        named = ((e, e.keyword or _joined(e.name) or "") for e in self.elements)
+        return [e for e, name in named if wanted in (name if exact else name.lower())]
+
+    def walk(self) -> Iterator[tuple[str, HeaderElement]]:
+        """Yield every element, those of items too, with its place: ``00400275[0].00080050``."""
+        yield from _walk(self.elements, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return typed values by keyword; by tag where a keyword is missing or stands twice."""
+        return _by_name(self.elements)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return the DICOM JSON model (PS3.18 Annex F), as pydicom's ``to_json_dict`` does."""
+        return json_model(self.elements, self.bulk_uri)
+
+    def to_json(self) -> str:
+        """Return the DICOM JSON model as text."""
+        return json.dumps(self.to_json_dict(), ensure_ascii=False)
+
+    def frame(self) -> pl.DataFrame:
+        """Return one row per element: Tag (with its place in sequences), Keyword, VR, VM, Value."""
+        rows = [(place, e.label, e.vr, e.vm, e.text) for place, e in self.walk()]
+        types = {"Tag": pl.String, "Keyword": pl.String, "VR": pl.String, "VM": pl.Int64}
+        return pl.DataFrame(rows, schema={**types, "Value": pl.String}, orient="row")
 
 
-def _text(row: dict[str, Any]) -> str:
-    if row["vm"] == 0:
-        return ""
-    if row["text"] is not None:
-        return person_name_text(row["text"]) if row["vr"] == "PN" and row["text"] else row["text"]
-    for column in ("integer", "real"):
-        if row[column] is not None:
-            return str(row[column])
-    return f"<{row['length']} bytes>" if row["length"] is not None else ""
+def _walk(elements: Sequence[HeaderElement], place: str) -> Iterator[tuple[str, HeaderElement]]:
+    for element in elements:
+        yield place + element.tag, element
+        for number, item in enumerate(element.items):
+            yield from _walk(item, f"{place}{element.tag}[{number}].")
 
 
-def lines(entries: list[Entry], width: int | None) -> Iterator[tuple[str, str]]:
-    """Lay entries out as a table: ``(kind, line)``, kind is title, item, public or private.
+def _by_name(elements: Sequence[HeaderElement]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for element in elements:
+        # Overlays of several groups share their keywords.
+        free = element.keyword and element.keyword not in named
+        named[str(element.keyword) if free else element.tag] = element.value
+    return named
 
-    Parameters
-    ----------
-    entries
-        A header.
-    width
-        Characters per line; longer values are cut. None leaves them whole.
-    """
-    name_width = max([len(e.keyword) + 2 * e.depth for e in entries], default=0)
-    name_width = min(max(name_width, len("Keyword")), 44)
-    head = f"{'Tag':<11}  {'Keyword':<{name_width}}  VR  {'VM':>3}  Value"
-    for title, wanted in (("Data Elements", False), ("Private Data Elements", True)):
-        section = [e for e in entries if e.is_private is wanted]
-        if not section:
-            continue
-        yield "title", title
-        yield "title", head
-        for entry in section:
-            indent = "  " * entry.depth
-            if not entry.tag:
-                yield "item", f"{'':<11}  {indent}{entry.keyword}"
-                continue
-            name = (indent + entry.keyword)[:name_width]
-            value = entry.value.replace("\r", " ").replace("\n", " ")
-            line = (
-                f"({entry.tag[:4]},{entry.tag[4:]})  {name:<{name_width}}  {entry.vr:<2}  "
-                f"{entry.vm:>3}  {value}"
-            )
-            if width is not None and len(line) > width:
-                line = line[: width - 1] + "…"
-            yield "private" if wanted else "public", line.rstrip()
-        yield "public", ""
+
+def _as_tag(key: object) -> str | None:
+    if isinstance(key, str):
+        match = _TAG.fullmatch(key.strip())
+        return (match[1] + match[2]).upper() if match else None
+    if isinstance(key, tuple) and len(key) == 2:
+        group, element = (int(part, 16) if isinstance(part, str) else part for part in key)
+        return f"{group:04X}{element:04X}"
+    if isinstance(key, int):
+        return f"{key:08X}"
+    raise KeyError(key)
+
+
+def _joined(name: str | None) -> str | None:
+    """Write a name of the private dictionary as a keyword: ``CSAImageHeaderInfo``."""
+    return "".join(w[0].upper() + w[1:] for w in re.findall(r"\w+", name)) if name else None
+
+
+def _one_or_list(values: list[Any]) -> Any:
+    if not values:
+        return None
+    return values[0] if len(values) == 1 else values
+
+
+def _typed(vr: str, value: Stored) -> Any:
+    if vr == "AT":
+        return value.text
+    for meaning in (value.integer, value.real, value.date, value.time, value.timestamp):
+        if meaning is not None and vr != "AS":
+            return meaning
+    if vr == "UV" and value.text:
+        return int(value.text)
+    return _written(vr, value)
+
+
+def _written(vr: str, value: Stored) -> Any:
+    if value.text is not None:
+        return person_name_text(value.text) if vr == "PN" and value.text else value.text
+    for stored in (value.integer, value.real, value.bytes):
+        if stored is not None:
+            return stored
+    return None
+
+
+def _shown(vr: str, value: Stored) -> str:
+    if value.text is None and value.length is not None:
+        return f"<{value.length} bytes>"
+    written = _written(vr, value)
+    return "" if written is None else str(written)

@@ -244,7 +244,7 @@ def _instances(
     for name, tables in given.items():
         connection.register(name, pa.concat_tables(tables))
     for model in read_models():
-        if model.layer == "0_macros" or model.name == "instances_from_elements":
+        if model.is_plain_macro or model.name == "instances_from_elements":
             connection.execute(model.sql)
     answer = connection.sql("from instances_from_elements order by instance_id").to_arrow_table()
     connection.execute("drop view instances_from_elements")

@@ -1,0 +1,30 @@
+-- One row per instance that has an element at top level: `from attribute('SliceThickness')`.
+--
+-- The name is a keyword or a tag of eight hex digits. `text`, `integer`, `real`, `date`, `time`,
+-- `timestamp` and `bytes` are the first value, `texts`, `integers` and `reals` all of them; null
+-- where the VR has no such values. An empty element has a row with vm 0, a missing one has none.
+-- A person's name is written as in the file.
+--
+-- depends: elements, attribute_tag, person_name
+create or replace macro attribute(name) as table
+select
+    instance_id,
+    any_value(vr) as vr,
+    any_value(vm) as vm,
+    any_value(if(vr = 'PN', person_name_text(text), text)) filter (where "index" = 0) as text,
+    any_value("integer") filter (where "index" = 0) as "integer",
+    any_value("real") filter (where "index" = 0) as "real",
+    any_value("date") filter (where "index" = 0) as "date",
+    any_value("time") filter (where "index" = 0) as "time",
+    any_value("timestamp") filter (where "index" = 0) as "timestamp",
+    any_value(bytes) filter (where "index" = 0) as bytes,
+    if(
+        count(text) > 0,
+        list(if(vr = 'PN', person_name_text(text), text) order by "index"), null
+    ) as texts,
+    if(count("integer") > 0, list("integer" order by "index"), null) as integers,
+    if(count("real") > 0, list("real" order by "index"), null) as reals,
+    any_value(warning) as warning
+from elements
+where path = '' and tag = attribute_tag(name)
+group by instance_id;

@@ -1,0 +1,25 @@
+-- Keyword or tag as people write it, to the tag of its rows, and to the column that holds its value.
+--
+-- They read the variable `keywords`, which the catalog sets to the DICOM dictionary: a map from
+-- keyword to tag, VR and VM. They are constants before a query runs, so that asking for an
+-- attribute reads only the row groups of its tag. A name that is neither is an error, not no rows.
+create or replace macro attribute_tag(name) as
+    case
+        when getvariable('keywords')[name].tag is not null then getvariable('keywords')[name].tag
+        when regexp_full_match(name, '[0-9A-Fa-f]{8}') then upper(name)
+        else error('neither a DICOM keyword nor a tag of eight hex digits: ' || name)
+    end;
+create or replace macro attribute_value(vr) as
+    case
+        when vr = 'PN' then 'person_name_text(text)'
+        when vr in ('IS', 'US', 'SS', 'UL', 'SL', 'SV', 'UV', 'SQ', 'US or SS') then '"integer"'
+        when vr in ('DS', 'FL', 'FD') then '"real"'
+        when vr = 'DA' then '"date"'
+        when vr = 'TM' then '"time"'
+        when vr = 'DT' then '"timestamp"'
+        when vr in ('OB', 'OD', 'OF', 'OL', 'OV', 'OW', 'UN') or vr like '% OW' then 'bytes'
+        when vr is null then 'coalesce(text, cast("integer" as varchar), cast("real" as varchar))'
+        else 'text'
+    end;
+create or replace macro attribute_is_list(vr, vm) as
+    coalesce(vm != '1' and attribute_value(vr) != 'bytes', false);

@@ -1,0 +1,15 @@
+-- The values of a private element, whatever its block: `from private('GEMS_ACQU_01', '0x9c')`.
+--
+-- The element is the last byte of its tag, as a number (156) or as text ('0x9c'; DuckDB has no
+-- hexadecimal numbers). One row per value of a top-level element; `tag` shows the block that its
+-- creator reserved in this instance.
+--
+-- depends: elements
+create or replace macro private(private_creator, element) as table
+select
+    instance_id, tag, vr, vm, "index", text, "integer", "real", "date", "time", "timestamp",
+    bytes, length, sha256, warning
+from elements
+where
+    path = '' and creator = private_creator
+    and tag[7:8] = printf('%02X', cast(element as integer));

@@ -1,0 +1,67 @@
+-- One row per kind of element that has values: what its values are like, and one of them.
+--
+-- It reads every value of the archive and is therefore a view apart from `element_definitions`.
+-- The example is the smallest value as text and is withheld where a value may identify a person:
+-- see `is_identifying`.
+--
+-- grain:   tag, creator, vr
+-- depends: elements
+-- column:  tag | VARCHAR | group and element, eight upper-case hex digits
+-- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
+-- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
+-- column:  vr | VARCHAR | Value Representation
+-- column:  element_count | BIGINT | elements, in sequences too, empty ones too
+-- column:  instance_count | BIGINT | instances in which it occurs
+-- column:  distinct_count | BIGINT | distinct values; null for sequences and pixel data
+-- column:  min_integer | BIGINT | smallest
+-- column:  max_integer | BIGINT | largest
+-- column:  min_real | DOUBLE | smallest
+-- column:  max_real | DOUBLE | largest
+-- column:  min_date | DATE | earliest
+-- column:  max_date | DATE | latest
+-- column:  min_timestamp | TIMESTAMP | earliest
+-- column:  max_timestamp | TIMESTAMP | latest
+-- column:  max_vm | INTEGER | most values of one element
+-- column:  max_length | BIGINT | bytes of the longest binary value
+-- column:  example | VARCHAR | one value; null if it may identify a person or has no text
+create or replace view element_statistics as
+with
+    valued as (
+        select
+            *,
+            coalesce(
+                text, cast("integer" as varchar), cast("real" as varchar), sha256
+            ) as value
+        from elements
+    ),
+
+    gathered as (
+        select
+            tag,
+            any_value(keyword) as keyword,
+            creator,
+            vr,
+            count(*) filter (where "index" = 0) as element_count,
+            count(distinct instance_id) as instance_count,
+            if(vr = 'SQ' or count(value) = 0, null, count(distinct value)) as distinct_count,
+            min("integer") as min_integer,
+            max("integer") as max_integer,
+            min("real") as min_real,
+            max("real") as max_real,
+            min("date") as min_date,
+            max("date") as max_date,
+            min("timestamp") as min_timestamp,
+            max("timestamp") as max_timestamp,
+            max(vm) as max_vm,
+            max(length) as max_length,
+            min(nullif(if(sha256 is null, value, null), '')) filter (
+                where not is_identifying_path(path)
+            ) as smallest
+        from valued
+        group by tag, creator, vr
+    )
+
+select
+    * exclude (smallest),
+    if(is_identifying(tag, keyword, vr) or vr = 'SQ', null, smallest) as example
+from gathered;

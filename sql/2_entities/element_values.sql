@@ -1,0 +1,44 @@
+-- One row per distinct value of each kind of element, with how often and where it occurs.
+--
+-- Ask for one element: `from element_values where keyword = 'ImageType'`. Of several values of an
+-- element each counts by itself. Long binary values are known by their digest; pixel data and
+-- sequences are left out, and so are empty elements.
+--
+-- grain:   tag, creator, vr, value
+-- depends: elements, instances
+-- column:  tag | VARCHAR | group and element, eight upper-case hex digits
+-- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
+-- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
+-- column:  vr | VARCHAR | Value Representation
+-- column:  value | VARCHAR | as text; a person's name as written, binary values by their digest
+-- column:  value_count | BIGINT | values equal to it
+-- column:  element_count | BIGINT | elements that hold it, in sequences too
+-- column:  instance_count | BIGINT | instances in which it occurs
+-- column:  image_count | BIGINT | of these, instances with pixel data
+-- column:  series_count | BIGINT | series in which it occurs
+create or replace view element_values as
+select
+    elements.tag,
+    any_value(elements.keyword) as keyword,
+    elements.creator,
+    elements.vr,
+    coalesce(
+        if(elements.vr = 'PN', person_name_text(elements.text), elements.text),
+        cast(elements."integer" as varchar), cast(elements."real" as varchar), elements.sha256
+    ) as value,
+    count(*) as value_count,
+    count(distinct row(elements.instance_id, elements.path)) as element_count,
+    count(distinct elements.instance_id) as instance_count,
+    count(distinct elements.instance_id) filter (
+        where instances.pixel_offset is not null
+    ) as image_count,
+    count(distinct instances.series_key) as series_count
+from elements
+join instances on elements.instance_id = instances.instance_id
+where
+    elements.vm > 0 and elements.vr != 'SQ'
+    and coalesce(
+        elements.text, cast(elements."integer" as varchar), cast(elements."real" as varchar),
+        elements.sha256
+    ) is not null
+group by elements.tag, elements.creator, elements.vr, value;

@@ -1,0 +1,150 @@
+-- One row per frame of a multi-frame object, with what its functional groups say about it.
+--
+-- A value of the frame's own groups (Per-Frame Functional Groups Sequence) comes first, then that
+-- of the shared ones, then, where instances have such a column, that of the whole object. Only
+-- standard groups are looked into, not what vendors nest in private ones. Objects without groups
+-- have a row per frame too; their number is not believed beyond the bytes of the pixel data.
+--
+-- grain:   instance_id, frame_number
+-- depends: elements, instances
+-- column:  instance_id | BIGINT | key to `instances`
+-- column:  series_key | VARCHAR | key to `series`
+-- column:  frame_number | BIGINT | from 1, as DICOM counts frames
+-- column:  has_own_groups | BOOLEAN | an item of the Per-Frame Functional Groups Sequence describes it
+-- column:  FrameType | VARCHAR[] | Frame Type (0008,9007)
+-- column:  ImagePositionPatient | DOUBLE[] | Image Position (Patient) (0020,0032), mm, LPS
+-- column:  ImageOrientationPatient | DOUBLE[] | Image Orientation (Patient) (0020,0037), direction cosines of a row, then of a column
+-- column:  PixelSpacing | DOUBLE[] | Pixel Spacing (0028,0030), mm: between rows, between columns
+-- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
+-- column:  SpacingBetweenSlices | DOUBLE | Spacing Between Slices (0018,0088), mm
+-- column:  FrameAcquisitionNumber | BIGINT | Frame Acquisition Number (0020,9156)
+-- column:  FrameAcquisitionDateTime | TIMESTAMP | Frame Acquisition DateTime (0018,9074)
+-- column:  FrameReferenceDateTime | TIMESTAMP | Frame Reference DateTime (0018,9151)
+-- column:  FrameAcquisitionDuration | DOUBLE | Frame Acquisition Duration (0018,9220), ms
+-- column:  NominalCardiacTriggerDelayTime | DOUBLE | Nominal Cardiac Trigger Delay Time (0020,9153), ms after the R peak
+-- column:  TemporalPositionIndex | BIGINT | Temporal Position Index (0020,9128)
+-- column:  TemporalPositionTimeOffset | DOUBLE | Temporal Position Time Offset (0020,930D), s
+-- column:  StackID | VARCHAR | Stack ID (0020,9056)
+-- column:  InStackPositionNumber | BIGINT | In-Stack Position Number (0020,9057)
+-- column:  DimensionIndexValues | BIGINT[] | Dimension Index Values (0020,9157), in the order of the Dimension Index Sequence
+-- column:  EffectiveEchoTime | DOUBLE | Effective Echo Time (0018,9082), ms
+-- column:  DiffusionBValue | DOUBLE | Diffusion b-value (0018,9087), s/mm²
+-- column:  DiffusionGradientOrientation | DOUBLE[] | Diffusion Gradient Orientation (0018,9089), direction cosines, LPS
+-- column:  ReferencedSegmentNumber | BIGINT[] | Referenced Segment Number (0062,000B) of a segmentation
+-- column:  RescaleSlope | DOUBLE | Rescale Slope (0028,1053)
+-- column:  RescaleIntercept | DOUBLE | Rescale Intercept (0028,1052)
+-- column:  WindowCenter | DOUBLE[] | Window Center (0028,1050)
+-- column:  WindowWidth | DOUBLE[] | Window Width (0028,1051)
+create or replace view frames as
+with
+    -- One level of groups below each item; a group has one item.
+    grouped as (
+        select
+            instance_id,
+            try_cast(regexp_extract(path, '^PerFrameFunctionalGroupsSequence\[(\d+)\]', 1) as bigint) as item,
+            tag, "index", text, "integer", "real", "timestamp"
+        from elements
+        where
+            tag in (
+                '00089007', '00180050', '00180088', '00189074', '00189082', '00189087',
+                '00189089', '00189151', '00189220', '00200032', '00200037', '00209056',
+                '00209057', '00209128', '00209153', '00209156', '00209157', '0020930D',
+                '00280030', '00281050', '00281051', '00281052', '00281053', '0062000B'
+            )
+            and regexp_full_match(
+                path,
+                '(PerFrameFunctionalGroupsSequence\[\d+\]|SharedFunctionalGroupsSequence\[0\])\.[A-Za-z]+\[\d+\]'
+            )
+            and vm > 0
+    ),
+
+    gathered as (
+        select
+            instance_id,
+            item,
+            list(text order by "index") filter (where tag = '00089007') as FrameType,
+            list("real" order by "index") filter (where tag = '00200032') as ImagePositionPatient,
+            list("real" order by "index") filter (where tag = '00200037') as ImageOrientationPatient,
+            list("real" order by "index") filter (where tag = '00280030') as PixelSpacing,
+            any_value("real") filter (where tag = '00180050' and "index" = 0) as SliceThickness,
+            any_value("real") filter (where tag = '00180088' and "index" = 0) as SpacingBetweenSlices,
+            any_value("integer") filter (where tag = '00209156' and "index" = 0) as FrameAcquisitionNumber,
+            any_value("timestamp") filter (where tag = '00189074' and "index" = 0) as FrameAcquisitionDateTime,
+            any_value("timestamp") filter (where tag = '00189151' and "index" = 0) as FrameReferenceDateTime,
+            any_value("real") filter (where tag = '00189220' and "index" = 0) as FrameAcquisitionDuration,
+            any_value("real") filter (where tag = '00209153' and "index" = 0) as NominalCardiacTriggerDelayTime,
+            any_value("integer") filter (where tag = '00209128' and "index" = 0) as TemporalPositionIndex,
+            any_value("real") filter (where tag = '0020930D' and "index" = 0) as TemporalPositionTimeOffset,
+            any_value(text) filter (where tag = '00209056' and "index" = 0) as StackID,
+            any_value("integer") filter (where tag = '00209057' and "index" = 0) as InStackPositionNumber,
+            list("integer" order by "index") filter (where tag = '00209157') as DimensionIndexValues,
+            any_value("real") filter (where tag = '00189082' and "index" = 0) as EffectiveEchoTime,
+            any_value("real") filter (where tag = '00189087' and "index" = 0) as DiffusionBValue,
+            list("real" order by "index") filter (where tag = '00189089') as DiffusionGradientOrientation,
+            list("integer" order by "index") filter (where tag = '0062000B') as ReferencedSegmentNumber,
+            any_value("real") filter (where tag = '00281053' and "index" = 0) as RescaleSlope,
+            any_value("real") filter (where tag = '00281052' and "index" = 0) as RescaleIntercept,
+            list("real" order by "index") filter (where tag = '00281050') as WindowCenter,
+            list("real" order by "index") filter (where tag = '00281051') as WindowWidth
+        from grouped
+        group by instance_id, item
+    ),
+
+    item_counts as (
+        select instance_id, max("integer") as items
+        from elements
+        where tag = '52009230' and path = ''
+        group by instance_id
+    ),
+
+    numbered as (
+        select
+            instances.instance_id,
+            instances.series_key,
+            item_counts.items,
+            unnest(range(
+                greatest(
+                    coalesce(item_counts.items, 0),
+                    least(coalesce(instances.NumberOfFrames, 0), coalesce(instances.pixel_length, 0))
+                )
+            )) as item
+        from instances
+        left join item_counts on instances.instance_id = item_counts.instance_id
+        where item_counts.items > 0 or instances.NumberOfFrames > 1
+    )
+
+select
+    numbered.instance_id,
+    numbered.series_key,
+    numbered.item + 1 as frame_number,
+    coalesce(numbered.item < numbered.items, false) as has_own_groups,
+    coalesce(own.FrameType, shared.FrameType) as FrameType,
+    coalesce(own.ImagePositionPatient, shared.ImagePositionPatient, instances.ImagePositionPatient) as ImagePositionPatient,
+    coalesce(own.ImageOrientationPatient, shared.ImageOrientationPatient, instances.ImageOrientationPatient) as ImageOrientationPatient,
+    coalesce(own.PixelSpacing, shared.PixelSpacing, instances.PixelSpacing) as PixelSpacing,
+    coalesce(own.SliceThickness, shared.SliceThickness, instances.SliceThickness) as SliceThickness,
+    coalesce(own.SpacingBetweenSlices, shared.SpacingBetweenSlices, instances.SpacingBetweenSlices) as SpacingBetweenSlices,
+    coalesce(own.FrameAcquisitionNumber, shared.FrameAcquisitionNumber) as FrameAcquisitionNumber,
+    coalesce(own.FrameAcquisitionDateTime, shared.FrameAcquisitionDateTime) as FrameAcquisitionDateTime,
+    coalesce(own.FrameReferenceDateTime, shared.FrameReferenceDateTime) as FrameReferenceDateTime,
+    coalesce(own.FrameAcquisitionDuration, shared.FrameAcquisitionDuration) as FrameAcquisitionDuration,
+    coalesce(own.NominalCardiacTriggerDelayTime, shared.NominalCardiacTriggerDelayTime) as NominalCardiacTriggerDelayTime,
+    coalesce(own.TemporalPositionIndex, shared.TemporalPositionIndex) as TemporalPositionIndex,
+    coalesce(own.TemporalPositionTimeOffset, shared.TemporalPositionTimeOffset) as TemporalPositionTimeOffset,
+    coalesce(own.StackID, shared.StackID) as StackID,
+    coalesce(own.InStackPositionNumber, shared.InStackPositionNumber) as InStackPositionNumber,
+    coalesce(own.DimensionIndexValues, shared.DimensionIndexValues) as DimensionIndexValues,
+    coalesce(own.EffectiveEchoTime, shared.EffectiveEchoTime) as EffectiveEchoTime,
+    coalesce(own.DiffusionBValue, shared.DiffusionBValue, instances.DiffusionBValue) as DiffusionBValue,
+    coalesce(own.DiffusionGradientOrientation, shared.DiffusionGradientOrientation) as DiffusionGradientOrientation,
+    coalesce(own.ReferencedSegmentNumber, shared.ReferencedSegmentNumber) as ReferencedSegmentNumber,
+    coalesce(own.RescaleSlope, shared.RescaleSlope, instances.RescaleSlope) as RescaleSlope,
+    coalesce(own.RescaleIntercept, shared.RescaleIntercept, instances.RescaleIntercept) as RescaleIntercept,
+    coalesce(own.WindowCenter, shared.WindowCenter, instances.WindowCenter) as WindowCenter,
+    coalesce(own.WindowWidth, shared.WindowWidth, instances.WindowWidth) as WindowWidth
+from numbered
+join instances on numbered.instance_id = instances.instance_id
+left join gathered as own
+    on numbered.instance_id = own.instance_id and numbered.item = own.item
+left join gathered as shared
+    on numbered.instance_id = shared.instance_id and shared.item is null;

@@ -1,0 +1,266 @@
+"""Reading a header back: whole, by key, by search, and as what other tools expect."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+import warehouse
+from tests.conftest import packaged_files
+from tests.dicom_files import dataset, element, image, part10, write
+from warehouse.dicom.element import PIXEL_TAGS
+from warehouse.errors import InstanceNotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NOT_CONVERTED = {"badVR.dcm": "pydicom raises: a value of VR IS is no number"}
+"""Files of pydicom's package for which its own JSON does not exist."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Any:
+    logging.getLogger("pydicom").disabled = True
+    yield
+    logging.getLogger("pydicom").disabled = False
+
+
+def model_of_pydicom(path: Path) -> dict[str, Any]:
+    """Return pydicom's JSON, pixel data as references, in plain types."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = pydicom.dcmread(path, force=True).to_json_dict()
+    return without_pixels(json.loads(json.dumps(data)))
+
+
+def without_pixels(model: dict[str, Any]) -> dict[str, Any]:
+    for tag in PIXEL_TAGS & set(model):
+        model[tag] = {"vr": model[tag]["vr"]}
+    return model
+
+
+def without_padding(value: Any) -> Any:
+    """Remove trailing spaces, insignificant in CS and UI, that pydicom leaves before a backslash."""
+    if isinstance(value, dict):
+        return {key: without_padding(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_padding(inner) for inner in value]
+    return value.rstrip("\0 ") if isinstance(value, str) else repr(value)
+
+
+def test_the_json_model_of_every_packaged_file_is_that_of_pydicom() -> None:
+    compared = 0
+    raised = set()
+    for path in packaged_files():
+        try:
+            ours = warehouse.header(path).to_json_dict()
+        except UsageError:
+            continue
+        try:
+            theirs = model_of_pydicom(path)
+        except Exception:  # noqa: BLE001 - whatever it is, there is nothing to compare with
+            raised.add(path.name)
+            continue
+        ours = without_pixels(json.loads(json.dumps(ours)))
+        assert list(ours) == sorted(ours)
+        assert without_padding(ours) == without_padding(theirs), path.name
+        compared += 1
+    assert raised >= set(NOT_CONVERTED)
+    assert compared > 150
+
+
+def test_the_header_of_a_stored_instance_is_that_of_its_file(sample: warehouse.Warehouse) -> None:
+    stored = sample.sql(
+        "select path from files where status = 'ingested' and path not like '%.zip!%' order by path"
+    ).fetchall()
+    assert len(stored) > 100
+    for (path,) in stored[::7]:
+        assert sample.header(path) == warehouse.header(path), path
+        assert sample.header(path).to_json() == warehouse.header(path).to_json()
+
+
+def test_the_json_of_a_header_is_a_data_set_again(tmp_path: Path) -> None:
+    made = image(
+        PatientName="Yamada^Tarou=山田^太郎=やまだ^たろう", SpecificCharacterSet="ISO_IR 192",
+        ImagePositionPatient=[1.5, -2, 3], FrameIncrementPointer=0x00181063,
+        ICCProfile=bytes(range(256)) * 4,
+        ReferencedStudySequence=[dataset(ReferencedSOPInstanceUID="1.9")],
+    )  # fmt: skip
+    header = warehouse.header(write(tmp_path / "a", made))
+    again = Dataset.from_json(header.to_json(), lambda *_: b"\1\2\3\4")
+    for one in again:
+        assert one == made[one.tag], one.tag
+    assert len(again) == len(made)
+
+
+def test_long_binary_values_are_inline_only_if_they_were_kept(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a", ICCProfile=bytes(1000), RedPaletteColorLookupTableData=bytes(10))
+    for keep, kind in ((True, "InlineBinary"), (False, "BulkDataURI")):
+        wh = warehouse.open(tmp_path / str(keep))
+        wh.ingest(tmp_path / "in", workers=1, keep_blobs=keep)
+        model = wh.header("1.1").to_json_dict()
+        assert set(model["00282000"]) == {"vr", kind}
+        assert set(model["00281201"]) == {"vr", "InlineBinary"}
+        assert "offset=" in model["7FE00010"]["BulkDataURI"]
+    assert model["00282000"]["BulkDataURI"].startswith("urn:sha256:")
+
+
+@pytest.fixture
+def header(tmp_path: Path) -> warehouse.Header:
+    made = image(
+        StudyDate="20240102", StudyTime="1030", AcquisitionDateTime="20240102030405",
+        SliceThickness="1.50", PatientAge="030Y", SeriesNumber="007", ImageType=["ORIGINAL", "M"],
+        AccessionNumber="", SeriesDate="someday", DateOfSecondaryCapture="20240103",
+        ReferencedStudySequence=[dataset(ReferencedSOPInstanceUID="1.9")],
+        ReferencedImageSequence=[],
+    )  # fmt: skip
+    made.private_block(0x0029, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", b"ab")
+    made.private_block(0x0031, "NOBODY", create=True).add_new(0x01, "LO", "kept")
+    return warehouse.header(write(tmp_path / "x", made))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "SliceThickness", "00180050", "(0018,0050)", "0018,0050", 0x00180050, (0x0018, 0x0050),
+        ("0018", "0050"),
+    ],
+)  # fmt: skip
+def test_a_value_is_had_by_keyword_and_by_every_spelling_of_its_tag(
+    header: warehouse.Header, key: Any
+) -> None:
+    assert header.get(key) == header[key] == 1.5
+    assert key in header
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "raw"),
+    [
+        ("StudyDate", dt.date(2024, 1, 2), "20240102"),
+        ("StudyTime", dt.time(10, 30), "1030"),
+        ("AcquisitionDateTime", dt.datetime(2024, 1, 2, 3, 4, 5), "20240102030405"),  # noqa: DTZ001
+        ("SliceThickness", 1.5, "1.50"),
+        ("SeriesNumber", 7, "007"),
+        ("PatientAge", "030Y", "030Y"),
+        ("ImageType", ["ORIGINAL", "M"], ["ORIGINAL", "M"]),
+        ("PatientName", "Doe^Jane", "Doe^Jane"),
+        ("SeriesDate", "someday", "someday"),
+        ("Rows", 2, 2),
+        ("00291010", b"ab", b"ab"),
+        (
+            "ReferencedStudySequence",
+            [{"ReferencedSOPInstanceUID": "1.9"}],
+            [{"ReferencedSOPInstanceUID": "1.9"}],
+        ),
+    ],
+)
+def test_values_are_typed_unless_asked_as_written(
+    header: warehouse.Header, key: str, typed: Any, raw: Any
+) -> None:
+    assert header.get(key) == typed
+    assert header.get(key, parsed=False) == raw
+
+
+def test_a_missing_element_is_the_default_or_a_key_error(header: warehouse.Header) -> None:
+    for key in ("EchoTime", "00180081", 0x00180081, "no keyword", "ReferencedStudySequence[5].X"):
+        assert header.get(key) is None
+        assert header.get(key, "default") == "default"
+        assert key not in header
+        with pytest.raises(KeyError):
+            header[key]
+    assert header.get("AccessionNumber", "none") == "none", "an empty one gives the default too"
+    assert header["AccessionNumber"] is None, "but is not missing"
+
+
+def test_several_are_asked_at_once(header: warehouse.Header) -> None:
+    assert header.get(["Rows", 0x00180050, "EchoTime"], 0) == {
+        "Rows": 2, 0x00180050: 1.5, "EchoTime": 0,
+    }  # fmt: skip
+    assert header[["Rows", "Columns"]] == {"Rows": 2, "Columns": 2}
+    with pytest.raises(KeyError):
+        header[["Rows", "EchoTime"]]
+    with pytest.raises(KeyError):
+        header[[]]
+
+
+def test_an_element_of_an_item_is_had_by_its_path(header: warehouse.Header) -> None:
+    assert header["ReferencedStudySequence[0].ReferencedSOPInstanceUID"] == "1.9"
+    assert header["00081110[0].00081155"] == "1.9"
+
+
+def test_a_private_element_is_had_by_its_dictionary_name(header: warehouse.Header) -> None:
+    assert header["CSAImageHeaderInfo"] == b"ab"
+    assert header["00311001"] == "kept"
+    assert header.element("00311001").is_private
+
+
+def test_search_finds_parts_of_keywords_without_case(header: warehouse.Header) -> None:
+    def names(text: str, *, exact: bool = False) -> list[str | None]:
+        return [e.keyword for e in header.search(text, exact=exact)]
+
+    assert names("time") == ["AcquisitionDateTime", "StudyTime"]
+    assert names("DATE") == [
+        "StudyDate",
+        "SeriesDate",
+        "AcquisitionDateTime",
+        "DateOfSecondaryCapture",
+    ]
+    assert names("DATE", exact=True) == []
+    assert names("Date", exact=True) == names("date")
+    assert [e.tag for e in header.search("csaimage")] == ["00291010"]
+
+
+def test_a_dictionary_loses_no_element(sample: warehouse.Warehouse) -> None:
+    for (path,) in sample.sql("select path from instances order by path").fetchall()[::11]:
+        found = sample.header(path)
+        assert len(found.to_dict()) == len(found.elements)
+
+
+def test_the_frame_has_a_row_per_element_at_its_place(header: warehouse.Header) -> None:
+    frame = header.frame()
+    assert frame.schema == {
+        "Tag": pl.String, "Keyword": pl.String, "VR": pl.String, "VM": pl.Int64, "Value": pl.String,
+    }  # fmt: skip
+    rows = {row[0]: row[1:] for row in frame.rows()}
+    assert rows["00080008"] == ("ImageType", "CS", 2, "ORIGINAL\\M")
+    assert rows["00081110"] == ("ReferencedStudySequence", "SQ", 1, "1 item")
+    assert rows["00081110[0].00081155"] == ("ReferencedSOPInstanceUID", "UI", 1, "1.9")
+    assert rows["00290010"][0] == "[private creator]"
+    assert rows["00291010"] == ("[CSA Image Header Info]", "OB", 1, "<2 bytes>")
+    assert frame.height == len(list(header.walk()))
+
+
+def test_items_are_found_at_any_depth(ingest: Callable[..., Any], tmp_path: Path) -> None:
+    inner: dict[str, Any] = {"CodeValue": "deep"}
+    for _ in range(4):
+        inner = {"ContentSequence": [dataset(**inner), dataset(CodeValue="beside")]}
+    write(tmp_path / "in" / "a", **inner)
+    ingest()
+    wh = ingest.warehouse  # type: ignore[attr-defined]
+    place = ".".join(["ContentSequence[0]"] * 4)
+    assert wh.header("1.1")[f"{place}.CodeValue"] == "deep"
+    answer = wh.sql(f"select text from elements where path = '{place}' and keyword = 'CodeValue'")
+    assert answer.fetchall() == [("deep",)]
+
+
+def test_numbers_of_64_bits_come_back_exact(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(part10(element(0x0008040C, "UV", b"\xff" * 8)))
+    found = warehouse.header(tmp_path / "a")
+    assert found["0008040C"] == (1 << 64) - 1
+    assert found.to_json_dict()["0008040C"]["Value"] == [(1 << 64) - 1]
+
+
+def test_what_is_not_there_is_named_not_traced(sample: warehouse.Warehouse, tmp_path: Path) -> None:
+    with pytest.raises(InstanceNotFound):
+        sample.header("9.9.9")
+    with pytest.raises(UsageError, match="no such file"):
+        warehouse.header(tmp_path / "missing")

@@ -1,0 +1,167 @@
+"""What ``element_values``, ``element_statistics``, ``element_conflicts`` and ``tags`` say of an archive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import warehouse
+from tests.dicom_files import dataset, image, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.small_tables import View
+
+
+def test_distinct_values_are_counted_by_elements_images_and_series(view: View) -> None:
+    view.given(
+        "instances",
+        """
+        instance_id | series_key | pixel_offset
+        1           | s          | 9
+        2           | s          |
+        3           | t          | 9
+    """,
+    )
+    view.given(
+        "elements",
+        """
+        instance_id | path | tag      | keyword   | vr | vm | index | text
+        1           | ''   | 00080008 | ImageType | CS | 2  | 0     | MOSAIC
+        1           | ''   | 00080008 | ImageType | CS | 2  | 1     | MOSAIC
+        2           | ''   | 00080008 | ImageType | CS | 1  | 0     | MOSAIC
+        3           | ''   | 00080008 | ImageType | CS | 1  | 0     | MOSAIC
+        3           | S[0] | 00080008 | ImageType | CS | 1  | 0     | OTHER
+        3           | S[1] | 00080008 | ImageType | CS | 0  | 0     |
+    """,
+    )
+    view.expect(
+        "element_values",
+        """
+        tag      | keyword   | value  | value_count | element_count | instance_count | image_count | series_count
+        00080008 | ImageType | MOSAIC | 4           | 3             | 3              | 2           | 2
+        00080008 | ImageType | OTHER  | 1           | 1             | 1              | 1           | 1
+    """,
+    )
+
+
+def test_statistics_are_typed(view: View) -> None:
+    view.given(
+        "elements",
+        """
+        instance_id | path | tag      | keyword        | vr | vm | index | text | integer | real | date
+        1           | ''   | 00180050 | SliceThickness | DS | 1  | 0     | 1.0  |         | 1    |
+        2           | ''   | 00180050 | SliceThickness | DS | 1  | 0     | 10   |         | 10   |
+        3           | ''   | 00180050 | SliceThickness | DS | 0  | 0     |      |         |      |
+        1           | ''   | 00080020 | StudyDate      | DA | 1  | 0     | x    |         |      | 2024-01-02
+        1           | ''   | 00081140 | ReferencedImageSequence | SQ | 1 | 0 | | 3 | |
+    """,
+    )
+    view.expect(
+        "element_statistics",
+        """
+        tag      | element_count | instance_count | distinct_count | min_real | max_real | min_date   | max_integer | max_vm | example
+        00180050 | 3             | 3              | 2              | 1        | 10       |            |             | 1      | 1.0
+        00080020 | 1             | 1              | 1              |          |          | 2024-01-02 |             | 1      |
+        00081140 | 1             | 1              |                |          |          |            | 3           | 1      |
+    """,
+    )
+
+
+def test_a_vr_conflict_is_one_element_whatever_its_block(view: View) -> None:
+    view.given(
+        "element_definitions",
+        """
+        tag      | keyword | creator | vr | is_private | element_count
+        00191002 |         | A       | SL | true       | 1
+        00191102 |         | A       | UN | true       | 5
+        00191002 |         | B       | DS | true       | 1
+        00280106 | Small   |         | US | false      | 2
+        00280106 | Small   |         | SS | false      | 3
+        00080060 | Modal   |         | CS | false      | 3
+        00080061 | Modals  |         | CS | false      | 3
+        00080061 | Modals  |         | LO | false      | 3
+    """,
+    )
+    view.expect(
+        "element_conflicts",
+        """
+        element  | keyword | creator | vrs      | element_counts | is_allowed
+        0019xx02 |         | A       | [UN, SL] | [5, 1]         | false
+        00280106 | Small   |         | [SS, US] | [3, 2]         | true
+        00080061 | Modals  |         | [CS, LO] | [3, 3]         | false
+    """,
+    )
+
+
+SECRET = "SECRET"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """An instance that tells a secret wherever it can."""
+    folder: Path = tmp_path_factory.mktemp("archive")
+    made = image(
+        PatientName=SECRET, PatientID=SECRET, PatientComments=SECRET, OtherPatientIDs=SECRET,
+        AccessionNumber=SECRET, ReferringPhysicianName=SECRET, OperatorsName=SECRET,
+        InstitutionName=SECRET, StudyDescription=SECRET, SeriesDescription=SECRET,
+        ImageComments=SECRET, RequestedProcedureDescription=SECRET, StationName=SECRET,
+        EthnicGroup=SECRET, MilitaryRank=SECRET, DeviceSerialNumber=SECRET,
+        PatientTelephoneNumbers=SECRET, CountryOfResidence=SECRET, RetrieveAETitle=SECRET,
+        ReferencedFileID=SECRET, ConvolutionKernel="STANDARD", SliceThickness="1.5",
+        RequestAttributesSequence=[dataset(CodeMeaning=SECRET, CodeValue=SECRET)],
+        AnatomicRegionSequence=[dataset(CodeValue="T-A0100")],
+    )  # fmt: skip
+    made.private_block(0x0029, SECRET, create=True).add_new(0x01, "LO", SECRET)
+    made.private_block(0x0029, "GEMS_ACQU_01", create=True).add_new(0x02, "LO", SECRET)
+    inner = dataset(Manufacturer=SECRET)
+    made.private_block(0x0031, "A", create=True).add_new(0x01, "SQ", [inner])
+    made.add_new(0x00189999, "LO", SECRET)
+    made.add_new(0x60004000, "LT", SECRET)
+    wh = warehouse.open(folder / "w")
+    wh.ingest(write(folder / "a", made), mode="full", workers=1)
+    return wh
+
+
+def test_no_example_identifies_a_person(archive: warehouse.Warehouse) -> None:
+    rows = archive.tags().fetchall()
+    assert len(rows) > 40
+    for row in rows:
+        assert row[-1] is None or SECRET not in row[-1], row[:3]
+        assert row[-1] not in {"1.1", "1.2.1", "1.2.1.1"}, row[:3]
+    assert archive.sql("select count(*) from elements where text like '%SECRET%'").fetchall() > [
+        (20,)
+    ]
+
+
+def test_elements_that_name_nobody_have_an_example(archive: warehouse.Warehouse) -> None:
+    shown = {row[1]: row[-1] for row in archive.tags().fetchall() if row[-1]}
+    wanted = {
+        "Modality": "CT",
+        "ConvolutionKernel": "STANDARD",
+        "SliceThickness": "1.5",
+        "Rows": "2",
+    }
+    assert wanted.items() <= shown.items()
+    assert shown["CodeValue"] == "T-A0100", "from the sequence that is not withheld"
+    assert shown["SOPClassUID"] == "1.2.840.10008.5.1.4.1.1.2"
+
+
+def test_tags_are_found_by_keyword_tag_name_and_creator(archive: warehouse.Warehouse) -> None:
+    def found(**options: object) -> list[str]:
+        return [row[0] for row in archive.tags(**options).fetchall()]  # type: ignore[arg-type]
+
+    assert found(like="KERNEL") == found(like="00181210") == ["00181210"]
+    assert found(like="gems") == ["00291102"]
+    assert "00291001" in found(private=True)
+    assert all(int(tag[3], 16) % 2 for tag in found(private=True))
+    assert found(like="' or true --") == []
+    assert len(found()) > len(found(private=True)) > 3
+
+
+def test_every_element_of_an_archive_is_listed(sample: warehouse.Warehouse) -> None:
+    listed = sample.sql("select count(*), sum(element_count) from tags").fetchall()
+    defined = sample.sql("select count(*), sum(element_count) from element_definitions").fetchall()
+    assert listed == defined

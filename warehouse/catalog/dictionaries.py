@@ -1,0 +1,63 @@
+"""Dictionaries as DuckDB variables, so that macros and views know keywords and private names.
+
+``keywords`` is a variable and no table because a macro must know types before its query runs
+(``sql/0_macros/attribute_tag.sql``); ``private_dictionary`` is read by the view ``private_names``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
+
+from warehouse.dicom.private_names import Dictionary, pydicom_names
+
+if TYPE_CHECKING:
+    import duckdb
+
+KEYWORDS = "(select map(list(name), list({tag: tag, vr: vr, vm: vm})) from known)"
+PRIVATE = "(select list(known) from known)"
+
+
+def set_dictionaries(connection: duckdb.DuckDBPyConnection, own: Dictionary | None = None) -> None:
+    """Set the variables.
+
+    Parameters
+    ----------
+    connection
+        Connection on which macros and views are to be made.
+    own
+        Names of private elements that come before pydicom's.
+    """
+    private = pydicom_names() | (own or {})
+    columns = [
+        [creator for creator, _ in private],
+        [tag for _, tag in private],
+        [entry.vr for entry in private.values()],
+        [entry.name for entry in private.values()],
+        ["user" if own and key in own else "pydicom" for key in private],
+    ]
+    known = pa.table(columns, names=["creator", "element", "vr", "name", "source"])
+    for variable, table, query in (
+        ("keywords", _keywords(), KEYWORDS),
+        ("private_dictionary", known, PRIVATE),
+    ):
+        connection.register("known", table)
+        connection.execute(f"set variable {variable} = {query}")
+        connection.unregister("known")
+
+
+@cache
+def _keywords() -> pa.Table:
+    # Of repeating groups (overlays, curves) a keyword means the first.
+    rows = [
+        (keyword, tag.replace("x", "0"), vr, vm)
+        for tag, (vr, vm, _, _, keyword) in RepeatersDictionary.items()
+        if keyword
+    ]
+    for tag, (vr, vm, _, _, keyword) in DicomDictionary.items():
+        text = f"{tag:08X}"
+        rows += [(name, text, vr, vm) for name in (keyword, text) if name]
+    return pa.table(list(zip(*rows, strict=True)), names=["name", "tag", "vr", "vm"])

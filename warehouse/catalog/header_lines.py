@@ -1,0 +1,73 @@
+"""A header as a printed table: elements in order, items indented, private elements apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from warehouse.catalog.header import Header, HeaderElement
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One element of a header, or the head of a sequence item."""
+
+    depth: int
+    """Sequences above it."""
+    name: str
+    element: HeaderElement | None
+    """None for the head of an item."""
+    is_private: bool
+    """It, or the sequence around it, is of an odd group."""
+
+
+def _entries(
+    elements: Iterable[HeaderElement], depth: int, *, inside_private: bool
+) -> Iterator[Entry]:
+    for element in elements:
+        is_private = inside_private or element.is_private
+        yield Entry(depth, element.label, element, is_private)
+        for number, item in enumerate(element.items):
+            yield Entry(depth + 1, f"item {number}", None, is_private)
+            yield from _entries(item, depth + 1, inside_private=is_private)
+
+
+def lines(header: Header, width: int | None) -> Iterator[tuple[str, str]]:
+    """Lay a header out as a table: ``(kind, line)``, kind is title, item, public or private.
+
+    Parameters
+    ----------
+    header
+        A header.
+    width
+        Characters per line; longer values are cut. None leaves them whole.
+    """
+    entries = list(_entries(header.elements, 0, inside_private=False))
+    name_width = max([len(e.name) + 2 * e.depth for e in entries], default=0)
+    name_width = min(max(name_width, len("Keyword")), 44)
+    head = f"{'Tag':<11}  {'Keyword':<{name_width}}  VR  {'VM':>3}  Value"
+    for title, wanted in (("Data Elements", False), ("Private Data Elements", True)):
+        section = [e for e in entries if e.is_private is wanted]
+        if not section:
+            continue
+        yield "title", title
+        yield "title", head
+        for entry in section:
+            indent = "  " * entry.depth
+            found = entry.element
+            if found is None:
+                yield "item", f"{'':<11}  {indent}{entry.name}"
+                continue
+            name = (indent + entry.name)[:name_width]
+            value = found.text.replace("\r", " ").replace("\n", " ")
+            line = (
+                f"({found.tag[:4]},{found.tag[4:]})  {name:<{name_width}}  {found.vr:<2}  "
+                f"{found.vm:>3}  {value}"
+            )
+            if width is not None and len(line) > width:
+                line = line[: width - 1] + "…"
+            yield "private" if wanted else "public", line.rstrip()
+        yield "public", ""

@@ -1,0 +1,74 @@
+"""Private creator and tag → the name of the element, whatever block it lies in.
+
+pydicom's private dictionary answers unless the caller brings names of its own. The block that a
+creator reserves differs from file to file (PS3.5 §7.8.1), so names go by the tag without it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydicom._private_dict import private_dictionaries
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class PrivateEntry(NamedTuple):
+    """What a dictionary says about a private element."""
+
+    vr: str
+    name: str
+
+
+Dictionary = dict[tuple[str, str], PrivateEntry]
+"""By private creator and ``block_free`` tag."""
+
+
+def block_free(tag: str) -> str:
+    """Return a private tag without the block its creator happened to reserve.
+
+    >>> block_free("0019119C")
+    '0019xx9C'
+    """
+    return f"{tag[:4]}xx{tag[6:]}"
+
+
+@cache
+def pydicom_names() -> Dictionary:
+    """Return pydicom's private dictionary; entries that name a block count for every block."""
+    names: Dictionary = {}
+    whole: Dictionary = {}
+    for creator, entries in private_dictionaries.items():
+        for tag, (vr, _, name, _) in entries.items():
+            entry = PrivateEntry(vr, name)
+            if re.fullmatch(r"[0-9A-F]{4}xx[0-9A-F]{2}|[0-9A-F]{2}xxxx[0-9A-F]{2}", tag):
+                names[creator, tag] = entry
+            elif re.fullmatch(r"[0-9A-F]{8}", tag) and tag[4:6] >= "10":
+                whole.setdefault((creator, block_free(tag)), entry)
+    return whole | names
+
+
+def private_name(
+    tag: str, creator: str | None, own: Mapping[tuple[str, str], PrivateEntry] | None = None
+) -> str | None:
+    """Return the name of a private element, None if no dictionary has it.
+
+    Parameters
+    ----------
+    tag
+        Eight hex digits, in any block.
+    creator
+        Private creator; without one a private element has no meaning.
+    own
+        Names that come before pydicom's.
+    """
+    if creator is None:
+        return None
+    for names in (own or {}, pydicom_names()):
+        for form in (block_free(tag), f"{tag[:2]}xxxx{tag[6:]}"):
+            if entry := names.get((creator, form)):
+                return entry.name or None
+    return None
