@@ -276,7 +276,10 @@ def test_a_closed_pipe_is_no_error(ingested):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["", "ingest", "sql", "tables", "describe", "header", "info", "tags", "dictionary add"])
+@pytest.mark.parametrize(
+    "command",
+    ["", "ingest", "sql", "tables", "describe", "header", "info", "tags", "dictionary add"],
+)
 def test_every_command_has_help_with_an_example(command):
     done = run(*command.split(), "--help")
     assert done.returncode == 0
@@ -305,7 +308,10 @@ def test_tags_lists_what_is_there(ingested):
 
 
 def test_a_dictionary_gives_private_elements_their_names(tmp_path):
-    assert run("ingest", FILES / "CT_small.dcm", "-w", tmp_path / "w", "--mode", "full").returncode == 0
+    assert (
+        run("ingest", FILES / "CT_small.dcm", "-w", tmp_path / "w", "--mode", "full").returncode
+        == 0
+    )
     (tmp_path / "v.csv").write_text("creator,tag,vr,name\nGEMS_ACQU_01,0019xx02,SL,My Cells\n")
     done = run("dictionary", "add", tmp_path / "v.csv", "-w", tmp_path / "w")
     assert (done.returncode, done.stdout) == (0, "1 names of private elements added\n")

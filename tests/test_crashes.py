@@ -20,6 +20,7 @@ from deltalake import DeltaTable
 import warehouse
 from tests.content import content
 from tests.dicom_files import image, write
+from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.errors import WriteFailed
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
@@ -59,6 +60,8 @@ def ten_files(folder: Path) -> Path:
     for number in range(8):
         made = image(f"1.{number}", InstanceNumber=number)
         made.add_new(0x00420011, "OB", bytes([number % 3]) * 600)
+        header = csa([("B_value", "IS", [str(number % 3)])])
+        add_private(made, CSA, 0x29, 0x11, x10=("OB", header))
         write(folder / f"{number}", made)
     write(folder / "copy", uid="1.0")
     (folder / "broken").write_bytes(b"nothing")

@@ -10,7 +10,7 @@ import pytest
 from pydicom.uid import MRImageStorage
 
 import warehouse
-from tests.content import content, sound
+from tests.content import content, opened, sound
 from tests.dicom_files import dataset, image, write
 from tests.vendor_payloads import CSA, add_private, ascconv, csa, ge_protocol
 
@@ -267,7 +267,7 @@ def test_payloads_go_with_the_last_instance_that_holds_them(folder: Path, ingest
     # The first instance numbered the protocol; it is replaced by one without payloads.
     write(folder / "a", image("1.1", PatientID="another"))
     assert ingest().replaced == 1
-    sound(root)
+    sound(opened(root))
     query = (
         "select name, integer from vendor_elements where name in ('B_value', 'lShared') order by 1"
     )
@@ -275,7 +275,7 @@ def test_payloads_go_with_the_last_instance_that_holds_them(folder: Path, ingest
     assert ask(ingest, "select count(*) from vendor_values where name = 'B_value'") == [(1,)]
     write(folder / "b", image("1.2", PatientID="another"))
     ingest()
-    sound(root)
+    sound(opened(root))
     assert ask(ingest, "select count(*) from vendor_values") == [(0,)]
 
 
@@ -283,7 +283,7 @@ def test_duplicates_leave_no_payloads(folder: Path, ingest: Ingest) -> None:
     for name, value in (("a", "1"), ("b", "2")):
         write(folder / name, siemens("1.1", ("B_value", "IS", [value])))
     ingest()
-    sound(ingest.warehouse.root)  # type: ignore[attr-defined]
+    sound(opened(ingest.warehouse.root))  # type: ignore[attr-defined]
     assert ask(ingest, "select integer from vendor_values where name = 'B_value'") == [(1,)]
 
 
@@ -297,7 +297,7 @@ def test_batches_and_portions_change_nothing(folder: Path, tmp_path: Path) -> No
         root = tmp_path / f"w{len(held)}"
         settings = warehouse.settings.IngestSettings(workers=1, **options)
         warehouse.ingest.ingest(root, [folder], settings)
-        sound(root)
+        sound(opened(root))
         held.append(content(root)["vendor_elements"])
     assert held[0]
     assert all(rows == held[0] for rows in held)
