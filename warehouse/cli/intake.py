@@ -1,0 +1,99 @@
+"""``ingest``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app
+from warehouse.cli.screen import Bar, console
+from warehouse.ingest import IngestReport
+from warehouse.ingest import ingest as run_ingest
+from warehouse.settings import IngestSettings, Mode
+
+
+@app.command
+def ingest(
+    sources: Annotated[list[Path], Parameter(help="Files, folders and zip archives, in any mix.")],
+    /,
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "normal",
+    pattern: Annotated[list[str] | None, Parameter(negative="")] = None,
+    workers: int | None = None,
+    blobs: bool = True,
+    strict: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Read new and changed DICOM files into the warehouse; make it if it does not exist.
+
+    Source files are opened read-only. A file that cannot be read becomes a row of `files` with
+    the reason, and the run goes on. Run it again at any time: nothing is read twice.
+
+    Example: `dicom-warehouse ingest /data/2026 archive.zip -w my-warehouse --mode full`
+
+    Parameters
+    ----------
+    mode
+        Which elements become rows: minimal (none, entities only), normal (no private elements)
+        or full.
+    pattern
+        Take only files whose name matches this shell pattern, in upper or lower case; may be
+        repeated.
+    workers
+        Processes that read in parallel; by default one per processor.
+    blobs
+        Keep binary values over 256 bytes (never pixel data); otherwise only length and digest.
+    strict
+        Exit with 1 if any file was rejected, and name it.
+    as_json
+        Print one JSON object instead of the report.
+    quiet
+        Print no report.
+    """
+    settings = IngestSettings(
+        mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs
+    )
+    with Bar(enabled=not quiet) as bar:
+        report = run_ingest(warehouse, sources, settings, progress=bar)
+    if as_json:
+        fields = asdict(report)
+        fields["rejects"] = [{"path": path, "reason": why} for path, why in report.rejects]
+        print(json.dumps(fields))
+    elif not quiet:
+        _print_report(report, warehouse)
+    if strict and report.rejected:
+        for path, reason in report.rejects:
+            print(f"rejected: {path}: {reason}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _print_report(report: IngestReport, root: Path) -> None:
+    screen = console()
+    kinds = ("created", "replaced", "existing", "duplicate", "rejected")
+    counts = ", ".join(
+        f"{getattr(report, kind):,} {kind}" for kind in kinds if getattr(report, kind)
+    )
+    rate = report.files / report.seconds if report.seconds else 0
+    if not report.files:
+        screen.print("no files found")
+        return
+    screen.print(
+        f"{report.files:,} files: {counts}  ({report.seconds:.1f} s, {rate:,.0f} files/s)",
+        highlight=False,
+    )
+    for path, reason in report.rejects[:5]:
+        screen.print(f"  rejected {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if report.rejected > 5:
+        screen.print(
+            f"  … all of them: dicom-warehouse sql "
+            f"\"select path, reason from files where status = 'rejected'\" -w {root}",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
