@@ -14,8 +14,8 @@ import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -75,6 +75,19 @@ _SOURCES = {
 """Creator, group and last two digits of an element → what its value is, in whatever block."""
 
 
+class _Held(NamedTuple):
+    """An element that holds a payload."""
+
+    kind: int
+    instance_id: int
+    tag: str
+    path: str
+    creator: str
+    bytes: bytes | None
+    length: int
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     """Values of one payload, under the digest of the bytes they come from."""
@@ -122,14 +135,13 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
     values: dict[int, tuple[PayloadValue, ...]] = {}
     links: list[tuple[int, str, str, str, int]] = []
     read_here: dict[tuple[int, str], list[_Read]] = {}
-    for row in held:
-        kind, digest, instance = row["kind"], row["sha256"], row["instance_id"]
+    for kind, instance, tag, path, creator, inline, length, digest in held:
         read = read_here.get((kind, digest))
         if read is None:
-            raw = row["bytes"]
-            if raw is None and digest in place and row["length"] <= MAX_PAYLOAD_BYTES:
+            raw = inline
+            if raw is None and digest in place and length <= MAX_PAYLOAD_BYTES:
                 raw = blobs[place[digest]].as_py()
-            read = read_here[kind, digest] = _read(kind, digest, raw, row["length"])
+            read = read_here[kind, digest] = _read(kind, digest, raw, length)
         for payload in read:
             key = payload.digest, kind
             number = numbers.get(key)
@@ -140,7 +152,7 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
                 counted[instance] = nth + 1
                 number = numbers[key] = instance << ID_BITS | nth
                 values[number] = payload.values
-            links.append((instance, row["tag"], row["path"], row["creator"], number))
+            links.append((instance, tag, path, creator, number))
     columns = zip(*links, strict=True)
     payloads = pa.table(
         [pa.array(c, t) for c, t in zip(columns, VENDOR_PAYLOADS.types, strict=True)],
@@ -149,23 +161,24 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
     return payloads, _table(values)
 
 
-def _held(rows: pa.Table) -> list[dict[str, Any]]:
-    """Return the rows of elements that hold a payload, by instance, each with its ``kind``."""
-    names = ["instance_id", "tag", "path", "creator", "bytes", "length", "sha256"]
-    creators = {creator for creator, _, _ in _SOURCES}
-    held = []
-    for piece in rows.select(names).to_batches():
-        known = [creator in creators for creator in piece["creator"].dictionary.to_pylist()]
-        if not any(known):
+def _held(rows: pa.Table) -> list[_Held]:
+    """Return the elements that hold a payload, by instance."""
+    held: list[_Held] = []
+    for piece in rows.select(_Held._fields[1:]).to_batches():
+        creators, tags = piece["creator"].dictionary.to_pylist(), piece["tag"].dictionary
+        kinds = np.full((len(creators) + 1, len(tags)), -1)
+        for (creator, group, last), kind in _SOURCES.items():
+            if creator in creators:
+                mine = [tag[:4] == group and tag[6:] == last for tag in tags.to_pylist()]
+                kinds[creators.index(creator), mine] = kind
+        if (kinds < 0).all():
             continue
-        # Rows without a creator have code -1, which is the last place.
-        codes = piece["creator"].indices.fill_null(-1).to_numpy()
-        theirs = np.flatnonzero(np.array([*known, False])[codes])
-        for row in piece.take(pa.array(theirs)).to_pylist():
-            row["kind"] = _SOURCES.get((row["creator"], row["tag"][:4], row["tag"][6:]))
-            if row["kind"] is not None and row["sha256"] is not None:
-                held.append(row)
-    return sorted(held, key=itemgetter("instance_id"))
+        # Rows without a creator have code -1, which is the last place, where no kind is.
+        kind_of = kinds[piece["creator"].indices.fill_null(-1).to_numpy(), piece["tag"].indices]
+        theirs = np.flatnonzero((kind_of >= 0) & piece["sha256"].is_valid().to_numpy(False))
+        columns = (column.take(pa.array(theirs)).to_pylist() for column in piece.columns)
+        held += map(_Held._make, zip(kind_of[theirs].tolist(), *columns, strict=True))
+    return sorted(held, key=attrgetter("instance_id"))
 
 
 def _read(kind: int, digest: str, raw: bytes | None, length: int) -> list[_Read]:
