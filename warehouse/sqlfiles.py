@@ -71,6 +71,11 @@ class Model:
         return bool(self.columns)
 
     @property
+    def query(self) -> str:
+        """SELECT of a view, to be asked where no view is needed: making one plans it as well."""
+        return self.sql.split(f"create or replace view {self.name} as", 1)[1].rstrip().rstrip(";")
+
+    @property
     def is_plain_macro(self) -> bool:
         """Whether the file makes macros that read no table, so that they can stand alone."""
         return self.layer == LAYERS[0] and not self.depends

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -142,6 +143,8 @@ def _take_out(
         "create or replace temp table gone as "
         "select instance_id from touched where instance_id is not null"
     )
+    if connection.execute("select count(*) from touched").fetchall() == [(0,)]:
+        return
     for table, condition, select in (
         ("files", "touched using (path)", "kept_files"),
         ("elements", "gone using (instance_id)", "kept_rows"),
@@ -244,13 +247,14 @@ def _instances(
     for name, tables in given.items():
         connection.register(name, pa.concat_tables(tables))
     for model in read_models():
-        if model.is_plain_macro or model.name == "instances_from_elements":
+        if model.is_plain_macro:
             connection.execute(model.sql)
-    answer = connection.sql("from instances_from_elements order by instance_id").to_arrow_table()
-    connection.execute("drop view instances_from_elements")
+    answer = connection.sql(by_name("instances_from_elements").query).to_arrow_table()
     for name in given:
         connection.unregister(name)
-    return answer
+    # DuckDB would sort all columns; they come in order already, or nearly.
+    ids = answer["instance_id"].to_numpy()
+    return answer if (np.diff(ids) > 0).all() else answer.take(np.argsort(ids))
 
 
 def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:
