@@ -81,7 +81,7 @@ def test_links_point_at_something(page):
 
 
 def test_every_command_of_the_readme_exists():
-    from warehouse.cli import app
+    from warehouse.cli.run import app
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"dicom-warehouse ([a-z]+)", text))

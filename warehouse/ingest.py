@@ -14,7 +14,7 @@ from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -131,7 +131,9 @@ def ingest(
     root = Path(os.path.abspath(root))
     started = time.monotonic()
     with connect() as listing:
-        total, unseen = _survey(listing, root, sources, settings, progress)
+        total, unseen = _survey(
+            listing, root, sources, settings, progress, starting=executor is None
+        )
         counts, readers, batches = Counter(_seen(listing)), Counter[str](), list[str]()
         if progress:
             progress.planned(unseen)
@@ -251,9 +253,15 @@ def _report(
 def _survey(
     listing: duckdb.DuckDBPyConnection, root: Path,
     sources: Iterable[str | os.PathLike[str]], settings: IngestSettings, progress: Progress | None,
+    *, starting: bool = False,
 ) -> tuple[int, int]:  # fmt: skip
-    """List the sources and compare them with ``files``; return found and unseen files."""
+    """List the sources and compare them with ``files``; return found and unseen files.
+
+    With ``starting``, worker processes begin to start as soon as there is work for several.
+    """
     found = discover(sources, patterns=settings.patterns, exclude=str(root))
+    if starting and settings.worker_count > 1:
+        found = _starting_workers(found, settings.chunk_files)
     delta.create(root)
     delta.require(root)
     total = _list(listing, found, progress)
@@ -392,9 +400,29 @@ def _executor(
     workers = min(settings.worker_count, -(-files // settings.chunk_files))
     if workers <= 1:
         return nullcontext(None)
+    _start_fork_server()
     return ProcessPoolExecutor(
         workers, mp_context=get_context("forkserver"), initializer=_begin_worker
     )
+
+
+def _starting_workers(
+    found: Iterator[SourceFile | Unreadable], chunk_files: int
+) -> Iterator[SourceFile | Unreadable]:
+    """Pass files on; from the second chunk of them on the server of workers is started."""
+    for number, item in enumerate(found):
+        if number == chunk_files:
+            _start_fork_server()
+        yield item
+
+
+def _start_fork_server() -> None:
+    """Start the process that workers are forked from, if it is not there yet.
+
+    It imports this module once for all of them, while files are still being listed.
+    """
+    get_context("forkserver").set_forkserver_preload([__name__])
+    forkserver.ensure_running()
 
 
 def _begin_worker() -> None:
