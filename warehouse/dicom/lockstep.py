@@ -43,7 +43,7 @@ from warehouse.dicom.grammar import (
     dictionary_vr,
     hash_head,
 )
-from warehouse.dicom.pixels import implicit_pixel_vr, pass_over
+from warehouse.dicom.pixels import pass_over, pixel_vr
 from warehouse.dicom.shapes import read_by_shape
 from warehouse.dicom.walk import FIRST_TAG, walk_on
 
@@ -495,11 +495,7 @@ class Scan:
         """Record the pixel data; return where they end, None if a second one shows up."""
         if number in self.pixels or offset > self.heads.size[number]:
             return None
-        vr = (
-            implicit_pixel_vr(tag, length)
-            if implicit
-            else bytes(((head >> 32) & 0xFF, (head >> 40) & 0xFF)).decode("ascii")
-        )
+        vr = pixel_vr(tag, length, head, implicit=implicit)
         place, note, end = pass_over(
             self.heads.sources[number], offset, length, int(self.heads.size[number])
         )

@@ -28,6 +28,13 @@ def implicit_pixel_vr(tag: int, length: int) -> str:
     return "OF" if tag == 0x7FE00008 else "OD"
 
 
+def pixel_vr(tag: int, length: int, head: int, *, implicit: bool) -> str:
+    """Return the VR of pixel data whose first 8 bytes are ``head``."""
+    if implicit:
+        return implicit_pixel_vr(tag, length)
+    return chr(head >> 32 & 0xFF) + chr(head >> 40 & 0xFF)
+
+
 def pass_over(
     source: SourceFile, offset: int, length: int, size: int
 ) -> tuple[PixelPlace, str | None, int]:

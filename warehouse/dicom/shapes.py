@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from warehouse.dicom.element import PixelPlace
+from warehouse.dicom.found import Pixels
 from warehouse.dicom.grammar import (
     ELBOW,
     EXPLICIT_CLASS,
@@ -26,6 +28,7 @@ from warehouse.dicom.grammar import (
     TAKEN,
     UNDEFINED,
 )
+from warehouse.dicom.pixels import pixel_vr
 from warehouse.dicom.walk import walk
 
 if TYPE_CHECKING:
@@ -365,10 +368,7 @@ def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:  # noq
     if shape.pixel_tag is None:
         c.keep(end == heads.size[c.files])
     else:
-        noted = [
-            _pixels(scan, shape, f, e) for f, e in zip(c.files.tolist(), end.tolist(), strict=True)
-        ]
-        c.keep(np.array(noted, bool))
+        c.keep(_pixels(scan, shape.pixel_tag, c.files, end, implicit=shape.implicit))
     files = c.files
     if not files.size:
         return files
@@ -430,25 +430,34 @@ def _accept(scan: Scan, shape: Shape, c: _Compared) -> NDArray[np.int64]:  # noq
     return files
 
 
-def _pixels(scan: Scan, shape: Shape, number: int, offset: int) -> bool:
-    """Note the pixel data of one file; False if there are none, or something comes after them."""
+def _pixels(
+    scan: Scan, tag: int, files: NDArray[np.int64], offset: NDArray[np.int64], *, implicit: bool
+) -> NDArray[np.bool_]:
+    """Note the pixel data of files; False where there are none, or something comes after them."""
     heads = scan.heads
-    place = int(heads.base[number]) + offset
-    if offset + ELBOW > heads.size[number] or place + ELBOW > heads.window_at[number]:
-        return False
-    head = int(heads.words[place])
-    if (head & 0xFFFF) << 16 | head >> 16 & 0xFFFF != shape.pixel_tag:
-        return False
-    if shape.implicit:
-        header, length = 8, head >> 32
-    elif EXPLICIT_CLASS[head >> 32 & 0xFFFF] == LONG:
-        header, length = 12, int(heads.halves[place + 8])
+    size, place = heads.size[files], heads.base[files] + offset
+    good = (offset + ELBOW <= size) & (place + ELBOW <= heads.window_at[files])
+    place = np.where(good, place, 0)
+    head = heads.words[place].view(np.int64)
+    good &= (head & 0xFFFF) << 16 | head >> 16 & 0xFFFF == tag
+    if implicit:
+        header, length = 8, head >> 32 & UNDEFINED
     else:
-        return False
-    end = scan.note_pixels(
-        number, shape.pixel_tag, offset + header, length, head, implicit=shape.implicit
+        good &= EXPLICIT_CLASS[head >> 32 & 0xFFFF] == LONG
+        header, length = 12, heads.halves[place + 8].astype(np.int64)
+    # Most pixel data are not compressed and end with their file.
+    plain = good & (offset + header + length == size) & (length != UNDEFINED)
+    cells = (
+        column.tolist() for column in (files, offset, length, head.view(np.uint64), good, plain)
     )
-    if end != heads.size[number]:
-        del scan.pixels[number]
-        return False
-    return True
+    for i, (number, at, long, word, fits, is_plain) in enumerate(zip(*cells, strict=True)):
+        if is_plain and number not in scan.pixels:
+            vr = pixel_vr(tag, long, word, implicit=implicit)
+            place_of = PixelPlace(at + header, long, encapsulated=False)
+            scan.pixels[number] = Pixels(tag, vr, place_of, None)
+        elif fits:
+            end = scan.note_pixels(number, tag, at + header, long, word, implicit=implicit)
+            if end != heads.size[number]:
+                del scan.pixels[number]
+                good[i] = False
+    return good
