@@ -23,10 +23,12 @@ from tests.dicom.made_datasets import (
     element,
     families,
     files,
+    filled,
     item,
     sequence,
+    shapes,
 )
-from warehouse.dicom import lockstep
+from warehouse.dicom import items, lockstep, walk
 from warehouse.dicom.reference import read_header
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements.batches import RowBuilder
@@ -152,9 +154,12 @@ def write(folder, contents):
     return sources(sorted(folder.iterdir()))
 
 
-@pytest.fixture(params=["by shape, or alone", "alone", "in lock-step"])
+@pytest.fixture(params=["by shape, or alone", "alone", "alone, items together", "in lock-step"])
 def way(request, monkeypatch):
     """Each way of finding elements, whatever the number of files."""
+    if request.param == "alone, items together":
+        monkeypatch.setattr(walk, "FEW_ITEMS", 1)
+        monkeypatch.setattr(items, "MIN_ITEMS", 1)
     if request.param != "by shape, or alone":
         monkeypatch.setattr(lockstep, "read_by_shape", lambda _scan, files, *, implicit: files)
     if request.param == "in lock-step":
@@ -276,6 +281,34 @@ def test_one_long_file_among_short_ones(tmp_path):
     short = PREAMBLE + element(0x00081030, "LO", b"Word", implicit=False)
     outcomes = assert_same(write(tmp_path, [long, *[short] * 70]))
     assert {outcome.reader for outcome in outcomes} == {"fast"}
+
+
+@settings(SETTINGS, max_examples=25)
+@given(
+    shape=shapes(), implicit=st.booleans(), delimited=st.booleans(), endless=st.booleans(),
+    count=st.integers(40, 300), odd=st.sets(st.integers(0, 299), max_size=3),
+    cut=st.integers(0, 400), chance=st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_many_items_of_one_sequence(
+    tmp_path, shape, implicit, delimited, endless, count, odd, cut, chance
+):
+    """Items that differ in values, in lengths, a few in more; the file whole and cut off."""
+    words = [b"", b"A ", b"WORD", b"ANOTHER ", b"1\\22\\333 "]
+    bodies = []
+    for number in range(count):
+        values = iter(lambda: chance.choices(words, [1, 1, 1, 1, 9])[0], None)
+        body = filled(shape, values, implicit=implicit)
+        if number in odd:
+            body += element(0x00700080, "CS", b"ODD ", implicit=implicit)
+        bodies.append(item(body, undefined=delimited != (number in odd and cut % 2 == 1)))
+    meta = element(0x00020010, "UI", IMPLICIT if implicit else EXPLICIT, implicit=False)
+    group = element(0x00020000, "UL", struct.pack("<L", len(meta)), implicit=False)
+    whole = b"\0" * 128 + b"DICM" + group + meta
+    whole += element(0x00080016, "UI", b"1.2\0", implicit=implicit)
+    whole += sequence(0x52009230, "SQ", bodies, implicit=implicit, undefined=endless)
+    whole += element(0x60000022, "LO", b"BEHIND", implicit=implicit)
+    outcomes = assert_same(write(tmp_path, [whole, whole[: len(whole) - cut]]))
+    assert outcomes[0].reader == "fast"
 
 
 def test_deep_nesting_is_left_to_the_reference(tmp_path, way):

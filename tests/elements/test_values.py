@@ -290,6 +290,12 @@ def test_texts_of_any_multiplicity_come_back(texts: list[str], vr: str) -> None:
     assert [v.text for v in decode(vr, raw + b" " * (len(raw) % 2))] == texts
 
 
+def test_spaces_around_each_of_several_titles_go_as_pydicom_has_it() -> None:
+    raw = b" a\\ b \\"
+    assert [v.text for v in decode("AE", raw)] == ["a", "b", ""]
+    assert list(pydicom.values.convert_AE_string(raw, is_little_endian=True)) == ["a", "b", ""]
+
+
 @given(WORDS, st.sampled_from(sorted(values.SINGLE_TEXT)))
 def test_single_texts_come_back_whole(text: str, vr: str) -> None:
     whole = f"{text}\\{text}"

@@ -103,7 +103,7 @@ def _shape(walker: Walker) -> Shape | None:
     """Return the shape of a file that was walked to its end."""
     scan, number = walker.scan, walker.number
     pixels = scan.pixels.get(number)
-    if walker.after_pixels or not walker.places:
+    if walker.after_pixels or walker.flushes or not walker.places:
         return None
     places = np.frombuffer(walker.places, np.int64)
     from_place, bases = np.array(walker.bases, np.int64).T

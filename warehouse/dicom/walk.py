@@ -35,6 +35,7 @@ from warehouse.dicom.grammar import (
     UNDEFINED,
     dictionary_vr,
 )
+from warehouse.dicom.items import Begun, begun, comparable, take_items
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +47,12 @@ _word = struct.Struct("<Q").unpack_from
 _half = struct.Struct("<L").unpack_from
 _CLASS = EXPLICIT_CLASS[: 1 << 16].tobytes()
 _SEQUENCES = frozenset(SEQUENCE_TAGS.tolist())
+
+FEW_ITEMS = 4
+"""Items of a sequence that are walked before others are compared with one of them."""
+
+LARGE_BYTES = 1 << 20
+"""Read at a time where a file has many items: the more lie in one window the better."""
 
 FIRST_TAG = 0x0002FFFF
 """The tags of a data set are greater."""
@@ -178,6 +185,14 @@ class Walker:
         """From which element on which window goes."""
         self.marks: list[tuple[int, int, int]] = []
         """Items and delimiters: offset, number of the window, place in the arena."""
+        self.flushes = 0
+        """How often items were taken at one stroke; of these there are no marks."""
+        self.node_base = scan.node_count
+        """Number of the first node in the list."""
+        self.eager: set[int] = set()
+        """Sequences of which items were taken at one stroke, so that more may be."""
+        self._blocks: list[tuple[NDArray[np.int64], ...]] = []
+        """Nodes, special elements and runs that are in the lists no more."""
 
     def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:  # noqa: PLR0915 - hot
         """Walk from offset ``at`` of the file until only ``stop`` containers are open.
@@ -190,7 +205,8 @@ class Walker:
         known = _IMPLICIT if implicit else _EXPLICIT
         look, add = known.get, self.places.append
         places, marks, runs, nodes = self.places, self.marks, self.runs, self.nodes
-        first_node = self.scan.node_count
+        first_node = self.node_base
+        models: dict[int, Begun] = {}
         in_items = len(stack) % 2 == 0
         end, delimited, name, last = stack[-1]
         runs.append((len(places), name))
@@ -214,6 +230,20 @@ class Walker:
             if in_items:
                 head = word(memory, p)[0]
                 length = head >> 32
+                # Once there are some items, others may be like the last one.
+                if last >= FEW_ITEMS and (last & (last - 1) == 0 or name in self.eager):
+                    model = models.get(name)
+                    is_item = head & UNDEFINED == ITEM_HEAD
+                    if is_item and model and comparable(self, model, at, end):
+                        taken, at = take_items(self, model, at, end, last)
+                        if taken:
+                            self.eager.add(name)
+                            first_node = self.node_base
+                            last += taken
+                            stack[-1][3] = last
+                            continue
+                        self.eager.discard(name)
+                models[name] = begun(self, at)
                 marks.append((at, len(self.bases) - 1, p))
                 at += 8
                 if head & UNDEFINED == ITEM_HEAD and len(stack) < MAX_LEVEL:
@@ -356,15 +386,33 @@ class Walker:
     def _refill(self, at: int) -> None:
         if len(self.places) > MAX_FOUND:
             raise _Give
-        if not self.heads.refill(self.number, at):
+        large = bool(self.eager) and self.heads.refill(self.number, at, LARGE_BYTES)
+        if not large and not self.heads.refill(self.number, at):
             raise _NoRoom
         self.base = int(self.heads.base[self.number])
         self.window = int(self.heads.window_at[self.number])
         self.bases.append((len(self.places), self.base))
 
+    def flush(self, *more: NDArray[np.int64]) -> None:
+        """Put nodes, special elements and runs away as arrays, and some more behind them."""
+        self.node_base += len(self.nodes) + len(more[0])
+        self._blocks += [self._arrays(), more]
+        self.flushes += 1
+        for rows in (self.nodes, self.special, self.runs):
+            rows.clear()
+
+    def _arrays(self) -> tuple[NDArray[np.int64], ...]:
+        return (
+            np.array(self.nodes, np.int64).reshape(-1, 4),
+            np.array(self.special, np.int64).reshape(-1, 3),
+            np.array(self.runs, np.int64).reshape(-1, 2),
+        )
+
     def hand_over(self) -> None:
         """Give what was found to the scan."""
         scan = self.scan
+        blocks = [*self._blocks, self._arrays()]
+        nodes, special, runs = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
         if self.places:
             p = np.frombuffer(self.places, np.int64)
             head = self.heads.words[p]
@@ -376,14 +424,13 @@ class Walker:
                 length = np.where(
                     long, self.heads.halves[p + 8], (head >> np.uint64(48)).view(np.int64)
                 )
-            if self.special:
-                which, place, lengths = np.array(self.special, np.int64).T
-                value_at[which], length[which] = place, lengths
-            starts, names = np.array(self.runs, np.int64).T
+            which, place, lengths = special.T
+            value_at[which], length[which] = place, lengths
+            starts, names = runs.T
             node = np.repeat(names, np.diff(starts, append=len(p)))
             scan.records.add(self.heads, np.full(len(p), self.number), head, value_at, length, node)
-        if self.nodes:
-            parent, sequence, item, level = np.array(self.nodes, np.int64).T
+        if len(nodes):
+            parent, sequence, item, level = nodes.T
             scan.nodes.append((np.full(len(parent), self.number), parent, sequence, item, level))
             scan.node_count += len(parent)
         if self.sequences:

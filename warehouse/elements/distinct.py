@@ -22,6 +22,7 @@ from warehouse.elements.values import (
     CHARSET_TEXT,
     MAX_VALUES,
     SINGLE_TEXT,
+    STRIPPED,
     TEXT,
     Value,
     decode,
@@ -44,7 +45,6 @@ TEXT_COLUMNS = {
 }
 
 _ESCAPE = 0x1B
-_STRIPPED = frozenset({"AE", "DS", "IS"})
 _DTYPES = {
     "US": "<u2",
     "SS": "<i2",
@@ -158,7 +158,7 @@ def _unusual_text(raws: pa.Array) -> NDArray[np.bool_]:
 def _text(vr: str, raws: pa.Array) -> Decoded:
     """Remove padding, split at backslashes, parse; ASCII only."""
     text = raws.cast(pa.large_string())
-    trim = pc.utf8_trim if vr in _STRIPPED else pc.utf8_rtrim
+    trim = pc.utf8_trim if vr in STRIPPED else pc.utf8_rtrim
     text = trim(text, characters="\0 ")
     filled = pc.not_equal(text, "").to_numpy(zero_copy_only=False)
     count = filled.astype(np.int64)
@@ -176,7 +176,7 @@ def _text(vr: str, raws: pa.Array) -> Decoded:
         _parse_fast(vr, parts, _IS, _integers, "integer", columns)
     elif vr == "TM":
         _parse_fast(vr, parts, _TM, _times, "time_us", columns)
-    elif vr in _PARSERS:
+    elif vr in _PARSERS and vr not in STRIPPED:
         parse = _PARSERS[vr]
         parsed = (
             from_values([], [parse(part) for part in parts.to_pylist()]) if len(parts) else None

@@ -35,6 +35,8 @@ EPOCH = date(1970, 1, 1)
 
 SINGLE_TEXT = frozenset({"LT", "ST", "UT", "UR"})
 """Text VRs in which a backslash is a character and not a separator."""
+STRIPPED = frozenset({"AE", "DS", "IS"})
+"""Text VRs in which spaces before a value mean nothing either, in each of several (PS3.5 6.2)."""
 
 CHARSET_TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """VRs whose bytes are read with Specific Character Set (0008,0005); all others are ASCII."""
@@ -146,7 +148,7 @@ def _decode_text(vr: str, raw: bytes, charsets: Sequence[str]) -> list[Value]:
     else:
         text = raw.decode(DEFAULT)
     text = text.rstrip("\0 ")
-    if vr in {"AE", "DS", "IS"}:
+    if vr in STRIPPED:
         text = text.strip("\0 ")
     if not text:
         return []
@@ -197,6 +199,10 @@ def _decode_numbers(vr: str, raw: bytes, *, little: bool, tag: str) -> list[Valu
 
 def _plain(text: str) -> Value:
     return Value(text=text.rstrip("\0 "))
+
+
+def _title(text: str) -> Value:
+    return Value(text=text.strip("\0 "))
 
 
 def _decimal(text: str) -> Value:
@@ -320,6 +326,7 @@ def person_name_text(components: str) -> str:
 
 
 _PARSERS: dict[str, Callable[[str], Value]] = {
+    "AE": _title,
     "AS": _age,
     "DA": _date,
     "DS": _decimal,

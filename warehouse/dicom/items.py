@@ -1,0 +1,160 @@
+"""Items of one sequence with the same headers as the one before → found at one stroke.
+
+In: a ``Walker`` at an item, and where the item before it began. Out: the same records as if each
+item had been walked. Multi-frame objects and contours have thousands of items that differ in
+nothing but values: they are to their sequence what files are to their series.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from warehouse.dicom.grammar import ELBOW, ITEM_HEAD, MAX_FOUND, UNDEFINED
+from warehouse.dicom.shape import MAX_SHIFTS, Compared, compare_run, headers_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from warehouse.dicom.shape import Headers
+    from warehouse.dicom.walk import Walker
+
+MIN_ITEMS = 32
+"""Fewer items are cheaper walked."""
+
+MAX_CELLS = 1 << 21
+"""Headers compared at a time: bounds the memory."""
+
+_NONE = np.zeros(0, np.int64)
+
+
+class Begun(NamedTuple):
+    """Where an item began: its offset, and how many of each record there were before it."""
+
+    at: int
+    flushes: int
+    windows: int
+    places: int
+    marks: int
+    nodes: int
+    sequences: int
+    special: int
+    runs: int
+
+
+def begun(walker: Walker, at: int) -> Begun:
+    """Note where the item at an offset begins."""
+    return Begun(
+        at, walker.flushes, len(walker.bases), len(walker.places), len(walker.marks),
+        len(walker.nodes), len(walker.sequences), len(walker.special), len(walker.runs),
+    )  # fmt: skip
+
+
+def comparable(walker: Walker, model: Begun, at: int, end: int) -> bool:
+    """Tell whether an item lies in one window with so many more that comparing pays."""
+    if model.flushes != walker.flushes or model.windows != len(walker.bases):
+        return False
+    there = min(end, walker.window - walker.base) - at
+    return there >= MIN_ITEMS * (at - model.at)
+
+
+def take_items(walker: Walker, model: Begun, at: int, end: int, number: int) -> tuple[int, int]:
+    """Take the items from ``at`` that have the headers of the one that began at ``model``.
+
+    ``number`` is that of the item at ``at``. Returns how many were taken, and where they end.
+    """
+    special = np.array(walker.special[model.special :], np.int64).reshape(-1, 3)
+    places = np.array(walker.places[model.places :], np.int64)
+    marks = np.array(walker.marks[model.marks :], np.int64)
+    if (special[:, 2] > 0).any():
+        return 0, at
+    headers = headers_of(
+        walker.heads, np.concatenate([places - walker.base, marks[:, 0]]),
+        np.concatenate([places, marks[:, 2]]), np.zeros(len(places) + len(marks), np.int64),
+        len(places), special[:, 0] - model.places, _NONE, model.at, implicit=walker.implicit,
+    )  # fmt: skip
+    starts = _starts(walker, headers, at, end)[: MAX_CELLS // len(headers.head)]
+    room = (MAX_FOUND - len(walker.places)) // max(len(places), 1)
+    if len(starts) < MIN_ITEMS or len(starts) > room:
+        return 0, at
+    found = _alike(walker, headers, starts, end)
+    if found is None:
+        return 0, at
+    _hand_over(walker, model, headers, found, number, special)
+    return len(found.files), int(found.place[-1, -1]) - walker.base
+
+
+def _starts(walker: Walker, headers: Headers, at: int, end: int) -> NDArray[np.int64]:
+    """Return where items may begin; whether they do is seen when their headers are compared."""
+    heads, base = walker.heads, walker.base
+    limit = min(end, walker.window - base) - ELBOW
+    is_item = headers.head & np.uint64(UNDEFINED) == ITEM_HEAD
+    if headers.head[0] >> np.uint64(32) == UNDEFINED:
+        # Of delimited items the length is not known. Each has as many items inside.
+        words = heads.words[base + at : base + limit : 2]
+        seen = np.flatnonzero(words & np.uint64(UNDEFINED) == ITEM_HEAD) * 2 + at
+        return seen[:: int(np.count_nonzero(is_item))]
+    starts = []
+    while at < limit:
+        head = int(heads.words[base + at])
+        if head & UNDEFINED != ITEM_HEAD:
+            break
+        starts.append(at)
+        at += 8 + (head >> 32)
+    return np.array(starts, np.int64)
+
+
+def _alike(
+    walker: Walker, headers: Headers, starts: NDArray[np.int64], end: int
+) -> Compared | None:
+    """Compare the headers of items; return the first of them, up to one that differs."""
+    heads, count, columns = walker.heads, len(starts), len(headers.head)
+    c = Compared(
+        np.arange(count), (walker.base + starts)[:, None] + headers.offset,
+        np.empty((count, columns), np.uint64), np.empty((count, len(headers.behind)), np.int64),
+        [np.full(count, walker.base)],
+    )  # fmt: skip
+    if compare_run(heads, headers, c, 0, columns) > MAX_SHIFTS or not len(c.files):
+        return None
+    c.keep_closed(headers)
+    # What comes next has to be in the window as well.
+    c.keep(c.place[:, -1] <= min(end + walker.base, walker.window - ELBOW))
+    follows = c.files == np.arange(len(c.files))
+    follows[1:] &= c.place[1:, 0] == c.place[:-1, -1]
+    c.keep(np.logical_and.accumulate(follows))
+    return c if len(c.files) >= MIN_ITEMS else None
+
+
+def _hand_over(
+    walker: Walker, model: Begun, headers: Headers, c: Compared, number: int,
+    special: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Repeat the records of the model for each item."""
+    nodes = np.array(walker.nodes[model.nodes :], np.int64)
+    sequences = walker.sequences[model.sequences :]
+    runs = np.array(walker.runs[model.runs :], np.int64)
+    first_node = walker.node_base + model.nodes
+    next_node = walker.node_base + len(walker.nodes)
+    first_sequence = walker.first_sequence + model.sequences
+    next_sequence = walker.first_sequence + len(walker.sequences)
+    count, elements = len(c.files), len(headers.element)
+    each = np.arange(count)[:, None]
+    # Nodes and sequences inside of the model are moved on, those around it stay.
+    more_nodes = next_node - first_node + each * len(nodes)
+    more_sequences = next_sequence - first_sequence + each * len(sequences)
+    more_places = len(walker.places) - model.places + each * elements
+    parent, sequence, item, level = np.repeat(nodes[:, :, None], count, axis=2).transpose(1, 2, 0)
+    parent = np.where(parent >= first_node, parent + more_nodes, parent)
+    sequence = np.where(sequence >= first_sequence, sequence + more_sequences, sequence)
+    item[:, 0] = number + each[:, 0]
+    walker.flush(
+        np.stack([parent, sequence, item, level], axis=-1).reshape(-1, 4),
+        np.stack(
+            [special[:, 0] + more_places, 0 * special[:, 1] + 0 * each,
+             special[:, 2] - more_sequences], axis=-1,
+        ).reshape(-1, 3),
+        np.stack([runs[:, 0] + more_places, runs[:, 1] + more_nodes], axis=-1).reshape(-1, 2),
+    )  # fmt: skip
+    walker.sequences += sequences * count
+    walker.places.frombytes(np.ascontiguousarray(c.place[:, headers.element]).tobytes())
