@@ -45,6 +45,7 @@ def test_ingest_prints_a_report(tmp_path):
     assert done.stderr == "", "no progress bar off a terminal"
 
 
+@pytest.mark.acceptance("D5")
 def test_ingest_prints_one_json_object_that_accounts_for_every_file(tmp_path):
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.dcm").write_bytes((FILES / "CT_small.dcm").read_bytes())
@@ -61,6 +62,7 @@ def test_ingest_prints_one_json_object_that_accounts_for_every_file(tmp_path):
     )
 
 
+@pytest.mark.acceptance("D8")
 def test_strict_exits_with_1_and_names_the_reject(tmp_path):
     bad = tmp_path / "bad.dcm"
     bad.write_bytes(bytes(1000))
@@ -72,6 +74,7 @@ def test_strict_exits_with_1_and_names_the_reject(tmp_path):
     )
 
 
+@pytest.mark.acceptance("D7")
 def test_quiet_prints_nothing(tmp_path):
     done = run("ingest", FILES / "CT_small.dcm", "-w", tmp_path / "w", "--quiet")
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
@@ -111,6 +114,7 @@ def test_wrong_usage_exits_with_2_and_says_what_is_wrong(tmp_path, arguments, sa
     assert [p.name for p in (tmp_path / "warehouse-data").iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.acceptance("D1")
 def test_the_mode_can_come_from_the_environment(tmp_path):
     done = run("ingest", FILES / "CT_small.dcm", "-w", tmp_path / "w", DICOM_WAREHOUSE_MODE="FULL")
     assert done.returncode == 0
@@ -180,6 +184,7 @@ def test_describe_shows_columns_and_names_similar_tables(ingested):
     assert "similar: series" in wrong.stderr
 
 
+@pytest.mark.acceptance("D33")
 def test_header_of_a_file_and_of_its_stored_instance_are_the_same(ingested):
     of_file = run("header", FILES / "CT_small.dcm", "--full")
     uid = run(
@@ -244,6 +249,7 @@ def test_zip_archives_are_looked_into_and_bombs_refused(tmp_path):
     assert "broken zip archive" in reasons["broken.zip"]
 
 
+@pytest.mark.acceptance("D4")
 def test_pattern_narrows_without_case(tmp_path):
     for name in ("a.dcm", "b.DCM", "c.ima", "d"):
         (tmp_path / name).write_bytes((FILES / "CT_small.dcm").read_bytes())

@@ -79,6 +79,7 @@ def some_files(folder: Path) -> None:
 # -- again, changed, copied -----------------------------------------------------------------------
 
 
+@pytest.mark.acceptance("D6")
 def test_again_is_nothing_twice(source: Path, root: Path) -> None:
     some_files(source)
     first = run(root, source)
@@ -101,6 +102,7 @@ def test_the_report_names_what_was_rejected_and_why(source: Path, root: Path) ->
     assert run(root, source).rejects == report.rejects
 
 
+@pytest.mark.acceptance("D13")
 def test_a_changed_file_is_replaced(source: Path, root: Path) -> None:
     write(source / "a", uid="1.1", PatientID="old")
     write(source / "b", uid="1.2", PatientID="other")
@@ -270,6 +272,7 @@ def test_few_rows_at_a_time_give_the_same_rows(
     assert content(root) == clean
 
 
+@pytest.mark.acceptance("D14")
 def test_several_processes_give_the_same_rows(
     whole: Path, root: Path, clean: dict[str, Any]
 ) -> None:
@@ -364,6 +367,7 @@ def private(source: Path) -> Path:
     return write(source / "a", made)
 
 
+@pytest.mark.acceptance("D1")
 def test_minimal_keeps_no_elements_normal_standard_ones_full_all(
     private: Path, tmp_path: Path
 ) -> None:
@@ -378,6 +382,7 @@ def test_minimal_keeps_no_elements_normal_standard_ones_full_all(
     assert entities["minimal"] == entities["normal"] == entities["full"]
 
 
+@pytest.mark.acceptance("D2")
 def test_normal_has_nothing_private_anywhere(private: Path, root: Path) -> None:
     run(root, private, mode="normal")
     assert ask(root, "from elements where tag[4] in ('1','3','5','7','9','B','D','F')") == []
@@ -402,6 +407,7 @@ def test_a_higher_mode_later_reads_again_and_a_lower_one_does_not(
     assert content(root) == content(tmp_path / "at once")
 
 
+@pytest.mark.acceptance("D1")
 def test_an_unknown_mode_is_an_error(source: Path, root: Path) -> None:
     with pytest.raises(UnknownMode, match="choose one of: minimal, normal, full"):
         warehouse.open(root).ingest(source, mode="everything")
@@ -465,6 +471,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.acceptance("D9")
 def test_hostile_files_are_rows_and_spoil_nothing(source: Path, root: Path) -> None:
     for number, (name, made) in enumerate(HOSTILE.items()):
         (source / name).write_bytes(made.replace(b"1.1\0", f"1.{number}".encode().ljust(4, b"\0")))
@@ -545,6 +552,7 @@ def test_a_long_text_is_not_cut(source: Path, root: Path) -> None:
 # -- sources are only read ------------------------------------------------------------------------
 
 
+@pytest.mark.acceptance("D10")
 def test_sources_are_opened_read_only_and_stay_as_they_are(
     source: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def ask(ingest: Ingest, query: str, **options: Any) -> list[tuple[Any, ...]]:
 # -- D36: CSA headers are rows --------------------------------------------------------------------
 
 
+@pytest.mark.acceptance("D36")
 @pytest.mark.parametrize(
     ("block", "mode", "blobs"),
     [(0x10, "normal", True), (0x11, "full", True), (0xFE, "full", False)],
@@ -78,6 +79,7 @@ def test_another_creator_at_the_same_tag_is_no_csa_header(folder: Path, ingest: 
     assert ask(ingest, "from vendor_elements", mode="full") == []
 
 
+@pytest.mark.acceptance("D36")
 @pytest.mark.parametrize(
     "payload", [b"", b"no header", b"SV10" + b"\xff" * 300, csa([("A", "IS", ["1"])], check=1)]
 )
@@ -107,6 +109,7 @@ def test_a_payload_in_a_sequence_has_its_path(folder: Path, ingest: Ingest) -> N
 # -- D37: the protocol by path --------------------------------------------------------------------
 
 
+@pytest.mark.acceptance("D37")
 def test_a_path_of_the_protocol_is_one_predicate(folder: Path, ingest: Ingest) -> None:
     protocol = ascconv("sSliceArray.lSize = 36", "sSliceAcceleration.lMultiBandFactor = 0x4")
     for number in range(3):
@@ -132,6 +135,7 @@ def test_the_ge_protocol_is_rows_too(folder: Path, ingest: Ingest) -> None:
 # -- D38: Siemens private elements ----------------------------------------------------------------
 
 
+@pytest.mark.acceptance("D38")
 def test_the_fifteen_private_elements_are_typed_in_any_block(folder: Path, ingest: Ingest) -> None:
     made = image("1.1", Modality="MR")
     add_private(
@@ -157,6 +161,7 @@ def test_the_fifteen_private_elements_are_typed_in_any_block(folder: Path, inges
     ]  # fmt: skip
 
 
+@pytest.mark.acceptance("D38")
 def test_the_same_tags_of_another_vendor_are_untouched(folder: Path, ingest: Ingest) -> None:
     made = image("1.1", Modality="MR")
     add_private(made, "GEMS_ACQU_01", 0x19, 0x10, x0B=("LO", "text"), x0C=("IS", "9"))
@@ -171,6 +176,7 @@ def test_the_same_tags_of_another_vendor_are_untouched(folder: Path, ingest: Ing
 # -- D39: what follows from them ------------------------------------------------------------------
 
 
+@pytest.mark.acceptance("D39")
 @pytest.mark.parametrize(
     ("in_plane", "positive", "direction"),
     [
@@ -189,6 +195,7 @@ def test_phase_encoding_direction(
     assert ask(ingest, "select phase_encoding_direction from mr_encoding") == [(direction,)]
 
 
+@pytest.mark.acceptance("D39")
 @pytest.mark.parametrize(
     ("orientation", "plane"),
     [
@@ -203,6 +210,7 @@ def test_acquisition_plane(
     assert ask(ingest, "select acquisition_plane from mr_encoding", mode="minimal") == [(plane,)]
 
 
+@pytest.mark.acceptance("D39")
 def test_diffusion_and_multiband_by_instance_and_series(folder: Path, ingest: Ingest) -> None:
     protocol = ascconv("sSliceAcceleration.lMultiBandFactor = 2")
     vectors = [None, ["1.0", "0.0", "0.0"], ["1.00001", "-0.0", "0.0"], ["0.0", "1.0", "0.0"]]

@@ -128,6 +128,7 @@ def header(tmp_path: Path) -> warehouse.Header:
     return warehouse.header(write(tmp_path / "x", made))
 
 
+@pytest.mark.acceptance("D35")
 @pytest.mark.parametrize(
     "key",
     [
@@ -142,6 +143,7 @@ def test_a_value_is_had_by_keyword_and_by_every_spelling_of_its_tag(
     assert key in header
 
 
+@pytest.mark.acceptance("D35")
 @pytest.mark.parametrize(
     ("key", "typed", "raw"),
     [
@@ -170,6 +172,7 @@ def test_values_are_typed_unless_asked_as_written(
     assert header.get(key, parsed=False) == raw
 
 
+@pytest.mark.acceptance("D35")
 def test_a_missing_element_is_the_default_or_a_key_error(header: warehouse.Header) -> None:
     for key in ("EchoTime", "00180081", 0x00180081, "no keyword", "ReferencedStudySequence[5].X"):
         assert header.get(key) is None
@@ -181,6 +184,7 @@ def test_a_missing_element_is_the_default_or_a_key_error(header: warehouse.Heade
     assert header["AccessionNumber"] is None, "but is not missing"
 
 
+@pytest.mark.acceptance("D35")
 def test_several_are_asked_at_once(header: warehouse.Header) -> None:
     assert header.get(["Rows", 0x00180050, "EchoTime"], 0) == {
         "Rows": 2, 0x00180050: 1.5, "EchoTime": 0,
@@ -203,6 +207,7 @@ def test_a_private_element_is_had_by_its_dictionary_name(header: warehouse.Heade
     assert header.element("00311001").is_private
 
 
+@pytest.mark.acceptance("D34")
 def test_search_finds_parts_of_keywords_without_case(header: warehouse.Header) -> None:
     def names(text: str, *, exact: bool = False) -> list[str | None]:
         return [e.keyword for e in header.search(text, exact=exact)]
@@ -225,6 +230,7 @@ def test_a_dictionary_loses_no_element(sample: warehouse.Warehouse) -> None:
         assert len(found.to_dict()) == len(found.elements)
 
 
+@pytest.mark.acceptance("D33")
 def test_the_frame_has_a_row_per_element_at_its_place(header: warehouse.Header) -> None:
     frame = header.frame()
     assert frame.schema == {
@@ -239,6 +245,7 @@ def test_the_frame_has_a_row_per_element_at_its_place(header: warehouse.Header) 
     assert frame.height == len(list(header.walk()))
 
 
+@pytest.mark.acceptance("D28")
 def test_items_are_found_at_any_depth(ingest: Callable[..., Any], tmp_path: Path) -> None:
     inner: dict[str, Any] = {"CodeValue": "deep"}
     for _ in range(4):
@@ -252,6 +259,7 @@ def test_items_are_found_at_any_depth(ingest: Callable[..., Any], tmp_path: Path
     assert answer.fetchall() == [("deep",)]
 
 
+@pytest.mark.acceptance("D26")
 def test_numbers_of_64_bits_come_back_exact(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(part10(element(0x0008040C, "UV", b"\xff" * 8)))
     found = warehouse.header(tmp_path / "a")

@@ -73,6 +73,7 @@ def walked(path: Path) -> dict[tuple[str, str], DataElement]:
 FILES = [pytest.param(path, id="/".join(path.parts[-4:])) for path in packaged_files()]
 
 
+@pytest.mark.acceptance("D3")
 @pytest.mark.parametrize("path", FILES)
 def test_rows_equal_an_independent_walk(path: Path) -> None:
     if path.name in REJECTED:
@@ -281,6 +282,7 @@ def test_pixel_data_inside_a_sequence_are_an_ordinary_value(tmp_path: Path) -> N
     assert rows["IconImageSequence[0]", "7FE00010"][0]["bytes"] == b"icon"
 
 
+@pytest.mark.acceptance("D29")
 @pytest.mark.parametrize("block", [0x10, 0x11, 0xFF])
 def test_a_private_element_knows_its_creator_in_any_block_and_in_items(
     tmp_path: Path, block: int
@@ -301,6 +303,7 @@ def test_a_private_element_knows_its_creator_in_any_block_and_in_items(
     assert rows["", f"002900{block:02X}"][0]["creator"] is None
 
 
+@pytest.mark.acceptance("D30")
 def test_a_private_element_without_reservation_is_kept_without_creator(tmp_path: Path) -> None:
     content = image()
     content.add_new(0x00291010, "LO", "x")

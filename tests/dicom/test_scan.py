@@ -36,6 +36,7 @@ def touch(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"x")
 
 
+@pytest.mark.acceptance("D4")
 def test_folders_are_listed_recursively_with_any_extension_or_none(tmp_path: Path) -> None:
     touch(tmp_path, "b/2.DCM", "a/1", "a/c/3.ima", ".hidden", "b/DICOMDIR")
     names = [".hidden", "a/1", "a/c/3.ima", "b/2.DCM", "b/DICOMDIR"]
@@ -52,6 +53,7 @@ def test_size_and_time_are_those_of_the_file(tmp_path: Path) -> None:
     assert list(discover([tmp_path])) == [SourceFile(str(tmp_path / "1"), 1, 1_234_567_890_123_456)]
 
 
+@pytest.mark.acceptance("D4")
 @pytest.mark.parametrize(
     ("patterns", "expected"),
     [

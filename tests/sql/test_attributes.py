@@ -71,6 +71,7 @@ def test_a_name_that_is_no_keyword_is_an_error_and_never_runs(
     assert view.connection.execute("select count(*) from elements").fetchall() == [(9,)]
 
 
+@pytest.mark.acceptance("D29")
 def test_a_private_element_is_found_in_any_block_by_its_creator(view: View) -> None:
     view.given("elements", ROWS)
     for element in ("'0x02'", "2"):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.small_tables import View
 
 
+@pytest.mark.acceptance("D32")
 def test_distinct_values_are_counted_by_elements_images_and_series(view: View) -> None:
     view.given(
         "instances",
@@ -70,6 +71,7 @@ def test_statistics_are_typed(view: View) -> None:
     )
 
 
+@pytest.mark.acceptance("D31")
 def test_a_vr_conflict_is_one_element_whatever_its_block(view: View) -> None:
     view.given(
         "element_definitions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from cyclopts import Parameter
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app
 from warehouse.cli.screen import Bar, console
+from warehouse.errors import SourceNotFound
 from warehouse.ingest import IngestReport
 from warehouse.ingest import ingest as run_ingest
 from warehouse.settings import IngestSettings, Mode
@@ -27,6 +29,7 @@ def ingest(
     pattern: Annotated[list[str] | None, Parameter(negative="")] = None,
     workers: int | None = None,
     blobs: bool = True,
+    today: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     quiet: Annotated[bool, Parameter(negative="")] = False,
@@ -50,6 +53,8 @@ def ingest(
         Processes that read in parallel; by default one per processor.
     blobs
         Keep binary values over 256 bytes (never pixel data); otherwise only length and digest.
+    today
+        Take only today's subfolder YYYY/MM/DD of each source; a day without one has no files.
     strict
         Exit with 1 if any file was rejected, and name it.
     as_json
@@ -61,7 +66,8 @@ def ingest(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs
     )
     with Bar(enabled=not quiet) as bar:
-        report = run_ingest(warehouse, sources, settings, progress=bar)
+        chosen = todays(sources) if today else sources
+        report = run_ingest(warehouse, chosen, settings, progress=bar)
     if as_json:
         fields = asdict(report)
         fields["rejects"] = [{"path": path, "reason": why} for path, why in report.rejects]
@@ -73,6 +79,21 @@ def ingest(
             print(f"rejected: {path}: {reason}", file=sys.stderr)
         return 1
     return 0
+
+
+def todays(sources: list[Path]) -> list[Path]:
+    """Return the folders of today, as scanners and archives name them, that are there.
+
+    Raises
+    ------
+    SourceNotFound
+        A source itself does not exist.
+    """
+    for source in sources:
+        if not source.is_dir():
+            raise SourceNotFound(str(source))
+    days = [source / f"{dt.datetime.now().astimezone():%Y/%m/%d}" for source in sources]
+    return [day for day in days if day.is_dir()]
 
 
 def _print_report(report: IngestReport, root: Path) -> None:
