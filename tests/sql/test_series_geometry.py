@@ -1,0 +1,195 @@
+"""Which series are volumes, against NumPy and against cases drawn by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.small_tables import View
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    import warehouse
+
+AXIAL = (1.0, 0, 0, 0, 1.0, 0)
+
+
+def stack(heights: Sequence[float], **changes: Any) -> list[dict[str, Any]]:
+    """Return axial slices at these heights."""
+    usual = {
+        "series_key": "s", "ImageOrientationPatient": AXIAL, "PixelSpacing": (0.5, 0.25),
+        "Rows": 4, "Columns": 8, "SamplesPerPixel": 1,
+    }  # fmt: skip
+    return [
+        {**usual, "instance_key": f"{n:04}", "instance_id": n, "ImagePositionPatient": (10.0, 20.0, z), **changes}
+        for n, z in enumerate(heights)
+    ]  # fmt: skip
+
+
+def drawn(value: object) -> str:
+    if value is None:
+        return ""
+    return f"[{', '.join(map(repr, value))}]" if isinstance(value, tuple) else str(value)
+
+
+def geometry(slices: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the row of the view over these images."""
+    view = View()
+    names = list(dict.fromkeys(name for row in slices for name in row))
+    lines = [" | ".join(names)]
+    lines += [" | ".join(drawn(row.get(name)) for name in names) for row in slices]
+    view.given("images", "\n".join(lines))
+    columns = [
+        "slice_count", "position_count", "volume_count", "has_geometry", "has_one_frame_each",
+        "has_single_shape", "has_single_spacing", "has_single_orientation", "is_orthonormal",
+        "has_unique_positions", "is_complete", "is_evenly_spaced", "is_aligned",
+        "slice_spacing_mm", "missing_count", "drift_mm", "extent_mm", "affine", "is_volume",
+        "why_not",
+    ]  # fmt: skip
+    (row,) = view.rows("series_geometry", columns)
+    return dict(zip(columns, row, strict=True))
+
+
+CONDITIONS = (
+    "has_geometry", "has_one_frame_each", "has_single_shape", "has_single_spacing",
+    "has_single_orientation", "is_orthonormal", "has_unique_positions", "is_complete",
+    "is_evenly_spaced", "is_aligned",
+)  # fmt: skip
+
+
+def test_slices_in_any_order_of_numbers_make_a_volume() -> None:
+    found = geometry(stack([6.0, 0.0, 3.0]))
+    assert found["is_volume"]
+    assert found["why_not"] is None
+    assert all(found[name] for name in CONDITIONS)
+    assert (found["slice_count"], found["slice_spacing_mm"]) == (3, 3.0)
+    assert found["extent_mm"] == [2.0, 2.0, 9.0]
+    assert np.array_equal(
+        np.reshape(found["affine"], (4, 4)),
+        [[0.25, 0, 0, 10], [0, 0.5, 0, 20], [0, 0, 3, 0], [0, 0, 0, 1]],
+    )
+
+
+def bent(slices: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
+    """Change the second of the slices."""
+    slices[1] |= changes
+    return slices
+
+
+@pytest.mark.parametrize(
+    ("slices", "condition", "why"),
+    [
+        (stack([0, 1, 2, 5, 6]), "is_complete", "2 missing slices"),
+        (stack([0, 1, 1.7, 3]), "is_evenly_spaced", "uneven spacing: off by 0.3 mm"),
+        (stack([0, 0, 1, 1, 2, 2]), "has_unique_positions", "each position occurs 2 times"),
+        (stack([0, 0, 1, 2]), "has_unique_positions", "1 repeated positions"),
+        (bent(stack([0, 1, 2]), Rows=5), "has_single_shape", "several shapes: 4 x 8, 5 x 8"),
+        (bent(stack([0, 1, 2]), PixelSpacing=(0.5, 0.26)), "has_single_spacing", "several pixel spacings"),
+        (
+            bent(stack([0, 1, 2]), ImageOrientationPatient=(1.0, 0, 0, 0, 0.999, 0.0447)),
+            "has_single_orientation", "several orientations",
+        ),
+        (
+            stack([0, 1, 2], ImageOrientationPatient=(1.0, 0, 0, 0.1, 0.995, 0)),
+            "is_orthonormal", "directions not at right angles",
+        ),
+        (bent(stack([0, 1, 2]), ImagePositionPatient=None), "has_geometry", "images without position, orientation, spacing or size"),
+        (bent(stack([0, 1, 2]), PixelSpacing=(0.5, 0.0)), "has_geometry", "images without position, orientation, spacing or size"),
+        (bent(stack([0, 1, 2]), NumberOfFrames=2), "has_one_frame_each", "images of several frames or mosaics"),
+        (stack([0, 1], ImageType=("ORIGINAL", "MOSAIC")), "has_one_frame_each", "images of several frames or mosaics"),
+    ],
+)  # fmt: skip
+def test_each_condition_alone_is_against_it(
+    slices: list[dict[str, Any]], condition: str, why: str
+) -> None:
+    found = geometry(slices)
+    assert not found["is_volume"]
+    assert found["affine"] is None
+    assert not found[condition]
+    assert why in found["why_not"]
+
+
+def test_a_tilted_gantry_is_told_from_its_drift() -> None:
+    slices = [
+        {**row, "ImagePositionPatient": (10.0, 20.0 + 0.3 * n, 1.0 * n)}
+        for n, row in enumerate(stack([0] * 4))
+    ]
+    found = geometry(slices)
+    assert [name for name in CONDITIONS if not found[name]] == ["is_aligned"]
+    assert found["why_not"] == "slices shifted by 0.9 mm: gantry tilt"
+
+
+def test_a_single_slice_is_no_volume() -> None:
+    assert geometry(stack([0]))["why_not"] == "a single slice"
+
+
+def test_positions_rounded_to_two_decimals_are_even() -> None:
+    found = geometry(stack([round(0.333 * n, 2) for n in range(200)]))
+    assert found["is_volume"]
+
+
+def rotation(angles: Sequence[float]) -> NDArray[np.float64]:
+    (a, b, c) = angles
+    around_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    around_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    around_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    return around_x @ around_y @ around_z
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    angles=st.tuples(*[st.floats(-3, 3)] * 3), spacing=st.floats(0.5, 9),
+    pixel=st.tuples(st.floats(0.2, 3), st.floats(0.2, 3)), count=st.integers(2, 30),
+    origin=st.tuples(*[st.floats(-500, 500)] * 3), seed=st.randoms(use_true_random=False),
+    hole=st.integers(0, 40),
+)  # fmt: skip
+def test_any_oblique_stack_has_the_affine_of_numpy(
+    angles: tuple[float, ...], spacing: float, pixel: tuple[float, float], count: int,
+    origin: tuple[float, ...], seed: Any, hole: int,
+) -> None:  # fmt: skip
+    turned = rotation(angles)
+    row, column, normal = turned.T
+    slices = []
+    for n in range(count):
+        position = np.array(origin) + n * spacing * normal
+        if 0 < hole < count - 1 and n >= hole:
+            position += spacing * normal
+        slices.append({
+            "series_key": "s", "Rows": 16, "Columns": 12, "SamplesPerPixel": 1,
+            "ImagePositionPatient": tuple(np.round(position, 4).tolist()),
+            "ImageOrientationPatient": tuple(np.round([*row, *column], 6).tolist()),
+            "PixelSpacing": pixel,
+        })  # fmt: skip
+    seed.shuffle(slices)
+    for n, one in enumerate(slices):
+        one |= {"instance_key": f"{n:04}", "instance_id": n}
+    found = geometry(slices)
+    if 0 < hole < count - 1 and count > 3:
+        assert not found["is_volume"]
+        return
+    if 0 < hole < count - 1:
+        return  # three slices with two gaps have no usual gap
+    assert found["is_volume"], found["why_not"]
+    expected = np.eye(4)
+    expected[:3, 0], expected[:3, 1] = row * pixel[1], column * pixel[0]
+    expected[:3, 2], expected[:3, 3] = normal * spacing, origin
+    assert np.allclose(np.reshape(found["affine"], (4, 4)), expected, atol=1e-3)
+    assert found["slice_spacing_mm"] == pytest.approx(spacing, abs=1e-3)
+
+
+def test_every_series_with_images_is_judged(sample: warehouse.Warehouse) -> None:
+    unjudged = sample.sql(
+        "select series_key from images where series_key is not null except from (select series_key from series_geometry)"
+    ).fetchall()
+    assert unjudged == []
+    contradictory = sample.sql(
+        "select * from series_geometry where is_volume != (why_not is null) or is_volume is null"
+    ).fetchall()
+    assert contradictory == []
