@@ -24,6 +24,7 @@ from sqlglot import exp
 from warehouse.catalog.connect import Catalog, open_catalog
 from warehouse.errors import UnknownParameter, UnknownTable, UnsafeCohort
 from warehouse.sqlfiles import read_models
+from warehouse.store.duck import literal
 from warehouse.store.layout import TABLES, table_folder
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ class Question:
 def locked_catalog(root: Path) -> Catalog:
     """Open the newest version on a connection that reads the warehouse's Parquet files only."""
     catalog = open_catalog(root)
-    folders = [str(table_folder(root, table)) + "/" for table in (*TABLES, "_empty")]
+    folders = [literal(f"{table_folder(root, table)}/") for table in (*TABLES, "_empty")]
     connection = catalog.connection
-    connection.execute(f"set allowed_directories = {folders!r}")
+    connection.execute(f"set allowed_directories = [{', '.join(folders)}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set python_enable_replacements = false")
     connection.execute("set lock_configuration = true")
