@@ -135,7 +135,9 @@ def drawn() -> Callable[[], Catalog]:
     asked=conditions({name: operators for name, (_, operators) in COLUMNS.items()}),
 )
 def test_conditions_on_columns_equal_a_loop(
-    drawn: Callable[[], Catalog], rows: list[dict[str, Any]], asked: list[tuple[str, str, Any, bool]]
+    drawn: Callable[[], Catalog],
+    rows: list[dict[str, Any]],
+    asked: list[tuple[str, str, Any, bool]],
 ) -> None:
     asked = list({written(c)[0]: c for c in asked}.values())
     drawn().connection.execute("delete from series")
@@ -159,7 +161,9 @@ def test_conditions_on_columns_equal_a_loop(
     condition=conditions({name: e[4] for name, e in ELEMENTS.items()}).map(lambda c: c[0]),
 )  # fmt: skip
 def test_conditions_on_elements_hold_for_some_instance_or_for_none(
-    drawn: Callable[[], Catalog], rows: list[tuple[str, dict[str, Any]]], condition: tuple[str, str, Any, bool]
+    drawn: Callable[[], Catalog],
+    rows: list[tuple[str, dict[str, Any]]],
+    condition: tuple[str, str, Any, bool],
 ) -> None:
     run = drawn().connection.execute
     for table in ("series", "instances", "elements"):
@@ -275,7 +279,9 @@ def test_search_looks_into_every_text_column(sample: warehouse.Warehouse) -> Non
 
 
 def test_values_are_the_distinct_ones(sample: warehouse.Warehouse) -> None:
-    plain = sample.sql("select distinct Manufacturer from series where Manufacturer is not null order by 1")
+    plain = sample.sql(
+        "select distinct Manufacturer from series where Manufacturer is not null order by 1"
+    )
     assert sample.values("series", "Manufacturer") == [row[0] for row in plain.fetchall()]
     assert sample.values("series", "ScanningSequence") == ["EP", "GR", "SE"]
     assert "Doe^Archibald" in sample.values("series", "PatientName"), "also of instances"

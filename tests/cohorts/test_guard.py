@@ -150,7 +150,9 @@ def test_a_table_that_does_not_exist_names_its_like(locked: Catalog) -> None:
         check(locked, "select series_key from serie")
 
 
-@pytest.mark.parametrize("sql", ["from series where Modality = ?", "from series where Modality = $1"])
+@pytest.mark.parametrize(
+    "sql", ["from series where Modality = ?", "from series where Modality = $1"]
+)
 def test_a_parameter_needs_a_name(locked: Catalog, sql: str) -> None:
     with pytest.raises(UnknownParameter):
         check(locked, sql)
@@ -201,7 +203,9 @@ def test_the_connection_holds_even_if_every_check_were_passed(locked: Catalog, s
         locked.connection.execute(sql).fetchall()
 
 
-def test_no_file_beside_the_tables_of_the_warehouse_can_be_read(sample: warehouse.Warehouse) -> None:
+def test_no_file_beside_the_tables_of_the_warehouse_can_be_read(
+    sample: warehouse.Warehouse,
+) -> None:
     secret = sample.root / "secret.txt"
     secret.write_text("hidden")
     inside = locked_catalog(sample.root).connection
@@ -227,5 +231,3 @@ def test_errors_are_those_that_the_command_shows(locked: Catalog) -> None:
         check(locked, "select 1; select 2")
     with pytest.raises(WarehouseError, match="declare a parameter"):
         check(locked, "select today() as series_key")
-
-

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.catalog.connect import Catalog, open_catalog
+from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.runs import Run, find_run, keep, members_file, run_cohort
 from warehouse.errors import UsageError
 from warehouse.sqlfiles import statement
+from warehouse.store.duck import connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,8 +62,8 @@ def difference(root: Path, before: str, after: str) -> Difference:
     """
     older, newer = find_run(root, before), find_run(root, after)
     catalog = open_catalog(root)
-    _show(catalog, root, before=older, after=newer)
     connection = catalog.connection
+    _show(connection, root, before=older, after=newer)
     connection.execute("set variable same_question = $1", [older.same_question(newer)])
     connection.execute("set variable newest_before = $1", [older.warehouse["newest_instance_id"]])
     return Difference(
@@ -94,16 +95,17 @@ def combine(root: Path, operation: str, left: str, right: str, name: str) -> Run
     Of an instance in both, the row of the left is kept.
     """
     a, b = find_run(root, left), find_run(root, right)
-    catalog = open_catalog(root)
-    _show(catalog, root, a=a, b=b)
+    connection = connect()
+    _show(connection, root, a=a, b=b)
     columns = (
         ", ".join(f"a.{c}" for c in _COLUMNS.split(", ")) if operation != "union" else _COLUMNS
     )
     sql = _SETS[operation].format(c=columns)
-    members = catalog.connection.sql(f"from ({sql}) order by instance_key").to_arrow_reader()
+    members = connection.sql(f"from ({sql}) order by instance_key").to_arrow_reader()
     return keep(
-        catalog, members, cohort=name, kind=operation, sql=f"{a.run} {operation} {b.run}",
+        root, members, cohort=name, kind=operation, sql=f"{a.run} {operation} {b.run}",
         parameters={}, level=a.level if a.level == b.level else "instance", made_of=[a, b],
+        warehouse=max(a.warehouse, b.warehouse, key=lambda known: known["version"]),
     )  # fmt: skip
 
 
@@ -135,9 +137,8 @@ def split(
     if any(not 0 <= share <= 1 for share in parts.values()) or abs(sum(parts.values()) - 1) > 1e-9:
         raise UsageError("the shares of a split lie between 0 and 1 and add up to 1")
     source = find_run(root, name)
-    catalog = open_catalog(root)
-    _show(catalog, root, members=source)
-    connection = catalog.connection
+    connection = connect()
+    _show(connection, root, members=source)
     lost = connection.execute("select count(*) from members where patient_key is null").fetchall()[
         0
     ][0]
@@ -149,10 +150,10 @@ def split(
         highest = 2.0 if number == len(parts) else lowest + share
         _set(connection, seed=str(seed), lowest=lowest, highest=highest)
         made.append(keep(
-            catalog, connection.sql(statement("split", "runs")).to_arrow_reader(),
+            root, connection.sql(statement("split", "runs")).to_arrow_reader(),
             cohort=f"{source.cohort}_{part}", kind="split", sql=f"{part} of {source.run} by patient",
             parameters={"seed": seed, "lowest": lowest, "share": share}, level="patient",
-            made_of=[source],
+            made_of=[source], warehouse=source.warehouse,
         ))  # fmt: skip
         lowest = highest
     return made
@@ -198,16 +199,16 @@ def sample(
             raise UsageError(
                 f"series has no column {column!r}; see: dicom-warehouse describe series"
             )
-    _show(catalog, root, members=source)
     connection = catalog.connection
+    _show(connection, root, members=source)
     stratum = ", ".join(f'"{column}"' for column in by) or "1"
     connection.execute(f"create temp view strata as select series_key, to_json([{_texts(stratum)}]) as stratum from series")  # fmt: skip
     _set(connection, seed=str(seed), count_per_stratum=count, fraction=fraction)
     return keep(
-        catalog, connection.sql(statement("sample", "runs")).to_arrow_reader(), cohort=as_name,
+        root, connection.sql(statement("sample", "runs")).to_arrow_reader(), cohort=as_name,
         kind="sample", sql=f"sample of {source.run}",
         parameters={"seed": seed, "by": list(by), "count": count, "fraction": fraction},
-        level="series", made_of=[source],
+        level="series", made_of=[source], warehouse=source.warehouse,
     )  # fmt: skip
 
 
@@ -215,10 +216,10 @@ def _texts(columns: str) -> str:
     return ", ".join(f"cast({column} as varchar)" for column in columns.split(", "))
 
 
-def _show(catalog: Catalog, root: Path, **shown: Run) -> None:
-    """Make the members of runs tables of a catalog."""
+def _show(connection: duckdb.DuckDBPyConnection, root: Path, **shown: Run) -> None:
+    """Make the members of runs tables of a connection."""
     for name, run in shown.items():
-        catalog.connection.read_parquet(str(members_file(root, run))).create_view(name)
+        connection.read_parquet(str(members_file(root, run))).create_view(name)
 
 
 def _set(connection: duckdb.DuckDBPyConnection, **variables: str | float | None) -> None:

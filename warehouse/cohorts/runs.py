@@ -104,10 +104,16 @@ def run_cohort(root: Path, name: str, given: Mapping[str, Any] | None = None) ->
     parameters = values(catalog, cohort, given or {})
     connection = catalog.connection
     level = _pick(connection, asked.sql, parameters)
+    facts = {
+        "id": identity(root),
+        "version": catalog.snapshot.version,
+        "newest_instance_id": _newest(catalog),
+    }
     members = _arrow(connection, statement("members", "runs"))
     return keep(
-        catalog, members, cohort=name, kind=cohort.kind, sql=cohort.text, parameters=parameters,
+        root, members, cohort=name, kind=cohort.kind, sql=cohort.text, parameters=parameters,
         level=level,
+        warehouse=facts,
     )  # fmt: skip
 
 
@@ -140,11 +146,10 @@ def _arrow(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchRea
 
 
 def keep(
-    catalog: Catalog, members: pa.RecordBatchReader, *, cohort: str, kind: str, sql: str,
-    parameters: dict[str, Any], level: str, made_of: Iterable[Run] = (),
+    root: Path, members: pa.RecordBatchReader, *, cohort: str, kind: str, sql: str,
+    parameters: dict[str, Any], level: str, warehouse: dict[str, Any], made_of: Iterable[Run] = (),
 ) -> Run:  # fmt: skip
     """Write members and what is known about them as a new run."""
-    root = catalog.snapshot.root
     valid_name(cohort)
     folder = runs_folder(root)
     draft = folder / f".{cohort}.{uuid.uuid4().hex}"
@@ -159,10 +164,7 @@ def keep(
             run="", cohort=cohort, kind=kind, sql=sql,
             sql_sha256=hashlib.sha256(sql.encode()).hexdigest(),
             parameters={name: _plain(value) for name, value in parameters.items()}, level=level,
-            warehouse={
-                "id": identity(root), "version": catalog.snapshot.version,
-                "newest_instance_id": _newest(catalog),
-            },
+            warehouse=warehouse,
             package_version=package_version(),
             made_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             digest=digest.hexdigest(), counts=_counts(draft / MEMBERS),
