@@ -183,14 +183,11 @@ class InstanceNotFound(WarehouseError, LookupError):
         )
 
 
-class ExportFailed(WarehouseError, OSError):
+class ExportFailed(WarehouseError):
     """What a cohort names cannot be written, or a source is not what was ingested."""
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(f"could not write {what}: {why}. Nothing was left behind")
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 def _near(name: str, known: Iterable[str]) -> str:

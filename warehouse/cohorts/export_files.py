@@ -100,7 +100,10 @@ def _write(out: _Out, catalog: Catalog, template: str, facts: dict[str, Any]) ->
         for member in sources(catalog):
             name = fill(template, member.names)
             with _opened(member) as file:
-                sha256 = out.put(name, member, file)
+                try:
+                    sha256 = out.put(name, member, file)
+                except OSError as error:  # a full disk, which is not the fault of the source
+                    raise ExportFailed(name, error.strerror or str(error)) from error
             rows.writerow(
                 (name, member.instance_key, member.size_bytes, sha256, member.modified_us)
             )
@@ -157,10 +160,7 @@ def _copy(file: IO[bytes], out: IO[bytes], member: Member) -> str:
     size = 0
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
-        try:
-            out.write(chunk)
-        except OSError as error:  # here, or it would be taken for one of the source
-            raise ExportFailed("an export", error.strerror or str(error)) from error
+        out.write(chunk)
         size += len(chunk)
     if size != member.size_bytes:
         raise _changed(member)
