@@ -290,7 +290,7 @@ def test_uids_with_path_characters_stay_inside(tmp_path: Path) -> None:
     assert len(names) == 4
     assert not any(part in {"", "..", "."} for name in names for part in name.split("/"))
     target = export(wh, tmp_path / "out", "copy")
-    assert len([path for path in target.rglob("*.dcm")]) == 2
+    assert len(list(target.rglob("*.dcm"))) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a.zip",
         "a.zip.cohort.json",

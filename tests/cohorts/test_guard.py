@@ -91,7 +91,7 @@ FILES = [
     "from json_execute_serialized_sql('{}')",
     # A CTE of that name inside would let the name through outside, where it is a file.
     "with a as (with \"/etc/passwd\" as (select 1) select * from \"/etc/passwd\") from '/etc/passwd'",
-    "with \"x.csv\" as (select 1 as series_key) select * from \"x.csv\"",
+    'with "x.csv" as (select 1 as series_key) select * from "x.csv"',
 ]  # fmt: skip
 
 SURROUNDINGS = [

@@ -114,7 +114,8 @@ def list_(*, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     screen.print(grid, markup=False)
     kept = runs.runs(warehouse)
     if kept:
-        grid = Table("run", "made", "version", "series", "instances", "digest", box=None, header_style="bold")  # fmt: skip
+        names = ("run", "made", "version", "series", "instances", "digest")
+        grid = Table(*names, box=None, header_style="bold")
         for run in kept:
             grid.add_row(
                 run.run, run.made_at, str(run.warehouse["version"]), str(run.counts["series"]),
@@ -219,7 +220,8 @@ def _combine(operation: str, left: str, right: str, name: str, root: Path, *, as
 
 @cohort.command
 def union(
-    left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False
+    left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: Json = False,
 ) -> int:  # fmt: skip
     """Make a run of the members of either.
 
@@ -230,7 +232,8 @@ def union(
 
 @cohort.command
 def intersect(
-    left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False
+    left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: Json = False,
 ) -> int:  # fmt: skip
     """Make a run of the members of both.
 
@@ -241,7 +244,8 @@ def intersect(
 
 @cohort.command
 def minus(
-    left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False
+    left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: Json = False,
 ) -> int:  # fmt: skip
     """Make a run of the members of the first that are not in the second.
 

@@ -23,13 +23,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SETS = {
-    "union": "select {c} from a union all select {c} from b where instance_key not in (select instance_key from a)",
-    "intersect": "select {c} from a semi join b on a.instance_key = b.instance_key",
-    "minus": "select {c} from a anti join b on a.instance_key = b.instance_key",
+    "union": "from a union all from b anti join a on b.instance_key = a.instance_key",
+    "intersect": "from a semi join b on a.instance_key = b.instance_key",
+    "minus": "from a anti join b on a.instance_key = b.instance_key",
 }  # fmt: skip
-_COLUMNS = (
-    "instance_key, series_key, study_key, patient_key, instance_id, path, size_bytes, modified_at"
-)
 SPLIT = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
 
@@ -50,7 +47,8 @@ class Difference:
     def counts(self) -> list[tuple[str, str, int]]:
         """Return how many instances changed in which way, and why."""
         grouped = self.rows.group_by(["change", "why"]).aggregate([("instance_key", "count")])
-        return sorted(zip(*(grouped[c].to_pylist() for c in ("change", "why", "instance_key_count")), strict=True))  # fmt: skip
+        columns = (grouped[name].to_pylist() for name in ("change", "why", "instance_key_count"))
+        return sorted(zip(*columns, strict=True))
 
 
 def difference(root: Path, before: str, after: str) -> Difference:
@@ -97,10 +95,7 @@ def combine(root: Path, operation: str, left: str, right: str, name: str) -> Run
     a, b = find_run(root, left), find_run(root, right)
     connection = connect()
     _show(connection, root, a=a, b=b)
-    columns = (
-        ", ".join(f"a.{c}" for c in _COLUMNS.split(", ")) if operation != "union" else _COLUMNS
-    )
-    sql = _SETS[operation].format(c=columns)
+    sql = _SETS[operation]
     members = connection.sql(f"from ({sql}) order by instance_key").to_arrow_reader()
     return keep(
         root, members, cohort=name, kind=operation, sql=f"{a.run} {operation} {b.run}",
@@ -124,7 +119,8 @@ def split(
     name
         Run or cohort.
     fractions
-        Part → share from 0 to 1, together 1; the order matters. Train 0.7, validation and test 0.15.
+        Part → share from 0 to 1, together 1; the order matters. Train 0.7, validation and test
+        0.15 unless said otherwise.
     seed
         Another seed is another split.
 
@@ -151,7 +147,8 @@ def split(
         _set(connection, seed=str(seed), lowest=lowest, highest=highest)
         made.append(keep(
             root, connection.sql(statement("split", "runs")).to_arrow_reader(),
-            cohort=f"{source.cohort}_{part}", kind="split", sql=f"{part} of {source.run} by patient",
+            cohort=f"{source.cohort}_{part}", kind="split",
+            sql=f"{part} of {source.run} by patient",
             parameters={"seed": seed, "lowest": lowest, "share": share}, level="patient",
             made_of=[source], warehouse=source.warehouse,
         ))  # fmt: skip
@@ -201,8 +198,9 @@ def sample(
             )
     connection = catalog.connection
     _show(connection, root, members=source)
-    stratum = ", ".join(f'"{column}"' for column in by) or "1"
-    connection.execute(f"create temp view strata as select series_key, to_json([{_texts(stratum)}]) as stratum from series")  # fmt: skip
+    texts = ", ".join(f'cast("{column}" as varchar)' for column in by)
+    strata = f"select series_key, to_json([{texts}]) as stratum from series"
+    connection.execute(f"create view strata as {strata}")
     _set(connection, seed=str(seed), count_per_stratum=count, fraction=fraction)
     return keep(
         root, connection.sql(statement("sample", "runs")).to_arrow_reader(), cohort=as_name,
@@ -210,10 +208,6 @@ def sample(
         parameters={"seed": seed, "by": list(by), "count": count, "fraction": fraction},
         level="series", made_of=[source], warehouse=source.warehouse,
     )  # fmt: skip
-
-
-def _texts(columns: str) -> str:
-    return ", ".join(f"cast({column} as varchar)" for column in columns.split(", "))
 
 
 def _show(connection: duckdb.DuckDBPyConnection, root: Path, **shown: Run) -> None:

@@ -159,7 +159,7 @@ def question(catalog: Catalog, cohort: Definition) -> Question:
     declared = {param.name for param in cohort.params}
     for name in sorted(asked.parameters - declared):
         raise UnknownParameter(
-            f"${name} is not declared; write in the header: -- param: {name} | DOUBLE | 1.5 | meaning"
+            f"${name} is not declared; write at the top: -- param: {name} | DOUBLE | 1.5 | meaning"
         )
     for name in sorted(declared - asked.parameters):
         raise UnknownParameter(f"${name} is declared and never used")
@@ -192,7 +192,7 @@ def values(catalog: Catalog, cohort: Definition, given: Mapping[str, Any]) -> di
             typed[name] = answer.fetchall()[0][0]
         except duckdb.Error:
             raise UnknownParameter(
-                f"{name} of {cohort.name} is {param.type}, not {value!r}"
+                f"{name} of {cohort.name} is {param.type}; the value given is not"
             ) from None
     return typed
 

@@ -49,7 +49,9 @@ def draft_of(target: Path) -> Iterator[Path]:
     except (TargetExists, ExportFailed):
         raise
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException, pa.ArrowException) as error:
-        raise ExportFailed(str(target), str(error).splitlines()[0]) from error
+        raise ExportFailed(
+            str(target), (str(error).splitlines() or [type(error).__name__])[0]
+        ) from error
     finally:
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)

@@ -1,8 +1,8 @@
 """A run → its files: one zip, a folder of copies, or a folder of links.
 
-In: a run and its source files, opened read-only. Out: files named by a template, ``manifest.csv`` with
-the sha256 of each and ``cohort.json``. A source that is not what was ingested is an error: the
-members are those of the database, and so are their bytes.
+In: a run and its source files, opened read-only. Out: files named by a template, ``manifest.csv``
+with the sha256 of each, and ``cohort.json``. A source that is not what was ingested is an error:
+the members are those of the database, and so are their bytes.
 """
 
 from __future__ import annotations

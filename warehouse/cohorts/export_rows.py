@@ -1,8 +1,8 @@
 """A run → one file of rows: CSV, Parquet, Arrow, JSON Lines, a list of UIDs, an s5cmd manifest.
 
-In: a run and the newest version of its warehouse. Out: a file and ``FILE.cohort.json`` beside it. Rows
-stream through DuckDB or Arrow batches, in the order of their key, so that two exports are equal byte
-by byte; the file has its name only when it is complete.
+In: a run and the newest version of its warehouse. Out: a file, and ``FILE.cohort.json`` beside it.
+Rows stream through DuckDB or Arrow batches, in the order of their key, so that two exports are
+equal byte by byte; the file has its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _NO_FORMULA = "regexp_matches({c}, '^[=+@\\t\\r-]')"
 
 
 def export_rows(
-    root: Path, run: Run, target: Path, form: str, *, rows: str = "series", preset: str | None = None,
-    spreadsheet: bool = False, source: str | None = None,
+    root: Path, run: Run, target: Path, form: str, *, rows: str = "series",
+    preset: str | None = None, spreadsheet: bool = False, source: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write rows of the members of a run; return what is said about them.
 
@@ -60,8 +60,8 @@ def export_rows(
         ``series_csv``: the fourteen columns of django_dicom's CSV.
     spreadsheet
         CSV only: begin with a byte order mark, and put an apostrophe before text that begins with
-        ``= + - @``, tab or return, which a spreadsheet would run as a formula. Without it the values
-        are as stored.
+        ``= + - @``, tab or return, which a spreadsheet would run as a formula. Without it the
+        values are as stored.
     source
         s5cmd only: ``/data=s3://bucket/dicom`` puts the second in place of the first.
 
@@ -102,7 +102,7 @@ def _query(catalog: Catalog, rows: str, preset: str | None, *, spreadsheet: bool
     query = (
         statement("series_csv", "runs")
         if preset
-        else f"select {rows}.* from {rows} semi join members on {rows}.{key} = members.{key} order by {rows}.{key}"
+        else f"from {rows} semi join members on {rows}.{key} = members.{key} order by {rows}.{key}"
     )
     if not spreadsheet:
         return query
@@ -124,10 +124,11 @@ def _table(catalog: Catalog, draft: Path, form: str, query: str, facts: dict[str
             for batch in reader:
                 writer.write_batch(batch.cast(schema))
         return
+    about = f"{{dicom_warehouse_cohort: {literal(text(facts))}}}"
     options = {
         "csv": "format csv, header true",
         "jsonl": "format json, array false",
-        "parquet": f"format parquet, compression zstd, kv_metadata {{dicom_warehouse_cohort: {literal(text(facts))}}}",
+        "parquet": f"format parquet, compression zstd, kv_metadata {about}",
     }
     catalog.connection.execute(f"copy ({query}) to {literal(str(draft))} ({options[form]})")
 

@@ -2,12 +2,12 @@
 
 In: the name of an entity table and conditions, each an attribute, an operator and a value::
 
-    {"Modality": "MR", "-Manufacturer__icontains": "ge", "EchoTime__max": 30, "(0018,0095)__min": 100}
+    {"Modality": "MR", "-Manufacturer__icontains": "ge", "EchoTime__max": 30, "(0018,0095)": 100}
 
-Out: its rows. An attribute is a column of the table, else a column of ``instances``, else any element
-by keyword or tag. Of the last two, a condition holds if it holds for some instance, and its negation
-(``-``) if some instance has a value and it holds for none. Where there is no value, a condition is
-false, and so is its negation; only ``__null`` asks for that.
+Out: its rows. An attribute is a column of the table, else a column of ``instances``, else any
+element by keyword or tag. Of the last two, a condition holds if it holds for some instance, and its
+negation (``-``) if some instance has a value and it holds for none. Where there is no value, a
+condition is false, and so is its negation; only ``__null`` asks for that.
 
 Values are bound as parameters and cast to the type of the attribute; no value becomes SQL.
 """
@@ -54,8 +54,11 @@ _LIST = {
     "min": "len(list_filter({c}, lambda x: x >= cast({v} as {t}))) = len({c})",
     "max": "len(list_filter({c}, lambda x: x <= cast({v} as {t}))) = len({c})",
     "contains": "len(list_filter({c}, lambda x: contains(x, cast({v} as varchar)))) > 0",
-    "icontains": "len(list_filter({c}, lambda x: contains(lower(x), lower(cast({v} as varchar))))) > 0",
-    "any": "len(list_filter({c}, lambda x: len(list_filter(cast({v} as varchar[]), lambda y: contains(lower(x), lower(y)))) > 0)) > 0",
+    "icontains": "len(list_filter({c}, lambda x: contains(lower(x), lower(cast({v} as varchar))))) > 0",  # noqa: E501
+    "any": (
+        "len(list_filter({c}, lambda x: len(list_filter(cast({v} as varchar[]), "
+        "lambda y: contains(lower(x), lower(y)))) > 0)) > 0"
+    ),
 }
 _SYNONYMS = {"after": "min", "before": "max"}
 _TEXT = frozenset({"contains", "icontains", "any"})
@@ -148,8 +151,8 @@ def select(
     table
         `patients`, `studies`, `series`, `instances`, or another view with one row of them.
     conditions
-        Attribute, ``__`` and operator → value; ``-`` before it negates. Without an operator the value
-        is equal; a list attribute has it among its values, or equals a list. ``contains`` and
+        Attribute, ``__`` and operator → value; ``-`` before it negates. Without an operator the
+        value is equal; a list attribute has it among its values, or equals a list. ``contains`` and
         ``icontains``; ``any``: one of these texts is contained, whatever the case; ``in``; ``min``,
         ``max``, ``after``, ``before``: inclusive, of a list attribute all its values; ``during``:
         today, yesterday, week (the last seven days), month, year; ``set``: the same values in any
@@ -158,8 +161,8 @@ def select(
     search
         Text that a text column contains, whatever the case.
     order
-        Attributes, ``-`` before it for descending. Rows without a value come last, and equal rows in
-        the order of their key.
+        Attributes, ``-`` before one for descending. Rows without a value come last, and equal rows
+        in the order of their key.
     limit, offset
         As in SQL.
     today
@@ -175,7 +178,8 @@ def select(
     if search is not None:
         # Texts are joined with a character that none contains, so that no match spans two.
         texts = ", ".join(f't."{c.name}"' for c in query.model.columns if c.type == "VARCHAR")
-        query.where.append(f"contains(lower(concat_ws(chr(0), {texts})), lower(cast({query.bind(search)} as varchar)))")  # fmt: skip
+        wanted = f"lower(cast({query.bind(search)} as varchar))"
+        query.where.append(f"contains(lower(concat_ws(chr(0), {texts})), {wanted})")
     listed = [order] if isinstance(order, str) else list(order)
     sorting = [_order(query, name) for name in listed] + [f't."{c}"' for c in query.model.grain]
     for count in (limit, offset):
@@ -245,7 +249,8 @@ def _test(
             raise UnknownFilter(f"{name}: {found.type} is no date")
         first, last = _period(str(value), today)
         return f"cast({found.sql} as date) between {query.bind(first)} and {query.bind(last)}"
-    several = operator in _SEVERAL or (found.is_list and operator in {"is", "existing"} and isinstance(value, list | tuple | set))  # fmt: skip
+    whole = found.is_list and operator == "is" and isinstance(value, list | tuple)
+    several = operator in _SEVERAL or whole
     kind = "VARCHAR" if operator in _TEXT else found.type
     _fits(found, name, operator)
     given = _listed(value) if several else value

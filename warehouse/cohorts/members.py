@@ -41,7 +41,7 @@ def members_of(root: Path, run: Run) -> Catalog:
     catalog = open_catalog(root)
     catalog.connection.read_parquet(str(members_file(root, run))).create_view("members")
     gone = catalog.connection.execute(
-        "select count(*) from members anti join instances on members.instance_key = instances.instance_key"
+        "select count(*) from members anti join instances using (instance_key)"
     ).fetchall()[0][0]
     if gone:
         raise ExportFailed(

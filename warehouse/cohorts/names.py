@@ -1,11 +1,11 @@
 """Names of exported files: from a template and attributes that may hold anything.
 
-In: a template such as ``{PatientID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm``. Out: a relative path
-that stays inside its folder on every file system, another one for every instance.
+In: a template such as ``{PatientID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm``. Out: a relative
+path that stays inside its folder on every file system, another one for every instance.
 
 A value becomes a name by replacing what is not an ASCII letter, a digit, ``-``, ``_`` or ``.``. If
-that changed it, a digest of the value follows, so that two values never share a name; the UID of the
-instance, which every template must end in, does so for the whole path.
+that changed it, or if it has capitals, a digest of the value follows, so that two values never
+share a name; the UID of the instance, which every template must end in, does so for the whole path.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     >>> fill("{PatientID}/{SOPInstanceUID}.dcm", {"PatientID": "7", "SOPInstanceUID": "1.2"})
     '7/1.2.dcm'
     """
-    return template.format_map({field: safe_name(values[field]) for field in FIELDS if field in values})  # fmt: skip
+    names = {field: safe_name(values[field]) for field in FIELDS if field in values}
+    return template.format_map(names)
 
 
 def safe_name(value: str) -> str:

@@ -6,8 +6,8 @@ In: a definition with values. Out: ``Run``, a folder that is never changed::
     ├── run.json         name, SQL and its sha256, parameters, version, time, digest, counts
     └── members.parquet  one row per instance, sorted by instance_key
 
-The digest is the sha256 of the sorted instance keys, one per line: what ``sha256sum`` prints for the
-UID list of the run.
+The digest is the sha256 of the sorted instance keys, one per line: what ``sha256sum`` prints for
+the UID list of the run.
 """
 
 from __future__ import annotations
