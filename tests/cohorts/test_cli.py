@@ -123,7 +123,21 @@ def test_wrong_usage_exits_with_2_and_says_what_to_do(command, arguments, says: 
 
 
 def test_every_command_has_help_with_an_example(command) -> None:
-    names = "list run save show diff rerun union intersect minus split sample export verify".split()
+    names = [
+        "list",
+        "run",
+        "save",
+        "show",
+        "diff",
+        "rerun",
+        "union",
+        "intersect",
+        "minus",
+        "split",
+        "sample",
+        "export",
+        "verify",
+    ]
     for arguments in [("select",), ("cohort",), *(("cohort", name) for name in names)]:
         code, out, _ = command(*arguments, "--help")
         assert (code, "Example:" in out) == (0, True), arguments
