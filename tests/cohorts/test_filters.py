@@ -127,10 +127,10 @@ def drawn() -> Callable[[], Catalog]:
     return lambda: catalog
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     rows=st.lists(
-        st.fixed_dictionaries({n: st.none() | v for n, (v, _) in COLUMNS.items()}), max_size=6
+        st.fixed_dictionaries({n: st.none() | v for n, (v, _) in COLUMNS.items()}), max_size=4
     ),
     asked=conditions({name: operators for name, (_, operators) in COLUMNS.items()}),
 )
@@ -191,6 +191,28 @@ def test_conditions_on_elements_hold_for_some_instance_or_for_none(
         expected += [series] if taken else []
     answer = select(drawn(), "series", dict([written(condition)]), today=TODAY)
     assert [row[0] for row in answer.fetchall()] == expected
+
+
+MISSING = [
+        *[("SeriesDescription", o, "a") for o in ("is", "contains", "icontains", "any", "in")],
+        *[("EchoTime", o, 1.0) for o in ("is", "min", "max", "in")],
+        *[("SeriesDate", o, "2024-01-01") for o in ("after", "before")],
+        ("SeriesDate", "during", "week"),
+        *[("ScanningSequence", o, "SE") for o in ("is", "in", "set", "has", "contains", "icontains", "any")],
+        ("ScanningSequence", "is", ["SE"]),
+        *[("PixelSpacing", o, 1.0) for o in ("min", "max")],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "operator", "value"), MISSING)
+@pytest.mark.parametrize("negated", [False, True])
+def test_where_there_is_no_value_no_condition_holds(
+    drawn: Callable[[], Catalog], name: str, operator: str, value: Any, negated: bool
+) -> None:
+    drawn().connection.execute("delete from series")
+    drawn().connection.execute("insert into series (series_key) values ('A')")
+    asked = dict([written((name, operator, value, negated))])
+    assert select(drawn(), "series", asked).fetchall() == []
 
 
 # -- real headers, pydicom as the oracle ----------------------------------------------------------

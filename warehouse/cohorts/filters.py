@@ -234,7 +234,9 @@ def _condition(query: Query, name: str, value: object, today: dt.date) -> str:
     test = _test(query, found, name, operator, value, today)
     if found.source:
         test = query.join(found, f"coalesce(bool_or({test}), false)")
-    return f"not ({test})" if minus else f"({test})"
+        return f"not {test}" if minus else test
+    # Some tests are false, not null, without a value, and their negation would be true.
+    return f"({found.sql} is not null and {'not ' if minus else ''}({test}))"
 
 
 def _test(
