@@ -7,8 +7,9 @@
 
 Reading order of the code, in the order of the data: ``dicom`` (a file becomes elements),
 ``elements`` (elements become rows), ``store`` (rows become Delta tables), ``ingest`` (these three
-in a row), ``sqlfiles`` and ``catalog`` (Parquet becomes tables and views), ``api`` and ``cli``
-(what users hold). What the tables mean is written in ``sql/``; when things run, in ``pipelines``.
+in a row), ``sqlfiles`` and ``catalog`` (Parquet becomes tables and views), ``cohorts`` (who is
+selected, kept and exported), ``api`` and ``cli`` (what users hold). What the tables mean is written
+in ``sql/``; when things run, in ``pipelines``.
 """
 
 from __future__ import annotations

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.header_rows import header_of_file, header_of_instance
+from warehouse.cohorts import compare, filters, runs
+from warehouse.cohorts.export_files import FILE_FORMATS, export_files
+from warehouse.cohorts.export_rows import export_rows
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, Progress, ingest
 from warehouse.settings import IngestSettings, Mode
@@ -15,8 +20,9 @@ from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import duckdb
-    import polars as pl
 
     from warehouse.catalog.header import Header
 
@@ -85,6 +91,47 @@ class Warehouse:
         count = add_dictionary(self.root, Path(path))
         self.refresh()
         return count
+
+    def select(
+        self, table: str = "series", conditions: dict[str, Any] | None = None, *,
+        search: str | None = None, order: str | Iterable[str] = (),
+        limit: int | None = None, offset: int = 0, **more: Any,
+    ) -> duckdb.DuckDBPyRelation:  # fmt: skip
+        """Return the rows for which every condition holds: ``Modality="MR", EchoTime__max=30``.
+
+        Conditions that are no Python names stand in the mapping, as ``{"-(0018,0095)__min": 100}``;
+        see ``warehouse.cohorts.filters.select``.
+        """
+        asked = (conditions or {}) | more
+        return filters.select(
+            self.catalog, table, asked, search=search, order=order, limit=limit, offset=offset
+        )
+
+    def values(self, table: str, attribute: str) -> list[Any]:
+        """Return the distinct values of an attribute, sorted."""
+        return filters.values(self.catalog, table, attribute)
+
+    def cohort(self, name: str, **parameters: Any) -> runs.Run:
+        """Run a cohort on the newest version; its members are kept, see ``members``."""
+        return runs.run_cohort(self.root, name, parameters)
+
+    def members(self, run: runs.Run | str) -> pl.LazyFrame:
+        """Return the members of a run, or of the latest of a cohort: one row per instance."""
+        found = runs.find_run(self.root, run) if isinstance(run, str) else run
+        return pl.scan_parquet(runs.members_file(self.root, found))
+
+    def export(
+        self, run: runs.Run | str, target: str | os.PathLike[str], form: str, **options: Any
+    ) -> dict[str, Any]:
+        """Write the members of a run; see ``export_rows`` and ``export_files`` of cohorts."""
+        found = runs.find_run(self.root, run) if isinstance(run, str) else run
+        if form in FILE_FORMATS:
+            return export_files(self.root, found, Path(target), form, **options)
+        return export_rows(self.root, found, Path(target), form, **options)
+
+    def compare(self, before: str, after: str) -> compare.Difference:
+        """Return in which instances two runs differ, and why."""
+        return compare.difference(self.root, before, after)
 
     def header(self, uid: str) -> Header:
         """Return the header of a stored instance, by SOPInstanceUID or path of its file."""

@@ -10,7 +10,13 @@ WarehouseError
 │   └── Rejected           this file cannot become rows (kept as a reason, never fatal)
 │       └── Unreachable        it could not be read this time; the next ingest tries again
 ├── UsageError         an argument has no meaning here
-│   └── UnknownMode
+│   ├── UnknownMode
+│   ├── UnknownFilter      a condition names no attribute, or means nothing for its type
+│   ├── UnknownCohort      no cohort, or no run of one, has that name
+│   ├── UnknownParameter
+│   ├── UnsafeCohort       the SQL of a cohort is not one SELECT over the warehouse
+│   ├── MembersUnclear     the rows of a cohort do not say which entities are members
+│   └── TargetExists       what is written never replaces a file
 ├── StoreError         the folder is not the store that its layout promises
 │   ├── NotAWarehouse
 │   ├── LayoutMismatch
@@ -19,6 +25,7 @@ WarehouseError
 │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
 │   ├── UnknownTable
 │   └── QueryFailed
+├── ExportFailed       members cannot be written, or what was written is not what it was
 └── InstanceNotFound   no instance with that UID
 """
 
@@ -76,6 +83,40 @@ class UnknownMode(UsageError):
         super().__init__(f"unknown mode {mode!r}; choose one of: {', '.join(known)}")
 
 
+class UnknownFilter(UsageError):
+    """A condition names nothing that can be asked, or asks what its type does not have."""
+
+
+class UnknownCohort(UsageError, LookupError):
+    """No cohort, or no run of one, has that name."""
+
+    def __init__(self, name: str, known: Iterable[str], what: str = "cohort") -> None:
+        self.name = name
+        super().__init__(f"no {what} named {name!r}; {_near(name, known)}")
+
+
+class UnknownParameter(UsageError):
+    """A cohort has no such parameter, or the value is not of its type."""
+
+
+class UnsafeCohort(UsageError):
+    """The SQL of a cohort is not one SELECT that reads the warehouse and nothing else."""
+
+
+class MembersUnclear(UsageError):
+    """The rows of a cohort do not say which instances, series, studies or patients are members."""
+
+
+class TargetExists(UsageError, FileExistsError):
+    """A file or folder has the name already."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(f"{target} exists already; name another or remove it")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class StoreError(WarehouseError):
     """The store on disk is not what its layout promises."""
 
@@ -125,10 +166,7 @@ class UnknownTable(CatalogError, LookupError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name = name
-        known = list(known)
-        similar = get_close_matches(name.lower(), known)
-        hint = f"similar: {', '.join(similar)}" if similar else f"known: {', '.join(known)}"
-        super().__init__(f"no table or view named {name!r}; {hint}")
+        super().__init__(f"no table or view named {name!r}; {_near(name, known)}")
 
 
 class QueryFailed(CatalogError):
@@ -143,3 +181,19 @@ class InstanceNotFound(WarehouseError, LookupError):
             f"{asked!r} is neither a file nor the SOPInstanceUID of a stored instance; "
             'list some with: dicom-warehouse sql "select SOPInstanceUID from instances limit 5"'
         )
+
+
+class ExportFailed(WarehouseError):
+    """What a cohort names cannot be written, or a source is not what was ingested."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"could not write {what}: {why}. Nothing was left behind")
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """Return the names that are like one, or all."""
+    known = sorted(known)
+    similar = get_close_matches(name.lower(), known)
+    if similar:
+        return f"similar: {', '.join(similar)}"
+    return f"known: {', '.join(known)}" if known else "there is none"

@@ -12,6 +12,7 @@ A header is the comment at the top of the file::
     -- table:   stored table it reads (layer 1 only)
     -- stores:  view whose answer that table holds
     -- severity: error or warn (checks only; error unless said otherwise)
+    -- param:   name | TYPE | default | meaning (cohorts only)
     -- column:  name | TYPE | meaning
 """
 
@@ -29,7 +30,7 @@ from warehouse.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FIELDS = ("grain", "depends", "table", "stores", "severity", "column")
+_FIELDS = ("grain", "depends", "table", "stores", "severity", "param", "column")
 _FIELD = re.compile(rf"^-- ({'|'.join(_FIELDS)}): *(.*)$")
 
 LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts")
@@ -43,6 +44,18 @@ class Column:
     name: str
     type: str
     """DuckDB's name of the type."""
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One documented parameter of a cohort."""
+
+    name: str
+    type: str
+    """DuckDB's name of the type."""
+    default: str
+    """As text that casts to the type, or ``null``."""
     description: str
 
 
@@ -62,6 +75,7 @@ class Model:
     severity: str
     """Of a check: ``error`` if the store contradicts itself, ``warn`` if its sources are odd."""
     columns: tuple[Column, ...]
+    params: tuple[Param, ...]
     sql: str
     path: Path
 
@@ -124,6 +138,14 @@ def read_model(path: Path) -> Model:
         if len(parts) != 3 or not all(parts):
             raise ModelError(f"{path}: a column line needs name | TYPE | meaning, found {text!r}")
         columns.append(Column(*parts))
+    params = []
+    for text in fields["param"]:
+        parts = [part.strip() for part in text.split(" | ", 3)]
+        if len(parts) != 4 or not all(parts):
+            raise ModelError(
+                f"{path}: a param line needs name | TYPE | default | meaning, found {text!r}"
+            )
+        params.append(Param(*parts))
     severity = fields["severity"][0] if fields["severity"] else "error"
     if severity not in {"error", "warn"}:
         raise ModelError(f"{path}: severity is error or warn, found {severity!r}")
@@ -137,6 +159,7 @@ def read_model(path: Path) -> Model:
         stores=fields["stores"][0] if fields["stores"] else None,
         severity=severity,
         columns=tuple(columns),
+        params=tuple(params),
         sql=sql,
         path=path,
     )
@@ -188,9 +211,9 @@ def read_checks(folder: Path | None = None) -> list[Model]:
     return [read_model(path) for path in sorted((folder / "checks").glob("*.sql"))]
 
 
-def statement(name: str) -> str:
-    """Return a statement that the ingest runs, from ``sql/ingest/``."""
-    return (sql_folder() / "ingest" / f"{name}.sql").read_text(encoding="utf-8")
+def statement(name: str, folder: str = "ingest") -> str:
+    """Return a statement that the ingest runs, or cohorts do (``sql/runs/``)."""
+    return (sql_folder() / folder / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def by_name(name: str, folder: Path | None = None) -> Model:

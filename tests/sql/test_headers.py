@@ -192,9 +192,10 @@ def test_models_come_after_what_they_depend_on() -> None:
 
 
 def test_every_file_of_sql_is_a_model_a_check_or_a_statement() -> None:
-    known = {model.path for model in [*MODELS, *CHECKS]} | set(
-        (sql_folder() / "ingest").glob("*.sql")
-    )
+    statements = {
+        path for folder in ("ingest", "runs") for path in (sql_folder() / folder).glob("*.sql")
+    }
+    known = {model.path for model in [*MODELS, *CHECKS]} | statements
     assert set(sql_folder().rglob("*.sql")) == known
-    for path in (sql_folder() / "ingest").glob("*.sql"):
+    for path in statements:
         assert read_model(path).description

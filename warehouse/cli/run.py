@@ -8,7 +8,7 @@ import sys
 from cyclopts import CycloptsError
 
 from warehouse import errors
-from warehouse.cli import ask, headers, intake, store  # noqa: F401 - each adds its commands
+from warehouse.cli import ask, cohort, headers, intake, store  # noqa: F401 - each adds its commands
 from warehouse.cli.app import app
 
 USAGE_ERRORS = (

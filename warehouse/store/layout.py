@@ -10,6 +10,7 @@
     ├── elements/  instances/  blobs/  vendor_payloads/  vendor_values/   likewise
     ├── _batches/000001                 one file per batch number ever taken, with its plan
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
+    ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
     ├── dictionary.json                 names of private elements that users added, if any
     └── _lock                           held while a batch is committed
 

@@ -1,0 +1,56 @@
+"""A small warehouse that tests of cohorts may change."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+import warehouse
+from tests.dicom_files import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATIENTS = 6
+
+
+def make(folder: Path, patient: int, number: int = 1, **attributes: object) -> Path:
+    """Write one CT slice of a patient: one study and one series each, thickness = patient mm."""
+    usual = {
+        "PatientID": f"P{patient}", "StudyInstanceUID": f"1.{patient}", "SeriesInstanceUID": f"1.{patient}.1",
+        "SOPInstanceUID": f"1.{patient}.1.{number}", "SliceThickness": str(patient), "InstanceNumber": number,
+        "Manufacturer": "ACME" if patient % 2 else "Other",
+    }  # fmt: skip
+    content = {**usual, **attributes}
+    return write(folder / f"p{patient}_{number}.dcm", uid=content.pop("SOPInstanceUID"), **content)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six patients with two slices each, read once."""
+    folder = tmp_path_factory.mktemp("cohorts")
+    for patient in range(1, PATIENTS + 1):
+        for number in (1, 2):
+            make(folder / "in", patient, number)
+    warehouse.open(folder / "w").ingest(folder / "in", workers=1)
+    return folder
+
+
+@pytest.fixture
+def archive(template: Path, tmp_path: Path) -> warehouse.Warehouse:
+    """Return a warehouse of its own over sources that are not to be changed."""
+    shutil.copytree(template / "w", tmp_path / "w")
+    return warehouse.open(tmp_path / "w")
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> warehouse.Warehouse:
+    """Return a warehouse of three patients whose sources, in ``tmp_path/in``, a test may change."""
+    for patient in (1, 2, 3):
+        for number in (1, 2):
+            make(tmp_path / "in", patient, number)
+    made = warehouse.open(tmp_path / "w")
+    made.ingest(tmp_path / "in", workers=1)
+    return made

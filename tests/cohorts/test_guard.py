@@ -1,0 +1,233 @@
+"""Attempts to make a saved cohort do anything but ask the warehouse one repeatable question."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from warehouse.cohorts.guard import check, locked_catalog
+from warehouse.errors import UnknownParameter, UnknownTable, UnsafeCohort, WarehouseError
+
+if TYPE_CHECKING:
+    import warehouse
+    from warehouse.catalog.connect import Catalog
+
+
+@pytest.fixture(scope="module")
+def locked(sample: warehouse.Warehouse) -> Catalog:
+    return locked_catalog(sample.root)
+
+
+STATEMENTS = [
+    "select 1 as series_key; select 2",
+    "select 1 as series_key; drop view series",
+    "select 1 as series_key;; /* x */ delete from series",
+    "",
+    "-- nothing but a comment",
+    "create table stolen as select * from series",
+    "insert into series select * from series",
+    "drop view series",
+    "update series set Modality = 'CT'",
+    "copy series to 'stolen.csv'",
+    "copy (select 1) to '/dev/stdout'",
+    "attach 'other.db'",
+    "install httpfs",
+    "load httpfs",
+    "pragma database_list",
+    "set memory_limit = '1GB'",
+    "set variable elements_files = ['x.parquet']",
+    "call duckdb_settings()",
+    "explain select series_key from series",
+    "describe series",
+    "summarize series",
+    "from (summarize series)",
+    "from (describe series)",
+    "show tables",
+    "from (show tables)",
+    "export database 'x'",
+    "prepare x as select 1",
+    "execute x",
+    "begin",
+    "checkpoint",
+    "vacuum",
+    "use memory",
+    "select series_key from series where",
+]  # fmt: skip
+
+FILES = [
+    "from read_csv('/etc/passwd')",
+    "select * from read_text('/etc/passwd')",
+    "select * from read_blob('/etc/passwd')",
+    "select * from read_json('/etc/passwd')",
+    "select * from read_parquet('x.parquet')",
+    "select * from parquet_scan('x.parquet')",
+    "select * from parquet_metadata('x.parquet')",
+    "select * from glob('/etc/*')",
+    "select * from sniff_csv('/etc/passwd')",
+    "from '/etc/passwd'",
+    "from 'data.csv'",
+    'select * from "/etc/passwd"',
+    "select series_key from series where Modality in (select column0 from read_csv('/etc/passwd'))",
+    "with a as (from read_csv('/etc/passwd')) select * from a",
+    "with recursive a as (select 1 union all from read_csv('/etc/passwd')) select * from a",
+    "select (select content from read_text('/etc/passwd')) as series_key",
+    "select series_key from series order by (select content from read_text('/etc/passwd'))",
+    "select series_key from series, lateral (select * from read_text(series_key))",
+    "select series_key from series union all from read_csv('/etc/passwd')",
+    "select series_key from series qualify (select count(*) from glob('*')) > 0",
+    "from query('select 1')",
+    "from query_table('series')",
+    "from query('from read_text(''/etc/passwd'')')",
+    "from read_csv/**/('/etc/passwd')",
+    "from READ_CSV('/etc/passwd')",
+    'from "read_csv"(\'/etc/passwd\')',
+    "from system.main.read_csv('/etc/passwd')",
+    "from duckdb_settings()",
+    "from duckdb_secrets()",
+    "from duckdb_functions()",
+    "from pragma_database_list()",
+    "from json_execute_serialized_sql('{}')",
+    # A CTE of that name inside would let the name through outside, where it is a file.
+    "with a as (with \"/etc/passwd\" as (select 1) select * from \"/etc/passwd\") from '/etc/passwd'",
+    'with "x.csv" as (select 1 as series_key) select * from "x.csv"',
+]  # fmt: skip
+
+SURROUNDINGS = [
+    "select getenv('HOME') as series_key",
+    "select current_setting('memory_limit') as series_key",
+    "select getvariable('elements_files') as series_key",
+    "select current_user as series_key",
+    "select version() as series_key",
+    "select random() as series_key",
+    "select uuid() as series_key",
+    "select nextval('x') as series_key",
+    "select series_key from series where StudyDate > current_date",
+    "select series_key from series where SeriesDate > today()",
+    "select series_key from series where SeriesDate > now()",
+    "select series_key from series where SeriesDate > current_timestamp",
+    "select series_key from series using sample 5",
+    "select series_key from series tablesample 10%",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sql", STATEMENTS)
+def test_anything_but_one_select_is_refused(locked: Catalog, sql: str) -> None:
+    with pytest.raises(UnsafeCohort):
+        check(locked, sql)
+
+
+@pytest.mark.parametrize("sql", FILES)
+def test_anything_that_could_read_a_file_is_refused(locked: Catalog, sql: str) -> None:
+    with pytest.raises(UnsafeCohort):
+        check(locked, sql)
+
+
+@pytest.mark.parametrize("sql", SURROUNDINGS)
+def test_what_has_another_answer_each_time_is_refused(locked: Catalog, sql: str) -> None:
+    with pytest.raises(UnsafeCohort):
+        check(locked, sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select * from information_schema.tables",
+        "from pg_catalog.pg_tables",
+        "from main.series",
+        "from memory.main.series",
+        "from sqlite_master",
+    ],
+)
+def test_tables_besides_those_of_the_warehouse_are_refused(locked: Catalog, sql: str) -> None:
+    with pytest.raises((UnsafeCohort, UnknownTable)):
+        check(locked, sql)
+
+
+def test_a_table_that_does_not_exist_names_its_like(locked: Catalog) -> None:
+    with pytest.raises(UnknownTable, match="similar: series"):
+        check(locked, "select series_key from serie")
+
+
+@pytest.mark.parametrize(
+    "sql", ["from series where Modality = ?", "from series where Modality = $1"]
+)
+def test_a_parameter_needs_a_name(locked: Catalog, sql: str) -> None:
+    with pytest.raises(UnknownParameter):
+        check(locked, sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select series_key from series;",
+        "select series_key from series; -- the end",
+        "-- first\nselect series_key /* in between */ from series",
+        "from series select series_key",
+        "with thin as (select * from series where SliceThickness < 1) select series_key from thin",
+        "select series_key from series where 'drop table series; --' != Modality",
+        "select series_key from series where list_contains(ImageType, 'PRIMARY')",
+        "select series_key from series where len(list_filter(ImageType, lambda x: x = 'A')) = 0",
+        "select series_key from instances join attribute('KVP') using (instance_id) where real > 99",
+        "select series_key, count(*) over (partition by study_key) as n from series qualify n > 1",
+        "select series_key from ct_thin_slice(max_slice_mm := 2.0)",
+        "select study_key from studies union select study_key from series where Modality ilike 'm%'",
+        "select series_key from series where SeriesDate > date '2001-01-01' - interval 3 day",
+    ],
+)
+def test_what_people_write_is_allowed_and_runs(locked: Catalog, sql: str) -> None:
+    asked = check(locked, sql)
+    assert ";" not in asked.sql.replace("table series; --", "")
+    locked.connection.execute(f"from ({asked.sql})").fetchall()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "from read_text('/etc/passwd')",
+        "from read_csv('/etc/passwd')",
+        "from '/etc/passwd'",
+        "from glob('/etc/*')",
+        "copy (select 1) to '/tmp/stolen.csv'",
+        "attach '/tmp/stolen.db'",
+        "install httpfs",
+        "load httpfs",
+        "set enable_external_access = true",
+        "set allowed_directories = ['/']",
+        "reset lock_configuration",
+    ],
+)
+def test_the_connection_holds_even_if_every_check_were_passed(locked: Catalog, sql: str) -> None:
+    with pytest.raises(duckdb.Error):
+        locked.connection.execute(sql).fetchall()
+
+
+def test_no_file_beside_the_tables_of_the_warehouse_can_be_read(
+    sample: warehouse.Warehouse,
+) -> None:
+    secret = sample.root / "secret.txt"
+    secret.write_text("hidden")
+    inside = locked_catalog(sample.root).connection
+    for path in (secret, sample.root / "elements" / ".." / "secret.txt"):
+        with pytest.raises(duckdb.Error):
+            inside.execute(f"from read_text('{path}')").fetchall()
+    secret.unlink()
+
+
+def test_no_variable_of_python_is_a_table(locked: Catalog) -> None:
+    import pyarrow as pa
+
+    local_table = pa.table({"series_key": ["x"]})
+    with pytest.raises(UnknownTable):
+        check(locked, "from local_table")
+    with pytest.raises(duckdb.Error):
+        locked.connection.execute("from local_table").fetchall()
+    assert local_table.num_rows == 1
+
+
+def test_errors_are_those_that_the_command_shows(locked: Catalog) -> None:
+    with pytest.raises(WarehouseError, match="exactly one SELECT; this has 2 statements"):
+        check(locked, "select 1; select 2")
+    with pytest.raises(WarehouseError, match="declare a parameter"):
+        check(locked, "select today() as series_key")

@@ -1,0 +1,387 @@
+"""Runs: kept, repeated, compared, joined, split, sampled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cohorts.conftest import make
+from warehouse.cohorts import compare, definitions, runs
+from warehouse.cohorts.guard import locked_catalog
+from warehouse.errors import (
+    MembersUnclear,
+    QueryFailed,
+    TargetExists,
+    UnknownCohort,
+    UnknownParameter,
+    UnknownTable,
+    UnsafeCohort,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import warehouse
+    from warehouse.catalog.connect import Catalog
+
+
+@pytest.fixture(scope="module")
+def locked(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """One open catalog for what is refused before anything is written."""
+    root = tmp_path_factory.mktemp("locked") / "w"
+    shutil.copytree(template / "w", root)
+    return locked_catalog(root)
+
+
+def save(wh: warehouse.Warehouse, name: str, sql: str) -> definitions.Definition:
+    return definitions.save(locked_catalog(wh.root), name, sql)
+
+
+def keys(wh: warehouse.Warehouse, run: runs.Run | str) -> list[str]:
+    return wh.members(run).collect()["instance_key"].to_list()
+
+
+def test_a_run_keeps_what_is_needed_to_repeat_it(archive: warehouse.Warehouse) -> None:
+    run = archive.cohort("ct_thin_slice", max_slice_mm=2)
+    assert run.run == "ct_thin_slice-0001"
+    assert run.parameters == {"max_slice_mm": 2.0, "min_instances": 1}
+    assert run.counts == {"patients": 2, "studies": 2, "series": 2, "instances": 4}
+    assert run.sql_sha256 == hashlib.sha256(run.sql.encode()).hexdigest()
+    assert "create or replace macro ct_thin_slice" in run.sql
+    assert run.warehouse["version"] == archive.catalog.snapshot.version
+    members = keys(archive, run)
+    assert members == ["1.1.1.1", "1.1.1.2", "1.2.1.1", "1.2.1.2"]
+    assert run.digest == hashlib.sha256("".join(f"{k}\n" for k in members).encode()).hexdigest()
+    assert runs.find_run(archive.root, "ct_thin_slice") == run
+
+
+def test_the_same_question_of_the_same_version_is_one_run(archive: warehouse.Warehouse) -> None:
+    first = archive.cohort("ct_thin_slice", max_slice_mm=2)
+    assert archive.cohort("ct_thin_slice", max_slice_mm="2.0") == first
+    assert archive.cohort("ct_thin_slice", max_slice_mm=3).run == "ct_thin_slice-0002"
+    assert len(runs.runs(archive.root)) == 2
+
+
+def test_a_run_cannot_be_changed(archive: warehouse.Warehouse) -> None:
+    run = archive.cohort("ct_thin_slice")
+    folder = runs.runs_folder(archive.root) / run.run
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        "run.json": 0o444,
+        "members.parquet": 0o444,
+    }
+    assert not [p for p in folder.parent.iterdir() if p.name.startswith(".")], "no draft stays"
+
+
+def test_the_digest_does_not_depend_on_the_order_of_ingest(tmp_path: Path) -> None:
+    import warehouse
+
+    files = [make(tmp_path / "in", patient, number) for patient in (1, 2) for number in (1, 2)]
+    wh = warehouse.open(tmp_path / "w")
+    for path in reversed(files):
+        wh.ingest(path, workers=1)
+    assert wh.cohort("ct_thin_slice", max_slice_mm=9).digest == (
+        hashlib.sha256(b"1.1.1.1\n1.1.1.2\n1.2.1.1\n1.2.1.2\n").hexdigest()
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "level"),
+    [
+        ("SOPInstanceUID", "instance"), ("SeriesInstanceUID", "series"),
+        ("study_key", "study"), ("patient_key", "patient"),
+    ],
+)  # fmt: skip
+def test_members_are_named_by_uid_or_key(
+    archive: warehouse.Warehouse, column: str, level: str
+) -> None:
+    save(
+        archive,
+        "mine",
+        f"select {column} from instances where PatientID = 'P3' and InstanceNumber = 1",
+    )
+    run = archive.cohort("mine")
+    assert run.level == level
+    assert keys(archive, run) == (["1.3.1.1"] if level == "instance" else ["1.3.1.1", "1.3.1.2"])
+
+
+def test_the_finest_level_counts_and_rows_may_repeat(archive: warehouse.Warehouse) -> None:
+    save(archive, "mine", "select study_key, series_key from instances where PatientID = 'P3'")
+    assert archive.cohort("mine").level == "series"
+    assert archive.cohort("mine").counts["instances"] == 2
+
+
+def test_rows_that_name_nobody_are_an_error(archive: warehouse.Warehouse) -> None:
+    save(archive, "nameless", "select Modality from series")
+    with pytest.raises(MembersUnclear, match="one of the columns instance_key, SOPInstanceUID"):
+        archive.cohort("nameless")
+    save(archive, "unknown", "select nullif(series_key, '1.3.1') as series_key from series")
+    with pytest.raises(MembersUnclear, match="rows without series_key"):
+        archive.cohort("unknown")
+
+
+def test_a_saved_cohort_has_typed_parameters(archive: warehouse.Warehouse) -> None:
+    save(archive, "made_by", """
+        -- Series of some manufacturers.
+        -- param: who | VARCHAR[] | [ACME] | Manufacturer
+        -- param: after | DATE | null | first StudyDate
+        select series_key from series where list_contains($who, Manufacturer)
+        and ($after is null or SeriesDate >= $after) -- done
+        ;""".replace("\n        ", "\n").strip())  # fmt: skip
+    assert archive.cohort("made_by").counts["series"] == 3
+    assert archive.cohort("made_by", who="ACME,Other").counts["series"] == 6
+    assert archive.cohort("made_by", who=["Other"]).counts["series"] == 3
+    assert archive.cohort("made_by", after="2020-01-01").counts["series"] == 0
+    with pytest.raises(UnknownParameter, match="after of made_by is DATE"):
+        archive.cohort("made_by", after="soon")
+    with pytest.raises(UnknownParameter, match="no parameter 'whom'; it has: who, after"):
+        archive.cohort("made_by", whom="ACME")
+
+
+@pytest.mark.parametrize(
+    ("sql", "error"),
+    [
+        ("select series_key from series; drop view series", UnsafeCohort),
+        ("from read_csv('/etc/passwd')", UnsafeCohort),
+        ("select series_key from seris", UnknownTable),
+        ("select series_key from series where Rows = $n", UnknownParameter),
+        ("-- A.\n-- param: n | BIGINT | 1 | x\nselect series_key from series", UnknownParameter),
+        ("-- A.\n-- param: n | BIGINT\nselect series_key from series", UnsafeCohort),
+        ("-- A.\n-- param: n | BIGINT); drop view series; | 1 | x\nselect series_key from series where Rows = $n", UnsafeCohort),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_not_saved(locked: Catalog, sql: str, error: type) -> None:
+    with pytest.raises(error):
+        definitions.save(locked, "mine", sql)
+    assert "mine" not in definitions.definitions(locked.snapshot.root)
+    assert not [*(locked.snapshot.root / "cohorts").iterdir()]
+
+
+@pytest.mark.parametrize(
+    "name", ["../up", "a/b", "A", "", "1a", "a b", "a" * 65, ".hidden", "a\0b"]
+)
+def test_a_name_is_no_path(locked: Catalog, name: str) -> None:
+    with pytest.raises(UsageError, match="lower-case letters"):
+        definitions.save(locked, name, "select series_key from series")
+
+
+def test_what_is_saved_is_never_replaced(archive: warehouse.Warehouse) -> None:
+    save(archive, "mine", "select series_key from series")
+    with pytest.raises(TargetExists):
+        save(archive, "mine", "select study_key from studies")
+    with pytest.raises(TargetExists):
+        save(archive, "ct_thin_slice", "select study_key from studies")
+
+
+def test_a_file_put_into_the_folder_is_checked_when_it_runs(archive: warehouse.Warehouse) -> None:
+    save(archive, "mine", "select series_key from series")
+    (archive.root / "cohorts" / "evil.sql").write_text("-- E.\nfrom read_text('/etc/passwd')")
+    with pytest.raises(UnsafeCohort):
+        archive.cohort("evil")
+
+
+def test_a_cohort_over_a_table_that_is_gone(archive: warehouse.Warehouse) -> None:
+    save(archive, "mine", "select series_key from series")
+    path = archive.root / "cohorts" / "mine.sql"
+    path.write_text(path.read_text().replace("from series", "from serieses"))
+    with pytest.raises(UnknownTable, match="similar: series"):
+        archive.cohort("mine")
+    path.write_text(
+        path.read_text().replace(
+            "series_key from serieses", "no_such_column, series_key from series"
+        )
+    )
+    with pytest.raises(QueryFailed):
+        archive.cohort("mine")
+
+
+def test_unknown_names_tell_their_like(archive: warehouse.Warehouse) -> None:
+    with pytest.raises(
+        UnknownCohort, match="no cohort named 'ct_thin_slices'; similar: ct_thin_slice"
+    ):
+        archive.cohort("ct_thin_slices")
+    with pytest.raises(UnknownCohort, match="no run of a cohort named 'x'; there is none"):
+        runs.find_run(archive.root, "x")
+
+
+# -- what has changed, and why --------------------------------------------------------------------
+
+
+def why(found: compare.Difference) -> dict[str, tuple[str, str]]:
+    return {row["instance_key"]: (row["change"], row["why"]) for row in found.rows.to_pylist()}
+
+
+def test_rerun_says_same_or_what_has_changed(changing: warehouse.Warehouse, tmp_path: Path) -> None:
+    old = changing.cohort("ct_thin_slice", max_slice_mm=3)
+    same = compare.rerun(changing.root, old.run)
+    assert same.same_members
+    assert why(same) == {}
+
+    make(tmp_path / "in", 1, 3)
+    make(tmp_path / "in", 2, 1, ImageComments="new text, same place")
+    make(tmp_path / "in", 3, 1, SliceThickness="8")
+    make(tmp_path / "in", 3, 2, SliceThickness="8")
+    changing.ingest(tmp_path / "in", workers=1)
+    found = compare.rerun(changing.root, old.run)
+    assert not found.same_members
+    assert found.before == old
+    assert why(found) == {
+        "1.1.1.3": ("added", "read since the first run"),
+        "1.2.1.1": ("changed", "its file was read again"),
+        "1.3.1.1": ("gone", "its file was read again and does not match any more"),
+        "1.3.1.2": ("gone", "its file was read again and does not match any more"),
+    }
+    assert sum(count for *_, count in found.counts()) == 4
+    assert keys(changing, old.run)[0] == "1.1.1.1", "the old run is what it was"
+
+
+def test_an_instance_may_go_because_another_of_its_series_changed(
+    changing: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    old = changing.cohort("ct_thin_slice", max_slice_mm=3)
+    make(tmp_path / "in", 3, 1, SliceThickness="8")  # the smallest key decides for the series
+    changing.ingest(tmp_path / "in", workers=1)
+    assert why(compare.rerun(changing.root, old.run))["1.3.1.2"] == (
+        "gone", "other instances of its series, study or patient changed",
+    )  # fmt: skip
+
+
+def test_another_file_may_hold_an_instance(changing: warehouse.Warehouse, tmp_path: Path) -> None:
+    old = changing.cohort("ct_thin_slice", max_slice_mm=1)
+    shutil.copy2(tmp_path / "in" / "p1_1.dcm", tmp_path / "in" / "a_copy.dcm")
+    changing.ingest(tmp_path / "in", workers=1)
+    found = compare.rerun(changing.root, old.run)
+    assert found.same_members, "the members are instances, not files"
+    assert why(found) == {"1.1.1.1": ("changed", "another file holds it")}
+
+
+def test_another_question_is_the_reason(archive: warehouse.Warehouse) -> None:
+    two = archive.cohort("ct_thin_slice", max_slice_mm=2)
+    three = archive.cohort("ct_thin_slice", max_slice_mm=3)
+    reason = "the question or its parameters differ"
+    assert why(archive.compare(two.run, three.run)) == {
+        "1.3.1.1": ("added", reason),
+        "1.3.1.2": ("added", reason),
+    }
+    assert {c for c, _ in why(archive.compare(three.run, two.run)).values()} == {"gone"}
+
+
+# -- sets, splits, samples ------------------------------------------------------------------------
+
+
+def test_sets(archive: warehouse.Warehouse) -> None:
+    save(archive, "acme", "select series_key from series where Manufacturer = 'ACME'")
+    thin = set(keys(archive, archive.cohort("ct_thin_slice", max_slice_mm=2)))
+    acme = set(keys(archive, archive.cohort("acme")))
+    for operation, expected in (
+        ("union", thin | acme), ("intersect", thin & acme), ("minus", thin - acme),
+    ):  # fmt: skip
+        made = compare.combine(archive.root, operation, "ct_thin_slice", "acme", f"of_{operation}")
+        assert keys(archive, made) == sorted(expected)
+        assert [source["run"] for source in made.made_of] == ["ct_thin_slice-0001", "acme-0001"]
+        assert (
+            compare.combine(archive.root, operation, "ct_thin_slice", "acme", f"of_{operation}")
+            == made
+        )
+    with pytest.raises(UsageError, match="made of ct_thin_slice-0001, acme-0001"):
+        compare.rerun(archive.root, "of_union")
+
+
+def parts_of(made: list[runs.Run], wh: warehouse.Warehouse) -> dict[str, str]:
+    return {
+        patient: run.cohort
+        for run in made
+        for patient in wh.members(run).collect()["patient_key"].to_list()
+    }
+
+
+def test_a_split_keeps_patients_together_and_where_they_are(
+    changing: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    changing.cohort("ct_thin_slice", max_slice_mm=99)
+    half = {"train": 0.5, "test": 0.5}
+    first = parts_of(compare.split(changing.root, "ct_thin_slice", half, seed=4), changing)
+    for patient in range(1, 4):  # the rule of the documentation, by hand
+        place = int(hashlib.sha256(f"4:P{patient}".encode()).hexdigest()[:13], 16) / 2**52
+        assert first[f"P{patient}"] == (
+            "ct_thin_slice_train" if place < 0.5 else "ct_thin_slice_test"
+        )
+    for patient in range(4, 13):
+        make(tmp_path / "in", patient)
+    changing.ingest(tmp_path / "in", workers=1)
+    changing.cohort("ct_thin_slice", max_slice_mm=99)
+    made = compare.split(changing.root, "ct_thin_slice", half, seed=4)
+    later = parts_of(made, changing)
+    assert len(later) == 12
+    assert {patient: later[patient] for patient in first} == first
+    assert sum(run.counts["patients"] for run in made) == 12
+    assert parts_of(compare.split(changing.root, "ct_thin_slice", half, seed=5), changing) != later
+
+
+@pytest.mark.parametrize("shares", [{"a": 0.5}, {"a": 1.5, "b": -0.5}, {"a": float("nan"), "b": 1}])
+def test_shares_of_a_split_add_up(archive: warehouse.Warehouse, shares: dict[str, float]) -> None:
+    archive.cohort("ct_thin_slice", max_slice_mm=99)
+    with pytest.raises(UsageError, match="add up to 1"):
+        compare.split(archive.root, "ct_thin_slice", shares)
+
+
+def test_a_sample_takes_so_many_of_each_stratum(archive: warehouse.Warehouse) -> None:
+    archive.cohort("ct_thin_slice", max_slice_mm=99)
+    made = compare.sample(
+        archive.root, "ct_thin_slice", as_name="pilot", by=("Manufacturer",), count=1, seed=3
+    )
+    drawn = set(archive.members(made).collect()["series_key"].to_list())
+    expected = {
+        min(
+            (f"1.{p}.1" for p in group), key=lambda k: hashlib.sha256(f"3:{k}".encode()).hexdigest()
+        )
+        for group in ((1, 3, 5), (2, 4, 6))
+    }
+    assert drawn == expected
+    assert made.counts["instances"] == 4, "whole series"
+
+
+def test_a_fraction_draws_each_series_on_its_own(archive: warehouse.Warehouse) -> None:
+    archive.cohort("ct_thin_slice", max_slice_mm=3)
+    few = compare.sample(archive.root, "ct_thin_slice", as_name="few", fraction=0.5)
+    archive.cohort("ct_thin_slice", max_slice_mm=99)
+    more = compare.sample(archive.root, "ct_thin_slice", as_name="more", fraction=0.5)
+    few_keys, more_keys = keys(archive, few), keys(archive, more)
+    assert [key for key in more_keys if int(key.split(".")[1]) <= 3] == few_keys
+    assert 0 < more.counts["series"] < 6
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"count": 1, "fraction": 0.5}, {"count": 0}, {"fraction": 2}, {"count": 1, "by": ("x",)}]
+)  # fmt: skip
+def test_wrong_samples(archive: warehouse.Warehouse, wrong: dict) -> None:
+    archive.cohort("ct_thin_slice", max_slice_mm=99)
+    with pytest.raises(UsageError):
+        compare.sample(archive.root, "ct_thin_slice", as_name="pilot", **wrong)
+
+
+def test_runs_of_many_writers_have_their_own_numbers(archive: warehouse.Warehouse) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda mm: archive.cohort("ct_thin_slice", max_slice_mm=mm), range(4)))
+    assert len({run.run for run in made}) == 4
+    stored = [
+        json.loads((runs.runs_folder(archive.root) / run.run / "run.json").read_text())
+        for run in made
+    ]
+    assert [s["parameters"]["max_slice_mm"] for s in stored] == [0, 1, 2, 3]
+
+
+def test_the_folder_of_cohorts_does_not_disturb_the_warehouse(
+    changing: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    changing.cohort("ct_thin_slice")
+    make(tmp_path / "in", 9)
+    assert changing.ingest(tmp_path / "in", workers=1).created == 1
+    assert os.listdir(changing.root / "cohorts") == ["runs"]

@@ -1,0 +1,389 @@
+"""``cohort …`` and ``select``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from warehouse import errors
+from warehouse.catalog import answer
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
+from warehouse.cli.screen import boxed, console
+from warehouse.cohorts import compare, definitions, runs
+from warehouse.cohorts.export_files import FILE_FORMATS, export_files
+from warehouse.cohorts.export_rows import export_rows
+from warehouse.cohorts.filters import select as select_rows
+from warehouse.cohorts.guard import locked_catalog
+from warehouse.cohorts.names import TEMPLATE
+from warehouse.cohorts.provenance import verify as verify_export
+
+cohort = App(
+    name="cohort",
+    help="Questions with a name, their answers kept, compared and exported.\n\n"
+    "Example: `dicom-warehouse cohort run ct_thin_slice --max_slice_mm 1.0 && "
+    "dicom-warehouse cohort export ct_thin_slice thin.zip`",
+)
+app.command(cohort)
+
+Json = Annotated[bool, Parameter(name="--json", negative="")]
+Seed = Annotated[int, Parameter(help="Another seed is another draw; the same one always the same.")]
+Form = Literal["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link"]
+
+
+@app.command
+def select(
+    table: str,
+    /,
+    *conditions: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    search: str | None = None,
+    order: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
+    limit: int | None = None,
+    offset: int = 0,
+    form: Annotated[
+        Literal["table", "csv", "json", "parquet"] | None, Parameter(name="--format")
+    ] = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+) -> int:
+    """Show the rows of an entity table for which every condition holds.
+
+    Example: `dicom-warehouse select series Modality=MR EchoTime__max=30 KVP__null=true --limit 20`
+
+    Parameters
+    ----------
+    table
+        patients, studies, series or instances.
+    conditions
+        NAME=VALUE, NAME__operator=VALUE, NAME!=VALUE; a name is a column, a keyword or a tag.
+        Operators: contains icontains any in existing min max after before during set has null.
+    search
+        Text that some text column contains, whatever the case.
+    order
+        Names with commas between; - before one for descending.
+    limit
+        Rows at most.
+    offset
+        Rows to leave out at the beginning.
+    form
+        How to print the rows.
+    output
+        File to write instead of standard output.
+    """
+    asked = {}
+    for condition in conditions:
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise errors.UnknownFilter(f"a condition is NAME=VALUE, not {condition!r}")
+        asked[f"-{name[:-1]}" if name.endswith("!") else name] = value
+    catalog = existing(warehouse).catalog
+    ordered = [name for name in order.split(",") if name]
+    relation = select_rows(
+        catalog, table, asked, search=search, order=ordered, limit=limit, offset=offset
+    )
+    suffix = output.suffix.removeprefix(".") if output else ""
+    chosen: str = form or (suffix if suffix in answer.FORMATS else "table")
+    if chosen == "table":
+        print(boxed(relation))
+    elif output:
+        answer.write(catalog, relation, chosen, output)
+    else:
+        sys.stdout.flush()
+        answer.send(catalog, relation, chosen, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    return 0
+
+
+@cohort.command(name="list")
+def list_(*, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+    """List cohorts with their parameters, and the runs that were kept.
+
+    Example: `dicom-warehouse cohort list -w my-warehouse`
+    """
+    grid = Table("cohort", "kind", "parameters", "what", box=None, header_style="bold")
+    for found in definitions.definitions(warehouse).values():
+        given = ", ".join(f"{p.name}={p.default}" for p in found.params)
+        summary = found.description.split("\n\n", 1)[0].replace("\n", " ")
+        grid.add_row(found.name, found.kind, given, summary)
+    screen = console()
+    screen.print(grid, markup=False)
+    kept = runs.runs(warehouse)
+    if kept:
+        names = ("run", "made", "version", "series", "instances", "digest")
+        grid = Table(*names, box=None, header_style="bold")
+        for run in kept:
+            grid.add_row(
+                run.run, run.made_at, str(run.warehouse["version"]), str(run.counts["series"]),
+                str(run.counts["instances"]), run.digest[:12],
+            )  # fmt: skip
+        screen.print()
+        screen.print(grid)
+    return 0
+
+
+@cohort.command
+def run(
+    name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False, **parameters: str
+) -> int:
+    """Ask a cohort of the newest version and keep its members.
+
+    Example: `dicom-warehouse cohort run ct_thin_slice --max_slice_mm 1.0`
+
+    Parameters
+    ----------
+    name
+        Cohort; see `dicom-warehouse cohort list`.
+    parameters
+        Its parameters by name.
+    """
+    given = {key.replace("-", "_"): value for key, value in parameters.items()}
+    _report(runs.run_cohort(warehouse, name, given), as_json=as_json)
+    return 0
+
+
+@cohort.command
+def save(name: str, /, *, sql: Path, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+    """Keep a SELECT as a cohort of this warehouse.
+
+    It is one SELECT over the tables of the warehouse that returns `series_key` or another key.
+    Parameters are declared in comments at the top:
+    `-- param: max_mm | DOUBLE | 1.5 | largest thickness`, and used as `$max_mm`.
+
+    Example: `dicom-warehouse cohort save brains --sql brains.sql`
+
+    Parameters
+    ----------
+    name
+        Name of the cohort: lower-case letters, digits and _.
+    sql
+        File with the SELECT.
+    """
+    try:
+        text = sql.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise errors.SourceNotFound(str(sql)) from None
+    except (OSError, UnicodeError) as error:
+        raise errors.UsageError(f"{sql}: {type(error).__name__}") from None
+    made = definitions.save(locked_catalog(warehouse), name, text)
+    print(f"saved {made.name}; run it with: dicom-warehouse cohort run {made.name}")
+    return 0
+
+
+@cohort.command
+def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False) -> int:
+    """Show a run, or the definition of a cohort that was not run.
+
+    Example: `dicom-warehouse cohort show ct_thin_slice-0001`
+    """
+    try:
+        found = runs.find_run(warehouse, name)
+    except errors.UnknownCohort:
+        print(definitions.definition(warehouse, name).text, end="")
+        return 0
+    _report(found, as_json=as_json)
+    if not as_json:
+        print(f"\n{found.sql}")
+    return 0
+
+
+@cohort.command
+def diff(
+    before: str, after: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False
+) -> int:
+    """Show which instances two runs do not share, and why.
+
+    Example: `dicom-warehouse cohort diff ct_thin_slice-0001 ct_thin_slice-0002`
+    """
+    _report_difference(compare.difference(warehouse, before, after), as_json=as_json)
+    return 0
+
+
+@cohort.command
+def rerun(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False) -> int:
+    """Ask a run's cohort again with the same parameters: the same digest, or what has changed.
+
+    Example: `dicom-warehouse cohort rerun ct_thin_slice-0001`
+    """
+    _report_difference(compare.rerun(warehouse, name), as_json=as_json)
+    return 0
+
+
+def _combine(operation: str, left: str, right: str, name: str, root: Path, *, as_json: bool) -> int:
+    _report(compare.combine(root, operation, left, right, name), as_json=as_json)
+    return 0
+
+
+@cohort.command
+def union(
+    left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: Json = False,
+) -> int:  # fmt: skip
+    """Make a run of the members of either.
+
+    Example: `dicom-warehouse cohort union ct_thin_slice pt_ct_pairs --name both`
+    """
+    return _combine("union", left, right, name, warehouse, as_json=as_json)
+
+
+@cohort.command
+def intersect(
+    left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: Json = False,
+) -> int:  # fmt: skip
+    """Make a run of the members of both.
+
+    Example: `dicom-warehouse cohort intersect ct_thin_slice pt_ct_pairs --name thin_pairs`
+    """
+    return _combine("intersect", left, right, name, warehouse, as_json=as_json)
+
+
+@cohort.command
+def minus(
+    left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: Json = False,
+) -> int:  # fmt: skip
+    """Make a run of the members of the first that are not in the second.
+
+    Example: `dicom-warehouse cohort minus ct_thin_slice pt_ct_pairs --name ct_only`
+    """
+    return _combine("minus", left, right, name, warehouse, as_json=as_json)
+
+
+@cohort.command
+def split(
+    name: str, /, *, train: float = 0.7, validation: float = 0.15, test: float = 0.15,
+    seed: Seed = 0, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False,
+) -> int:  # fmt: skip
+    """Split a run by patient into train, validation and test.
+
+    Example: `dicom-warehouse cohort split ct_thin_slice --seed 7`
+    """
+    shares = {"train": train, "validation": validation, "test": test}
+    for part in compare.split(warehouse, name, shares, seed):
+        _report(part, as_json=as_json)
+    return 0
+
+
+@cohort.command
+def sample(
+    source: str, /, *, name: str, by: str = "", count: int | None = None,
+    fraction: float | None = None, seed: Seed = 0, warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: Json = False,
+) -> int:  # fmt: skip
+    """Draw series of a run, so many of each stratum or a fraction.
+
+    Example: `dicom-warehouse cohort sample ct_thin_slice --name pilot --by Manufacturer --count 20`
+
+    Parameters
+    ----------
+    source
+        Run or cohort.
+    name
+        Name of the run that is made.
+    by
+        Columns of series with commas between: the strata.
+    count
+        Series of each stratum.
+    fraction
+        Share of the series, 0 to 1.
+    """
+    columns = tuple(part.strip() for part in by.split(",") if part.strip())
+    made = compare.sample(
+        warehouse, source, as_name=name, by=columns, count=count, fraction=fraction, seed=seed
+    )
+    _report(made, as_json=as_json)
+    return 0
+
+
+@cohort.command
+def export(
+    name: str, target: Path, /, *, form: Annotated[Form | None, Parameter(name="--format")] = None,
+    rows: Literal["patients", "studies", "series", "instances"] = "series",
+    preset: Literal["series_csv"] | None = None,
+    spreadsheet: Annotated[bool, Parameter(negative="")] = False, source: str | None = None,
+    template: str = TEMPLATE, warehouse: Root = DEFAULT_WAREHOUSE,
+) -> int:  # fmt: skip
+    """Write the members of a run: rows, a list, or the files themselves.
+
+    Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`
+
+    Parameters
+    ----------
+    name
+        Run or cohort.
+    target
+        File or folder that does not exist yet.
+    form
+        Follows the ending of the file if it is csv, parquet, arrow, jsonl or zip.
+    rows
+        What a row of csv, parquet, arrow or jsonl is.
+    preset
+        series_csv: the fourteen columns of django_dicom.
+    spreadsheet
+        CSV with a byte order mark, and an apostrophe before text that would run as a formula.
+    source
+        Of s5cmd: OLD=NEW puts a bucket in place of a folder, as /data=s3://bucket/dicom.
+    template
+        Names of the files of zip, copy and link.
+    """
+    suffix = target.suffix.removeprefix(".")
+    chosen = form or (suffix if suffix in {"csv", "parquet", "arrow", "jsonl", "zip"} else None)
+    if chosen is None:
+        raise errors.UsageError(f"--format is needed: the name {target.name} does not say it")
+    found = runs.find_run(warehouse, name)
+    if chosen in FILE_FORMATS:
+        export_files(warehouse, found, target, chosen, template=template)
+    else:
+        export_rows(
+            warehouse, found, target, chosen, rows=rows, preset=preset, spreadsheet=spreadsheet,
+            source=source,
+        )  # fmt: skip
+    print(f"{target}: {found.run}, {found.counts['instances']:,} instances, digest {found.digest}")
+    return 0
+
+
+@cohort.command
+def verify(target: Path, /) -> int:
+    """Hash an export again; 0 if it is what was written, else 1 and what is not.
+
+    Example: `dicom-warehouse cohort verify thin.zip`
+    """
+    found = verify_export(target)
+    for problem in found.problems:
+        print(problem)
+    print(
+        f"{target}: {'changed' if found.problems else 'unchanged'}, "
+        f"{found.files:,} files, digest {found.digest}"
+    )
+    return 1 if found.problems else 0
+
+
+def _report(found: runs.Run, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    counts = ", ".join(f"{count:,} {level}" for level, count in found.counts.items())
+    given = {name: value for name, value in found.parameters.items() if value is not None}
+    print(f"{found.run}  {definitions.call(found.cohort, given)}")
+    print(f"  {counts}\n  digest {found.digest}")
+
+
+def _report_difference(found: compare.Difference, *, as_json: bool) -> None:
+    if as_json:
+        facts = {
+            "before": found.before.run, "after": found.after.run, "same": found.same_members,
+            "rows": found.rows.to_pylist(),
+        }  # fmt: skip
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    print(f"{found.before.run} → {found.after.run}: ", end="")
+    print(f"same digest {found.after.digest}" if found.same_members else "other members")
+    if not found.before.same_question(found.after):
+        print("  the question or its parameters differ")
+    for change, why, count in found.counts():
+        print(f"  {change:8} {count:>9,}  {why}")

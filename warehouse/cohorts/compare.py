@@ -1,0 +1,221 @@
+"""Runs compared, run again, joined, split and sampled.
+
+In: runs. Out: other runs, or the instances in which two differ. Everything reads the stored
+members; only ``rerun`` and ``sample`` ask the warehouse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from warehouse.catalog.connect import open_catalog
+from warehouse.cohorts.runs import Run, find_run, keep, members_file, run_cohort
+from warehouse.errors import UsageError
+from warehouse.sqlfiles import statement
+from warehouse.store.duck import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import duckdb
+    import pyarrow as pa
+
+_SETS = {
+    "union": "from a union all from b anti join a on b.instance_key = a.instance_key",
+    "intersect": "from a semi join b on a.instance_key = b.instance_key",
+    "minus": "from a anti join b on a.instance_key = b.instance_key",
+}  # fmt: skip
+SPLIT = {"train": 0.7, "validation": 0.15, "test": 0.15}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """In what two runs differ."""
+
+    before: Run
+    after: Run
+    rows: pa.Table
+    """``change`` (added, gone, changed), ``why``, ``series_key``, ``instance_key``."""
+
+    @property
+    def same_members(self) -> bool:
+        """Whether the digests are equal."""
+        return self.before.digest == self.after.digest
+
+    def counts(self) -> list[tuple[str, str, int]]:
+        """Return how many instances changed in which way, and why."""
+        grouped = self.rows.group_by(["change", "why"]).aggregate([("instance_key", "count")])
+        columns = (grouped[name].to_pylist() for name in ("change", "why", "instance_key_count"))
+        return sorted(zip(*columns, strict=True))
+
+
+def difference(root: Path, before: str, after: str) -> Difference:
+    """Compare two runs, named by run or by cohort.
+
+    Raises
+    ------
+    UnknownCohort
+    """
+    older, newer = find_run(root, before), find_run(root, after)
+    catalog = open_catalog(root)
+    connection = catalog.connection
+    _show(connection, root, before=older, after=newer)
+    connection.execute("set variable same_question = $1", [older.same_question(newer)])
+    connection.execute("set variable newest_before = $1", [older.warehouse["newest_instance_id"]])
+    return Difference(
+        older, newer, connection.sql(statement("difference", "runs")).to_arrow_table()
+    )
+
+
+def rerun(root: Path, name: str) -> Difference:
+    """Ask the cohort of a run again, with its parameters, of the newest version.
+
+    The definition is that of today; if its text is another, ``same_question`` says so.
+
+    Raises
+    ------
+    UsageError
+        The run was made of other runs and has no question of its own.
+    """
+    old = find_run(root, name)
+    if old.made_of:
+        sources = ", ".join(made["run"] for made in old.made_of)
+        raise UsageError(f"{old.run} was made of {sources}; run that again, then make it again")
+    new = run_cohort(root, old.cohort, old.parameters)
+    return difference(root, old.run, new.run)
+
+
+def combine(root: Path, operation: str, left: str, right: str, name: str) -> Run:
+    """Make a run of the members of two: ``union``, ``intersect`` or ``minus``.
+
+    Of an instance in both, the row of the left is kept.
+    """
+    a, b = find_run(root, left), find_run(root, right)
+    connection = connect()
+    _show(connection, root, a=a, b=b)
+    sql = _SETS[operation]
+    members = connection.sql(f"from ({sql}) order by instance_key").to_arrow_reader()
+    return keep(
+        root, members, cohort=name, kind=operation, sql=f"{a.run} {operation} {b.run}",
+        parameters={}, level=a.level if a.level == b.level else "instance", made_of=[a, b],
+        warehouse=max(a.warehouse, b.warehouse, key=lambda known: known["version"]),
+    )  # fmt: skip
+
+
+def split(
+    root: Path, name: str, fractions: Mapping[str, float] | None = None, seed: int = 0
+) -> list[Run]:
+    """Split a run by patient into named parts, one run each.
+
+    A patient's part depends on ``seed`` and its key alone: it stays where it is when others come or
+    go. Fractions are therefore those of a large number of patients, not exact counts.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    name
+        Run or cohort.
+    fractions
+        Part → share from 0 to 1, together 1; the order matters. Train 0.7, validation and test
+        0.15 unless said otherwise.
+    seed
+        Another seed is another split.
+
+    Raises
+    ------
+    UsageError
+        The fractions do not add up, or a member belongs to no patient.
+    """
+    parts = dict(fractions or SPLIT)
+    if any(not 0 <= share <= 1 for share in parts.values()) or abs(sum(parts.values()) - 1) > 1e-9:
+        raise UsageError("the shares of a split lie between 0 and 1 and add up to 1")
+    source = find_run(root, name)
+    connection = connect()
+    _show(connection, root, members=source)
+    lost = connection.execute("select count(*) from members where patient_key is null").fetchall()[
+        0
+    ][0]
+    if lost:
+        raise UsageError(f"{lost} members of {source.run} belong to no patient, as a DICOMDIR does")
+    made, lowest = [], 0.0
+    for number, (part, share) in enumerate(parts.items(), 1):
+        # The last part takes the rest, whatever the sum of the floats.
+        highest = 2.0 if number == len(parts) else lowest + share
+        _set(connection, seed=str(seed), lowest=lowest, highest=highest)
+        made.append(keep(
+            root, connection.sql(statement("split", "runs")).to_arrow_reader(),
+            cohort=f"{source.cohort}_{part}", kind="split",
+            sql=f"{part} of {source.run} by patient",
+            parameters={"seed": seed, "lowest": lowest, "share": share}, level="patient",
+            made_of=[source], warehouse=source.warehouse,
+        ))  # fmt: skip
+        lowest = highest
+    return made
+
+
+def sample(
+    root: Path, name: str, *, as_name: str, by: tuple[str, ...] = (), count: int | None = None,
+    fraction: float | None = None, seed: int = 0,
+) -> Run:  # fmt: skip
+    """Take series of a run, drawn in each stratum: ``count`` of each, or a ``fraction``.
+
+    Series are drawn by the digest of seed and key: with a fraction, each on its own; with a count,
+    the smallest ones, so that a new series takes the place of one at most.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    name
+        Run or cohort.
+    as_name
+        Name of the run that is made.
+    by
+        Columns of `series` whose values are the strata; none is one stratum.
+    count, fraction
+        One of them.
+    seed
+        Another seed is another sample.
+
+    Raises
+    ------
+    UsageError, UnknownFilter
+    """
+    if (count is None) == (fraction is None):
+        raise UsageError("give either a count of series per stratum or a fraction")
+    if (count is not None and count < 1) or (fraction is not None and not 0 <= fraction <= 1):
+        raise UsageError("a count is at least 1, a fraction from 0 to 1")
+    source = find_run(root, name)
+    catalog = open_catalog(root)
+    known = {column.name for column in catalog.model("series").columns}
+    for column in by:
+        if column not in known:
+            raise UsageError(
+                f"series has no column {column!r}; see: dicom-warehouse describe series"
+            )
+    connection = catalog.connection
+    _show(connection, root, members=source)
+    texts = ", ".join(f'cast("{column}" as varchar)' for column in by)
+    strata = f"select series_key, to_json([{texts}]) as stratum from series"
+    connection.execute(f"create view strata as {strata}")
+    _set(connection, seed=str(seed), count_per_stratum=count, fraction=fraction)
+    return keep(
+        root, connection.sql(statement("sample", "runs")).to_arrow_reader(), cohort=as_name,
+        kind="sample", sql=f"sample of {source.run}",
+        parameters={"seed": seed, "by": list(by), "count": count, "fraction": fraction},
+        level="series", made_of=[source], warehouse=source.warehouse,
+    )  # fmt: skip
+
+
+def _show(connection: duckdb.DuckDBPyConnection, root: Path, **shown: Run) -> None:
+    """Make the members of runs tables of a connection."""
+    for name, run in shown.items():
+        connection.read_parquet(str(members_file(root, run))).create_view(name)
+
+
+def _set(connection: duckdb.DuckDBPyConnection, **variables: str | float | None) -> None:
+    for name, value in variables.items():
+        connection.execute(f"set variable {name} = $1", [value])

@@ -1,0 +1,207 @@
+"""Cohorts by name: those of ``sql/4_cohorts/`` and those saved in a warehouse.
+
+In: a name and parameters. Out: ``Definition``, and its question with typed values. Saved cohorts
+are ``cohorts/NAME.sql`` in the folder of the warehouse; their header is that of ``sql/``:
+``-- param: name | TYPE | default | meaning``, and ``$name`` in the SELECT.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from warehouse.cohorts.guard import Question, check
+from warehouse.errors import (
+    ModelError,
+    TargetExists,
+    UnknownCohort,
+    UnknownParameter,
+    UnsafeCohort,
+    UsageError,
+    WriteFailed,
+)
+from warehouse.sqlfiles import LAYERS, Param, read_model, read_models
+from warehouse.store.duck import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from warehouse.catalog.connect import Catalog
+
+FOLDER = "cohorts"
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_TYPE = re.compile(r"(VARCHAR|DOUBLE|BIGINT|INTEGER|BOOLEAN|DATE|TIME|TIMESTAMP)(\[\])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A cohort that can be run."""
+
+    name: str
+    kind: str
+    """``shipped`` with the package or ``saved`` in the warehouse."""
+    description: str
+    params: tuple[Param, ...]
+    text: str
+    """The file, which defines it."""
+
+    @property
+    def statement(self) -> str:
+        """What is asked: the text itself, or the call of the shipped table macro."""
+        if self.kind == "saved":
+            return self.text
+        given = ", ".join(f"{p.name} := ${p.name}" for p in self.params)
+        return f"from {self.name}({given})"
+
+
+def definitions(root: Path) -> dict[str, Definition]:
+    """Return all cohorts by name, shipped ones first."""
+    found = {
+        model.name: Definition(
+            model.name, "shipped", model.description, model.params, model.sql,
+        )
+        for model in read_models() if model.layer == LAYERS[4]
+    }  # fmt: skip
+    for path in sorted((root / FOLDER).glob("*.sql")):
+        found.setdefault(path.stem, _saved(path))
+    return found
+
+
+def definition(root: Path, name: str) -> Definition:
+    """Return one cohort.
+
+    Raises
+    ------
+    UnknownCohort
+        Naming those that are spelled alike.
+    """
+    known = definitions(root)
+    if name not in known:
+        raise UnknownCohort(name, known)
+    return known[name]
+
+
+def _saved(path: Path) -> Definition:
+    try:
+        model = read_model(path)
+    except (ModelError, OSError, UnicodeError) as error:
+        raise UnsafeCohort(f"{path}: {error}") from None
+    return Definition(path.stem, "saved", model.description, model.params, model.sql)
+
+
+def valid_name(name: str) -> str:
+    """Return a name that a file, a table macro and a shell take as it is.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"a cohort is named with lower-case letters, digits and _, from a letter: not {name!r}"
+        )
+    return name
+
+
+def save(catalog: Catalog, name: str, sql: str) -> Definition:
+    """Keep a SELECT as a cohort of this warehouse.
+
+    Raises
+    ------
+    UnsafeCohort, UnknownTable, UnknownParameter
+        The SQL is not allowed; see ``warehouse.cohorts.guard``.
+    TargetExists
+        The name is taken; what is saved is never replaced.
+    """
+    root = catalog.snapshot.root
+    valid_name(name)
+    if name in definitions(root):
+        raise TargetExists(root / FOLDER / f"{name}.sql")
+    text = sql if sql.lstrip().startswith("--") else f"-- Cohort {name}.\n{sql}"
+    target = root / FOLDER / f"{name}.sql"
+    draft = root / FOLDER / f".{name}.{os.getpid()}"
+    try:
+        target.parent.mkdir(exist_ok=True)
+        draft.write_text(text.strip() + "\n", encoding="utf-8")
+        made = Definition(name, "saved", *_header(draft), text.strip() + "\n")
+        question(catalog, made)
+        os.link(draft, target)
+    except FileExistsError:
+        raise TargetExists(target) from None
+    except OSError as error:
+        raise WriteFailed(f"the cohort {name}", error) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return made
+
+
+def _header(path: Path) -> tuple[str, tuple[Param, ...]]:
+    made = _saved(path)
+    return made.description, made.params
+
+
+def question(catalog: Catalog, cohort: Definition) -> Question:
+    """Return the checked question of a cohort; its parameters are those that it declares.
+
+    Raises
+    ------
+    UnsafeCohort, UnknownTable, UnknownParameter
+    """
+    for param in cohort.params:
+        if not _TYPE.fullmatch(param.type):
+            raise UnsafeCohort(f"the type of ${param.name} is none of a parameter: {param.type}")
+    asked = check(catalog, cohort.statement)
+    declared = {param.name for param in cohort.params}
+    for name in sorted(asked.parameters - declared):
+        raise UnknownParameter(
+            f"${name} is not declared; write at the top: -- param: {name} | DOUBLE | 1.5 | meaning"
+        )
+    for name in sorted(declared - asked.parameters):
+        raise UnknownParameter(f"${name} is declared and never used")
+    return asked
+
+
+def values(catalog: Catalog, cohort: Definition, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of every parameter, of its type; those not given have their default.
+
+    Raises
+    ------
+    UnknownParameter
+        A name is not a parameter of the cohort, or a value is not of its type.
+    """
+    params = {param.name: param for param in cohort.params}
+    for name in given:
+        if name not in params:
+            known = ", ".join(params) or "none"
+            raise UnknownParameter(f"{cohort.name} has no parameter {name!r}; it has: {known}")
+    typed: dict[str, Any] = {}
+    for name, param in params.items():
+        default = None if param.default == "null" else param.default
+        value = given.get(name, default)
+        if isinstance(value, str) and value == "null" and param.type != "VARCHAR":
+            value = None
+        if isinstance(value, str) and param.type.endswith("[]") and not value.startswith("["):
+            value = [part.strip() for part in value.split(",")]
+        try:
+            answer = catalog.connection.execute(f"select cast($1 as {param.type})", [value])
+            typed[name] = answer.fetchall()[0][0]
+        except duckdb.Error:
+            raise UnknownParameter(
+                f"{name} of {cohort.name} is {param.type}; the value given is not"
+            ) from None
+    return typed
+
+
+def call(name: str, given: Mapping[str, Any]) -> str:
+    """Return how people write a cohort with these parameters."""
+    shown = ", ".join(f"{name} := {_shown(value)}" for name, value in given.items())
+    return f"{name}({shown})"
+
+
+def _shown(value: object) -> str:
+    return literal(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,206 @@
+"""A run → its files: one zip, a folder of copies, or a folder of links.
+
+In: a run and its source files, opened read-only. Out: files named by a template, ``manifest.csv``
+with the sha256 of each, and ``cohort.json``. A source that is not what was ingested is an error:
+the members are those of the database, and so are their bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from warehouse.cohorts.drafts import draft_of, refuse_existing, settle
+from warehouse.cohorts.members import Member, members_of, sources
+from warehouse.cohorts.names import TEMPLATE, check_template, fill
+from warehouse.cohorts.provenance import ABOUT, MANIFEST, MANIFEST_FIELDS, provenance, text
+from warehouse.dicom.open import local_path, open_source
+from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile
+from warehouse.errors import ExportFailed, SourceError, TargetExists, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.cohorts.runs import Run
+
+FILE_FORMATS = ("zip", "copy", "link")
+_CHUNK = 1 << 20
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+"""One time for all members: the same run gives the same bytes."""
+
+
+class _Out(Protocol):
+    """Where files go."""
+
+    def put(self, name: str, member: Member, file: IO[bytes]) -> str: ...
+
+    def note(self, name: str, content: IO[bytes]) -> None: ...
+
+
+def export_files(
+    root: Path, run: Run, target: Path, form: str, *, template: str = TEMPLATE
+) -> dict[str, Any]:
+    """Write the files of the members of a run; return what is said about them.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    run
+        What to export.
+    target
+        File or folder that does not exist yet.
+    form
+        ``zip``; ``copy``, a folder of copies; ``link``, a folder of symbolic links.
+    template
+        Names of the files; see ``warehouse.cohorts.names``.
+
+    Raises
+    ------
+    TargetExists, UsageError
+    ExportFailed
+        A source is gone or has changed, or the disk is full; nothing is left behind.
+    """
+    if form not in FILE_FORMATS:
+        raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(FILE_FORMATS)}")
+    check_template(template)
+    refuse_existing(target)
+    catalog = members_of(root, run)
+    facts = provenance(run, form, catalog.snapshot.version)
+    with draft_of(target) as draft:
+        if form == "zip":
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+                archive.comment = f"cohort {run.run} {run.digest}".encode()
+                _write(_Zip(archive), catalog, template, facts)
+            settle(draft, target, facts)
+        else:
+            draft.mkdir()
+            _write(_Folder(draft, links=form == "link"), catalog, template, facts)
+            if os.path.lexists(target):
+                raise TargetExists(target)
+            draft.rename(target)
+    return facts
+
+
+def _write(out: _Out, catalog: Catalog, template: str, facts: dict[str, Any]) -> None:
+    """Write every member, then the manifest, then the facts with the digest of the manifest."""
+    with tempfile.TemporaryFile() as raw:
+        manifest = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+        rows = csv.writer(manifest, lineterminator="\n")
+        rows.writerow(MANIFEST_FIELDS)
+        for member in sources(catalog):
+            name = fill(template, member.names)
+            with _opened(member) as file:
+                try:
+                    sha256 = out.put(name, member, file)
+                except OSError as error:  # a full disk, which is not the fault of the source
+                    raise ExportFailed(name, error.strerror or str(error)) from error
+            rows.writerow(
+                (name, member.instance_key, member.size_bytes, sha256, member.modified_us)
+            )
+        manifest.detach()
+        raw.seek(0)
+        facts["manifest_sha256"] = hashlib.file_digest(raw, "sha256").hexdigest()
+        raw.seek(0)
+        out.note(MANIFEST, raw)
+        out.note(ABOUT, io.BytesIO(text(facts).encode()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Zip:
+    archive: zipfile.ZipFile
+
+    def put(self, name: str, member: Member, file: IO[bytes]) -> str:
+        info = zipfile.ZipInfo(name, _ZIP_TIME)
+        info.file_size = member.size_bytes
+        with self.archive.open(info, "w") as packed:
+            return _copy(file, packed, member)
+
+    def note(self, name: str, content: IO[bytes]) -> None:
+        with self.archive.open(zipfile.ZipInfo(name, _ZIP_TIME), "w") as packed:
+            while chunk := content.read(_CHUNK):
+                packed.write(chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    folder: Path
+    links: bool
+
+    def put(self, name: str, member: Member, file: IO[bytes]) -> str:
+        target = self.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not self.links:
+            with target.open("xb") as copy:
+                return _copy(file, copy, member)
+        if _place(member.path)[0] is not None:
+            raise ExportFailed(
+                "a folder of links", f"{member.path} is a member of an archive; export copies"
+            )
+        os.symlink(os.fsencode(local_path(member.path)), os.fsencode(target))
+        return ""
+
+    def note(self, name: str, content: IO[bytes]) -> None:
+        with (self.folder / name).open("xb") as file:
+            while chunk := content.read(_CHUNK):
+                file.write(chunk)
+
+
+def _copy(file: IO[bytes], out: IO[bytes], member: Member) -> str:
+    digest = hashlib.sha256()
+    size = 0
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        out.write(chunk)
+        size += len(chunk)
+    if size != member.size_bytes:
+        raise _changed(member)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _opened(member: Member) -> Iterator[IO[bytes]]:
+    """Open the source of a member, unless it has changed since it was ingested."""
+    archive, inner = _place(member.path)
+    try:
+        status = os.stat(local_path(member.path) if archive is None else archive)
+    except OSError as error:
+        raise ExportFailed(member.path, f"its source cannot be read: {error.strerror}") from error
+    if status.st_mtime_ns // 1000 != member.modified_us or (
+        archive is None and status.st_size != member.size_bytes
+    ):
+        raise _changed(member)
+    source = SourceFile(member.path, member.size_bytes, member.modified_us, archive, inner)
+    try:
+        with open_source(source) as file:
+            yield file
+    except SourceError as error:
+        raise ExportFailed(member.path, str(error)) from error
+
+
+def _changed(member: Member) -> ExportFailed:
+    return ExportFailed(
+        member.path, "its source has changed since it was ingested; ingest again, then rerun"
+    )
+
+
+def _place(path: str) -> tuple[str | None, str | None]:
+    """Return archive and member of a path of ``files``, none of a file of its own."""
+    if os.path.isfile(local_path(path)):
+        return None, None
+    archive, separator, member = path.partition(ARCHIVE_SEPARATOR)
+    while separator:
+        if os.path.isfile(local_path(archive)):
+            return os.fsdecode(local_path(archive)), os.fsdecode(local_path(member))
+        more, separator, member = member.partition(ARCHIVE_SEPARATOR)
+        archive = f"{archive}{ARCHIVE_SEPARATOR}{more}"
+    return None, None

@@ -1,0 +1,176 @@
+"""A run → one file of rows: CSV, Parquet, Arrow, JSON Lines, a list of UIDs, an s5cmd manifest.
+
+In: a run and the newest version of its warehouse. Out: a file, and ``FILE.cohort.json`` beside it.
+Rows stream through DuckDB or Arrow batches, in the order of their key, so that two exports are
+equal byte by byte; the file has its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from warehouse.cohorts.drafts import draft_of, refuse_existing, settle
+from warehouse.cohorts.members import members_of, sources
+from warehouse.cohorts.names import TEMPLATE, fill
+from warehouse.cohorts.provenance import provenance, text
+from warehouse.errors import ExportFailed, UsageError
+from warehouse.sqlfiles import statement
+from warehouse.store.duck import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.cohorts.runs import Run
+
+ROW_FORMATS = ("csv", "parquet", "arrow", "jsonl", "uids", "s5cmd")
+ENTITIES = ("patients", "studies", "series", "instances")
+_KEYS = {
+    "patients": "patient_key", "studies": "study_key", "series": "series_key",
+    "instances": "instance_key",
+}  # fmt: skip
+# Text that a spreadsheet takes for a formula: a leading apostrophe makes it text again.
+_NO_FORMULA = "regexp_matches({c}, '^[=+@\\t\\r-]')"
+
+
+def export_rows(
+    root: Path, run: Run, target: Path, form: str, *, rows: str = "series",
+    preset: str | None = None, spreadsheet: bool = False, source: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Write rows of the members of a run; return what is said about them.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    run
+        What to export.
+    target
+        File that does not exist yet.
+    form
+        One of ``ROW_FORMATS``.
+    rows
+        What a row is: `patients`, `studies`, `series` or `instances`.
+    preset
+        ``series_csv``: the fourteen columns of django_dicom's CSV.
+    spreadsheet
+        CSV only: begin with a byte order mark, and put an apostrophe before text that begins with
+        ``= + - @``, tab or return, which a spreadsheet would run as a formula. Without it the
+        values are as stored.
+    source
+        s5cmd only: ``/data=s3://bucket/dicom`` puts the second in place of the first.
+
+    Raises
+    ------
+    TargetExists, UsageError
+    ExportFailed
+        A member has left the warehouse, or the disk is full; no file is left behind.
+    """
+    if form not in ROW_FORMATS:
+        raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(ROW_FORMATS)}")
+    if spreadsheet and form != "csv":
+        raise UsageError("spreadsheet is an option of CSV")
+    refuse_existing(target)
+    catalog = members_of(root, run)
+    facts = provenance(run, form, catalog.snapshot.version)
+    with draft_of(target) as draft:
+        if form == "uids":
+            _lines(draft, (f"{key}\n" for key in _keys(catalog)))
+        elif form == "s5cmd":
+            _lines(draft, _s5cmd(catalog, source))
+        else:
+            _table(
+                catalog, draft, form, _query(catalog, rows, preset, spreadsheet=spreadsheet), facts
+            )
+            if spreadsheet:
+                _mark(draft)
+        settle(draft, target, facts)
+    return facts
+
+
+def _query(catalog: Catalog, rows: str, preset: str | None, *, spreadsheet: bool) -> str:
+    if preset not in {None, "series_csv"}:
+        raise UsageError(f"unknown preset {preset!r}; there is: series_csv")
+    if rows not in ENTITIES:
+        raise UsageError(f"rows are one of: {', '.join(ENTITIES)}")
+    key = _KEYS[rows]
+    query = (
+        statement("series_csv", "runs")
+        if preset
+        else f"from {rows} semi join members on {rows}.{key} = members.{key} order by {rows}.{key}"
+    )
+    if not spreadsheet:
+        return query
+    columns = catalog.connection.execute(f"describe {query}").fetchall()
+    shown = ", ".join(
+        f"""if({_NO_FORMULA.format(c=f'"{name}"')}, '''' || "{name}", "{name}") as "{name}\""""
+        if kind == "VARCHAR"
+        else f'"{name}"'
+        for name, kind, *_ in columns
+    )
+    return f"select {shown} from ({query})"
+
+
+def _table(catalog: Catalog, draft: Path, form: str, query: str, facts: dict[str, Any]) -> None:
+    if form == "arrow":
+        reader = catalog.connection.sql(query).to_arrow_reader(10_000)
+        schema = reader.schema.with_metadata({"dicom_warehouse_cohort": text(facts)})
+        with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch.cast(schema))
+        return
+    about = f"{{dicom_warehouse_cohort: {literal(text(facts))}}}"
+    options = {
+        "csv": "format csv, header true",
+        "jsonl": "format json, array false",
+        "parquet": f"format parquet, compression zstd, kv_metadata {about}",
+    }
+    catalog.connection.execute(f"copy ({query}) to {literal(str(draft))} ({options[form]})")
+
+
+def _mark(draft: Path) -> None:
+    """Put a byte order mark before a file."""
+    plain = draft.with_name(f"{draft.name}.plain")
+    draft.rename(plain)
+    try:
+        with plain.open("rb") as source, draft.open("wb") as marked:
+            marked.write(b"\xef\xbb\xbf")
+            shutil.copyfileobj(source, marked, 1 << 20)
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _lines(draft: Path, lines: Iterator[str]) -> None:
+    with draft.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(lines)
+
+
+def _keys(catalog: Catalog) -> Iterator[str]:
+    keys = catalog.connection.sql("select instance_key from members order by instance_key")
+    for batch in keys.to_arrow_reader(50_000):
+        yield from batch["instance_key"].to_pylist()
+
+
+def _s5cmd(catalog: Catalog, source: str | None) -> Iterator[str]:
+    """Yield a copy command per member; members of archives have no object of their own."""
+    old, _, new = (source or "").partition("=")
+    if source and not new:
+        raise UsageError("source is OLD=NEW, as in /data=s3://bucket/dicom")
+    for member in sources(catalog):
+        path = member.path
+        if "!/" in path or path.startswith("file://") or "\n" in path:
+            raise ExportFailed(
+                "an s5cmd manifest",
+                f"{path!r} is a member of an archive or has no plain name; export a zip or a tree",
+            )
+        if source:
+            if not path.startswith(old.rstrip("/") + "/"):
+                raise ExportFailed("an s5cmd manifest", f"{path} does not lie in {old}")
+            path = new.rstrip("/") + path[len(old.rstrip("/")) :]
+        raw = "--raw " if any(c in path for c in "*?[") else ""
+        yield f"cp {raw}{shlex.quote(path)} {fill(TEMPLATE, member.names)}\n"

@@ -1,0 +1,343 @@
+"""Conditions on attributes → one DuckDB relation.
+
+In: the name of an entity table and conditions, each an attribute, an operator and a value::
+
+    {"Modality": "MR", "-Manufacturer__icontains": "ge", "EchoTime__max": 30, "(0018,0095)": 100}
+
+Out: its rows. An attribute is a column of the table, else a column of ``instances``, else any
+element by keyword or tag. Of the last two, a condition holds if it holds for some instance, and its
+negation (``-``) if some instance has a value and it holds for none. Where there is no value, a
+condition is false, and so is its negation; only ``__null`` asks for that.
+
+Values are bound as parameters and cast to the type of the attribute; no value becomes SQL.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from pydicom.datadict import tag_for_keyword
+
+from warehouse.errors import QueryFailed, UnknownFilter, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.sqlfiles import Model
+
+ENTITY_KEYS = ("instance_id", "series_key", "study_key", "patient_key")
+
+_TAG = re.compile(r"\(?(?:0x)?([0-9a-fA-F]{4}),? ?(?:0x)?([0-9a-fA-F]{4})\)?")
+_NAME = re.compile(r"(-?)(.+?)(?:__([a-z]+))?")
+
+# How an operator reads for one value and for a list: c is the attribute, v the value, t its type.
+_SCALAR = {
+    "is": "{c} = cast({v} as {t})",
+    "in": "list_contains(cast({v} as {t}[]), {c})",
+    "min": "{c} >= cast({v} as {t})",
+    "max": "{c} <= cast({v} as {t})",
+    "contains": "contains({c}, cast({v} as varchar))",
+    "icontains": "contains(lower({c}), lower(cast({v} as varchar)))",
+    "any": "len(list_filter(cast({v} as varchar[]), lambda x: contains(lower({c}), lower(x)))) > 0",
+}
+_LIST = {
+    "is": "{c} = cast({v} as {t}[])",
+    "one": "list_contains({c}, cast({v} as {t}))",
+    "in": "list_has_any({c}, cast({v} as {t}[]))",
+    "set": "list_sort(list_distinct({c})) = list_sort(list_distinct(cast({v} as {t}[])))",
+    "has": "list_has_all({c}, cast({v} as {t}[]))",
+    "min": "len(list_filter({c}, lambda x: x >= cast({v} as {t}))) = len({c})",
+    "max": "len(list_filter({c}, lambda x: x <= cast({v} as {t}))) = len({c})",
+    "contains": "len(list_filter({c}, lambda x: contains(x, cast({v} as varchar)))) > 0",
+    "icontains": "len(list_filter({c}, lambda x: contains(lower(x), lower(cast({v} as varchar))))) > 0",  # noqa: E501
+    "any": (
+        "len(list_filter({c}, lambda x: len(list_filter(cast({v} as varchar[]), "
+        "lambda y: contains(lower(x), lower(y)))) > 0)) > 0"
+    ),
+}
+_SYNONYMS = {"after": "min", "before": "max"}
+_TEXT = frozenset({"contains", "icontains", "any"})
+_SEVERAL = frozenset({"in", "any", "set", "has"})
+PERIODS = ("today", "yesterday", "week", "month", "year")
+OPERATORS = (
+    "is", "in", "existing", "contains", "icontains", "any", "min", "max", "after", "before",
+    "during", "set", "has", "null",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """What a name stands for in one table."""
+
+    sql: str
+    """How the query, or the source, names its value."""
+    type: str
+    """DuckDB type of one value."""
+    is_list: bool
+    source: str = ""
+    """What has its value per instance, empty for a column of the table."""
+
+
+class Query:
+    """The parts of a SELECT over one table, put together condition by condition."""
+
+    def __init__(self, catalog: Catalog, table: str) -> None:
+        self.catalog = catalog
+        self.model = catalog.model(table)
+        self.key = _key(self.model)
+        self.where: list[str] = []
+        self.joins: list[str] = []
+        self.values: dict[str, Any] = {}
+
+    def attribute(self, name: str) -> Attribute:
+        """Return what a name stands for.
+
+        Raises
+        ------
+        UnknownFilter
+        """
+        for column in self.model.columns:
+            if column.name == name:
+                return _attribute(f't."{name}"', column.type)
+        if self.key is None:
+            raise UnknownFilter(f"{name!r} is no column of {self.model.name}")
+        for column in self.catalog.model("instances").columns:
+            if column.name == name:
+                return _attribute(f'"{name}"', column.type, "instances")
+        tag = _element_tag(name)
+        if tag is None:
+            raise UnknownFilter(
+                f"{name!r} is no column of {self.model.name}, no DICOM keyword and no tag; see: "
+                f"dicom-warehouse describe {self.model.name}, dicom-warehouse tags --like {name}"
+            )
+        source = f"attributes(['{tag}'])"
+        described = self.catalog.connection.execute(f"describe from {source}").fetchall()
+        return _attribute(
+            f'"{tag}"', str(described[1][1]), f"{source} join instances using (instance_id)"
+        )
+
+    def join(self, found: Attribute, reduction: str) -> str:
+        """Bring something about an attribute of instances into the query; return its name."""
+        alias = f"joined_{len(self.joins)}"
+        self.joins.append(
+            f"left join (select {self.key} as key, {reduction} as found from {found.source} "
+            f"where {found.sql} is not null group by all) as {alias} on t.{self.key} = {alias}.key"
+        )
+        return f"{alias}.found"
+
+    def bind(self, value: object) -> str:
+        """Return the parameter that stands for a value."""
+        name = f"v{len(self.values)}"
+        self.values[name] = value
+        return f"${name}"
+
+
+def select(
+    catalog: Catalog, table: str, conditions: Mapping[str, Any], *, search: str | None = None,
+    order: str | Iterable[str] = (), limit: int | None = None, offset: int = 0,
+    today: dt.date | None = None,
+) -> duckdb.DuckDBPyRelation:  # fmt: skip
+    """Return the rows of an entity table for which every condition holds.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    table
+        `patients`, `studies`, `series`, `instances`, or another view with one row of them.
+    conditions
+        Attribute, ``__`` and operator → value; ``-`` before it negates. Without an operator the
+        value is equal; a list attribute has it among its values, or equals a list. ``contains`` and
+        ``icontains``; ``any``: one of these texts is contained, whatever the case; ``in``; ``min``,
+        ``max``, ``after``, ``before``: inclusive, of a list attribute all its values; ``during``:
+        today, yesterday, week (the last seven days), month, year; ``set``: the same values in any
+        order; ``has``: all of these values; ``existing``: equal, and some row must have it;
+        ``null``: true or false. Several values are a list or one text with commas.
+    search
+        Text that a text column contains, whatever the case.
+    order
+        Attributes, ``-`` before one for descending. Rows without a value come last, and equal rows
+        in the order of their key.
+    limit, offset
+        As in SQL.
+    today
+        The day that ``during`` counts from.
+
+    Raises
+    ------
+    UnknownTable, UnknownFilter
+    """
+    query = Query(catalog, table)
+    for name, value in conditions.items():
+        query.where.append(_condition(query, name, value, today or dt.date.today()))  # noqa: DTZ011
+    if search is not None:
+        # Texts are joined with a character that none contains, so that no match spans two.
+        texts = ", ".join(f't."{c.name}"' for c in query.model.columns if c.type == "VARCHAR")
+        wanted = f"lower(cast({query.bind(search)} as varchar))"
+        query.where.append(f"contains(lower(concat_ws(chr(0), {texts})), {wanted})")
+    listed = [order] if isinstance(order, str) else list(order)
+    sorting = [_order(query, name) for name in listed] + [f't."{c}"' for c in query.model.grain]
+    for count in (limit, offset):
+        if count is not None and (not isinstance(count, int) or count < 0):
+            raise UsageError("limit and offset are whole numbers from 0")
+    parts = [
+        f"select t.* from {query.model.name} as t",
+        *query.joins,
+        f"where {' and '.join(query.where)}" if query.where else "",
+        f"order by {', '.join(sorting)}",
+        f"limit {limit}" if limit is not None else "",
+        f"offset {offset}",
+    ]
+    sql = " ".join(part for part in parts if part)
+    try:
+        return catalog.connection.sql(sql, params=query.values or None)
+    except duckdb.Error as error:
+        raise QueryFailed(str(error)) from error
+
+
+def values(catalog: Catalog, table: str, attribute: str) -> list[Any]:
+    """Return the distinct values of an attribute, sorted; each value of a list on its own.
+
+    Raises
+    ------
+    UnknownTable, UnknownFilter
+    """
+    query = Query(catalog, table)
+    found = query.attribute(attribute)
+    value = f"unnest({found.sql})" if found.is_list else found.sql
+    sql = f"select distinct {value} as value from {found.source or f'{query.model.name} as t'}"
+    rows = catalog.connection.execute(
+        f"select value from ({sql}) where value is not null order by 1"
+    )
+    return [row[0] for row in rows.fetchall()]
+
+
+def _condition(query: Query, name: str, value: object, today: dt.date) -> str:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise UnknownFilter(f"a condition is NAME or NAME__operator, not {name!r}")
+    minus, plain, operator = match[1], match[2], match[3] or "is"
+    if operator not in OPERATORS:
+        raise UnknownFilter(f"{name}: unknown operator; choose one of: {', '.join(OPERATORS)}")
+    operator = _SYNONYMS.get(operator, operator)
+    found = query.attribute(plain)
+    if operator == "null":
+        missing = f"{query.join(found, 'true') if found.source else found.sql} is null"
+        return (
+            missing if _cast(query, name, value, "BOOLEAN") != bool(minus) else f"not ({missing})"
+        )
+    test = _test(query, found, name, operator, value, today)
+    if found.source:
+        test = query.join(found, f"coalesce(bool_or({test}), false)")
+        return f"not {test}" if minus else test
+    # Some tests are false, not null, without a value, and their negation would be true.
+    return f"({found.sql} is not null and {'not ' if minus else ''}({test}))"
+
+
+def _test(
+    query: Query, found: Attribute, name: str, operator: str, value: object, today: dt.date
+) -> str:
+    if value is None:
+        raise UnknownFilter(
+            f"{name}: to ask for what is missing, say {name.split('__', maxsplit=1)[0]}__null"
+        )
+    if operator == "during":
+        if found.type not in {"DATE", "TIMESTAMP"} or found.is_list:
+            raise UnknownFilter(f"{name}: {found.type} is no date")
+        first, last = _period(str(value), today)
+        return f"cast({found.sql} as date) between {query.bind(first)} and {query.bind(last)}"
+    whole = found.is_list and operator == "is" and isinstance(value, list | tuple)
+    several = operator in _SEVERAL or whole
+    kind = "VARCHAR" if operator in _TEXT else found.type
+    _fits(found, name, operator)
+    given = _listed(value) if several else value
+    bound = _cast(query, name, given, f"{kind}[]" if several else kind)
+    if operator == "existing":
+        _must_exist(query, found, name, bound)
+        operator = "is"
+    if found.is_list:
+        forms, operator = _LIST, "one" if operator == "is" and not several else operator
+    else:
+        forms = _SCALAR
+    return forms[operator].format(c=found.sql, v=query.bind(bound), t=found.type)
+
+
+def _fits(found: Attribute, name: str, operator: str) -> None:
+    """Refuse what has no meaning for a type, rather than answer with no rows."""
+    if operator in _TEXT and found.type != "VARCHAR":
+        raise UnknownFilter(f"{name}: {found.type} is no text; ask with =, __min and __max")
+    if operator in {"min", "max"} and found.type in {"VARCHAR", "BOOLEAN", "BLOB"}:
+        raise UnknownFilter(f"{name}: {found.type} has no range; ask with =, __in or __icontains")
+    if operator in {"set", "has"} and not found.is_list:
+        raise UnknownFilter(f"{name}: has one value only; ask with = or __in")
+
+
+def _must_exist(query: Query, found: Attribute, name: str, value: object) -> None:
+    test = f"list_contains({found.sql}, $1)" if found.is_list else f"{found.sql} = $1"
+    sql = f"select count(*) from {found.source or f'{query.model.name} as t'} where {test}"
+    if query.catalog.connection.execute(sql, [value]).fetchall()[0][0] == 0:
+        attribute = name.lstrip("-").split("__")[0]
+        raise UnknownFilter(f"{name}: no row of {query.model.name} has that {attribute}")
+
+
+def _cast(query: Query, name: str, value: object, kind: str) -> Any:
+    """Return a value as its type, so that what cannot be one is an error, not no rows."""
+    try:
+        answer = query.catalog.connection.execute(f"select cast($1 as {kind})", [value]).fetchall()
+    except duckdb.Error:
+        raise UnknownFilter(f"{name}: the value is no {kind}") from None
+    return answer[0][0]
+
+
+def _listed(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+
+
+def _period(name: str, today: dt.date) -> tuple[dt.date, dt.date]:
+    """Return first and last day of a period, both inclusive.
+
+    >>> _period("week", dt.date(2024, 3, 1))
+    (datetime.date(2024, 2, 24), datetime.date(2024, 3, 1))
+    """
+    day = dt.timedelta(days=1)
+    if name == "today":
+        return today, today
+    if name == "yesterday":
+        return today - day, today - day
+    if name == "week":
+        return today - 6 * day, today
+    if name == "month":
+        return today.replace(day=1), (today.replace(day=1) + 31 * day).replace(day=1) - day
+    if name == "year":
+        return today.replace(month=1, day=1), today.replace(month=12, day=31)
+    raise UnknownFilter(f"no period {name!r}; choose one of: {', '.join(PERIODS)}")
+
+
+def _order(query: Query, name: str) -> str:
+    found = query.attribute(name.removeprefix("-"))
+    # As the columns of entities are reduced: the instance with the smallest key that has a value.
+    sql = query.join(found, f"arg_min({found.sql}, instance_key)") if found.source else found.sql
+    return f"{sql} {'desc' if name.startswith('-') else 'asc'} nulls last"
+
+
+def _key(model: Model) -> str | None:
+    return model.grain[0] if len(model.grain) == 1 and model.grain[0] in ENTITY_KEYS else None
+
+
+def _attribute(sql: str, kind: str, source: str = "") -> Attribute:
+    return Attribute(sql, kind.removesuffix("[]"), kind.endswith("[]"), source)
+
+
+def _element_tag(name: str) -> str | None:
+    """Return the keyword, or the tag as eight hex digits; none if it is neither."""
+    if tag_for_keyword(name) is not None:
+        return name
+    match = _TAG.fullmatch(name)
+    return (match[1] + match[2]).upper() if match else None

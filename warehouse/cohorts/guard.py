@@ -1,0 +1,216 @@
+"""The SQL of a cohort → the same question, known to be one SELECT over the warehouse alone.
+
+In: text from a user. Out: the statement as DuckDB's parser understood it, written anew, so that
+comments and semicolons are gone. Three walls, each enough for what users can do by mistake:
+
+1. two parsers, sqlglot and DuckDB, must see exactly one query;
+2. every table must be one of the catalog or a CTE, every table function one of ours, every function
+   one whose answer depends on its arguments only, so that the cohort can be repeated;
+3. it runs on a connection that cannot open any file but the Parquet files of the warehouse, and
+   whose settings are locked.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlglot
+from sqlglot import exp
+
+from warehouse.catalog.connect import Catalog, open_catalog
+from warehouse.errors import UnknownParameter, UnknownTable, UnsafeCohort
+from warehouse.sqlfiles import read_models
+from warehouse.store.duck import literal
+from warehouse.store.layout import TABLES, table_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import duckdb
+
+_PLAIN = re.compile(r"[A-Za-z_]\w*")
+_HARMLESS_TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
+_SURROUNDINGS = frozenset({
+    "current_catalog", "current_database", "current_query", "current_role", "current_schema",
+    "current_schemas", "current_setting", "current_user", "getenv", "getvariable", "query",
+    "query_table", "session_user", "user", "version", "pg_postmaster_start_time",
+})  # fmt: skip
+"""Functions that answer about the process or run text as SQL."""
+_CLOCKS = frozenset({
+    "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "now",
+    "today", "get_current_time", "get_current_timestamp", "transaction_timestamp", "age",
+})  # fmt: skip
+"""Functions of the moment; some are written without parentheses, as a column is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """SQL that has passed the walls."""
+
+    sql: str
+    parameters: frozenset[str]
+    """Names of ``$name`` in it."""
+
+
+def locked_catalog(root: Path) -> Catalog:
+    """Open the newest version on a connection that reads the warehouse's Parquet files only."""
+    catalog = open_catalog(root)
+    folders = [literal(f"{table_folder(root, table)}/") for table in (*TABLES, "_empty")]
+    connection = catalog.connection
+    connection.execute(f"set allowed_directories = [{', '.join(folders)}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set python_enable_replacements = false")
+    connection.execute("set lock_configuration = true")
+    return catalog
+
+
+def check(catalog: Catalog, sql: str) -> Question:
+    """Return the question in a text, or say why it cannot be one.
+
+    Raises
+    ------
+    UnsafeCohort
+        It is not one SELECT, or reads something besides the warehouse, or cannot be repeated.
+    UnknownTable
+    """
+    _one_query(sql)
+    tree = _parsed(catalog.connection, sql)
+    ctes = {name for node in _nodes(tree) for name in _cte_names(node)}
+    for name in ctes:
+        if not _PLAIN.fullmatch(name):
+            raise UnsafeCohort(f"the CTE {name!r} needs a name of letters, digits and _")
+    rules = _Rules(
+        tables={name.lower() for name in catalog.models},
+        ctes={name.lower() for name in ctes},
+        table_functions=_table_macros() | _HARMLESS_TABLE_FUNCTIONS,
+        functions=_functions(catalog.connection),
+    )
+    names = set[str]()
+    for node in _nodes(tree):
+        rules.check(node)
+        if node.get("class") == "PARAMETER":
+            names.add(str(node.get("identifier")))
+    unnamed = [name for name in names if not _PLAIN.fullmatch(name)]
+    if unnamed:
+        raise UnknownParameter("write parameters with names, as in $max_mm, and declare them")
+    again = catalog.connection.execute("select json_deserialize_sql($1)", [json.dumps(tree)])
+    return Question(str(again.fetchall()[0][0]), frozenset(names))
+
+
+def _one_query(sql: str) -> None:
+    """Let sqlglot, which shares nothing with DuckDB, see one query too."""
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
+    try:
+        parsed = sqlglot.parse(sql, dialect="duckdb")
+    except sqlglot.errors.SqlglotError as error:
+        raise UnsafeCohort(f"not SQL: {str(error).splitlines()[0]}") from None
+    # A comment after the last semicolon is a statement of its own to sqlglot.
+    statements = [s for s in parsed if s is not None and not isinstance(s, exp.Semicolon)]
+    if len(statements) != 1:
+        raise UnsafeCohort(f"a cohort is exactly one SELECT; this has {len(statements)} statements")
+    if not isinstance(statements[0], exp.Query):
+        raise UnsafeCohort(f"a cohort is one SELECT; this is {statements[0].key.upper()}")
+
+
+def _parsed(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads(
+        connection.execute("select json_serialize_sql($1)", [sql]).fetchall()[0][0]
+    )
+    if tree["error"]:
+        raise UnsafeCohort(f"a cohort is one SELECT: {tree['error_message']}")
+    if len(tree["statements"]) != 1:
+        raise UnsafeCohort("a cohort is exactly one SELECT")
+    return tree
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of the tree, parents first."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+
+
+def _cte_names(node: dict[str, Any]) -> list[str]:
+    return [entry["key"] for entry in (node.get("cte_map") or {}).get("map", [])]
+
+
+def _table_macros() -> frozenset[str]:
+    return frozenset(m.name for m in read_models() if not m.is_view and " as table" in m.sql)
+
+
+def _functions(connection: duckdb.DuckDBPyConnection) -> dict[str, bool]:
+    """Return the functions of DuckDB and of ``sql/``: name → depends on its arguments only."""
+    known: dict[str, bool] = {}
+    rows = connection.execute("select function_name, stability from duckdb_functions()").fetchall()
+    for name, stability in rows:
+        steady = stability in {None, "CONSISTENT"} or name == "error"
+        known[name.lower()] = known.get(name.lower(), True) and steady
+    return known
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    tables: set[str]
+    ctes: set[str]
+    table_functions: frozenset[str]
+    functions: dict[str, bool]
+
+    def check(self, node: dict[str, Any]) -> None:
+        kind = node.get("type")
+        if kind == "BASE_TABLE":
+            self._table(node)
+        elif kind == "SHOW_REF":
+            raise UnsafeCohort("a cohort is one SELECT; DESCRIBE, SHOW and SUMMARIZE are not")
+        elif kind == "TABLE_FUNCTION":
+            self._function(node["function"], self.table_functions)
+        elif "function_name" in node:
+            self._function(node, None)
+        elif kind == "COLUMN_REF":
+            names = [str(name).lower() for name in node.get("column_names", [])]
+            if len(names) == 1 and names[0] in _CLOCKS | _SURROUNDINGS:
+                self._refuse(names[0])
+        if node.get("sample"):
+            raise UnsafeCohort(
+                "TABLESAMPLE draws anew each time; use dicom-warehouse cohort sample"
+            )
+
+    def _table(self, node: dict[str, Any]) -> None:
+        name = str(node["table_name"])
+        path = [p for p in (node.get("qualified_name") or {}).get("path", [name]) if p]
+        if len(path) > 1 or node.get("schema_name") or node.get("catalog_name"):
+            raise UnsafeCohort(f"name tables without catalog and schema: {name}")
+        if name.lower() not in self.tables | self.ctes:
+            if not _PLAIN.fullmatch(name):
+                raise UnsafeCohort("a cohort reads no files; ask the tables of the warehouse")
+            raise UnknownTable(name, sorted(self.tables | self.ctes))
+
+    def _function(self, node: dict[str, Any], allowed: frozenset[str] | None) -> None:
+        name = str(node["function_name"]).lower()
+        if node.get("schema") not in {None, "", "main"} or node.get("catalog"):
+            raise UnsafeCohort(f"name functions without catalog and schema: {name}")
+        if allowed is not None:
+            # The node of the call itself is met again among the functions; it is a table macro.
+            if name not in allowed:
+                raise UnsafeCohort(
+                    f"{name}() is no table of the warehouse; allowed: {', '.join(sorted(allowed))}"
+                )
+        elif name not in self.functions and name not in self.table_functions:
+            raise UnsafeCohort(f"there is no function {name}")
+        elif name in _CLOCKS | _SURROUNDINGS or not self.functions.get(name, True):
+            self._refuse(name)
+
+    def _refuse(self, name: str) -> None:
+        raise UnsafeCohort(
+            f"{name} has another answer each time, so the cohort could not be repeated; "
+            "declare a parameter and give the value when the cohort is run"
+        )

@@ -1,0 +1,75 @@
+"""The members of a run in the newest version of its warehouse.
+
+In: a run. Out: a catalog with the table `members`, and the file of each instance.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.catalog.connect import Catalog, open_catalog
+from warehouse.cohorts.runs import Run, members_file
+from warehouse.errors import ExportFailed
+from warehouse.sqlfiles import statement
+from warehouse.store.duck import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MEMORY_LIMIT = "1GB"
+"""What DuckDB may hold while it sorts an export; beyond it, it spills into the folder of TMPDIR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One instance and the file that holds it."""
+
+    instance_key: str
+    path: str
+    """As in ``files``."""
+    size_bytes: int
+    modified_us: int
+    names: dict[str, str]
+    """What a template may name."""
+
+
+def members_of(root: Path, run: Run) -> Catalog:
+    """Open the newest version with the table `members`, all of which it must still hold.
+
+    Raises
+    ------
+    ExportFailed
+    """
+    catalog = open_catalog(root)
+    # Rows are sorted by key: many wide ones would fill the memory before DuckDB spills by itself.
+    # One thread, because several collect whole batches to keep the order of what they write.
+    spill = Path(tempfile.gettempdir()) / f"dicom-warehouse-{os.getpid()}"
+    catalog.connection.execute(f"set memory_limit = {literal(MEMORY_LIMIT)}")
+    catalog.connection.execute("set threads = 1")
+    catalog.connection.execute(f"set temp_directory = {literal(str(spill))}")
+    catalog.connection.read_parquet(str(members_file(root, run))).create_view("members")
+    gone = catalog.connection.execute(
+        "select count(*) from members anti join instances using (instance_key)"
+    ).fetchall()[0][0]
+    if gone:
+        raise ExportFailed(
+            run.run,
+            f"{gone} of its instances are not in the warehouse any more; "
+            f"dicom-warehouse cohort rerun {run.run} says which",
+        )
+    return catalog
+
+
+def sources(catalog: Catalog) -> Iterator[Member]:
+    """Yield the members of a run in the order of their keys; the catalog has `members`."""
+    sql = f"select *, epoch_us(modified_at) as us from ({statement('sources', 'runs')})"
+    for batch in catalog.connection.sql(sql).to_arrow_reader(10_000):
+        for row in batch.to_pylist():
+            yield Member(
+                row["instance_key"], row["path"], row["size_bytes"], row["us"],
+                {key: str(value) for key, value in row.items()},
+            )  # fmt: skip

@@ -1,0 +1,133 @@
+"""What an export says about itself, and whether it is still what was written.
+
+In: a run, or something that was exported. Out: facts that every export carries, in the file where
+its format has a place and beside it in ``FILE.cohort.json`` always; and the problems found when all
+of it is hashed again.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse.cohorts.runs import package_version
+from warehouse.errors import SourceNotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from warehouse.cohorts.runs import Run
+
+ABOUT = "cohort.json"
+MANIFEST = "manifest.csv"
+MANIFEST_FIELDS = ("name", "instance_key", "size_bytes", "sha256", "modified_us")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What hashing an export again has shown."""
+
+    digest: str
+    """Of the run that was exported."""
+    files: int
+    problems: tuple[str, ...]
+    """One line each; empty if everything is as it was written."""
+
+
+def provenance(run: Run, form: str, exported_version: int) -> dict[str, Any]:
+    """Return the facts that an export carries. They do not depend on when it was made."""
+    return {
+        "run": run.run,
+        "cohort": run.cohort,
+        "digest": run.digest,
+        "sql_sha256": run.sql_sha256,
+        "parameters": run.parameters,
+        "counts": run.counts,
+        "run_made_at": run.made_at,
+        "run_warehouse": run.warehouse,
+        "exported_version": exported_version,
+        "package_version": package_version(),
+        "format": form,
+    }
+
+
+def text(facts: dict[str, Any]) -> str:
+    """Return facts as JSON, the same text for the same facts."""
+    return json.dumps(facts, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def sidecar(target: Path) -> Path:
+    """Return where the facts about an exported file stand."""
+    return target.with_name(f"{target.name}.{ABOUT}")
+
+
+def sha256_of(path: str | os.PathLike[str] | bytes) -> str:
+    """Return the sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(target: Path) -> Verified:
+    """Hash an export again and compare it with what was noted when it was written.
+
+    Raises
+    ------
+    SourceNotFound
+    UsageError
+        Nothing says what it should be.
+    """
+    if not target.exists():
+        raise SourceNotFound(str(target))
+    about = target / ABOUT if target.is_dir() else sidecar(target)
+    try:
+        facts = json.loads(about.read_text(encoding="utf-8"))
+        digest = facts["digest"]
+        wanted = facts["manifest_sha256" if target.is_dir() else "sha256"]
+    except (OSError, ValueError, LookupError):
+        raise UsageError(f"{target} is no export of a cohort: no readable {about.name}") from None
+    if target.is_dir():
+        problems, files = _tree(target, wanted)
+    else:
+        files = 1
+        same = sha256_of(target) == wanted
+        problems = () if same else (f"{target.name}: other content than was written",)
+    return Verified(digest, files, problems)
+
+
+def _tree(folder: Path, manifest_sha256: str) -> tuple[tuple[str, ...], int]:
+    manifest = folder / MANIFEST
+    if not manifest.is_file() or sha256_of(manifest) != manifest_sha256:
+        return (f"{MANIFEST}: missing or changed, so nothing can be compared",), 0
+    problems = []
+    listed = set[str]()
+    with manifest.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            listed.add(row["name"])
+            if problem := _changed(folder / row["name"], row):
+                problems.append(f"{row['name']}: {problem}")
+    extra = sorted(set(_files(folder)) - listed - {ABOUT, MANIFEST})
+    return tuple(problems + [f"{name}: was not exported" for name in extra]), len(listed)
+
+
+def _changed(path: Path, row: dict[str, str]) -> str:
+    """Return what is wrong with one file; of a link, size and time of what it points to."""
+    try:
+        status = path.stat()
+        if row["sha256"]:
+            return "" if sha256_of(path) == row["sha256"] else "other content than was written"
+    except OSError:
+        return "missing or unreadable"
+    now = (str(status.st_size), str(status.st_mtime_ns // 1000))
+    return "" if now == (row["size_bytes"], row["modified_us"]) else "its source has changed"
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            yield os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")

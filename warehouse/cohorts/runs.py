@@ -1,0 +1,257 @@
+"""A cohort that was run: its members at one version, kept for ever.
+
+In: a definition with values. Out: ``Run``, a folder that is never changed::
+
+    my-warehouse/cohorts/runs/NAME-0001/
+    ├── run.json         name, SQL and its sha256, parameters, version, time, digest, counts
+    └── members.parquet  one row per instance, sorted by instance_key
+
+The digest is the sha256 of the sorted instance keys, one per line: what ``sha256sum`` prints for
+the UID list of the run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.cohorts.definitions import FOLDER, definition, question, valid_name, values
+from warehouse.cohorts.guard import locked_catalog
+from warehouse.errors import MembersUnclear, QueryFailed, UnknownCohort, WriteFailed
+from warehouse.sqlfiles import statement
+from warehouse.store.delta import identity
+from warehouse.store.duck import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from warehouse.catalog.connect import Catalog
+
+MEMBERS = "members.parquet"
+ABOUT = "run.json"
+LEVELS = ("instance", "series", "study", "patient")
+KEYS = {
+    "instance_key": "instance", "SOPInstanceUID": "instance",
+    "series_key": "series", "SeriesInstanceUID": "series",
+    "study_key": "study", "StudyInstanceUID": "study",
+    "patient_key": "patient",
+}  # fmt: skip
+"""Columns by which a cohort names its members, the finest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a cohort was, once."""
+
+    run: str
+    cohort: str
+    kind: str
+    """``shipped``, ``saved``, or how it was made of other runs."""
+    sql: str
+    sql_sha256: str
+    parameters: dict[str, Any]
+    level: str
+    """What a row of the cohort stood for: instance, series, study or patient."""
+    warehouse: dict[str, Any]
+    """``id`` and ``version`` of the warehouse, ``newest_instance_id``."""
+    package_version: str
+    made_at: str
+    digest: str
+    counts: dict[str, int]
+    made_of: list[dict[str, str]] = field(default_factory=list)
+    """Runs that it was made of: their name and digest."""
+
+    def same_question(self, other: Run) -> bool:
+        """Whether both ask the same SQL with the same parameters."""
+        return (self.sql_sha256, self.parameters) == (other.sql_sha256, other.parameters)
+
+
+def runs_folder(root: Path) -> Path:
+    """Return the folder of all runs of a warehouse."""
+    return root / FOLDER / "runs"
+
+
+def members_file(root: Path, run: Run) -> Path:
+    """Return the Parquet file with the members of a run."""
+    return runs_folder(root) / run.run / MEMBERS
+
+
+def run_cohort(root: Path, name: str, given: Mapping[str, Any] | None = None) -> Run:
+    """Ask a cohort of the newest version and keep its members.
+
+    The same question of the same version of a warehouse is one run: asked again, the run that
+    exists is returned.
+
+    Raises
+    ------
+    UnknownCohort, UnknownParameter, UnsafeCohort, UnknownTable, MembersUnclear, WriteFailed
+    """
+    catalog = locked_catalog(root)
+    cohort = definition(root, name)
+    asked = question(catalog, cohort)
+    parameters = values(catalog, cohort, given or {})
+    connection = catalog.connection
+    level = _pick(connection, asked.sql, parameters)
+    facts = {
+        "id": identity(root),
+        "version": catalog.snapshot.version,
+        "newest_instance_id": _newest(catalog),
+    }
+    members = _arrow(connection, statement("members", "runs"))
+    return keep(
+        root, members, cohort=name, kind=cohort.kind, sql=cohort.text, parameters=parameters,
+        level=level,
+        warehouse=facts,
+    )  # fmt: skip
+
+
+def _pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> str:
+    """Put the keys that a question names into the table ``picked``; return their level."""
+    try:
+        described = connection.execute(f"describe {sql}", dict(parameters)).fetchall()
+        columns = {row[0] for row in described}
+        key = next((name for name in KEYS if name in columns), None)
+        if key is None:
+            raise MembersUnclear(f"a cohort returns one of the columns {', '.join(KEYS)}")
+        connection.execute(
+            f'create or replace temp table picked as select distinct "{key}" as key from ({sql})',
+            dict(parameters),
+        )
+    except duckdb.Error as error:
+        raise QueryFailed(str(error)) from error
+    unknown = connection.execute("select count(*) from picked where key is null").fetchall()[0][0]
+    if unknown:
+        raise MembersUnclear(
+            f"the cohort returns rows without {key}; return {KEYS[key]}_key, which is never null "
+            "for an image, or leave these rows out"
+        )
+    connection.execute("set variable picked_level = $1", [KEYS[key]])
+    return KEYS[key]
+
+
+def _arrow(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:
+    return connection.sql(sql).to_arrow_reader(100_000)
+
+
+def keep(
+    root: Path, members: pa.RecordBatchReader, *, cohort: str, kind: str, sql: str,
+    parameters: dict[str, Any], level: str, warehouse: dict[str, Any], made_of: Iterable[Run] = (),
+) -> Run:  # fmt: skip
+    """Write members and what is known about them as a new run."""
+    valid_name(cohort)
+    folder = runs_folder(root)
+    draft = folder / f".{cohort}.{uuid.uuid4().hex}"
+    try:
+        draft.mkdir(parents=True)
+        digest = hashlib.sha256()
+        with pq.ParquetWriter(draft / MEMBERS, members.schema, compression="zstd") as writer:
+            for batch in members:
+                writer.write_batch(batch)
+                digest.update("".join(f"{k}\n" for k in batch["instance_key"].to_pylist()).encode())
+        made = Run(
+            run="", cohort=cohort, kind=kind, sql=sql,
+            sql_sha256=hashlib.sha256(sql.encode()).hexdigest(),
+            parameters={name: _plain(value) for name, value in parameters.items()}, level=level,
+            warehouse=warehouse,
+            package_version=package_version(),
+            made_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            digest=digest.hexdigest(), counts=_counts(draft / MEMBERS),
+            made_of=[{"run": run.run, "digest": run.digest} for run in made_of],
+        )  # fmt: skip
+        return _settle(folder, draft, made)
+    except (OSError, pa.ArrowException) as error:
+        raise WriteFailed(f"a run of {cohort}", error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _settle(folder: Path, draft: Path, made: Run) -> Run:
+    """Give the draft the next number, or return the run that is the same already."""
+    while True:
+        known = [run for run in runs(folder.parent.parent) if run.cohort == made.cohort]
+        for run in known:
+            if _same(run, made):
+                return run
+        number = max((int(run.run.rsplit("-", 1)[1]) for run in known), default=0) + 1
+        named = Run(**{**asdict(made), "run": f"{made.cohort}-{number:04d}"})
+        text = json.dumps(asdict(named), indent=1, ensure_ascii=False) + "\n"
+        (draft / ABOUT).write_text(text, encoding="utf-8")
+        for name in (ABOUT, MEMBERS):
+            os.chmod(draft / name, 0o444)
+        try:
+            draft.rename(folder / named.run)
+        except OSError:
+            if not (folder / named.run).exists():
+                raise
+            os.chmod(draft / ABOUT, 0o644)  # another process took the number
+            continue
+        return named
+
+
+def _same(run: Run, made: Run) -> bool:
+    facts = ("kind", "sql_sha256", "parameters", "level", "warehouse", "digest", "made_of")
+    return all(getattr(run, fact) == getattr(made, fact) for fact in facts)
+
+
+def runs(root: Path) -> list[Run]:
+    """Return all runs of a warehouse by name, the oldest of each cohort first."""
+    return [
+        Run(**json.loads(path.read_text(encoding="utf-8")))
+        for path in sorted(runs_folder(root).glob(f"[!.]*/{ABOUT}"))
+    ]
+
+
+def find_run(root: Path, name: str) -> Run:
+    """Return a run by its name, or the latest of a cohort.
+
+    Raises
+    ------
+    UnknownCohort
+        There is none; the message names those that are spelled alike.
+    """
+    known = runs(root)
+    found = [run for run in known if name in {run.run, run.cohort}]
+    if not found:
+        names = {run.run for run in known} | {run.cohort for run in known}
+        raise UnknownCohort(name, names, "run of a cohort")
+    return max(found, key=lambda run: int(run.run.rsplit("-", 1)[1]))
+
+
+def _counts(members: Path) -> dict[str, int]:
+    with connect() as connection:
+        connection.read_parquet(str(members)).create_view("members")
+        answer = connection.execute(statement("counts", "runs"))
+        names = [column[0] for column in answer.description or []]
+        return dict(zip(names, answer.fetchall()[0], strict=True))
+
+
+def _newest(catalog: Catalog) -> int:
+    answer = catalog.connection.execute("select coalesce(max(instance_id), -1) from instances")
+    return int(answer.fetchall()[0][0])
+
+
+def package_version() -> str:
+    """Return the version of this package; a checkout that is not installed has none."""
+    try:
+        return metadata.version("dicom-warehouse")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON has: dates and times as ISO text."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
