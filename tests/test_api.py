@@ -42,7 +42,7 @@ def test_every_table_is_a_lazy_frame_equal_to_the_answer_of_duckdb(
     assert answer.height > 0
 
 
-@pytest.mark.parametrize("name", [model.name for model in VIEWS])
+@pytest.mark.parametrize("name", [model.name for model in VIEWS if model.table or model.depends])
 def test_every_view_of_an_empty_warehouse_answers_with_no_rows(
     empty: warehouse.Warehouse, name: str
 ) -> None:
