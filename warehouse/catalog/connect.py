@@ -13,11 +13,12 @@ import duckdb
 import polars as pl
 
 from warehouse.catalog.dictionaries import set_dictionaries
+from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
 from warehouse.store import delta
 from warehouse.store.dictionary import read_dictionary
-from warehouse.store.duck import connect, literal
+from warehouse.store.duck import connect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,24 +64,8 @@ def open_catalog(root: Path) -> Catalog:
         connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
     names = read_dictionary(root)
     set_dictionaries(connection, names)
-    models = read_models()
-    connection.execute("begin")
-    for model in models:
-        connection.execute(model.sql)
-        if model.is_view:
-            connection.execute(_comments(model))
-    connection.execute("commit")
-    return Catalog(snapshot, connection, {m.name: m for m in models if m.is_view}, names)
-
-
-def _comments(model: Model) -> str:
-    """Return the statements that write the header into the catalog, where any client shows it."""
-    lines = [f"comment on view {model.name} is {literal(model.summary)};"]
-    lines += [
-        f'comment on column {model.name}."{column.name}" is {literal(column.description)};'
-        for column in model.columns
-    ]
-    return "\n".join(lines)
+    attach_views(connection)
+    return Catalog(snapshot, connection, {m.name: m for m in read_models() if m.is_view}, names)
 
 
 def ask(catalog: Catalog, query: str) -> duckdb.DuckDBPyRelation:
