@@ -29,6 +29,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     return wh
 
 
+@pytest.mark.acceptance("D72")
 @pytest.mark.parametrize("name", [model.name for model in VIEWS])
 def test_every_table_is_a_lazy_frame_equal_to_the_answer_of_duckdb(
     sample: warehouse.Warehouse, name: str

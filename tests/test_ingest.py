@@ -527,6 +527,7 @@ def test_files_without_any_uid_are_neither_merged_nor_lost(source: Path, root: P
     assert ask(root, "select bool_and(has_missing_uid) from instances") == [(True,)]
 
 
+@pytest.mark.acceptance("D46")
 def test_a_missing_series_or_study_uid_does_not_merge(source: Path, root: Path) -> None:
     write(source / "a", uid="1.1", SeriesInstanceUID=None)
     write(source / "b", uid="1.2", SeriesInstanceUID=None)
@@ -543,6 +544,7 @@ def test_a_missing_series_or_study_uid_does_not_merge(source: Path, root: Path) 
     ]  # fmt: skip
 
 
+@pytest.mark.acceptance("D47")
 def test_a_long_text_is_not_cut(source: Path, root: Path) -> None:
     write(source / "a", StudyDescription="d" * 100)
     run(root, source)

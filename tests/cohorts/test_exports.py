@@ -60,6 +60,7 @@ def test_csv(ran: warehouse.Warehouse, tmp_path: Path) -> None:
     assert about(target)["sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
 
 
+@pytest.mark.acceptance("D67")
 def test_the_fourteen_columns(ran: warehouse.Warehouse, tmp_path: Path) -> None:
     target = export(ran, tmp_path / "a.csv", "csv", preset="series_csv", spreadsheet=True)
     assert target.read_bytes()[:3] == b"\xef\xbb\xbf"
@@ -68,6 +69,7 @@ def test_the_fourteen_columns(ran: warehouse.Warehouse, tmp_path: Path) -> None:
     assert [row[0] for row in rows[1:]] == ["1.1.1", "1.2.1", "1.3.1"]
 
 
+@pytest.mark.acceptance("D67")
 def test_rows_of_every_entity_in_every_format(ran: warehouse.Warehouse, tmp_path: Path) -> None:
     for rows, count in (("patients", 3), ("studies", 3), ("series", 3), ("instances", 6)):
         frame = ran.sql(f"from {rows}").pl()
@@ -115,6 +117,7 @@ def test_the_digest_is_the_sha256_of_the_uid_list(ran: warehouse.Warehouse, tmp_
     assert printed.split()[0] == about(target)["digest"]
 
 
+@pytest.mark.acceptance("D68")
 def test_zip_is_read_by_another_program(
     ran: warehouse.Warehouse, tmp_path: Path, template: Path
 ) -> None:
@@ -153,6 +156,7 @@ def test_manifest_is_run_by_another_program(
         export(ran, tmp_path / "no", "s5cmd", source="/elsewhere=s3://bucket")
 
 
+@pytest.mark.acceptance("D11")
 @pytest.mark.parametrize("form", ["copy", "link"])
 def test_folders(ran: warehouse.Warehouse, tmp_path: Path, template: Path, form: str) -> None:
     target = export(
@@ -219,6 +223,7 @@ def test_a_target_is_never_replaced(ran: warehouse.Warehouse, tmp_path: Path) ->
         export(ran, tmp_path / "no" / "a.csv", "csv")
 
 
+@pytest.mark.acceptance("D67")
 def test_two_exports_at_a_time_are_equal(ran: warehouse.Warehouse, tmp_path: Path) -> None:
     for form in ("parquet", "zip"):
         with ThreadPoolExecutor(2) as pool:
@@ -279,6 +284,7 @@ def test_text_that_is_a_formula(tmp_path: Path) -> None:
     assert not any(cell.startswith(("=", "+", "@")) for cell in guarded.values())
 
 
+@pytest.mark.acceptance("D11")
 def test_uids_with_path_characters_stay_inside(tmp_path: Path) -> None:
     make(tmp_path / "in", 1, SOPInstanceUID="../../../up", SeriesInstanceUID="/etc", PatientID="..")
     make(tmp_path / "in", 2, SOPInstanceUID="a/b", PatientID="../x")

@@ -127,6 +127,7 @@ def drawn() -> Callable[[], Catalog]:
     return lambda: catalog
 
 
+@pytest.mark.acceptance("D61")
 @settings(max_examples=150, deadline=None)
 @given(
     rows=st.lists(
@@ -229,6 +230,7 @@ def headers(sample: warehouse.Warehouse) -> dict[str, pydicom.Dataset]:
     return found
 
 
+@pytest.mark.acceptance("D62")
 @pytest.mark.parametrize(
     ("condition", "value", "test"),
     [
@@ -275,6 +277,7 @@ def test_a_series_is_found_by_what_only_its_instances_state(sample: warehouse.Wa
     assert found
 
 
+@pytest.mark.acceptance("D63")
 def test_pages_follow_one_order(sample: warehouse.Warehouse) -> None:
     whole = sample.select("series", order=["-SeriesDate", "Modality"]).fetchall()
     pages = [
@@ -294,12 +297,14 @@ def test_rows_can_be_ordered_by_an_element(sample: warehouse.Warehouse) -> None:
     assert len(rows) == sample.sql("select count(*) from series").fetchall()[0][0]
 
 
+@pytest.mark.acceptance("D63")
 def test_search_looks_into_every_text_column(sample: warehouse.Warehouse) -> None:
     found = sample.select("series", search="CERVICAL").fetchall()
     assert len(found) == 3
     assert sample.select("series", search="no such text anywhere").fetchall() == []
 
 
+@pytest.mark.acceptance("D65")
 def test_values_are_the_distinct_ones(sample: warehouse.Warehouse) -> None:
     plain = sample.sql(
         "select distinct Manufacturer from series where Manufacturer is not null order by 1"

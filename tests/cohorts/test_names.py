@@ -25,6 +25,7 @@ def test_a_name_is_one_plain_part_of_a_path(value: str) -> None:
     assert name.isascii()
 
 
+@pytest.mark.acceptance("D11")
 @given(HOSTILE, HOSTILE)
 def test_two_values_have_two_names_whatever_the_case(one: str, other: str) -> None:
     if one != other:

@@ -47,6 +47,7 @@ def keys(wh: warehouse.Warehouse, run: runs.Run | str) -> list[str]:
     return wh.members(run).collect()["instance_key"].to_list()
 
 
+@pytest.mark.acceptance("D69")
 def test_a_run_keeps_what_is_needed_to_repeat_it(archive: warehouse.Warehouse) -> None:
     run = archive.cohort("ct_thin_slice", max_slice_mm=2)
     assert run.run == "ct_thin_slice-0001"
@@ -216,6 +217,7 @@ def why(found: compare.Difference) -> dict[str, tuple[str, str]]:
     return {row["instance_key"]: (row["change"], row["why"]) for row in found.rows.to_pylist()}
 
 
+@pytest.mark.acceptance("D69")
 def test_rerun_says_same_or_what_has_changed(changing: warehouse.Warehouse, tmp_path: Path) -> None:
     old = changing.cohort("ct_thin_slice", max_slice_mm=3)
     same = compare.rerun(changing.root, old.run)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from warehouse.sqlfiles import by_name
 
 if TYPE_CHECKING:
     from tests.small_tables import View
 
 
+@pytest.mark.acceptance("D41")
 def test_values_that_differ_are_listed_in_order(view: View) -> None:
     view.given(
         "instances",

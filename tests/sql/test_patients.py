@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.small_tables import View
 
 
+@pytest.mark.acceptance("D43")
 def test_counts(view: View) -> None:
     view.given(
         "instances",
@@ -29,6 +32,7 @@ def test_counts(view: View) -> None:
     )
 
 
+@pytest.mark.acceptance("D43")
 def test_latest_study_at(view: View) -> None:
     view.given(
         "instances",

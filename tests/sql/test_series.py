@@ -31,6 +31,7 @@ def test_instances_of_one_series_are_one_row(view: View) -> None:
     )
 
 
+@pytest.mark.acceptance("D41")
 def test_the_smallest_instance_with_a_value_decides(view: View) -> None:
     view.given(
         "instances",
@@ -66,6 +67,7 @@ def test_a_directory_belongs_to_no_series(view: View) -> None:
     )
 
 
+@pytest.mark.acceptance("D44")
 @pytest.mark.parametrize(
     ("spacing", "thickness", "resolution"),
     [
@@ -92,6 +94,7 @@ def test_spatial_resolution(view: View, spacing: str, thickness: str, resolution
     )
 
 
+@pytest.mark.acceptance("D44")
 def test_series_at_is_midnight_without_a_time_and_null_without_a_date(view: View) -> None:
     view.given(
         "instances",

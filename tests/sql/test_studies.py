@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.small_tables import View
 
@@ -29,6 +31,7 @@ def test_counts(view: View) -> None:
     )
 
 
+@pytest.mark.acceptance("D42")
 def test_a_study_of_two_patients_counts_both_and_names_the_first(view: View) -> None:
     view.given(
         "instances",
