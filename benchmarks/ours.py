@@ -181,7 +181,9 @@ STAGES = {
         "warehouse.store.stage._instances",
         "warehouse.store.stage._identified",
     ],
-    "write": ["warehouse.store.stage.copy_to", "warehouse.store.stage.write_small"],
+    "attributes": ["warehouse.store.stage.gather"],
+    "vendor payloads": ["warehouse.store.stage.vendor_rows"],
+    "write": ["warehouse.store.stage.write_rows", "warehouse.store.stage.write_small"],
     "commit": ["warehouse.ingest.commit_batch"],
 }
 """Stage → functions it consists of, where they are called from. The time inside another function of
