@@ -20,12 +20,10 @@ from query(
             names,
             lambda name: ' left join (select instance_id, '
             || if(
-                attribute_is_list(
-                    getvariable('keywords')[name].vr, getvariable('keywords')[name].vm
-                ),
-                'list(' || attribute_value(getvariable('keywords')[name].vr)
+                attribute_is_list(keyword_entry(name).vr, keyword_entry(name).vm),
+                'list(' || attribute_value(keyword_entry(name).vr)
                 || ' order by "index") filter (where vm > 0)',
-                'any_value(' || attribute_value(getvariable('keywords')[name].vr)
+                'any_value(' || attribute_value(keyword_entry(name).vr)
                 || ') filter (where "index" = 0)'
             )
             || ' as "' || name || '" from elements where path = '''' and tag = '''

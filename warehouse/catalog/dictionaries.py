@@ -1,7 +1,7 @@
 """Dictionaries as DuckDB variables, so that macros and views know keywords and private names.
 
-``keywords`` is a variable and no table because a macro must know types before its query runs
-(``sql/0_macros/attribute_tag.sql``); ``private_dictionary`` is read by the view ``private_names``.
+``keyword_names`` and ``keyword_entries`` are variables and no table because a macro must know types
+before its query runs (``sql/0_macros/attribute_tag.sql``); ``private_dictionary`` is read by the view ``private_names``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from warehouse.dicom.private_names import Dictionary, pydicom_names
 if TYPE_CHECKING:
     import duckdb
 
-KEYWORDS = "(select map(list(name), list({tag: tag, vr: vr, vm: vm})) from known)"
+NAMES = "(select list(name) from known)"
+ENTRIES = "(select list({tag: tag, vr: vr, vm: vm}) from known)"
 PRIVATE = "(select list(known) from known)"
 
 
@@ -41,7 +42,8 @@ def set_dictionaries(connection: duckdb.DuckDBPyConnection, own: Dictionary | No
     ]
     known = pa.table(columns, names=["creator", "element", "vr", "name", "source"])
     for variable, table, query in (
-        ("keywords", _keywords(), KEYWORDS),
+        ("keyword_names", _keywords(), NAMES),
+        ("keyword_entries", _keywords(), ENTRIES),
         ("private_dictionary", known, PRIVATE),
     ):
         connection.register("known", table)
