@@ -1,7 +1,8 @@
 """Dictionaries as DuckDB variables, so that macros and views know keywords and private names.
 
 ``keyword_names`` and ``keyword_entries`` are variables and no table because a macro must know types
-before its query runs (``sql/0_macros/attribute_tag.sql``); ``private_dictionary`` is read by the view ``private_names``.
+before its query runs (``sql/0_macros/attribute_tag.sql``); ``private_dictionary`` is read by the
+view ``private_names``.
 """
 
 from __future__ import annotations
