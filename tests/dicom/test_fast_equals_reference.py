@@ -311,6 +311,26 @@ def test_many_items_of_one_sequence(
     assert outcomes[0].reader == "fast"
 
 
+def test_items_that_are_never_alike_are_soon_compared_no_more(tmp_path, monkeypatch):
+    """As in structured reports: thousands of short sequences, all items of which differ."""
+    name = element(0x00080104, "LO", b"Word", implicit=False)
+    code = element(0x00080100, "SH", b"1234", implicit=False) + name
+    inner = [item(code if k % 2 else name, undefined=True) for k in range(5)]
+    short = sequence(0x0040A730, "SQ", inner, implicit=False, undefined=True)
+    bodies = [item(short if k % 2 else name + short, undefined=True) for k in range(1500)]
+    whole = PREAMBLE + sequence(0x0040A730, "SQ", bodies, implicit=False, undefined=True)
+    compared = []
+
+    def take_items(*arguments):
+        compared.append(items.take_items(*arguments))
+        return compared[-1]
+
+    monkeypatch.setattr(walk, "take_items", take_items)
+    (outcome,) = assert_same(write(tmp_path, [whole]))
+    assert outcome.reader == "fast"
+    assert 0 < len(compared) < 50
+
+
 def test_deep_nesting_is_left_to_the_reference(tmp_path, way):
     body = element(0x00100020, "LO", b"ID", implicit=False)
     contents = []

@@ -51,6 +51,9 @@ _SEQUENCES = frozenset(SEQUENCE_TAGS.tolist())
 FEW_ITEMS = 4
 """Items of a sequence that are walked before others are compared with one of them."""
 
+PATIENCE = 8
+"""After so many comparisons in vain twice as many items are walked before the next."""
+
 LARGE_BYTES = 1 << 20
 """Read at a time where a file has many items: the more lie in one window the better."""
 
@@ -189,6 +192,8 @@ class Walker:
         """How often items were taken at one stroke; of these there are no marks."""
         self.node_base = scan.node_count
         """Number of the first node in the list."""
+        self.failed = 0
+        """How often items were compared in vain, since it last paid."""
         self.eager: set[int] = set()
         """Sequences of which items were taken at one stroke, so that more may be."""
         self._blocks: list[tuple[NDArray[np.int64], ...]] = []
@@ -231,18 +236,21 @@ class Walker:
                 head = word(memory, p)[0]
                 length = head >> 32
                 # Once there are some items, others may be like the last one.
-                if last >= FEW_ITEMS and (last & (last - 1) == 0 or name in self.eager):
+                few = FEW_ITEMS << (self.failed // PATIENCE)
+                if last >= few and (last & (last - 1) == 0 or name in self.eager):
                     model = models.get(name)
                     is_item = head & UNDEFINED == ITEM_HEAD
                     if is_item and model and comparable(self, model, at, end):
                         taken, at = take_items(self, model, at, end, last)
                         if taken:
                             self.eager.add(name)
+                            self.failed = 0
                             first_node = self.node_base
                             last += taken
                             stack[-1][3] = last
                             continue
                         self.eager.discard(name)
+                        self.failed += 1
                 models[name] = begun(self, at)
                 marks.append((at, len(self.bases) - 1, p))
                 at += 8
