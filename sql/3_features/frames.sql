@@ -3,7 +3,8 @@
 -- A value of the frame's own groups (Per-Frame Functional Groups Sequence) comes first, then that
 -- of the shared ones, then, where instances have such a column, that of the whole object. Only
 -- standard groups are looked into, not what vendors nest in private ones. Objects without groups
--- have a row per frame too; their number is not believed beyond the bytes of the pixel data.
+-- have a row per frame too; their number is not believed beyond the bytes of the pixel data. What
+-- they say by frame stands in vectors: times in cine, numbers in nuclear medicine, offsets in dose.
 --
 -- grain:   instance_id, frame_number
 -- depends: elements, instances
@@ -35,6 +36,17 @@
 -- column:  RescaleIntercept | DOUBLE | Rescale Intercept (0028,1052)
 -- column:  WindowCenter | DOUBLE[] | Window Center (0028,1050)
 -- column:  WindowWidth | DOUBLE[] | Window Width (0028,1051)
+-- column:  frame_time_ms | DOUBLE | ms from Content Time (0008,0033) to the frame: Frame Delay and Frame Time or Frame Time Vector, as Frame Increment Pointer says; null otherwise
+-- column:  grid_frame_offset_mm | DOUBLE | its value of Grid Frame Offset Vector (3004,000C) of a dose, mm; in Image Position (Patient) already
+-- column:  energy_window_number | BIGINT | its value of Energy Window Vector (0054,0010), from 1
+-- column:  detector_number | BIGINT | its value of Detector Vector (0054,0020), from 1
+-- column:  phase_number | BIGINT | its value of Phase Vector (0054,0030), from 1
+-- column:  rotation_number | BIGINT | its value of Rotation Vector (0054,0050), from 1
+-- column:  rr_interval_number | BIGINT | its value of R-R Interval Vector (0054,0060), from 1
+-- column:  time_slot_number | BIGINT | its value of Time Slot Vector (0054,0070), from 1
+-- column:  slice_number | BIGINT | its value of Slice Vector (0054,0080), from 1
+-- column:  angular_view_number | BIGINT | its value of Angular View Vector (0054,0090), from 1
+-- column:  time_slice_number | BIGINT | its value of Time Slice Vector (0054,0100), from 1
 create or replace view frames as
 with
     -- One level of groups below each item; a group has one item. Gradient directions lie deeper.
@@ -98,6 +110,67 @@ with
         group by instance_id
     ),
 
+    -- One value per frame in elements of the object.
+    numbers as (
+        select
+            instance_id,
+            "index" as item,
+            any_value("integer") filter (where tag = '00540010') as energy_window_number,
+            any_value("integer") filter (where tag = '00540020') as detector_number,
+            any_value("integer") filter (where tag = '00540030') as phase_number,
+            any_value("integer") filter (where tag = '00540050') as rotation_number,
+            any_value("integer") filter (where tag = '00540060') as rr_interval_number,
+            any_value("integer") filter (where tag = '00540070') as time_slot_number,
+            any_value("integer") filter (where tag = '00540080') as slice_number,
+            any_value("integer") filter (where tag = '00540090') as angular_view_number,
+            any_value("integer") filter (where tag = '00540100') as time_slice_number
+        from elements
+        where path = '' and tag between '00540010' and '00540100' and vr = 'US'
+        group by instance_id, item
+    ),
+
+    offsets as (
+        select
+            instance_id,
+            "index" as item,
+            "real" as grid_frame_offset_mm
+        from elements
+        where path = '' and tag = '3004000C' and vm > 0
+    ),
+
+    -- A value that cannot be read leaves the times behind it unknown.
+    increments as (
+        select
+            instance_id,
+            "index" as item,
+            if(
+                count("real") over until_here = count(*) over until_here,
+                sum("real") over until_here, null
+            ) as elapsed_ms
+        from elements
+        where path = '' and tag = '00181065' and vm > 0
+        window until_here as (partition by instance_id order by "index")
+    ),
+
+    -- What says how to read the vectors.
+    stated as (
+        select
+            instance_id,
+            list(text) filter (where tag = '00280009' and vm > 0) as pointers,
+            count(*) filter (where tag = '00181065') > 0 as has_vector,
+            any_value("real") filter (where tag = '00181063' and "index" = 0) as step_ms,
+            -- Nothing stated is no delay; what cannot be read is unknown.
+            if(
+                count(*) filter (where tag = '00181066' and vm > 0) = 0, 0,
+                any_value("real") filter (where tag = '00181066' and "index" = 0)
+            ) as delay_ms,
+            count(*) filter (where tag = '3004000C' and vm > 0) > 0 as has_offsets,
+            any_value("real") filter (where tag = '3004000C' and "index" = 0) as first_offset_mm
+        from elements
+        where path = '' and tag in ('00181063', '00181065', '00181066', '00280009', '3004000C')
+        group by instance_id
+    ),
+
     numbered as (
         select
             instances.instance_id,
@@ -120,7 +193,33 @@ select
     numbered.item + 1 as frame_number,
     coalesce(numbered.item < numbered.items, false) as has_own_groups,
     coalesce(own.FrameType, shared.FrameType) as FrameType,
-    coalesce(own.ImagePositionPatient, shared.ImagePositionPatient, instances.ImagePositionPatient) as ImagePositionPatient,
+    coalesce(
+        own.ImagePositionPatient,
+        shared.ImagePositionPatient,
+        case
+            -- Dose: the object has the position of the first frame. Offsets begin at 0, or are the
+            -- third coordinate where rows and columns are parallel to the axes of the patient.
+            when not coalesce(stated.has_offsets, false) then instances.ImagePositionPatient
+            when offsets.grid_frame_offset_mm is null then null
+            when stated.first_offset_mm = 0
+                then list_transform(
+                    list_zip(
+                        instances.ImagePositionPatient,
+                        cross_product(
+                            instances.ImageOrientationPatient[1:3],
+                            instances.ImageOrientationPatient[4:6]
+                        )
+                    ),
+                    lambda axis: axis[1] + offsets.grid_frame_offset_mm * axis[2]
+                )
+            when
+                stated.first_offset_mm = instances.ImagePositionPatient[3]
+                and list_transform(
+                    instances.ImageOrientationPatient, lambda cosine: abs(cosine)
+                ) = [1, 0, 0, 0, 1, 0]
+                then instances.ImagePositionPatient[1:2] || [offsets.grid_frame_offset_mm]
+        end
+    ) as ImagePositionPatient,
     coalesce(own.ImageOrientationPatient, shared.ImageOrientationPatient, instances.ImageOrientationPatient) as ImageOrientationPatient,
     coalesce(own.PixelSpacing, shared.PixelSpacing, instances.PixelSpacing) as PixelSpacing,
     coalesce(own.SliceThickness, shared.SliceThickness, instances.SliceThickness) as SliceThickness,
@@ -142,10 +241,32 @@ select
     coalesce(own.RescaleSlope, shared.RescaleSlope, instances.RescaleSlope) as RescaleSlope,
     coalesce(own.RescaleIntercept, shared.RescaleIntercept, instances.RescaleIntercept) as RescaleIntercept,
     coalesce(own.WindowCenter, shared.WindowCenter, instances.WindowCenter) as WindowCenter,
-    coalesce(own.WindowWidth, shared.WindowWidth, instances.WindowWidth) as WindowWidth
+    coalesce(own.WindowWidth, shared.WindowWidth, instances.WindowWidth) as WindowWidth,
+    stated.delay_ms + case
+        when stated.pointers = ['00181065'] then increments.elapsed_ms
+        when stated.pointers = ['00181063'] or stated.pointers is null and not stated.has_vector
+            then stated.step_ms * numbered.item
+    end as frame_time_ms,
+    offsets.grid_frame_offset_mm,
+    numbers.energy_window_number,
+    numbers.detector_number,
+    numbers.phase_number,
+    numbers.rotation_number,
+    numbers.rr_interval_number,
+    numbers.time_slot_number,
+    numbers.slice_number,
+    numbers.angular_view_number,
+    numbers.time_slice_number
 from numbered
 join instances on numbered.instance_id = instances.instance_id
 left join gathered as own
     on numbered.instance_id = own.instance_id and numbered.item = own.item
 left join gathered as shared
-    on numbered.instance_id = shared.instance_id and shared.item is null;
+    on numbered.instance_id = shared.instance_id and shared.item is null
+left join numbers
+    on numbered.instance_id = numbers.instance_id and numbered.item = numbers.item
+left join offsets
+    on numbered.instance_id = offsets.instance_id and numbered.item = offsets.item
+left join increments
+    on numbered.instance_id = increments.instance_id and numbered.item = increments.item
+left join stated on numbered.instance_id = stated.instance_id;
