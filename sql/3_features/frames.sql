@@ -63,6 +63,8 @@ with
                 '00209057', '00209128', '00209153', '00209156', '00209157', '0020930D',
                 '00280030', '00281050', '00281051', '00281052', '00281053', '0062000B'
             )
+            -- Of the sorted table only the rows between both names are read.
+            and path between 'PerFrameFunctionalGroupsSequence[' and 'SharedFunctionalGroupsSequence]'
             and regexp_full_match(
                 path,
                 '(PerFrameFunctionalGroupsSequence\[\d+\]|SharedFunctionalGroupsSequence\[0\])\.[A-Za-z]+\[\d+\]'
@@ -167,7 +169,11 @@ with
             count(*) filter (where tag = '3004000C' and vm > 0) > 0 as has_offsets,
             any_value("real") filter (where tag = '3004000C' and "index" = 0) as first_offset_mm
         from elements
-        where path = '' and tag in ('00181063', '00181065', '00181066', '00280009', '3004000C')
+        where
+            path = ''
+            and (
+                tag between '00181063' and '00181066' or tag = '00280009' or tag = '3004000C'
+            )
         group by instance_id
     ),
 
