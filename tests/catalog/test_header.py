@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 
 import warehouse
 from tests.conftest import packaged_files
-from tests.dicom_files import dataset, element, image, part10, write
+from tests.dicom_files import dataset, element, image, item, part10, sequence, write
 from warehouse.dicom.element import PIXEL_TAGS
 from warehouse.errors import InstanceNotFound, UsageError
 
@@ -76,6 +76,18 @@ def test_the_json_model_of_every_packaged_file_is_that_of_pydicom() -> None:
         compared += 1
     assert raised >= set(NOT_CONVERTED)
     assert compared > 150
+
+
+def test_group_lengths_stay_in_the_json_model_as_in_that_of_pydicom(tmp_path: Path) -> None:
+    inner = element(0x00080000, "UL", b"\x0a\0\0\0") + element(0x00080100, "SH", b"X ")
+    path = tmp_path / "a"
+    path.write_bytes(
+        part10(element(0x00100000, "UL", b"\x0a\0\0\0"), sequence(0x00101002, item(inner)))
+    )
+    ours = warehouse.header(path).to_json_dict()
+    assert {"00100000", "00101002"} < set(ours)
+    assert "00080000" in ours["00101002"]["Value"][0]
+    assert ours == model_of_pydicom(path)
 
 
 def test_the_header_of_a_stored_instance_is_that_of_its_file(sample: warehouse.Warehouse) -> None:

@@ -1,8 +1,9 @@
 """Elements of a header → the DICOM JSON model (PS3.18 Annex F).
 
 In: elements in order. Out: a dictionary as pydicom's ``Dataset.to_json_dict`` gives, which is the
-oracle, also where it is wider than the standard: group lengths are kept. File meta information is
-no part of the model. Binary values are inline if their bytes are at hand, else references.
+oracle, also where it is wider than the standard: group lengths, which PS3.18 F.2.2 excludes, are
+kept, so that the model of a header has every element of it. File meta information is no part of the
+model. Binary values are inline if their bytes are at hand, else references.
 """
 
 from __future__ import annotations

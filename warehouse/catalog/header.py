@@ -178,7 +178,11 @@ class Header:
         return _by_name(self.elements)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return the DICOM JSON model (PS3.18 Annex F), as pydicom's ``to_json_dict`` does."""
+        """Return the DICOM JSON model (PS3.18 Annex F), equal to pydicom's ``to_json_dict``.
+
+        Like pydicom it keeps group lengths (tags that end in 0000, retired but in many files),
+        which PS3.18 F.2.2 leaves out: leave them out before sending the model to a web service.
+        """
         return json_model(self.elements, self.bulk_uri)
 
     def to_json(self) -> str:
