@@ -5,6 +5,7 @@
 #   make check   run what CI runs besides the tests; changes nothing
 #   make dev     serve Dagster at http://127.0.0.1:3000
 #   make bench   measure, and write docs/benchmarks.md; with DICOM_CORPUS=DIR on your files too
+#   make bench-queries   the same for questions to a million instances; docs/benchmarks-queries.md
 #   make setup   install everything for working on the project
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo test test-slow check format bench dev clean
+.PHONY: setup demo test test-slow check format bench bench-queries dev clean
 
 setup: $(VENV)/.dev
 
@@ -64,6 +65,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/extraction.py
+
+bench-queries: $(VENV)/.bench
+	$(BIN)/python benchmarks/queries.py
 
 dev: $(VENV)/.dev
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -m pipelines.definitions

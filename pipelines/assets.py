@@ -13,6 +13,7 @@ import dagster as dg
 
 from pipelines.partitions import batches
 from pipelines.resources import Intake
+from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.ingest import IngestReport, run_batch
 from warehouse.sqlfiles import Model, read_models
 
@@ -47,6 +48,7 @@ def stored_tables(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Read the files of one batch, and replace its rows in every stored table in one commit."""
     report = run_batch(intake.root, context.partition_key, intake.settings)
+    keep_if_worthwhile(intake.root)
     for key in sorted(context.selected_asset_keys):
         yield dg.MaterializeResult(asset_key=key, metadata=report_metadata(report))
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.header_rows import header_of_file, header_of_instance
+from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cohorts import compare, filters, runs
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
@@ -64,6 +65,7 @@ class Warehouse:
         if not sources:
             raise UsageError("name at least one file or folder to ingest")
         report = ingest(self.root, sources, settings, progress=progress)
+        keep_if_worthwhile(self.root)
         self.refresh()
         return report
 

@@ -13,6 +13,7 @@ import duckdb
 import polars as pl
 
 from warehouse.catalog.dictionaries import set_dictionaries
+from warehouse.catalog.kept import kept_files
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
@@ -64,7 +65,10 @@ def open_catalog(root: Path) -> Catalog:
         connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
     names = read_dictionary(root)
     set_dictionaries(connection, names)
-    attach_views(connection)
+    kept = kept_files(snapshot)
+    for name, path in (kept or {}).items():
+        connection.execute(f"set variable {name}_kept = $1", [[path]])
+    attach_views(connection, kept=kept is not None)
     return Catalog(snapshot, connection, {m.name: m for m in read_models() if m.is_view}, names)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app
 from warehouse.cli.screen import Bar, console
 from warehouse.errors import SourceNotFound
@@ -68,6 +69,7 @@ def ingest(
     with Bar(enabled=not quiet) as bar:
         chosen = todays(sources) if today else sources
         report = run_ingest(warehouse, chosen, settings, progress=bar)
+        keep_if_worthwhile(warehouse)
     if as_json:
         fields = asdict(report)
         fields["rejects"] = [{"path": path, "reason": why} for path, why in report.rejects]

@@ -89,7 +89,7 @@ def create(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise NotAWarehouse(root, "it is a file")
     draft = root / f"_{layout.MARKER}"
-    ours = {*layout.TABLES, "_empty", "_batches", "_lock", draft.name}
+    ours = {*layout.TABLES, "_cache", "_empty", "_batches", "_lock", draft.name}
     if root.is_dir() and not marker.exists() and {entry.name for entry in root.iterdir()} - ours:
         raise NotAWarehouse(root, "the folder exists and holds other files; name a new folder")
     try:
@@ -169,6 +169,12 @@ def snapshot(root: Path) -> Snapshot:
         versions,
         {table: tuple(sorted(_part_paths(delta))) for table, delta in tables.items()},
     )
+
+
+def stored_rows(root: Path, table: str) -> int:
+    """Return how many rows a table has, as its log says."""
+    delta = DeltaTable(str(layout.table_folder(root, table)))
+    return sum(pa.table(delta.get_add_actions(flatten=True)).column("num_records").to_pylist())
 
 
 def newest_files(root: Path) -> tuple[int, list[str]]:

@@ -9,6 +9,7 @@
     │   └── batch=000001/0000-….parquet
     ├── elements/  instances/  blobs/  vendor_payloads/  vendor_values/   likewise
     ├── _batches/000001                 one file per batch number ever taken, with its plan
+    ├── _cache/                         answers of the entity views for one version; may be deleted
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
     ├── dictionary.json                 names of private elements that users added, if any
@@ -81,6 +82,11 @@ def batch_of_part(part: str) -> str:
 def empty_part(root: Path, table: str) -> Path:
     """Return the path of the file without rows that gives readers the schema."""
     return root / "_empty" / table / "batch=000000" / "empty.parquet"
+
+
+def cache_folder(root: Path) -> Path:
+    """Return the folder of what can be made again at any time."""
+    return root / "_cache"
 
 
 def claims_folder(root: Path) -> Path:
