@@ -108,9 +108,17 @@ def _make(snapshot: Snapshot, before: tuple[Path, list[str]] | None, draft: Path
                 f"create or replace temp table touched as "
                 f"select distinct {key} from read_parquet(getvariable('changed'))"
             )
+            # Of a large warehouse most parts hold none of them, and stay closed.
+            connection.execute("set variable all_instances = $1", [snapshot.paths("instances")])
+            found = connection.execute(
+                f"select distinct filename from read_parquet(getvariable('all_instances'), "
+                f"filename = true) semi join touched using ({key})"
+            ).fetchall()
+            paths = [path for (path,) in found] or snapshot.paths("instances")[:1]
+            connection.execute("set variable instances_files = $1", [paths])
             connection.execute(
                 f"create or replace view instances as "
-                f"from ({instances}) semi join touched using ({key})"
+                f"from ({instances}) where {key} in (from touched)"
             )
             connection.execute(model.sql)
             connection.execute("set variable kept = $1", [str(folder / _name(model))])
