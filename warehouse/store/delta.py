@@ -67,10 +67,11 @@ class Snapshot:
 
     def paths(self, table: str) -> list[str]:
         """Return absolute paths of the parts of a table, the one without rows first."""
-        folder = layout.table_folder(self.root, table)
+        # Not by pathlib: there are thousands of parts, and each would cost more than its name.
+        folder = str(layout.table_folder(self.root, table))
         return [
             str(layout.empty_part(self.root, table)),
-            *(str(folder / part) for part in self.parts[table]),
+            *(f"{folder}/{part}" for part in self.parts[table]),
         ]
 
 
