@@ -20,6 +20,7 @@ WarehouseError
 ├── StoreError         the folder is not the store that its layout promises
 │   ├── NotAWarehouse
 │   ├── LayoutMismatch
+│   ├── UnknownVersion     there is no such version, or no longer
 │   └── WriteFailed        no space, no permission: nothing was committed
 ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
 │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
@@ -136,6 +137,15 @@ class LayoutMismatch(StoreError):
         super().__init__(
             f"{root} has storage layout {found}, this version reads layout {supported}; "
             "install the version that wrote it, or ingest the sources into a new warehouse"
+        )
+
+
+class UnknownVersion(StoreError, LookupError):
+    """A version of the warehouse that it does not have, or no longer."""
+
+    def __init__(self, root: Path, version: int) -> None:
+        super().__init__(
+            f"{root} has no version {version}, or no longer: old ones are cleaned away"
         )
 
 

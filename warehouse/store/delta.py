@@ -20,9 +20,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from warehouse.errors import LayoutMismatch, NotAWarehouse, UsageError, WriteFailed
+from warehouse.errors import (
+    LayoutMismatch,
+    NotAWarehouse,
+    UnknownVersion,
+    UsageError,
+    WriteFailed,
+)
 from warehouse.store import layout
 from warehouse.store.schema import stored_schemas
 
@@ -155,11 +162,26 @@ def _require_plain(root: Path) -> None:
         )
 
 
-def snapshot(root: Path) -> Snapshot:
-    """Return the newest complete version of the warehouse."""
+def snapshot(root: Path, version: int | None = None) -> Snapshot:
+    """Return the newest complete version of the warehouse, or an older one.
+
+    Parts that only an older version names may be vacuumed.
+
+    Raises
+    ------
+    NotAWarehouse, LayoutMismatch
+    UnknownVersion
+        There is no such version, or its log was cleaned away.
+    """
     require(root)
-    files = DeltaTable(str(layout.table_folder(root, "files")))
-    versions = _pins(files) | {"files": files.version()}
+    folder = str(layout.table_folder(root, "files"))
+    try:
+        files = DeltaTable(folder, version=version)
+    except DeltaError:
+        if version is None:
+            raise
+        raise UnknownVersion(root, version) from None
+    versions = _pins(root, files.version()) | {"files": files.version()}
     tables = {
         table: files if table == "files" else _at(root, table, versions[table])
         for table in layout.TABLES
@@ -247,13 +269,23 @@ def _at(root: Path, table: str, version: int) -> DeltaTable:
     return DeltaTable(str(layout.table_folder(root, table)), version=version)
 
 
-def _pins(files: DeltaTable) -> dict[str, int]:
-    """Return the versions of the other tables that the newest commit of ``files`` names."""
-    for limit in (1, None):
-        for entry in files.history(limit):
-            if _PINS in entry:
-                pins: dict[str, int] = entry[_PINS]
+def _pins(root: Path, version: int) -> dict[str, int]:
+    """Return the versions of the other tables that a version of ``files`` names.
+
+    From the entry of the log itself: ``DeltaTable.history`` reads the newest log whatever the
+    version, and so would mix two versions while another writer commits.
+    """
+    log = layout.table_folder(root, "files") / "_delta_log"
+    for number in range(version, 0, -1):
+        try:
+            entry = (log / f"{number:020d}.json").read_text(encoding="utf-8")
+        except OSError:
+            raise UnknownVersion(root, version) from None
+        for line in entry.splitlines():
+            pins: dict[str, int] | None = json.loads(line).get("commitInfo", {}).get(_PINS)
+            if pins is not None:
                 return pins
+        # A commit of another tool, which left the other tables as they were.
     return dict.fromkeys(layout.TABLES, 0)
 
 
