@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -209,6 +210,14 @@ def test_unknown_names_tell_their_like(archive: warehouse.Warehouse) -> None:
         archive.cohort("ct_thin_slices")
     with pytest.raises(UnknownCohort, match="no run of a cohort named 'x'; there is none"):
         runs.find_run(archive.root, "x")
+
+
+def test_a_run_spills_rather_than_fill_the_memory(locked: Catalog) -> None:
+    limit, folder = locked.connection.execute(
+        "select current_setting('memory_limit'), current_setting('temp_directory')"
+    ).fetchall()[0]
+    assert limit == "953.6 MiB"
+    assert folder.startswith(tempfile.gettempdir())
 
 
 # -- what has changed, and why --------------------------------------------------------------------

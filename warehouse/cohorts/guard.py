@@ -24,7 +24,7 @@ from sqlglot import exp
 from warehouse.catalog.connect import Catalog, open_catalog
 from warehouse.errors import UnknownParameter, UnknownTable, UnsafeCohort
 from warehouse.sqlfiles import read_models
-from warehouse.store.duck import literal
+from warehouse.store.duck import bound, literal
 from warehouse.store.layout import TABLES, table_folder
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def locked_catalog(root: Path) -> Catalog:
     catalog = open_catalog(root)
     folders = [literal(f"{table_folder(root, table)}/") for table in (*TABLES, "_empty")]
     connection = catalog.connection
+    bound(connection)
     connection.execute(f"set allowed_directories = [{', '.join(folders)}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set python_enable_replacements = false")
