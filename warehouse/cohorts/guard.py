@@ -18,9 +18,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import sqlglot
-from sqlglot import exp
-
 from warehouse.catalog.connect import Catalog, open_catalog
 from warehouse.errors import UnknownParameter, UnknownTable, UnsafeCohort
 from warehouse.sqlfiles import read_models
@@ -105,6 +102,10 @@ def check(catalog: Catalog, sql: str) -> Question:
 
 def _one_query(sql: str) -> None:
     """Let sqlglot, which shares nothing with DuckDB, see one query too."""
+    # Here, because it takes longer to import than most commands to answer.
+    import sqlglot
+    from sqlglot import exp
+
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
         parsed = sqlglot.parse(sql, dialect="duckdb")
