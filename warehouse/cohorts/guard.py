@@ -103,8 +103,8 @@ def check(catalog: Catalog, sql: str) -> Question:
 def _one_query(sql: str) -> None:
     """Let sqlglot, which shares nothing with DuckDB, see one query too."""
     # Here, because it takes longer to import than most commands to answer.
-    import sqlglot
-    from sqlglot import exp
+    import sqlglot  # noqa: PLC0415
+    from sqlglot import exp  # noqa: PLC0415
 
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
