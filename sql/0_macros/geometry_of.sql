@@ -4,73 +4,70 @@
 -- which stack it belongs to (`whole`, `stack`), where it lies, its shape, and what may differ
 -- between slices at one position. `series_geometry` and `stack_geometry` are this, for the images
 -- of a series and for the frames of an image; what each column means stands there.
+--
+-- No step is joined with another, so that asking for one stack reads only its slices.
 create or replace macro geometry_of(slices) as table
-with judged_slices as (
+with checked as (
     select
-        *,
-        coalesce(
-            len(position) = 3
-            and len(along_row) = 3
-            and len(along_column) = 3
-            and len(spacing) = 2
-            and list_min(spacing) > 0
-            and not list_contains(list_transform(
-                position || along_row || along_column || spacing,
-                lambda number: number is null or not isfinite(number)
-            ), true)
-            and row_count > 0 and column_count > 0,
-            false
-        ) as is_placed
-    from query_table(slices)
+        * exclude (position, along_row, along_column, spacing),
+        -- Nothing is computed with half a position.
+        if(is_placed, position, null) as position,
+        if(is_placed, along_row, null) as along_row,
+        if(is_placed, along_column, null) as along_column,
+        if(is_placed, spacing, null) as spacing,
+        struct_pack(
+            row_count := row_count, column_count := column_count, sample_count := sample_count
+        ) as shape
+    from (
+        select
+            *,
+            coalesce(
+                len(position) = 3
+                and len(along_row) = 3
+                and len(along_column) = 3
+                and len(spacing) = 2
+                and list_min(spacing) > 0
+                and not list_contains(list_transform(
+                    position || along_row || along_column || spacing,
+                    lambda number: number is null or not isfinite(number)
+                ), true)
+                and row_count > 0 and column_count > 0,
+                false
+            ) as is_placed
+        from query_table(slices)
+    )
 ),
 
-models as (
+modelled as (
     select
-        whole,
-        stack,
-        count(*) as slice_count,
-        bool_and(is_placed) as has_geometry,
-        bool_and(is_single) as has_one_frame_each,
-        count(distinct row(row_count, column_count, sample_count)) = 1 as has_single_shape,
-        list_sort(list(distinct row_count || ' x ' || column_count)) as shapes,
-        any_value(row_count) as row_count,
-        any_value(column_count) as column_count,
-        arg_min(position, slice_key) filter (where is_placed) as position,
-        arg_min(along_row, slice_key) filter (where is_placed) as along_row,
-        arg_min(along_column, slice_key) filter (where is_placed) as along_column,
-        arg_min(spacing, slice_key) filter (where is_placed) as spacing
-    from judged_slices
-    group by whole, stack
+        *,
+        arg_min(shape, slice_key) over stacks as first_shape,
+        arg_min(
+            struct_pack(
+                position := position, along_row := along_row, along_column := along_column,
+                spacing := spacing
+            ),
+            slice_key
+        ) filter (where is_placed) over stacks as first
+    from checked
+    window stacks as (partition by whole, stack)
 ),
 
 -- Where each slice lies in the directions of the first: along the normal, and within the plane.
 placed as (
     select
-        models.whole,
-        models.stack,
-        judged_slices.position,
-        judged_slices.diffusion,
-        judged_slices.echo_time,
-        judged_slices.moment,
-        judged_slices.inversion_time,
-        judged_slices.flip_angle,
-        judged_slices.kind,
-        judged_slices.segment,
-        list_dot_product(
-            cross_product(models.along_row, models.along_column), judged_slices.position
-        ) as height,
-        list_dot_product(models.along_row, judged_slices.position)
-        - list_dot_product(models.along_row, models.position) as right_mm,
-        list_dot_product(models.along_column, judged_slices.position)
-        - list_dot_product(models.along_column, models.position) as down_mm,
+        *,
+        dot_product(cross_product(first.along_row, first.along_column), position) as height,
+        dot_product(first.along_row, position)
+        - dot_product(first.along_row, first.position) as right_mm,
+        dot_product(first.along_column, position)
+        - dot_product(first.along_column, first.position) as down_mm,
         greatest(
-            largest_difference(judged_slices.along_row, models.along_row),
-            largest_difference(judged_slices.along_column, models.along_column)
+            largest_difference(along_row, first.along_row),
+            largest_difference(along_column, first.along_column)
         ) as turn,
-        largest_difference(judged_slices.spacing, models.spacing) as spacing_difference
-    from judged_slices
-    join models on judged_slices.whole = models.whole and judged_slices.stack = models.stack
-    where judged_slices.is_placed
+        largest_difference(spacing, first.spacing) as spacing_difference
+    from modelled
 ),
 
 steps as (
@@ -80,48 +77,37 @@ steps as (
     from placed
 ),
 
--- Equal positions count once.
-levels as (
+-- Equal positions count once. Slices without a place come last, and have a level of their own.
+numbered as (
     select
         *,
-        coalesce(step > position_tolerance_mm(), true) as is_new,
-        -- Over a range, not rows: images at just the same height may be sorted otherwise here.
-        sum(cast(coalesce(step > position_tolerance_mm(), true) as integer))
-            over (partition by whole, stack order by height range unbounded preceding)
-        - 1 as level
+        -- Over a range, not rows: slices at just the same height may be sorted otherwise here.
+        if(is_placed, sum(cast(coalesce(step > position_tolerance_mm(), true) as integer))
+            over (partition by whole, stack order by height range unbounded preceding), null) as level
     from steps
 ),
 
-spread as (
-    select
-        whole,
-        stack,
-        cast(max(level) + 1 as bigint) as position_count,
-        min(height) as lowest,
-        max(height) as highest,
-        arg_min(position, height) as first_position,
-        arg_max(position, height) as last_position,
-        median(step) filter (where is_new) as usual_step,
-        max(turn) as turn,
-        max(spacing_difference) as spacing_difference,
-        greatest(max(right_mm) - min(right_mm), max(down_mm) - min(down_mm)) as drift_mm,
-        degrees(atan2(
-            sqrt(
-                power(arg_max(right_mm, height) - arg_min(right_mm, height), 2)
-                + power(arg_max(down_mm, height) - arg_min(down_mm, height), 2)
-            ),
-            max(height) - min(height)
-        )) as tilt_degrees
-    from levels
-    group by whole, stack
-),
-
-per_level as (
+levels as (
     select
         whole,
         stack,
         level,
-        count(*) as image_count,
+        count(*) as slice_count,
+        bool_and(is_single) as is_single,
+        any_value(first_shape) as first_shape,
+        list(distinct shape) filter (where shape is distinct from first_shape) as other_shapes,
+        any_value(first) as first,
+        min(height) as height,
+        max(step) filter (where step > position_tolerance_mm()) as step,
+        arg_min(position, height) as position,
+        max(turn) as turn,
+        max(spacing_difference) as spacing_difference,
+        arg_min(right_mm, height) as right_mm,
+        arg_min(down_mm, height) as down_mm,
+        min(right_mm) as least_right_mm,
+        max(right_mm) as most_right_mm,
+        min(down_mm) as least_down_mm,
+        max(down_mm) as most_down_mm,
         min(moment) < max(moment) as over_time,
         min(diffusion) < max(diffusion) as over_diffusion,
         min(echo_time) < max(echo_time) as over_echo,
@@ -129,16 +115,39 @@ per_level as (
         min(flip_angle) < max(flip_angle) as over_flip,
         min(kind) < max(kind) as over_kind,
         min(segment) < max(segment) as over_segment
-    from levels
+    from numbered
     group by whole, stack, level
 ),
 
-repeated as (
+stacks as (
     select
         whole,
         stack,
-        min(image_count) as fewest,
-        max(image_count) as most,
+        cast(sum(slice_count) as bigint) as slice_count,
+        nullif(count(level), 0) as position_count,
+        count(*) = count(level) as has_geometry,
+        bool_and(is_single) as has_one_frame_each,
+        list_distinct(
+            [any_value(first_shape)] || flatten(coalesce(list(other_shapes), []))
+        ) as shapes,
+        any_value(first) as first,
+        min(height) as lowest,
+        max(height) as highest,
+        arg_min(position, height) as first_position,
+        arg_max(position, height) as last_position,
+        list(height order by height) filter (where level is not null) as heights,
+        list(step order by height) filter (where step is not null) as steps,
+        max(turn) as turn,
+        max(spacing_difference) as spacing_difference,
+        greatest(
+            max(most_right_mm) - min(least_right_mm), max(most_down_mm) - min(least_down_mm)
+        ) as drift_mm,
+        sqrt(
+            power(arg_max(right_mm, height) - arg_min(right_mm, height), 2)
+            + power(arg_max(down_mm, height) - arg_min(down_mm, height), 2)
+        ) as shift_mm,
+        min(slice_count) filter (where level is not null) as fewest,
+        max(slice_count) filter (where level is not null) as most,
         list_filter([
             if(bool_or(over_time), 'time', null),
             if(bool_or(over_diffusion), 'diffusion', null),
@@ -148,127 +157,84 @@ repeated as (
             if(bool_or(over_kind), 'image type', null),
             if(bool_or(over_segment), 'segment', null)
         ], lambda what: what is not null) as differences
-    from per_level
+    from levels
     group by whole, stack
 ),
 
-gaps as (
+spaced as (
     select
-        levels.whole,
-        levels.stack,
+        *,
+        first.along_row,
+        first.along_column,
+        first.spacing,
+        shapes[1].row_count as row_count,
+        shapes[1].column_count as column_count,
+        list_median(steps) as usual_step,
+        (highest - lowest) / nullif(position_count - 1, 0) as slice_spacing_mm,
+        greatest(
+            spacing_tolerance() * (highest - lowest) / nullif(position_count - 1, 0),
+            position_tolerance_mm()
+        ) as tolerance_mm
+    from stacks
+),
+
+compared as (
+    select
+        *,
+        list_sort(steps) as sorted_steps,
         -- A slice is missing where a gap has room for whole ones; other gaps are uneven.
-        cast(sum(if(
-            abs(levels.step - round(levels.step / spread.usual_step) * spread.usual_step)
-            <= 0.1 * spread.usual_step,
-            greatest(round(levels.step / spread.usual_step) - 1, 0), 0
-        )) as bigint) as missing_count,
-        max(abs(
-            levels.step - greatest(round(levels.step / spread.usual_step), 1) * spread.usual_step
+        coalesce(cast(list_sum(list_transform(steps, lambda step: if(
+            abs(step - round(step / usual_step) * usual_step) <= 0.1 * usual_step,
+            greatest(round(step / usual_step) - 1, 0), 0
+        ))) as bigint), 0) as missing_count,
+        list_max(list_transform(
+            steps, lambda step: abs(step - greatest(round(step / usual_step), 1) * usual_step)
         )) as off_step_mm,
-        max(abs(
-            levels.height - spread.lowest
-            - levels.level * (spread.highest - spread.lowest) / nullif(spread.position_count - 1, 0)
+        list_max(list_transform(
+            range(0, len(heights)), lambda n: abs(heights[n + 1] - lowest - n * slice_spacing_mm)
         )) as off_grid_mm
-    from levels
-    join spread on levels.whole = spread.whole and levels.stack = spread.stack
-    where levels.is_new
-    group by levels.whole, levels.stack
+    from spaced
 ),
 
 judged as (
     select
-        models.*,
-        spread.position_count,
-        repeated.most,
-        repeated.fewest,
-        repeated.differences,
-        models.has_geometry
-        and spread.spacing_difference
-        <= greatest(spacing_tolerance() * list_min(models.spacing), 1e-6) as has_single_spacing,
-        models.has_geometry and spread.turn <= cosine_tolerance() as has_single_orientation,
-        abs(list_dot_product(models.along_row, models.along_column)) <= 1e-3
-        and abs(list_dot_product(models.along_row, models.along_row) - 1) <= 1e-3
-        and abs(list_dot_product(models.along_column, models.along_column) - 1)
-        <= 1e-3 as is_orthonormal,
-        spread.position_count = models.slice_count as has_unique_positions,
-        coalesce(gaps.missing_count, 0) = 0 as is_complete,
-        coalesce(gaps.missing_count, 0) as missing_count,
-        spread.usual_step,
-        (spread.highest - spread.lowest) / nullif(spread.position_count - 1, 0) as slice_spacing_mm,
-        gaps.off_grid_mm,
-        gaps.off_step_mm,
-        spread.drift_mm,
-        spread.tilt_degrees,
-        spread.drift_mm <= drift_tolerance_pixels() * list_min(models.spacing) as is_aligned,
-        spread.first_position,
-        spread.last_position
-    from models
-    left join spread on models.whole = spread.whole and models.stack = spread.stack
-    left join repeated on models.whole = repeated.whole and models.stack = repeated.stack
-    left join gaps on models.whole = gaps.whole and models.stack = gaps.stack
-),
-
-graded as (
-    select
         *,
-        off_grid_mm <= greatest(
-            spacing_tolerance() * slice_spacing_mm, position_tolerance_mm()
-        ) as is_evenly_spaced
-    from judged
-),
-
--- The distances that occur where they differ, each with those within tolerance of its neighbour.
-sorted_steps as (
-    select
-        levels.whole,
-        levels.stack,
-        levels.step,
-        coalesce(
-            levels.step - lag(levels.step)
-                over (partition by levels.whole, levels.stack order by levels.step)
-            > 2 * greatest(spacing_tolerance() * graded.usual_step, position_tolerance_mm()),
-            true
-        ) as is_other
-    from levels
-    join graded on levels.whole = graded.whole and levels.stack = graded.stack
-    where levels.is_new and levels.step is not null and not graded.is_evenly_spaced
-),
-
-step_groups as (
-    select
-        *,
-        sum(cast(is_other as integer))
-            over (partition by whole, stack order by step range unbounded preceding) as step_group
-    from sorted_steps
-),
-
-distances as (
-    select
-        whole,
-        stack,
-        list(distance order by distance) as distances_mm
-    from (
-        select
-            whole,
-            stack,
-            median(step) as distance
-        from step_groups
-        group by whole, stack, step_group
-    )
-    group by whole, stack
+        coalesce(has_geometry and spacing_difference
+        <= greatest(spacing_tolerance() * list_min(spacing), 1e-6), false) as has_single_spacing,
+        coalesce(has_geometry and turn <= cosine_tolerance(), false) as has_single_orientation,
+        abs(dot_product(along_row, along_column)) <= 1e-3
+        and abs(dot_product(along_row, along_row) - 1) <= 1e-3
+        and abs(dot_product(along_column, along_column) - 1) <= 1e-3 as is_orthonormal,
+        len(shapes) = 1 as has_single_shape,
+        position_count = slice_count as has_unique_positions,
+        missing_count = 0 as is_complete,
+        off_grid_mm <= tolerance_mm as is_evenly_spaced,
+        drift_mm <= drift_tolerance_pixels() * list_min(spacing) as is_aligned,
+        degrees(atan2(shift_mm, highest - lowest)) as tilt_degrees,
+        -- Those within tolerance of their neighbour are one.
+        if(off_grid_mm <= tolerance_mm, [slice_spacing_mm], list_transform(
+            list_filter(
+                range(1, len(sorted_steps) + 1),
+                lambda n: n = 1 or sorted_steps[n] - sorted_steps[n - 1] > 2 * tolerance_mm
+            ),
+            lambda n: sorted_steps[n]
+        )) as distances_mm
+    from compared
 ),
 
 explained as (
     select
-        graded.*,
-        coalesce(
-            distances.distances_mm,
-            if(graded.slice_spacing_mm is null, null, [graded.slice_spacing_mm])
-        ) as distances_mm,
+        *,
         list_filter([
             if(not has_one_frame_each, 'images of several frames or mosaics', null),
             if(not has_geometry, 'slices without position, orientation, spacing or size', null),
-            if(not has_single_shape, 'several shapes: ' || array_to_string(shapes, ', '), null),
+            if(
+                not has_single_shape,
+                'several shapes: ' || array_to_string(list_transform(
+                    list_sort(shapes), lambda shape: shape.row_count || ' x ' || shape.column_count
+                ), ', '),
+                null
+            ),
             if(has_geometry and slice_count < 2, 'a single slice', null),
             if(
                 has_geometry and slice_count > 1 and position_count < 2, 'a single position', null
@@ -281,18 +247,14 @@ explained as (
                 missing_count || ' missing slices', null
             ),
             if(
-                has_single_orientation and not is_evenly_spaced and (
-                    is_complete or off_step_mm > 2 * greatest(
-                        spacing_tolerance() * usual_step, position_tolerance_mm()
-                    )
-                ),
+                has_single_orientation and not is_evenly_spaced
+                and (is_complete or off_step_mm > 2 * tolerance_mm),
                 'uneven spacing: distances ' || if(
-                    len(distances.distances_mm) <= 5,
+                    len(distances_mm) <= 5,
                     'of ' || array_to_string(list_transform(
-                        distances.distances_mm, lambda mm: cast(round(mm, 3) as varchar)
+                        distances_mm, lambda mm: cast(round(mm, 3) as varchar)
                     ), ', '),
-                    'from ' || round(list_min(distances.distances_mm), 3)
-                    || ' to ' || round(list_max(distances.distances_mm), 3)
+                    'from ' || round(distances_mm[1], 3) || ' to ' || round(distances_mm[-1], 3)
                 ) || ' mm',
                 null
             ),
@@ -306,8 +268,7 @@ explained as (
                 null
             )
         ], lambda reason: reason is not null) as reasons
-    from graded
-    left join distances on graded.whole = distances.whole and graded.stack = distances.stack
+    from judged
 ),
 
 decided as (

@@ -27,27 +27,32 @@ with mosaics as (
     select
         instance_id,
         series_key,
-        ImagePositionPatient as corner,
-        ImageOrientationPatient[1:3] as along_row,
-        ImageOrientationPatient[4:6] as along_column,
-        PixelSpacing as spacing,
+        if(is_placed, ImagePositionPatient, null) as corner,
+        if(is_placed, ImageOrientationPatient[1:3], null) as along_row,
+        if(is_placed, ImageOrientationPatient[4:6], null) as along_column,
+        if(is_placed, PixelSpacing, null) as spacing,
         "Rows" as row_count,
         "Columns" as column_count,
         if(SpacingBetweenSlices > 0, SpacingBetweenSlices, null) as stated_spacing_mm,
-        coalesce(
-            len(ImagePositionPatient) = 3
-            and len(ImageOrientationPatient) = 6
-            and len(PixelSpacing) = 2
-            and list_min(PixelSpacing) > 0
-            and not list_contains(list_transform(
-                ImagePositionPatient || ImageOrientationPatient || PixelSpacing,
-                lambda number: number is null or not isfinite(number)
-            ), true)
-            and "Rows" > 0 and "Columns" > 0,
-            false
-        ) as is_placed
-    from instances
-    where pixel_offset is not null and Modality = 'MR' and list_contains(ImageType, 'MOSAIC')
+        is_placed
+    from (
+        select
+            *,
+            coalesce(
+                len(ImagePositionPatient) = 3
+                and len(ImageOrientationPatient) = 6
+                and len(PixelSpacing) = 2
+                and list_min(PixelSpacing) > 0
+                and not list_contains(list_transform(
+                    ImagePositionPatient || ImageOrientationPatient || PixelSpacing,
+                    lambda number: number is null or not isfinite(number)
+                ), true)
+                and "Rows" > 0 and "Columns" > 0,
+                false
+            ) as is_placed
+        from instances
+        where pixel_offset is not null and Modality = 'MR' and list_contains(ImageType, 'MOSAIC')
+    )
 ),
 
 payload_values as (
@@ -96,7 +101,7 @@ tiled as (
         coalesce(siemens.tile_count, siemens_private.NumberOfImagesInMosaic) as tile_count,
         if(
             len(siemens.slice_normal) = 3
-            and abs(list_dot_product(siemens.slice_normal, siemens.slice_normal) - 1) <= 1e-3,
+            and abs(dot_product(siemens.slice_normal, siemens.slice_normal) - 1) <= 1e-3,
             siemens.slice_normal, null
         ) as slice_normal,
         coalesce(
@@ -133,23 +138,23 @@ explained as (
             if(slice_normal is null, 'no slice normal in a CSA header', null),
             if(slice_spacing_mm is null, 'no distance between slices', null),
             if(
-                is_placed and abs(list_dot_product(along_row, along_column)) > 1e-3,
+                abs(dot_product(along_row, along_column)) > 1e-3,
                 'directions not at right angles', null
             ),
             if(
-                is_placed and greatest(
-                    abs(list_dot_product(slice_normal, along_row)),
-                    abs(list_dot_product(slice_normal, along_column))
+                greatest(
+                    abs(dot_product(slice_normal, along_row)),
+                    abs(dot_product(slice_normal, along_column))
                 ) > 1e-3,
                 'the slice normal is not that of the image', null
             )
         ], lambda reason: reason is not null) as reasons,
-        if(is_placed and tiles_per_side is not null, list_transform(
+        if(tiles_per_side is null or not is_placed, null, list_transform(
             range(1, 4),
             lambda axis: corner[axis]
             + along_row[axis] * spacing[2] * (column_count - column_count / tiles_per_side) / 2
             + along_column[axis] * spacing[1] * (row_count - row_count / tiles_per_side) / 2
-        ), null) as position
+        )) as position
     from cut
 )
 

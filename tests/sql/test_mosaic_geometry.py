@@ -76,6 +76,7 @@ def test_without_a_stated_distance_that_of_the_protocol_counts(view: View) -> No
         (USUAL, [TILES, normal(0, 1, 0)], "the slice normal is not that of the image"),
         (USUAL.removesuffix("4"), [TILES, normal(0, 0, 1)], "no distance between slices"),
         (USUAL.replace("| 12 | 12 |", "| 13 | 12 |"), [TILES, normal(0, 0, 1)], "13 x 12 cannot be cut into 3 x 3 tiles"),
+        (USUAL.replace("[0, 0, 0]", "[0, null, 0]"), [TILES, normal(0, 0, 1)], "no position, orientation, spacing or size"),
         (USUAL.replace("[2, 3]", ""), [TILES, normal(0, 0, 1)], "no position, orientation, spacing or size"),
         (USUAL.replace("[1, 0, 0, 0, 1, 0]", "[1, 0, 0, 0.6, 0.8, 0]"), [TILES, normal(0, 0, 1)], "directions not at right angles"),
     ],

@@ -37,7 +37,9 @@ def stack(heights: Sequence[float], **changes: Any) -> list[dict[str, Any]]:
 def drawn(value: object) -> str:
     if value is None:
         return ""
-    return f"[{', '.join(map(repr, value))}]" if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join('null' if part is None else repr(part) for part in value)}]"
+    return str(value)
 
 
 def geometry(slices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -99,6 +101,7 @@ def bent(slices: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
             "is_orthonormal", "directions not at right angles",
         ),
         (bent(stack([0, 1, 2]), ImagePositionPatient=None), "has_geometry", "slices without position, orientation, spacing or size"),
+        (bent(stack([0, 1, 2]), ImagePositionPatient=(1.0, None, 1.0)), "has_geometry", "slices without position, orientation, spacing or size"),
         (bent(stack([0, 1, 2]), PixelSpacing=(0.5, 0.0)), "has_geometry", "slices without position, orientation, spacing or size"),
         (bent(stack([0, 1, 2]), NumberOfFrames=2), "has_one_frame_each", "images of several frames or mosaics"),
         (stack([0, 1], ImageType=("ORIGINAL", "MOSAIC")), "has_one_frame_each", "images of several frames or mosaics"),
