@@ -79,6 +79,8 @@ def tables_read(model: Model) -> set[str]:
         if isinstance(node, dict):
             if node.get("type") == "BASE_TABLE":
                 tables.add(node["table_name"])
+            if node.get("function_name") == "geometry_of":  # it reads the table that it is told
+                tables.add(node["arguments"][0]["expression"]["literal"]["text"])
             for entry in (node.get("cte_map") or {}).get("map", []):
                 defined.add(entry["key"])
             for child in node.values():
