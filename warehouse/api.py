@@ -16,6 +16,9 @@ from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, Progress, ingest
+from warehouse.pixels.stack import Stack, open_stack
+from warehouse.pixels.values import Values
+from warehouse.pixels.volume import LazyVolume, open_volume
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
@@ -138,6 +141,23 @@ class Warehouse:
     def header(self, uid: str) -> Header:
         """Return the header of a stored instance, by SOPInstanceUID or path of its file."""
         return header_of_instance(self.catalog, uid)
+
+    def volume(
+        self, series_uid: str, *, rescale: bool = False,
+        window: tuple[float, float] | str | None = None, invert: bool = False,
+        colour: bool = False, stack: str | None = None,
+    ) -> LazyVolume:  # fmt: skip
+        """Return a series as a lazy array (slice, row, column); voxels are read when sliced.
+
+        ``affine`` maps an index to mm in LPS; see ``warehouse.pixels.volume.LazyVolume``, and
+        ``warehouse.pixels.values.Values`` for what the options do to values and dtype.
+        """
+        values = Values(rescale, window, invert, colour)
+        return open_volume(self.catalog, series_uid, values=values, stack=stack)
+
+    def stack(self, series_uid: str, *, rescale: bool = False) -> Stack:
+        """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
+        return open_stack(self.catalog, series_uid, rescale=rescale)
 
 
 def header(path: str | os.PathLike[str]) -> Header:

@@ -27,7 +27,14 @@ WarehouseError
 │   ├── UnknownTable
 │   └── QueryFailed
 ├── ExportFailed       members cannot be written, or what was written is not what it was
-└── InstanceNotFound   no instance with that UID
+├── InstanceNotFound   no instance with that UID
+├── SeriesNotFound     no series with that UID
+└── PixelError         pixels cannot be had as asked
+    ├── NoPixels           no instance of the series has pixel data
+    ├── NotAVolume         the frames of a series make no regular grid; says why
+    ├── SourceChanged      a file is not what was ingested
+    ├── PixelsUnreadable   what a file holds cannot be pixels, or is damaged
+    └── NoDecoder          nothing installed decodes the transfer syntax
 """
 
 from __future__ import annotations
@@ -191,6 +198,65 @@ class InstanceNotFound(WarehouseError, LookupError):
             f"{asked!r} is neither a file nor the SOPInstanceUID of a stored instance; "
             'list some with: dicom-warehouse sql "select SOPInstanceUID from instances limit 5"'
         )
+
+
+class SeriesNotFound(WarehouseError, LookupError):
+    """No stored series has that UID."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(
+            f"{asked!r} is not the SeriesInstanceUID of a stored series; list some with: "
+            'dicom-warehouse sql "select SeriesInstanceUID from series limit 5"'
+        )
+
+
+class PixelError(WarehouseError):
+    """Pixels cannot be had as asked."""
+
+
+class NoPixels(PixelError):
+    """The instances of a series have no pixel data."""
+
+    def __init__(self, series_uid: str) -> None:
+        super().__init__(f"no instance of series {series_uid} has pixel data")
+
+
+class NotAVolume(PixelError, ValueError):
+    """The frames of a series make no regular grid; ``why`` says what is against it."""
+
+    def __init__(self, series_uid: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"series {series_uid} is no volume: {why}; its frames, one by one: wh.stack(...)"
+        )
+
+
+class SourceChanged(PixelError):
+    """A source file was moved, cut off or replaced since it was ingested."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        super().__init__(f"{path} is not what was ingested: {why}; ingest its folder again")
+
+
+class PixelsUnreadable(PixelError):
+    """The pixel data of a file are damaged, or not what its header says."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path, self.why = path, why
+        super().__init__(f"pixels of {path} cannot be read: {why}")
+
+
+class NoDecoder(PixelError):
+    """Nothing that is installed decodes a transfer syntax."""
+
+    def __init__(self, uid: str, name: str, missing: Iterable[str]) -> None:
+        needs = "; ".join(missing)
+        advice = (
+            "install them with: pip install 'dicom-warehouse[pixels]' (pydicom asks for "
+            f"{needs})" if needs else "pydicom has no decoder for it"
+        )  # fmt: skip
+        super().__init__(f"no decoder for transfer syntax {name} ({uid}): {advice}")
 
 
 class ExportFailed(WarehouseError):
