@@ -137,7 +137,7 @@ def ingest(
         counts, readers, batches = Counter(_seen(listing)), Counter[str](), list[str]()
         if progress:
             progress.planned(unseen)
-        with _executor(executor, settings, unseen) as pool:
+        with delta.writing(root), _executor(executor, settings, unseen) as pool:
             for batch, done in _read_batches(listing, root, settings, pool, progress):
                 counts += done.outcomes
                 readers += done.readers
@@ -217,7 +217,7 @@ def run_batch(
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
         )
-    with _executor(executor, settings, len(items)) as pool:
+    with delta.writing(root), _executor(executor, settings, len(items)) as pool:
         done = _read_batch(
             root, batch, items, settings, pool, progress, first=first, read_anew=not is_planned
         )

@@ -139,7 +139,9 @@ def _before(snapshot: Snapshot) -> tuple[Path, list[str]] | None:
             parts = json.loads((folder / _PARTS).read_text())
         except (OSError, ValueError):
             continue
-        if all((instances / part).exists() for part in set(parts) - here):
+        answers = [folder / _name(model) for model in kept_models()]
+        gone = [instances / part for part in set(parts) - here]
+        if all(path.exists() for path in (*answers, *gone)):
             return folder, parts
     return None
 

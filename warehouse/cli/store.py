@@ -1,8 +1,10 @@
-"""``info``."""
+"""``info``, ``vacuum``."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from collections import Counter
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,13 +14,17 @@ from rich.table import Table
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.screen import console, size_text
 from warehouse.store.report import describe_store
+from warehouse.store.vacuum import RETENTION
+from warehouse.store.vacuum import vacuum as run_vacuum
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @app.command
 def info(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Show version, entities and size of the warehouse.
 
@@ -55,4 +61,47 @@ def info(
     for column in grid.columns[1:]:
         column.justify = "right"
     screen.print(grid)
+    return 0
+
+
+@app.command
+def vacuum(
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    retention_days: float = RETENTION.days,
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Delete Parquet files that no version of the last days names; without --yes only count them.
+
+    They are left by commits that replaced or compacted parts, and by writers that were killed. It
+    may run at any time, beside ingests and readers.
+
+    Example: `dicom-warehouse vacuum -w my-warehouse --yes`
+
+    Parameters
+    ----------
+    retention_days
+        Days for which a version stays readable after the next one, from 0 to 30. With 0, a program
+        that has the warehouse open must open it again.
+    yes
+        Delete the files.
+    as_json
+        Print one JSON object that names every file.
+    """
+    done = run_vacuum(existing(warehouse).root, dt.timedelta(days=retention_days), delete=yes)
+    if as_json:
+        print(json.dumps(asdict(done) | {"size_bytes": done.size_bytes}))
+        return 0
+    screen = console()
+    for table, count in Counter(part.table for part in done.spare).items():
+        size = sum(part.size_bytes for part in done.spare if part.table == table)
+        screen.print(f"{table}: {count:,} files, {size_text(size)}", highlight=False)
+    verb = "deleted" if yes else "can be deleted, with --yes"
+    screen.print(f"{len(done.spare):,} files, {size_text(done.size_bytes)} {verb}", highlight=False)
+    if done.in_use:
+        screen.print(
+            f"{done.in_use:,} files may belong to an ingest that is running; they stay",
+            highlight=False,
+        )
     return 0

@@ -97,7 +97,7 @@ def create(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise NotAWarehouse(root, "it is a file")
     draft = root / f"_{layout.MARKER}"
-    ours = {*layout.TABLES, "_cache", "_empty", "_batches", "_lock", draft.name}
+    ours = {*layout.TABLES, "_cache", "_empty", "_batches", "_lock", "_writers", draft.name}
     if root.is_dir() and not marker.exists() and {entry.name for entry in root.iterdir()} - ours:
         raise NotAWarehouse(root, "the folder exists and holds other files; name a new folder")
     try:
@@ -209,6 +209,11 @@ def newest_files(root: Path) -> tuple[int, list[str]]:
     return files.version(), [str(layout.empty_part(root, "files")), *parts]
 
 
+def newest_parts(root: Path, table: str) -> list[str]:
+    """Return the parts of a table at its own newest version, committed as a whole or not."""
+    return _part_paths(DeltaTable(str(layout.table_folder(root, table))))
+
+
 def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: str) -> None:
     """Apply changes to all tables; the caller holds the lock and worked from ``base``.
 
@@ -238,6 +243,35 @@ def locked(root: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Tell that parts without a commit belong to someone; any number of writers may do so at once.
+
+    The system takes the lock from a process that was killed, so what is left over has no owner.
+    """
+    descriptor = os.open(root / "_writers", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def no_writers(root: Path) -> Iterator[bool]:
+    """Keep new writers waiting and give True; give False at once if one is running."""
+    descriptor = os.open(root / "_writers", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)
 

@@ -13,6 +13,7 @@
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
     ├── dictionary.json                 names of private elements that users added, if any
+    ├── _writers                        held by every writer while it runs
     └── _lock                           held while a batch is committed
 
 The specification is docs/storage-layout.md.
