@@ -17,6 +17,7 @@ import warehouse
 from tests.content import content
 from tests.dicom_files import write
 from tests.test_cli import run
+from warehouse.catalog.kept import keep_answers, kept_files
 from warehouse.dicom.scan import discover
 from warehouse.elements.extract import extract
 from warehouse.errors import NotAWarehouse, QueryFailed, UsageError
@@ -280,3 +281,21 @@ def test_the_command_counts_and_deletes_when_told(root: Path) -> None:
     done = run("vacuum", "-w", root, "--retention-days", "0", "--yes")
     assert done.stdout.splitlines()[-1].endswith("deleted")
     assert parts_on_disk(root) == named(root)
+
+
+def test_kept_answers_of_older_versions_go(root: Path, tmp_path: Path) -> None:
+    keep_answers(root)
+    write(tmp_path / "more" / "c", uid="1.3")
+    ingest(root, [tmp_path / "more"], SETTINGS)
+    keep_answers(root)
+    killed = layout.cache_folder(root) / ".killed"
+    killed.mkdir()
+    (killed / "series.parquet").touch()
+    assert not [part for part in vacuum(root).spare if part.table == "_cache"], "they are young"
+    expected = warehouse.open(root).sql("from series order by all").fetchall()
+    for path in layout.cache_folder(root).rglob("*"):
+        os.utime(path, (time.time() - 8 * DAY,) * 2)
+    vacuum(root, delete=True)
+    assert kept_files(delta.snapshot(root)) is not None, "those of the newest version stay"
+    assert len(list(layout.cache_folder(root).iterdir())) == 1
+    assert warehouse.open(root).sql("from series order by all").fetchall() == expected

@@ -144,7 +144,8 @@ def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
     return [
         Spare(folder.name, f"{answer.name}/{entry.name}", entry.stat().st_size)
         for answer in (os.scandir(folder) if folder.exists() else ())
-        if answer.is_dir(follow_symlinks=False) and answer.name.partition("-")[0] != f"{newest:012d}"
+        if answer.is_dir(follow_symlinks=False)
+        and answer.name.partition("-")[0] != f"{newest:012d}"
         for entry in os.scandir(answer)
         if entry.stat(follow_symlinks=False).st_mtime <= cutoff
     ]
