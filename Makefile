@@ -25,7 +25,7 @@ $(BIN)/python:
 	PYTHONPATH=$(VENV)-bootstrap $(PYTHON) -m virtualenv --quiet $(VENV) && rm -rf $(VENV)-bootstrap; }
 
 $(VENV)/.library: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[pixels]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml

@@ -16,6 +16,8 @@ from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, Progress, ingest
+from warehouse.pixels.gallery import Gallery, open_gallery
+from warehouse.pixels.prefetch import Loaded, iter_volumes
 from warehouse.pixels.stack import Stack, open_stack
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume, open_volume
@@ -24,7 +26,7 @@ from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import duckdb
 
@@ -155,9 +157,26 @@ class Warehouse:
         values = Values(rescale, window, invert, colour)
         return open_volume(self.catalog, series_uid, values=values, stack=stack)
 
+    def gallery(self, *series_uids: str, limit: int = 24) -> Gallery:
+        """Return series with a thumbnail each, which a notebook shows as a table."""
+        return open_gallery(self.catalog, series_uids, limit=limit)
+
+    def iter_volumes(
+        self, cohort: runs.Run | str | Iterable[str], *, ahead: int = 1, rescale: bool = False
+    ) -> Iterator[Loaded]:
+        """Yield the series of a cohort with their voxels, the next ones read meanwhile.
+
+        ``cohort`` is a run, the name of one, or SeriesInstanceUIDs; see
+        ``warehouse.pixels.prefetch.iter_volumes``.
+        """
+        if isinstance(cohort, str | runs.Run):
+            keys = self.members(cohort).select("series_key").unique(maintain_order=True).collect()
+            cohort = [key for key in keys["series_key"] if key is not None]
+        return iter_volumes(self.catalog, cohort, ahead=ahead, values=Values(rescale=rescale))
+
     def stack(self, series_uid: str, *, rescale: bool = False) -> Stack:
         """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
-        return open_stack(self.catalog, series_uid, rescale=rescale)
+        return open_stack(self.catalog, series_uid, values=Values(rescale=rescale))
 
 
 def header(path: str | os.PathLike[str]) -> Header:

@@ -16,7 +16,8 @@ WarehouseError
 │   ├── UnknownParameter
 │   ├── UnsafeCohort       the SQL of a cohort is not one SELECT over the warehouse
 │   ├── MembersUnclear     the rows of a cohort do not say which entities are members
-│   └── TargetExists       what is written never replaces a file
+│   ├── TargetExists       what is written never replaces a file
+│   └── NotInstalled       it needs a package of an extra
 ├── StoreError         the folder is not the store that its layout promises
 │   ├── NotAWarehouse
 │   ├── LayoutMismatch
@@ -120,6 +121,18 @@ class TargetExists(UsageError, FileExistsError):
 
     def __init__(self, target: Path) -> None:
         super().__init__(f"{target} exists already; name another or remove it")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NotInstalled(UsageError, ImportError):
+    """What was asked for needs a package that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs {package}: install it with pip install 'dicom-warehouse[{extra}]'"
+        )
 
     def __str__(self) -> str:
         return str(self.args[0])

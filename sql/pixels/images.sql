@@ -23,9 +23,7 @@ select
     instances.BitsStored,
     instances.PixelRepresentation,
     instances.ImageType,
-    instances.Modality,
     instances.InstanceNumber,
-    instances.AcquisitionNumber,
     epoch_us(
         instances.AcquisitionDate + coalesce(instances.AcquisitionTime, time '00:00:00')
     ) as acquired_us,
@@ -45,6 +43,5 @@ inner join files using (instance_id)
 where instances.series_key = $1 and instances.pixel_offset is not null
 order by
     instances.InstanceNumber nulls last,
-    instances.AcquisitionNumber nulls last,
     acquired_us nulls last,
     instances.instance_key

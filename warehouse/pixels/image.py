@@ -48,9 +48,7 @@ class Image:
     BitsStored: int | None
     PixelRepresentation: int | None
     ImageType: list[str] | None
-    Modality: str | None
     InstanceNumber: int | None
-    AcquisitionNumber: int | None
     acquired_us: int | None
     TemporalPositionIdentifier: int | None
     EchoTime: float | None

@@ -15,9 +15,10 @@ from warehouse.errors import NotAVolume
 from warehouse.pixels.image import images_of_series
 from warehouse.pixels.layout import scales_of
 from warehouse.pixels.read import Job, Tables, read
+from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from warehouse.catalog.connect import Catalog
     from warehouse.pixels.image import Image
@@ -28,14 +29,14 @@ class Stack:
 
     A frame has the axes (row, column), of colour (row, column, sample), and the values that
     pydicom's ``pixel_array(raw=True)`` gives: as stored, colours not converted. Images come by
-    InstanceNumber, the frames of each as stored. With ``rescale`` values are float64:
-    stored value times RescaleSlope + RescaleIntercept of the image.
+    InstanceNumber, the frames of each as stored. ``values`` says what else is done to them, such
+    as ``Values(rescale=True)``: float64, the scale that of the image.
     """
 
-    def __init__(self, series_uid: str, images: list[Image], *, rescale: bool = False) -> None:
+    def __init__(self, series_uid: str, images: Sequence[Image], values: Values) -> None:
         self.series_uid = series_uid
         self.images = tuple(images)
-        self.rescale = rescale
+        self.values = values
         self._first = np.cumsum([0, *(image.frame_count for image in images)])
         self._scales = scales_of([(i.RescaleSlope, i.RescaleIntercept) for i in images])
         self._tables: Tables = {}
@@ -95,41 +96,51 @@ class Stack:
             number = int(np.searchsorted(self._first, index, side="right")) - 1
             per_image.setdefault(number, []).append((index - int(self._first[number]), key))
         chosen = [self.images[number] for number in per_image] or [self.images[0]]
-        shapes = {image.frame_shape for image in chosen}
-        if len(shapes) > 1:
-            raise NotAVolume(self.series_uid, f"several shapes: {', '.join(self._sizes())}")
         for image in chosen:
             image.check()
+        shapes = {self.values.frame_shape(image, image.frame_shape) for image in chosen}
+        if len(shapes) > 1:
+            raise NotAVolume(self.series_uid, f"several shapes: {', '.join(self._sizes())}")
         stored = np.result_type(*{image.dtype for image in chosen})
-        out = np.empty(
-            (len(wanted), *chosen[0].frame_shape), np.float64 if self.rescale else stored
-        )
-        scale = {key: self._scales[number] for number, keys in per_image.items() for _, key in keys}
+        dtype = np.result_type(*{self.values.dtype(image, stored) for image in chosen})
+        out = np.empty((len(wanted), *shapes.pop()), dtype)
+        number_of = {key: number for number, keys in per_image.items() for _, key in keys}
         jobs = [Job(self.images[number], tuple(keys)) for number, keys in per_image.items()]
-        read(jobs, _Frames(out, scale if self.rescale else None), self._tables)
+        read(jobs, _Frames(self, out, number_of), self._tables)
         return out
+
+    def with_values(self, values: Values) -> Stack:
+        """Return the same frames with other values."""
+        return Stack(self.series_uid, self.images, values)
+
+    def scale_of(self, number: int) -> tuple[float, float]:
+        """Return rescale slope and intercept of an image."""
+        slope, intercept = self._scales[number].tolist()
+        return slope, intercept
 
 
 class _Frames:
     """Frames go into their places of an array."""
 
-    def __init__(self, out: np.ndarray, scale: dict[int, np.ndarray] | None) -> None:
+    def __init__(self, stack: Stack, out: np.ndarray, number_of: dict[int, int]) -> None:
+        self.stack = stack
         self.out = out
-        self.scale = scale
+        self.number_of = number_of
 
     def direct(self, key: int) -> np.ndarray | None:
-        return self.out[key] if self.scale is None else None
+        return self.out[key] if self.stack.values.are_stored else None
 
     def put(self, key: int, frame: np.ndarray) -> None:
-        if self.scale is not None:
-            slope, intercept = self.scale[key]
-            np.multiply(frame, slope, out=self.out[key])
-            self.out[key] += intercept
-        elif not np.shares_memory(frame, self.out):
-            self.out[key] = frame
+        if np.may_share_memory(frame, self.out):
+            return
+        number = self.number_of[key]
+        values = self.stack.values
+        if not values.are_stored:
+            frame = values.apply(frame, self.stack.images[number], *self.stack.scale_of(number))
+        self.out[key] = frame
 
 
-def open_stack(catalog: Catalog, series_uid: str, *, rescale: bool = False) -> Stack:
+def open_stack(catalog: Catalog, series_uid: str, *, values: Values | None = None) -> Stack:
     """Return the frames of a series; none is read yet.
 
     Parameters
@@ -138,11 +149,11 @@ def open_stack(catalog: Catalog, series_uid: str, *, rescale: bool = False) -> S
         Open catalog.
     series_uid
         SeriesInstanceUID.
-    rescale
-        Values in the unit of the rescale, as float64, instead of those stored.
+    values
+        What is done to stored values; nothing by default.
 
     Raises
     ------
     SeriesNotFound, NoPixels
     """
-    return Stack(series_uid, images_of_series(catalog, series_uid), rescale=rescale)
+    return Stack(series_uid, images_of_series(catalog, series_uid), values or Values())

@@ -127,27 +127,20 @@ class Values:
         self, frame: np.ndarray, image: Image, slope: float, intercept: float
     ) -> np.ndarray:
         values = self._rescaled(frame, image, slope, intercept)
+        inverted = self.invert and image.PhotometricInterpretation == "MONOCHROME1"
+        if isinstance(self.window, tuple):
+            return windowed(values, *self.window, inverted=inverted)
         facts = _header(image)
         facts.PhotometricInterpretation = image.PhotometricInterpretation
-        # Of stored bits only the width of the answer depends, which is scaled to a byte below.
-        facts.BitsStored, facts.BitsAllocated, facts.PixelRepresentation = 8, 8, 0
-        if isinstance(self.window, tuple):
-            facts.WindowCenter, facts.WindowWidth = self.window
-            shown = apply_windowing(values, facts)
-        elif facts.get("VOILUTSequence"):
+        if facts.get("VOILUTSequence"):
             shown = apply_voi_lut(values.astype(np.int64), facts, prefer_lut=True)
             top = 2.0 ** int(facts.VOILUTSequence[0].LUTDescriptor[2]) - 1
-            shown = shown * (_FULL / top)
-        elif facts.get("WindowWidth"):
-            shown = apply_windowing(values, facts)
-        else:
-            lowest, highest = float(values.min()), float(values.max())
-            shown = (values - lowest) * (_FULL / ((highest - lowest) or 1.0))
-        shown = np.rint(np.clip(shown, 0, _FULL))
-        if self.invert and image.PhotometricInterpretation == "MONOCHROME1":
-            shown = _FULL - shown
-        shown_bytes: np.ndarray = shown.astype(np.uint8)
-        return shown_bytes
+            return _as_bytes(shown * (_FULL / top), inverted=inverted)
+        if facts.get("WindowWidth"):
+            return _as_bytes(apply_windowing(values, _byte_range(facts)), inverted=inverted)
+        lowest, highest = float(values.min()), float(values.max())
+        shown = (values - lowest) * (_FULL / ((highest - lowest) or 1.0))
+        return _as_bytes(shown, inverted=inverted)
 
     def _in_colour(self, frame: np.ndarray, image: Image) -> np.ndarray:
         meant = image.PhotometricInterpretation or ""
@@ -166,6 +159,27 @@ class Values:
         if meant in {"YBR_FULL", "YBR_FULL_422"}:
             return convert_color_space(frame, "YBR_FULL", "RGB").astype(dtype)
         return frame.astype(dtype, copy=False)
+
+
+def windowed(
+    values: np.ndarray, centre: float, width: float, *, inverted: bool = False
+) -> np.ndarray:
+    """Return rescaled values through a linear window (PS3.3 C.11.2.1.2): uint8, 0 to 255."""
+    facts = _byte_range(Dataset())
+    facts.PhotometricInterpretation = "MONOCHROME2"
+    facts.WindowCenter, facts.WindowWidth = centre, width
+    return _as_bytes(apply_windowing(values, facts), inverted=inverted)
+
+
+def _byte_range(facts: Dataset) -> Dataset:
+    """Make pydicom's windows go from 0 to 255, whatever was stored."""
+    facts.BitsStored, facts.BitsAllocated, facts.PixelRepresentation = 8, 8, 0
+    return facts
+
+
+def _as_bytes(shown: np.ndarray, *, inverted: bool) -> np.ndarray:
+    made: np.ndarray = np.rint(np.clip(shown, 0, _FULL)).astype(np.uint8)
+    return np.uint8(255) - made if inverted else made
 
 
 def _header(image: Image) -> Dataset:

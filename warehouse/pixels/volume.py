@@ -154,6 +154,31 @@ class LazyVolume:
         )  # fmt: skip
         return f"<LazyVolume ({sizes}) {self.dtype}{place}>"
 
+    def _repr_html_(self) -> str:
+        """Show three planes through the middle in a notebook; text alone if they cannot be read."""
+        from warehouse.pixels.gallery import volume_html  # noqa: PLC0415 - it shows volumes
+
+        return volume_html(self)
+
+    @property
+    def leading(self) -> int:
+        """Number of axes that stand before that of the slices (of a film: before its frames)."""
+        return self._layout.grid.ndim - 1
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The instances, as the catalog knows them."""
+        return self._layout.images
+
+    @property
+    def scales(self) -> np.ndarray:
+        """(n, 2): rescale slope and intercept of each frame."""
+        return self._layout.scales
+
+    def with_values(self, values: Values) -> LazyVolume:
+        """Return the same frames with other values."""
+        return LazyVolume(self.series_uid, self._layout, values)
+
     # -- what is read ------------------------------------------------------------------------------
 
     def __len__(self) -> int:
