@@ -1,4 +1,4 @@
-"""``info``, ``vacuum``."""
+"""``info``, ``compact``, ``vacuum``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.screen import console, size_text
+from warehouse.store.compact import compact as run_compact
 from warehouse.store.report import describe_store
 from warehouse.store.vacuum import RETENTION
 from warehouse.store.vacuum import vacuum as run_vacuum
@@ -61,6 +62,33 @@ def info(
     for column in grid.columns[1:]:
         column.justify = "right"
     screen.print(grid)
+    return 0
+
+
+@app.command
+def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
+    """Merge the Parquet files of many small ingests into few; rows and their order stay.
+
+    It may run at any time, beside ingests and readers. The old files stay for readers that have
+    them open, until `vacuum`.
+
+    Example: `dicom-warehouse compact -w my-warehouse`
+
+    Parameters
+    ----------
+    as_json
+        Print one JSON object.
+    """
+    done = run_compact(existing(warehouse).root)
+    if as_json:
+        print(json.dumps(asdict(done)))
+        return 0
+    screen = console()
+    for table, parts in done.before.items():
+        if parts != done.after[table]:
+            screen.print(f"{table}: {parts:,} parts, now {done.after[table]:,}", highlight=False)
+    if done.before == done.after:
+        screen.print("nothing to merge")
     return 0
 
 
