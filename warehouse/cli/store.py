@@ -1,4 +1,4 @@
-"""``info``, ``compact``, ``vacuum``."""
+"""``info``, ``remove``, ``compact``, ``vacuum``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.screen import console, size_text
+from warehouse.removal import remove as run_remove
 from warehouse.store.compact import compact as run_compact
 from warehouse.store.report import describe_store
 from warehouse.store.vacuum import RETENTION
@@ -62,6 +64,49 @@ def info(
     for column in grid.columns[1:]:
         column.justify = "right"
     screen.print(grid)
+    return 0
+
+
+@app.command
+def remove(
+    sources: Annotated[list[Path], Parameter(help="Folders, archives or files to look at.")],
+    /,
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    even_all: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Take out what files held that are no longer there; without --yes only count them.
+
+    Their rows in `files` stay, with the status removed. Where another file holds the same instance,
+    it takes over. No source file is ever touched.
+
+    Example: `dicom-warehouse remove /data/2026 -w my-warehouse --yes`
+
+    Parameters
+    ----------
+    yes
+        Remove them.
+    even_all
+        Do so even if not one known file of a source is left, as when a disk is not mounted.
+    as_json
+        Print one JSON object.
+    """
+    done = run_remove(existing(warehouse).root, sources, delete=yes, even_all=even_all)
+    if as_json:
+        print(json.dumps(asdict(done)))
+        return 0
+    screen = console()
+    screen.print(f"{done.known:,} known files, {done.vanished:,} no longer there", highlight=False)
+    if yes:
+        screen.print(
+            f"{done.removed:,} files removed with {done.instances:,} instances, "
+            f"of which {done.taken_over:,} are held by other files",
+            highlight=False,
+        )
+    elif done.vanished:
+        screen.print("say --yes to remove them", highlight=False)
     return 0
 
 

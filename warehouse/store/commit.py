@@ -90,6 +90,46 @@ def commit_batch(
     return counts
 
 
+def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
+    """Mark files as removed, and take out the instances that they held.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    vanished
+        ``path``, ``batch``, ``size_bytes`` and ``modified_at`` of files as they stood in ``files``
+        when they were missed; one that was read anew since is left alone.
+
+    Returns
+    -------
+    Counter
+        Status that the files had → how many were removed.
+
+    Raises
+    ------
+    WriteFailed
+        Nothing was changed.
+    """
+    changes = {table: Change() for table in layout.TABLES}
+    with delta.locked(root), connect() as connection:
+        base = delta.snapshot(root)
+        connection.execute("set variable files_files = $1", [base.paths("files")])
+        connection.execute(by_name("files").sql)
+        connection.register("vanished", vanished)
+        connection.execute(statement("removed"))
+        rows = connection.execute("select status, count(*) from touched group by all").fetchall()
+        try:
+            _take_out(connection, base, changes)
+            _settle_blobs(connection, base, "", [], changes)
+        except BaseException:
+            _unlink(root, [(table, part) for table in changes for part in changes[table].add])
+            raise
+        if rows:
+            delta.commit(root, changes, base, "remove")
+    return Counter(dict(rows))
+
+
 def _prepare(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, files: pa.Table,
     staged: list[Staged], changes: dict[str, Change], *, read_anew: bool,

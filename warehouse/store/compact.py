@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from warehouse.elements.schema import BLOBS, ELEMENTS, ORDER
 from warehouse.elements.vendor import VENDOR_PAYLOADS, VENDOR_VALUES
+from warehouse.errors import StoreError
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change
 from warehouse.store.merge import merge
@@ -189,7 +190,15 @@ def _merged(root: Path, table: str, parts: list[str], shape: _Shape) -> Part:
     rows = sum(pq.read_metadata(path).num_rows for path in paths)
     pieces = merge(paths, shape.schema, shape.order, shape.rows_at_once)
     write = write_pieces if shape.is_long else _write_pieces
-    return write_part(root, table, _batch(parts[0]), 0, partial(write, pieces, shape.schema), rows)
+    part = write_part(root, table, _batch(parts[0]), 0, partial(write, pieces, shape.schema), rows)
+    written = pq.read_metadata(folder / part.path).num_rows
+    if written != rows:
+        (folder / part.path).unlink()
+        raise StoreError(
+            f"{written:,} of {rows:,} rows of {table} were merged; nothing was changed. "
+            "This is a defect, please report it"
+        )
+    return part
 
 
 def _write_pieces(pieces: Iterator[pa.Table], schema: pa.Schema, path: str) -> None:

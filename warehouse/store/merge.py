@@ -108,12 +108,22 @@ def _next_pieces(runs: list[_Run], order: Sequence[str]) -> list[pa.Table]:
     """Take the rows that nothing which is still to be read can precede."""
     for run in runs:
         run.fill()
-    last = [_key(run.rows, run.rows.num_rows - 1, order) for run in runs if run.left]
+    last = {
+        number: _key(run.rows, run.rows.num_rows - 1, order)
+        for number, run in enumerate(runs)
+        if run.left
+    }
     if not last:
         pieces = [run.take(run.rows.num_rows) for run in runs]
     else:
-        bound = min(last)
-        pieces = [run.take(_count_up_to(run.rows, bound, order)) for run in runs]
+        first = min(last, key=last.__getitem__)
+        pieces = [
+            # All of one file in any case: a file that is not in order must not end it too soon.
+            run.take(
+                run.rows.num_rows if number == first else _count_up_to(run.rows, last[first], order)
+            )
+            for number, run in enumerate(runs)
+        ]
     return [piece for piece in pieces if piece.num_rows]
 
 
