@@ -16,7 +16,7 @@ from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.screen import console, size_text
 from warehouse.removal import remove as run_remove
 from warehouse.store.compact import compact as run_compact
-from warehouse.store.report import describe_store
+from warehouse.store.report import ColumnFacts, describe_columns, describe_store
 from warehouse.store.vacuum import RETENTION
 from warehouse.store.vacuum import vacuum as run_vacuum
 
@@ -27,11 +27,19 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 def info(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
+    columns: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Show version, entities and size of the warehouse.
 
-    Example: `dicom-warehouse info -w my-warehouse`
+    Example: `dicom-warehouse info -w my-warehouse --columns`
+
+    Parameters
+    ----------
+    columns
+        Show bytes, compression and encodings of every column of every stored table too.
+    as_json
+        Print one JSON object.
     """
     catalog = existing(warehouse).catalog
     facts = describe_store(catalog.snapshot)
@@ -44,8 +52,10 @@ def info(
             "select status, count(*) from files group by all order by all"
         ).fetchall()
     )
+    listed = describe_columns(catalog.snapshot) if columns else []
     if as_json:
-        print(json.dumps(asdict(facts) | {"entities": entities, "files": statuses}))
+        more = {"columns": [asdict(column) for column in listed]} if columns else {}
+        print(json.dumps(asdict(facts) | {"entities": entities, "files": statuses} | more))
         return 0
     screen = console()
     screen.print(f"[bold]{facts.root}[/]  version {facts.version}, layout {facts.layout}\n")
@@ -64,7 +74,32 @@ def info(
     for column in grid.columns[1:]:
         column.justify = "right"
     screen.print(grid)
+    if columns:
+        screen.print()
+        screen.print(_columns_grid(listed))
     return 0
+
+
+def _columns_grid(columns: list[ColumnFacts]) -> Table:
+    """Draw the sizes of columns; of a table, each with its share."""
+    totals: Counter[str] = Counter()
+    for column in columns:
+        totals[column.table] += column.stored_bytes
+    grid = Table(
+        "table", "column", "size", "share", "before compression", "ratio", "codec", "encodings",
+        box=None, header_style="bold", pad_edge=False,
+    )  # fmt: skip
+    for column in columns:
+        grid.add_row(
+            column.table, column.name, size_text(column.stored_bytes),
+            f"{column.stored_bytes / max(totals[column.table], 1):.1%}",
+            size_text(column.plain_bytes),
+            f"{column.plain_bytes / max(column.stored_bytes, 1):.1f}",
+            ", ".join(column.compressions), ", ".join(column.encodings),
+        )  # fmt: skip
+    for column_of_grid in grid.columns[2:6]:
+        column_of_grid.justify = "right"
+    return grid
 
 
 @app.command
