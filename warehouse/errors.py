@@ -16,6 +16,7 @@ WarehouseError
 │   ├── UnknownParameter
 │   ├── UnsafeCohort       the SQL of a cohort is not one SELECT over the warehouse
 │   ├── MembersUnclear     the rows of a cohort do not say which entities are members
+│   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
 │   ├── TargetExists       what is written never replaces a file
 │   └── NotInstalled       it needs a package of an extra
 ├── StoreError         the folder is not the store that its layout promises
@@ -114,6 +115,16 @@ class UnsafeCohort(UsageError):
 
 class MembersUnclear(UsageError):
     """The rows of a cohort do not say which instances, series, studies or patients are members."""
+
+
+class SourcesVanished(UsageError):
+    """Not one of the known files of a source is left."""
+
+    def __init__(self, source: str, count: int) -> None:
+        super().__init__(
+            f"none of the {count:,} known files under {source} is there; is it mounted? "
+            "If they are gone for good, say so with --even-all"
+        )
 
 
 class TargetExists(UsageError, FileExistsError):

@@ -59,6 +59,8 @@ class Change:
     add: list[Part] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
     """Paths of parts, relative to the folder of the table."""
+    is_rearranged: bool = False
+    """The rows are the same as before, in other parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,13 +346,18 @@ def _apply(delta: DeltaTable, change: Change, metadata: dict[str, Any]) -> None:
             size=part.size_bytes,
             partition_values={"batch": layout.batch_of_part(part.path)},
             modification_time=now,
-            data_change=True,
+            data_change=not change.is_rearranged,
             stats=json.dumps({"numRecords": part.rows}),
         )
         for part in change.add
     ]
     actions += [
-        RemoveAction(path, True, now, partition_values={"batch": layout.batch_of_part(path)})
+        RemoveAction(
+            path,
+            not change.is_rearranged,
+            now,
+            partition_values={"batch": layout.batch_of_part(path)},
+        )
         for path in change.remove
     ]
     delta.create_write_transaction(

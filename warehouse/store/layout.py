@@ -39,6 +39,18 @@ ID_BITS = 24
 """An instance id is the batch number followed by this many bits of position in the batch."""
 
 
+BATCH_IN = {
+    "elements": ("instance_id", ID_BITS),
+    "vendor_payloads": ("instance_id", ID_BITS),
+    "vendor_values": ("payload", ID_BITS + 16),
+    "instances": ("instance_id", ID_BITS),
+}
+"""Table → column whose values begin with the number of the batch, and how many bits follow.
+
+Parts of these may hold rows of several batches; their folder is that of the first.
+"""
+
+
 def table_folder(root: Path, table: str) -> Path:
     """Return the folder of a Delta table.
 
