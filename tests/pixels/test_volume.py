@@ -116,11 +116,11 @@ def test_images_at_equal_positions_are_volumes_in_the_order_of_numbers(
 
 REFUSED = {
     "a gap": ([0, 1, 2, 4, 5], {}, "1 missing slices"),
-    "a slice off the grid": ([0, 1, 2.1, 3], {}, r"uneven spacing: off by 0\.2"),
+    "a slice off the grid": ([0, 1, 2.1, 3], {}, r"uneven spacing: distances of 1\.8, 2\.0, 2\.2 mm"),
     "one slice": ([0], {}, "a single slice"),
     "a position twice": ([0, 1, 2, 2], {}, "1 repeated positions"),
-    "no orientation": ([0, 1], {"ImageOrientationPatient": None}, "images without position"),
-    "no spacing": ([0, 1], {"PixelSpacing": None}, "images without position"),
+    "no orientation": ([0, 1], {"ImageOrientationPatient": None}, "slices without position"),
+    "no spacing": ([0, 1], {"PixelSpacing": None}, "slices without position"),
     "no right angle": ([0, 1], {"ImageOrientationPatient": [1, 0, 0, 0.5, 1, 0]}, "directions not at right angles"),
 }  # fmt: skip
 
@@ -172,9 +172,7 @@ def test_view_and_arrays_agree_on_every_series(sample: warehouse.Warehouse, tmp_
     judged = 0
     for wh in warehouses:
         for uid, why, affine in tilt(wh):
-            if why is not None and (
-                "several frames" in why or "times" in why or "several shapes" in why
-            ):
+            if why is not None and ("several frames" in why or "at the same positions" in why):
                 continue  # the view does not go into these
             judged += 1
             if why is not None:

@@ -29,6 +29,7 @@ from warehouse.pixels.mosaics import is_mosaic, layout_of_mosaics
 from warehouse.pixels.multiframe import layout_of_frames
 from warehouse.pixels.read import Job, Tables, read
 from warehouse.pixels.values import Values
+from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -418,4 +419,9 @@ def _layout(catalog: Catalog, series_uid: str, images: list[Image], stack: str |
         return layout_of_mosaics(catalog, series_uid, images)
     if mosaics:
         raise NotAVolume(series_uid, f"{mosaics} of {len(images)} images are mosaics")
-    return layout_of_slices(series_uid, images)
+    try:
+        return layout_of_slices(series_uid, images)
+    except NotAVolume as refused:
+        # The view says it with figures; asking it every time would cost more than a slice.
+        said = catalog.connection.execute(statement("why_not", "pixels"), [series_uid]).fetchall()
+        raise NotAVolume(series_uid, said[0][0] if said else refused.why) from None
