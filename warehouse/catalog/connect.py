@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import duckdb
 import polars as pl
 
-from warehouse.catalog.dictionaries import set_dictionaries
+from warehouse.catalog.dictionaries import set_dictionaries, set_rules
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
 from warehouse.store import delta
 from warehouse.store.dictionary import read_dictionary
 from warehouse.store.duck import connect
+from warehouse.store.rules import read_rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +65,7 @@ def open_catalog(root: Path) -> Catalog:
         connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
     names = read_dictionary(root)
     set_dictionaries(connection, names)
+    set_rules(connection, read_rules(root))
     attach_views(connection)
     return Catalog(snapshot, connection, {m.name: m for m in read_models() if m.is_view}, names)
 
