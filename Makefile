@@ -6,6 +6,7 @@
 #   make dev     serve Dagster at http://127.0.0.1:3000
 #   make docs    write docs/data-dictionary.md from the headers of sql/
 #   make bench   measure, and write docs/benchmarks.md; with DICOM_CORPUS=DIR on your files too
+#   make bench-queries   the same for questions to a million instances; docs/benchmarks-queries.md
 #   make setup   install everything for working on the project
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo test test-slow check format docs bench dev clean
+.PHONY: setup demo test test-slow check format docs bench bench-queries dev clean
 
 setup: $(VENV)/.dev
 
@@ -24,7 +25,7 @@ $(BIN)/python:
 	PYTHONPATH=$(VENV)-bootstrap $(PYTHON) -m virtualenv --quiet $(VENV) && rm -rf $(VENV)-bootstrap; }
 
 $(VENV)/.library: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[pixels]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
@@ -68,6 +69,9 @@ docs: $(VENV)/.library
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/extraction.py
+
+bench-queries: $(VENV)/.bench
+	$(BIN)/python benchmarks/queries.py
 
 dev: $(VENV)/.dev
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -m pipelines.definitions

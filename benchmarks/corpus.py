@@ -223,6 +223,7 @@ def make_corpus(
     implicit: float = 0.2,
     pixel_bytes: int = 8192,
     templates: Sequence[str | os.PathLike[str]] = (),
+    first: int = 0,
 ) -> Statistics:
     """Write a corpus into a folder that does not exist yet or is empty.
 
@@ -240,6 +241,8 @@ def make_corpus(
         Of each file; 0 for headers alone.
     templates
         Own DICOM files, or folders of them, instead of the packaged ones.
+    first
+        Number of the first patient and study: corpora of one archive must not share them.
 
     Raises
     ------
@@ -257,7 +260,7 @@ def make_corpus(
     ]
     made = Statistics()
     digest = hashlib.sha256()
-    for path, body in _clones(loaded, files, seed, implicit, made):
+    for path, body in _clones(loaded, files, seed, implicit, made, first):
         target = os.path.join(folder, path)
         try:
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -426,7 +429,12 @@ def _patch(
 
 
 def _clones(
-    templates: Sequence[Template], files: int, seed: int, implicit: float, made: Statistics
+    templates: Sequence[Template],
+    files: int,
+    seed: int,
+    implicit: float,
+    made: Statistics,
+    first: int,
 ) -> Iterator[tuple[str, bytearray]]:
     """Yield path and bytes of each file; the bytes are overwritten by the next one."""
     chance = random.Random(seed)
@@ -434,14 +442,14 @@ def _clones(
     chance.shuffle(order)
     largest = max(2, files // (8 * len(order)))
     while made.files < files:
-        patient = _patient(chance, made.patients)
+        patient = _patient(chance, first + made.patients)
         made.patients += 1
         for _ in range(chance.randint(1, 3)):
             template = order[made.studies % len(order)]
-            study = _study(chance, template, made.studies, patient)
+            study = _study(chance, template, first + made.studies, patient)
             second = chance.randint(7 * 3600, 19 * 3600)
             study["StudyTime"] = _clock(second)
-            folder = f"{patient['PatientID']}/S{made.studies:07d}"
+            folder = f"{patient['PatientID']}/S{first + made.studies:07d}"
             made.studies += 1
             for number in range(1, chance.randint(3, 8) + 1):
                 count = min(files - made.files, chance.choice(SERIES_SIZES), largest)

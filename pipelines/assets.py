@@ -1,33 +1,80 @@
 """Tables as assets. Keys, edges, descriptions and columns come from the headers in ``sql/``.
 
 Stored tables are materialised, a batch at a time. Views are computed by DuckDB when somebody asks,
-so they are assets that Dagster knows and does not run. ``instances`` is both made by ingest and
-defined by the view ``instances_from_elements``, so it stands behind that view in the graph.
+so they are assets that Dagster knows and does not run. ``instances`` is a stored table that holds
+the answer of a view, so it stands behind the stored tables that this view reads.
 """
 
+import datetime as dt
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
 
 import dagster as dg
 
 from pipelines.partitions import batches
 from pipelines.resources import Intake
-from warehouse.ingest import IngestReport, run_batch
+from pipelines.show import batch_metadata, listing_metadata, rerun_metadata
+from warehouse.catalog.batch_report import describe_batch
+from warehouse.catalog.kept import keep_if_worthwhile
+from warehouse.cohorts.reruns import rerun_all
+from warehouse.ingest import plan, planned_batches, run_batch
 from warehouse.sqlfiles import Model, read_models
 
 VIEWS = {model.name: model for model in read_models() if model.is_view}
 """Every table and view of the catalog; macros are no assets."""
 
+LISTING = "source_listing"
+"""What the sources hold, compared with ``files``; where everything begins."""
+
+
+@dg.asset(
+    name=LISTING,
+    group_name="0_sources",
+    kinds={"python"},
+    freshness_policy=dg.FreshnessPolicy.time_window(
+        warn_window=dt.timedelta(hours=26), fail_window=dt.timedelta(hours=50)
+    ),
+)
+def source_listing(
+    context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
+) -> dg.MaterializeResult[None]:
+    """All files of the sources; new and changed ones are put down as batches, to be read.
+
+    The batches become partitions of the stored tables. The sensor ``new_files`` starts their runs;
+    without it they wait to be materialised by hand.
+    """
+    found = plan(intake.root, intake.looked_into(), intake.settings)
+    waiting = planned_batches(intake.root)
+    context.instance.add_dynamic_partitions(str(batches.name), waiting)
+    return dg.MaterializeResult(metadata=listing_metadata(found, waiting))
+
+
+def parents(model: Model) -> set[str]:
+    """Return the assets that a table or view is computed from.
+
+    A stored table comes from the listing of the sources. One that holds the answer of a view also
+    comes from the stored tables that the view reads, directly or through other views.
+    """
+    reads = {name for name in model.depends if name in VIEWS}
+    if not model.table:
+        return reads
+    behind = {LISTING}
+    waiting = [model.stores] if model.stores else []
+    while waiting:
+        read = VIEWS[waiting.pop()]
+        if read.table:
+            behind.add(read.name)
+        else:
+            waiting += [name for name in read.depends if name in VIEWS]
+    return behind
+
 
 def table_spec(model: Model) -> dg.AssetSpec:
     """Return what the header of a model says, as Dagster puts it."""
-    reads = [model.stores] if model.stores else [name for name in model.depends if name in VIEWS]
     columns = [dg.TableColumn(c.name, c.type, c.description) for c in model.columns]
     grain = dg.TableConstraints([f"one row per {', '.join(model.grain)}"])
     return dg.AssetSpec(
         model.name,
-        deps=reads,
+        deps=sorted(parents(model)),
         description=model.description,
         group_name=model.layer,
         kinds={"deltalake", "parquet"} if model.table else {"duckdb", "sql"},
@@ -47,15 +94,32 @@ def stored_tables(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Read the files of one batch, and replace its rows in every stored table in one commit."""
     report = run_batch(intake.root, context.partition_key, intake.settings)
+    keep_if_worthwhile(intake.root)
+    batch = describe_batch(intake.root, context.partition_key)
     for key in sorted(context.selected_asset_keys):
-        yield dg.MaterializeResult(asset_key=key, metadata=report_metadata(report))
+        metadata = batch_metadata(report, batch, key.to_user_string())
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 
 views = [table_spec(model) for model in VIEWS.values() if not model.table]
 
 
-def report_metadata(report: IngestReport) -> dict[str, Any]:
-    """Return a report as Dagster shows it; rejects by path and reason, never by content."""
-    rejects = [dg.TableRecord({"path": path, "reason": why}) for path, why in report.rejects]
-    schema = dg.TableSchema([dg.TableColumn("path"), dg.TableColumn("reason")])
-    return asdict(report) | {"rejects": dg.MetadataValue.table(rejects, schema)}
+@dg.asset(
+    name="cohort_runs",
+    deps=[model.name for model in VIEWS.values() if model.table],
+    group_name="4_cohorts",
+    kinds={"parquet"},
+)
+def cohort_runs(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[None]:
+    """Members of every cohort that was saved or run before, asked again of the newest version.
+
+    A question that cannot be asked any more is named in the metadata and fails the run, after all
+    others were asked.
+    """
+    keep_if_worthwhile(intake.root)
+    reruns = rerun_all(intake.root)
+    metadata = rerun_metadata(reruns)
+    failed = [rerun.cohort for rerun in reruns if rerun.why_not]
+    if failed:
+        raise dg.Failure(f"cohorts that cannot be asked: {', '.join(failed)}", metadata=metadata)
+    return dg.MaterializeResult(metadata=metadata)

@@ -2,19 +2,21 @@
 
 import dagster as dg
 
-from pipelines.assets import stored_tables, views
+from pipelines.assets import cohort_runs, source_listing, stored_tables, views
 from pipelines.checks import checks
-from pipelines.jobs import check, ingest, plan_batches
+from pipelines.jobs import check, ingest, nightly, plan_batches
 from pipelines.resources import IntakeResource
+from pipelines.schedules import every_night
 from pipelines.sensors import new_files
 
 
 def build_definitions(intake: IntakeResource | None = None) -> dg.Definitions:
     """Return the definitions; a test, or a site with its own settings, passes its own intake."""
     return dg.Definitions(
-        assets=[stored_tables, *views],
+        assets=[source_listing, stored_tables, *views, cohort_runs],
         asset_checks=[checks],
-        jobs=[ingest, check, plan_batches],
+        jobs=[ingest, check, plan_batches, nightly],
+        schedules=[every_night],
         sensors=[new_files],
         resources={"intake": intake or IntakeResource()},
         # Steps share the process of their run. What can be parallel is so inside the library, by

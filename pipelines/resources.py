@@ -5,12 +5,14 @@ that definitions load with nothing set.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
 
+from warehouse.dicom.sources import day_folders
 from warehouse.settings import IngestSettings, Mode
 
 ROOT = dg.EnvVar("DICOM_WAREHOUSE")
@@ -27,6 +29,12 @@ class Intake:
     sources: tuple[str, ...]
     """Files, folders and archives to look for new files in."""
     settings: IngestSettings
+    days: int = 0
+    """Newest day folders to look into; 0 looks into all of every source."""
+
+    def looked_into(self) -> Sequence[str]:
+        """Return the sources, or their folders of the newest days."""
+        return day_folders(self.sources, self.days) if self.days else self.sources
 
 
 class IntakeResource(dg.ConfigurableResource[Intake]):
@@ -40,6 +48,11 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
         default=[],
         description="Files, folders and zip archives to watch; else those in "
         f"$DICOM_WAREHOUSE_SOURCES, separated by {os.pathsep!r} as in $PATH.",
+    )
+    days: int = Field(
+        default=0,
+        description="Look only into the subfolders YYYY/MM/DD of so many newest days of every "
+        "source; 0 looks into all. 2 misses nothing that comes at midnight.",
     )
     mode: str = Field(
         default="",
@@ -71,4 +84,5 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
                 keep_blobs=self.keep_blobs,
                 batch_files=self.batch_files,
             ),
+            days=self.days,
         )

@@ -1,13 +1,22 @@
 """What starts runs by itself. Off until somebody switches it on."""
 
+import time
+from pathlib import Path
+
 import dagster as dg
 
 from pipelines.assets import stored_tables
 from pipelines.jobs import ingest
 from pipelines.partitions import batches
 from pipelines.resources import Intake
+from warehouse.dicom.sources import folder_state
 from warehouse.ingest import plan, planned_batches, stored_batches
 from warehouse.store.delta import identity
+from warehouse.store.layout import MARKER
+
+SETTLED_SECONDS = 600
+"""Folders that changed later than this before a tick are listed once more: a file may have been
+listed while it was still being written, which would leave no other trace."""
 
 
 @dg.sensor(
@@ -21,16 +30,22 @@ def new_files(
 ) -> dg.SensorResult | dg.SkipReason:
     """Look for new and changed files in the sources; start one run per batch of them.
 
+    While no folder has changed, files are not listed: only folders are looked at. What that cannot
+    show, files overwritten in place, the job ``nightly`` finds.
+
     Batches that came by another road (the command line) become partitions too, so that Dagster
     shows every folder of the store.
     """
     if not intake.sources:
         return dg.SkipReason("no sources: set DICOM_WAREHOUSE_SOURCES, see docs/how-to/schedule.md")
-    plan(intake.root, intake.sources, intake.settings)
+    state, settled = source_state(intake)
+    if state is None or state != context.cursor:
+        plan(intake.root, intake.looked_into(), intake.settings)
     planned, warehouse_id = planned_batches(intake.root), identity(intake.root)
     known = context.instance.get_dynamic_partitions(str(batches.name))
     others = [key for key in stored_batches(intake.root) if key not in known and key not in planned]
     return dg.SensorResult(
+        cursor=state if settled else "",
         # A batch whose run failed stays planned: its run key keeps it from being started again and
         # again. With the warehouse in the key, a new warehouse may count from 1 again.
         run_requests=[
@@ -43,3 +58,16 @@ def new_files(
             for table in sorted(stored_tables.keys)
         ],
     )
+
+
+def source_state(intake: Intake) -> tuple[str | None, bool]:
+    """Return what the sources look like and how they are read, and whether they are at rest.
+
+    None before the warehouse is made.
+    """
+    if not Path(intake.root, MARKER).exists():
+        return None, False
+    state = folder_state(intake.looked_into(), exclude=intake.root)
+    settled = state.newest_us < (time.time() - SETTLED_SECONDS) * 1_000_000
+    read = (intake.settings.mode.value, *intake.settings.patterns)
+    return "/".join([identity(intake.root), state.digest, *read]), settled

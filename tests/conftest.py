@@ -11,6 +11,7 @@ import highdicom
 import nibabel
 import pydicom
 import pytest
+from hypothesis import settings
 
 import warehouse
 from tests.dicom_files import image, write
@@ -18,6 +19,10 @@ from tests.small_tables import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# A busy machine is no fault of an example.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 PACKAGED = {
     "pydicom": Path(pydicom.__file__).parent / "data",

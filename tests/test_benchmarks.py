@@ -10,6 +10,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
+import warehouse
 from benchmarks import corpus
 
 ROOT = Path(__file__).parents[1]
@@ -112,3 +113,22 @@ def test_the_runner_prints_a_table(tmp_path):
         assert "not installed" in cells[0] or float(cells[1].replace(",", "")) > 0
         assert "failed" not in cells[0]
     assert "a row** in `elements`" in done.stdout
+
+
+def test_questions_have_one_answer_whoever_is_asked(tmp_path, monkeypatch):
+    """The run ends where our answer, naive SQL, pandas and SQLite differ."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import archive
+    import queries
+
+    (tmp_path / "scratch").mkdir()
+    for instances in (300, 600):
+        archive.make_archive(tmp_path / "w", instances, tmp_path / "scratch", 60)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    wh = warehouse.open(tmp_path / "w")
+    assert wh.sql("select count(*) from instances").fetchall() == [(600,)]
+    asked = {row.title: row for row in queries.ask_entities(wh, 1)}
+    assert asked.keys() == {question.title for question in queries.QUESTIONS}
+    # Of so few patients none need be a woman with several studies.
+    assert sum(row.rows > 0 for row in asked.values()) >= 4
+    assert all(len(row.times) >= 1 for row in asked.values())

@@ -185,6 +185,7 @@ def test_a_limit_on_the_size_of_files_ends_in_one_message(
 # -- killed writers -------------------------------------------------------------------------------
 
 
+@pytest.mark.acceptance("D78")
 @pytest.mark.parametrize("seed", range(8))
 def test_killed_at_any_moment_and_run_again_equals_a_clean_run(
     source: Path, tmp_path: Path, clean: dict[str, Any], seed: int
@@ -232,6 +233,7 @@ def test_killed_between_the_commits_of_two_tables(
 # -- several writers ------------------------------------------------------------------------------
 
 
+@pytest.mark.acceptance("D78")
 def test_two_writers_of_overlapping_folders_equal_one(
     source: Path, tmp_path: Path, clean: dict[str, Any]
 ) -> None:

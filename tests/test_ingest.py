@@ -103,6 +103,7 @@ def test_the_report_names_what_was_rejected_and_why(source: Path, root: Path) ->
 
 
 @pytest.mark.acceptance("D13")
+@pytest.mark.acceptance("D79")
 def test_a_changed_file_is_replaced(source: Path, root: Path) -> None:
     write(source / "a", uid="1.1", PatientID="old")
     write(source / "b", uid="1.2", PatientID="other")
@@ -632,6 +633,7 @@ def test_a_marker_that_cannot_be_read_is_told(source: Path, root: Path, marker: 
         warehouse.open(root).sql("from files")
 
 
+@pytest.mark.acceptance("D77")
 def test_another_layout_is_told_with_both_versions(source: Path, root: Path) -> None:
     run(root, source)
     (root / "warehouse.json").write_text(json.dumps({"layout": 99}))

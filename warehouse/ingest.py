@@ -137,7 +137,7 @@ def ingest(
         counts, readers, batches = Counter(_seen(listing)), Counter[str](), list[str]()
         if progress:
             progress.planned(unseen)
-        with _executor(executor, settings, unseen) as pool:
+        with delta.writing(root), _executor(executor, settings, unseen) as pool:
             for batch, done in _read_batches(listing, root, settings, pool, progress):
                 counts += done.outcomes
                 readers += done.readers
@@ -217,7 +217,7 @@ def run_batch(
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
         )
-    with _executor(executor, settings, len(items)) as pool:
+    with delta.writing(root), _executor(executor, settings, len(items)) as pool:
         done = _read_batch(
             root, batch, items, settings, pool, progress, first=first, read_anew=not is_planned
         )
@@ -547,6 +547,12 @@ def _rejected(portion: Staged) -> int:
     return list(portion.files["status"].to_pylist()).count("rejected")
 
 
+def settle(root: Path, settings: IngestSettings) -> list[str]:
+    """Read duplicates again whose instance no file holds any more; return the batches it took."""
+    with delta.writing(root), connect() as connection:
+        return _settle(connection, root, settings, None)
+
+
 def _settle(
     connection: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
     pool: Executor | None,
@@ -574,7 +580,7 @@ def _settle(
 def _listed_again(path: str) -> SourceFile | Unreadable:
     """List a file that is known already; archives by their member."""
     try:
-        for item in discover([os.fsdecode(local_path(_holding_file(path)))]):
+        for item in discover([os.fsdecode(local_path(holding_file(path)))]):
             if item.path == path:
                 return item
     except FileNotFoundError:
@@ -582,7 +588,7 @@ def _listed_again(path: str) -> SourceFile | Unreadable:
     return Unreadable(path, GONE)
 
 
-def _holding_file(path: str) -> str:
+def holding_file(path: str) -> str:
     """Return the archive of a member, the path itself of a file; folders may end in ``!`` too."""
     end = -1
     while (end := path.find(ARCHIVE_SEPARATOR, end + 1)) > 0:

@@ -11,6 +11,7 @@ A header is the comment at the top of the file::
     -- depends: views and macros it reads; a macro that reads a table is made after that table
     -- table:   stored table it reads (layer 1 only)
     -- stores:  view whose answer that table holds
+    -- kept:    when its answer is kept as Parquet (warehouse/catalog/kept.py)
     -- severity: error or warn (checks only; error unless said otherwise)
     -- param:   name | TYPE | default | meaning (cohorts only)
     -- column:  name | TYPE | meaning
@@ -30,7 +31,7 @@ from warehouse.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FIELDS = ("grain", "depends", "table", "stores", "severity", "param", "column")
+_FIELDS = ("grain", "depends", "table", "stores", "kept", "severity", "param", "column")
 _FIELD = re.compile(rf"^-- ({'|'.join(_FIELDS)}): *(.*)$")
 
 LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts")
@@ -72,6 +73,8 @@ class Model:
     """Stored table behind a view of layer 1."""
     stores: str | None
     """View whose answer, a batch at a time, that table holds."""
+    is_kept: bool
+    """Whether the answer of the view is kept for each version."""
     severity: str
     """Of a check: ``error`` if the store contradicts itself, ``warn`` if its sources are odd."""
     columns: tuple[Column, ...]
@@ -157,6 +160,7 @@ def read_model(path: Path) -> Model:
         depends=_words(fields["depends"]),
         table=fields["table"][0] if fields["table"] else None,
         stores=fields["stores"][0] if fields["stores"] else None,
+        is_kept=bool(fields["kept"]),
         severity=severity,
         columns=tuple(columns),
         params=tuple(params),
@@ -212,7 +216,7 @@ def read_checks(folder: Path | None = None) -> list[Model]:
 
 
 def statement(name: str, folder: str = "ingest") -> str:
-    """Return a statement that the ingest runs, or cohorts do (``sql/runs/``)."""
+    """Return a statement that the ingest runs, cohorts (``sql/runs/``) or ``sql/pixels/``."""
     return (sql_folder() / folder / f"{name}.sql").read_text(encoding="utf-8")
 
 

@@ -95,7 +95,7 @@ levels as (
         count(*) as slice_count,
         bool_and(is_single) as is_single,
         any_value(first_shape) as first_shape,
-        list(distinct shape) filter (where shape is distinct from first_shape) as other_shapes,
+        list(shape) filter (where shape is distinct from first_shape) as other_shapes,
         any_value(first) as first,
         min(height) as height,
         max(step) filter (where step > position_tolerance_mm()) as step,
@@ -127,9 +127,8 @@ stacks as (
         nullif(count(level), 0) as position_count,
         count(*) = count(level) as has_geometry,
         bool_and(is_single) as has_one_frame_each,
-        list_distinct(
-            [any_value(first_shape)] || flatten(coalesce(list(other_shapes), []))
-        ) as shapes,
+        any_value(first_shape) as first_shape,
+        flatten(coalesce(list(other_shapes), [])) as other_shapes,
         any_value(first) as first,
         min(height) as lowest,
         max(height) as highest,
@@ -167,8 +166,8 @@ spaced as (
         first.along_row,
         first.along_column,
         first.spacing,
-        shapes[1].row_count as row_count,
-        shapes[1].column_count as column_count,
+        first_shape.row_count,
+        first_shape.column_count,
         list_median(steps) as usual_step,
         (highest - lowest) / nullif(position_count - 1, 0) as slice_spacing_mm,
         greatest(
@@ -205,7 +204,7 @@ judged as (
         abs(dot_product(along_row, along_column)) <= 1e-3
         and abs(dot_product(along_row, along_row) - 1) <= 1e-3
         and abs(dot_product(along_column, along_column) - 1) <= 1e-3 as is_orthonormal,
-        len(shapes) = 1 as has_single_shape,
+        len(other_shapes) = 0 as has_single_shape,
         position_count = slice_count as has_unique_positions,
         missing_count = 0 as is_complete,
         off_grid_mm <= tolerance_mm as is_evenly_spaced,
@@ -231,7 +230,16 @@ explained as (
             if(
                 not has_single_shape,
                 'several shapes: ' || array_to_string(list_transform(
-                    list_sort(shapes), lambda shape: shape.row_count || ' x ' || shape.column_count
+                    list_sort(list_distinct([first_shape] || other_shapes)),
+                    lambda shape: format(
+                        '{} x {}{} ({})',
+                        shape.row_count, shape.column_count,
+                        if(shape.sample_count > 1, ' x ' || shape.sample_count, ''),
+                        if(
+                            shape = first_shape, slice_count - len(other_shapes),
+                            len(list_filter(other_shapes, lambda other: other = shape))
+                        )
+                    )
                 ), ', '),
                 null
             ),

@@ -7,6 +7,7 @@
 --
 -- grain:   patient_key
 -- depends: instances
+-- kept:    at 20,000 instances and more, by the ingest
 -- column:  patient_key | VARCHAR | PatientID, else missing: and the study
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  IssuerOfPatientID | VARCHAR | Issuer of Patient ID (0010,0021)

@@ -5,6 +5,7 @@
 --
 -- grain:   series_key
 -- depends: instances
+-- kept:    at 20,000 instances and more, by the ingest
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`

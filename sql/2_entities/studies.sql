@@ -6,6 +6,7 @@
 --
 -- grain:   study_key
 -- depends: instances
+-- kept:    at 20,000 instances and more, by the ingest
 -- column:  study_key | VARCHAR | StudyInstanceUID, else missing: and the series
 -- column:  patient_key | VARCHAR | key to `patients`
 -- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)

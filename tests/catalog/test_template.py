@@ -17,7 +17,7 @@ from warehouse.sqlfiles import read_models
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home for caches."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    kept = template._kept  # a test may replace it
+    kept = template._file  # a test may replace it
     kept.cache_clear()
     yield tmp_path / "cache" / "dicom-warehouse"
     kept.cache_clear()
@@ -46,7 +46,7 @@ def test_kept_views_are_those_made_anew(
     first = described(sample)
     assert [path.suffix for path in home.iterdir()] == [".duckdb"]
     kept = described(sample)
-    monkeypatch.setattr(template, "_kept", lambda: None)
+    monkeypatch.setattr(template, "_file", lambda kept: None)
     assert described(sample) == kept == first
     assert {name for name, *_ in kept} >= {model.name for model in read_models() if model.is_view}
 
@@ -77,7 +77,7 @@ def test_a_file_that_is_damaged_or_cannot_be_made_is_done_without(
     sample: warehouse.Warehouse, home: Path, content: bytes | None
 ) -> None:
     expected = sample.sql("select count(*) from series").fetchall()
-    kept = template._kept()
+    kept = template._file(False)
     assert kept is not None
     if content is None:
         home.parent.mkdir()

@@ -1,5 +1,7 @@
 """A batch materialised by Dagster is the batch that the command line would have read."""
 
+import datetime as dt
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -37,6 +39,7 @@ def test_the_same_rows_as_from_the_command_line(store, intake, planned, rows, ar
         assert stored.equals(by_hand[table]), table
 
 
+@pytest.mark.acceptance("D73")
 def test_twice_gives_the_same_rows_and_leaves_other_batches_alone(store, intake, planned, rows):
     for key in planned:
         store(key)
@@ -63,6 +66,7 @@ def test_a_changed_file_is_read_anew_with_its_batch(store, planned, rows, archiv
     assert tables["instances"].height == 3
 
 
+@pytest.mark.acceptance("D75")
 def test_the_report_is_the_metadata_of_the_materialisation(store, planned, archive):
     store(planned[0])
     done = store(planned[1])
@@ -73,9 +77,23 @@ def test_the_report_is_the_metadata_of_the_materialisation(store, planned, archi
     assert facts["version"] > 0
     assert facts["seconds"] >= 0
     assert facts["batches"] == [planned[1]]
+    assert facts["instances"] == 1
+    assert facts["source_bytes"] == sum(
+        os.path.getsize(archive / name) for name in ("b/mr-again", "b/notes.dcm", "b/report.dcm")
+    )
+    assert facts["files_per_second"] > 0
+    assert f"| 1 | {archive / 'b/notes.dcm'} |" in facts["reject_reasons"]
+    today = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
+    assert facts["arrivals"].splitlines()[-1] == f"| {today} | 4 | {'█' * 40} |"
     [reject] = event.metadata["rejects"].records
     assert reject.data["path"] == str(archive / "b/notes.dcm")
     assert reject.data["reason"]
+    rows = {
+        event.asset_key.to_user_string(): event.metadata["dagster/partition_row_count"].value
+        for event in done.asset_materializations_for_node("stored_tables")
+    }
+    assert (rows["files"], rows["instances"], rows["blobs"]) == (3, 1, 0)
+    assert rows["elements"] > 50
 
 
 def test_a_batch_nobody_planned_fails_and_says_which_are(store, planned):

@@ -23,6 +23,7 @@ def stored(intake):
 
 
 @pytest.mark.usefixtures("stored")
+@pytest.mark.acceptance("D75")
 def test_every_check_runs_and_passes(run):
     done = outcomes(run("check"))
     assert set(done) == {check.name for check in read_checks()}

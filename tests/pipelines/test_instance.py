@@ -13,6 +13,9 @@ def test_the_instance_is_configured(tmp_path, monkeypatch):
         assert not instance.telemetry_enabled
         assert not instance.nux_enabled
         assert instance.run_monitoring_enabled
+        assert instance.run_retries_enabled
+        assert instance.run_retries_max_retries == 2
+        assert not instance.get_settings("run_retries")["retry_on_asset_or_op_failure"]
         settings = instance.get_settings("concurrency")
         assert settings["pools"] == {"default_limit": 1, "granularity": "run"}
         assert instance.event_log_storage.supports_global_concurrency_limits

@@ -1,5 +1,7 @@
 """New files become partitions and runs, once."""
 
+import datetime as dt
+import os
 import shutil
 
 import dagster as dg
@@ -15,9 +17,14 @@ from warehouse.ingest import ingest, planned_batches
 def tick(instance, intake):
     """Evaluate the sensor; partitions are made as the daemon would make them."""
 
+    cursors = [None]
+
     def tick(resource=intake):
-        context = dg.build_sensor_context(instance=instance, resources={"intake": resource})
+        context = dg.build_sensor_context(
+            instance=instance, resources={"intake": resource}, cursor=cursors[-1]
+        )
         result = new_files(context)
+        cursors.append(result.cursor if isinstance(result, dg.SensorResult) else None)
         if isinstance(result, dg.SensorResult):
             for request in result.dynamic_partitions_requests:
                 instance.add_dynamic_partitions("batch", request.partition_keys)
@@ -26,6 +33,7 @@ def tick(instance, intake):
     return tick
 
 
+@pytest.mark.acceptance("D74")
 def test_one_run_per_new_batch_and_none_when_they_are_done(tick, store, intake):
     requests = tick().run_requests
     assert [request.partition_key for request in requests] == planned_batches(intake.root)
@@ -90,3 +98,64 @@ def test_a_click_plans_the_same_batches(instance, intake):
         assert job.execute_in_process(instance=instance).success
     assert list(instance.get_dynamic_partitions("batch")) == planned_batches(intake.root)
     assert len(planned_batches(intake.root)) == 2
+
+
+def configured(intake, **changes):
+    """Return the same intake with other settings."""
+    same = {name: getattr(intake, name) for name in ("root", "sources", "mode", "workers")}
+    return IntakeResource(**{**same, **changes})
+
+
+def rest(folder):
+    """Let folders look as if nothing had happened in them for long."""
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+def test_files_are_not_listed_while_folders_rest(tick, store, archive):
+    rest(archive)
+    for request in tick().run_requests:
+        store(request.partition_key)
+    tick()
+    # Overwritten in place: only a listing can tell, and there is none.
+    (archive / "a/ct.dcm").write_bytes(b"overwritten")
+    assert tick().run_requests == []
+    # A file that comes changes its folder: then everything is listed.
+    shutil.copyfile(archive / "a/plan.dcm", archive / "b/plan-again.dcm")
+    [request] = tick().run_requests
+    assert request.partition_key == "000003"
+
+
+def test_a_file_that_was_listed_half_written_is_found_again(tick, store, archive):
+    whole = (archive / "a/ct.dcm").read_bytes()
+    (archive / "a/ct.dcm").write_bytes(whole[:3000])
+    for request in tick().run_requests:
+        store(request.partition_key)
+    # The folder changed a moment ago, so that it is listed in spite of being the same.
+    (archive / "a/ct.dcm").write_bytes(whole)
+    assert len(tick().run_requests) == 1
+
+
+def test_another_way_to_read_is_no_rest(tick, archive, intake):
+    rest(archive)
+    lower = configured(intake, mode="minimal")
+    value = lower.create_resource(None)
+    ingest(value.root, value.sources, value.settings)
+    assert tick(lower).run_requests == []
+    assert len(tick(intake).run_requests) > 0
+
+
+@pytest.mark.acceptance("D74")
+def test_a_folder_a_day(tick, store, archive, intake):
+    daily = configured(intake, days=2)
+    assert tick(daily).run_requests == []
+    today = dt.datetime.now().astimezone().date()
+    for back in (0, 1, 5):
+        day = archive / f"{today - dt.timedelta(days=back):%Y/%m/%d}"
+        day.mkdir(parents=True)
+        shutil.copyfile(archive / "a/ct.dcm", day / f"{back}.dcm")
+    [request] = tick(daily).run_requests
+    done = store(request.partition_key)
+    [event] = done.asset_materializations_for_node("stored_tables")[:1]
+    assert event.metadata["files"].value == 2
+    assert tick(daily).run_requests == []

@@ -16,13 +16,14 @@ CHECKS = {check.name: check for check in read_checks()}
 
 GOOD = {
     "files": """
-        path | status   | instance_id | batch
-        /a   | ingested | 1           | 000001
-        /b   | rejected |             | 000001
+        path | status   | reason    | mode | instance_id | batch
+        /a   | ingested |           | full | 1           | 000001
+        /b   | rejected | not DICOM | full |             | 000001
+        /c   | rejected | not DICOM | full |             | 000001
     """,
     "instances": """
-        instance_id | instance_key | series_key | study_key | path
-        1           | 1.1          | 1.2        | 1.3       | /a
+        instance_id | batch  | instance_key | series_key | study_key | path
+        1           | 000001 | 1.1          | 1.2        | 1.3       | /a
     """,
     "elements": """
         instance_id | batch  | path | tag      | vr | vm | index | length | sha256
@@ -81,6 +82,19 @@ BAD = {
         instance_id | payload
         1           | 65536
         7           | 65536
+    """),
+    "reject_rate": ("files", """
+        path | status   | reason  | batch
+        /a   | ingested |         | 000001
+        /b   | rejected | cut off | 000002
+        /c   | rejected | cut off | 000002
+        /d   | rejected | cut off | 000002
+        /e   | rejected |         | 000002
+        /f   | rejected | cut off | 000002
+    """),
+    "rows_of_every_file": ("files", """
+        path | status   | mode   | instance_id | SOPInstanceUID | batch
+        /a   | ingested | normal | 2           | 1.2            | 000001
     """),
     "series_in_two_studies": ("instances", """
         instance_id | instance_key | series_key | study_key | path

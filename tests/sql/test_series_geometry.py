@@ -90,7 +90,7 @@ def bent(slices: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
         (stack([0, 0, 1, 2]), "has_unique_positions", "1 repeated positions"),
         (stack([0, 0, 1, 1, 2.5, 2.5]), "is_evenly_spaced", "each position occurs 2 times"),
         (stack([1, 1, 1]), "has_unique_positions", "a single position"),
-        (bent(stack([0, 1, 2]), Rows=5), "has_single_shape", "several shapes: 4 x 8, 5 x 8"),
+        (bent(stack([0, 1, 2]), Rows=5), "has_single_shape", "several shapes: 4 x 8 (2), 5 x 8 (1)"),
         (bent(stack([0, 1, 2]), PixelSpacing=(0.5, 0.26)), "has_single_spacing", "several pixel spacings"),
         (
             bent(stack([0, 1, 2]), ImageOrientationPatient=(1.0, 0, 0, 0, 0.999, 0.0447)),

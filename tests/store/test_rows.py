@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -5,7 +6,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pydicom.data
+import pytest
 
+from tests.dicom_files import write
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements.extract import extract
 from warehouse.elements.schema import ELEMENTS
@@ -48,3 +51,27 @@ def test_row_groups_and_empty_tables(tmp_path):
     assert plain(pq.read_table(path)) == plain(many)
     write_rows(ELEMENTS.empty_table(), path)
     assert pq.read_table(path).num_rows == 0
+
+
+@pytest.mark.acceptance("D76")
+def test_a_question_for_a_tag_reads_the_row_groups_of_that_tag(tmp_path):
+    values = pydicom.Dataset()
+    values.SOPClassUID, values.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.3"
+    values.PixelRepresentation = 0
+    values.add_new(0x00283006, "US", list(range(30_000)))
+    for number in range(10):
+        values.SOPInstanceUID = f"1.2.3.{number}"
+        write(tmp_path / f"{number}.dcm", values)
+    sources = [SourceFile(str(path), 0, 0) for path in sorted(tmp_path.glob("*.dcm"))]
+    path = str(tmp_path / "rows.parquet")
+    write_rows(pa.concat_tables([portion.rows for portion in extract(sources, 0, 10**7)]), path)
+    assert pq.read_metadata(path).num_row_groups >= 3
+    question = f"from '{path}' where tag = '00080018'"
+    with duckdb.connect() as connection:
+        connection.execute("pragma enable_profiling = 'json'")
+        connection.execute(f"pragma profiling_output = '{tmp_path / 'profile.json'}'")
+        assert len(connection.execute(f"select text {question}").fetchall()) == 10
+    [scan] = json.loads((tmp_path / "profile.json").read_text())["operator"][0]["children"]
+    # The last row group of a tag may also begin the next one.
+    assert scan["row_groups_scanned"] <= 2 < scan["total_row_groups_to_scan"]
+    assert scan["rows_scanned"] <= ROW_GROUP_ROWS < pq.read_metadata(path).num_rows

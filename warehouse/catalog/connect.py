@@ -13,10 +13,11 @@ import duckdb
 import polars as pl
 
 from warehouse.catalog.dictionaries import set_dictionaries, set_rules
+from warehouse.catalog.kept import kept_files
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
-from warehouse.store import delta
+from warehouse.store import delta, layout
 from warehouse.store.dictionary import read_dictionary
 from warehouse.store.duck import connect
 from warehouse.store.rules import read_rules
@@ -66,7 +67,10 @@ def open_catalog(root: Path) -> Catalog:
     names = read_dictionary(root)
     set_dictionaries(connection, names)
     set_rules(connection, read_rules(root))
-    attach_views(connection)
+    kept = kept_files(snapshot)
+    for name, path in (kept or {}).items():
+        connection.execute(f"set variable {name}_kept = $1", [[path]])
+    attach_views(connection, kept=kept is not None)
     return Catalog(snapshot, connection, {m.name: m for m in read_models() if m.is_view}, names)
 
 
@@ -108,6 +112,11 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     stored = frame.collect_schema().names()
     columns = []
     for column in model.columns:
+        if column.name == "batch" and model.table in layout.BATCH_IN:
+            # As in the SQL: the folder of a part is that of its first batch only.
+            key, bits = layout.BATCH_IN[model.table]
+            columns.append((pl.col(key) // (1 << bits)).cast(pl.String).str.zfill(6).alias("batch"))
+            continue
         if column.type != "TIME":
             columns.append(pl.col(column.name))
             continue

@@ -28,67 +28,75 @@ NAME = "dicom_warehouse"
 """Name under which the file is attached."""
 
 
-def make_views(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -> None:
+def make_views(
+    connection: duckdb.DuckDBPyConnection, models: Iterable[Model], *, kept: bool
+) -> None:
     """Make the views and macros; the variables with the files of each table must be set.
 
+    With ``kept``, the entity views read the answers that variables name (see ``catalog.kept``).
     Headers go into comments, where any client of the database shows them.
     """
     connection.execute("begin")
     for model in models:
-        connection.execute(model.sql)
+        if kept and model.is_kept:
+            source = f"read_parquet(getvariable('{model.name}_kept'))"
+            connection.execute(f"create or replace view {model.name} as from {source}")
+        else:
+            connection.execute(model.sql)
         if model.is_view:
             connection.execute(_comments(model))
     connection.execute("commit")
 
 
-def attach_views(connection: duckdb.DuckDBPyConnection) -> None:
+def attach_views(connection: duckdb.DuckDBPyConnection, *, kept: bool) -> None:
     """Give a connection the views and macros, from the file if there is one or can be.
 
     The variables with the files of each table must be set. Tables and views that a user makes go
     into memory, as without the file.
     """
-    kept = _kept()
-    if kept is None:
-        make_views(connection, read_models())
+    file = _file(kept)
+    if file is None:
+        make_views(connection, read_models(), kept=kept)
         return
     try:
-        if not kept.exists():
-            _make(connection, kept)
-        connection.execute(f"attach {literal(str(kept))} as {NAME} (read_only)")
+        if not file.exists():
+            _make(connection, file, kept=kept)
+        connection.execute(f"attach {literal(str(file))} as {NAME} (read_only)")
     except (OSError, duckdb.Error):
         # Without a place to keep them, or with a file that was damaged: as slow as the first time.
-        make_views(connection, read_models())
+        make_views(connection, read_models(), kept=kept)
         return
     connection.execute(f"set search_path = 'memory.main,{NAME}.main'")
 
 
-def _make(connection: duckdb.DuckDBPyConnection, kept: Path) -> None:
+def _make(connection: duckdb.DuckDBPyConnection, file: Path, *, kept: bool) -> None:
     """Write the file in one step, so that nobody finds half of it."""
-    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    begun = kept.with_name(f"{kept.name}.{uuid.uuid4().hex}")
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    begun = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
     try:
         connection.execute(f"attach {literal(str(begun))} as {NAME}")
         try:
             connection.execute(f"use {NAME}")
-            make_views(connection, read_models())
+            make_views(connection, read_models(), kept=kept)
             connection.execute(f"checkpoint {NAME}")
         finally:
             connection.execute("use memory")
             connection.execute(f"detach {NAME}")
-        begun.replace(kept)
+        begun.replace(file)
     finally:
         begun.unlink(missing_ok=True)
 
 
 @cache
-def _kept() -> Path | None:
+def _file(kept: bool) -> Path | None:
     """Return where the file for these models belongs; None without a home for caches."""
     folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if not os.path.isabs(folder):
         return None
     text = "\0".join([duckdb.__version__, *(model.sql for model in read_models())])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Path(folder) / "dicom-warehouse" / f"views-{key}.duckdb"
+    kind = "kept" if kept else "views"
+    return Path(folder) / "dicom-warehouse" / f"{kind}-{key}.duckdb"
 
 
 def _comments(model: Model) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sys
 from dataclasses import asdict
@@ -11,9 +10,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app
 from warehouse.cli.screen import Bar, console
-from warehouse.errors import SourceNotFound
+from warehouse.dicom.sources import day_folders
 from warehouse.ingest import IngestReport
 from warehouse.ingest import ingest as run_ingest
 from warehouse.settings import IngestSettings, Mode
@@ -66,8 +66,9 @@ def ingest(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs
     )
     with Bar(enabled=not quiet) as bar:
-        chosen = todays(sources) if today else sources
+        chosen = day_folders(sources) if today else sources
         report = run_ingest(warehouse, chosen, settings, progress=bar)
+        keep_if_worthwhile(warehouse)
     if as_json:
         fields = asdict(report)
         fields["rejects"] = [{"path": path, "reason": why} for path, why in report.rejects]
@@ -79,21 +80,6 @@ def ingest(
             print(f"rejected: {path}: {reason}", file=sys.stderr)
         return 1
     return 0
-
-
-def todays(sources: list[Path]) -> list[Path]:
-    """Return the folders of today, as scanners and archives name them, that are there.
-
-    Raises
-    ------
-    SourceNotFound
-        A source itself does not exist.
-    """
-    for source in sources:
-        if not source.is_dir():
-            raise SourceNotFound(str(source))
-    days = [source / f"{dt.datetime.now().astimezone():%Y/%m/%d}" for source in sources]
-    return [day for day in days if day.is_dir()]
 
 
 def _print_report(report: IngestReport, root: Path) -> None:

@@ -15,12 +15,13 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     intake,
     sequence_rules,
     store,
+    volume,
 )
 from warehouse.cli.app import app
 
 USAGE_ERRORS = (
     errors.UsageError, errors.SourceNotFound, errors.UnknownTable, errors.NotAWarehouse,
-    errors.InstanceNotFound,
+    errors.InstanceNotFound, errors.SeriesNotFound,
 )  # fmt: skip
 
 

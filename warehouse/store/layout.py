@@ -9,9 +9,11 @@
     │   └── batch=000001/0000-….parquet
     ├── elements/  instances/  blobs/  vendor_payloads/  vendor_values/   likewise
     ├── _batches/000001                 one file per batch number ever taken, with its plan
+    ├── _cache/                         answers of the entity views for one version; may be deleted
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
     ├── dictionary.json                 names of private elements that users added, if any
+    ├── _writers                        held by every writer while it runs
     └── _lock                           held while a batch is committed
 
 The specification is docs/storage-layout.md.
@@ -35,6 +37,18 @@ TABLES = ("elements", "blobs", "vendor_payloads", "vendor_values", "instances", 
 
 ID_BITS = 24
 """An instance id is the batch number followed by this many bits of position in the batch."""
+
+
+BATCH_IN = {
+    "elements": ("instance_id", ID_BITS),
+    "vendor_payloads": ("instance_id", ID_BITS),
+    "vendor_values": ("payload", ID_BITS + 16),
+    "instances": ("instance_id", ID_BITS),
+}
+"""Table → column whose values begin with the number of the batch, and how many bits follow.
+
+Parts of these may hold rows of several batches; their folder is that of the first.
+"""
 
 
 def table_folder(root: Path, table: str) -> Path:
@@ -81,6 +95,11 @@ def batch_of_part(part: str) -> str:
 def empty_part(root: Path, table: str) -> Path:
     """Return the path of the file without rows that gives readers the schema."""
     return root / "_empty" / table / "batch=000000" / "empty.parquet"
+
+
+def cache_folder(root: Path) -> Path:
+    """Return the folder of what can be made again at any time."""
+    return root / "_cache"
 
 
 def claims_folder(root: Path) -> Path:

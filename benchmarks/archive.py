@@ -1,0 +1,62 @@
+"""Make a large warehouse: clones of real headers, read by the product itself, piece by piece.
+
+    python benchmarks/archive.py FOLDER                         # 1,000,000 instances
+    python benchmarks/archive.py FOLDER --instances 40000
+
+A piece is 20,000 files of 5 corpora (see ``corpus.py``) of 4,000, so that a series has about 46
+instances and a million has about 20,000 series. Its files are removed when they are ingested, so
+the disk holds one piece at a time; the paths in ``files`` lead nowhere afterwards. An interrupted
+run goes on where it stopped. The same arguments give the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+from corpus import make_corpus
+
+CORPUS_FILES = 4_000
+CORPORA = 5
+
+
+def make_archive(
+    root: Path, instances: int, scratch: Path, corpus_files: int = CORPUS_FILES
+) -> None:
+    """Make a warehouse of so many instances, rounded up to a piece."""
+    import warehouse
+
+    piece = corpus_files * CORPORA
+    shelf = warehouse.open(root)
+    for number in range(-(-instances // piece)):
+        done = 0
+        if (root / "warehouse.json").exists():
+            ((done,),) = shelf.sql("select count(*) from instances").fetchall()
+        if done >= (number + 1) * piece:
+            continue
+        folder = scratch / f"piece-{number:04d}"
+        shutil.rmtree(folder, ignore_errors=True)
+        for corpus in range(CORPORA):
+            seed = number * CORPORA + corpus + 1
+            make_corpus(
+                folder / f"{corpus}", corpus_files, seed=seed, pixel_bytes=0, first=seed * 1_000
+            )
+        report = shelf.ingest(folder, mode="full")
+        shutil.rmtree(folder)
+        print(f"{(number + 1) * piece:,} instances; {report.created:,} created", flush=True)
+
+
+def main() -> None:
+    """Make it and say how far it is."""
+    parser = argparse.ArgumentParser(description="Make a large warehouse of cloned headers.")
+    parser.add_argument("folder", type=Path, help="root of the warehouse")
+    parser.add_argument("--instances", type=int, default=1_000_000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        make_archive(given.folder, given.instances, Path(scratch))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Kept answers of the entity views: equal to the views, for their own version only, never needed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import warehouse
+from tests.catalog.test_entities_equal_reference import collection, compare
+from warehouse.catalog import kept
+from warehouse.catalog.connect import open_catalog
+from warehouse.catalog.kept import keep_answers, kept_files, kept_models
+from warehouse.sqlfiles import read_models
+from warehouse.store import delta, layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = [model.name for model in kept_models()]
+
+
+def answers(root: Path) -> dict[str, Any]:
+    """Return columns, types, comments and rows of every entity view."""
+    ask = open_catalog(root).connection.execute
+    return {
+        name: (
+            ask(f"describe {name}").fetchall(),
+            ask(
+                "select column_name, comment from duckdb_columns() where table_name = $1", [name]
+            ).fetchall(),
+            ask(f"from {name} order by all").fetchall(),
+        )
+        for name in NAMES
+    }
+
+
+def is_kept(root: Path) -> bool:
+    return kept_files(delta.snapshot(root)) is not None
+
+
+@pytest.fixture
+def made(sample: warehouse.Warehouse, tmp_path: Path) -> Path:
+    """A copy of the sample, to write to."""
+    shutil.copytree(sample.root, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_the_entities_are_kept() -> None:
+    assert NAMES == ["patients", "series", "studies"]
+
+
+def test_kept_answers_are_those_of_the_views(made: Path) -> None:
+    computed = answers(made)
+    assert keep_answers(made)
+    assert is_kept(made)
+    assert answers(made) == computed
+    assert all(rows for _, _, rows in computed.values())
+    read = open_catalog(made).connection.execute("explain from series").fetchall()[0][1]
+    assert "GROUP_BY" not in read.upper()
+
+
+def test_kept_views_read_instances_alone() -> None:
+    """Their key is the version of that table; a view over others would show old rows."""
+    models = {model.name: model for model in read_models()}
+
+    def tables(name: str) -> set[str]:
+        model = models[name]
+        return {model.table} if model.table else set().union(*map(tables, model.depends))
+
+    assert {name: tables(name) for name in NAMES} == {key: {"instances"} for key in NAMES}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_did_not_change_is_taken_over(tmp_path: Path, seed: int) -> None:
+    """Files come in any order, change patient and series, and go; the kept answers follow."""
+    draw = random.Random(seed)
+    source = tmp_path / "in"
+    files = collection(source, seed)
+    later = [(path, path.read_bytes()) for path in draw.sample(files, 12)]
+    for path, _ in later:
+        path.unlink()
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(source, mode="minimal", workers=1)
+    keep_answers(wh.root)
+    while later:
+        for _ in range(3):
+            path, content = later.pop()
+            path.write_bytes(content)
+        # Another header in the place of one that was read: its instance leaves a series.
+        there = [path for path in files if path.exists()]
+        changed, other = draw.sample(there, 2)
+        changed.write_bytes(other.read_bytes())
+        wh.ingest(source, mode="minimal", workers=1)
+        computed = answers(wh.root)
+        assert keep_answers(wh.root)
+        assert answers(wh.root) == computed
+        wh.refresh()
+        compare(wh, files=[path for path in files if path.exists()])
+
+
+def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path) -> None:
+    keep_answers(made)
+    before = answers(made)
+    collection(tmp_path / "more", 1)
+    wh = warehouse.open(made)
+    wh.ingest(tmp_path / "more", workers=1)
+    assert not is_kept(made)
+    after = answers(made)
+    assert all(len(after[name][2]) > len(before[name][2]) for name in NAMES)
+
+
+def test_nothing_is_kept_twice(made: Path) -> None:
+    assert keep_answers(made)
+    assert not keep_answers(made)
+    shutil.rmtree(layout.cache_folder(made))
+    with ThreadPoolExecutor(4) as pool:
+        assert any(pool.map(keep_answers, [made] * 4))
+    assert len(list(layout.cache_folder(made).iterdir())) == 1
+
+
+def test_the_cache_may_be_deleted(made: Path) -> None:
+    computed = answers(made)
+    keep_answers(made)
+    shutil.rmtree(layout.cache_folder(made))
+    assert answers(made) == computed
+
+
+def test_an_older_answer_without_its_parts_is_left_alone(made: Path, tmp_path: Path) -> None:
+    """Parts that are gone cannot say which entities they touched: all is asked anew."""
+    keep_answers(made)
+    (old,) = layout.cache_folder(made).iterdir()
+    (old / "instances.json").write_text('["batch=000001/gone.parquet"]')
+    collection(tmp_path / "more", 2)
+    warehouse.open(made).ingest(tmp_path / "more", workers=1)
+    computed = answers(made)
+    keep_answers(made)
+    assert is_kept(made)
+    assert answers(made) == computed
+
+
+def test_an_answer_to_another_question_is_not_used(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_answers(made)
+    monkeypatch.setattr(kept, "_key", lambda: "0" * 16)
+    assert not is_kept(made)
+
+
+def test_an_ingest_into_a_large_warehouse_keeps_them(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection(tmp_path / "more", 3)
+    wh = warehouse.open(made)
+    rows = delta.stored_rows(made, "instances")
+    assert wh.sql("select count(*) from instances").fetchall() == [(rows,)]
+    monkeypatch.setattr(kept, "WORTHWHILE", rows + 1)
+    assert wh.ingest(tmp_path / "more", workers=1).created
+    assert delta.stored_rows(made, "instances") > rows
+    assert is_kept(made)

@@ -1,0 +1,74 @@
+"""What a night does: lists everything, checks everything, asks every cohort again."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.show import _plot, _table
+from warehouse.ingest import ingest, planned_batches
+from warehouse.store import delta
+from warehouse.store.delta import Change
+
+
+@pytest.fixture
+def stored(intake):
+    value = intake.create_resource(None)
+    ingest(value.root, value.sources, value.settings)
+    folder = Path(value.root) / "cohorts"
+    folder.mkdir()
+    (folder / "mr.sql").write_text("-- MR.\nselect series_key from series where Modality = 'MR'\n")
+    return value.root
+
+
+def made(done):
+    return {
+        event.asset_key.to_user_string(): event.materialization.metadata
+        for event in done.get_asset_materialization_events()
+    }
+
+
+def test_a_night_lists_checks_and_asks_cohorts(run, stored, archive, instance):
+    # Overwritten in place, under the old name: no folder has changed.
+    (archive / "a/ct.dcm").write_bytes((archive / "a/plan.dcm").read_bytes())
+    done = run("nightly")
+    assert done.success
+    assert all(check.passed for check in done.get_asset_check_evaluations())
+    shown = made(done)
+    assert set(shown) == {"source_listing", "cohort_runs"}
+    assert shown["source_listing"]["waiting"].value == planned_batches(stored) == ["000003"]
+    assert "000003" in instance.get_dynamic_partitions("batch")
+    assert "| mr |  | mr-0001 | 1 | yes |  |" in shown["cohort_runs"]["runs"].value
+    again = made(run("nightly"))["cohort_runs"]
+    assert (again["questions"].value, again["changed"].value) == (1, 0)
+
+
+def test_no_cohort_is_asked_of_a_store_that_contradicts_itself(run, stored):
+    base = delta.snapshot(stored)
+    with delta.locked(stored):
+        lost = Change(remove=list(base.parts["instances"]))
+        delta.commit(stored, {"instances": lost}, base, "lose all instances")
+    done = run("nightly", raise_on_error=False)
+    assert not done.success
+    assert set(made(done)) == {"source_listing"}
+    assert not (Path(stored) / "cohorts/runs").exists()
+
+
+def test_a_cohort_that_cannot_be_asked_fails_the_night_and_is_named(run, stored):
+    (Path(stored) / "cohorts/bad.sql").write_text("-- Bad.\nselect x from nowhere\n")
+    done = run("nightly", raise_on_error=False)
+    assert not done.success
+    [failure] = [e for e in done.all_events if e.is_step_failure]
+    assert "cannot be asked: bad" in str(failure.step_failure_data.error)
+    assert (Path(stored) / "cohorts/runs/mr-0001").is_dir()
+
+
+def test_text_of_files_stays_in_its_cell():
+    table = _table(["reason", "files", "first"], [("a | b\n<b>`c`", 1200, "/x/\u202e\t|")])
+    assert table.splitlines()[2:] == ["| a \\| b\\n&lt;b>\\`c\\` | 1,200 | /x/\u202e\\t\\| |"]
+    assert _table(["x"], []) == "none"
+
+
+def test_a_plot_has_a_bar_per_day():
+    lines = _plot([("2026-01-01", 40), ("2026-01-02", 1), ("2026-01-03", 20)]).splitlines()
+    assert [line.count("█") for line in lines[2:]] == [40, 1, 20]
+    assert _plot([]) == "none"

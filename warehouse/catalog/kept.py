@@ -1,0 +1,164 @@
+"""Answers of the entity views, kept as Parquet, so that asking them costs milliseconds.
+
+In: a warehouse. Out: ``_cache/<version of instances>-<key of sql/>/series.parquet`` and others. The
+views stay the definition: a kept answer is used for exactly the version it was made from, is
+never needed, and may be deleted at any time. Made after an ingest, never by a reader.
+
+The answer of the version before is taken over for entities whose instances did not change, so that
+a small ingest into a large warehouse costs a scan of one column and not of all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from functools import cache
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from warehouse.errors import WriteFailed
+from warehouse.sqlfiles import Model, by_name, read_models
+from warehouse.store import delta, layout
+from warehouse.store.duck import connect, copy_to
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from warehouse.store.delta import Snapshot
+
+WORTHWHILE = 20_000
+"""Instances from which an ingest keeps the answers: below, the views answer as fast."""
+
+_PARTS = "instances.json"
+"""The parts of ``instances`` that an answer was made from, beside it."""
+
+
+@cache
+def kept_models() -> tuple[Model, ...]:
+    """Return the views whose answers are kept: one row per ``grain``, a key of `instances`."""
+    return tuple(model for model in read_models() if model.is_kept)
+
+
+def kept_files(snapshot: Snapshot) -> dict[str, str] | None:
+    """Return view → Parquet file of its answer for this version; None if there is none."""
+    folder = _folder(snapshot)
+    files = {model.name: folder / _name(model) for model in kept_models()}
+    if not all(path.exists() for path in files.values()):
+        return None
+    return {name: str(path) for name, path in files.items()}
+
+
+def keep_answers(root: Path) -> bool:
+    """Keep the answers for the newest version; return whether there was anything to do.
+
+    Raises
+    ------
+    NotAWarehouse, LayoutMismatch
+    WriteFailed
+        The answers could not be written; the views answer as before.
+    """
+    snapshot = delta.snapshot(root)
+    target = _folder(snapshot)
+    if target.exists():
+        return False
+    draft = layout.cache_folder(root) / f".{uuid.uuid4().hex}"
+    try:
+        draft.mkdir(parents=True)
+        _make(snapshot, _before(snapshot), draft)
+        (draft / _PARTS).write_text(json.dumps(snapshot.parts["instances"]))
+        # In one step: a reader finds all of it or none. Another may have been faster.
+        draft.rename(target)
+    except OSError as error:
+        if not target.exists():
+            raise WriteFailed("kept answers", error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return True
+
+
+def keep_if_worthwhile(root: Path) -> None:
+    """Keep the answers if the warehouse is so large that it pays."""
+    if delta.stored_rows(root, "instances") >= WORTHWHILE:
+        keep_answers(root)
+
+
+def _make(snapshot: Snapshot, before: tuple[Path, list[str]] | None, draft: Path) -> None:
+    with connect() as connection:
+        for model in read_models():
+            if model.is_plain_macro:
+                connection.execute(model.sql)
+        connection.execute("set variable instances_files = $1", [snapshot.paths("instances")])
+        instances = by_name("instances").query
+        if before is None:
+            connection.execute(f"create view instances as {instances}")
+            for model in kept_models():
+                connection.execute(model.sql)
+                copy_to(connection, f"from {model.name} order by all", draft, _name(model))
+            return
+        folder, old = before
+        changed = set(old) ^ set(snapshot.parts["instances"])
+        paths = [str(layout.table_folder(snapshot.root, "instances") / part) for part in changed]
+        connection.execute("set variable changed = $1", [paths or snapshot.paths("instances")[:1]])
+        for model in kept_models():
+            (key,) = model.grain
+            connection.execute(
+                f"create or replace temp table touched as "
+                f"select distinct {key} from read_parquet(getvariable('changed'))"
+            )
+            # Of a large warehouse most parts hold none of them, and stay closed.
+            connection.execute("set variable all_instances = $1", [snapshot.paths("instances")])
+            found = connection.execute(
+                f"select distinct filename from read_parquet(getvariable('all_instances'), "
+                f"filename = true) semi join touched using ({key})"
+            ).fetchall()
+            paths = [path for (path,) in found] or snapshot.paths("instances")[:1]
+            connection.execute("set variable instances_files = $1", [paths])
+            connection.execute(
+                f"create or replace view instances as "
+                f"from ({instances}) where {key} in (from touched)"
+            )
+            connection.execute(model.sql)
+            connection.execute("set variable kept = $1", [str(folder / _name(model))])
+            select = (
+                f"from read_parquet(getvariable('kept')) anti join touched using ({key}) "
+                f"union all from {model.name} order by all"
+            )
+            copy_to(connection, select, draft, _name(model))
+
+
+def _before(snapshot: Snapshot) -> tuple[Path, list[str]] | None:
+    """Return the newest older answer, and its parts, if what changed since can still be read."""
+    here = set(snapshot.parts["instances"])
+    instances = layout.table_folder(snapshot.root, "instances")
+    suffix = _folder(snapshot).name.split("-", 1)[1]
+    for folder in sorted(layout.cache_folder(snapshot.root).glob(f"*-{suffix}"), reverse=True):
+        try:
+            parts = json.loads((folder / _PARTS).read_text())
+        except (OSError, ValueError):
+            continue
+        answers = [folder / _name(model) for model in kept_models()]
+        gone = [instances / part for part in set(parts) - here]
+        if all(path.exists() for path in (*answers, *gone)):
+            return folder, parts
+    return None
+
+
+def _folder(snapshot: Snapshot) -> Path:
+    version = snapshot.versions["instances"]
+    return layout.cache_folder(snapshot.root) / f"{version:012d}-{_key()}"
+
+
+def _name(model: Model) -> str:
+    return f"{model.name}.parquet"
+
+
+@cache
+def _key() -> str:
+    """Return what changes when an answer may: the SQL behind it, and who computes it."""
+    macros = [model.sql for model in read_models() if model.is_plain_macro]
+    text = [duckdb.__version__, by_name("instances").sql, *macros]
+    text += [model.sql for model in kept_models()]
+    return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]

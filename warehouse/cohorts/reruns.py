@@ -1,0 +1,62 @@
+"""Every question of a warehouse, asked again: what a nightly run does for cohorts.
+
+In: a warehouse. Out: one ``Rerun`` per question, failed ones included. A question is a cohort with
+its parameters: each that was ever run, and each saved cohort as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse.cohorts.definitions import definitions
+from warehouse.cohorts.runs import Run, run_cohort, runs
+from warehouse.errors import WarehouseError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """What became of one question."""
+
+    cohort: str
+    parameters: dict[str, Any]
+    run: Run | None = None
+    """None if it could not be asked."""
+    changed: bool = False
+    """Whether the members are others than those of the run before; also if there was none."""
+    why_not: str | None = None
+    """Why it could not be asked: its text is not allowed any more, or has lost a parameter."""
+
+
+def rerun_all(root: Path) -> list[Rerun]:
+    """Ask every question of the newest version; one that fails does not keep others from it.
+
+    A question that was asked of this version already is not run again.
+    """
+    before: dict[tuple[str, str], Run] = {}
+    for run in sorted(runs(root), key=lambda run: int(run.run.rsplit("-", 1)[1])):
+        if not run.made_of:
+            before[run.cohort, _text(run.parameters)] = run
+    saved = [name for name, cohort in definitions(root).items() if cohort.kind == "saved"]
+    asked_bare = {name for name, _ in before}
+    questions: list[tuple[str, dict[str, Any], Run | None]] = [
+        (name, run.parameters, run) for (name, _), run in sorted(before.items())
+    ]
+    questions += [(name, {}, None) for name in sorted(saved) if name not in asked_bare]
+    return [_again(root, name, given, old) for name, given, old in questions]
+
+
+def _again(root: Path, name: str, given: dict[str, Any], old: Run | None) -> Rerun:
+    try:
+        made = run_cohort(root, name, given)
+    except WarehouseError as why:
+        return Rerun(name, given, why_not=str(why).splitlines()[0])
+    return Rerun(name, given, made, old is None or old.digest != made.digest)
+
+
+def _text(parameters: dict[str, Any]) -> str:
+    return json.dumps(parameters, sort_keys=True)

@@ -1,0 +1,107 @@
+"""What is looked into at all: the folders of days, and whether anything changed since.
+
+In: sources as users name them. Out: fewer sources, or ``FolderState``, which is cheap to get.
+Listing files belongs to ``scan``; nothing is opened here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from warehouse.errors import SourceNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def day_folders(
+    sources: Iterable[str | os.PathLike[str]], days: int = 1, today: dt.date | None = None
+) -> list[str]:
+    """Return the subfolders ``YYYY/MM/DD`` of the newest days that are there, the oldest first.
+
+    Scanners and archives name folders like that. Two days miss nothing that came at midnight.
+
+    Raises
+    ------
+    SourceNotFound
+        A source itself does not exist or is no folder. A day without a folder is no error.
+    """
+    newest = today or dt.datetime.now().astimezone().date()
+    wanted = [newest - dt.timedelta(days=back) for back in reversed(range(days))]
+    found = []
+    for source in (str(os.fspath(source)) for source in sources):
+        if not os.path.isdir(source):
+            raise SourceNotFound(source)
+        folders = [os.path.join(source, f"{day:%Y}", f"{day:%m}", f"{day:%d}") for day in wanted]
+        found += [folder for folder in folders if os.path.isdir(folder)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """What folders looked like: their names and times, and those of archives in them."""
+
+    digest: str
+    newest_us: int
+    """Time of the latest change seen, in microseconds since 1970."""
+
+
+def folder_state(
+    sources: Iterable[str | os.PathLike[str]], exclude: str | os.PathLike[str] = ""
+) -> FolderState:
+    """Look at folders without looking at the files in them.
+
+    A folder's time changes when an entry comes, goes or is renamed, which is how files arrive. A
+    file overwritten in place, or written to after it appeared, changes no folder: whoever skips a
+    listing because the state is the same must list now and then all the same.
+
+    Parameters
+    ----------
+    sources
+        Files, folders, archives; one that does not exist is a state as well.
+    exclude
+        A folder that is left out: the warehouse itself.
+    """
+    seen = {_identity(os.fspath(exclude))} if exclude else set()
+    digest = hashlib.sha256()
+    newest = 0
+    waiting = sorted((os.path.abspath(source) for source in sources), reverse=True)
+    while waiting:
+        path = waiting.pop()
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            digest.update(os.fsencode(f"{path}\0{error.errno}\0"))
+            continue
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        newest = max(newest, status.st_mtime_ns // 1000)
+        digest.update(os.fsencode(f"{path}\0{identity}\0{status.st_mtime_ns}\0"))
+        if not os.path.isdir(path):
+            digest.update(f"{status.st_size}\0".encode())
+            continue
+        try:
+            with os.scandir(path) as entries:
+                inside = [
+                    entry.path for entry in entries
+                    if entry.is_dir() or entry.name.lower().endswith(".zip")
+                ]  # fmt: skip
+        except OSError as error:
+            digest.update(f"{error.errno}\0".encode())
+            continue
+        waiting += sorted(inside, reverse=True)
+    return FolderState(digest.hexdigest(), newest)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
