@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from warehouse.catalog.dictionaries import set_dictionaries
+from warehouse.catalog.dictionaries import set_dictionaries, set_rules
 from warehouse.sqlfiles import Model, by_name, read_models
 from warehouse.store.duck import connect
+from warehouse.store.rules import read_rules
 
 
 class View:
@@ -20,6 +21,7 @@ class View:
         self.connection = connect()
         self._given: set[str] = set()
         set_dictionaries(self.connection)
+        set_rules(self.connection, read_rules())
         for model in read_models():
             if model.is_plain_macro:
                 self.connection.execute(model.sql)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import polars as pl
 
-from warehouse.catalog.dictionaries import set_dictionaries
+from warehouse.catalog.dictionaries import set_dictionaries, set_rules
 from warehouse.catalog.kept import kept_files
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable
@@ -20,6 +20,7 @@ from warehouse.sqlfiles import Model, read_models
 from warehouse.store import delta, layout
 from warehouse.store.dictionary import read_dictionary
 from warehouse.store.duck import connect
+from warehouse.store.rules import read_rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,7 @@ def open_catalog(root: Path) -> Catalog:
         connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
     names = read_dictionary(root)
     set_dictionaries(connection, names)
+    set_rules(connection, read_rules(root))
     kept = kept_files(snapshot)
     for name, path in (kept or {}).items():
         connection.execute(f"set variable {name}_kept = $1", [[path]])

@@ -29,6 +29,13 @@ dictionary = App(
 )
 app.command(dictionary)
 
+rules = App(
+    name="rules",
+    help="Rules that tell what kind of sequence a series is, for the view `sequence_types`.\n\n"
+    "Example: `dicom-warehouse rules list --format csv > mine.csv`",
+)
+app.command(rules)
+
 Root = Annotated[
     Path,
     Parameter(

@@ -1,0 +1,32 @@
+-- One row per condition of the rules that tell what kind of sequence a series is.
+--
+-- Rules are those of `sql/rules/sequence_types.csv` and of users (`dicom-warehouse rules add FILE`);
+-- the catalog sets the variable `sequence_rules` to both. A rule holds if all of its conditions do;
+-- the first that holds, by `position`, gives the type.
+--
+-- grain:   rule, condition
+-- column:  rule | VARCHAR | name of the rule
+-- column:  condition | BIGINT | number of the condition in its rule, from 1
+-- column:  position | BIGINT | order in which rules are tried, from 1
+-- column:  rank | DOUBLE | number that a rule was given; those of users come first among equals
+-- column:  sequence_type | VARCHAR | what a series is for which the rule holds
+-- column:  rule_modality | VARCHAR | modality of the series it is tried for
+-- column:  attribute | VARCHAR | keyword or tag, or a column of `mr_encoding`
+-- column:  tag | VARCHAR | eight upper-case hex digits; null for a column of `mr_encoding`
+-- column:  test | VARCHAR | is, has, has not, contains, contains not, above or below
+-- column:  alternatives | VARCHAR[][] | values of each alternative
+-- column:  source | VARCHAR | whose rule: user or package
+create or replace view sequence_rules as
+select
+    stated.rule,
+    stated.condition,
+    stated."position",
+    stated.rank,
+    stated.sequence_type,
+    stated.rule_modality,
+    stated.attribute,
+    stated.tag,
+    stated.test,
+    stated.alternatives,
+    stated.source
+from (select unnest(getvariable('sequence_rules')) as stated);

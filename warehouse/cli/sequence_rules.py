@@ -1,0 +1,65 @@
+"""``rules``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.markup import escape
+from rich.table import Table
+
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, rules
+from warehouse.cli.screen import console
+from warehouse.store.rules import add_rules, read_rules, written
+
+
+@rules.command
+def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+    r"""Add rules from a CSV file to the warehouse; one of the same name is replaced.
+
+    Fields: rank, rule, sequence_type, modality (MR if left out), attribute, test, values. Lines
+    with one rule name belong together: all must hold. The first rule that holds, by rank, gives
+    the type of a series. Alternatives are separated by `|`, the values of one by `\`; tests are
+    is, has, has not, contains, contains not, above, below. A rule without sequence_type is turned
+    off.
+
+    Example: `dicom-warehouse rules add mine.csv`
+    """
+    count = add_rules(warehouse, file)
+    console().print(f"{count:,} rules added", highlight=False)
+    return 0
+
+
+@rules.command(name="list")
+def list_rules(
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    form: Annotated[Literal["table", "csv"], Parameter(name="--format")] = "table",
+) -> int:
+    """List the rules in the order in which they are tried, with those that users added.
+
+    Example: `dicom-warehouse rules list`
+
+    Parameters
+    ----------
+    form
+        A table for people, or CSV as `rules add` reads it.
+    """
+    known = read_rules(warehouse)
+    if form == "csv":
+        sys.stdout.write(written(known))
+        return 0
+    grid = Table(
+        "rank", "rule", "type", "modality", "holds if", "source",
+        box=None, header_style="bold", pad_edge=False,
+    )  # fmt: skip
+    for rule in known:
+        holds = " and ".join(
+            f"{c.attribute} {c.test} {c.values or 'empty'}" for c in rule.conditions
+        )
+        cells = (f"{rule.rank:g}", rule.name, rule.sequence_type, rule.modality, holds, rule.source)
+        grid.add_row(*(escape(cell) for cell in cells))
+    console().print(grid, highlight=False)
+    return 0

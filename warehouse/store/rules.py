@@ -1,0 +1,248 @@
+r"""Rules that tell what kind of sequence a series is: those of ``sql/rules/`` and those of users.
+
+In: CSV with a line per condition. Out: rules in the order in which they are tried. Users' rules are
+kept in ``sequence_types.csv`` in the folder of the warehouse; one with the name of another takes
+its place. They are applied when the view ``sequence_types`` is asked; nothing stored depends on
+them.
+
+A line says: ``rank`` (rules are tried in ascending order), ``rule`` (lines of one name belong
+together, all must hold), ``sequence_type`` (empty turns a rule off), ``modality`` (MR unless said
+otherwise), ``attribute``, ``test`` and ``values``: alternatives separated by ``|``, the values of
+one by ``\`` as DICOM does. Tests are those of ``TESTS``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from pydicom.datadict import tag_for_keyword
+
+from warehouse.errors import UsageError, WriteFailed
+from warehouse.sqlfiles import sql_folder
+from warehouse.store.delta import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+FILE = "sequence_types.csv"
+
+FIELDS = ("rank", "rule", "sequence_type", "modality", "attribute", "test", "values")
+
+TESTS = {
+    "is": "the values are one of the alternatives, in order; an empty alternative: there is none",
+    "has": "all values of one of the alternatives are among them, in any order",
+    "has not": "there are values, and no alternative has all of its own among them",
+    "contains": "the text contains one of the alternatives, in any case",
+    "contains not": "there is a text, and it contains none of the alternatives",
+    "above": "the first number is larger",
+    "below": "the first number is smaller",
+}
+
+DERIVED = ("phase_encoding_direction",)
+"""What a rule may ask for besides DICOM attributes: columns of ``mr_encoding``."""
+
+Alternatives = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition of a rule."""
+
+    attribute: str
+    """Keyword, tag of eight hex digits, or one of ``DERIVED``."""
+    tag: str | None
+    """Eight hex digits; None for what is derived."""
+    test: str
+    alternatives: Alternatives
+
+    @property
+    def values(self) -> str:
+        """The alternatives as they are written."""
+        return "|".join("\\".join(values) for values in self.alternatives)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Conditions that all hold for a type of sequence."""
+
+    name: str
+    rank: float
+    sequence_type: str
+    """Empty if the rule turns another of its name off."""
+    modality: str
+    conditions: tuple[Condition, ...]
+    source: str
+    """``package`` or ``user``."""
+
+
+def read_rules(root: Path | None = None) -> list[Rule]:
+    """Return the rules in the order in which they are tried.
+
+    Parameters
+    ----------
+    root
+        Folder of a warehouse; without one the rules of the package.
+
+    Raises
+    ------
+    UsageError
+        The rules that users added are damaged.
+    """
+    rules = {rule.name: rule for rule in _packaged()}
+    if root is not None and (root / FILE).exists():
+        try:
+            rules |= {rule.name: rule for rule in _parse(_text(root / FILE), root / FILE, "user")}
+        except UsageError as error:
+            raise UsageError(
+                f"{error}; repair the file, or delete it and add your rules again"
+            ) from None
+    tried = [rule for rule in rules.values() if rule.sequence_type]
+    return sorted(tried, key=lambda rule: (rule.rank, rule.source != "user", rule.name))
+
+
+def add_rules(root: Path, source: Path) -> int:
+    """Add the rules of a file; one with the name of another takes its place.
+
+    Parameters
+    ----------
+    root
+        Folder of an existing warehouse.
+    source
+        CSV with the fields of ``FIELDS`` in its header line; ``modality`` may be left out.
+
+    Returns
+    -------
+    int
+        Number of rules read.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, or a line is no condition; nothing is added.
+    """
+    require(root)
+    added = _parse(_text(source), source, "user")
+    if not added:
+        raise UsageError(f"{source}: holds no rule")
+    own = {}
+    if (root / FILE).exists():
+        own = {rule.name: rule for rule in _parse(_text(root / FILE), root / FILE, "user")}
+    own |= {rule.name: rule for rule in added}
+    draft = root / f"_{FILE}.{os.getpid()}"
+    try:
+        draft.write_text(written(own.values()), encoding="utf-8")
+        draft.replace(root / FILE)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise WriteFailed(FILE, error) from error
+    return len(added)
+
+
+def written(rules: Iterable[Rule]) -> str:
+    """Return rules as the CSV that ``add_rules`` reads."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for rule in sorted(rules, key=lambda rule: (rule.rank, rule.name)):
+        head = (f"{rule.rank:g}", rule.name, rule.sequence_type, rule.modality)
+        for condition in rule.conditions:
+            writer.writerow((*head, condition.attribute, condition.test, condition.values))
+        if not rule.conditions:
+            writer.writerow((*head, "", "", ""))
+    return text.getvalue()
+
+
+@cache
+def _packaged() -> tuple[Rule, ...]:
+    path = sql_folder() / "rules" / FILE
+    return tuple(_parse(_text(path), path, "package"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeError) as error:
+        raise UsageError(
+            f"{path}: cannot be read as UTF-8 text ({error.__class__.__name__})"
+        ) from None
+
+
+def _parse(text: str, where: Path, source: str) -> list[Rule]:
+    reader = csv.DictReader(io.StringIO(text))
+    missing = [f for f in FIELDS if f not in (reader.fieldnames or ()) and f != "modality"]
+    if missing:
+        raise UsageError(f"{where}: the header line has no {', '.join(missing)}")
+    rules: dict[str, Rule] = {}
+    for number, row in enumerate(reader, 2):
+        line = f"{where}, line {number}"
+        given = {field: (row.get(field) or "").strip() for field in FIELDS}
+        if not any(given.values()):
+            continue
+        rule = _rule(given, line, source)
+        known = rules.setdefault(rule.name, rule)
+        if known is not rule:
+            if (known.rank, known.sequence_type, known.modality) != (
+                rule.rank, rule.sequence_type, rule.modality,
+            ):  # fmt: skip
+                raise UsageError(
+                    f"{line}: lines of one rule differ in rank, sequence_type or modality"
+                )
+            rules[rule.name] = Rule(
+                known.name, known.rank, known.sequence_type, known.modality,
+                known.conditions + rule.conditions, source,
+            )  # fmt: skip
+    return list(rules.values())
+
+
+def _rule(given: dict[str, str], line: str, source: str) -> Rule:
+    if not given["rule"]:
+        raise UsageError(f"{line}: the rule has no name")
+    try:
+        rank = float(given["rank"])
+    except ValueError:
+        rank = math.nan
+    if not math.isfinite(rank):
+        raise UsageError(f"{line}: rank is a number")
+    conditions = (_condition(given, line),) if given["sequence_type"] else ()
+    return Rule(
+        given["rule"], rank, given["sequence_type"], given["modality"] or "MR", conditions, source
+    )
+
+
+def _condition(given: dict[str, str], line: str) -> Condition:
+    attribute, test = given["attribute"], given["test"]
+    tag = None
+    if attribute not in DERIVED:
+        number = tag_for_keyword(attribute)
+        if number is not None:
+            tag = f"{number:08X}"
+        elif re.fullmatch("[0-9A-Fa-f]{8}", attribute):
+            tag = attribute = attribute.upper()
+        else:
+            raise UsageError(
+                f"{line}: {attribute!r} is neither a DICOM keyword, nor a tag of eight hex digits, "
+                f"nor {' or '.join(DERIVED)}"
+            )
+    if test not in TESTS:
+        raise UsageError(f"{line}: {test!r} is no test; there are {', '.join(TESTS)}")
+    alternatives = tuple(
+        tuple(value.strip() for value in text.split("\\")) if text.strip() else ()
+        for text in given["values"].split("|")
+    )
+    if test in {"above", "below"}:
+        try:
+            ((number_text,),) = alternatives
+            float(number_text)
+        except ValueError:
+            raise UsageError(f"{line}: {test} needs one number") from None
+    elif test != "is" and not all(alternatives):
+        raise UsageError(f"{line}: {test} needs values")
+    return Condition(attribute, tag, test, alternatives)
