@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 CACHE_BYTES = 64 << 20
 """Decoded frames that a volume keeps; plain ones stay with the operating system."""
 
+_WHY_NOT = "select why_not from series_geometry where series_key = $1"
+
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 Part = int | slice
@@ -418,4 +420,17 @@ def _layout(catalog: Catalog, series_uid: str, images: list[Image], stack: str |
         return layout_of_mosaics(catalog, series_uid, images)
     if mosaics:
         raise NotAVolume(series_uid, f"{mosaics} of {len(images)} images are mosaics")
-    return layout_of_slices(series_uid, images)
+    try:
+        return layout_of_slices(series_uid, images)
+    except NotAVolume as error:
+        raise NotAVolume(series_uid, _why_not(catalog, series_uid, error.why)) from None
+
+
+def _why_not(catalog: Catalog, series_uid: str, ours: str) -> str:
+    """Return why a series is no volume in the words of the view, with our counts of shapes."""
+    found = catalog.connection.execute(_WHY_NOT, [series_uid]).fetchall()
+    theirs = found[0][0] if found else None
+    if theirs is None or "times" in ours:
+        return ours  # of several volumes the view does not say why they have no order
+    counts = next((reason for reason in ours.split("; ") if reason.startswith("several sh")), "")
+    return f"{theirs} [{counts}]" if counts else theirs
