@@ -42,7 +42,7 @@ WarehouseError
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -237,6 +237,10 @@ class SeriesNotFound(WarehouseError, LookupError):
 class PixelError(WarehouseError):
     """Pixels cannot be had as asked."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message, not the arguments: frames are decoded in other processes."""
+        return _remade, (type(self), self.args, self.__dict__)
+
 
 class NoPixels(PixelError):
     """The instances of a series have no pixel data."""
@@ -288,6 +292,14 @@ class ExportFailed(WarehouseError):
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(f"could not write {what}: {why}. Nothing was left behind")
+
+
+def _remade(kind: type[PixelError], args: tuple[Any, ...], state: dict[str, Any]) -> PixelError:
+    """Return an error that was pickled."""
+    made = kind.__new__(kind)
+    made.args = args
+    made.__dict__.update(state)
+    return made
 
 
 def _near(name: str, known: Iterable[str]) -> str:

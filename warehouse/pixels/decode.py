@@ -8,6 +8,7 @@ planes, big endian and all compressed ones, is pydicom's to decode.
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,8 @@ def read_frame(
     if image.is_plain:
         return _plain(opened, index, out)
     decoder = decoder_of(image)
+    if image.BitsAllocated == 1 and not image.is_encapsulated and decoder.UID.is_little_endian:
+        return _bits(opened, index)
     options = _options(image)
     if fragments is None:
         options |= {"pixel_keyword": image.pixel_keyword, "pixel_vr": opened.pixel_vr}
@@ -124,6 +127,20 @@ def _clear_unused(frame: np.ndarray, unused: int) -> None:
     if frame.min() < information.min >> unused or frame.max() > information.max >> unused:
         np.left_shift(frame, unused, out=frame)
         np.right_shift(frame, unused, out=frame)
+
+
+def _bits(opened: OpenPixels, index: int) -> np.ndarray:
+    """Unpack a frame of single bits, which may begin and end within a byte (PS3.5 8.1.1).
+
+    pydicom's ``index`` reads too few bytes where a frame touches one more than its size would need.
+    """
+    image = opened.image
+    count = math.prod(image.frame_shape)
+    first, last = index * count, (index + 1) * count
+    packed = np.empty(-(-last // 8) - first // 8, np.uint8)
+    opened.read_into(packed.data, image.pixel_offset + first // 8)
+    bits = np.unpackbits(packed, bitorder="little")[first % 8 :][:count]
+    return bits.reshape(image.frame_shape)
 
 
 def _compressed(

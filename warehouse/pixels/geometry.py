@@ -1,8 +1,8 @@
 """Frames with positions → a regular grid of slices with an affine, or why there is none.
 
-In: arrays. Out: ``Grid``. NumPy only, no files, no catalog. The conditions, their tolerances and
-their words are those of the view ``series_geometry``; a test holds both equal on every series.
-(The view needs 25 ms for a series, too much for a look at one slice.)
+In: arrays. Out: ``Grid``. NumPy only, no files, no catalog. The conditions and tolerances are those
+of the view ``series_geometry``; a test holds both equal on every series. (The view needs 25 ms for
+a series, too much for a look at one slice; its words are asked for when a series is refused.)
 
 Patient coordinates are LPS in mm (PS3.3 C.7.6.2.1.1): x grows to the patient's left, y to the
 back, z to the head. Array axes are (slice, row, column): slices along the normal, that is the cross

@@ -65,7 +65,7 @@ class Image:
     @property
     def frame_count(self) -> int:
         """Frames that the header promises; one where it does not say (as pydicom reads it)."""
-        return self.NumberOfFrames or 1
+        return max(self.NumberOfFrames or 1, 1)
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -125,7 +125,7 @@ class Image:
         allocated, stored = self.BitsAllocated, self.BitsStored
         if not (0 < (self.Rows or 0) < 65536 and 0 < (self.Columns or 0) < 65536):
             return "Rows or Columns are missing or zero"
-        if self.frame_count < 1:
+        if (self.NumberOfFrames or 0) < 0:
             return f"NumberOfFrames is {self.NumberOfFrames}"
         if self.SamplesPerPixel not in {1, 3}:
             return f"SamplesPerPixel is {self.SamplesPerPixel}; 1 and 3 can be read"

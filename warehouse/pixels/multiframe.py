@@ -73,7 +73,11 @@ def layout_of_frames(
     Raises
     ------
     NotAVolume
+    PixelsUnreadable
+        A header promises frames that its pixel data cannot hold.
     """
+    for image in images:
+        image.check()  # a header may promise more frames than anybody could count
     counted = _axes(catalog, series_uid)
     frames = _frames(catalog, series_uid, images, counted)
     stacks = {frame.stack for frame in frames if frame.stack is not None}

@@ -86,8 +86,10 @@ def read(
                 pass
     else:
         _run(plain, sink, tables)
-    pixels = sum(math.prod(j.image.frame_shape) * len(j.wanted) for j in others)
-    processes = _processes(count) if count > 1 and pixels >= PARALLEL_PIXELS else None
+    frames = sum(len(job.wanted) for job in others)
+    pixels = sum(math.prod(job.image.frame_shape) * len(job.wanted) for job in others)
+    much = frames > 1 and pixels >= PARALLEL_PIXELS
+    processes = _processes(count) if count > 1 and much else None
     if processes is None:
         _run(others, sink, tables)
     else:

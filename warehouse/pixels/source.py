@@ -63,7 +63,11 @@ class OpenPixels:
         wanted, done = len(target), 0
         while done < wanted:
             if self._descriptor >= 0:
-                got = os.preadv(self._descriptor, [target[done:]], offset + done)
+                try:
+                    got = os.preadv(self._descriptor, [target[done:]], offset + done)
+                except OSError as error:
+                    why = error.strerror or type(error).__name__
+                    raise PixelsUnreadable(self.image.path, why) from error
             else:
                 self.file.seek(offset + done)
                 got = self.file.readinto(target[done:])  # type: ignore[attr-defined]
@@ -113,9 +117,13 @@ def open_pixels(image: Image) -> Iterator[OpenPixels]:
         except OSError:
             pass  # moved, or a member of an archive
         else:
-            with open(descriptor, "rb", buffering=0) as file:
+            try:
+                # Before a file object is made of it, which a folder or a pipe would refuse.
                 _compare(image, os.fstat(descriptor), of_archive=False)
-                yield OpenPixels(image, file)
+                with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                    yield OpenPixels(image, file)
+            finally:
+                os.close(descriptor)
             return
     with _unpacked(image) as unpacked:
         yield OpenPixels(image, unpacked)

@@ -91,23 +91,43 @@ class Stack:
         return [f"{size} ({count})" for size, count in sorted(counts.items())]
 
     def _read(self, wanted: range) -> np.ndarray:
-        per_image: dict[int, list[tuple[int, int]]] = {}
-        for key, index in enumerate(wanted):
-            number = int(np.searchsorted(self._first, index, side="right")) - 1
-            per_image.setdefault(number, []).append((index - int(self._first[number]), key))
+        per_image = self._touched(wanted)
         chosen = [self.images[number] for number in per_image] or [self.images[0]]
-        for image in chosen:
-            image.check()
         shapes = {self.values.frame_shape(image, image.frame_shape) for image in chosen}
         if len(shapes) > 1:
             raise NotAVolume(self.series_uid, f"several shapes: {', '.join(self._sizes())}")
         stored = np.result_type(*{image.dtype for image in chosen})
         dtype = np.result_type(*{self.values.dtype(image, stored) for image in chosen})
         out = np.empty((len(wanted), *shapes.pop()), dtype)
-        number_of = {key: number for number, keys in per_image.items() for _, key in keys}
-        jobs = [Job(self.images[number], tuple(keys)) for number, keys in per_image.items()]
+        number_of = {key: number for number, keys in per_image.items() for key in keys}
+        jobs = [
+            Job(
+                self.images[number],
+                tuple((wanted[key] - int(self._first[number]), key) for key in keys),
+            )
+            for number, keys in per_image.items()
+        ]
         read(jobs, _Frames(self, out, number_of), self._tables)
         return out
+
+    def _touched(self, wanted: range) -> dict[int, range]:
+        """Return the images that frames lie in, each checked, with the places of its frames.
+
+        By arithmetic: a header may promise more frames than anybody could count.
+        """
+        if not wanted:
+            return {}
+        ends = np.searchsorted(self._first, [wanted[0], wanted[-1]], side="right") - 1
+        touched = {}
+        for number in range(int(ends.min()), int(ends.max()) + 1):
+            first, last = int(self._first[number]), int(self._first[number + 1]) - 1
+            one, other = (first, last) if wanted.step > 0 else (last, first)
+            begin = max(0, -((wanted.start - one) // wanted.step))
+            end = min(len(wanted), (other - wanted.start) // wanted.step + 1)
+            if begin < end:
+                self.images[number].check()
+                touched[number] = range(begin, end)
+        return touched
 
     def with_values(self, values: Values) -> Stack:
         """Return the same frames with other values."""

@@ -1,0 +1,387 @@
+"""Attempts to get wrong pixels: changed files, lying headers, damaged and hostile pixel data."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import struct
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    RLELossless,
+)
+
+import warehouse
+from tests.conftest import PACKAGED
+from tests.dicom_files import element, image, part10, write
+from tests.pixels.conftest import UID, voxels, write_slice
+from warehouse.errors import NoDecoder, PixelsUnreadable, SourceChanged
+from warehouse.pixels.codestream import size_of
+from warehouse.pixels.image import Image, images_of_series
+from warehouse.pixels.places import compressed_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Ingest = Callable[..., warehouse.Warehouse]
+
+FILES = PACKAGED["pydicom"] / "test_files"
+J2K = FILES / "JPEG2000.dcm"
+RLE_FRAMES = FILES / "SC_rgb_rle_2frame.dcm"
+
+
+def rewritten(path: Path, source: Path, **attributes: Any) -> Path:
+    """Copy a file of pydicom's package with other attributes; a name of digits is its series."""
+    dataset = pydicom.dcmread(source)
+    syntax = attributes.pop("TransferSyntaxUID", None)
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    if syntax is not None:
+        dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.SeriesInstanceUID = path.name if path.name[0].isdigit() else UID
+    dataset.SOPInstanceUID = f"{dataset.SeriesInstanceUID}.1"
+    path.parent.mkdir(exist_ok=True)
+    dataset.save_as(path)
+    return path
+
+
+# -- the file is not what was ingested --------------------------------------------------------------
+
+
+def moved(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 10)
+
+
+def replaced(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(1, 1))
+
+
+def made_a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def made_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("change", [moved, cut, replaced, made_a_fifo, made_a_folder])
+def test_a_file_that_changed_is_refused(
+    change: Callable[[Path], None], series: Ingest, tmp_path: Path
+) -> None:
+    wh = series(voxels(2))
+    volume, stack = wh.volume(UID), wh.stack(UID)
+    change(tmp_path / "in" / "1.dcm")
+    for ask in (lambda: volume[:], lambda: stack[1], lambda: wh.volume(UID)[1]):
+        with pytest.raises(
+            SourceChanged, match=r"1\.dcm is not what was ingested: .*; ingest its folder again"
+        ):
+            ask()
+    assert np.array_equal(volume[0], voxels(2)[0])
+
+
+def test_members_of_an_archive_are_read_until_it_changes(tmp_path: Path, ingest: Ingest) -> None:
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "in" / "a.zip", "w") as archive:
+        for number, pixels in enumerate(voxels(3), 1):
+            archive.write(
+                write_slice(tmp_path / f"{number}.dcm", pixels, InstanceNumber=number),
+                f"b/{number}.dcm",
+            )
+    ingest()
+    wh: warehouse.Warehouse = ingest.warehouse  # type: ignore[attr-defined]
+    assert np.array_equal(wh.volume(UID)[:], voxels(3))
+    os.utime(tmp_path / "in" / "a.zip", ns=(1, 1))
+    with pytest.raises(SourceChanged, match="modification time"):
+        wh.volume(UID)[0]
+
+
+def test_pixels_that_are_not_where_the_catalog_says_are_refused(
+    series: Ingest, tmp_path: Path
+) -> None:
+    """Same size, same time, other bytes: what stands before the pixels gives it away."""
+    wh = series(voxels(1))
+    path = tmp_path / "in" / "1.dcm"
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(PixelsUnreadable, match="no pixel data at byte"):
+        wh.stack(UID)[0]
+
+
+# -- headers that lie -------------------------------------------------------------------------------
+
+LIES: dict[str, tuple[dict[str, Any], str]] = {
+    "pixel data too short": ({"Rows": 5}, r"pixel data too short: 48 bytes, but 1 frames of 5 x 6 need 60"),
+    "too short for its frames": ({"NumberOfFrames": 2}, "pixel data too short"),
+    "frames without end": ({"NumberOfFrames": 2**31 - 1}, "pixel data too short"),
+    "no rows": ({"Rows": 0}, "Rows or Columns are missing or zero"),
+    "no columns": ({"Columns": None}, "Rows or Columns are missing or zero"),
+    "less than no frames": ({"NumberOfFrames": -1}, "NumberOfFrames is -1"),
+    "no bits": ({"BitsAllocated": None}, "BitsAllocated is missing"),
+    "12 bits, packed": ({"BitsAllocated": 12, "BitsStored": 12, "HighBit": 11}, "BitsAllocated is 12"),
+    "more bits stored than there are": ({"BitsStored": 17}, "BitsStored is missing or not between"),
+    "no sign": ({"PixelRepresentation": None}, "PixelRepresentation does not say"),
+    "two samples": ({"SamplesPerPixel": 2}, "SamplesPerPixel is 2"),
+    "colour that is not subsampled": (
+        {"Rows": 2, "Columns": 4, "SamplesPerPixel": 3, "PhotometricInterpretation": "YBR_FULL_422",
+         "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PlanarConfiguration": 0, "PixelData": bytes(24)},
+        "not subsampled although YBR_FULL_422",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """A warehouse of odd files, a series each."""
+    folder = tmp_path_factory.mktemp("odd")
+    for number, (attributes, _) in enumerate(LIES.values()):
+        write_slice(
+            folder / f"lie{number}", voxels(1)[0], SeriesInstanceUID=f"1.{number}", **attributes
+        )
+    for number, (attributes, _) in enumerate(DAMAGED):
+        rewritten(folder / f"2.{number}", J2K, **attributes)
+    frames = rle_frames()
+    for number, made in enumerate(TABLES.values()):
+        table = made or struct.pack("<2L", 0, 8 + len(frames[0]))
+        rewritten(folder / f"3.{number}", RLE_FRAMES, PixelData=encapsulated(*frames, table=table))
+    wh = warehouse.open(folder / "w")
+    wh.ingest(folder, workers=1)
+    return wh
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_header_that_cannot_be_true_is_refused_before_memory_is_asked_for(
+    name: str, odd: warehouse.Warehouse
+) -> None:
+    with pytest.raises(PixelsUnreadable, match=LIES[name][1]):
+        odd.stack(f"1.{list(LIES).index(name)}")[:]
+
+
+def test_no_number_of_frames_and_zero_are_one_frame_as_in_pydicom(series: Ingest) -> None:
+    wh = series(voxels(2), {"NumberOfFrames": 0}, {"NumberOfFrames": None})
+    assert np.array_equal(wh.stack(UID)[:], voxels(2))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "bits"), [("FloatPixelData", 32), ("DoubleFloatPixelData", 64)]
+)
+def test_floating_point_pixels_are_read(
+    keyword: str, bits: int, tmp_path: Path, ingest: Ingest
+) -> None:
+    values = np.linspace(-1, 1, 24, dtype=f"f{bits // 8}").reshape(4, 6)
+    shape = {"Rows": 4, "Columns": 6, "BitsAllocated": bits, "BitsStored": None, "HighBit": None}
+    made = image(SeriesInstanceUID=UID, PixelData=None, PixelRepresentation=None, **shape)
+    setattr(made, keyword, values.tobytes())
+    write(tmp_path / "in" / "a.dcm", made)
+    ingest()
+    stack = ingest.warehouse.stack(UID)  # type: ignore[attr-defined]
+    assert stack[0].dtype == values.dtype
+    assert np.array_equal(stack[0], values)
+
+
+def test_packed_bits_are_read_across_bytes(tmp_path: Path, ingest: Ingest) -> None:
+    frames = np.random.default_rng(1).integers(0, 2, (5, 3, 5), np.uint8)  # 15 bits a frame
+    packed = np.packbits(frames.ravel(), bitorder="little").tobytes()
+    write(tmp_path / "in" / "a.dcm", SeriesInstanceUID=UID, Rows=3, Columns=5, NumberOfFrames=5, BitsAllocated=1,
+          BitsStored=1, HighBit=0, PixelData=packed)  # fmt: skip
+    ingest()
+    stack = ingest.warehouse.stack(UID)  # type: ignore[attr-defined]
+    assert np.array_equal(stack[:], frames)
+    assert np.array_equal(stack[3], frames[3])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_unused_high_bits_do_not_count(signed: bool, series: Ingest) -> None:
+    kind = np.int16 if signed else np.uint16
+    wanted = np.array([[[0, 1, 2047], [5, 6, 7]]], kind) - (4 if signed else 0)
+    noisy = (wanted.view(np.uint16) & 0x0FFF | 0xA000).view(kind)
+    wh = series(noisy, BitsStored=12, HighBit=11)
+    assert np.array_equal(wh.stack(UID)[:], wanted)
+
+
+# -- compressed pixel data --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.99"])
+def test_a_transfer_syntax_without_decoder_is_a_named_error(
+    uid: str, tmp_path: Path, ingest: Ingest
+) -> None:
+    path = rewritten(tmp_path / "in" / "a.dcm", J2K)
+    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.4.91", uid.encode()))
+    ingest()
+    with pytest.raises(NoDecoder, match="pydicom has no decoder for it") as refused:
+        ingest.warehouse.stack(UID)[0]  # type: ignore[attr-defined]
+    assert uid in str(refused.value)
+
+
+def test_a_missing_decoder_says_what_to_install() -> None:
+    said = str(NoDecoder(RLELossless, "RLE", ["pylibjpeg: requires pylibjpeg>=2.0"]))
+    assert (
+        "pip install 'dicom-warehouse[pixels]' (pydicom asks for pylibjpeg: requires pylibjpeg>=2.0)"
+        in said
+    )
+
+
+def test_errors_come_back_from_worker_processes() -> None:
+    for error in (
+        PixelsUnreadable("a", "why"),
+        NoDecoder("1.2", "RLE", []),
+        SourceChanged("a", "gone"),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def first_frame(path: Path) -> bytes:
+    return next(pydicom.encaps.generate_frames(pydicom.dcmread(path).PixelData, number_of_frames=1))
+
+
+def encapsulated(*frames: bytes, table: bytes = b"") -> bytes:
+    """Return encapsulated pixel data, one item per fragment, with this offset table."""
+    items = b"".join(b"\xfe\xff\x00\xe0" + struct.pack("<L", len(f)) + f for f in (table, *frames))
+    return items + b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+def bomb(frame: bytes) -> bytes:
+    """Return a JPEG 2000 frame that claims to be 60,000 x 60,000."""
+    at = frame.index(b"\xff\x4f\xff\x51") + 8
+    return frame[:at] + struct.pack(">LL", 60_000, 60_000) + frame[at + 8 :]
+
+
+def test_a_frame_that_claims_more_than_its_header_is_not_unpacked(
+    tmp_path: Path, ingest: Ingest
+) -> None:
+    rewritten(tmp_path / "in" / "a.dcm", J2K, PixelData=encapsulate([bomb(first_frame(J2K))]))
+    ingest()
+    stack = ingest.warehouse.stack(UID)  # type: ignore[attr-defined]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(
+        PixelsUnreadable,
+        match="frame 1 is compressed as 60000 x 60000 x 1, the header says 1024 x 256",
+    ):
+        stack[0]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+DAMAGED: list[tuple[dict[str, Any], str]] = [
+    ({"NumberOfFrames": 60_000}, "60000 frames cannot lie in"),
+    ({"PixelData": encapsulated(b"")}, "frame 1 has no bytes"),
+    (
+        {"PixelData": encapsulated(b"\xff\x4f\xff\x51" + bytes(60))},
+        "frame 1 is compressed as 0 x 0 x 0",
+    ),
+    (
+        {"PixelData": encapsulated(b"no codestream at all")},
+        r"frame 1 cannot be decoded \(RuntimeError\)",
+    ),
+    ({"PixelData": encapsulated()}, "0 fragments for 1 frames"),
+    ({"NumberOfFrames": 2, "PixelData": encapsulated(b"\0" * 100)}, "1 fragments for 2 frames"),
+    (
+        {"NumberOfFrames": 2, "PixelData": encapsulated(*[b"\0" * 100] * 3)},
+        "3 fragments without an offset table",
+    ),
+]
+
+
+@pytest.mark.parametrize("number", range(len(DAMAGED)))
+def test_damaged_compressed_pixels_are_refused(number: int, odd: warehouse.Warehouse) -> None:
+    with pytest.raises(PixelsUnreadable, match=DAMAGED[number][1]):
+        odd.stack(f"2.{number}")[0]
+
+
+def test_rle_that_is_too_short_for_its_size_is_not_unpacked(tmp_path: Path, ingest: Ingest) -> None:
+    rewritten(tmp_path / "in" / "a.dcm", RLE_FRAMES, Rows=60_000, Columns=60_000, NumberOfFrames=1)
+    ingest()
+    with pytest.raises(PixelsUnreadable, match="frame 1 has too few bytes for its size"):
+        ingest.warehouse.stack(UID)[0]  # type: ignore[attr-defined]
+
+
+TABLES = {
+    "true": b"",  # made of the frames
+    "to nowhere": struct.pack("<2L", 0, 3),
+    "backwards": struct.pack("<2L", 8, 0),
+    "of odd length": b"\0" * 6,
+    "too long": struct.pack("<4L", 0, 1, 2, 3),
+}
+
+
+def rle_frames() -> list[bytes]:
+    return list(
+        pydicom.encaps.generate_frames(pydicom.dcmread(RLE_FRAMES).PixelData, number_of_frames=2)
+    )
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_an_odd_offset_table_is_not_believed(name: str, odd: warehouse.Warehouse) -> None:
+    stack = odd.stack(f"3.{list(TABLES).index(name)}")
+    wanted = pydicom.dcmread(RLE_FRAMES).pixel_array
+    assert np.array_equal(stack[1], wanted[1])
+    assert np.array_equal(stack[:], wanted)
+
+
+def test_frames_in_several_fragments_are_put_together() -> None:
+    """By table, by the marker that ends a codestream, and all in one where there is one frame."""
+    eoi = b"\xff\xd9"
+    parts = [b"ab", b"c" + eoi, b"defg", b"h" + eoi]
+    cases = {
+        "table": (encapsulated(*parts, table=struct.pack("<2L", 0, 21)), 2),
+        "marker": (encapsulated(*parts), 2),
+        "one": (encapsulated(*parts), 1),
+    }
+    for name, (raw, frames) in cases.items():
+        fields = dict.fromkeys(Image.__slots__)
+        fields |= {
+            "pixel_offset": 0,
+            "pixel_length": len(raw),
+            "NumberOfFrames": frames,
+            "path": "p",
+        }
+        found = compressed_frames(
+            Image(**fields), lambda at, length, raw=raw: raw[at : at + length]
+        )  # type: ignore[misc]
+        joined = [b"".join(raw[at : at + length] for at, length in frame) for frame in found]
+        wanted = [b"".join(parts[:2]), b"".join(parts[2:])] if frames == 2 else [b"".join(parts)]
+        assert joined == wanted, name
+
+
+def test_every_codestream_of_the_packages_says_its_size(sample: warehouse.Warehouse) -> None:
+    seen = 0
+    for (uid,) in sample.sql(
+        "select distinct series_key from images where is_encapsulated"
+    ).fetchall():
+        for found in images_of_series(sample.catalog, uid):
+            if not found.is_encapsulated or found.TransferSyntaxUID == RLELossless:
+                continue
+            raw = Path(found.path).read_bytes()
+            fragments = compressed_frames(found, lambda at, length, raw=raw: raw[at : at + length])  # type: ignore[misc]
+            size = size_of(b"".join(raw[at : at + length] for at, length in fragments[0]))
+            if Path(found.path).name != "JPEG2000-embedded-sequence-delimiter.dcm":
+                assert size == (found.Rows, found.Columns, found.SamplesPerPixel), found.path
+            seen += 1
+    assert seen > 20
+
+
+def test_no_message_holds_a_value_of_the_header(tmp_path: Path, ingest: Ingest) -> None:
+    body = element(0x00100010, "PN", b"Doe^Jane") + element(0x0020000E, "UI", UID.encode() + b"\0")
+    body += element(0x7FE00010, "OW", b"\0\0")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.dcm").write_bytes(part10(body))
+    ingest()
+    with pytest.raises(PixelsUnreadable) as refused:
+        ingest.warehouse.stack(UID)[0]  # type: ignore[attr-defined]
+    assert "Doe" not in str(refused.value)

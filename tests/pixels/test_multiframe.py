@@ -1,0 +1,350 @@
+"""Mosaics, multi-frame objects of any SOP class, segmentations: where each frame goes."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from nibabel.nicom.dicomwrappers import wrapper_from_file
+from pydicom.dataset import Dataset
+
+import warehouse
+from tests.conftest import PACKAGED
+from tests.dicom_files import dataset, image, write
+from tests.pixels.conftest import UID, voxels
+from tests.vendor_payloads import CSA, add_private, csa
+from warehouse.errors import NotAVolume, PixelsUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Ingest = Callable[..., warehouse.Warehouse]
+
+ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
+ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+ULTRASOUND = "1.2.840.10008.5.1.4.1.1.3.1"
+DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+
+
+def ingested(ingest: Ingest) -> warehouse.Warehouse:
+    ingest(mode="full")
+    made: warehouse.Warehouse = ingest.warehouse  # type: ignore[attr-defined]
+    return made
+
+
+# -- mosaics ----------------------------------------------------------------------------------------
+
+
+def write_mosaic(
+    path: Path, volume: np.ndarray, normal: Sequence[float] | None, **attributes: Any
+) -> None:
+    """Write slices (slice, row, column) as the tiles of a mosaic, padding all ones."""
+    count, rows, columns = volume.shape
+    side = int(np.ceil(np.sqrt(count)))
+    sheet = np.ones((side * rows, side * columns), np.uint16)
+    for number, tile in enumerate(volume):
+        top, left = number // side * rows, number % side * columns
+        sheet[top : top + rows, left : left + columns] = tile
+    usual: dict[str, Any] = {
+        "ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"], "Modality": "MR", "Rows": sheet.shape[0],
+        "Columns": sheet.shape[1], "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15,
+        "PixelData": sheet.tobytes(), "ImagePositionPatient": [1, 2, 3], "PixelSpacing": [2, 2],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "SpacingBetweenSlices": 5, "SeriesInstanceUID": UID,
+    }  # fmt: skip
+    made = image(**{**usual, **attributes})
+    elements = [("NumberOfImagesInMosaic", "US", [str(count)])]
+    if normal is not None:
+        elements.append(("SliceNormalVector", "FD", [str(part) for part in normal]))
+    add_private(made, CSA, 0x0029, 0x10, x10=("OB", csa(elements)))
+    write(path, made)
+
+
+@pytest.mark.acceptance("D54")
+@pytest.mark.parametrize("count", [28, 60, 35, 36, 2])
+def test_padding_tiles_are_dropped(count: int, tmp_path: Path, ingest: Ingest) -> None:
+    tiles = np.arange(count * 6, dtype=np.uint16).reshape(count, 2, 3)
+    write_mosaic(tmp_path / "in" / "a.dcm", tiles, [0, 0, 1])
+    volume = ingested(ingest).volume(UID)
+    assert volume.shape == (count, 2, 3)
+    assert np.array_equal(volume[:], tiles)
+    assert np.array_equal(volume[count - 1, ::-1, 1:], tiles[count - 1, ::-1, 1:])
+
+
+@pytest.mark.acceptance("D55")
+@pytest.mark.parametrize("normal", [[0, 0, 1], [0, 0, -1]])
+def test_slices_of_mosaics_go_along_the_normal_of_rows_and_columns(
+    normal: list[int], tmp_path: Path, ingest: Ingest
+) -> None:
+    """Tiles follow the normal of the CSA header; the array that of rows and columns, as elsewhere."""
+    tiles = np.arange(5 * 6, dtype=np.uint16).reshape(5, 2, 3)
+    write_mosaic(tmp_path / "in" / "a.dcm", tiles, normal)
+    volume = ingested(ingest).volume(UID)
+    up = normal == [0, 0, 1]
+    assert np.array_equal(volume[:], tiles if up else tiles[::-1])
+    assert volume.affine is not None
+    # 3 x 3 tiles: the corner of a slice lies half of the surplus, 3 columns and 2 rows, further on.
+    first_tile = volume.affine @ [0 if up else 4, 0, 0, 1]
+    assert np.allclose(first_tile, [1 + 3 * 2, 2 + 2 * 2, 3, 1])
+    assert np.allclose(volume.affine[:3, 0], [0, 0, 5])
+
+
+def test_mosaics_of_a_scanner_equal_nibabel(tmp_path: Path) -> None:
+    source = next(PACKAGED["nibabel"].glob("siemens_dwi_1000.dcm.gz"))
+    path = tmp_path / "a.dcm"
+    path.write_bytes(gzip.decompress(source.read_bytes()))
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(path, workers=1)
+    volume = wh.volume(wh.sql("select series_key from series").fetchall()[0][0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = wrapper_from_file(str(path))
+        wanted, affine = theirs.get_data(), theirs.affine  # (row, column, tile)
+    assert volume.affine is not None
+    backwards = float(affine[:3, 2] @ volume.affine[:3, 0]) < 0
+    tiles = volume[::-1] if backwards else volume[:]
+    # nibabel scales, by 1
+    assert np.array_equal(tiles.transpose(1, 2, 0), wanted)
+    ours = volume.affine[:, [1, 2, 0, 3]].copy()
+    if backwards:
+        ours[:3, 3] += (len(volume) - 1) * ours[:3, 2]
+        ours[:3, 2] *= -1
+    assert np.allclose(ours, affine, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("normal", "attributes", "reason"),
+    [
+        (None, {}, "do not say how many slices they hold and which way"),
+        ([0, 1, 0], {}, "is not at right angles"),
+        ([0, 0, 1], {"SpacingBetweenSlices": None}, "without SpacingBetweenSlices"),
+        ([0, 0, 1], {"PixelSpacing": None}, "without position, orientation or spacing"),
+        ([0, 0, 1], {"Rows": 5, "PixelData": bytes(90)}, "do not divide into 3 x 3 tiles"),
+    ],
+)
+def test_mosaics_without_what_places_them_are_refused(
+    normal: list[int] | None,
+    attributes: dict[str, Any],
+    reason: str,
+    tmp_path: Path,
+    ingest: Ingest,
+) -> None:
+    write_mosaic(tmp_path / "in" / "a.dcm", np.ones((5, 2, 3), np.uint16), normal, **attributes)
+    wh = ingested(ingest)
+    with pytest.raises(NotAVolume, match=reason):
+        wh.volume(UID)
+    assert len(wh.stack(UID)) == 1
+
+
+# -- multi-frame objects ----------------------------------------------------------------------------
+
+
+def frame(position: Sequence[float], *indices: int, stack: str | None = None, slope: float | None = None,
+          segment: int | None = None, spacing: Sequence[float] | None = None) -> Dataset:  # fmt: skip
+    """Return the functional groups of one frame."""
+    content = {"DimensionIndexValues": list(indices) or None, "StackID": stack}
+    made = dataset(
+        PlanePositionSequence=[dataset(ImagePositionPatient=list(position))],
+        FrameContentSequence=[dataset(**{k: v for k, v in content.items() if v is not None})],
+    )
+    if slope is not None:
+        made.PixelValueTransformationSequence = [dataset(RescaleSlope=slope, RescaleIntercept=1)]
+    if segment is not None:
+        made.SegmentIdentificationSequence = [dataset(ReferencedSegmentNumber=segment)]
+    if spacing is not None:
+        made.PixelMeasuresSequence = [dataset(PixelSpacing=list(spacing))]
+    return made
+
+
+SHARED = [
+    dataset(
+        PixelMeasuresSequence=[dataset(PixelSpacing=[0.5, 0.75])],
+        PlaneOrientationSequence=[dataset(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+    )
+]
+
+
+def write_frames(
+    path: Path,
+    pixels: np.ndarray,
+    frames: list[Dataset],
+    pointers: Sequence[int] = (),
+    **attributes: Any,
+) -> None:
+    """Write a multi-frame object with int16 pixels (frame, row, column)."""
+    usual: dict[str, Any] = {
+        "SOPClassUID": ENHANCED_MR, "SeriesInstanceUID": UID, "Modality": "MR", "Rows": pixels.shape[1],
+        "Columns": pixels.shape[2], "NumberOfFrames": len(pixels), "BitsAllocated": 8 * pixels.itemsize,
+        "BitsStored": 8 * pixels.itemsize, "HighBit": 8 * pixels.itemsize - 1,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"), "PixelData": pixels.tobytes(),
+        "SharedFunctionalGroupsSequence": SHARED, "PerFrameFunctionalGroupsSequence": frames or None,
+        "DimensionIndexSequence": [dataset(DimensionIndexPointer=tag) for tag in pointers] or None,
+        "uid": f"1.9.{path.stem}",
+    }  # fmt: skip
+    write(path, **{**usual, **attributes})
+
+
+STACK_ID, IN_STACK, TEMPORAL, B_VALUE = 0x00209056, 0x00209057, 0x00209128, 0x00189087
+
+
+@pytest.mark.acceptance("D56")
+def test_frames_are_space_by_time_by_b_value(tmp_path: Path, ingest: Ingest) -> None:
+    """Two b-values, two times, three slices, stored in no order; the position decides about slices."""
+    order = np.random.default_rng(3).permutation(12)
+    pixels = voxels(12)
+    places = [(b, t, z) for b in range(2) for t in range(2) for z in range(3)]
+    frames = [frame([0, 0, -4.0 * places[n][2]], 1, places[n][2] + 1, places[n][1] + 5, places[n][0] + 1)
+              for n in order]  # fmt: skip
+    write_frames(
+        tmp_path / "in" / "1.dcm", pixels[order], frames, [STACK_ID, IN_STACK, TEMPORAL, B_VALUE]
+    )
+    volume = ingested(ingest).volume(UID)
+    assert volume.dims == ("TemporalPositionIndex", "DiffusionBValue", "slice", "row", "column")
+    assert volume.labels == {"TemporalPositionIndex": [5, 6], "DiffusionBValue": [1, 2]}
+    wanted = pixels.reshape(2, 2, 3, 4, 6).transpose(1, 0, 2, 3, 4)[:, :, ::-1]
+    assert np.array_equal(volume[:], wanted)
+    assert np.array_equal(volume[1, 0, :, 2], wanted[1, 0, :, 2])
+    assert volume.spacing == (4, 0.5, 0.75)
+    assert volume.affine is not None
+    assert np.allclose(volume.affine @ [0, 0, 0, 1], [0, 0, -8, 1])
+
+
+@pytest.mark.acceptance("D56")
+def test_each_frame_has_its_own_rescale_in_any_sop_class(tmp_path: Path, ingest: Ingest) -> None:
+    pixels = voxels(3)
+    frames = [frame([0, 0, 2.0 * n], slope=n + 1.0) for n in range(3)]
+    write_frames(tmp_path / "in" / "1.dcm", pixels, frames, SOPClassUID=ENHANCED_CT, Modality="CT")
+    wh = ingested(ingest)
+    assert np.array_equal(wh.volume(UID)[:], pixels)
+    rescaled = wh.volume(UID, rescale=True)
+    assert rescaled.dtype == np.float64
+    assert np.array_equal(rescaled[:], pixels * np.array([1.0, 2, 3])[:, None, None] + 1)
+
+
+@pytest.mark.acceptance("D56")
+def test_of_several_stacks_one_is_asked_for(tmp_path: Path, ingest: Ingest) -> None:
+    pixels = voxels(5)
+    frames = [frame([0, 0, 2.0 * n], 1, n + 1, stack="A") for n in range(3)]
+    frames += [frame([70, 0, 9.0 * n], 2, n + 1, stack="B") for n in range(2)]
+    write_frames(tmp_path / "in" / "1.dcm", pixels, frames, [STACK_ID, IN_STACK])
+    wh = ingested(ingest)
+    with pytest.raises(NotAVolume, match=r"several stacks: A, B; ask for one \(stack=\.\.\.\)"):
+        wh.volume(UID)
+    assert np.array_equal(wh.volume(UID, stack="B")[:], pixels[3:])
+    assert wh.volume(UID, stack="A").spacing == (2, 0.5, 0.75)
+    with pytest.raises(NotAVolume, match="no stack 'C'; there are: A, B"):
+        wh.volume(UID, stack="C")
+
+
+def test_combinations_that_fill_no_box_are_one_axis(tmp_path: Path, ingest: Ingest) -> None:
+    """b = 0 once, b = 1000 in two directions: three volumes."""
+    pixels = voxels(6)
+    kinds = [(1, 1), (2, 1), (2, 2)]
+    frames = [frame([0, 0, 2.0 * z], z + 1, *kind) for kind in kinds for z in range(2)]
+    write_frames(tmp_path / "in" / "1.dcm", pixels, frames, [IN_STACK, B_VALUE, 0x00189075])
+    volume = ingested(ingest).volume(UID)
+    assert volume.dims == ("volume", "slice", "row", "column")
+    assert np.array_equal(volume[:], pixels.reshape(3, 2, 4, 6))
+
+
+def test_objects_of_one_series_are_an_axis(tmp_path: Path, ingest: Ingest) -> None:
+    for number in range(2):
+        frames = [frame([0, 0, 2.0 * z], z + 1) for z in range(3)]
+        write_frames(
+            tmp_path / "in" / f"{number}.dcm",
+            voxels(3) + number,
+            frames,
+            [IN_STACK],
+            InstanceNumber=number,
+        )
+    volume = ingested(ingest).volume(UID)
+    assert volume.dims == ("instance", "slice", "row", "column")
+    assert np.array_equal(volume[:], np.stack([voxels(3), voxels(3) + 1]))
+
+
+def test_frames_that_nothing_tells_apart_or_that_are_missing_are_refused(
+    tmp_path: Path, ingest: Ingest
+) -> None:
+    twice = [frame([0, 0, 0], 1), frame([0, 0, 2], 2), frame([0, 0, 2], 2)]
+    write_frames(tmp_path / "in" / "1.dcm", voxels(3), twice, [IN_STACK])
+    holes = [frame([0, 0, 0], 1, 1), frame([0, 0, 2], 2, 1), frame([0, 0, 2], 2, 2)]
+    write_frames(
+        tmp_path / "in" / "2.dcm", voxels(3), holes, [IN_STACK, TEMPORAL], SeriesInstanceUID="1.5"
+    )
+    uneven = [frame([0, 0, z], 1) for z in (0, 2, 5)]
+    write_frames(tmp_path / "in" / "3.dcm", voxels(3), uneven, SeriesInstanceUID="1.6")
+    write_frames(
+        tmp_path / "in" / "4.dcm",
+        voxels(2),
+        [],
+        SeriesInstanceUID="1.7",
+        SharedFunctionalGroupsSequence=None,
+    )
+    write_frames(
+        tmp_path / "in" / "5.dcm", voxels(2), [], SeriesInstanceUID="1.8", NumberOfFrames=2**31 - 1
+    )
+    wh = ingested(ingest)
+    for uid, reason in {UID: "nothing tells apart", "1.5": "1 of 4 frames are missing", "1.6": "uneven spacing",
+                        "1.7": "images without position"}.items():  # fmt: skip
+        with pytest.raises(NotAVolume, match=reason):
+            wh.volume(uid)
+    with pytest.raises(PixelsUnreadable, match="pixel data too short"):
+        wh.volume("1.8")
+
+
+# -- segmentations, films, dose ---------------------------------------------------------------------
+
+
+def test_a_segmentation_is_a_map_per_segment_with_empty_frames_put_back(
+    tmp_path: Path, ingest: Ingest
+) -> None:
+    maps = np.random.default_rng(5).integers(0, 2, (2, 4, 3, 5), np.uint8)
+    there = [(1, 0), (1, 1), (1, 3), (2, 1)]
+    for segment in range(2):
+        for z in range(4):
+            if (segment + 1, z) not in there:
+                maps[segment, z] = 0
+    frames = [frame([0, 0, 3.0 * z], s, z + 1, segment=s) for s, z in there]
+    stored = np.stack([maps[s - 1, z] for s, z in there])
+    write_frames(
+        tmp_path / "in" / "1.dcm", stored, frames, [0x0062000B, 0x00200032], SOPClassUID=SEGMENTATION, Modality="SEG",
+        BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=np.packbits(stored.ravel(), bitorder="little").tobytes(),
+    )  # fmt: skip
+    volume = ingested(ingest).volume(UID)
+    assert (volume.dims, volume.dtype) == (("segment", "slice", "row", "column"), np.uint8)
+    assert volume.labels == {"segment": [1, 2]}
+    assert np.array_equal(volume[:], maps)
+    assert np.array_equal(volume[1, 2:, 1], maps[1, 2:, 1])
+    assert volume.frames["frame_number"].to_list() == [1, 2, None, 3, None, 4, None, None]
+
+
+def test_a_film_counts_time_and_lies_in_no_space(tmp_path: Path, ingest: Ingest) -> None:
+    pixels = np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
+    planes = pixels.transpose(0, 3, 1, 2)
+    write_frames(
+        tmp_path / "in" / "1.dcm", pixels[..., 0], [], SOPClassUID=ULTRASOUND, Modality="US", FrameIncrementPointer=0x00181063,
+        FrameTime=40, SharedFunctionalGroupsSequence=None, SamplesPerPixel=3, PhotometricInterpretation="RGB",
+        PlanarConfiguration=1, PixelData=planes.tobytes(),
+    )  # fmt: skip
+    volume = ingested(ingest).volume(UID)
+    assert volume.dims == ("time", "row", "column", "sample")
+    assert (volume.affine, volume.affine_ras, volume.spacing, volume.orientation) == (None,) * 4
+    assert np.array_equal(volume[:], pixels)
+
+
+def test_planes_of_a_dose_grid_lie_where_its_offsets_say(tmp_path: Path, ingest: Ingest) -> None:
+    doses = np.arange(3 * 4 * 6, dtype=np.uint32).reshape(3, 4, 6)
+    write_frames(
+        tmp_path / "in" / "1.dcm", doses, [], SOPClassUID=DOSE, Modality="RTDOSE", FrameIncrementPointer=0x3004000C,
+        GridFrameOffsetVector=[0, -2.5, -5], ImagePositionPatient=[1, 2, 3], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        PixelSpacing=[2, 2], SharedFunctionalGroupsSequence=None,
+    )  # fmt: skip
+    volume = ingested(ingest).volume(UID)
+    assert np.array_equal(volume[:], doses[::-1])
+    assert volume.affine is not None
+    assert np.allclose(volume.affine @ [0, 0, 0, 1], [1, 2, -2, 1])
+    assert volume.spacing == (2.5, 2, 2)
