@@ -2,6 +2,7 @@
 #
 #   make demo    ingest the DICOM files that come with pydicom and ask them two questions
 #   make test    run the tests
+#   make soak    run the long attacks of docs/reliability.md, some ten minutes
 #   make check   run what CI runs besides the tests; changes nothing
 #   make dev     serve Dagster at http://127.0.0.1:3000
 #   make docs    write docs/data-dictionary.md from the headers of sql/
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo test test-slow check format docs bench bench-queries dev clean
+.PHONY: setup demo test test-slow soak check format docs bench bench-queries dev clean
 
 setup: $(VENV)/.dev
 
@@ -52,6 +53,9 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m pytest -m soak -s -q
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

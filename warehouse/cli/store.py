@@ -1,4 +1,4 @@
-"""``info``, ``remove``, ``compact``, ``vacuum``."""
+"""``info``, ``remove``, ``rebuild``, ``compact``, ``vacuum``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.screen import console, size_text
+from warehouse.rebuild import read_anew
+from warehouse.rebuild import rebuild as run_rebuild
 from warehouse.removal import remove as run_remove
 from warehouse.store.compact import compact as run_compact
 from warehouse.store.report import ColumnFacts, describe_columns, describe_store
@@ -142,6 +144,43 @@ def remove(
         )
     elif done.vanished:
         screen.print("say --yes to remove them", highlight=False)
+    return 0
+
+
+@app.command
+def rebuild(
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    from_sources: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Derive the table `instances` again from the stored elements, in one transaction.
+
+    To be run after an update that changed what a column means. What is as it would be derived now
+    is left alone.
+
+    Example: `dicom-warehouse rebuild -w my-warehouse`
+
+    Parameters
+    ----------
+    from_sources
+        Read every source file again instead, in the mode of before: a new version may read more.
+    as_json
+        Print one JSON object.
+    """
+    root = existing(warehouse).root
+    done = read_anew(root) if from_sources else run_rebuild(root)
+    if as_json:
+        print(json.dumps(asdict(done)))
+    elif from_sources:
+        console().print(
+            f"{done.instances:,} files of {done.parts:,} batches read again", highlight=False
+        )
+    else:
+        console().print(
+            f"{done.instances:,} instances derived; {done.parts:,} parts differed, now replaced",
+            highlight=False,
+        )
     return 0
 
 

@@ -1,0 +1,5 @@
+-- In which mode the instances of some ids were read.
+select instance_id, mode
+from files
+where status = 'ingested'
+order by instance_id

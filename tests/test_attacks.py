@@ -1,0 +1,174 @@
+"""Sources that are hostile or change under the reader's hands. The long forms are in tests/soak/."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import warehouse
+from tests.content import content
+from tests.dicom_files import element, image, part10, write
+from tests.test_cli import run
+from warehouse.ingest import ingest
+from warehouse.settings import IngestSettings, Mode
+
+CHECKOUT = Path(__file__).parents[1]
+SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=4, chunk_files=2)
+
+
+def read_mutants(count: int, seed: int, folder: Path) -> dict[str, float]:
+    """Read damaged files in a process that ends when one takes too much time or memory."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.mutations", str(count), str(seed), folder],
+        cwd=CHECKOUT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_damaged_files_take_bounded_time_and_memory(tmp_path: Path, seed: int) -> None:
+    found = read_mutants(100, seed, tmp_path)
+    assert found["files"] == 100
+    assert 0 < found["rejected"] < 100, "some damage is fatal, some is not"
+
+
+# -- sources that change --------------------------------------------------------------------------
+
+
+def version_of(number: int) -> dict[str, object]:
+    """Values of one writing of a file: all of them say which, in a header of another length."""
+    return {
+        "PatientID": f"v{number}", "StudyDescription": f"v{number}" + "x" * (number % 7) * 2,
+        "SeriesDescription": f"v{number}",
+    }  # fmt: skip
+
+
+def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Path) -> None:
+    """Rows of a file are of one writing or the file is rejected; the next ingest sees the last."""
+    folder, root = tmp_path / "in", tmp_path / "w"
+    drafts = tmp_path / "drafts"
+    names = [f"{number}" for number in range(6)]
+    for number, name in enumerate(names):
+        write(folder / name, image(f"1.{number}", **version_of(0)))
+    for writing in range(1, 20):
+        for number, name in enumerate(names):
+            write(drafts / f"{name}-{writing}", image(f"1.{number}", **version_of(writing)))
+    stop = threading.Event()
+
+    def write_on() -> None:
+        chance = random.Random(0)
+        while not stop.is_set():
+            name, writing = chance.choice(names), chance.randrange(1, 20)
+            made = (drafts / f"{name}-{writing}").read_bytes()
+            half = chance.randrange(len(made))
+            # In place, in two halves: not as a careful writer does it.
+            with open(folder / name, "wb", buffering=0) as file:
+                file.write(made[:half])
+                file.write(made[half:])
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        for _ in range(3):
+            ingest(root, [folder], SETTINGS)
+            content(root)
+    finally:
+        stop.set()
+        writer.join()
+    ingest(root, [folder], SETTINGS)
+    ingest(tmp_path / "clean", [folder], SETTINGS)
+    assert content(root) == content(tmp_path / "clean")
+
+
+def test_a_file_whose_clock_went_backwards_is_read_again(tmp_path: Path) -> None:
+    path, root = tmp_path / "in" / "a", tmp_path / "w"
+    write(path, uid="1.1", PatientID="AA")
+    ingest(root, [path], SETTINGS)
+    for seconds, patient in ((1_000_000_000, "BB"), (0, "CC"), (4_000_000_000, "DD"), (1, "EE")):
+        write(path, uid="1.1", PatientID=patient)
+        os.utime(path, (seconds, seconds))
+        assert ingest(root, [path], SETTINGS).replaced == 1
+        assert warehouse.open(root).sql("select PatientID from instances").fetchall() == [
+            (patient,)
+        ]
+        assert ingest(root, [path], SETTINGS).existing == 1
+
+
+# -- values and names that are code or paths ------------------------------------------------------
+
+VALUES = [
+    "../../x", "/etc/passwd", "'; drop table files; --", 'x"y', "a\nb", "a\tb", "{root.__class__}",
+    "$(reboot)", "%s%n", "[red]x[/]", "-w", "NULL", "nan",
+]  # fmt: skip
+
+
+def test_values_that_are_paths_or_code_are_only_values(tmp_path: Path) -> None:
+    folder, root = tmp_path / "in", tmp_path / "w"
+    folder.mkdir()
+    for number, value in enumerate(VALUES):
+        padded = value.encode() + b" " * (len(value) % 2)
+        uid = value.encode() + b"\0" * (len(value) % 2)
+        (folder / f"{number:02}").write_bytes(
+            part10(
+                element(0x00080060, "CS", b"CT"), element(0x00100010, "PN", padded),
+                element(0x00100020, "LO", padded), element(0x0020000D, "UI", uid),
+                element(0x0020000E, "UI", uid), uid=value,
+            )
+        )  # fmt: skip
+    outside = {path for path in tmp_path.rglob("*") if root not in path.parents}
+    report = ingest(root, [folder], SETTINGS)
+    assert (report.created, report.rejected) == (len(VALUES), 0)
+    wh = warehouse.open(root)
+    question = "select {} from instances order by path"
+    assert [v for (v,) in wh.sql(question.format("PatientID")).fetchall()] == VALUES
+    assert [v for (v,) in wh.sql(question.format("SOPInstanceUID")).fetchall()] == VALUES
+    for view in wh.catalog.models:
+        wh.sql(f"from {view}").fetchall()
+    for value in VALUES:
+        assert wh.select("instances", {"PatientID": value}).shape[0] == 1
+        assert wh.header(value)["PatientID"] == value
+    every = wh.cohort("ct_thin_slice", max_slice_mm=1000)
+    assert every.run == "ct_thin_slice-0001"
+    assert {path for path in tmp_path.rglob("*") if root not in path.parents} - {root} == outside
+
+
+def test_a_value_that_looks_like_an_option_or_markup_is_printed_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path / "a", uid="1.1", PatientID="[red]x[/]")
+    ingest(tmp_path / "w", [tmp_path / "a"], SETTINGS)
+    done = run("header", tmp_path / "a")
+    assert done.returncode == 0, done.stderr
+    assert "[red]x[/]" in done.stdout
+
+
+# -- what is no file ------------------------------------------------------------------------------
+
+
+def test_devices_sockets_and_links_to_them_are_rows_and_block_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write(folder / "good", uid="1.1")
+    for name in ("zero", "full", "random", "tty"):
+        (folder / name).symlink_to(f"/dev/{name}")
+    (folder / "self").symlink_to("/proc/self/mem")
+    os.mkfifo(folder / "fifo")
+    with socket.socket(socket.AF_UNIX) as bound:
+        # A path of a socket may be no longer than 107 bytes.
+        before = os.open(".", os.O_RDONLY)
+        os.chdir(folder)
+        try:
+            bound.bind("socket")
+        finally:
+            os.fchdir(before)
+            os.close(before)
+        report = ingest(tmp_path / "w", [folder], SETTINGS)
+    assert (report.files, report.created, report.rejected) == (8, 1, 7)
+    assert all(reason for _, reason in report.rejects)

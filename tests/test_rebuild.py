@@ -1,0 +1,185 @@
+"""Derived anew, or read anew: the same rows, and those of a wrong day put right."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import warehouse
+from tests.content import content
+from tests.dicom_files import dataset, image, write
+from tests.test_cli import run
+from warehouse import rebuild as module
+from warehouse.errors import NotAWarehouse, WriteFailed
+from warehouse.ingest import ingest
+from warehouse.rebuild import read_anew, rebuild
+from warehouse.settings import IngestSettings, Mode
+from warehouse.store import delta
+from warehouse.store.attributes import PrivateAttribute, attributes
+from warehouse.store.compact import compact
+
+
+def settings(mode: Mode) -> IngestSettings:
+    return IngestSettings(mode=mode, workers=1, batch_files=4)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Instances of every mode, some without UIDs, some with a column from a private element."""
+    folder = tmp_path_factory.mktemp("template")
+    for mode in Mode:
+        source = folder / mode.value
+        for number in range(3):
+            made = image(
+                f"1.{mode.rank}.{number}", StudyTime="101112.5", PatientName="Doe^Jane=山田",
+                ImageType=["ORIGINAL", str(number)], PixelSpacing=[0.5, 0.25],
+            )  # fmt: skip
+            made.add_new(0x00190010, "LO", "GEMS_ACQU_01")
+            made.add_new(0x0019109C, "LO", f"sequence{number}")
+            write(source / str(number), made)
+        nameless = dataset(PatientID=f"nobody {mode.value}", Modality="OT")
+        nameless.add_new(0x00190010, "LO", "OURS")
+        write(source / "nameless", nameless)
+        write(source / "bare", dataset(SOPInstanceUID=f"3.{mode.rank}"))
+        ingest(folder / "w", [source], settings(mode))
+    return folder / "w"
+
+
+@pytest.fixture
+def root(template: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(template, tmp_path / "w")
+
+
+def spoil(root: Path) -> None:
+    """Store another answer than today's: a column of every row, as if its meaning had changed."""
+    base = delta.snapshot(root)
+    change = delta.Change(remove=list(base.parts["instances"]))
+    for part in base.parts["instances"]:
+        rows = module._read(root, part)
+        place = rows.schema.get_field_index("Modality")
+        old = pa.array(["old"] * rows.num_rows, pa.string())
+        change.add.append(
+            module._write(root, part, rows.set_column(place, rows.schema[place], old))
+        )
+    with delta.locked(root):
+        delta.commit(root, {"instances": change}, base, "test")
+
+
+def modalities(root: Path) -> list[tuple[Any, ...]]:
+    return warehouse.open(root).sql(
+        "select mode, Modality, count(*) from instances join files using (instance_id)"
+        " group by all order by all"
+    ).fetchall()  # fmt: skip
+
+
+def test_what_is_derived_anew_is_what_was_stored(root: Path) -> None:
+    held, before = content(root), delta.snapshot(root)
+    done = rebuild(root)
+    assert (done.instances, done.parts, done.version) == (15, 0, before.version)
+    assert delta.snapshot(root) == before
+    assert content(root) == held
+
+
+def test_what_was_derived_otherwise_is_put_right(root: Path) -> None:
+    held, right = content(root), modalities(root)
+    spoil(root)
+    version = delta.snapshot(root).version
+    done = rebuild(root)
+    assert done.parts == 3, "two batches of mode minimal stay, and the nameless one of normal"
+    assert done.version == version + 1
+    assert modalities(root) == [
+        # Of these there is nothing to derive it from.
+        ("full", "CT", 3), ("full", "OT", 1), ("full", None, 1), ("minimal", "old", 5),
+        ("normal", "CT", 3), ("normal", "old", 1), ("normal", None, 1),
+    ]  # fmt: skip
+    assert right != modalities(root)
+    full = [row for row in content(root)["instances"] if "1.2." in str(row[0])]
+    assert full == [row for row in held["instances"] if "1.2." in str(row[0])]
+
+
+def test_a_column_from_private_elements_stays_where_they_were_not_kept(root: Path) -> None:
+    question = "select pulse_sequence_name from instances order by all"
+    held = warehouse.open(root).sql(question).fetchall()
+    spoil(root)
+    rebuild(root)
+    assert warehouse.open(root).sql(question).fetchall() == held
+    assert held.count(("sequence1",)) == 3
+
+
+def test_every_column_from_a_private_element_is_known() -> None:
+    """Whoever adds one says in ``FROM_PRIVATE`` which column it makes."""
+    private = {column.name for column in attributes() if isinstance(column, PrivateAttribute)}
+    assert private == set(module.FROM_PRIVATE)
+
+
+def test_slices_and_merged_parts_make_no_difference(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compact(root)
+    held = content(root)
+    monkeypatch.setattr(module, "SLICE", 2)
+    assert rebuild(root).parts == 0
+    (part,) = delta.snapshot(root).parts["instances"]
+    spoil(root)
+    rebuild(root)
+    made = content(root)
+    assert made["elements"] == held["elements"]
+    (part,) = delta.snapshot(root).parts["instances"]
+    ids = pq.read_table(root / "instances" / part)["instance_id"].to_pylist()
+    assert ids == sorted(ids)
+
+
+def test_a_warehouse_of_real_files(sample: warehouse.Warehouse, tmp_path: Path) -> None:
+    root = shutil.copytree(sample.root, tmp_path / "w")
+    assert rebuild(root).parts == 0
+    held = content(root)
+    spoil(root)
+    assert rebuild(root).parts == 1
+    assert content(root) == held
+
+
+def test_an_empty_warehouse(tmp_path: Path) -> None:
+    delta.create(tmp_path / "w")
+    assert rebuild(tmp_path / "w").instances == 0
+
+
+def test_a_full_disk_changes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(root)
+    before, files = delta.snapshot(root), set(root.rglob("*.parquet"))
+    real, left = pq.write_table, iter(range(2))
+
+    def write_or_refuse(*arguments: Any, **options: Any) -> Any:
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
+        return real(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pq, "write_table", write_or_refuse)
+        with pytest.raises(WriteFailed, match="No space left"):
+            rebuild(root)
+    assert delta.snapshot(root) == before
+    assert set(root.rglob("*.parquet")) == files
+
+
+def test_every_file_read_anew_in_its_mode_gives_the_same_rows(root: Path, template: Path) -> None:
+    held = content(root)
+    spoil(root)
+    compact(root)
+    done = read_anew(root, settings(Mode.NORMAL))
+    assert (done.instances, done.parts) == (15, 6)
+    assert content(root) == held
+
+
+def test_a_folder_that_is_no_warehouse(tmp_path: Path) -> None:
+    with pytest.raises(NotAWarehouse):
+        rebuild(tmp_path)
+
+
+def test_the_command_says_what_it_did(root: Path) -> None:
+    done = run("rebuild", "-w", root)
+    assert done.stdout == "15 instances derived; 0 parts differed, now replaced\n", done.stderr

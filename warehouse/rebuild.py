@@ -1,0 +1,224 @@
+"""A warehouse → the same, with ``instances`` derived anew, or with every file read anew.
+
+In: the folder of a warehouse. Out: ``Rebuilt``. What an instance is stands in sql/2_entities; what
+was stored is the answer of the day on which it was ingested. When definitions or readers have been
+mended since, this brings the store up to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from warehouse.ingest import run_batch, stored_batches
+from warehouse.settings import IngestSettings, Mode
+from warehouse.sqlfiles import by_name, read_models, statement
+from warehouse.store import delta, layout
+from warehouse.store.delta import Change, Part
+from warehouse.store.duck import connect
+from warehouse.store.schema import instances_schema
+from warehouse.store.stage import write_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    import duckdb
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from warehouse.store.delta import Snapshot
+
+SLICE = 20_000
+"""Instances derived together: some hundred columns of each are in memory."""
+
+FROM_PRIVATE = {"ge_sequence_name": "pulse_sequence_name"}
+"""Attribute from a private element → column of ``instances`` that it makes if nothing else does."""
+
+_BETWEEN = "instance_id between getvariable('first') and getvariable('last')"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild did."""
+
+    instances: int = 0
+    """Instances derived, or files read anew."""
+    parts: int = 0
+    """Parts of ``instances``, or batches, whose content was written again."""
+    version: int = 0
+    """Version of the warehouse afterwards."""
+
+
+def rebuild(root: Path) -> Rebuilt:
+    """Derive ``instances`` from ``elements`` again, in one transaction.
+
+    Parts that are as they would be derived now are left alone. Of an instance that was read in
+    mode minimal there are no elements, so its row stays; of one read in mode normal, what came
+    from private elements stays, and the identity of one without any UID, which is a digest
+    of them too.
+
+    Raises
+    ------
+    NotAWarehouse, LayoutMismatch
+    WriteFailed
+        Nothing was changed.
+    """
+    delta.require(root)
+    written: dict[str, Part] = {}
+    seen = 0
+    committing = False
+    with delta.writing(root):
+        base = delta.snapshot(root)
+        try:
+            with connect() as connection:
+                _make_views(connection, base)
+                for part in base.parts["instances"]:
+                    stored = _read(root, part)
+                    seen += stored.num_rows
+                    derived = pa.concat_tables(_derived(connection, base, stored))
+                    if not derived.equals(stored):
+                        written[part] = _write(root, part, derived)
+            with delta.locked(root):
+                newest = delta.snapshot(root)
+                # A part that an ingest replaced meanwhile was derived by that ingest.
+                ours = {
+                    old: new for old, new in written.items() if old in newest.parts["instances"]
+                }
+                committing = bool(ours)
+                if ours:
+                    change = Change(list(ours.values()), list(ours))
+                    delta.commit(root, {"instances": change}, newest, "rebuild")
+        except BaseException:
+            if not committing:
+                _unlink(root, written.values())
+            raise
+        _unlink(root, [new for old, new in written.items() if old not in ours])
+    return Rebuilt(seen, len(ours), delta.newest_files(root)[0])
+
+
+def read_anew(root: Path, settings: IngestSettings | None = None) -> Rebuilt:
+    """Read the files of every batch again, each in the mode in which it was read before.
+
+    A file that is no longer there keeps its rows. A batch is one transaction, so this may be
+    stopped and run again.
+    """
+    settings = settings or IngestSettings()
+    files, batches = 0, stored_batches(root)
+    for batch in batches:
+        with connect() as connection:
+            _open_files(connection, delta.snapshot(root))
+            connection.execute("set variable batch = $1", [batch])
+            found = connection.execute(statement("mode_of_batch")).fetchall()
+        mode = Mode.parse(found[0][0]) if found else settings.mode
+        files += run_batch(root, batch, replace(settings, mode=mode)).files
+    return Rebuilt(files, len(batches), delta.newest_files(root)[0])
+
+
+def _open_files(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
+    connection.execute("set variable files_files = $1", [snapshot.paths("files")])
+    connection.execute(by_name("files").sql)
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
+    """Make what defines instances, over a slice of the ids."""
+    _open_files(connection, snapshot)
+    connection.execute(f"create temp table holders as {statement('modes_of_holders')}")
+    connection.execute("set variable elements_files = $1", [snapshot.paths("elements")])
+    for model in read_models():
+        if model.is_plain_macro:
+            connection.execute(model.sql)
+    for name in ("elements", "files"):
+        query = by_name(name).query
+        connection.execute(f"create or replace view {name} as from ({query}) where {_BETWEEN}")
+    for name in ("instance_attributes", "instances_from_elements"):
+        connection.execute(by_name(name).sql)
+
+
+def _derived(
+    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, stored: pa.Table
+) -> Iterator[pa.Table]:
+    """Yield the rows of a part as they are derived now, a slice of its ids at a time."""
+    for start in range(0, max(stored.num_rows, 1), SLICE):
+        old = stored.slice(start, SLICE)
+        if not old.num_rows:
+            yield old
+            continue
+        ids = old["instance_id"].to_numpy()
+        first, last = int(ids.min()), int(ids.max())
+        connection.execute("set variable first = $1", [first])
+        connection.execute("set variable last = $1", [last])
+        paths = _parts_between(snapshot, first, last)
+        connection.execute("set variable elements_files = $1", [paths])
+        answer = connection.sql("from instances_from_elements").to_arrow_table()
+        new = _aligned(answer, ids).cast(stored.schema)
+        held = connection.sql(f"from holders where {_BETWEEN}").to_arrow_table()
+        modes = held["mode"].take(pc.index_in(pa.array(ids), held["instance_id"]))
+        yield _settled(old, new, modes)
+
+
+def _aligned(rows: pa.Table, ids: NDArray[np.int64]) -> pa.Table:
+    """Return the rows of these ids in their order; all null where there is none."""
+    return rows.take(pc.index_in(pa.array(ids), rows["instance_id"]))
+
+
+def _settled(old: pa.Table, new: pa.Table, modes: pa.ChunkedArray) -> pa.Table:
+    """Take what is derived from all elements; where some were not kept, what was stored too."""
+    is_full = pc.equal(modes, Mode.FULL.value)
+    is_named = pc.or_(
+        pc.fill_null(pc.not_equal(old["SOPInstanceUID"], ""), False),
+        pc.fill_null(pc.not_equal(old["MediaStorageSOPInstanceUID"], ""), False),
+    )
+    is_kept = pc.or_(
+        pc.equal(modes, Mode.MINIMAL.value), pc.and_(pc.invert(is_full), pc.invert(is_named))
+    )
+    columns = []
+    for name in old.schema.names:
+        before, now = old[name].combine_chunks(), new[name].combine_chunks()
+        some = pc.coalesce(now, before) if name in FROM_PRIVATE.values() else now
+        partly = pc.if_else(is_kept.combine_chunks(), before, some)
+        columns.append(pc.if_else(is_full.combine_chunks(), now, partly))
+    return pa.Table.from_arrays(columns, schema=old.schema)
+
+
+def _parts_between(snapshot: Snapshot, first: int, last: int) -> list[str]:
+    """Return the parts of ``elements`` that may hold rows of these ids, by their footers."""
+    empty, *paths = snapshot.paths("elements")
+    return [empty, *(path for path in paths if _may_hold(path, first, last))]
+
+
+def _may_hold(path: str, first: int, last: int) -> bool:
+    metadata = pq.read_metadata(path)
+    place = metadata.schema.names.index("instance_id")
+    for number in range(metadata.num_row_groups):
+        statistics = metadata.row_group(number).column(place).statistics
+        if statistics is None or not statistics.has_min_max:
+            return True
+        if statistics.min <= last and statistics.max >= first:
+            return True
+    return False
+
+
+def _read(root: Path, part: str) -> pa.Table:
+    path = layout.table_folder(root, "instances") / part
+    schema = instances_schema()
+    with pq.ParquetFile(path) as parquet:
+        return parquet.read(columns=schema.names).cast(schema)
+
+
+def _unlink(root: Path, parts: Iterable[Part]) -> None:
+    for part in parts:
+        (layout.table_folder(root, "instances") / part.path).unlink(missing_ok=True)
+
+
+def _write(root: Path, part: str, rows: pa.Table) -> Part:
+    groups = max(1, rows.nbytes // (64 << 20))
+    write = partial(
+        pq.write_table, rows, compression="zstd", row_group_size=max(1, rows.num_rows // groups)
+    )
+    return write_part(root, "instances", layout.batch_of_part(part), 0, write, rows.num_rows)
