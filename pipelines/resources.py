@@ -17,6 +17,7 @@ from warehouse.settings import IngestSettings, Mode
 
 ROOT = dg.EnvVar("DICOM_WAREHOUSE")
 SOURCES = dg.EnvVar("DICOM_WAREHOUSE_SOURCES")
+SCHEDULER = dg.EnvVar("DICOM_WAREHOUSE_SCHEDULER")
 MODE = dg.EnvVar("DICOM_WAREHOUSE_MODE")
 
 
@@ -64,6 +65,11 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
     workers: int | None = Field(
         default=None, description="Processes that read in parallel; by default one per processor."
     )
+    scheduler: str = Field(
+        default="",
+        description="Address of a Dask scheduler whose workers read, such as tcp://node1:8786; "
+        "else $DICOM_WAREHOUSE_SCHEDULER; without one files are read on this machine.",
+    )
     keep_blobs: bool = Field(
         default=True, description="Store binary values over 256 bytes in the table blobs."
     )
@@ -81,6 +87,7 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
                 mode=Mode.parse(self.mode or MODE.get_value() or Mode.NORMAL),
                 patterns=tuple(self.patterns),
                 workers=self.workers,
+                scheduler=self.scheduler or SCHEDULER.get_value() or None,
                 keep_blobs=self.keep_blobs,
                 batch_files=self.batch_files,
             ),

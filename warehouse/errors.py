@@ -25,6 +25,10 @@ WarehouseError
 │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
 │   ├── UnknownTable
 │   └── QueryFailed
+├── WorkerError        files are read elsewhere, and there is something wrong
+│   ├── SchedulerUnreachable   no Dask scheduler answers at that address
+│   ├── WorkersLost            processes were killed; nothing of their batch was committed
+│   └── WrongMachine           a worker sees another folder where the warehouse should be
 ├── ExportFailed       members cannot be written, or what was written is not what it was
 └── InstanceNotFound   no instance with that UID
 """
@@ -151,6 +155,48 @@ class WriteFailed(StoreError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class WorkerError(WarehouseError):
+    """Files are read by other processes, and these cannot do it."""
+
+
+class SchedulerUnreachable(WorkerError, ConnectionError):
+    """No Dask scheduler answers at the address given."""
+
+    def __init__(self, address: str, cause: BaseException) -> None:
+        super().__init__(
+            f"no Dask scheduler answers at {address} ({type(cause).__name__}); start one with: "
+            "dask scheduler"
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WorkersLost(WorkerError):
+    """Processes that read a batch were killed, more often than it was tried again."""
+
+    def __init__(self, batch: str, cause: BaseException) -> None:
+        super().__init__(
+            f"the processes that read batch {batch} were killed ({type(cause).__name__}), most "
+            "often for want of memory. Nothing of this batch was committed; run the same command "
+            "again with fewer workers"
+        )
+
+
+class WrongMachine(WorkerError):
+    """A worker runs where the folder of the warehouse is not the one to be written to."""
+
+    def __init__(self, root: Path, machine: str) -> None:
+        self.root, self.machine = root, machine
+        super().__init__(
+            f"the worker on {machine} does not see the warehouse {root}: mount the folder there "
+            "under the same path, or stop that worker"
+        )
+
+    def __reduce__(self) -> tuple[type[WrongMachine], tuple[Path, str]]:
+        return type(self), (self.root, self.machine)
 
 
 class CatalogError(WarehouseError):

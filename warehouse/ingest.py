@@ -8,13 +8,10 @@ commit, one transaction a batch.
 from __future__ import annotations
 
 import os
-import threading
+import platform
 import time
 from collections import Counter
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver, get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,8 +21,9 @@ import pyarrow.parquet as pq
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover
 from warehouse.elements.extract import Outcome, Portion, extract, no_rows
-from warehouse.elements.fast import keep_freed_memory
-from warehouse.errors import UsageError
+from warehouse.errors import UsageError, WorkersLost, WrongMachine
+from warehouse.executors import executor as where_to_read
+from warehouse.executors import losses, starting_workers
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
@@ -35,6 +33,7 @@ from warehouse.store.stage import Staged, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from concurrent.futures import Executor, Future
 
     import duckdb
 
@@ -120,11 +119,11 @@ def ingest(
         Told about every portion of files.
     executor
         Where to read: any ``concurrent.futures.Executor``. By default as many processes as
-        ``settings.workers`` says.
+        ``settings.workers`` says, or the workers of ``settings.scheduler``.
 
     Raises
     ------
-    SourceNotFound, NotAWarehouse, LayoutMismatch, WriteFailed
+    SourceNotFound, NotAWarehouse, LayoutMismatch, WriteFailed, SchedulerUnreachable, WorkersLost
         Files that cannot be read never raise: they become rows of ``files`` with a reason.
     """
     settings = settings or IngestSettings()
@@ -137,7 +136,7 @@ def ingest(
         counts, readers, batches = Counter(_seen(listing)), Counter[str](), list[str]()
         if progress:
             progress.planned(unseen)
-        with _executor(executor, settings, unseen) as pool:
+        with where_to_read(executor, settings, unseen) as pool:
             for batch, done in _read_batches(listing, root, settings, pool, progress):
                 counts += done.outcomes
                 readers += done.readers
@@ -217,7 +216,7 @@ def run_batch(
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
         )
-    with _executor(executor, settings, len(items)) as pool:
+    with where_to_read(executor, settings, len(items)) as pool:
         done = _read_batch(
             root, batch, items, settings, pool, progress, first=first, read_anew=not is_planned
         )
@@ -260,8 +259,8 @@ def _survey(
     With ``starting``, worker processes begin to start as soon as there is work for several.
     """
     found = discover(sources, patterns=settings.patterns, exclude=str(root))
-    if starting and settings.worker_count > 1:
-        found = _starting_workers(found, settings.chunk_files)
+    if starting and settings.worker_count > 1 and not settings.scheduler:
+        found = starting_workers(found, settings.chunk_files)
     delta.create(root)
     delta.require(root)
     total = _list(listing, found, progress)
@@ -391,53 +390,6 @@ def _source(
 # -- reading and committing ---------------------------------------------------------------------
 
 
-def _executor(
-    executor: Executor | None, settings: IngestSettings, files: int
-) -> AbstractContextManager[Executor | None]:
-    """Return the executor to read in; None reads in this process."""
-    if executor is not None:
-        return nullcontext(executor)
-    workers = min(settings.worker_count, -(-files // settings.chunk_files))
-    if workers <= 1:
-        return nullcontext(None)
-    _start_fork_server()
-    return ProcessPoolExecutor(
-        workers, mp_context=get_context("forkserver"), initializer=_begin_worker
-    )
-
-
-def _starting_workers(
-    found: Iterator[SourceFile | Unreadable], chunk_files: int
-) -> Iterator[SourceFile | Unreadable]:
-    """Pass files on; from the second chunk of them on the server of workers is started."""
-    for number, item in enumerate(found):
-        if number == chunk_files:
-            _start_fork_server()
-        yield item
-
-
-def _start_fork_server() -> None:
-    """Start the process that workers are forked from, if it is not there yet.
-
-    It imports this module once for all of them, while files are still being listed.
-    """
-    get_context("forkserver").set_forkserver_preload([__name__])
-    forkserver.ensure_running()
-
-
-def _begin_worker() -> None:
-    """Tune a new worker process, and let it end when the one that started it was killed."""
-    keep_freed_memory()
-    parent = parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _read_batches(
     listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
     pool: Executor | None, progress: Progress | None,
@@ -490,8 +442,9 @@ def _begin(
     first = layout.first_id(batch) if first is None else first
     sources = [item for item in items if isinstance(item, SourceFile)]
     size = settings.chunk_files
+    warehouse_id = delta.identity(root)
     calls = [
-        (root, batch, place, sources[start : start + size], first + start, settings)
+        (root, warehouse_id, batch, place, sources[start : start + size], first + start, settings)
         for place, start in enumerate(range(0, len(sources), size))
     ]
     unreadable = [item for item in items if isinstance(item, Unreadable)]
@@ -517,6 +470,9 @@ def _finish(
             if progress:
                 files = sum(portion.files.num_rows for portion in done)
                 progress.read(files, sum(_rejected(portion) for portion in done))
+    except losses() as error:
+        discard(root, staged)
+        raise WorkersLost(running.batch, error) from error
     except BaseException:
         running.cancel()
         discard(root, staged)
@@ -525,10 +481,18 @@ def _finish(
 
 
 def stage_chunk(
-    root: Path, batch: str, place: int, sources: list[SourceFile], first_id: int,
-    settings: IngestSettings,
+    root: Path, warehouse_id: str, batch: str, place: int, sources: list[SourceFile],
+    first_id: int, settings: IngestSettings,
 ) -> list[Staged]:  # fmt: skip
-    """Read some files and write their rows; what a worker process does."""
+    """Read some files and write their rows; what a worker process does.
+
+    Raises
+    ------
+    WrongMachine
+        The folder of the warehouse is another one here, or none.
+    """
+    if delta.found_identity(root) != warehouse_id:
+        raise WrongMachine(root, platform.node())
     return [
         stage(root, batch, place, portion, settings.mode, keep_blobs=settings.keep_blobs)
         for portion in extract(sources, first_id, settings.chunk_rows)

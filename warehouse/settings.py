@@ -47,6 +47,9 @@ class IngestSettings:
     """Shell patterns that narrow the file names, without case; none takes every file."""
     workers: int | None = None
     """Processes that read in parallel; None takes one per processor."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers read, such as ``tcp://node1:8786``; None reads on
+    this machine. The workers see warehouse and sources under the same paths."""
     keep_blobs: bool = True
     """Store binary values over 256 bytes in ``blobs``; otherwise only their length and digest."""
     batch_files: int = 10_000

@@ -28,6 +28,7 @@ def ingest(
     mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "normal",
     pattern: Annotated[list[str] | None, Parameter(negative="")] = None,
     workers: int | None = None,
+    scheduler: Annotated[str | None, Parameter(env_var="DICOM_WAREHOUSE_SCHEDULER")] = None,
     blobs: bool = True,
     today: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
@@ -51,6 +52,8 @@ def ingest(
         repeated.
     workers
         Processes that read in parallel; by default one per processor.
+    scheduler
+        Read with the workers of the Dask scheduler at this address, such as tcp://node1:8786.
     blobs
         Keep binary values over 256 bytes (never pixel data); otherwise only length and digest.
     today
@@ -63,8 +66,9 @@ def ingest(
         Print no report.
     """
     settings = IngestSettings(
-        mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs
-    )
+        mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs,
+        scheduler=scheduler,
+    )  # fmt: skip
     with Bar(enabled=not quiet) as bar:
         chosen = day_folders(sources) if today else sources
         report = run_ingest(warehouse, chosen, settings, progress=bar)

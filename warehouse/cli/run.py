@@ -13,7 +13,7 @@ from warehouse.cli.app import app
 
 USAGE_ERRORS = (
     errors.UsageError, errors.SourceNotFound, errors.UnknownTable, errors.NotAWarehouse,
-    errors.InstanceNotFound,
+    errors.InstanceNotFound, errors.SchedulerUnreachable, errors.WrongMachine,
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
-from warehouse.errors import LayoutMismatch, NotAWarehouse, UsageError, WriteFailed
+from warehouse.errors import LayoutMismatch, NotAWarehouse, StoreError, UsageError, WriteFailed
 from warehouse.store import layout
 from warehouse.store.schema import stored_schemas
 
@@ -142,6 +142,14 @@ def identity(root: Path) -> str:
     require(root)
     about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
     return str(about.get("id", ""))
+
+
+def found_identity(root: Path) -> str | None:
+    """Return the identity of the warehouse that stands here; None if none does."""
+    try:
+        return identity(root)
+    except (StoreError, OSError):
+        return None
 
 
 def _require_plain(root: Path) -> None:
