@@ -5,6 +5,7 @@ that definitions load with nothing set.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import dagster as dg
 from pydantic import Field
 
 from warehouse.dicom.sources import day_folders
-from warehouse.settings import IngestSettings, Mode
+from warehouse.settings import IngestSettings, Mode, S3Access
 
 ROOT = dg.EnvVar("DICOM_WAREHOUSE")
 SOURCES = dg.EnvVar("DICOM_WAREHOUSE_SOURCES")
@@ -47,7 +48,7 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
     )
     sources: list[str] = Field(
         default=[],
-        description="Files, folders and zip archives to watch; else those in "
+        description="Files, folders, zip archives and s3://bucket/prefix to watch; else those in "
         f"$DICOM_WAREHOUSE_SOURCES, separated by {os.pathsep!r} as in $PATH.",
     )
     days: int = Field(
@@ -79,7 +80,8 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
 
     def create_resource(self, context: dg.InitResourceContext) -> Intake:  # noqa: ARG002 - Dagster passes it
         """Return what assets and sensors receive."""
-        listed = (SOURCES.get_value() or "").split(os.pathsep)
+        # The colon of s3:// separates nothing.
+        listed = re.split(f"{os.pathsep}(?!//)", SOURCES.get_value() or "")
         return Intake(
             root=Path(os.path.abspath(self.root or ROOT.get_value() or "warehouse-data")),
             sources=tuple(self.sources or filter(None, listed)),
@@ -88,6 +90,7 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
                 patterns=tuple(self.patterns),
                 workers=self.workers,
                 scheduler=self.scheduler or SCHEDULER.get_value() or None,
+                s3=S3Access.from_variables(os.environ),
                 keep_blobs=self.keep_blobs,
                 batch_files=self.batch_files,
             ),

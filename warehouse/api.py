@@ -16,7 +16,7 @@ from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, Progress, ingest
-from warehouse.settings import IngestSettings, Mode
+from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
 
@@ -60,7 +60,7 @@ class Warehouse:
         """Read new and changed files; see ``warehouse.ingest.ingest``."""
         settings = IngestSettings(
             mode=Mode.parse(mode), patterns=(pattern,) if pattern else (), workers=workers,
-            keep_blobs=keep_blobs,
+            keep_blobs=keep_blobs, s3=S3Access.from_variables(os.environ),
         )  # fmt: skip
         if not sources:
             raise UsageError("name at least one file or folder to ingest")

@@ -7,6 +7,7 @@ value of a patient's header.
 WarehouseError
 ├── SourceError        a file outside the warehouse cannot be used
 │   ├── SourceNotFound     a path given by the caller does not exist
+│   ├── BucketUnreachable  a bucket cannot be listed
 │   └── Rejected           this file cannot become rows (kept as a reason, never fatal)
 │       └── Unreachable        it could not be read this time; the next ingest tries again
 ├── UsageError         an argument has no meaning here
@@ -57,6 +58,19 @@ class SourceNotFound(SourceError, FileNotFoundError):
     def __init__(self, source: str) -> None:
         self.source = source
         super().__init__(f"no such file or folder: {source}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class BucketUnreachable(SourceError, ConnectionError):
+    """A bucket cannot be listed: no right to, no answer, or a key that cannot be asked for."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(
+            f"{url} cannot be listed: {why}. Check AWS_ENDPOINT_URL, AWS_REGION, "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or narrow the prefix"
+        )
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.dicom.objects import is_object
 from warehouse.dicom.open import local_path
-from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover
+from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover, list_again
 from warehouse.elements.extract import Outcome, Portion, extract, no_rows
 from warehouse.errors import UsageError, WorkersLost, WrongMachine
 from warehouse.executors import executor as where_to_read
 from warehouse.executors import losses, starting_workers
-from warehouse.settings import IngestSettings, Mode
+from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch, discard
@@ -164,8 +165,7 @@ def plan(
             listing.register("planned", _read_plan(root, batch))
             listing.execute(statement("forget_planned"))
         return [
-            delta.claim_batch(root, _written_plan(items))
-            for items in _groups(listing, settings.batch_files)
+            delta.claim_batch(root, _written_plan(items)) for items in _groups(listing, settings)
         ]
 
 
@@ -208,10 +208,11 @@ def run_batch(
     claim = layout.claims_folder(root) / batch
     is_planned = batch in planned_batches(root)
     if is_planned:
-        items = [_source(*row.values()) for row in _read_plan(root, batch).to_pylist()]
+        rows = _read_plan(root, batch).to_pylist()
+        items = [_source(*row.values(), s3=settings.s3) for row in rows]
         first = layout.first_id(batch)
     else:
-        items, first = _files_of_batch(root, batch)
+        items, first = _files_of_batch(root, batch, settings)
     if not items and not claim.exists():
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
@@ -258,7 +259,7 @@ def _survey(
 
     With ``starting``, worker processes begin to start as soon as there is work for several.
     """
-    found = discover(sources, patterns=settings.patterns, exclude=str(root))
+    found = discover(sources, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
     if starting and settings.worker_count > 1 and not settings.scheduler:
         found = starting_workers(found, settings.chunk_files)
     delta.create(root)
@@ -280,13 +281,15 @@ def _written_plan(items: list[SourceFile | Unreadable]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _files_of_batch(root: Path, batch: str) -> tuple[list[SourceFile | Unreadable], int]:
+def _files_of_batch(
+    root: Path, batch: str, settings: IngestSettings
+) -> tuple[list[SourceFile | Unreadable], int]:
     """Return the files that a finished batch holds and that still exist, and a free first id."""
     with connect() as connection:
         _open_files(connection, root)
         connection.execute("set variable batch = $1", [batch])
         rows = connection.execute(statement("files_of_batch")).fetchall()
-    items = [_listed_again(path) for path, _ in rows]
+    items = _listed_again([path for path, _ in rows], settings)
     there = [item for item in items if not (isinstance(item, Unreadable) and item.reason == GONE)]
     # The same ids again, unless rows of files that are gone keep theirs.
     last = max((instance_id for _, instance_id in rows if instance_id is not None), default=None)
@@ -368,23 +371,25 @@ def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
 
 
 def _groups(
-    listing: duckdb.DuckDBPyConnection, size: int
+    listing: duckdb.DuckDBPyConnection, settings: IngestSettings
 ) -> Iterator[list[SourceFile | Unreadable]]:
     """Hand out the unseen files in order of their paths, one batch at a time."""
     reader = listing.cursor()
     reader.execute("select * from unseen order by path")
-    while rows := reader.fetchmany(size):
-        yield [_source(*row) for row in rows]
+    while rows := reader.fetchmany(settings.batch_files):
+        yield [_source(*row, s3=settings.s3) for row in rows]
     reader.close()
 
 
 def _source(
     path: str, size: int | None, modified: int | None, archive: str | None, member: str | None,
-    reason: str | None,
+    reason: str | None, *, s3: S3Access,
 ) -> SourceFile | Unreadable:  # fmt: skip
     if reason is not None or size is None or modified is None:
         return Unreadable(path, reason or "cannot be opened")
-    return SourceFile(path, size, modified, archive, member)
+    # Keys to a bucket stand in no plan and in no table.
+    access = s3 if is_object(path) else None
+    return SourceFile(path, size, modified, archive, member, access)
 
 
 # -- reading and committing ---------------------------------------------------------------------
@@ -396,7 +401,7 @@ def _read_batches(
 ) -> Iterator[tuple[str, Counts]]:  # fmt: skip
     """Read all unseen files; while one batch is committed, the pool reads the next."""
     running: _Running | None = None
-    for items in _groups(listing, settings.batch_files):
+    for items in _groups(listing, settings):
         following = _begin(root, delta.claim_batch(root), items, settings, pool)
         if running is not None:
             try:
@@ -527,7 +532,8 @@ def _settle(
         tried.update(path for path, _ in untried)
         for mode in sorted({mode for _, mode in untried}):
             as_before = replace(settings, mode=Mode.parse(mode))
-            items = [_listed_again(path) for path, read_in in untried if read_in == mode]
+            paths = [path for path, read_in in untried if read_in == mode]
+            items = _listed_again(paths, settings)
             for start in range(0, len(items), settings.batch_files):
                 part = items[start : start + settings.batch_files]
                 batch = delta.claim_batch(root)
@@ -535,8 +541,17 @@ def _settle(
                 batches.append(batch)
 
 
-def _listed_again(path: str) -> SourceFile | Unreadable:
-    """List a file that is known already; archives by their member."""
+def _listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile | Unreadable]:
+    """List files that are known already, in their order; archives by their member."""
+    objects = [path for path in paths if is_object(path)]
+    known = dict(zip(objects, list_again(objects, settings.s3) if objects else (), strict=True))
+    return [
+        (known[path] or Unreadable(path, GONE)) if path in known else _file_listed_again(path)
+        for path in paths
+    ]
+
+
+def _file_listed_again(path: str) -> SourceFile | Unreadable:
     try:
         for item in discover([os.fsdecode(local_path(_holding_file(path)))]):
             if item.path == path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +17,15 @@ from warehouse.cli.screen import Bar, console
 from warehouse.dicom.sources import day_folders
 from warehouse.ingest import IngestReport
 from warehouse.ingest import ingest as run_ingest
-from warehouse.settings import IngestSettings, Mode
+from warehouse.settings import IngestSettings, Mode, S3Access
 
 
 @app.command
 def ingest(
-    sources: Annotated[list[Path], Parameter(help="Files, folders and zip archives, in any mix.")],
+    sources: Annotated[
+        list[str],
+        Parameter(help="Files, folders, zip archives and s3://bucket/prefix, in any mix."),
+    ],
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -67,7 +71,7 @@ def ingest(
     """
     settings = IngestSettings(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs,
-        scheduler=scheduler,
+        scheduler=scheduler, s3=S3Access.from_variables(os.environ),
     )  # fmt: skip
     with Bar(enabled=not quiet) as bar:
         chosen = day_folders(sources) if today else sources
