@@ -5,6 +5,7 @@ that definitions load with nothing set.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ import dagster as dg
 from pydantic import Field
 
 from warehouse.dicom.sources import day_folders
-from warehouse.settings import IngestSettings, Mode
+from warehouse.settings import IngestSettings, Mode, S3Access
 
 ROOT = dg.EnvVar("DICOM_WAREHOUSE")
 SOURCES = dg.EnvVar("DICOM_WAREHOUSE_SOURCES")
+SCHEDULER = dg.EnvVar("DICOM_WAREHOUSE_SCHEDULER")
 MODE = dg.EnvVar("DICOM_WAREHOUSE_MODE")
 
 
@@ -46,7 +48,7 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
     )
     sources: list[str] = Field(
         default=[],
-        description="Files, folders and zip archives to watch; else those in "
+        description="Files, folders, zip archives and s3://bucket/prefix to watch; else those in "
         f"$DICOM_WAREHOUSE_SOURCES, separated by {os.pathsep!r} as in $PATH.",
     )
     days: int = Field(
@@ -64,6 +66,11 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
     workers: int | None = Field(
         default=None, description="Processes that read in parallel; by default one per processor."
     )
+    scheduler: str = Field(
+        default="",
+        description="Address of a Dask scheduler whose workers read, such as tcp://node1:8786; "
+        "else $DICOM_WAREHOUSE_SCHEDULER; without one files are read on this machine.",
+    )
     keep_blobs: bool = Field(
         default=True, description="Store binary values over 256 bytes in the table blobs."
     )
@@ -73,7 +80,8 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
 
     def create_resource(self, context: dg.InitResourceContext) -> Intake:  # noqa: ARG002 - Dagster passes it
         """Return what assets and sensors receive."""
-        listed = (SOURCES.get_value() or "").split(os.pathsep)
+        # The colon of s3:// separates nothing.
+        listed = re.split(f"{os.pathsep}(?!//)", SOURCES.get_value() or "")
         return Intake(
             root=Path(os.path.abspath(self.root or ROOT.get_value() or "warehouse-data")),
             sources=tuple(self.sources or filter(None, listed)),
@@ -81,6 +89,8 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
                 mode=Mode.parse(self.mode or MODE.get_value() or Mode.NORMAL),
                 patterns=tuple(self.patterns),
                 workers=self.workers,
+                scheduler=self.scheduler or SCHEDULER.get_value() or None,
+                s3=S3Access.from_variables(os.environ),
                 keep_blobs=self.keep_blobs,
                 batch_files=self.batch_files,
             ),

@@ -9,6 +9,7 @@ from pipelines.assets import stored_tables
 from pipelines.jobs import ingest
 from pipelines.partitions import batches
 from pipelines.resources import Intake
+from warehouse.dicom.objects import is_object
 from warehouse.dicom.sources import folder_state
 from warehouse.ingest import plan, planned_batches, stored_batches
 from warehouse.store.delta import identity
@@ -63,9 +64,12 @@ def new_files(
 def source_state(intake: Intake) -> tuple[str | None, bool]:
     """Return what the sources look like and how they are read, and whether they are at rest.
 
-    None before the warehouse is made.
+    None before the warehouse is made, and of buckets, which do not tell.
     """
-    if not Path(intake.root, MARKER).exists():
+    if (
+        any(is_object(source) for source in intake.sources)
+        or not Path(intake.root, MARKER).exists()
+    ):
         return None, False
     state = folder_state(intake.looked_into(), exclude=intake.root)
     settled = state.newest_us < (time.time() - SETTLED_SECONDS) * 1_000_000

@@ -21,7 +21,7 @@ from warehouse.pixels.prefetch import Loaded, iter_volumes
 from warehouse.pixels.stack import Stack, open_stack
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume, open_volume
-from warehouse.settings import IngestSettings, Mode
+from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
 
@@ -65,7 +65,7 @@ class Warehouse:
         """Read new and changed files; see ``warehouse.ingest.ingest``."""
         settings = IngestSettings(
             mode=Mode.parse(mode), patterns=(pattern,) if pattern else (), workers=workers,
-            keep_blobs=keep_blobs,
+            keep_blobs=keep_blobs, s3=S3Access.from_variables(os.environ),
         )  # fmt: skip
         if not sources:
             raise UsageError("name at least one file or folder to ingest")

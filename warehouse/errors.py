@@ -7,6 +7,7 @@ value of a patient's header.
 WarehouseError
 ├── SourceError        a file outside the warehouse cannot be used
 │   ├── SourceNotFound     a path given by the caller does not exist
+│   ├── BucketUnreachable  a bucket cannot be listed
 │   └── Rejected           this file cannot become rows (kept as a reason, never fatal)
 │       └── Unreachable        it could not be read this time; the next ingest tries again
 ├── UsageError         an argument has no meaning here
@@ -28,6 +29,10 @@ WarehouseError
 │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
 │   ├── UnknownTable
 │   └── QueryFailed
+├── WorkerError        files are read elsewhere, and there is something wrong
+│   ├── SchedulerUnreachable   no Dask scheduler answers at that address
+│   ├── WorkersLost            processes were killed; nothing of their batch was committed
+│   └── WrongMachine           a worker sees another folder where the warehouse should be
 ├── ExportFailed       members cannot be written, or what was written is not what it was
 ├── InstanceNotFound   no instance with that UID
 ├── SeriesNotFound     no series with that UID
@@ -63,6 +68,19 @@ class SourceNotFound(SourceError, FileNotFoundError):
     def __init__(self, source: str) -> None:
         self.source = source
         super().__init__(f"no such file or folder: {source}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class BucketUnreachable(SourceError, ConnectionError):
+    """A bucket cannot be listed: no right to, no answer, or a key that cannot be asked for."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(
+            f"{url} cannot be listed: {why}. Check AWS_ENDPOINT_URL, AWS_REGION, "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or narrow the prefix"
+        )
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -192,6 +210,48 @@ class WriteFailed(StoreError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class WorkerError(WarehouseError):
+    """Files are read by other processes, and these cannot do it."""
+
+
+class SchedulerUnreachable(WorkerError, ConnectionError):
+    """No Dask scheduler answers at the address given."""
+
+    def __init__(self, address: str, cause: BaseException) -> None:
+        super().__init__(
+            f"no Dask scheduler answers at {address} ({type(cause).__name__}); start one with: "
+            "dask scheduler"
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WorkersLost(WorkerError):
+    """Processes that read a batch were killed, more often than it was tried again."""
+
+    def __init__(self, batch: str, cause: BaseException) -> None:
+        super().__init__(
+            f"the processes that read batch {batch} were killed ({type(cause).__name__}), most "
+            "often for want of memory. Nothing of this batch was committed; run the same command "
+            "again with fewer workers"
+        )
+
+
+class WrongMachine(WorkerError):
+    """A worker runs where the folder of the warehouse is not the one to be written to."""
+
+    def __init__(self, root: Path, machine: str) -> None:
+        self.root, self.machine = root, machine
+        super().__init__(
+            f"the worker on {machine} does not see the warehouse {root}: mount the folder there "
+            "under the same path, or stop that worker"
+        )
+
+    def __reduce__(self) -> tuple[type[WrongMachine], tuple[Path, str]]:
+        return type(self), (self.root, self.machine)
 
 
 class CatalogError(WarehouseError):

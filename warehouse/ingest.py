@@ -8,25 +8,24 @@ commit, one transaction a batch.
 from __future__ import annotations
 
 import os
-import threading
+import platform
 import time
 from collections import Counter
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver, get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.dicom.objects import is_object
 from warehouse.dicom.open import local_path
-from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover
+from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover, list_again
 from warehouse.elements.extract import Outcome, Portion, extract, no_rows
-from warehouse.elements.fast import keep_freed_memory
-from warehouse.errors import UsageError
-from warehouse.settings import IngestSettings, Mode
+from warehouse.errors import UsageError, WorkersLost, WrongMachine
+from warehouse.executors import executor as where_to_read
+from warehouse.executors import losses, starting_workers
+from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch, discard
@@ -35,6 +34,7 @@ from warehouse.store.stage import Staged, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from concurrent.futures import Executor, Future
 
     import duckdb
 
@@ -120,11 +120,11 @@ def ingest(
         Told about every portion of files.
     executor
         Where to read: any ``concurrent.futures.Executor``. By default as many processes as
-        ``settings.workers`` says.
+        ``settings.workers`` says, or the workers of ``settings.scheduler``.
 
     Raises
     ------
-    SourceNotFound, NotAWarehouse, LayoutMismatch, WriteFailed
+    SourceNotFound, NotAWarehouse, LayoutMismatch, WriteFailed, SchedulerUnreachable, WorkersLost
         Files that cannot be read never raise: they become rows of ``files`` with a reason.
     """
     settings = settings or IngestSettings()
@@ -137,7 +137,7 @@ def ingest(
         counts, readers, batches = Counter(_seen(listing)), Counter[str](), list[str]()
         if progress:
             progress.planned(unseen)
-        with delta.writing(root), _executor(executor, settings, unseen) as pool:
+        with delta.writing(root), where_to_read(executor, settings, unseen) as pool:
             for batch, done in _read_batches(listing, root, settings, pool, progress):
                 counts += done.outcomes
                 readers += done.readers
@@ -165,8 +165,7 @@ def plan(
             listing.register("planned", _read_plan(root, batch))
             listing.execute(statement("forget_planned"))
         return [
-            delta.claim_batch(root, _written_plan(items))
-            for items in _groups(listing, settings.batch_files)
+            delta.claim_batch(root, _written_plan(items)) for items in _groups(listing, settings)
         ]
 
 
@@ -209,15 +208,16 @@ def run_batch(
     claim = layout.claims_folder(root) / batch
     is_planned = batch in planned_batches(root)
     if is_planned:
-        items = [_source(*row.values()) for row in _read_plan(root, batch).to_pylist()]
+        rows = _read_plan(root, batch).to_pylist()
+        items = [_source(*row.values(), s3=settings.s3) for row in rows]
         first = layout.first_id(batch)
     else:
-        items, first = _files_of_batch(root, batch)
+        items, first = _files_of_batch(root, batch, settings)
     if not items and not claim.exists():
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
         )
-    with delta.writing(root), _executor(executor, settings, len(items)) as pool:
+    with delta.writing(root), where_to_read(executor, settings, len(items)) as pool:
         done = _read_batch(
             root, batch, items, settings, pool, progress, first=first, read_anew=not is_planned
         )
@@ -259,9 +259,9 @@ def _survey(
 
     With ``starting``, worker processes begin to start as soon as there is work for several.
     """
-    found = discover(sources, patterns=settings.patterns, exclude=str(root))
-    if starting and settings.worker_count > 1:
-        found = _starting_workers(found, settings.chunk_files)
+    found = discover(sources, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
+    if starting and settings.worker_count > 1 and not settings.scheduler:
+        found = starting_workers(found, settings.chunk_files)
     delta.create(root)
     delta.require(root)
     total = _list(listing, found, progress)
@@ -281,13 +281,15 @@ def _written_plan(items: list[SourceFile | Unreadable]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _files_of_batch(root: Path, batch: str) -> tuple[list[SourceFile | Unreadable], int]:
+def _files_of_batch(
+    root: Path, batch: str, settings: IngestSettings
+) -> tuple[list[SourceFile | Unreadable], int]:
     """Return the files that a finished batch holds and that still exist, and a free first id."""
     with connect() as connection:
         _open_files(connection, root)
         connection.execute("set variable batch = $1", [batch])
         rows = connection.execute(statement("files_of_batch")).fetchall()
-    items = [_listed_again(path) for path, _ in rows]
+    items = _listed_again([path for path, _ in rows], settings)
     there = [item for item in items if not (isinstance(item, Unreadable) and item.reason == GONE)]
     # The same ids again, unless rows of files that are gone keep theirs.
     last = max((instance_id for _, instance_id in rows if instance_id is not None), default=None)
@@ -369,73 +371,28 @@ def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
 
 
 def _groups(
-    listing: duckdb.DuckDBPyConnection, size: int
+    listing: duckdb.DuckDBPyConnection, settings: IngestSettings
 ) -> Iterator[list[SourceFile | Unreadable]]:
     """Hand out the unseen files in order of their paths, one batch at a time."""
     reader = listing.cursor()
     reader.execute("select * from unseen order by path")
-    while rows := reader.fetchmany(size):
-        yield [_source(*row) for row in rows]
+    while rows := reader.fetchmany(settings.batch_files):
+        yield [_source(*row, s3=settings.s3) for row in rows]
     reader.close()
 
 
 def _source(
     path: str, size: int | None, modified: int | None, archive: str | None, member: str | None,
-    reason: str | None,
+    reason: str | None, *, s3: S3Access,
 ) -> SourceFile | Unreadable:  # fmt: skip
     if reason is not None or size is None or modified is None:
         return Unreadable(path, reason or "cannot be opened")
-    return SourceFile(path, size, modified, archive, member)
+    # Keys to a bucket stand in no plan and in no table.
+    access = s3 if is_object(path) else None
+    return SourceFile(path, size, modified, archive, member, access)
 
 
 # -- reading and committing ---------------------------------------------------------------------
-
-
-def _executor(
-    executor: Executor | None, settings: IngestSettings, files: int
-) -> AbstractContextManager[Executor | None]:
-    """Return the executor to read in; None reads in this process."""
-    if executor is not None:
-        return nullcontext(executor)
-    workers = min(settings.worker_count, -(-files // settings.chunk_files))
-    if workers <= 1:
-        return nullcontext(None)
-    _start_fork_server()
-    return ProcessPoolExecutor(
-        workers, mp_context=get_context("forkserver"), initializer=_begin_worker
-    )
-
-
-def _starting_workers(
-    found: Iterator[SourceFile | Unreadable], chunk_files: int
-) -> Iterator[SourceFile | Unreadable]:
-    """Pass files on; from the second chunk of them on the server of workers is started."""
-    for number, item in enumerate(found):
-        if number == chunk_files:
-            _start_fork_server()
-        yield item
-
-
-def _start_fork_server() -> None:
-    """Start the process that workers are forked from, if it is not there yet.
-
-    It imports this module once for all of them, while files are still being listed.
-    """
-    get_context("forkserver").set_forkserver_preload([__name__])
-    forkserver.ensure_running()
-
-
-def _begin_worker() -> None:
-    """Tune a new worker process, and let it end when the one that started it was killed."""
-    keep_freed_memory()
-    parent = parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _read_batches(
@@ -444,7 +401,7 @@ def _read_batches(
 ) -> Iterator[tuple[str, Counts]]:  # fmt: skip
     """Read all unseen files; while one batch is committed, the pool reads the next."""
     running: _Running | None = None
-    for items in _groups(listing, settings.batch_files):
+    for items in _groups(listing, settings):
         following = _begin(root, delta.claim_batch(root), items, settings, pool)
         if running is not None:
             try:
@@ -490,8 +447,9 @@ def _begin(
     first = layout.first_id(batch) if first is None else first
     sources = [item for item in items if isinstance(item, SourceFile)]
     size = settings.chunk_files
+    warehouse_id = delta.identity(root)
     calls = [
-        (root, batch, place, sources[start : start + size], first + start, settings)
+        (root, warehouse_id, batch, place, sources[start : start + size], first + start, settings)
         for place, start in enumerate(range(0, len(sources), size))
     ]
     unreadable = [item for item in items if isinstance(item, Unreadable)]
@@ -517,6 +475,9 @@ def _finish(
             if progress:
                 files = sum(portion.files.num_rows for portion in done)
                 progress.read(files, sum(_rejected(portion) for portion in done))
+    except losses() as error:
+        discard(root, staged)
+        raise WorkersLost(running.batch, error) from error
     except BaseException:
         running.cancel()
         discard(root, staged)
@@ -525,10 +486,18 @@ def _finish(
 
 
 def stage_chunk(
-    root: Path, batch: str, place: int, sources: list[SourceFile], first_id: int,
-    settings: IngestSettings,
+    root: Path, warehouse_id: str, batch: str, place: int, sources: list[SourceFile],
+    first_id: int, settings: IngestSettings,
 ) -> list[Staged]:  # fmt: skip
-    """Read some files and write their rows; what a worker process does."""
+    """Read some files and write their rows; what a worker process does.
+
+    Raises
+    ------
+    WrongMachine
+        The folder of the warehouse is another one here, or none.
+    """
+    if delta.found_identity(root) != warehouse_id:
+        raise WrongMachine(root, platform.node())
     return [
         stage(root, batch, place, portion, settings.mode, keep_blobs=settings.keep_blobs)
         for portion in extract(sources, first_id, settings.chunk_rows)
@@ -569,7 +538,8 @@ def _settle(
         tried.update(path for path, _ in untried)
         for mode in sorted({mode for _, mode in untried}):
             as_before = replace(settings, mode=Mode.parse(mode))
-            items = [_listed_again(path) for path, read_in in untried if read_in == mode]
+            paths = [path for path, read_in in untried if read_in == mode]
+            items = _listed_again(paths, settings)
             for start in range(0, len(items), settings.batch_files):
                 part = items[start : start + settings.batch_files]
                 batch = delta.claim_batch(root)
@@ -577,8 +547,17 @@ def _settle(
                 batches.append(batch)
 
 
-def _listed_again(path: str) -> SourceFile | Unreadable:
-    """List a file that is known already; archives by their member."""
+def _listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile | Unreadable]:
+    """List files that are known already, in their order; archives by their member."""
+    objects = [path for path in paths if is_object(path)]
+    known = dict(zip(objects, list_again(objects, settings.s3) if objects else (), strict=True))
+    return [
+        (known[path] or Unreadable(path, GONE)) if path in known else _file_listed_again(path)
+        for path in paths
+    ]
+
+
+def _file_listed_again(path: str) -> SourceFile | Unreadable:
     try:
         for item in discover([os.fsdecode(local_path(holding_file(path)))]):
             if item.path == path:

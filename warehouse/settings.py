@@ -7,10 +7,14 @@ the edge looks at the environment.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from warehouse.errors import UnknownMode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Mode(StrEnum):
@@ -38,6 +42,31 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class S3Access:
+    """How buckets are reached; without keys requests are not signed, as public ones take them."""
+
+    endpoint: str = ""
+    """URL of a server that is not Amazon's, such as ``http://minio:9000``."""
+    region: str = "us-east-1"
+    access_key_id: str = ""
+    secret_access_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[str, str]) -> S3Access:
+        """Take the variables that other tools take too, ``AWS_ACCESS_KEY_ID`` and so on."""
+        return cls(
+            endpoint=variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL", ""),
+            region=variables.get("AWS_REGION")
+            or variables.get("AWS_DEFAULT_REGION")
+            or "us-east-1",
+            access_key_id=variables.get("AWS_ACCESS_KEY_ID", ""),
+            secret_access_key=variables.get("AWS_SECRET_ACCESS_KEY", ""),
+            session_token=variables.get("AWS_SESSION_TOKEN", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class IngestSettings:
     """How an ingest reads and writes."""
 
@@ -47,6 +76,11 @@ class IngestSettings:
     """Shell patterns that narrow the file names, without case; none takes every file."""
     workers: int | None = None
     """Processes that read in parallel; None takes one per processor."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers read, such as ``tcp://node1:8786``; None reads on
+    this machine. The workers see warehouse and sources under the same paths."""
+    s3: S3Access = S3Access()
+    """How sources ``s3://bucket/…`` are reached."""
     keep_blobs: bool = True
     """Store binary values over 256 bytes in ``blobs``; otherwise only their length and digest."""
     batch_files: int = 10_000

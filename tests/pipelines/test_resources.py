@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.resources import IntakeResource
 from warehouse.errors import UnknownMode
-from warehouse.settings import IngestSettings, Mode
+from warehouse.settings import IngestSettings, Mode, S3Access
 
 NAMES = ("DICOM_WAREHOUSE", "DICOM_WAREHOUSE_SOURCES", "DICOM_WAREHOUSE_MODE")
 
@@ -25,7 +25,7 @@ def intake(**config):
 def test_without_configuration_it_is_the_default_of_the_command_line():
     assert intake().root == Path("warehouse-data").absolute()
     assert intake().sources == ()
-    assert intake().settings == IngestSettings()
+    assert intake().settings == IngestSettings(s3=intake().settings.s3)
 
 
 def test_the_environment_is_asked_when_a_run_begins(monkeypatch):
@@ -36,6 +36,14 @@ def test_the_environment_is_asked_when_a_run_begins(monkeypatch):
     assert (value.root, value.sources, value.settings.mode) == (
         Path("/w"), ("/a b", "/c.zip"), Mode.FULL,
     )  # fmt: skip
+
+
+def test_a_bucket_among_sources(monkeypatch):
+    sources = ("/a", "s3://bucket/p", "s3://other", "/b")
+    monkeypatch.setenv("DICOM_WAREHOUSE_SOURCES", os.pathsep.join(sources))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio:9000")
+    assert intake().sources == sources
+    assert intake().settings.s3 == S3Access("http://minio:9000")
 
 
 def test_configuration_goes_before_the_environment(monkeypatch):

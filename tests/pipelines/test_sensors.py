@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.definitions import build_definitions
 from pipelines.resources import IntakeResource
-from pipelines.sensors import new_files
+from pipelines.sensors import new_files, source_state
 from warehouse.ingest import ingest, planned_batches
 
 
@@ -143,6 +143,13 @@ def test_another_way_to_read_is_no_rest(tick, archive, intake):
     ingest(value.root, value.sources, value.settings)
     assert tick(lower).run_requests == []
     assert len(tick(intake).run_requests) > 0
+
+
+def test_a_bucket_is_always_listed(store, planned, archive, intake):
+    rest(archive)
+    assert source_state(intake.create_resource(None))[0] is not None
+    buckets = configured(intake, sources=[str(archive), "s3://bucket/prefix"])
+    assert source_state(buckets.create_resource(None)) == (None, False)
 
 
 @pytest.mark.acceptance("D74")

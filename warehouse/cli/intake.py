@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,18 +17,22 @@ from warehouse.cli.screen import Bar, console
 from warehouse.dicom.sources import day_folders
 from warehouse.ingest import IngestReport
 from warehouse.ingest import ingest as run_ingest
-from warehouse.settings import IngestSettings, Mode
+from warehouse.settings import IngestSettings, Mode, S3Access
 
 
 @app.command
 def ingest(
-    sources: Annotated[list[Path], Parameter(help="Files, folders and zip archives, in any mix.")],
+    sources: Annotated[
+        list[str],
+        Parameter(help="Files, folders, zip archives and s3://bucket/prefix, in any mix."),
+    ],
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
     mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "normal",
     pattern: Annotated[list[str] | None, Parameter(negative="")] = None,
     workers: int | None = None,
+    scheduler: Annotated[str | None, Parameter(env_var="DICOM_WAREHOUSE_SCHEDULER")] = None,
     blobs: bool = True,
     today: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
@@ -51,6 +56,8 @@ def ingest(
         repeated.
     workers
         Processes that read in parallel; by default one per processor.
+    scheduler
+        Read with the workers of the Dask scheduler at this address, such as tcp://node1:8786.
     blobs
         Keep binary values over 256 bytes (never pixel data); otherwise only length and digest.
     today
@@ -63,8 +70,9 @@ def ingest(
         Print no report.
     """
     settings = IngestSettings(
-        mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs
-    )
+        mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs,
+        scheduler=scheduler, s3=S3Access.from_variables(os.environ),
+    )  # fmt: skip
     with Bar(enabled=not quiet) as bar:
         chosen = day_folders(sources) if today else sources
         report = run_ingest(warehouse, chosen, settings, progress=bar)

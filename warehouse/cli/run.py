@@ -21,7 +21,8 @@ from warehouse.cli.app import app
 
 USAGE_ERRORS = (
     errors.UsageError, errors.SourceNotFound, errors.UnknownTable, errors.NotAWarehouse,
-    errors.InstanceNotFound, errors.SeriesNotFound,
+    errors.InstanceNotFound, errors.SeriesNotFound, errors.SchedulerUnreachable,
+    errors.WrongMachine,
 )  # fmt: skip
 
 

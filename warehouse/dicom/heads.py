@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from warehouse.dicom.objects import READ_BYTES, Range, read_range, read_ranges
 from warehouse.dicom.open import local_path
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 FIRST_BYTES = 16 << 10
 """Read of every file at once: half of real headers are shorter."""
+
+OBJECT_BYTES = 64 << 10
+"""Read of every object in a bucket at once: waiting for an answer costs more than its bytes."""
+
+OBJECTS = 256
+"""Objects whose beginnings are asked for together, so that few answers wait in memory."""
 
 NEXT_BYTES = 64 << 10
 """Bytes of each further window."""
@@ -58,6 +65,8 @@ class Heads:
         """Bytes of the file; -1 if it cannot be opened as a regular file."""
         self.base = np.zeros(count, np.int64)
         """Where byte 0 of the file would lie: ``base + offset`` is the place in the arena."""
+        self.state: dict[int, str | None] = {}
+        """Of an object in a bucket: the state of it that is read."""
         self.window_at = np.zeros(count, np.int64)
         """Where the current window ends."""
 
@@ -67,10 +76,17 @@ class Heads:
         What the arena held of other files before is gone.
         """
         self._begin(sources)
+        objects: dict[int, Range | None] = {}
         for number, source in enumerate(self.sources):
             # Half of the arena is kept for further windows.
-            if number and self.used + first > self.capacity // 2:
+            wanted = first if source.access is None else OBJECT_BYTES
+            if number and self.used + wanted > self.capacity // 2:
                 return number
+            if source.access is not None:
+                if number not in objects:
+                    objects = self._some_objects(number)
+                self._take(number, objects[number])
+                continue
             if source.archive is not None:
                 self.size[number] = -1
                 continue
@@ -98,15 +114,41 @@ class Heads:
             self.window_at[number] = self.used
         return len(self.sources)
 
+    def _some_objects(self, begin: int) -> dict[int, Range | None]:
+        """Read the beginning of the next objects, many at a time."""
+        objects = [
+            (number, source.path, source.access)
+            for number, source in enumerate(self.sources[begin : begin + OBJECTS], begin)
+            if source.access is not None
+        ]
+        ranges = read_ranges((path, access, 0, OBJECT_BYTES, None) for _, path, access in objects)
+        return {number: read for (number, *_), read in zip(objects, ranges, strict=True)}
+
+    def _take(self, number: int, read: Range | None) -> None:
+        """Put the beginning of an object into the arena."""
+        if read is None:
+            self.size[number] = -1
+            return
+        got = len(read.data)
+        self._memory[self.used : self.used + got] = read.data
+        self.state[number] = read.state
+        self.size[number] = read.size_bytes
+        self.base[number] = self.used
+        self.used += got
+        self.bytes_read += got
+        self.window_at[number] = self.used
+
     def refill(self, number: int, offset: int, want: int = NEXT_BYTES) -> bool:
         """Move the window of one file to ``offset``; False if the arena is full or reading fails.
 
         What lay in the former window stays where it is in the arena.
         """
+        if self.sources[number].access is not None:
+            want = max(want, min(READ_BYTES, self.capacity - self.used))
         want = min(want, int(self.size[number]) - offset)
         if want <= 0 or self.used + want > self.capacity:
             return False
-        if not read_into(self.sources[number], self._memory[self.used : self.used + want], offset):
+        if not self.read_into(number, self._memory[self.used : self.used + want], offset):
             return False
         self.bytes_read += want
         self.base[number] = self.used - offset
@@ -114,10 +156,22 @@ class Heads:
         self.window_at[number] = self.used
         return True
 
+    def read_into(self, number: int, target: memoryview, offset: int) -> bool:
+        """Fill ``target`` from ``offset`` of a file; False if that many bytes are not there."""
+        return read_into(self.sources[number], target, offset, self.state.get(number))
 
-def read_into(source: SourceFile, target: memoryview, offset: int) -> bool:
+
+def read_into(
+    source: SourceFile, target: memoryview, offset: int, state: str | None = None
+) -> bool:
     """Fill ``target`` from ``offset`` of the file; False if that many bytes are not there."""
     try:
+        if source.access is not None:
+            data = read_range(source.path, source.access, offset, len(target), state).data
+            if len(data) != len(target):
+                return False
+            target[:] = data
+            return True
         descriptor = os.open(local_path(source.path), os.O_RDONLY | os.O_NONBLOCK)
         try:
             return os.preadv(descriptor, [target], offset) == len(target)

@@ -492,13 +492,17 @@ class Scan:
     def note_pixels(
         self, number: int, tag: int, offset: int, length: int, head: int, *, implicit: bool
     ) -> int | None:
-        """Record the pixel data; return where they end, None if a second one shows up."""
+        """Record the pixel data; None if a second one shows up, or their end cannot be read."""
         if number in self.pixels or offset > self.heads.size[number]:
             return None
         vr = pixel_vr(tag, length, head, implicit=implicit)
-        place, note, end = pass_over(
-            self.heads.sources[number], offset, length, int(self.heads.size[number])
-        )
+        source, state = self.heads.sources[number], self.heads.state.get(number)
+        try:
+            place, note, end = pass_over(
+                source, offset, length, int(self.heads.size[number]), state
+            )
+        except OSError:
+            return None
         self.pixels[number] = Pixels(tag, vr, place, note)
         return end
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from warehouse.dicom.objects import open_object
 from warehouse.errors import Rejected, Unreachable
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def local_path(path: str) -> str | bytes:
 
 @contextmanager
 def open_source(source: SourceFile) -> Iterator[IO[bytes]]:
-    """Open a file or an archive member for reading.
+    """Open a file, an archive member or an object for reading.
 
     Raises
     ------
@@ -48,7 +49,10 @@ def open_source(source: SourceFile) -> Iterator[IO[bytes]]:
         It cannot be opened or read.
     """
     try:
-        if source.archive is not None and source.member is not None:
+        if source.access is not None:
+            with open_object(source.path, source.access, source.size_bytes) as file:
+                yield file
+        elif source.archive is not None and source.member is not None:
             with _unpacked(source.archive, source.member) as file:
                 yield file
         else:

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 
 from warehouse.dicom.element import PixelPlace
 from warehouse.dicom.grammar import UNDEFINED
+from warehouse.dicom.objects import open_object
 from warehouse.dicom.open import local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from warehouse.dicom.scan import SourceFile
 
 _ITEM, _SEQUENCE_END = 0xE000FFFE, 0xE0DDFFFE
@@ -36,9 +39,15 @@ def pixel_vr(tag: int, length: int, head: int, *, implicit: bool) -> str:
 
 
 def pass_over(
-    source: SourceFile, offset: int, length: int, size: int
+    source: SourceFile, offset: int, length: int, size: int, state: str | None = None
 ) -> tuple[PixelPlace, str | None, int]:
-    """Return the place, a note if the file ends before the pixel data do, and where they end."""
+    """Return the place, a note if the file ends before the pixel data do, and where they end.
+
+    Raises
+    ------
+    OSError
+        The file, or this state of an object, cannot be read.
+    """
     if length != UNDEFINED:
         end = offset + length
         if end > size:
@@ -46,24 +55,31 @@ def pass_over(
             note = f"pixel data end early: {there} of {length} bytes are there"
             return PixelPlace(offset, there, encapsulated=False), note, size
         return PixelPlace(offset, length, encapsulated=False), None, end
-    last = _end_of_fragments(source, offset, size)
+    last = _end_of_fragments(source, offset, size, state)
     if last is None:
         note = "encapsulated pixel data end early: no sequence delimiter"
         return PixelPlace(offset, size - offset, encapsulated=True), note, size
     return PixelPlace(offset, last - offset, encapsulated=True), None, last
 
 
-def _end_of_fragments(source: SourceFile, offset: int, size: int) -> int | None:
+def _end_of_fragments(source: SourceFile, offset: int, size: int, state: str | None) -> int | None:
+    if source.access is not None:
+        with open_object(source.path, source.access, size, state) as file:
+            return _follow(lambda at: file.read(8) if file.seek(at) == at else b"", offset, size)
     descriptor = os.open(local_path(source.path), os.O_RDONLY | os.O_NONBLOCK)
     try:
-        at = offset
-        while True:
-            head = os.pread(descriptor, 8, at)
-            tag, step = _header(head) if len(head) == 8 else (0, 0)
-            if tag == _SEQUENCE_END:
-                return at + 8
-            at += 8 + step
-            if tag != _ITEM or at > size:
-                return None
+        return _follow(lambda at: os.pread(descriptor, 8, at), offset, size)
     finally:
         os.close(descriptor)
+
+
+def _follow(read: Callable[[int], bytes], at: int, size: int) -> int | None:
+    """Go from item to item; return where the sequence delimiter ends, None without one."""
+    while True:
+        head = read(at)
+        tag, step = _header(head) if len(head) == 8 else (0, 0)
+        if tag == _SEQUENCE_END:
+            return at + 8
+        at += 8 + step
+        if tag != _ITEM or at > size:
+            return None

@@ -15,7 +15,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from warehouse.dicom.objects import find_objects, is_object, list_objects
 from warehouse.errors import SourceNotFound
+from warehouse.settings import S3Access
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +43,8 @@ class SourceFile:
     """Modification time in microseconds since 1970; of the archive for its members."""
     archive: str | None = None
     member: str | None = None
+    access: S3Access | None = None
+    """How to reach an object in a bucket; None for files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +56,48 @@ class Unreadable:
 
 
 def discover(
-    sources: Iterable[str | os.PathLike[str]], *, patterns: Sequence[str] = (), exclude: str = ""
+    sources: Iterable[str | os.PathLike[str]],
+    *,
+    patterns: Sequence[str] = (),
+    exclude: str = "",
+    s3: S3Access | None = None,
 ) -> Iterator[SourceFile | Unreadable]:
-    """List every file under the given files and folders.
+    """List every file under the given files and folders, every object under the given keys.
 
     Parameters
     ----------
     sources
-        Files, folders, zip archives, in any mix.
+        Files, folders, zip archives and ``s3://bucket/prefix``, in any mix.
     patterns
         Shell patterns for file names, compared without case; none takes every file.
     exclude
         A folder that is left out: the warehouse itself.
+    s3
+        How buckets are reached.
 
     Raises
     ------
     SourceNotFound
-        A source does not exist. Raised before anything is listed.
+        A source does not exist. Raised before anything is listed, unless it is a bucket. A prefix
+        without objects is no error, because buckets have no folders.
+    BucketUnreachable
     """
-    roots = [os.path.abspath(source) for source in sources]
+    roots = [str(source) if is_object(source) else os.path.abspath(source) for source in sources]
     for root in roots:
-        if not os.path.lexists(root):
+        if not is_object(root) and not os.path.lexists(root):
             raise SourceNotFound(path_text(root))
     lowered = [pattern.lower() for pattern in patterns]
     exclude = os.path.abspath(exclude) if exclude else ""
-    return _list_roots(roots, lowered, exclude)
+    return _list_roots(roots, lowered, exclude, s3 or S3Access())
 
 
 def _list_roots(
-    roots: Sequence[str], patterns: Sequence[str], exclude: str
+    roots: Sequence[str], patterns: Sequence[str], exclude: str, s3: S3Access
 ) -> Iterator[SourceFile | Unreadable]:
     for root in roots:
-        if os.path.isdir(root):
+        if is_object(root):
+            yield from _list_bucket(root, patterns, s3)
+        elif os.path.isdir(root):
             yield from _list_folder(root, patterns, exclude)
         else:
             yield from _list_file(root, patterns)
@@ -187,6 +201,28 @@ def _list_archive(
             yield SourceFile(
                 name, info.file_size, status.st_mtime_ns // 1000, archive=path, member=info.filename
             )
+
+
+def _list_bucket(
+    url: str, patterns: Sequence[str], s3: S3Access
+) -> Iterator[SourceFile | Unreadable]:
+    for path, size, modified in list_objects(url, s3):
+        if path.lower().endswith(".zip"):
+            yield Unreadable(path, "zip archive in a bucket: not opened; copy it to a folder")
+        elif not _matches(path.rsplit("/", 1)[-1], patterns):
+            continue
+        elif not size:
+            yield Unreadable(path, "empty object")
+        else:
+            yield SourceFile(path, size, modified, access=s3)
+
+
+def list_again(paths: Sequence[str], s3: S3Access) -> list[SourceFile | None]:
+    """List objects that are known already; None for those that are gone."""
+    return [
+        None if found is None else SourceFile(*found, access=s3)
+        for found in find_objects(paths, s3)
+    ]
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

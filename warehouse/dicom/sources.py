@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from warehouse.dicom.objects import is_object
 from warehouse.errors import SourceNotFound
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def day_folders(
     wanted = [newest - dt.timedelta(days=back) for back in reversed(range(days))]
     found = []
     for source in (str(os.fspath(source)) for source in sources):
+        if is_object(source):
+            # A bucket has no folders: a day without objects is an empty listing.
+            found += [f"{source.rstrip('/')}/{day:%Y/%m/%d}/" for day in wanted]
+            continue
         if not os.path.isdir(source):
             raise SourceNotFound(source)
         folders = [os.path.join(source, f"{day:%Y}", f"{day:%m}", f"{day:%d}") for day in wanted]

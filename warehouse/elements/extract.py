@@ -87,7 +87,7 @@ def extract(
     if reader not in {"fast", "pydicom"}:
         raise UsageError(f"unknown reader {reader!r}; choose one of: fast, pydicom")
     done = 0
-    room = (_rooms.pop() if _rooms else Room()) if reader == "fast" else None
+    room = _room() if reader == "fast" else None
     batch_files = most_files = min(BATCH_FILES, max(MIN_BATCH_FILES, max_rows // USUAL_ROWS))
     while done < len(sources):
         some = sources[done : done + batch_files]
@@ -104,6 +104,14 @@ def extract(
         del batch  # before the next one is read: memory is for one of them
     if room is not None:
         _rooms.append(room)
+
+
+def _room() -> Room:
+    """Take memory that no other thread of this process uses."""
+    try:
+        return _rooms.pop()
+    except IndexError:
+        return Room()
 
 
 def _portions(

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from warehouse.dicom.found import Records, restrict
 from warehouse.dicom.grammar import LATER, REFERENCE, TAKEN
-from warehouse.dicom.heads import Heads, read_into
+from warehouse.dicom.heads import Heads
 from warehouse.dicom.lockstep import scan
 from warehouse.dicom.walk import look_into
 from warehouse.elements.columns import Batch
@@ -248,7 +248,7 @@ def _decode_outside(
         )
         offset, length = found.outside[-1 - int(place[i])]
         buffer = bytearray(length)
-        if not read_into(heads.sources[number], memoryview(buffer), offset):
+        if not heads.read_into(number, memoryview(buffer), offset):
             vanished.append(number)
             continue
         heads.bytes_read += length

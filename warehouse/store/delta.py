@@ -26,6 +26,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from warehouse.errors import (
     LayoutMismatch,
     NotAWarehouse,
+    StoreError,
     UnknownVersion,
     UsageError,
     WriteFailed,
@@ -152,6 +153,14 @@ def identity(root: Path) -> str:
     require(root)
     about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
     return str(about.get("id", ""))
+
+
+def found_identity(root: Path) -> str | None:
+    """Return the identity of the warehouse that stands here; None if none does."""
+    try:
+        return identity(root)
+    except (StoreError, OSError):
+        return None
 
 
 def _require_plain(root: Path) -> None:

@@ -1,0 +1,238 @@
+"""Sources in a bucket give the rows of the same files in a folder, over a bad line too."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pydicom.data
+import pytest
+
+import warehouse
+from tests.content import content
+from tests.dicom_files import image, write
+from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
+from warehouse.dicom import objects
+from warehouse.dicom.objects import ObjectFile, list_objects, read_range
+from warehouse.dicom.open import open_source
+from warehouse.dicom.scan import SourceFile, Unreadable, discover
+from warehouse.dicom.sources import day_folders
+from warehouse.errors import BucketUnreachable, SourceNotFound, Unreachable
+from warehouse.ingest import ingest, plan, run_batch
+from warehouse.settings import IngestSettings, Mode, S3Access
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SAMPLES = Path(pydicom.data.__path__[0]) / "test_files"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MotoServer]:
+    made = MotoServer()
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def line(server: MotoServer) -> Iterator[Line]:
+    made = Line(server.port)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def settings(line: Line, **more: Any) -> IngestSettings:
+    return IngestSettings(mode=Mode.FULL, workers=1, s3=line.access, **more)
+
+
+def named(made: dict[str, Any], before: str, after: str) -> dict[str, list[str]]:
+    """Return a content as text, with other paths, and without the times of files."""
+    return {
+        table: sorted(
+            repr(tuple("" if isinstance(v, dt.datetime) and table == "files" else v for v in row))
+            .replace(before, after)
+            for row in rows
+        )
+        for table, rows in made.items()
+    }  # fmt: skip
+
+
+def test_a_bucket_over_a_bad_line_gives_the_rows_of_a_folder(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = [path for path in SAMPLES.glob("*.dcm") if path.stat().st_size < 100_000]
+    files = {path.name: path.read_bytes() for path in sorted(small)}
+    long = image("1.2.99")
+    # A header that is longer than what is read of an object at once, and has more behind it.
+    long.add_new(0x00420011, "OB", bytes(range(256)) * 1200)
+    long.add_new(0x00420012, "LO", "behind")
+    write(tmp_path / "long.dcm", long)
+    files["nested/long.dcm"] = (tmp_path / "long.dcm").read_bytes()
+    files["notes.dcm"] = b"not DICOM\n" * 100
+    for name, data in files.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(data)
+    put(line.access, "archive", {f"in/{name}": data for name, data in files.items()})
+    line.delay, line.failures, line.most_at_once = 0.01, 1, 0
+    monkeypatch.setitem(
+        objects._RETRY,
+        "backoff",
+        {
+            "init_backoff": dt.timedelta(milliseconds=5),
+            "max_backoff": dt.timedelta(milliseconds=20),
+            "base": 2,
+        },
+    )
+    objects._store.cache_clear()
+    report = ingest(tmp_path / "w", ["s3://archive/in"], settings(line))
+    assert report.files == len(files)
+    assert report.readers["fast"] > len(files) // 2
+    assert line.most_at_once >= 16
+    # What was read of an object is its header, not its pixels.
+    ranges = [headers.get("range") for method, _, headers in line.requests if method == "GET"]
+    assert sum(r is not None for r in ranges) >= len(files)
+    local = ingest(tmp_path / "folder", [tmp_path / "in"], settings(line))
+    assert (local.created, local.rejected) == (report.created, report.rejected)
+    assert named(content(tmp_path / "w"), "s3://archive/in", "") == named(
+        content(tmp_path / "folder"), str(tmp_path / "in"), ""
+    )
+    objects._store.cache_clear()
+
+
+def test_again_changed_new_and_gone(line: Line, tmp_path: Path) -> None:
+    one, two = (SAMPLES / "CT_small.dcm").read_bytes(), (SAMPLES / "MR_small.dcm").read_bytes()
+    odd = "day 1/ü#%41+&?=x.dcm"
+    put(line.access, "changing", {"a.dcm": one, odd: two})
+    source, root = "s3://changing", tmp_path / "w"
+    assert ingest(root, [source], settings(line)).created == 2
+    wh = warehouse.open(root)
+    assert sorted(wh.sql("select path from files").fetchall()) == [
+        ("s3://changing/a.dcm",), (f"s3://changing/{odd}",),
+    ]  # fmt: skip
+    read = len(line.requests)
+    assert ingest(root, [source], settings(line)).existing == 2
+    assert not [method for method, _, headers in line.requests[read:] if "range" in headers]
+    put(line.access, "changing", {"a.dcm": (SAMPLES / "rtplan.dcm").read_bytes(), "empty/": b""})
+    report = ingest(root, [source], settings(line))
+    assert (report.replaced, report.existing, report.rejected) == (1, 1, 1)
+    assert report.rejects == [("s3://changing/empty", "empty object")]
+    wh.refresh()
+    assert wh.sql("select Modality from instances order by 1").fetchall() == [("MR",), ("RTPLAN",)]
+
+
+def test_planned_batches_are_read_and_read_anew(line: Line, tmp_path: Path) -> None:
+    files = {f"p/{n}.dcm": (SAMPLES / n).read_bytes() for n in ("CT_small.dcm", "MR_small.dcm")}
+    put(line.access, "planned", files | {"other/x": b"x"})
+    root = tmp_path / "w"
+    (key,) = plan(root, ["s3://planned/p"], settings(line))
+    assert SECRET.encode() not in bytes_under(root)
+    assert run_batch(root, key, settings(line)).created == 2
+    assert run_batch(root, key, settings(line)).replaced == 2
+    assert SECRET.encode() not in bytes_under(root)
+    assert SECRET not in repr(settings(line))
+
+
+def test_an_object_that_changes_while_it_is_read_is_no_mixture(line: Line) -> None:
+    put(line.access, "torn", {"a": b"old" * 100_000})
+    url = "s3://torn/a"
+    first = read_range(url, line.access, 0, 3)
+    assert (bytes(first.data), first.size_bytes) == (b"old", 300_000)
+    reading = ObjectFile(url, line.access)
+    put(line.access, "torn", {"a": b"new" * 100_000})
+    with pytest.raises(OSError, match="changed while it was read"):
+        reading.read(10)
+    with pytest.raises(OSError, match="changed while it was read"):
+        read_range(url, line.access, 3, 3, first.state)
+    source = SourceFile(url, 300_000, 0, access=line.access)
+    with pytest.raises(Unreachable, match="changed while it was read"):
+        read_while_it_changes(source, line)
+
+
+def read_while_it_changes(source: SourceFile, line: Line) -> None:
+    with open_source(source) as file:
+        put(line.access, "torn", {"a": b"newer" * 60_000})
+        file.read(300_000)
+
+
+def test_a_file_of_an_object_is_read_and_sought_as_any(line: Line) -> None:
+    data = bytes(range(256)) * 20
+    put(line.access, "file", {"a": data, "none": b""})
+    with objects.open_object("s3://file/a", line.access, len(data)) as file:
+        assert file.seek(0, 2) == len(data)
+        file.seek(-3, 1)
+        assert file.read() == data[-3:]
+        assert file.read(1) == b""
+        file.seek(1000)
+        assert file.read(5) == data[1000:1005]
+    with objects.open_object("s3://file/none", line.access, 0) as file:
+        assert file.read() == b""
+
+
+def test_what_is_listed_and_what_is_refused(line: Line) -> None:
+    put(line.access, "kinds", {
+        "a/1.dcm": b"1", "a/2.txt": b"2", "a/z.zip": b"z", "ab": b"3", "2026/11/21/x": b"4",
+    })  # fmt: skip
+    s3 = line.access
+    found = list(discover(["s3://kinds/a"], patterns=["*.DCM"], s3=s3))
+    assert [item.path for item in found] == ["s3://kinds/a/1.dcm", "s3://kinds/a/z.zip"]
+    assert isinstance(found[1], Unreadable)
+    assert [item.path for item in discover(["s3://kinds/ab"], s3=s3)] == ["s3://kinds/ab"]
+    assert list(discover(["s3://kinds/none/"], s3=s3)) == []
+    days = day_folders(["s3://kinds"], 2, dt.date(2026, 11, 22))
+    assert [item.path for item in discover(days, s3=s3)] == ["s3://kinds/2026/11/21/x"]
+    with pytest.raises(SourceNotFound, match="s3://nobody"):
+        list(discover(["s3://nobody/x/"], s3=s3))
+
+
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(objects._RETRY, "max_retries", 0)
+    access = S3Access(endpoint="http://127.0.0.1:9", access_key_id="x", secret_access_key=SECRET)
+    with pytest.raises(BucketUnreachable, match="Check AWS_ENDPOINT_URL") as caught:
+        list(list_objects("s3://bucket/", access))
+    assert SECRET not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_requests_are_signed_with_the_given_keys_or_not_at_all(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(line.access, "public", {"a": b"1"})
+    # What the machine may have in its environment is not asked below the edge.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-machine")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-machine")
+    for access, begins in ((line.access, "AWS4-HMAC-SHA256 Credential=nobody/"), (S3Access(endpoint=line.access.endpoint), None)):  # fmt: skip
+        line.requests.clear()
+        assert [found.path for found in list_objects("s3://public/", access)] == ["s3://public/a"]
+        for _, _, headers in line.requests:
+            signature = {name.lower(): value for name, value in headers.items()}.get(
+                "authorization"
+            )
+            assert signature is None if begins is None else signature.startswith(begins)
+
+
+def test_keys_come_from_the_usual_variables() -> None:
+    assert S3Access.from_variables({}) == S3Access()
+    given = {
+        "AWS_ENDPOINT_URL": "http://minio:9000", "AWS_REGION": "eu-1", "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t",
+    }  # fmt: skip
+    assert S3Access.from_variables(given) == S3Access("http://minio:9000", "eu-1", "k", "s", "t")
+
+
+def test_the_command_reads_a_bucket(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.test_cli import run
+
+    put(line.access, "command", {"a.dcm": (SAMPLES / "CT_small.dcm").read_bytes()})
+    monkeypatch.setenv("AWS_ENDPOINT_URL", line.access.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    done = run("ingest", "s3://command/", "-w", tmp_path / "w", "--json")
+    assert json.loads(done.stdout)["created"] == 1, done.stderr

@@ -1,0 +1,137 @@
+"""An S3 server on loopback, and a line to it that is slow and fails. No cloud is ever asked."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from warehouse.settings import S3Access
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "not-a-secret-of-anybody"
+
+
+class MotoServer:
+    """moto's server, a process of its own."""
+
+    def __init__(self) -> None:
+        quiet = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+            env={**os.environ, **quiet}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stderr is not None
+        said = next(line for line in self.process.stderr if "Running on" in line)
+        self.reading = threading.Thread(target=self.process.stderr.read)
+        self.reading.start()
+        self.port = int(re.findall(r":(\d+)\b", said)[-1])
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.reading.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+class Line:
+    """Passes requests on to a server: late, and not the first ``failures`` for each object."""
+
+    def __init__(self, port: int, *, delay: float = 0.0, failures: int = 0) -> None:
+        self.port, self.delay, self.failures = port, delay, failures
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.most_at_once = 0
+        self._tried: Counter[str] = Counter()
+        self._at_once = 0
+        self._lock = threading.Lock()
+        self._wait = threading.Event()
+        line = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: Any) -> None: ...
+
+            def handle_one(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                status, headers, data = line.answer(
+                    self.command, self.path, dict(self.headers), body
+                )
+                self.send_response(status)
+                for name, value in headers:
+                    if name.lower() not in {"connection", "transfer-encoding", "date", "server"}:
+                        self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
+
+            do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = handle_one
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def access(self) -> S3Access:
+        return S3Access(
+            endpoint=f"http://127.0.0.1:{self.server.server_port}", access_key_id="nobody",
+            secret_access_key=SECRET,
+        )  # fmt: skip
+
+    def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        with self._lock:
+            self.requests.append((method, path, headers))
+            self._tried[f"{method} {path}"] += 1
+            fails = self._tried[f"{method} {path}"] <= self.failures
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            self._wait.wait(self.delay)
+            if fails:
+                return 503, [("content-length", "0")], b""
+            connection = http.client.HTTPConnection("127.0.0.1", self.port)
+            connection.request(method, path, body=body, headers=headers)
+            answer = connection.getresponse()
+            data = answer.read()
+            connection.close()
+            return answer.status, answer.getheaders(), data
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    def end(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def put(access: S3Access, bucket: str, files: dict[str, bytes]) -> None:
+    """Make a bucket if it is not there, and objects in it."""
+    import obstore
+
+    from warehouse.dicom.objects import _store
+
+    signed = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+    connection = http.client.HTTPConnection(access.endpoint.removeprefix("http://"))
+    connection.request(
+        "PUT", f"/{bucket}", headers={"Authorization": signed, "content-length": "0"}
+    )
+    connection.getresponse().read()
+    connection.close()
+    for key, data in files.items():
+        obstore.put(_store(bucket, access), key, data)
+
+
+def bytes_under(folder: Path) -> bytes:
+    """Return everything that is in the files of a folder."""
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())

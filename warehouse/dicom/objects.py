@@ -1,0 +1,260 @@
+"""Objects of S3-compatible storage → their listing, and ranges of their bytes.
+
+In: ``s3://bucket/key`` and ``S3Access``. Out: what is there, and bytes. Every reading of an object
+is of one state of it: the first answer says which, and later ranges ask for the same one.
+
+Credentials are given, or requests are not signed. Nothing is looked for: no profile of a user, no
+metadata service of a machine. Objects are never written.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from warehouse.errors import BucketUnreachable, SourceNotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from obstore.store import S3Store
+
+    from warehouse.settings import S3Access
+
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
+
+SCHEME = "s3://"
+
+CONNECTIONS = 64
+"""Requests at a time: an answer takes 10 to 100 ms, whatever is asked."""
+
+READ_BYTES = 256 << 10
+"""Least bytes of a further range of one object: as quick as few."""
+
+_CLIENT: dict[str, Any] = {"timeout": "30s", "connect_timeout": "5s"}
+_RETRY: dict[str, Any] = {
+    "max_retries": 8,
+    "retry_timeout": dt.timedelta(seconds=120),
+    "backoff": {
+        "init_backoff": dt.timedelta(milliseconds=50), "max_backoff": dt.timedelta(seconds=10),
+        "base": 2,
+    },
+}  # fmt: skip
+"""A server that is busy for a moment costs nothing but the moment."""
+
+
+class Listed(NamedTuple):
+    """One object of a listing."""
+
+    path: str
+    size_bytes: int
+    modified_us: int
+
+
+class Range(NamedTuple):
+    """Some bytes of an object."""
+
+    data: memoryview
+    size_bytes: int
+    """Of the whole object."""
+    state: str | None
+    """ETag: what tells this state of the object from others."""
+
+
+def is_object(path: object) -> bool:
+    """Tell whether a source is in a bucket."""
+    return isinstance(path, str) and path.startswith(SCHEME)
+
+
+def list_objects(url: str, access: S3Access) -> Iterator[Listed]:
+    """List the object of that key, and those whose keys continue it after a slash.
+
+    Raises
+    ------
+    SourceNotFound
+        There is no such bucket.
+    BucketUnreachable
+        The server refuses or does not answer, or a key is none that can be asked for.
+    """
+    obstore = _obstore()
+    bucket, key = _parts(url)
+    store = _store(bucket, access)
+    try:
+        alone = _head(store, key) if key and not key.endswith("/") else None
+        if alone is not None:
+            yield _listed(bucket, alone)
+        for some in obstore.list(store, prefix=key.rstrip("/") or None, chunk_size=1000):
+            for meta in some:
+                yield _listed(bucket, meta)
+    except (obstore.exceptions.BaseError, OSError) as error:
+        if "NoSuchBucket" in str(error):
+            raise SourceNotFound(f"{SCHEME}{bucket}") from error
+        raise BucketUnreachable(url, str(error).partition("\n")[0]) from error
+
+
+def find_objects(urls: Sequence[str], access: S3Access) -> list[Listed | None]:
+    """Ask for each object as it is now; None for those that are gone or cannot be asked for."""
+    obstore = _obstore()
+
+    def find(url: str) -> Listed | None:
+        bucket, key = _parts(url)
+        try:
+            return _listed(bucket, obstore.head(_store(bucket, access), key))
+        except (obstore.exceptions.BaseError, OSError):
+            return None
+
+    return list(_many(find, urls))
+
+
+def read_ranges(
+    asked: Iterable[tuple[str, S3Access, int, int, str | None]],
+) -> Iterator[Range | None]:
+    """Read many ranges at a time; see ``read_range``. None for those that could not be read."""
+
+    def read(one: tuple[str, S3Access, int, int, str | None]) -> Range | None:
+        try:
+            return read_range(*one)
+        except OSError:
+            return None
+
+    return _many(read, asked)
+
+
+def read_range(
+    url: str, access: S3Access, offset: int, length: int, state: str | None = None
+) -> Range:
+    """Read ``length`` bytes of an object, or as many as there are.
+
+    Parameters
+    ----------
+    state
+        Read from this state of the object, or fail.
+
+    Raises
+    ------
+    OSError
+        The range could not be read, or the object has changed.
+    """
+    obstore = _obstore()
+    bucket, key = _parts(url)
+    options: dict[str, Any] = {"range": (offset, offset + length)}
+    if state is not None:
+        options["if_match"] = state
+    try:
+        answer = obstore.get(_store(bucket, access), key, options=options)
+        data = memoryview(answer.bytes())
+    except obstore.exceptions.PreconditionError as error:
+        raise OSError(None, "the object changed while it was read") from error
+    except FileNotFoundError as error:
+        raise OSError(None, "no such object") from error
+    except obstore.exceptions.BaseError as error:
+        raise OSError(None, f"the server did not answer: {type(error).__name__}") from error
+    return Range(data, answer.meta["size"], answer.meta["e_tag"])
+
+
+class ObjectFile(io.RawIOBase):
+    """An object as a file that can be read and sought, one state of it."""
+
+    def __init__(
+        self, url: str, access: S3Access, size_bytes: int | None = None, state: str | None = None
+    ) -> None:
+        self._url, self._access, self._state = url, access, state
+        self._at = 0
+        self._size = size_bytes or 0
+        # A range of an empty object is an error; one byte of any other tells all there is to know.
+        if state is None and size_bytes != 0:
+            first = read_range(url, access, 0, 1)
+            self._size, self._state = first.size_bytes, first.state
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a place; nothing is read."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read from here; 0 at the end."""
+        length = min(len(buffer), self._size - self._at)
+        if length <= 0:
+            return 0
+        got = read_range(self._url, self._access, self._at, length, self._state).data
+        buffer[: len(got)] = got
+        self._at += len(got)
+        return len(got)
+
+
+def open_object(
+    url: str, access: S3Access, size_bytes: int | None, state: str | None = None
+) -> io.BufferedReader:
+    """Open an object for reading; raises OSError as a file would.
+
+    With ``state`` it is read in that state, and ``size_bytes`` is its size.
+    """
+    return io.BufferedReader(ObjectFile(url, access, size_bytes, state), READ_BYTES)
+
+
+def _many(work: Callable[[_Asked], _Answer], items: Iterable[_Asked]) -> Iterator[_Answer]:
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        yield from threads.map(work, items)
+
+
+def _parts(url: str) -> tuple[str, str]:
+    bucket, _, key = url.removeprefix(SCHEME).partition("/")
+    return bucket, key
+
+
+def _head(store: S3Store, key: str) -> Any:
+    try:
+        return _obstore().head(store, key)
+    except FileNotFoundError:
+        return None
+
+
+def _listed(bucket: str, meta: Any) -> Listed:
+    modified = meta["last_modified"]
+    microseconds = (modified - dt.datetime.fromtimestamp(0, dt.UTC)) // dt.timedelta(microseconds=1)
+    return Listed(f"{SCHEME}{bucket}/{meta['path']}", meta["size"], microseconds)
+
+
+@lru_cache(maxsize=64)
+def _store(bucket: str, access: S3Access) -> S3Store:
+    """Return the client of a bucket; it keeps connections open, so there is one per process."""
+    from obstore.store import S3Store  # noqa: PLC0415
+
+    signed: dict[str, Any] = {"skip_signature": True}
+    if access.access_key_id:
+        signed = {
+            "access_key_id": access.access_key_id,
+            "secret_access_key": access.secret_access_key,
+            "skip_signature": False,
+        }
+        if access.session_token:
+            signed["session_token"] = access.session_token
+    if access.endpoint:
+        signed["endpoint"] = access.endpoint
+        signed["virtual_hosted_style_request"] = False
+    client: Any = _CLIENT | {"allow_http": access.endpoint.startswith("http://")}
+    retry: Any = _RETRY
+    return S3Store(
+        bucket, region=access.region, client_options=client, retry_config=retry, **signed
+    )
+
+
+def _obstore() -> Any:
+    try:
+        import obstore  # noqa: PLC0415 - an extra
+        import obstore.exceptions  # noqa: PLC0415
+    except ImportError:
+        raise UsageError("sources in a bucket need: pip install 'dicom-warehouse[s3]'") from None
+    return obstore
