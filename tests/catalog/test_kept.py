@@ -14,6 +14,7 @@ from tests.catalog.test_entities_equal_reference import collection, compare
 from warehouse.catalog import kept
 from warehouse.catalog.connect import open_catalog
 from warehouse.catalog.kept import keep_answers, kept_files, kept_models
+from warehouse.cli.store import compact
 from warehouse.sqlfiles import read_models
 from warehouse.store import delta, layout
 
@@ -161,3 +162,15 @@ def test_an_ingest_into_a_large_warehouse_keeps_them(
     assert wh.ingest(tmp_path / "more", workers=1).created
     assert delta.stored_rows(made, "instances") > rows
     assert is_kept(made)
+
+
+def test_a_compacted_warehouse_has_them_too(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection(tmp_path / "more", 3)
+    warehouse.open(made).ingest(tmp_path / "more", workers=1)
+    computed = answers(made)
+    monkeypatch.setattr(kept, "WORTHWHILE", 1)
+    compact(warehouse=made)
+    assert is_kept(made)
+    assert answers(made) == computed

@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
+from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.screen import console, size_text
 from warehouse.rebuild import read_anew
@@ -131,6 +132,7 @@ def remove(
         Print one JSON object.
     """
     done = run_remove(existing(warehouse).root, sources, delete=yes, even_all=even_all)
+    keep_if_worthwhile(warehouse)
     if as_json:
         print(json.dumps(asdict(done)))
         return 0
@@ -170,6 +172,7 @@ def rebuild(
     """
     root = existing(warehouse).root
     done = read_anew(root) if from_sources else run_rebuild(root)
+    keep_if_worthwhile(root)
     if as_json:
         print(json.dumps(asdict(done)))
     elif from_sources:
@@ -199,6 +202,7 @@ def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> 
         Print one JSON object.
     """
     done = run_compact(existing(warehouse).root)
+    keep_if_worthwhile(warehouse)
     if as_json:
         print(json.dumps(asdict(done)))
         return 0
