@@ -11,8 +11,8 @@
 -- column:  rank | DOUBLE | number that a rule was given; those of users come first among equals
 -- column:  sequence_type | VARCHAR | what a series is for which the rule holds
 -- column:  rule_modality | VARCHAR | modality of the series it is tried for
--- column:  attribute | VARCHAR | keyword or tag, or a column of `mr_encoding`
--- column:  tag | VARCHAR | eight upper-case hex digits; null for a column of `mr_encoding`
+-- column:  attribute | VARCHAR | keyword or tag, or a column of `phase_encoding`
+-- column:  tag | VARCHAR | eight upper-case hex digits; null for a column of `phase_encoding`
 -- column:  test | VARCHAR | is, has, has not, contains, contains not, above or below
 -- column:  alternatives | VARCHAR[][] | values of each alternative
 -- column:  source | VARCHAR | whose rule: user or package

@@ -7,7 +7,7 @@
 -- FWD if the phase direction is negative, REV otherwise, else what ProtocolName ends with.
 --
 -- grain:   series_key
--- depends: sequence_types, series, studies, mr_encoding
+-- depends: sequence_types, series, studies, phase_encoding
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  sequence_type | VARCHAR | as in `sequence_types`
 -- column:  subject | VARCHAR | label of the subject
@@ -32,14 +32,14 @@ with described as (
         lower(coalesce(series.SeriesDescription, '')) as description,
         list_contains(series.ImageType, 'NORM') as is_corrected,
         cast(round(series.InversionTime) as bigint) as inversion_time,
-        mr_encoding.phase_encoding_direction as phase,
+        phase_encoding.phase_encoding_direction as phase,
         upper(regexp_extract(
             series.ProtocolName, '_(ap|pa|lr|rl|fwd|rev)$', 1, 'i'
         )) as named_direction
     from sequence_types
     join series on sequence_types.series_key = series.series_key
     left join studies on series.study_key = studies.study_key
-    left join mr_encoding on sequence_types.instance_id = mr_encoding.instance_id
+    left join phase_encoding on sequence_types.instance_id = phase_encoding.instance_id
     where series.Modality = 'MR'
 ),
 

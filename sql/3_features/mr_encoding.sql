@@ -4,7 +4,7 @@
 -- it by frame. In mode minimal only the plane is known.
 --
 -- grain:   instance_id
--- depends: instances, elements, vendor_elements, diffusion_frames
+-- depends: instances, vendor_elements, diffusion_frames, phase_encoding
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | the series
 -- column:  phase_encoding_direction | VARCHAR | i along a row, j along a column of the image; with - against it; Siemens only, since no standard element has the sign
@@ -15,25 +15,15 @@
 -- column:  multiband_factor | BIGINT | slices excited at once, from the Siemens protocol; null if it does not say
 create or replace view mr_encoding as
 with
-    in_plane as (
-        select instance_id, min(text) as direction
-        from elements
-        where path = '' and tag = '00181312' and "index" = 0
-        group by instance_id
-    ),
-
     siemens as (
         select
             instance_id,
-            arg_min("integer", source_tag)
-                filter (where name = 'PhaseEncodingDirectionPositive') as positive,
-            arg_min("integer", source_tag)
-                filter (where name = 'sSliceAcceleration.lMultiBandFactor') as multiband_factor
+            arg_min("integer", source_tag) as multiband_factor
         from vendor_elements
         where
             source_path = ''
             and "index" = 0
-            and name in ('PhaseEncodingDirectionPositive', 'sSliceAcceleration.lMultiBandFactor')
+            and name = 'sSliceAcceleration.lMultiBandFactor'
             and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01')
         group by instance_id
     ),
@@ -55,14 +45,13 @@ with
             list_transform(
                 instances.ImageOrientationPatient, lambda cosine: round(cosine)
             ) as orientation,
-            in_plane.direction as in_plane,
-            siemens.positive,
+            phase_encoding.phase_encoding_direction,
             siemens.multiband_factor,
             diffusion.b_value,
             diffusion.direction,
             diffusion.b_matrix
         from instances
-        left join in_plane on instances.instance_id = in_plane.instance_id
+        left join phase_encoding on instances.instance_id = phase_encoding.instance_id
         left join siemens on instances.instance_id = siemens.instance_id
         left join diffusion on instances.instance_id = diffusion.instance_id
         where instances.Modality = 'MR'
@@ -71,8 +60,7 @@ with
 select
     instance_id,
     series_key,
-    case in_plane when 'ROW' then 'i' when 'COL' then 'j' end
-    || case positive when 0 then '' when 1 then '-' end as phase_encoding_direction,
+    phase_encoding_direction,
     case
         when orientation = [1, 0, 0, 0, 1, 0] then 'axial'
         when orientation = [1, 0, 0, 0, 0, -1] then 'coronal'

@@ -6,7 +6,7 @@
 -- are applied when the view is asked: a changed rule changes only series for which it holds or held.
 --
 -- grain:   series_key
--- depends: instances, elements, mr_encoding, sequence_rules
+-- depends: instances, elements, phase_encoding, sequence_rules
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  sequence_type | VARCHAR | such as mprage, bold or dwi; null if no rule holds
 -- column:  rule | VARCHAR | the rule that holds, of `sequence_rules`
@@ -88,11 +88,11 @@ stated_values as (
         select instance_id, attribute, said from other
         union all
         select
-            mr_encoding.instance_id,
+            phase_encoding.instance_id,
             'phase_encoding_direction' as attribute,
-            [mr_encoding.phase_encoding_direction] as said
-        from mr_encoding
-        join judged on mr_encoding.instance_id = judged.instance_id
+            [phase_encoding.phase_encoding_direction] as said
+        from phase_encoding
+        join judged on phase_encoding.instance_id = judged.instance_id
     )
 ),
 

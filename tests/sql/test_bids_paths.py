@@ -20,7 +20,7 @@ FIRST = {
     "sequence_types": "rule",
     "series": "Modality",
     "studies": "StudyID",
-    "mr_encoding": "b_value",
+    "phase_encoding": "instance_id",
 }
 """A column of each table: they are filled afterwards."""
 
@@ -28,7 +28,7 @@ FIRST = {
 def paths(*rows: dict[str, Any]) -> list[tuple[str | None, str | None]]:
     """Return path and reason of each series."""
     view = View()
-    for name in ("sequence_types", "series", "studies", "mr_encoding"):
+    for name in ("sequence_types", "series", "studies", "phase_encoding"):
         view.given(name, FIRST[name])
     studies = set()
     for n, given_row in enumerate(rows):
@@ -46,7 +46,7 @@ def paths(*rows: dict[str, Any]) -> list[tuple[str | None, str | None]]:
              row.get("ProtocolName"), row["ImageType"], row.get("InversionTime"), row["series_at"], row["SeriesNumber"]],
         )  # fmt: skip
         ask(
-            "insert into mr_encoding (instance_id, phase_encoding_direction) values (?, ?)",
+            "insert into phase_encoding (instance_id, phase_encoding_direction) values (?, ?)",
             [n, row.get("phase")],
         )
         if study not in studies:

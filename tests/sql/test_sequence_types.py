@@ -129,7 +129,7 @@ def changed(header: dict[str, Values], rng: random.Random) -> dict[str, Values]:
 def judged(headers: list[dict[str, Values]]) -> list[tuple[str | None, str | None]]:
     """Return type and rule of series with these headers, an instance each."""
     view = View()
-    for name in ("instances", "elements", "mr_encoding"):
+    for name in ("instances", "elements", "phase_encoding"):
         view.given(name, "series_key" if name != "elements" else "path")
     rows = pl.DataFrame(  # noqa: F841 - DuckDB reads it by its name
         {
@@ -147,7 +147,7 @@ def judged(headers: list[dict[str, Values]]) -> list[tuple[str | None, str | Non
         f"select n, n, n, 'MR', {', '.join(FIELDS[:4])} from rows"
     )
     view.connection.execute(
-        "insert into mr_encoding (instance_id, phase_encoding_direction) select n, phase from rows"
+        "insert into phase_encoding (instance_id, phase_encoding_direction) select n, phase from rows"
     )
     view.make("sequence_rules")
     found = view.rows("sequence_types", ["series_key", "sequence_type", "rule"])

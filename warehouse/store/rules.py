@@ -47,7 +47,7 @@ TESTS = {
 }
 
 DERIVED = ("phase_encoding_direction",)
-"""What a rule may ask for besides DICOM attributes: columns of ``mr_encoding``."""
+"""What a rule may ask for besides DICOM attributes: columns of ``phase_encoding``."""
 
 Alternatives = tuple[tuple[str, ...], ...]
 
