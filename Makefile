@@ -4,6 +4,7 @@
 #   make test    run the tests
 #   make check   run what CI runs besides the tests; changes nothing
 #   make dev     serve Dagster at http://127.0.0.1:3000
+#   make docs    write docs/data-dictionary.md from the headers of sql/
 #   make bench   measure, and write docs/benchmarks.md; with DICOM_CORPUS=DIR on your files too
 #   make bench-queries   the same for questions to a million instances; docs/benchmarks-queries.md
 #   make setup   install everything for working on the project
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo test test-slow check format bench bench-queries dev clean
+.PHONY: setup demo test test-slow check format docs bench bench-queries dev clean
 
 setup: $(VENV)/.dev
 
@@ -24,7 +25,7 @@ $(BIN)/python:
 	PYTHONPATH=$(VENV)-bootstrap $(PYTHON) -m virtualenv --quiet $(VENV) && rm -rf $(VENV)-bootstrap; }
 
 $(VENV)/.library: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[pixels]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
@@ -62,6 +63,9 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.library
+	$(BIN)/python -m warehouse.catalog.data_dictionary > docs/data-dictionary.md
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/extraction.py

@@ -248,8 +248,8 @@ def page(root: Path, rounds: int) -> list[str]:
         "",
         (
             "pandas and SQLite hold the three entity tables and nothing else, made from our views; "
-            "loading them is not counted, nor that they must be made anew after each ingest. An empty "
-            "cell: it has no such column."
+            "loading them is not counted, nor that they must be made anew after each ingest. An "
+            "empty cell: it has no such column."
         ),
         "",
         "## IDC's index",
@@ -261,8 +261,8 @@ def page(root: Path, rounds: int) -> list[str]:
     return [
         *lines,
         (
-            "One row per series of the Imaging Data Commons, from the package `idc-index-data`. Its "
-            "client holds the table as a pandas frame and asks DuckDB about the frame."
+            "One row per series of the Imaging Data Commons, from the package `idc-index-data`. "
+            "Its client holds the table as a pandas frame and asks DuckDB about the frame."
         ),
         "",
         *_table(ask_index(wh, index, rounds), ["ours", "idc-index"]),

@@ -11,12 +11,18 @@ import highdicom
 import nibabel
 import pydicom
 import pytest
+from hypothesis import settings
 
 import warehouse
+from tests.dicom_files import image, write
 from tests.small_tables import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# A busy machine is no fault of an example.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 PACKAGED = {
     "pydicom": Path(pydicom.__file__).parent / "data",
@@ -59,14 +65,18 @@ def view() -> View:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    """A warehouse of pydicom's package and two files of nibabel's, all elements. Not to write to."""
+    """A warehouse of pydicom's package, two files of nibabel's and a PET, all elements. Not to write to."""
     folder = tmp_path_factory.mktemp("sample")
     made = warehouse.open(folder / "w")
     # Of the packaged files only these have vendor payloads and diffusion.
     for path in PACKAGED["nibabel"].glob("siemens_dwi_*.dcm.gz"):
         (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
     siemens = sorted(folder.glob("*.dcm"))
-    made.ingest(PACKAGED["pydicom"], *siemens, mode="full", workers=1)
+    # No package brings a PET.
+    pet = image("1.1.9", Modality="PT", SeriesInstanceUID="1.2.1.9", Units="BQML")
+    made.ingest(
+        PACKAGED["pydicom"], *siemens, write(folder / "pet.dcm", pet), mode="full", workers=1
+    )
     return made
 
 

@@ -37,6 +37,11 @@ class View:
             columns = ", ".join(f'"{column}"' for column in names)
             self.connection.execute(f'insert into "{name}" ({columns}) values ({cells})', row)
 
+    def make(self, name: str) -> None:
+        """Make a view over the given tables, for others to read."""
+        self.connection.execute(by_name(name).sql)
+        self._given.add(name)
+
     def expect(self, name: str, drawing: str) -> None:
         """Compare the drawn columns of a view, rows in any order."""
         names, rows = parse(drawing)

@@ -16,12 +16,17 @@ from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, Progress, ingest
+from warehouse.pixels.gallery import Gallery, open_gallery
+from warehouse.pixels.prefetch import Loaded, iter_volumes
+from warehouse.pixels.stack import Stack, open_stack
+from warehouse.pixels.values import Values
+from warehouse.pixels.volume import LazyVolume, open_volume
 from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import duckdb
 
@@ -138,6 +143,40 @@ class Warehouse:
     def header(self, uid: str) -> Header:
         """Return the header of a stored instance, by SOPInstanceUID or path of its file."""
         return header_of_instance(self.catalog, uid)
+
+    def volume(
+        self, series_uid: str, *, rescale: bool = False,
+        window: tuple[float, float] | str | None = None, invert: bool = False,
+        colour: bool = False, stack: str | None = None,
+    ) -> LazyVolume:  # fmt: skip
+        """Return a series as a lazy array (slice, row, column); voxels are read when sliced.
+
+        ``affine`` maps an index to mm in LPS; see ``warehouse.pixels.volume.LazyVolume``, and
+        ``warehouse.pixels.values.Values`` for what the options do to values and dtype.
+        """
+        values = Values(rescale, window, invert, colour)
+        return open_volume(self.catalog, series_uid, values=values, stack=stack)
+
+    def gallery(self, *series_uids: str, limit: int = 24) -> Gallery:
+        """Return series with a thumbnail each, which a notebook shows as a table."""
+        return open_gallery(self.catalog, series_uids, limit=limit)
+
+    def iter_volumes(
+        self, cohort: runs.Run | str | Iterable[str], *, ahead: int = 1, rescale: bool = False
+    ) -> Iterator[Loaded]:
+        """Yield the series of a cohort with their voxels, the next ones read meanwhile.
+
+        ``cohort`` is a run, the name of one, or SeriesInstanceUIDs; see
+        ``warehouse.pixels.prefetch.iter_volumes``.
+        """
+        if isinstance(cohort, str | runs.Run):
+            keys = self.members(cohort).select("series_key").unique(maintain_order=True).collect()
+            cohort = [key for key in keys["series_key"] if key is not None]
+        return iter_volumes(self.catalog, cohort, ahead=ahead, values=Values(rescale=rescale))
+
+    def stack(self, series_uid: str, *, rescale: bool = False) -> Stack:
+        """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
+        return open_stack(self.catalog, series_uid, values=Values(rescale=rescale))
 
 
 def header(path: str | os.PathLike[str]) -> Header:

@@ -17,10 +17,14 @@ WarehouseError
 │   ├── UnknownParameter
 │   ├── UnsafeCohort       the SQL of a cohort is not one SELECT over the warehouse
 │   ├── MembersUnclear     the rows of a cohort do not say which entities are members
-│   └── TargetExists       what is written never replaces a file
+│   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
+│   ├── TargetExists       what is written never replaces a file
+│   └── NotInstalled       it needs a package of an extra
 ├── StoreError         the folder is not the store that its layout promises
 │   ├── NotAWarehouse
 │   ├── LayoutMismatch
+│   ├── UnknownVersion     there is no such version, or no longer
+│   ├── LockIgnored        two writers committed at once; the second one was refused
 │   └── WriteFailed        no space, no permission: nothing was committed
 ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
 │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
@@ -31,7 +35,14 @@ WarehouseError
 │   ├── WorkersLost            processes were killed; nothing of their batch was committed
 │   └── WrongMachine           a worker sees another folder where the warehouse should be
 ├── ExportFailed       members cannot be written, or what was written is not what it was
-└── InstanceNotFound   no instance with that UID
+├── InstanceNotFound   no instance with that UID
+├── SeriesNotFound     no series with that UID
+└── PixelError         pixels cannot be had as asked
+    ├── NoPixels           no instance of the series has pixel data
+    ├── NotAVolume         the frames of a series make no regular grid; says why
+    ├── SourceChanged      a file is not what was ingested
+    ├── PixelsUnreadable   what a file holds cannot be pixels, or is damaged
+    └── NoDecoder          nothing installed decodes the transfer syntax
 """
 
 from __future__ import annotations
@@ -125,11 +136,33 @@ class MembersUnclear(UsageError):
     """The rows of a cohort do not say which instances, series, studies or patients are members."""
 
 
+class SourcesVanished(UsageError):
+    """Not one of the known files of a source is left."""
+
+    def __init__(self, source: str, count: int) -> None:
+        super().__init__(
+            f"none of the {count:,} known files under {source} is there; is it mounted? "
+            "If they are gone for good, say so with --even-all"
+        )
+
+
 class TargetExists(UsageError, FileExistsError):
     """A file or folder has the name already."""
 
     def __init__(self, target: Path) -> None:
         super().__init__(f"{target} exists already; name another or remove it")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NotInstalled(UsageError, ImportError):
+    """What was asked for needs a package that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs {package}: install it with pip install 'dicom-warehouse[{extra}]'"
+        )
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -154,6 +187,26 @@ class LayoutMismatch(StoreError):
         super().__init__(
             f"{root} has storage layout {found}, this version reads layout {supported}; "
             "install the version that wrote it, or ingest the sources into a new warehouse"
+        )
+
+
+class UnknownVersion(StoreError, LookupError):
+    """A version of the warehouse that it does not have, or no longer."""
+
+    def __init__(self, root: Path, version: int) -> None:
+        super().__init__(
+            f"{root} has no version {version}, or no longer: old ones are cleaned away"
+        )
+
+
+class LockIgnored(StoreError):
+    """Another writer committed although the lock was held; nothing of this batch was."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"another writer committed to {root} at the same time. Nothing of this batch was "
+            "committed; run the same command again. If it happens again, the file system does not "
+            "keep locks between machines (flock): let one machine write at a time"
         )
 
 
@@ -241,6 +294,65 @@ class InstanceNotFound(WarehouseError, LookupError):
             f"{asked!r} is neither a file nor the SOPInstanceUID of a stored instance; "
             'list some with: dicom-warehouse sql "select SOPInstanceUID from instances limit 5"'
         )
+
+
+class SeriesNotFound(WarehouseError, LookupError):
+    """No stored series has that UID."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(
+            f"{asked!r} is not the SeriesInstanceUID of a stored series; list some with: "
+            'dicom-warehouse sql "select SeriesInstanceUID from series limit 5"'
+        )
+
+
+class PixelError(WarehouseError):
+    """Pixels cannot be had as asked."""
+
+
+class NoPixels(PixelError):
+    """The instances of a series have no pixel data."""
+
+    def __init__(self, series_uid: str) -> None:
+        super().__init__(f"no instance of series {series_uid} has pixel data")
+
+
+class NotAVolume(PixelError, ValueError):
+    """The frames of a series make no regular grid; ``why`` says what is against it."""
+
+    def __init__(self, series_uid: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"series {series_uid} is no volume: {why}; its frames, one by one: wh.stack(...)"
+        )
+
+
+class SourceChanged(PixelError):
+    """A source file was moved, cut off or replaced since it was ingested."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        super().__init__(f"{path} is not what was ingested: {why}; ingest its folder again")
+
+
+class PixelsUnreadable(PixelError):
+    """The pixel data of a file are damaged, or not what its header says."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path, self.why = path, why
+        super().__init__(f"pixels of {path} cannot be read: {why}")
+
+
+class NoDecoder(PixelError):
+    """Nothing that is installed decodes a transfer syntax."""
+
+    def __init__(self, uid: str, name: str, missing: Iterable[str]) -> None:
+        needs = "; ".join(missing)
+        advice = (
+            "install them with: pip install 'dicom-warehouse[pixels]' (pydicom asks for "
+            f"{needs})" if needs else "pydicom has no decoder for it"
+        )  # fmt: skip
+        super().__init__(f"no decoder for transfer syntax {name} ({uid}): {advice}")
 
 
 class ExportFailed(WarehouseError):

@@ -137,7 +137,7 @@ def ingest(
         counts, readers, batches = Counter(_seen(listing)), Counter[str](), list[str]()
         if progress:
             progress.planned(unseen)
-        with where_to_read(executor, settings, unseen) as pool:
+        with delta.writing(root), where_to_read(executor, settings, unseen) as pool:
             for batch, done in _read_batches(listing, root, settings, pool, progress):
                 counts += done.outcomes
                 readers += done.readers
@@ -217,7 +217,7 @@ def run_batch(
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
         )
-    with where_to_read(executor, settings, len(items)) as pool:
+    with delta.writing(root), where_to_read(executor, settings, len(items)) as pool:
         done = _read_batch(
             root, batch, items, settings, pool, progress, first=first, read_anew=not is_planned
         )
@@ -516,6 +516,12 @@ def _rejected(portion: Staged) -> int:
     return list(portion.files["status"].to_pylist()).count("rejected")
 
 
+def settle(root: Path, settings: IngestSettings) -> list[str]:
+    """Read duplicates again whose instance no file holds any more; return the batches it took."""
+    with delta.writing(root), connect() as connection:
+        return _settle(connection, root, settings, None)
+
+
 def _settle(
     connection: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
     pool: Executor | None,
@@ -553,7 +559,7 @@ def _listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile
 
 def _file_listed_again(path: str) -> SourceFile | Unreadable:
     try:
-        for item in discover([os.fsdecode(local_path(_holding_file(path)))]):
+        for item in discover([os.fsdecode(local_path(holding_file(path)))]):
             if item.path == path:
                 return item
     except FileNotFoundError:
@@ -561,7 +567,7 @@ def _file_listed_again(path: str) -> SourceFile | Unreadable:
     return Unreadable(path, GONE)
 
 
-def _holding_file(path: str) -> str:
+def holding_file(path: str) -> str:
     """Return the archive of a member, the path itself of a file; folders may end in ``!`` too."""
     end = -1
     while (end := path.find(ARCHIVE_SEPARATOR, end + 1)) > 0:

@@ -1,10 +1,12 @@
 -- Vectors of three, and the tolerances within which positions and directions count as equal.
 --
--- `cross_product` is at right angles to both vectors. Cosines of one series differ by rounding
+-- `cross_product` is at right angles to both vectors. `dot_product` is null where a part is;
+-- list_dot_product would be an error then. Cosines of one series differ by rounding
 -- only; positions are written with two decimals by many scanners.
 create or replace macro cross_product(a, b) as [
     a[2] * b[3] - a[3] * b[2], a[3] * b[1] - a[1] * b[3], a[1] * b[2] - a[2] * b[1]
 ];
+create or replace macro dot_product(a, b) as a[1] * b[1] + a[2] * b[2] + a[3] * b[3];
 create or replace macro largest_difference(a, b) as
     list_max(list_transform(list_zip(a, b), lambda pair: abs(pair[1] - pair[2])));
 create or replace macro cosine_tolerance() as 1e-4;

@@ -6,7 +6,7 @@
 --
 -- grain:   instance_id, path, tag, index
 -- table:   elements
--- column:  batch | VARCHAR | ingest batch; partition of the table
+-- column:  batch | VARCHAR | ingest batch that read the row: what its id begins with
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  path | VARCHAR | '' at top level, else the sequence path, such as RequestAttributesSequence[0]; items count from 0
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
@@ -27,7 +27,7 @@
 -- column:  warning | VARCHAR | why the typed value is missing or doubtful although a value was stored
 create or replace view elements as
 select
-    batch,
+    printf('%06d', instance_id >> 24) as batch,
     instance_id,
     path,
     tag,
@@ -47,5 +47,5 @@ select
     sha256,
     warning
 from read_parquet(
-    getvariable('elements_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('elements_files'), hive_partitioning = false
 );

@@ -6,7 +6,7 @@
 -- grain:   instance_id
 -- table:   instances
 -- stores:  instances_from_elements
--- column:  batch | VARCHAR | ingest batch
+-- column:  batch | VARCHAR | ingest batch that read the row: what its id begins with
 -- column:  instance_id | BIGINT | key of its rows in `elements`; sequential inside a batch
 -- column:  instance_key | VARCHAR | identity: SOPInstanceUID, else MediaStorageSOPInstanceUID, else digest of the header
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance; null for a DICOMDIR
@@ -124,7 +124,7 @@
 -- column:  is_encapsulated | BOOLEAN | the pixel data are compressed fragments
 create or replace view instances as
 select
-    batch,
+    printf('%06d', instance_id >> 24) as batch,
     instance_id,
     instance_key,
     series_key,
@@ -241,5 +241,5 @@ select
     pixel_length,
     is_encapsulated
 from read_parquet(
-    getvariable('instances_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('instances_files'), hive_partitioning = false
 );

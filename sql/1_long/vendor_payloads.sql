@@ -7,7 +7,7 @@
 --
 -- grain:   instance_id, source_tag, source_path, payload
 -- table:   vendor_payloads
--- column:  batch | VARCHAR | ingest batch; partition of the table
+-- column:  batch | VARCHAR | ingest batch that read the row: what its id begins with
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  source_tag | VARCHAR | element that carries the payload: group and element, eight upper-case hex digits
 -- column:  source_path | VARCHAR | '' at top level, else the sequence path of that element
@@ -15,12 +15,12 @@
 -- column:  payload | BIGINT | key to `vendor_values`; means nothing by itself
 create or replace view vendor_payloads as
 select
-    batch,
+    printf('%06d', instance_id >> 24) as batch,
     instance_id,
     source_tag,
     source_path,
     creator,
     payload
 from read_parquet(
-    getvariable('vendor_payloads_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('vendor_payloads_files'), hive_partitioning = false
 );

@@ -4,7 +4,7 @@
 --
 -- grain:   payload, name, index
 -- table:   vendor_values
--- column:  batch | VARCHAR | ingest batch; partition of the table
+-- column:  batch | VARCHAR | ingest batch that read the row: what its id begins with
 -- column:  payload | BIGINT | key to `vendor_payloads`
 -- column:  name | VARCHAR | CSA element, path in the protocol or name of a setting, as written; '' on a row that says what is damaged
 -- column:  index | INTEGER | position of this value in its element, from 0
@@ -15,7 +15,7 @@
 -- column:  warning | VARCHAR | what is damaged or left out
 create or replace view vendor_values as
 select
-    batch,
+    printf('%06d', payload >> 40) as batch,
     payload,
     name,
     "index",
@@ -25,5 +25,5 @@ select
     "real",
     warning
 from read_parquet(
-    getvariable('vendor_values_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('vendor_values_files'), hive_partitioning = false
 );

@@ -37,7 +37,7 @@
 -- column:  WindowWidth | DOUBLE[] | Window Width (0028,1051)
 create or replace view frames as
 with
-    -- One level of groups below each item; a group has one item.
+    -- One level of groups below each item; a group has one item. Gradient directions lie deeper.
     grouped as (
         select
             instance_id,
@@ -54,6 +54,7 @@ with
             and regexp_full_match(
                 path,
                 '(PerFrameFunctionalGroupsSequence\[\d+\]|SharedFunctionalGroupsSequence\[0\])\.[A-Za-z]+\[\d+\]'
+                || '(\.DiffusionGradientDirectionSequence\[0\])?'
             )
             and vm > 0
     ),

@@ -1,79 +1,72 @@
 -- How an MR instance was encoded: phase direction, plane, diffusion weighting and multiband.
 --
--- Standard elements come first, then the Siemens CSA header, then Siemens private elements. What an
--- instance of many frames says per frame is not looked for. In mode minimal only the plane is known.
+-- Standard elements come first, then what vendors say; `diffusion_frames` has the order and says
+-- it by frame. In mode minimal only the plane is known.
 --
 -- grain:   instance_id
--- depends: instances, elements, vendor_elements, siemens_private
+-- depends: instances, elements, vendor_elements, diffusion_frames
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | the series
 -- column:  phase_encoding_direction | VARCHAR | i along a row, j along a column of the image; with - against it; Siemens only, since no standard element has the sign
 -- column:  acquisition_plane | VARCHAR | axial, coronal or sagittal, from Image Orientation (Patient) rounded; null if it is oblique to all
--- column:  b_value | DOUBLE | s/mm²
--- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates
--- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3
+-- column:  b_value | DOUBLE | s/mm²; null if frames have different ones
+-- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates; null if several frames have one
+-- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3; null if several frames have one
 -- column:  multiband_factor | BIGINT | slices excited at once, from the Siemens protocol; null if it does not say
 create or replace view mr_encoding as
-with standard as (
-    select
-        instance_id,
-        max(text) filter (where tag = '00181312' and "index" = 0) as in_plane,
-        max("real") filter (where tag = '00189087' and "index" = 0) as b_value,
-        list("real" order by "index") filter (where tag = '00189089') as direction
-    from elements
-    where path = '' and vm > 0 and tag in ('00181312', '00189087', '00189089')
-    group by instance_id
-),
+with
+    in_plane as (
+        select instance_id, min(text) as direction
+        from elements
+        where path = '' and tag = '00181312' and "index" = 0
+        group by instance_id
+    ),
 
-payload_values as (
-    select instance_id, name, "index", "integer", "real"
-    from vendor_elements
-    where
-        source_path = ''
-        and "real" is not null
-        and name in (
-            'PhaseEncodingDirectionPositive', 'B_value', 'B_matrix', 'DiffusionGradientDirection',
-            'sSliceAcceleration.lMultiBandFactor'
-        )
-        and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01')
-    qualify source_tag = min(source_tag) over (partition by instance_id, name)
-),
+    siemens as (
+        select
+            instance_id,
+            arg_min("integer", source_tag)
+                filter (where name = 'PhaseEncodingDirectionPositive') as positive,
+            arg_min("integer", source_tag)
+                filter (where name = 'sSliceAcceleration.lMultiBandFactor') as multiband_factor
+        from vendor_elements
+        where
+            source_path = ''
+            and "index" = 0
+            and name in ('PhaseEncodingDirectionPositive', 'sSliceAcceleration.lMultiBandFactor')
+            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01')
+        group by instance_id
+    ),
 
-siemens as (
-    select
-        instance_id,
-        max("integer") filter (where name = 'PhaseEncodingDirectionPositive') as positive,
-        max("real") filter (where name = 'B_value') as b_value,
-        list("real" order by "index") filter (where name = 'B_matrix') as b_matrix,
-        list("real" order by "index")
-            filter (where name = 'DiffusionGradientDirection') as direction,
-        max("integer")
-            filter (where name = 'sSliceAcceleration.lMultiBandFactor') as multiband_factor
-    from payload_values
-    group by instance_id
-),
+    diffusion as (
+        select
+            instance_id,
+            if(min(b_value) = max(b_value), min(b_value), null) as b_value,
+            if(count(*) = 1, any_value(diffusion_gradient_direction), null) as direction,
+            if(count(*) = 1, any_value(b_matrix), null) as b_matrix
+        from diffusion_frames
+        group by instance_id
+    ),
 
-gathered as (
-    select
-        instances.instance_id,
-        instances.series_key,
-        list_transform(
-            instances.ImageOrientationPatient, lambda cosine: round(cosine)
-        ) as orientation,
-        standard.in_plane,
-        siemens.positive,
-        siemens.multiband_factor,
-        coalesce(standard.b_value, siemens.b_value, siemens_private.B_value) as b_value,
-        coalesce(
-            standard.direction, siemens.direction, siemens_private.DiffusionGradientDirection
-        ) as direction,
-        coalesce(siemens.b_matrix, siemens_private.B_matrix) as b
-    from instances
-    left join standard on instances.instance_id = standard.instance_id
-    left join siemens on instances.instance_id = siemens.instance_id
-    left join siemens_private on instances.instance_id = siemens_private.instance_id
-    where instances.Modality = 'MR'
-)
+    gathered as (
+        select
+            instances.instance_id,
+            instances.series_key,
+            list_transform(
+                instances.ImageOrientationPatient, lambda cosine: round(cosine)
+            ) as orientation,
+            in_plane.direction as in_plane,
+            siemens.positive,
+            siemens.multiband_factor,
+            diffusion.b_value,
+            diffusion.direction,
+            diffusion.b_matrix
+        from instances
+        left join in_plane on instances.instance_id = in_plane.instance_id
+        left join siemens on instances.instance_id = siemens.instance_id
+        left join diffusion on instances.instance_id = diffusion.instance_id
+        where instances.Modality = 'MR'
+    )
 
 select
     instance_id,
@@ -86,9 +79,7 @@ select
         when orientation = [0, 1, 0, 0, 0, -1] then 'sagittal'
     end as acquisition_plane,
     b_value,
-    case when len(direction) = 3 then direction end as diffusion_gradient_direction,
-    case
-        when len(b) = 6 then [[b[1], b[2], b[3]], [b[2], b[4], b[5]], [b[3], b[5], b[6]]]
-    end as b_matrix,
+    direction as diffusion_gradient_direction,
+    b_matrix,
     multiband_factor
 from gathered;

@@ -31,6 +31,8 @@ with siemens as (
         text,
         "integer",
         coalesce("real", "integer") as number,
+        vm,
+        tag,
         sha256
     from elements
     where
@@ -43,26 +45,34 @@ with siemens as (
         and tag[7:8] in (
             '08', '09', '10', '18', '19', '20', '0A', '0B', '0C', '0D', '0E', '0F', '27', '28', '29'
         )
-    qualify tag = min(tag) over (partition by instance_id, creator, tag[7:8])
 )
 
 select
     instance_id,
-    max(text) filter (where element = 'CSA08') as CSAImageHeaderType,
-    max(text) filter (where element = 'CSA09') as CSAImageHeaderVersion,
-    max(sha256) filter (where element = 'CSA10') as CSAImageHeaderInfo,
-    max(text) filter (where element = 'CSA18') as CSASeriesHeaderType,
-    max(text) filter (where element = 'CSA19') as CSASeriesHeaderVersion,
-    max(sha256) filter (where element = 'CSA20') as CSASeriesHeaderInfo,
-    max("integer") filter (where element = 'MR 0A') as NumberOfImagesInMosaic,
-    max(number) filter (where element = 'MR 0B') as SliceMeasurementDuration,
-    max("integer") filter (where element = 'MR 0C') as B_value,
-    max(text) filter (where element = 'MR 0D') as DiffusionDirectionality,
-    list(number order by "index") filter (where element = 'MR 0E') as DiffusionGradientDirection,
-    max(text) filter (where element = 'MR 0F') as GradientMode,
-    list(number order by "index") filter (where element = 'MR 27') as B_matrix,
-    max(number) filter (where element = 'MR 28') as BandwidthPerPixelPhaseEncode,
-    list(number order by "index") filter (where element = 'MR 29') as MosaicRefAcqTimes
+    arg_min(text, tag) filter (where element = 'CSA08' and "index" = 0) as CSAImageHeaderType,
+    arg_min(text, tag) filter (where element = 'CSA09' and "index" = 0) as CSAImageHeaderVersion,
+    arg_min(sha256, tag) filter (where element = 'CSA10' and "index" = 0) as CSAImageHeaderInfo,
+    arg_min(text, tag) filter (where element = 'CSA18' and "index" = 0) as CSASeriesHeaderType,
+    arg_min(text, tag) filter (where element = 'CSA19' and "index" = 0) as CSASeriesHeaderVersion,
+    arg_min(sha256, tag) filter (where element = 'CSA20' and "index" = 0) as CSASeriesHeaderInfo,
+    arg_min("integer", tag) filter (where element = 'MR 0A' and "index" = 0) as NumberOfImagesInMosaic,
+    arg_min(number, tag) filter (where element = 'MR 0B' and "index" = 0) as SliceMeasurementDuration,
+    arg_min("integer", tag) filter (where element = 'MR 0C' and "index" = 0) as B_value,
+    arg_min(text, tag) filter (where element = 'MR 0D' and "index" = 0) as DiffusionDirectionality,
+    list_slice(
+        list(number order by tag, "index") filter (where element = 'MR 0E'),
+        1, arg_min(vm, tag) filter (where element = 'MR 0E')
+    ) as DiffusionGradientDirection,
+    arg_min(text, tag) filter (where element = 'MR 0F' and "index" = 0) as GradientMode,
+    list_slice(
+        list(number order by tag, "index") filter (where element = 'MR 27'),
+        1, arg_min(vm, tag) filter (where element = 'MR 27')
+    ) as B_matrix,
+    arg_min(number, tag) filter (where element = 'MR 28' and "index" = 0) as BandwidthPerPixelPhaseEncode,
+    list_slice(
+        list(number order by tag, "index") filter (where element = 'MR 29'),
+        1, arg_min(vm, tag) filter (where element = 'MR 29')
+    ) as MosaicRefAcqTimes
 from siemens
 where element[1:3] = 'CSA' and element[4:5] in ('08', '09', '10', '18', '19', '20')
     or element[1:3] = 'MR ' and element[4:5] not in ('08', '09', '10', '18', '19', '20')

@@ -1,8 +1,7 @@
--- The rows of an instance lie in the batch of its file.
+-- An instance was read in the batch of its file.
 --
--- depends: elements, files
-select files.path, files.batch, elements.batch as elements_batch
+-- depends: instances, files
+select files.path, files.batch, instances.batch as instances_batch
 from files
-join (select distinct instance_id, batch from elements) as elements
-    on files.instance_id = elements.instance_id
-where files.batch <> elements.batch
+join instances on files.instance_id = instances.instance_id
+where files.batch <> instances.batch

@@ -1,4 +1,4 @@
--- Payloads of one part of `vendor_payloads` that no instance holds once those in `gone` have gone.
+-- Payloads of some parts of `vendor_payloads` that no instance holds once those in `gone` have gone.
 select payload
 from read_parquet(getvariable('part'))
 group by payload

@@ -5,7 +5,7 @@
 -- holds it in the warehouse: so the answer depends on the files and not on their order.
 --
 -- Leaves two tables: `verdict`, one row per staged file, and `touched`, one row per file of the
--- ledger that is read anew or loses its instance.
+-- ledger that is read anew (`becomes` is null) or loses its instance (`becomes` says its status).
 create or replace temp table known as
 select ledger.* from ledger semi join staged using (path);
 
@@ -48,7 +48,7 @@ select
         when fresh.status = 'rejected' then 'rejected'
         when winners.path <> fresh.path then 'duplicate'
         when holders.path is not null and holders.path <> fresh.path then 'duplicate'
-        when known.path is not null and known.status <> 'duplicate' then 'replaced'
+        when known.path is not null and known.status not in ('duplicate', 'removed') then 'replaced'
         else 'created'
     end as outcome,
     case
@@ -64,11 +64,11 @@ left join winners on winners.instance_key = fresh.instance_key
 left join holders on holders.instance_key = fresh.instance_key;
 
 create or replace temp table touched as
-select path, instance_id, true as is_replaced
+select path, instance_id, cast(null as varchar) as becomes
 from known
 semi join fresh using (path)
 union all
-select holders.path, holders.instance_id, false as is_replaced
+select holders.path, holders.instance_id, 'duplicate' as becomes
 from holders
 join winners using (instance_key)
 anti join fresh on fresh.path = holders.path

@@ -1,7 +1,7 @@
 -- Which instances two runs do not share or hold differently, and why as far as it can be known.
 --
 -- Reads members of the older run as `before`, of the newer as `after`, what the warehouse holds now
--- as `instances`, and the variables `same_question` and `newest_before`: the largest instance_id
+-- as `instances`, what of an instance has changed as `changed_attributes`, and the variables `same_question` and `newest_before`: the largest instance_id
 -- that existed when the older run was made.
 with joined as (
     select
@@ -34,8 +34,10 @@ select
         when not getvariable('same_question') then 'the question or its parameters differ'
         else 'other instances of its series, study or patient changed'
     end as why,
+    changed_attributes.attributes,
     joined.series_key,
     joined.instance_key
 from joined
 left join instances on joined.instance_key = instances.instance_key
+left join changed_attributes on joined.instance_key = changed_attributes.instance_key
 order by joined.change, joined.instance_key

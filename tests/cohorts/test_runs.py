@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ from warehouse.errors import (
     UnsafeCohort,
     UsageError,
 )
+from warehouse.store import delta
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,6 +212,14 @@ def test_unknown_names_tell_their_like(archive: warehouse.Warehouse) -> None:
         runs.find_run(archive.root, "x")
 
 
+def test_a_run_spills_rather_than_fill_the_memory(locked: Catalog) -> None:
+    limit, folder = locked.connection.execute(
+        "select current_setting('memory_limit'), current_setting('temp_directory')"
+    ).fetchall()[0]
+    assert limit == "953.6 MiB"
+    assert folder.startswith(tempfile.gettempdir())
+
+
 # -- what has changed, and why --------------------------------------------------------------------
 
 
@@ -225,7 +235,7 @@ def test_rerun_says_same_or_what_has_changed(changing: warehouse.Warehouse, tmp_
     assert why(same) == {}
 
     make(tmp_path / "in", 1, 3)
-    make(tmp_path / "in", 2, 1, ImageComments="new text, same place")
+    make(tmp_path / "in", 2, 1, EthnicGroup="new")
     make(tmp_path / "in", 3, 1, SliceThickness="8")
     make(tmp_path / "in", 3, 2, SliceThickness="8")
     changing.ingest(tmp_path / "in", workers=1)
@@ -239,6 +249,21 @@ def test_rerun_says_same_or_what_has_changed(changing: warehouse.Warehouse, tmp_
         "1.3.1.2": ("gone", "its file was read again and does not match any more"),
     }
     assert sum(count for *_, count in found.counts()) == 4
+    attributes = {r["instance_key"]: r["attributes"] for r in found.rows.to_pylist()}
+    assert attributes == {
+        "1.1.1.3": None,
+        "1.2.1.1": [],  # what differs is no column of `instances`
+        "1.3.1.1": ["SliceThickness"],
+        "1.3.1.2": ["SliceThickness"],
+    }
+    gone = "its file was read again and does not match any more: SliceThickness"
+    assert ("gone", gone, 2) in found.counts()
+    # Without the parts of the older version it is not known.
+    for part in set(delta.snapshot(changing.root, old.warehouse["version"]).paths("instances")):
+        if part not in delta.snapshot(changing.root).paths("instances"):
+            os.unlink(part)
+    found = compare.difference(changing.root, old.run, "ct_thin_slice")
+    assert {row["attributes"] for row in found.rows.to_pylist()} == {None}
     assert keys(changing, old.run)[0] == "1.1.1.1", "the old run is what it was"
 
 

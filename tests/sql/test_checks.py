@@ -22,8 +22,8 @@ GOOD = {
         /c   | rejected | not DICOM | full |             | 000001
     """,
     "instances": """
-        instance_id | instance_key | series_key | study_key | path
-        1           | 1.1          | 1.2        | 1.3       | /a
+        instance_id | batch  | instance_key | series_key | study_key | path
+        1           | 000001 | 1.1          | 1.2        | 1.3       | /a
     """,
     "elements": """
         instance_id | batch  | path | tag      | vr | vm | index | length | sha256

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.small_tables import View
+from warehouse.sqlfiles import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ def stack(heights: Sequence[float], **changes: Any) -> list[dict[str, Any]]:
     """Return axial slices at these heights."""
     usual = {
         "series_key": "s", "ImageOrientationPatient": AXIAL, "PixelSpacing": (0.5, 0.25),
-        "Rows": 4, "Columns": 8, "SamplesPerPixel": 1,
+        "Rows": 4, "Columns": 8, "SamplesPerPixel": 1, "pixel_offset": 0,
     }  # fmt: skip
     return [
         {**usual, "instance_key": f"{n:04}", "instance_id": n, "ImagePositionPatient": (10.0, 20.0, z), **changes}
@@ -36,7 +37,9 @@ def stack(heights: Sequence[float], **changes: Any) -> list[dict[str, Any]]:
 def drawn(value: object) -> str:
     if value is None:
         return ""
-    return f"[{', '.join(map(repr, value))}]" if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join('null' if part is None else repr(part) for part in value)}]"
+    return str(value)
 
 
 def geometry(slices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -45,14 +48,9 @@ def geometry(slices: list[dict[str, Any]]) -> dict[str, Any]:
     names = list(dict.fromkeys(name for row in slices for name in row))
     lines = [" | ".join(names)]
     lines += [" | ".join(drawn(row.get(name)) for name in names) for row in slices]
-    view.given("images", "\n".join(lines))
-    columns = [
-        "slice_count", "position_count", "volume_count", "has_geometry", "has_one_frame_each",
-        "has_single_shape", "has_single_spacing", "has_single_orientation", "is_orthonormal",
-        "has_unique_positions", "is_complete", "is_evenly_spaced", "is_aligned",
-        "slice_spacing_mm", "missing_count", "drift_mm", "extent_mm", "affine", "is_volume",
-        "why_not",
-    ]  # fmt: skip
+    view.given("instances", "\n".join(lines))
+    view.make("image_slices")
+    columns = [column.name for column in by_name("series_geometry").columns]
     (row,) = view.rows("series_geometry", columns)
     return dict(zip(columns, row, strict=True))
 
@@ -87,10 +85,12 @@ def bent(slices: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
     ("slices", "condition", "why"),
     [
         (stack([0, 1, 2, 5, 6]), "is_complete", "2 missing slices"),
-        (stack([0, 1, 1.7, 3]), "is_evenly_spaced", "uneven spacing: off by 0.3 mm"),
-        (stack([0, 0, 1, 1, 2, 2]), "has_unique_positions", "each position occurs 2 times"),
+        (stack([0, 1, 1.7, 3]), "is_evenly_spaced", "uneven spacing: distances of 0.7, 1.0, 1.3 mm"),
+        (stack([0, 1, 2.75, 3.75, 5.5]), "is_evenly_spaced", "uneven spacing: distances of 1.0, 1.75 mm"),
         (stack([0, 0, 1, 2]), "has_unique_positions", "1 repeated positions"),
-        (bent(stack([0, 1, 2]), Rows=5), "has_single_shape", "several shapes: 4 x 8, 5 x 8"),
+        (stack([0, 0, 1, 1, 2.5, 2.5]), "is_evenly_spaced", "each position occurs 2 times"),
+        (stack([1, 1, 1]), "has_unique_positions", "a single position"),
+        (bent(stack([0, 1, 2]), Rows=5), "has_single_shape", "several shapes: 4 x 8 (2), 5 x 8 (1)"),
         (bent(stack([0, 1, 2]), PixelSpacing=(0.5, 0.26)), "has_single_spacing", "several pixel spacings"),
         (
             bent(stack([0, 1, 2]), ImageOrientationPatient=(1.0, 0, 0, 0, 0.999, 0.0447)),
@@ -100,8 +100,9 @@ def bent(slices: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
             stack([0, 1, 2], ImageOrientationPatient=(1.0, 0, 0, 0.1, 0.995, 0)),
             "is_orthonormal", "directions not at right angles",
         ),
-        (bent(stack([0, 1, 2]), ImagePositionPatient=None), "has_geometry", "images without position, orientation, spacing or size"),
-        (bent(stack([0, 1, 2]), PixelSpacing=(0.5, 0.0)), "has_geometry", "images without position, orientation, spacing or size"),
+        (bent(stack([0, 1, 2]), ImagePositionPatient=None), "has_geometry", "slices without position, orientation, spacing or size"),
+        (bent(stack([0, 1, 2]), ImagePositionPatient=(1.0, None, 1.0)), "has_geometry", "slices without position, orientation, spacing or size"),
+        (bent(stack([0, 1, 2]), PixelSpacing=(0.5, 0.0)), "has_geometry", "slices without position, orientation, spacing or size"),
         (bent(stack([0, 1, 2]), NumberOfFrames=2), "has_one_frame_each", "images of several frames or mosaics"),
         (stack([0, 1], ImageType=("ORIGINAL", "MOSAIC")), "has_one_frame_each", "images of several frames or mosaics"),
     ],
@@ -123,7 +124,57 @@ def test_a_tilted_gantry_is_told_from_its_drift() -> None:
     ]
     found = geometry(slices)
     assert [name for name in CONDITIONS if not found[name]] == ["is_aligned"]
-    assert found["why_not"] == "slices shifted by 0.9 mm: gantry tilt"
+    assert found["why_not"] == "slices shifted by 0.9 mm: gantry tilt of 16.7 degrees"
+    assert found["tilt_degrees"] == pytest.approx(np.degrees(np.arctan(0.3)))
+
+
+def test_volumes_at_the_same_positions_are_a_stack_of_volumes() -> None:
+    found = geometry(stack([0, 3, 6, 0, 3, 6]))
+    assert (found["is_volume"], found["is_volume_stack"]) == (False, True)
+    assert [name for name in CONDITIONS if not found[name]] == ["has_unique_positions"]
+    assert found["why_not"] == "2 volumes of 3 slices at the same positions"
+    assert (found["position_count"], found["volume_count"], found["complete_volume_count"]) == (
+        3,
+        2,
+        2,
+    )
+    assert found["volumes_differ_in"] == []
+    assert np.array_equal(
+        np.reshape(found["affine"], (4, 4)),
+        [[0.25, 0, 0, 10], [0, 0.5, 0, 20], [0, 0, 3, 0], [0, 0, 0, 1]],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "second", "what"),
+    [
+        ("TemporalPositionIdentifier", 1, 2, "time"),
+        ("AcquisitionTime", "10:00:00", "10:00:02.5", "time"),
+        ("DiffusionBValue", 0, 1000, "diffusion"),
+        ("EchoTime", 4.9, 7.4, "echo"),
+        ("InversionTime", 700, 2500, "inversion"),
+        ("FlipAngle", 4, 5, "flip angle"),
+        ("ImageType", ("ORIGINAL", "PRIMARY", "M"), ("ORIGINAL", "PRIMARY", "P"), "image type"),
+    ],
+)
+def test_what_differs_at_one_position_names_the_stack_which_may_be_cut_off(
+    keyword: str, first: object, second: object, what: str
+) -> None:
+    slices = stack([0, 1, 2, 0, 1])
+    for n, row in enumerate(slices):
+        row[keyword] = second if n > 2 else first
+    found = geometry(slices)
+    assert found["is_volume_stack"]
+    assert found["volumes_differ_in"] == [what]
+    assert found["why_not"] == "2 volumes of 3 slices at the same positions, 1 of them complete"
+
+
+def test_many_images_at_each_position_are_counted_whatever_their_order() -> None:
+    """Heights that are just the same may be sorted in any way."""
+    found = geometry(stack([3.5 * (n * 7 % 11) for n in range(220)]))
+    assert (found["position_count"], found["volume_count"], found["complete_volume_count"]) == (
+        11, 20, 20,
+    )  # fmt: skip
 
 
 def test_a_single_slice_is_no_volume() -> None:
@@ -165,7 +216,7 @@ def test_any_oblique_stack_has_the_affine_of_numpy(
             "series_key": "s", "Rows": 16, "Columns": 12, "SamplesPerPixel": 1,
             "ImagePositionPatient": tuple(np.round(position, 4).tolist()),
             "ImageOrientationPatient": tuple(np.round([*row, *column], 6).tolist()),
-            "PixelSpacing": pixel,
+            "PixelSpacing": pixel, "pixel_offset": 0,
         })  # fmt: skip
     seed.shuffle(slices)
     for n, one in enumerate(slices):

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from warehouse.errors import UnknownVersion
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change, Part
 from warehouse.store.schema import stored_schemas
@@ -99,6 +100,51 @@ def test_what_was_committed_to_one_table_alone_is_not_seen_and_taken_back(root: 
     assert made.parts["blobs"] == ()
     assert len(made.parts["files"]) == 1
     assert DeltaTable(str(root / "blobs")).to_pyarrow_table().num_rows == 0
+
+
+def commit_one(root: Path, number: int) -> Part:
+    made = part(root, "blobs", f"{number:06d}")
+    with delta.locked(root):
+        changes = {"blobs": Change(add=[made]), "files": Change(add=[part(root, "files")])}
+        delta.commit(root, changes, delta.snapshot(root), "test")
+    return made
+
+
+def test_a_commit_in_the_middle_of_a_look_is_not_half_seen(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = commit_one(root, 1)
+    pins = delta._pins
+
+    def late(root: Path, version: int) -> dict[str, int]:
+        monkeypatch.setattr(delta, "_pins", pins)
+        commit_one(root, 2)
+        return pins(root, version)
+
+    monkeypatch.setattr(delta, "_pins", late)
+    seen = delta.snapshot(root)
+    assert (seen.version, len(seen.parts["files"])) == (1, 1)
+    assert seen.parts["blobs"] == (first.path,)
+
+
+def test_older_versions_are_what_they_were(root: Path) -> None:
+    made = [commit_one(root, number).path for number in (1, 2, 3)]
+    for version in range(4):
+        assert delta.snapshot(root, version).parts["blobs"] == tuple(made[:version])
+    for version in (4, 100):
+        with pytest.raises(UnknownVersion, match=f"no version {version}"):
+            delta.snapshot(root, version)
+    for entry in (root / "files" / "_delta_log").glob("*2.json"):
+        entry.unlink()
+    with pytest.raises(UnknownVersion):
+        delta.snapshot(root, 2)
+
+
+def test_commits_of_another_tool_leave_the_pins_as_they_were(root: Path) -> None:
+    made = commit_one(root, 1)
+    DeltaTable(str(root / "files")).alter.set_table_description("of someone")
+    seen = delta.snapshot(root)
+    assert (seen.version, seen.parts["blobs"]) == (2, (made.path,))
 
 
 def test_every_writer_gets_its_own_batch_number(root: Path) -> None:

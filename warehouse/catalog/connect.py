@@ -17,7 +17,7 @@ from warehouse.catalog.kept import kept_files
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
-from warehouse.store import delta
+from warehouse.store import delta, layout
 from warehouse.store.dictionary import read_dictionary
 from warehouse.store.duck import connect
 
@@ -110,6 +110,11 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     stored = frame.collect_schema().names()
     columns = []
     for column in model.columns:
+        if column.name == "batch" and model.table in layout.BATCH_IN:
+            # As in the SQL: the folder of a part is that of its first batch only.
+            key, bits = layout.BATCH_IN[model.table]
+            columns.append((pl.col(key) // (1 << bits)).cast(pl.String).str.zfill(6).alias("batch"))
+            continue
         if column.type != "TIME":
             columns.append(pl.col(column.name))
             continue

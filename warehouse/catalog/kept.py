@@ -108,9 +108,17 @@ def _make(snapshot: Snapshot, before: tuple[Path, list[str]] | None, draft: Path
                 f"create or replace temp table touched as "
                 f"select distinct {key} from read_parquet(getvariable('changed'))"
             )
+            # Of a large warehouse most parts hold none of them, and stay closed.
+            connection.execute("set variable all_instances = $1", [snapshot.paths("instances")])
+            found = connection.execute(
+                f"select distinct filename from read_parquet(getvariable('all_instances'), "
+                f"filename = true) semi join touched using ({key})"
+            ).fetchall()
+            paths = [path for (path,) in found] or snapshot.paths("instances")[:1]
+            connection.execute("set variable instances_files = $1", [paths])
             connection.execute(
                 f"create or replace view instances as "
-                f"from ({instances}) semi join touched using ({key})"
+                f"from ({instances}) where {key} in (from touched)"
             )
             connection.execute(model.sql)
             connection.execute("set variable kept = $1", [str(folder / _name(model))])
@@ -131,7 +139,9 @@ def _before(snapshot: Snapshot) -> tuple[Path, list[str]] | None:
             parts = json.loads((folder / _PARTS).read_text())
         except (OSError, ValueError):
             continue
-        if all((instances / part).exists() for part in set(parts) - here):
+        answers = [folder / _name(model) for model in kept_models()]
+        gone = [instances / part for part in set(parts) - here]
+        if all(path.exists() for path in (*answers, *gone)):
             return folder, parts
     return None
 

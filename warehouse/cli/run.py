@@ -8,12 +8,13 @@ import sys
 from cyclopts import CycloptsError
 
 from warehouse import errors
-from warehouse.cli import ask, cohort, headers, intake, store  # noqa: F401 - each adds its commands
+from warehouse.cli import ask, cohort, headers, intake, store, volume  # noqa: F401 - each adds its commands
 from warehouse.cli.app import app
 
 USAGE_ERRORS = (
     errors.UsageError, errors.SourceNotFound, errors.UnknownTable, errors.NotAWarehouse,
-    errors.InstanceNotFound, errors.SchedulerUnreachable, errors.WrongMachine,
+    errors.InstanceNotFound, errors.SeriesNotFound, errors.SchedulerUnreachable,
+    errors.WrongMachine,
 )  # fmt: skip
 
 

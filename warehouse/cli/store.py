@@ -1,9 +1,13 @@
-"""``info``."""
+"""``info``, ``remove``, ``compact``, ``vacuum``."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import os
+from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,18 +15,33 @@ from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.screen import console, size_text
-from warehouse.store.report import describe_store
+from warehouse.removal import remove as run_remove
+from warehouse.settings import IngestSettings, S3Access
+from warehouse.store.compact import compact as run_compact
+from warehouse.store.report import ColumnFacts, describe_columns, describe_store
+from warehouse.store.vacuum import RETENTION
+from warehouse.store.vacuum import vacuum as run_vacuum
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @app.command
 def info(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    columns: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Show version, entities and size of the warehouse.
 
-    Example: `dicom-warehouse info -w my-warehouse`
+    Example: `dicom-warehouse info -w my-warehouse --columns`
+
+    Parameters
+    ----------
+    columns
+        Show bytes, compression and encodings of every column of every stored table too.
+    as_json
+        Print one JSON object.
     """
     catalog = existing(warehouse).catalog
     facts = describe_store(catalog.snapshot)
@@ -35,8 +54,10 @@ def info(
             "select status, count(*) from files group by all order by all"
         ).fetchall()
     )
+    listed = describe_columns(catalog.snapshot) if columns else []
     if as_json:
-        print(json.dumps(asdict(facts) | {"entities": entities, "files": statuses}))
+        more = {"columns": [asdict(column) for column in listed]} if columns else {}
+        print(json.dumps(asdict(facts) | {"entities": entities, "files": statuses} | more))
         return 0
     screen = console()
     screen.print(f"[bold]{facts.root}[/]  version {facts.version}, layout {facts.layout}\n")
@@ -55,4 +76,144 @@ def info(
     for column in grid.columns[1:]:
         column.justify = "right"
     screen.print(grid)
+    if columns:
+        screen.print()
+        screen.print(_columns_grid(listed))
+    return 0
+
+
+def _columns_grid(columns: list[ColumnFacts]) -> Table:
+    """Draw the sizes of columns; of a table, each with its share."""
+    totals: Counter[str] = Counter()
+    for column in columns:
+        totals[column.table] += column.stored_bytes
+    grid = Table(
+        "table", "column", "size", "share", "before compression", "ratio", "codec", "encodings",
+        box=None, header_style="bold", pad_edge=False,
+    )  # fmt: skip
+    for column in columns:
+        grid.add_row(
+            column.table, column.name, size_text(column.stored_bytes),
+            f"{column.stored_bytes / max(totals[column.table], 1):.1%}",
+            size_text(column.plain_bytes),
+            f"{column.plain_bytes / max(column.stored_bytes, 1):.1f}",
+            ", ".join(column.compressions), ", ".join(column.encodings),
+        )  # fmt: skip
+    for column_of_grid in grid.columns[2:6]:
+        column_of_grid.justify = "right"
+    return grid
+
+
+@app.command
+def remove(
+    sources: Annotated[list[Path], Parameter(help="Folders, archives or files to look at.")],
+    /,
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    even_all: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Take out what files held that are no longer there; without --yes only count them.
+
+    Their rows in `files` stay, with the status removed. Where another file holds the same instance,
+    it takes over. No source file is ever touched.
+
+    Example: `dicom-warehouse remove /data/2026 -w my-warehouse --yes`
+
+    Parameters
+    ----------
+    yes
+        Remove them.
+    even_all
+        Do so even if not one known file of a source is left, as when a disk is not mounted.
+    as_json
+        Print one JSON object.
+    """
+    # Files that take over may lie in a bucket.
+    settings = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
+    done = run_remove(existing(warehouse).root, sources, settings, delete=yes, even_all=even_all)
+    if as_json:
+        print(json.dumps(asdict(done)))
+        return 0
+    screen = console()
+    screen.print(f"{done.known:,} known files, {done.vanished:,} no longer there", highlight=False)
+    if yes:
+        screen.print(
+            f"{done.removed:,} files removed with {done.instances:,} instances, "
+            f"of which {done.taken_over:,} are held by other files",
+            highlight=False,
+        )
+    elif done.vanished:
+        screen.print("say --yes to remove them", highlight=False)
+    return 0
+
+
+@app.command
+def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
+    """Merge the Parquet files of many small ingests into few; rows and their order stay.
+
+    It may run at any time, beside ingests and readers. The old files stay for readers that have
+    them open, until `vacuum`.
+
+    Example: `dicom-warehouse compact -w my-warehouse`
+
+    Parameters
+    ----------
+    as_json
+        Print one JSON object.
+    """
+    done = run_compact(existing(warehouse).root)
+    if as_json:
+        print(json.dumps(asdict(done)))
+        return 0
+    screen = console()
+    for table, parts in done.before.items():
+        if parts != done.after[table]:
+            screen.print(f"{table}: {parts:,} parts, now {done.after[table]:,}", highlight=False)
+    if done.before == done.after:
+        screen.print("nothing to merge")
+    return 0
+
+
+@app.command
+def vacuum(
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    retention_days: float = RETENTION.days,
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Delete Parquet files that no version of the last days names; without --yes only count them.
+
+    They are left by commits that replaced or compacted parts, and by writers that were killed. It
+    may run at any time, beside ingests and readers.
+
+    Example: `dicom-warehouse vacuum -w my-warehouse --yes`
+
+    Parameters
+    ----------
+    retention_days
+        Days for which a version stays readable after the next one, from 0 to 30. With 0, a program
+        that has the warehouse open must open it again.
+    yes
+        Delete the files.
+    as_json
+        Print one JSON object that names every file.
+    """
+    done = run_vacuum(existing(warehouse).root, dt.timedelta(days=retention_days), delete=yes)
+    if as_json:
+        print(json.dumps(asdict(done) | {"size_bytes": done.size_bytes}))
+        return 0
+    screen = console()
+    for table, count in Counter(part.table for part in done.spare).items():
+        size = sum(part.size_bytes for part in done.spare if part.table == table)
+        screen.print(f"{table}: {count:,} files, {size_text(size)}", highlight=False)
+    verb = "deleted" if yes else "can be deleted, with --yes"
+    screen.print(f"{len(done.spare):,} files, {size_text(done.size_bytes)} {verb}", highlight=False)
+    if done.in_use:
+        screen.print(
+            f"{done.in_use:,} files may belong to an ingest that is running; they stay",
+            highlight=False,
+        )
     return 0

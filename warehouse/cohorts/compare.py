@@ -6,18 +6,20 @@ members; only ``rerun`` and ``sample`` ask the warehouse.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.runs import Run, find_run, keep, members_file, run_cohort
-from warehouse.errors import UsageError
+from warehouse.errors import UnknownVersion, UsageError
 from warehouse.sqlfiles import statement
+from warehouse.store import delta
 from warehouse.store.duck import connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import duckdb
     import pyarrow as pa
@@ -37,7 +39,11 @@ class Difference:
     before: Run
     after: Run
     rows: pa.Table
-    """``change`` (added, gone, changed), ``why``, ``series_key``, ``instance_key``."""
+    """``change`` (added, gone, changed), ``why``, ``attributes``, ``series_key``, ``instance_key``.
+
+    ``attributes`` are the columns of `instances` in which the two versions of an instance differ:
+    null where there are not two, or the older is vacuumed; empty where another element differs.
+    """
 
     @property
     def same_members(self) -> bool:
@@ -46,9 +52,17 @@ class Difference:
 
     def counts(self) -> list[tuple[str, str, int]]:
         """Return how many instances changed in which way, and why."""
-        grouped = self.rows.group_by(["change", "why"]).aggregate([("instance_key", "count")])
-        columns = (grouped[name].to_pylist() for name in ("change", "why", "instance_key_count"))
-        return sorted(zip(*columns, strict=True))
+        return sorted(
+            (change, why, count)
+            for (change, why), count in Counter(
+                (row["change"], _said(row["why"], row["attributes"]))
+                for row in self.rows.select(["change", "why", "attributes"]).to_pylist()
+            ).items()
+        )
+
+
+def _said(why: str, attributes: list[str] | None) -> str:
+    return f"{why}: {', '.join(attributes)}" if attributes else why
 
 
 def difference(root: Path, before: str, after: str) -> Difference:
@@ -62,11 +76,37 @@ def difference(root: Path, before: str, after: str) -> Difference:
     catalog = open_catalog(root)
     connection = catalog.connection
     _show(connection, root, before=older, after=newer)
+    _compare_instances(connection, root, older, newer)
     connection.execute("set variable same_question = $1", [older.same_question(newer)])
     connection.execute("set variable newest_before = $1", [older.warehouse["newest_instance_id"]])
     return Difference(
         older, newer, connection.sql(statement("difference", "runs")).to_arrow_table()
     )
+
+
+def _compare_instances(
+    connection: duckdb.DuckDBPyConnection, root: Path, older: Run, newer: Run
+) -> None:
+    """Make the table `changed_attributes` of what the versions of both runs hold."""
+    connection.execute(
+        "create temp table changed_attributes (instance_key text, attributes text[])"
+    )
+    try:
+        known = [delta.snapshot(root, run.warehouse["version"]) for run in (older, newer)]
+    except UnknownVersion:
+        return
+    parts = [snapshot.paths("instances") for snapshot in known]
+    if not all(Path(part).exists() for part in {*parts[0], *parts[1]}):
+        return
+    for name, paths in zip(("before", "after"), parts, strict=True):
+        connection.execute(f"set variable {name}_files = $1", [paths])
+        source = f"read_parquet(getvariable('{name}_files'), hive_partitioning = true)"
+        connection.execute(f"create temp view instances_{name} as from {source}")
+    connection.execute(
+        "create temp table changed as select instance_key from instances_before as a "
+        "join instances_after as b using (instance_key) where a.instance_id != b.instance_id"
+    )
+    connection.execute(f"insert into changed_attributes {statement('changed_attributes', 'runs')}")
 
 
 def rerun(root: Path, name: str) -> Difference:

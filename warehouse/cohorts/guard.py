@@ -18,13 +18,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import sqlglot
-from sqlglot import exp
-
 from warehouse.catalog.connect import Catalog, open_catalog
 from warehouse.errors import UnknownParameter, UnknownTable, UnsafeCohort
 from warehouse.sqlfiles import read_models
-from warehouse.store.duck import literal
+from warehouse.store.duck import bound, literal
 from warehouse.store.layout import TABLES, table_folder
 
 if TYPE_CHECKING:
@@ -62,6 +59,7 @@ def locked_catalog(root: Path) -> Catalog:
     catalog = open_catalog(root)
     folders = [literal(f"{table_folder(root, table)}/") for table in (*TABLES, "_empty")]
     connection = catalog.connection
+    bound(connection)
     connection.execute(f"set allowed_directories = [{', '.join(folders)}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set python_enable_replacements = false")
@@ -104,6 +102,10 @@ def check(catalog: Catalog, sql: str) -> Question:
 
 def _one_query(sql: str) -> None:
     """Let sqlglot, which shares nothing with DuckDB, see one query too."""
+    # Here, because it takes longer to import than most commands to answer.
+    import sqlglot  # noqa: PLC0415
+    from sqlglot import exp  # noqa: PLC0415
+
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
         parsed = sqlglot.parse(sql, dialect="duckdb")

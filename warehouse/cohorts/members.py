@@ -5,23 +5,18 @@ In: a run. Out: a catalog with the table `members`, and the file of each instanc
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.catalog.connect import Catalog, open_catalog
 from warehouse.cohorts.runs import Run, members_file
 from warehouse.errors import ExportFailed
 from warehouse.sqlfiles import statement
-from warehouse.store.duck import literal
+from warehouse.store.duck import bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-MEMORY_LIMIT = "1GB"
-"""What DuckDB may hold while it sorts an export; beyond it, it spills into the folder of TMPDIR."""
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +41,9 @@ def members_of(root: Path, run: Run) -> Catalog:
     """
     catalog = open_catalog(root)
     # Rows are sorted by key: many wide ones would fill the memory before DuckDB spills by itself.
-    # One thread, because several collect whole batches to keep the order of what they write.
-    spill = Path(tempfile.gettempdir()) / f"dicom-warehouse-{os.getpid()}"
-    catalog.connection.execute(f"set memory_limit = {literal(MEMORY_LIMIT)}")
+    bound(catalog.connection)
+    # Several threads collect whole batches to keep the order of what they write.
     catalog.connection.execute("set threads = 1")
-    catalog.connection.execute(f"set temp_directory = {literal(str(spill))}")
     catalog.connection.read_parquet(str(members_file(root, run))).create_view("members")
     gone = catalog.connection.execute(
         "select count(*) from members anti join instances using (instance_key)"

@@ -90,6 +90,46 @@ def commit_batch(
     return counts
 
 
+def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
+    """Mark files as removed, and take out the instances that they held.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    vanished
+        ``path``, ``batch``, ``size_bytes`` and ``modified_at`` of files as they stood in ``files``
+        when they were missed; one that was read anew since is left alone.
+
+    Returns
+    -------
+    Counter
+        Status that the files had → how many were removed.
+
+    Raises
+    ------
+    WriteFailed
+        Nothing was changed.
+    """
+    changes = {table: Change() for table in layout.TABLES}
+    with delta.locked(root), connect() as connection:
+        base = delta.snapshot(root)
+        connection.execute("set variable files_files = $1", [base.paths("files")])
+        connection.execute(by_name("files").sql)
+        connection.register("vanished", vanished)
+        connection.execute(statement("removed"))
+        rows = connection.execute("select status, count(*) from touched group by all").fetchall()
+        try:
+            _take_out(connection, base, changes)
+            _settle_blobs(connection, base, "", [], changes)
+        except BaseException:
+            _unlink(root, [(table, part) for table in changes for part in changes[table].add])
+            raise
+        if rows:
+            delta.commit(root, changes, base, "remove")
+    return Counter(dict(rows))
+
+
 def _prepare(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, files: pa.Table,
     staged: list[Staged], changes: dict[str, Change], *, read_anew: bool,
@@ -160,42 +200,35 @@ def _take_out(
             part = os.path.relpath(filename, layout.table_folder(base.root, table))
             changes[table].remove.append(part)
             _copy_part(connection, base.root, table, part, select, changes[table])
-            if table == "vendor_payloads":
-                _drop_values(connection, base, part, changes)
+        if names and table == "vendor_payloads":
+            _release(connection, [filename for (filename,) in names])
+            _drop_values(connection, base, changes)
 
 
 def _drop_values(
-    connection: duckdb.DuckDBPyConnection, base: Snapshot, payloads: str,
-    changes: dict[str, Change],
-) -> None:  # fmt: skip
-    """Take out the values of payloads that no instance of a part holds any more."""
-    if not _release(connection, base.root, payloads):
-        return
-    batch = layout.batch_of_part(payloads)
-    for part in base.parts["vendor_values"]:
-        # A part of values belongs to one part of payloads, of the same batch.
-        if layout.batch_of_part(part) != batch or part in changes["vendor_values"].remove:
-            continue
-        path = str(layout.table_folder(base.root, "vendor_values") / part)
-        connection.execute("set variable part = $1", [path])
-        held = connection.execute(
-            "select count(*) from read_parquet(getvariable('part')) "
-            "semi join released using (payload)"
-        ).fetchall()
-        if held != [(0,)]:
-            changes["vendor_values"].remove.append(part)
-            _copy_part(
-                connection, base.root, "vendor_values", part, "kept_values",
-                changes["vendor_values"],
-            )  # fmt: skip
+    connection: duckdb.DuckDBPyConnection, base: Snapshot, changes: dict[str, Change]
+) -> None:
+    """Take out the values of payloads that were released, wherever a compaction has put them."""
+    connection.execute("set variable parts = $1", [base.paths("vendor_values")])
+    names = connection.execute(
+        "select distinct filename from read_parquet(getvariable('parts'), filename = true) "
+        "semi join released using (payload)"
+    ).fetchall()
+    for (filename,) in sorted(names):
+        part = os.path.relpath(filename, layout.table_folder(base.root, "vendor_values"))
+        changes["vendor_values"].remove.append(part)
+        _copy_part(
+            connection, base.root, "vendor_values", part, "kept_values", changes["vendor_values"]
+        )
 
 
-def _release(connection: duckdb.DuckDBPyConnection, root: Path, payloads: str) -> bool:
-    """Fill ``released`` with the payloads that only instances that are ``gone`` hold."""
-    path = str(layout.table_folder(root, "vendor_payloads") / payloads)
-    connection.execute("set variable part = $1", [path])
+def _release(connection: duckdb.DuckDBPyConnection, payloads: list[str]) -> None:
+    """Fill ``released`` with the payloads that only instances that are ``gone`` hold.
+
+    A payload is held by instances of one part of ``vendor_payloads`` only.
+    """
+    connection.execute("set variable part = $1", [payloads])
     connection.execute(f"create or replace temp table released as {statement('released')}")
-    return connection.execute("select count(*) from released").fetchall() != [(0,)]
 
 
 def _bring_in(
@@ -218,7 +251,8 @@ def _bring_in(
         # Rows of elements that an earlier path of the portion holds were not even written.
         loses_rows = pc.any(pc.and_(held, pc.invert(pc.is_in(gone, portion.left_out)))).as_py()
         if loses and "vendor_payloads" in portion.parts:
-            _release(connection, root, portion.parts["vendor_payloads"].path)
+            payloads = portion.parts["vendor_payloads"].path
+            _release(connection, [str(layout.table_folder(root, "vendor_payloads") / payloads)])
         for table, select in _STAGED.items():
             part = portion.parts.get(table)
             if part is None:

@@ -20,9 +20,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from warehouse.errors import LayoutMismatch, NotAWarehouse, StoreError, UsageError, WriteFailed
+from warehouse.errors import (
+    LayoutMismatch,
+    LockIgnored,
+    NotAWarehouse,
+    StoreError,
+    UnknownVersion,
+    UsageError,
+    WriteFailed,
+)
 from warehouse.store import layout
 from warehouse.store.schema import stored_schemas
 
@@ -52,6 +61,8 @@ class Change:
     add: list[Part] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
     """Paths of parts, relative to the folder of the table."""
+    is_rearranged: bool = False
+    """The rows are the same as before, in other parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +78,11 @@ class Snapshot:
 
     def paths(self, table: str) -> list[str]:
         """Return absolute paths of the parts of a table, the one without rows first."""
-        folder = layout.table_folder(self.root, table)
+        # Not by pathlib: there are thousands of parts, and each would cost more than its name.
+        folder = str(layout.table_folder(self.root, table))
         return [
             str(layout.empty_part(self.root, table)),
-            *(str(folder / part) for part in self.parts[table]),
+            *(f"{folder}/{part}" for part in self.parts[table]),
         ]
 
 
@@ -89,7 +101,7 @@ def create(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise NotAWarehouse(root, "it is a file")
     draft = root / f"_{layout.MARKER}"
-    ours = {*layout.TABLES, "_cache", "_empty", "_batches", "_lock", draft.name}
+    ours = {*layout.TABLES, "_cache", "_empty", "_batches", "_lock", "_writers", draft.name}
     if root.is_dir() and not marker.exists() and {entry.name for entry in root.iterdir()} - ours:
         raise NotAWarehouse(root, "the folder exists and holds other files; name a new folder")
     try:
@@ -162,11 +174,26 @@ def _require_plain(root: Path) -> None:
         )
 
 
-def snapshot(root: Path) -> Snapshot:
-    """Return the newest complete version of the warehouse."""
+def snapshot(root: Path, version: int | None = None) -> Snapshot:
+    """Return the newest complete version of the warehouse, or an older one.
+
+    Parts that only an older version names may be vacuumed.
+
+    Raises
+    ------
+    NotAWarehouse, LayoutMismatch
+    UnknownVersion
+        There is no such version, or its log was cleaned away.
+    """
     require(root)
-    files = DeltaTable(str(layout.table_folder(root, "files")))
-    versions = _pins(files) | {"files": files.version()}
+    folder = str(layout.table_folder(root, "files"))
+    try:
+        files = DeltaTable(folder, version=version)
+    except DeltaError:
+        if version is None:
+            raise
+        raise UnknownVersion(root, version) from None
+    versions = _pins(root, files.version()) | {"files": files.version()}
     tables = {
         table: files if table == "files" else _at(root, table, versions[table])
         for table in layout.TABLES
@@ -194,6 +221,11 @@ def newest_files(root: Path) -> tuple[int, list[str]]:
     return files.version(), [str(layout.empty_part(root, "files")), *parts]
 
 
+def newest_parts(root: Path, table: str) -> list[str]:
+    """Return the parts of a table at its own newest version, committed as a whole or not."""
+    return _part_paths(DeltaTable(str(layout.table_folder(root, table))))
+
+
 def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: str) -> None:
     """Apply changes to all tables; the caller holds the lock and worked from ``base``.
 
@@ -201,18 +233,27 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
     ------
     WriteFailed
         A log entry could not be written; the version before stays what readers see.
+    LockIgnored
+        Another writer has committed since ``base``, which the lock should have kept from it.
     """
     pins = {}
     try:
         for table in layout.TABLES:
             delta = _taken_back(root, table, base)
+            # Whatever a killed writer left, it is not a version: `files` comes last. So this is
+            # the work of someone, and taking it back would lose it.
+            if table == "files" and delta.version() != base.version:
+                raise LockIgnored(root)
             change = changes.get(table, Change())
             pins[table] = delta.version()
             if table == "files" or change.add or change.remove:
                 metadata = {"operationName": operation, _PINS: dict(pins)}
                 _apply(delta, change, metadata)
                 pins[table] = delta.version()
-    except OSError as error:
+    except CommitFailedError as error:
+        # The log takes each version once, with or without a lock.
+        raise LockIgnored(root) from error
+    except (OSError, DeltaError) as error:
         raise WriteFailed("the transaction log", error) from error
 
 
@@ -223,6 +264,35 @@ def locked(root: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Tell that parts without a commit belong to someone; any number of writers may do so at once.
+
+    The system takes the lock from a process that was killed, so what is left over has no owner.
+    """
+    descriptor = os.open(root / "_writers", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def no_writers(root: Path) -> Iterator[bool]:
+    """Keep new writers waiting and give True; give False at once if one is running."""
+    descriptor = os.open(root / "_writers", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)
 
@@ -254,13 +324,23 @@ def _at(root: Path, table: str, version: int) -> DeltaTable:
     return DeltaTable(str(layout.table_folder(root, table)), version=version)
 
 
-def _pins(files: DeltaTable) -> dict[str, int]:
-    """Return the versions of the other tables that the newest commit of ``files`` names."""
-    for limit in (1, None):
-        for entry in files.history(limit):
-            if _PINS in entry:
-                pins: dict[str, int] = entry[_PINS]
+def _pins(root: Path, version: int) -> dict[str, int]:
+    """Return the versions of the other tables that a version of ``files`` names.
+
+    From the entry of the log itself: ``DeltaTable.history`` reads the newest log whatever the
+    version, and so would mix two versions while another writer commits.
+    """
+    log = layout.table_folder(root, "files") / "_delta_log"
+    for number in range(version, 0, -1):
+        try:
+            entry = (log / f"{number:020d}.json").read_text(encoding="utf-8")
+        except OSError:
+            raise UnknownVersion(root, version) from None
+        for line in entry.splitlines():
+            pins: dict[str, int] | None = json.loads(line).get("commitInfo", {}).get(_PINS)
+            if pins is not None:
                 return pins
+        # A commit of another tool, which left the other tables as they were.
     return dict.fromkeys(layout.TABLES, 0)
 
 
@@ -269,8 +349,13 @@ def _part_paths(delta: DeltaTable) -> list[str]:
 
 
 def _taken_back(root: Path, table: str, base: Snapshot) -> DeltaTable:
-    """Open a table at its newest version, without what a killed writer committed to it alone."""
+    """Open a table at its newest version, without what a killed writer committed to it alone.
+
+    Of ``files`` nothing is taken back: what is committed to it is a version, and not left over.
+    """
     delta = DeltaTable(str(layout.table_folder(root, table)))
+    if table == "files":
+        return delta
     if set(_part_paths(delta)) != set(base.parts[table]):
         delta.restore(base.versions[table])
         delta = DeltaTable(str(layout.table_folder(root, table)))
@@ -285,13 +370,18 @@ def _apply(delta: DeltaTable, change: Change, metadata: dict[str, Any]) -> None:
             size=part.size_bytes,
             partition_values={"batch": layout.batch_of_part(part.path)},
             modification_time=now,
-            data_change=True,
+            data_change=not change.is_rearranged,
             stats=json.dumps({"numRecords": part.rows}),
         )
         for part in change.add
     ]
     actions += [
-        RemoveAction(path, True, now, partition_values={"batch": layout.batch_of_part(path)})
+        RemoveAction(
+            path,
+            not change.is_rearranged,
+            now,
+            partition_values={"batch": layout.batch_of_part(path)},
+        )
         for path in change.remove
     ]
     delta.create_write_transaction(

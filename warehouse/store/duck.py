@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -29,6 +30,17 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     if threads is not None:
         config["threads"] = threads
     return duckdb.connect(config=config)
+
+
+MEMORY_LIMIT = "1GB"
+"""What a bounded connection may hold; beyond it, it spills into the folder of TMPDIR."""
+
+
+def bound(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a connection spill to disk rather than fill the memory, which DuckDB takes 80 % of."""
+    spill = os.path.join(tempfile.gettempdir(), f"dicom-warehouse-{os.getpid()}")
+    connection.execute(f"set memory_limit = {literal(MEMORY_LIMIT)}")
+    connection.execute(f"set temp_directory = {literal(spill)}")
 
 
 def literal(text: str) -> str:

@@ -13,6 +13,7 @@
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
     ├── dictionary.json                 names of private elements that users added, if any
+    ├── _writers                        held by every writer while it runs
     └── _lock                           held while a batch is committed
 
 The specification is docs/storage-layout.md.
@@ -36,6 +37,18 @@ TABLES = ("elements", "blobs", "vendor_payloads", "vendor_values", "instances", 
 
 ID_BITS = 24
 """An instance id is the batch number followed by this many bits of position in the batch."""
+
+
+BATCH_IN = {
+    "elements": ("instance_id", ID_BITS),
+    "vendor_payloads": ("instance_id", ID_BITS),
+    "vendor_values": ("payload", ID_BITS + 16),
+    "instances": ("instance_id", ID_BITS),
+}
+"""Table → column whose values begin with the number of the batch, and how many bits follow.
+
+Parts of these may hold rows of several batches; their folder is that of the first.
+"""
 
 
 def table_folder(root: Path, table: str) -> Path:

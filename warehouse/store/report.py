@@ -34,6 +34,51 @@ class StoreFacts:
     tables: list[TableFacts]
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnFacts:
+    """Size of one column of a stored table, in all its parts."""
+
+    table: str
+    name: str
+    stored_bytes: int
+    """On disk, compressed."""
+    plain_bytes: int
+    """Encoded, before compression."""
+    encodings: list[str]
+    compressions: list[str]
+
+
+def describe_columns(snapshot: Snapshot) -> list[ColumnFacts]:
+    """Add up the sizes of every column of every stored table, from Parquet footers alone.
+
+    Columns of a table come with the largest first.
+    """
+    facts = []
+    for table in sorted(snapshot.parts):
+        folder = layout.table_folder(snapshot.root, table)
+        found: dict[str, list[pq.ColumnChunkMetaData]] = {}
+        for part in snapshot.parts[table]:
+            metadata = pq.read_metadata(folder / part)
+            for group in map(metadata.row_group, range(metadata.num_row_groups)):
+                for chunk in map(group.column, range(group.num_columns)):
+                    # Lists are stored as list.element: the column is what users know.
+                    found.setdefault(chunk.path_in_schema.split(".")[0], []).append(chunk)
+        columns = [_column_facts(table, name, chunks) for name, chunks in found.items()]
+        facts += sorted(columns, key=lambda column: (-column.stored_bytes, column.name))
+    return facts
+
+
+def _column_facts(table: str, name: str, chunks: list[pq.ColumnChunkMetaData]) -> ColumnFacts:
+    return ColumnFacts(
+        table,
+        name,
+        sum(chunk.total_compressed_size for chunk in chunks),
+        sum(chunk.total_uncompressed_size for chunk in chunks),
+        sorted({encoding for chunk in chunks for encoding in chunk.encodings}),
+        sorted({chunk.compression for chunk in chunks}),
+    )
+
+
 def describe_store(snapshot: Snapshot) -> StoreFacts:
     """Count rows, parts and bytes of every stored table, from Parquet footers alone."""
     tables = []

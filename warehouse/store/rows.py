@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROW_GROUP_ROWS = 122_880
 """The row group of DuckDB; smaller ones cost queries, larger ones cost the look-up of one file."""
@@ -40,29 +40,45 @@ def write_rows(rows: pa.Table, path: str) -> None:
     Two to four times the speed of Polars' and DuckDB's writers at about the same size, because the
     columns need not be hashed again (docs/decisions/0006-arrow-writes-the-long-table.md).
     """
-    names = rows.schema.names
+    write_pieces([rows], rows.schema, path)
+
+
+def write_pieces(pieces: Iterable[pa.Table], schema: pa.Schema, path: str) -> None:
+    """Write tables that follow one another as one file, like ``write_rows``."""
+    names = schema.names
     plain = [name for name in names if name not in _DELTA]
     delta = {name: encoding for name, encoding in _DELTA.items() if name in names}
     statistics = [name for name in _WITH_STATISTICS if name in names]
     with pq.ParquetWriter(
-        path, rows.schema, compression="zstd", compression_level=_LEVEL, version="2.6",
+        path, schema, compression="zstd", compression_level=_LEVEL, version="2.6",
         data_page_version="2.0",
         use_dictionary=plain, column_encoding=delta, write_statistics=statistics,
         store_schema=False,
         write_batch_size=BATCH_ROWS,
     ) as writer:  # fmt: skip
-        for group in _row_groups(rows):
+        for group in _row_groups(pieces):
             writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
 
 
-def _row_groups(rows: pa.Table) -> Iterator[pa.Table]:
-    rows = rows.combine_chunks()
-    for start in range(0, max(rows.num_rows, 1), ROW_GROUP_ROWS):
-        group = rows.slice(start, ROW_GROUP_ROWS)
-        for number, field in enumerate(group.schema):
-            if pa.types.is_dictionary(field.type):
-                group = group.set_column(number, field, _only_used(group.column(number)))
-        yield group
+def _row_groups(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Cut tables into row groups; only the last one may be short."""
+    held: pa.Table | None = None
+    for piece in pieces:
+        held = pa.concat_tables([held, piece]) if held else piece
+        held = held.unify_dictionaries().combine_chunks()
+        full = held.num_rows - held.num_rows % ROW_GROUP_ROWS
+        for start in range(0, full, ROW_GROUP_ROWS):
+            yield _compact(held.slice(start, ROW_GROUP_ROWS))
+        held = held.slice(full)
+    if held:
+        yield _compact(held)
+
+
+def _compact(group: pa.Table) -> pa.Table:
+    for number, field in enumerate(group.schema):
+        if pa.types.is_dictionary(field.type):
+            group = group.set_column(number, field, _only_used(group.column(number)))
+    return group
 
 
 def _only_used(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,0 +1,220 @@
+-- One row per PET series: tracer, corrections and reconstruction.
+--
+-- An attribute is that of the instance with the smallest instance_key that has one; where instances
+-- differ by their nature, the least and the most are given, or all values. Of images of several
+-- frames only what they say at top level is taken: their functional groups are in `frames`. In mode
+-- minimal attributes that `instances` does not have are null.
+-- Of several radiopharmaceuticals the first is taken.
+--
+-- grain:   series_key
+-- depends: series, instances, elements
+-- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
+-- column:  study_key | VARCHAR | key to `studies`
+-- column:  patient_key | VARCHAR | key to `patients`
+-- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E)
+-- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)
+-- column:  PatientID | VARCHAR | Patient ID (0010,0020)
+-- column:  SeriesNumber | BIGINT | Series Number (0020,0011)
+-- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime; midnight if the time is missing, null without a date
+-- column:  SeriesDescription | VARCHAR | Series Description (0008,103E)
+-- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
+-- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
+-- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
+-- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
+-- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
+-- column:  ImageType | VARCHAR[] | Image Type (0008,0008)
+-- column:  Rows | BIGINT | Rows (0028,0010)
+-- column:  Columns | BIGINT | Columns (0028,0011)
+-- column:  PixelSpacing | DOUBLE[] | Pixel Spacing (0028,0030), mm: between rows, between columns
+-- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
+-- column:  Units | VARCHAR | Units (0054,1001), of pixel values: BQML is Bq/ml, GML g/ml (SUV by weight), CNTS counts
+-- column:  DecayCorrection | VARCHAR | Decay Correction (0054,1102): START, ADMIN or NONE
+-- column:  RandomsCorrectionMethod | VARCHAR | Randoms Correction Method (0054,1100)
+-- column:  AttenuationCorrectionMethod | VARCHAR | Attenuation Correction Method (0054,1101)
+-- column:  ScatterCorrectionMethod | VARCHAR | Scatter Correction Method (0054,1105)
+-- column:  ReconstructionMethod | VARCHAR | Reconstruction Method (0054,1103)
+-- column:  NumberOfSlices | BIGINT | Number of Slices (0054,0081)
+-- column:  NumberOfTimeSlices | BIGINT | Number of Time Slices (0054,0101), of dynamic series
+-- column:  Radiopharmaceutical | VARCHAR | Radiopharmaceutical (0018,0031), free text
+-- column:  radiopharmaceutical_meaning | VARCHAR | code meaning of the radiopharmaceutical
+-- column:  radionuclide_meaning | VARCHAR | code meaning of the radionuclide, such as ^18^Fluorine
+-- column:  RadionuclideTotalDose | DOUBLE | Radionuclide Total Dose (0018,1074), Bq
+-- column:  RadionuclideHalfLife | DOUBLE | Radionuclide Half Life (0018,1075), s
+-- column:  RadiopharmaceuticalStartTime | TIME | Radiopharmaceutical Start Time (0018,1072)
+-- column:  RadiopharmaceuticalStartDateTime | TIMESTAMP | Radiopharmaceutical Start DateTime (0018,1078)
+-- column:  SeriesType | VARCHAR[] | Series Type (0054,1000): STATIC, DYNAMIC, GATED or WHOLE BODY, then IMAGE or REPROJECTION
+-- column:  CorrectedImage | VARCHAR[] | Corrected Image (0028,0051): ATTN, DECY, SCAT, RAN, …
+-- column:  PatientWeight | DOUBLE | Patient's Weight (0010,1030), kg
+-- column:  has_suv_attributes | BOOLEAN | all that SUV by body weight needs is stated: Units BQML, decay and attenuation corrected, dose, half-life and start of the tracer, weight, time of the series
+-- column:  instance_count | BIGINT | instances; copies of a file count once
+-- column:  image_count | BIGINT | instances with pixel data
+-- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
+create or replace view pt_series as
+with said as (
+    select
+        instances.series_key,
+        arg_min(elements.text, instances.instance_key)
+            filter (where elements.tag = '00541001') as Units,
+        arg_min(elements.text, instances.instance_key)
+            filter (where elements.tag = '00541102') as DecayCorrection,
+        arg_min(elements.text, instances.instance_key)
+            filter (where elements.tag = '00541100') as RandomsCorrectionMethod,
+        arg_min(elements.text, instances.instance_key)
+            filter (where elements.tag = '00541101') as AttenuationCorrectionMethod,
+        arg_min(elements.text, instances.instance_key)
+            filter (where elements.tag = '00541105') as ScatterCorrectionMethod,
+        arg_min(elements.text, instances.instance_key)
+            filter (where elements.tag = '00541103') as ReconstructionMethod,
+        arg_min(elements."integer", instances.instance_key)
+            filter (where elements.tag = '00540081') as NumberOfSlices,
+        arg_min(elements."integer", instances.instance_key)
+            filter (where elements.tag = '00540101') as NumberOfTimeSlices
+    from elements
+    join instances on elements.instance_id = instances.instance_id
+    where
+        instances.Modality = 'PT'
+        and elements.path = ''
+        and elements."index" = 0
+        and elements.tag in (
+            '00540081', '00540101', '00541001', '00541100', '00541101', '00541102', '00541103',
+            '00541105'
+        )
+    group by instances.series_key
+),
+
+inside as (
+    select
+        instances.series_key,
+        arg_min(elements.text, instances.instance_key) filter (
+            where elements.tag = '00180031'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
+        ) as Radiopharmaceutical,
+        arg_min(elements.text, instances.instance_key) filter (
+            where elements.tag = '00080104'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalCodeSequence[0]'
+        ) as radiopharmaceutical_meaning,
+        arg_min(elements.text, instances.instance_key) filter (
+            where elements.tag = '00080104'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence[0]'
+        ) as radionuclide_meaning,
+        arg_min(elements."real", instances.instance_key) filter (
+            where elements.tag = '00181074'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
+        ) as RadionuclideTotalDose,
+        arg_min(elements."real", instances.instance_key) filter (
+            where elements.tag = '00181075'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
+        ) as RadionuclideHalfLife,
+        arg_min(elements."time", instances.instance_key) filter (
+            where elements.tag = '00181072'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
+        ) as RadiopharmaceuticalStartTime,
+        arg_min(elements."timestamp", instances.instance_key) filter (
+            where elements.tag = '00181078'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
+        ) as RadiopharmaceuticalStartDateTime
+    from elements
+    join instances on elements.instance_id = instances.instance_id
+    where
+        instances.Modality = 'PT'
+        and elements.path in (
+            'RadiopharmaceuticalInformationSequence[0]',
+            'RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence[0]',
+            'RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalCodeSequence[0]'
+        )
+        and elements."index" = 0
+        and elements.tag in (
+            '00080104', '00180031', '00181072', '00181074', '00181075', '00181078'
+        )
+    group by instances.series_key
+),
+
+lists as (
+    select
+        instances.series_key,
+        arg_min(gathered.SeriesType, instances.instance_key) as SeriesType,
+        arg_min(gathered.CorrectedImage, instances.instance_key) as CorrectedImage
+    from (
+        select
+            instance_id,
+            list(text order by "index") filter (where tag = '00541000') as SeriesType,
+            list(text order by "index") filter (where tag = '00280051') as CorrectedImage
+        from elements
+        where path = '' and vm > 0 and tag in ('00541000', '00280051')
+        group by instance_id
+    ) as gathered
+    join instances on gathered.instance_id = instances.instance_id
+    where instances.Modality = 'PT'
+    group by instances.series_key
+),
+
+ranges as (
+    select
+        series_key,
+        arg_min(PatientWeight, instance_key) as PatientWeight
+    from instances
+    where Modality = 'PT'
+    group by series_key
+)
+
+select
+    series.series_key,
+    series.study_key,
+    series.patient_key,
+    series.SeriesInstanceUID,
+    series.StudyInstanceUID,
+    series.PatientID,
+    series.SeriesNumber,
+    series.series_at,
+    series.SeriesDescription,
+    series.BodyPartExamined,
+    series.ProtocolName,
+    series.Manufacturer,
+    series.ManufacturerModelName,
+    series.PatientPosition,
+    series.ImageType,
+    series."Rows",
+    series."Columns",
+    series.PixelSpacing,
+    series.SliceThickness,
+    said.Units,
+    said.DecayCorrection,
+    said.RandomsCorrectionMethod,
+    said.AttenuationCorrectionMethod,
+    said.ScatterCorrectionMethod,
+    said.ReconstructionMethod,
+    said.NumberOfSlices,
+    said.NumberOfTimeSlices,
+    inside.Radiopharmaceutical,
+    inside.radiopharmaceutical_meaning,
+    inside.radionuclide_meaning,
+    inside.RadionuclideTotalDose,
+    inside.RadionuclideHalfLife,
+    inside.RadiopharmaceuticalStartTime,
+    inside.RadiopharmaceuticalStartDateTime,
+    lists.SeriesType,
+    lists.CorrectedImage,
+    ranges.PatientWeight,
+    coalesce(
+        said.Units = 'BQML'
+        and said.DecayCorrection in ('START', 'ADMIN')
+        and list_has_all(lists.CorrectedImage, ['ATTN', 'DECY'])
+        and inside.RadionuclideTotalDose > 0
+        and inside.RadionuclideHalfLife > 0
+        and (
+            inside.RadiopharmaceuticalStartTime is not null
+            or inside.RadiopharmaceuticalStartDateTime is not null
+        )
+        and ranges.PatientWeight > 0
+        and series.series_at is not null,
+        false
+    ) as has_suv_attributes,
+    series.instance_count,
+    series.image_count,
+    series.frame_count
+from series
+left join said on series.series_key = said.series_key
+left join inside on series.series_key = inside.series_key
+left join lists on series.series_key = lists.series_key
+left join ranges on series.series_key = ranges.series_key
+where series.Modality = 'PT';

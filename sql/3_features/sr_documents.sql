@@ -1,0 +1,114 @@
+-- One row per structured report or key object selection: what it is and what it is about.
+--
+-- All instances of the SOP classes of structured reporting (1.2.840.10008.5.1.4.1.1.88.*). The
+-- content itself is in `elements`: from sequence_items('ContentSequence').
+--
+-- grain:   instance_id
+-- depends: instances, elements
+-- column:  instance_id | BIGINT | key to `instances`
+-- column:  series_key | VARCHAR | key to `series`
+-- column:  study_key | VARCHAR | key to `studies`
+-- column:  patient_key | VARCHAR | key to `patients`
+-- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
+-- column:  SOPClassUID | VARCHAR | SOP Class UID (0008,0016)
+-- column:  PatientID | VARCHAR | Patient ID (0010,0020)
+-- column:  Modality | VARCHAR | Modality (0008,0060)
+-- column:  SeriesDescription | VARCHAR | Series Description (0008,103E)
+-- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
+-- column:  ContentDate | DATE | Content Date (0008,0023)
+-- column:  ContentTime | TIME | Content Time (0008,0033)
+-- column:  document_title | VARCHAR | meaning of the concept name of the document
+-- column:  document_title_code | VARCHAR | its scheme and value, such as DCM:126000
+-- column:  template | VARCHAR | TemplateIdentifier (0040,DB00) of the root, such as 1500
+-- column:  CompletionFlag | VARCHAR | Completion Flag (0040,A491): COMPLETE or PARTIAL
+-- column:  VerificationFlag | VARCHAR | Verification Flag (0040,A493): VERIFIED or UNVERIFIED
+-- column:  PreliminaryFlag | VARCHAR | Preliminary Flag (0040,A496): PRELIMINARY or FINAL
+-- column:  content_item_count | BIGINT | content items below the document itself
+-- column:  measurement_count | BIGINT | those with a number (NUM)
+-- column:  image_reference_count | BIGINT | those that refer to an image (IMAGE)
+-- column:  referenced_series_uids | VARCHAR[] | SeriesInstanceUID of the evidence, each once, sorted
+create or replace view sr_documents as
+with documents as (
+    select
+        *
+    from instances
+    where starts_with(SOPClassUID, '1.2.840.10008.5.1.4.1.1.88.')
+),
+
+said as (
+    select
+        instance_id,
+        any_value(text) filter (where tag = '00080104') as title,
+        any_value(text) filter (where tag = '00080100') as title_value,
+        any_value(text) filter (where tag = '00080102') as title_scheme,
+        any_value(text) filter (where tag = '0040DB00') as template,
+        any_value(text) filter (where tag = '0040A491') as CompletionFlag,
+        any_value(text) filter (where tag = '0040A493') as VerificationFlag,
+        any_value(text) filter (where tag = '0040A496') as PreliminaryFlag
+    from elements
+    where
+        "index" = 0
+        and (
+            path = '' and tag in ('0040A491', '0040A493', '0040A496')
+            or path = 'ConceptNameCodeSequence[0]' and tag in ('00080100', '00080102', '00080104')
+            or path = 'ContentTemplateSequence[0]' and tag = '0040DB00'
+        )
+    group by instance_id
+),
+
+contents as (
+    select
+        instance_id,
+        count(*) as content_item_count,
+        count(*) filter (where text = 'NUM') as measurement_count,
+        count(*) filter (where text = 'IMAGE') as image_reference_count
+    from elements
+    where
+        tag = '0040A040'
+        and "index" = 0
+        and regexp_full_match(path, '(ContentSequence\[\d+\]\.)*ContentSequence\[\d+\]')
+    group by instance_id
+),
+
+evidence as (
+    select
+        instance_id,
+        list_sort(list(distinct text)) as referenced_series_uids
+    from elements
+    where
+        tag = '0020000E'
+        and vm > 0
+        and (
+            starts_with(path, 'CurrentRequestedProcedureEvidenceSequence[')
+            or starts_with(path, 'PertinentOtherEvidenceSequence[')
+        )
+    group by instance_id
+)
+
+select
+    documents.instance_id,
+    documents.series_key,
+    documents.study_key,
+    documents.patient_key,
+    documents.SOPInstanceUID,
+    documents.SOPClassUID,
+    documents.PatientID,
+    documents.Modality,
+    documents.SeriesDescription,
+    documents.Manufacturer,
+    documents.ContentDate,
+    documents.ContentTime,
+    said.title as document_title,
+    said.title_scheme || ':' || said.title_value as document_title_code,
+    said.template,
+    said.CompletionFlag,
+    said.VerificationFlag,
+    said.PreliminaryFlag,
+    coalesce(contents.content_item_count, 0) as content_item_count,
+    coalesce(contents.measurement_count, 0) as measurement_count,
+    coalesce(contents.image_reference_count, 0) as image_reference_count,
+    evidence.referenced_series_uids
+from documents
+left join said on documents.instance_id = said.instance_id
+left join contents on documents.instance_id = contents.instance_id
+left join evidence on documents.instance_id = evidence.instance_id;

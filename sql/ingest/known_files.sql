@@ -1,0 +1,5 @@
+-- The files that are thought to be there.
+select path, batch, size_bytes, modified_at
+from files
+where status <> 'removed'
+order by path

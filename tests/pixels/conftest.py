@@ -1,0 +1,57 @@
+"""Series for tests of pixels: made ones that say what is special, and those of the packages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import warehouse
+from tests.dicom_files import image, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ROWS, COLUMNS = 4, 6
+
+
+def voxels(count: int) -> np.ndarray:
+    """Return (slice, row, column) int16 of which no two values are equal."""
+    return np.arange(count * ROWS * COLUMNS, dtype=np.int16).reshape(count, ROWS, COLUMNS) - 20
+
+
+def write_slice(path: Path, pixels: np.ndarray, **attributes: Any) -> Path:
+    """Write one CT slice: 2 mm apart, pixels of 0.5 mm (rows) and 0.75 mm (columns)."""
+    number = attributes.get("InstanceNumber") or 1
+    rows, columns = pixels.shape[:2]
+    usual = {
+        "uid": f"1.2.3.{path.stem}", "Rows": rows, "Columns": columns, "PixelData": pixels.tobytes(),
+        "BitsAllocated": 8 * pixels.itemsize, "BitsStored": 8 * pixels.itemsize,
+        "HighBit": 8 * pixels.itemsize - 1, "PixelRepresentation": int(pixels.dtype.kind == "i"),
+        "ImagePositionPatient": [-10, -20, 2.0 * number], "PixelSpacing": [0.5, 0.75],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "InstanceNumber": number,
+    }  # fmt: skip
+    return write(path, image(**{**usual, **attributes}))
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Callable[..., warehouse.Warehouse]:
+    """Write slices of one series and ingest them; returns the warehouse."""
+
+    def make(pixels: np.ndarray, *each: dict[str, Any], **shared: Any) -> warehouse.Warehouse:
+        for number, pixel in enumerate(pixels):
+            own = each[number] if each else {}
+            # Names and numbers run against each other: neither may decide about the order.
+            path = tmp_path / "in" / f"{len(pixels) - number}.dcm"
+            write_slice(path, pixel, **{"InstanceNumber": number + 1, **shared, **own})
+        made = warehouse.open(tmp_path / "w")
+        made.ingest(tmp_path / "in", mode="full", workers=1)
+        return made
+
+    return make
+
+
+UID = "1.2.1.1"
+"""SeriesInstanceUID of the slices that ``image`` makes."""

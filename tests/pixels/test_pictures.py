@@ -1,0 +1,221 @@
+"""Pictures, files for other tools, what notebooks show, and the command that writes them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image as pillow
+from pydicom.pixels import apply_voi_lut
+
+import warehouse
+from tests.pixels.conftest import UID, voxels
+from warehouse.cli.run import run as run_command
+from warehouse.errors import TargetExists, UsageError
+from warehouse.pixels import files, pictures
+from warehouse.pixels.values import Values, windowed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def slices(series: Callable[..., warehouse.Warehouse]) -> warehouse.Warehouse:
+    """Five slices of 4 x 6 voxels, 2 x 0.5 x 0.75 mm, HU = 2 x stored - 1000."""
+    return series(
+        voxels(5), RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=-900, WindowWidth=200
+    )
+
+
+def opened(png: bytes) -> np.ndarray:
+    return np.asarray(pillow.open(io.BytesIO(png)))
+
+
+# -- values -----------------------------------------------------------------------------------------
+
+
+def test_windows_are_those_of_the_standard() -> None:
+    # PS3.3 C.11.2.1.2: from c - 0.5 - (w - 1) / 2 to c - 0.5 + (w - 1) / 2
+    values = np.array([-1000.0, 30, 30.5, 39.5, 48.5, 49, 1000])
+    assert windowed(values, 40, 19).tolist() == [0, 0, 0, 128, 255, 255, 255]
+    assert windowed(values, 40, 19, inverted=True).tolist() == [255, 255, 255, 127, 0, 0, 0]
+
+
+def test_the_header_s_window_equals_pydicom(slices: warehouse.Warehouse) -> None:
+    shown = slices.volume(UID, window="header")
+    assert shown.dtype == np.uint8
+    dataset = pydicom.dcmread(shown.images[0].path)
+    in_hu = dataset.pixel_array * 2.0 - 1000
+    wanted = apply_voi_lut(in_hu, dataset)
+    # pydicom's answer goes from the smallest to the largest rescaled value that can be stored.
+    lowest, highest = -32768 * 2.0 - 1000, 32767 * 2.0 - 1000
+    assert np.array_equal(shown[0], np.rint((wanted - lowest) / (highest - lowest) * 255))
+
+
+def test_monochrome_1_is_turned_round_when_asked(
+    series: Callable[..., warehouse.Warehouse],
+) -> None:
+    wh = series(voxels(2), PhotometricInterpretation="MONOCHROME1")
+    plain = wh.volume(UID, window=(0, 100))[:]
+    assert np.array_equal(wh.volume(UID, window=(0, 100), invert=True)[:], 255 - plain)
+    assert np.array_equal(wh.volume(UID, invert=True)[:], voxels(2)), "stored values stay"
+
+
+@pytest.mark.parametrize("window", [(40, 0), "abdomen"])
+def test_a_window_that_is_none_is_refused(window: Any) -> None:
+    with pytest.raises(UsageError, match="window"):
+        Values(window=window)
+
+
+def test_colours_come_out_as_rgb_like_pydicom_s(sample: warehouse.Warehouse) -> None:
+    seen = set()
+    asked = (
+        "select series_key, path, PhotometricInterpretation from images "
+        "where PhotometricInterpretation in ('PALETTE COLOR', 'YBR_FULL', 'YBR_FULL_422') "
+        "and path not like '%OBXXXX%' and coalesce(NumberOfFrames, 1) = 1"
+    )
+    for uid, path, meant in sample.sql(asked).fetchall():
+        stack = sample.stack(uid).with_values(Values(colour=True))
+        index = next(n for n, image in enumerate(stack.images) if image.path == path)
+        dataset = pydicom.dcmread(path)
+        if meant == "PALETTE COLOR":
+            wanted = pydicom.pixels.apply_color_lut(dataset.pixel_array, dataset)
+            wanted = (wanted >> 8).astype(np.uint8) if wanted.dtype == np.uint16 else wanted
+        else:
+            wanted = dataset.pixel_array
+        frame = stack[index]
+        assert frame.dtype == np.uint8
+        assert np.array_equal(frame, wanted), path
+        seen.add(meant)
+    assert seen == {"PALETTE COLOR", "YBR_FULL", "YBR_FULL_422"}
+
+
+# -- pictures ---------------------------------------------------------------------------------------
+
+
+def test_a_slice_has_square_pixels_and_one_window(slices: warehouse.Warehouse) -> None:
+    picture = pictures.slice_picture(slices.volume(UID), 1)
+    assert picture.shape == (4, 9)  # 0.5 x 0.75 mm
+    wanted = windowed(voxels(5)[1] * 2.0 - 1000, -900, 200)
+    assert np.array_equal(picture[:, 0], wanted[:, 0])
+    assert np.array_equal(opened(pictures.png(picture)), picture)
+    for number in (5, -6):
+        with pytest.raises(UsageError, match="there is no slice"):
+            pictures.slice_picture(slices.volume(UID), number)
+
+
+def test_a_montage_and_three_planes_hold_what_they_show(slices: warehouse.Warehouse) -> None:
+    volume = slices.volume(UID)
+    assert pictures.montage(volume).shape == (2 * 4, 3 * 9)
+    # the images: 4 x 0.5 mm by 6 x 0.75; the others 5 x 2 mm high; in units of 0.5 mm, 8 apart
+    assert pictures.three_planes(volume).shape == (20, 9 + 8 + 9 + 8 + 4)
+
+
+def test_a_notebook_shows_volumes_and_series(slices: warehouse.Warehouse) -> None:
+    assert 'src="data:image/png;base64,' in slices.volume(UID)._repr_html_()
+    gallery = slices.gallery()
+    assert [row[0] for row in gallery.rows] == [UID]
+    assert gallery._repr_html_().count("<img") == 1
+    for image in slices.volume(UID).images:
+        Path(image.path).write_bytes(b"another")
+    assert "no picture" in slices.gallery(UID)._repr_html_()
+    assert "is not what was ingested" in slices.volume(UID)._repr_html_()
+
+
+# -- files ------------------------------------------------------------------------------------------
+
+
+def test_nifti_has_the_voxels_and_the_affine(slices: warehouse.Warehouse, tmp_path: Path) -> None:
+    volume = slices.volume(UID)
+    files.write_nifti(volume, tmp_path / "a.nii.gz")
+    image = nibabel.load(tmp_path / "a.nii.gz")
+    assert np.array_equal(image.dataobj.get_unscaled(), voxels(5).transpose(2, 1, 0))
+    assert np.array_equal(image.get_fdata(), voxels(5).transpose(2, 1, 0) * 2.0 - 1000)
+    assert image.header.get_xyzt_units()[0] == "mm"
+    # first voxel, one column on, one row on, one slice on: LPS turned to RAS
+    for index, place in {(0, 0, 0): (10, 20, 2), (1, 0, 0): (9.25, 20, 2), (0, 1, 0): (10, 19.5, 2),
+                         (0, 0, 1): (10, 20, 4)}.items():  # fmt: skip
+        assert np.allclose(image.affine @ [*index, 1], [*place, 1])
+    assert np.allclose(image.get_qform(), image.affine)
+
+
+def test_npy_is_the_array(slices: warehouse.Warehouse, tmp_path: Path) -> None:
+    files.write_npy(slices.volume(UID, rescale=True), tmp_path / "a.npy")
+    assert np.array_equal(np.load(tmp_path / "a.npy"), voxels(5) * 2.0 - 1000)
+
+
+def test_no_file_is_replaced_and_no_half_one_left(
+    slices: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    volume = slices.volume(UID)
+    (tmp_path / "a.nii").write_bytes(b"mine")
+    with pytest.raises(TargetExists):
+        files.write_nifti(volume, tmp_path / "a.nii")
+    with pytest.raises(UsageError, match="ends in .nii"):
+        files.write_nifti(volume, tmp_path / "a.mha")
+    (tmp_path / "in" / "3.dcm").unlink()
+    with pytest.raises(Exception, match="is not what was ingested"):
+        files.write_npy(volume, tmp_path / "b.npy")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.nii", "in", "w"}
+    assert (tmp_path / "a.nii").read_bytes() == b"mine"
+
+
+# -- many -------------------------------------------------------------------------------------------
+
+
+def test_a_cohort_comes_with_its_voxels_and_leaves_none_out(sample: warehouse.Warehouse) -> None:
+    uids = [
+        u
+        for (u,) in sample.sql(
+            "select series_key from series order by series_key limit 12"
+        ).fetchall()
+    ]
+    got = list(sample.iter_volumes([*uids, "9.9"], ahead=2))
+    assert [loaded.series_uid for loaded in got] == [*uids, "9.9"]
+    for loaded in got:
+        if loaded.array is not None:
+            assert loaded.volume is not None
+            assert np.array_equal(loaded.array, np.asarray(loaded.volume))
+        else:
+            assert loaded.why_not
+    with pytest.raises(UsageError, match="0 or more"):
+        sample.iter_volumes(uids, ahead=-1)
+
+
+# -- the command ------------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_it_would_read_and_writes_it(
+    slices: warehouse.Warehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            run_command([*map(str, arguments), "-w", str(slices.root)])
+        assert isinstance(ended.value.code, int)
+        return (ended.value.code, *capsys.readouterr())
+
+    code, out, _ = run("volume", UID)
+    assert code == 0
+    assert "axes     slice 5, row 4, column 6\nvalues   int16, 240 B\n" in out
+    assert "spacing  2 x 0.5 x 0.75 mm between slices, rows, columns" in out
+    code, out, _ = run("volume", UID, "--png", tmp_path / "a.png", "--slice", "-1", "--npy", tmp_path / "a.npy",
+                       "--montage", tmp_path / "m.png", "--nifti", tmp_path / "a.nii")  # fmt: skip
+    assert (code, out.count("\n")) == (0, 4)
+    assert np.array_equal(np.load(tmp_path / "a.npy"), voxels(5))
+    assert opened((tmp_path / "a.png").read_bytes()).shape == (4, 9)
+    assert nibabel.load(tmp_path / "a.nii").shape == (6, 4, 5)
+    code, _, said = run("volume", UID, "--png", tmp_path / "a.png")
+    assert (code, "exists already" in said) == (2, True)
+    code, _, said = run("volume", "9.9")
+    assert (code, "SeriesInstanceUID" in said) == (2, True)
+    code, _, said = run("volume", UID, "--stack", "--nifti", tmp_path / "b.nii")
+    assert (code, "a stack has no place in space" in said) == (2, True)
+    assert run("volume", UID, "--stack")[:2] == (0, "Stack of 5 frames: 4 x 6 (5)\n")
+    (tmp_path / "in" / "3.dcm").unlink()
+    code, _, said = run("volume", UID, "--npy", tmp_path / "b.npy")
+    assert (code, "ingest its folder again" in said) == (1, True)

@@ -1,0 +1,238 @@
+"""A lazy volume keeps its contract for every kind of series, and what is no volume is refused."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import warehouse
+from tests.pixels.conftest import UID, voxels
+from warehouse.errors import NotAVolume, SourceChanged
+from warehouse.pixels.volume import LazyVolume, expand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+BASIC = hnp.basic_indices((2, 5, 7), allow_newaxis=True, max_dims=6)
+
+
+@given(BASIC)
+def test_an_index_becomes_parts_that_numpy_agrees_with(index: Any) -> None:
+    array = np.arange(70).reshape(2, 5, 7)
+    parts, new_axes = expand(index, array.shape)
+    answer = array[tuple(parts)]
+    assert np.array_equal(np.expand_dims(answer, new_axes), array[index])
+
+
+@pytest.mark.parametrize(
+    "index", [[0, 1], True, np.array([1]), 1.0, "1", (0, 0, 0, 0), 9, -4, (..., ...)]
+)
+def test_what_is_not_basic_or_out_of_range_is_refused(index: Any) -> None:
+    with pytest.raises(IndexError):
+        expand(index, (3, 4, 5))
+
+
+# -- classic series ---------------------------------------------------------------------------------
+
+
+@pytest.mark.acceptance("D53")
+@pytest.mark.acceptance("D58")
+def test_slices_come_by_position_and_the_affine_from_positions(
+    series: Callable[..., warehouse.Warehouse],
+) -> None:
+    pixels = voxels(4)
+    order = [2, 0, 3, 1]  # of positions; numbers and names have others
+    heights = [19.5 * order[n] for n in range(4)]
+    wh = series(
+        pixels,
+        *(
+            {"ImagePositionPatient": [-10, -20, height], "InstanceNumber": None}
+            for height in heights
+        ),
+        SliceThickness=6,
+    )
+    volume = wh.volume(UID)
+    assert (volume.shape, volume.dtype, volume.dims) == (
+        (4, 4, 6),
+        np.int16,
+        ("slice", "row", "column"),
+    )
+    assert np.array_equal(np.asarray(volume), pixels[np.argsort(order)])
+    assert volume.spacing == (19.5, 0.5, 0.75)
+    assert volume.affine is not None
+    assert volume.affine_ras is not None
+    assert np.allclose(volume.affine @ [3, 2, 1, 1], [-10 + 0.75, -20 + 1.0, 58.5, 1])
+    assert np.allclose(volume.affine_ras @ [3, 2, 1, 1], [10 - 0.75, 20 - 1.0, 58.5, 1])
+    assert volume.orientation is not None
+    assert np.allclose(volume.orientation, [[0, 0, 1], [0, 1, 0], [1, 0, 0]])
+    assert volume.frames["SOPInstanceUID"].to_list() == [
+        f"1.2.3.{4 - n}" for n in np.argsort(order)
+    ]
+    assert (
+        repr(volume)
+        == "<LazyVolume (slice: 4, row: 4, column: 6) int16 spacing 19.5 x 0.5 x 0.75 mm>"
+    )
+
+
+@pytest.mark.acceptance("D52")
+@pytest.mark.acceptance("D59")
+def test_only_files_of_the_slices_asked_for_are_opened(
+    series: Callable[..., warehouse.Warehouse], tmp_path: Path
+) -> None:
+    pixels = voxels(5)
+    wh = series(pixels)
+    for number in (0, 1, 3, 4):
+        (tmp_path / "in" / f"{5 - number}.dcm").unlink()
+    volume = wh.volume(UID)
+    assert volume.shape == (5, 4, 6)
+    assert volume.nbytes == pixels.nbytes
+    assert np.array_equal(volume[2], pixels[2])
+    assert np.array_equal(volume[2:3, 1, ::-2], pixels[2:3, 1, ::-2])
+    assert volume[2, 3, 5] == pixels[2, 3, 5]
+    assert volume[:0].shape == (0, 4, 6)
+    with pytest.raises(
+        SourceChanged, match="is not what was ingested: there is no such file any more"
+    ):
+        volume[1:3]
+
+
+def test_images_at_equal_positions_are_volumes_in_the_order_of_numbers(
+    series: Callable[..., warehouse.Warehouse],
+) -> None:
+    pixels = voxels(6)
+    wh = series(pixels, *({"ImagePositionPatient": [0, 0, -3.0 * (n % 3)]} for n in range(6)))
+    volume = wh.volume(UID)
+    assert volume.dims == ("volume", "slice", "row", "column")
+    assert np.array_equal(volume[:], pixels.reshape(2, 3, 4, 6)[:, ::-1])
+    assert volume.frames["InstanceNumber"].to_list() == [3, 2, 1, 6, 5, 4]
+
+
+REFUSED = {
+    "a gap": ([0, 1, 2, 4, 5], {}, "1 missing slices"),
+    "a slice off the grid": ([0, 1, 2.1, 3], {}, r"uneven spacing: distances of 1\.8, 2\.0, 2\.2 mm"),
+    "one slice": ([0], {}, "a single slice"),
+    "a position twice": ([0, 1, 2, 2], {}, "1 repeated positions"),
+    "no orientation": ([0, 1], {"ImageOrientationPatient": None}, "slices without position"),
+    "no spacing": ([0, 1], {"PixelSpacing": None}, "slices without position"),
+    "no right angle": ([0, 1], {"ImageOrientationPatient": [1, 0, 0, 0.5, 1, 0]}, "directions not at right angles"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_volume_is_refused_with_the_reason_of_the_view(
+    name: str, series: Callable[..., warehouse.Warehouse]
+) -> None:
+    heights, attributes, reason = REFUSED[name]
+    positions = ({"ImagePositionPatient": [0, 0, 2.0 * height]} for height in heights)
+    wh = series(voxels(len(heights)), *positions, **attributes)
+    with pytest.raises(NotAVolume, match=reason) as refused:
+        wh.volume(UID)
+    assert (refused.value.why,) == wh.sql("select why_not from series_geometry").fetchall()[0]
+    assert len(wh.stack(UID)) == len(heights)
+
+
+def test_equal_positions_that_nothing_orders_are_refused(
+    series: Callable[..., warehouse.Warehouse],
+) -> None:
+    positions = ({"ImagePositionPatient": [0, 0, n % 2], "InstanceNumber": None} for n in range(4))
+    wh = series(voxels(4), *positions)
+    with pytest.raises(NotAVolume, match="no number or time says in which order"):
+        wh.volume(UID)
+
+
+def test_volumes_that_mix_echoes_are_refused(series: Callable[..., warehouse.Warehouse]) -> None:
+    wh = series(
+        voxels(4), *({"ImagePositionPatient": [0, 0, n % 2], "EchoTime": 10 * n} for n in range(4))
+    )
+    with pytest.raises(NotAVolume, match="in no common order of EchoTime"):
+        wh.volume(UID)
+
+
+def tilt(wh: warehouse.Warehouse) -> Iterator[tuple[str, str | None, np.ndarray | None]]:
+    """Yield every series with what the view says of it."""
+    for uid, why, affine in wh.sql(
+        "select series_key, why_not, affine from series_geometry"
+    ).fetchall():
+        # The view has (column, row, slice).
+        yield uid, why, None if affine is None else np.array(affine).reshape(4, 4)[:, [2, 1, 0, 3]]
+
+
+def test_view_and_arrays_agree_on_every_series(sample: warehouse.Warehouse, tmp_path: Path) -> None:
+    warehouses = [sample]
+    if corpus := os.environ.get("DICOM_CORPUS"):
+        warehouses.append(warehouse.open(tmp_path / "w"))
+        warehouses[-1].ingest(corpus, mode="full", workers=1)
+    judged = 0
+    for wh in warehouses:
+        for uid, why, affine in tilt(wh):
+            if why is not None and ("several frames" in why or "at the same positions" in why):
+                continue  # the view does not go into these
+            judged += 1
+            if why is not None:
+                with pytest.raises(NotAVolume) as refused:
+                    wh.volume(uid)
+                assert refused.value.why == why
+            else:
+                found = wh.volume(uid).affine
+                assert found is not None
+                assert affine is not None
+                # Directions are brought to length one here; they are written with six digits.
+                assert np.allclose(found, affine, rtol=2e-6, atol=1e-4)
+    assert judged > 20
+
+
+# -- the contract -----------------------------------------------------------------------------------
+
+
+def check_contract(volume: LazyVolume, whole: np.ndarray, indices: list[Any]) -> None:
+    """See that a volume is what ``warehouse.pixels.volume`` promises."""
+    assert (whole.shape, whole.dtype, whole.ndim) == (volume.shape, volume.dtype, volume.ndim)
+    assert (whole.size, whole.nbytes, len(whole)) == (volume.size, volume.nbytes, len(volume))
+    assert len(volume.dims) == volume.ndim
+    for index in indices:
+        part = volume[index]
+        assert np.array_equal(part, whole[index])
+        assert np.shape(part) == whole[index].shape
+        assert part.dtype == whole.dtype
+    first = volume[0]
+    first[...] = 0
+    assert np.array_equal(volume[0], whole[0])
+    with pytest.raises(ValueError, match="copy=False"):
+        np.asarray(volume, copy=False)
+
+
+@pytest.fixture(scope="module")
+def kinds(sample: warehouse.Warehouse) -> list[tuple[LazyVolume, np.ndarray]]:
+    """Every series of the packages that is a volume, and its array."""
+    found = []
+    for (uid,) in sample.sql("select series_key from series where image_count > 0").fetchall():
+        try:
+            volume = sample.volume(uid)
+        except NotAVolume:
+            continue
+        found.append((volume, np.asarray(volume)))
+    # A film, slices, and mosaics.
+    assert [volume.dims[0] for volume, _ in found] == ["time", "slice", "volume"]
+    return found
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_every_volume_of_the_packages_keeps_the_contract(
+    kinds: list[tuple[LazyVolume, np.ndarray]], data: st.DataObject
+) -> None:
+    volume, whole = data.draw(st.sampled_from(kinds))
+    index = data.draw(hnp.basic_indices(volume.shape, allow_newaxis=True, max_dims=8))
+    check_contract(volume, whole, [index])
+
+
+def test_the_array_has_the_type_asked_for(kinds: list[tuple[LazyVolume, np.ndarray]]) -> None:
+    volume, whole = kinds[1]
+    assert np.array_equal(np.asarray(volume, dtype=np.float32), whole.astype(np.float32))

@@ -1,0 +1,113 @@
+"""``volume``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter
+
+from warehouse import errors
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
+from warehouse.cli.screen import size_text
+from warehouse.cohorts.drafts import refuse_existing
+from warehouse.pixels import files, pictures
+from warehouse.pixels.stack import Stack
+from warehouse.pixels.volume import LazyVolume
+
+
+@app.command
+def volume(
+    series_uid: str,
+    /,
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    png: Path | None = None,
+    montage: Path | None = None,
+    nifti: Path | None = None,
+    npy: Path | None = None,
+    slice_: Annotated[int | None, Parameter(name="--slice", allow_leading_hyphen=True)] = None,
+    lead: Annotated[int, Parameter(name="--volume")] = 0,
+    window: Annotated[tuple[float, float] | None, Parameter(allow_leading_hyphen=True)] = None,
+    rescale: Annotated[bool, Parameter(negative="")] = False,
+    stack: Annotated[bool, Parameter(negative="")] = False,
+    stack_id: str | None = None,
+) -> int:
+    """Say what array a series makes, and write it: as a picture, for NIfTI tools, for NumPy.
+
+    Without a file to write only the catalog is asked, no pixel is read. No file is ever replaced.
+
+    Example: `dicom-warehouse volume 1.2.840.1 --png middle.png --nifti head.nii.gz`
+
+    Parameters
+    ----------
+    series_uid
+        SeriesInstanceUID, as in `dicom-warehouse sql "select SeriesInstanceUID from series"`.
+    png
+        Picture of one slice.
+    montage
+        Picture of up to 20 slices side by side.
+    nifti
+        .nii or .nii.gz with the affine: stored values, slope and intercept in the header.
+    npy
+        NumPy array with the axes that are printed.
+    slice_
+        Slice of --png, from 0, negative from the end; the middle one by default.
+    lead
+        Of a series of several volumes: which one is shown, from 0.
+    window
+        Centre and width in rescaled values, such as 40 400; by default those of the header.
+    rescale
+        Write --npy and --nifti in rescaled values (float64), such as HU.
+    stack
+        The frames one by one as stored, in the order of acquisition: for series that are no volume.
+    stack_id
+        Which stack, where a multi-frame object has several.
+    """
+    for target in (png, montage, nifti, npy):
+        if target is not None:
+            refuse_existing(target)
+    if stack and (nifti or stack_id is not None):
+        raise errors.UsageError(
+            "a stack has no place in space: --stack goes with --png, --montage, --npy"
+        )
+    opened = existing(warehouse)
+    shown: LazyVolume | Stack = (
+        opened.stack(series_uid, rescale=rescale)
+        if stack
+        else opened.volume(series_uid, rescale=rescale, stack=stack_id)
+    )
+    if png is not None:
+        picture = pictures.slice_picture(shown, slice_, window=window, lead=lead)
+        files.write_bytes(pictures.png(picture), png)
+    if montage is not None:
+        files.write_bytes(pictures.png(pictures.montage(shown, window=window, lead=lead)), montage)
+    if nifti is not None and isinstance(shown, LazyVolume):
+        files.write_nifti(shown, nifti)
+    if npy is not None:
+        files.write_npy(shown, npy)
+    written = [target for target in (png, montage, nifti, npy) if target is not None]
+    for target in written:
+        print(f"{target}: {size_text(target.stat().st_size)}")
+    if not written:
+        print("\n".join(_facts(shown)), file=sys.stdout)
+    return 0
+
+
+def _facts(shown: LazyVolume | Stack) -> list[str]:
+    """Return what is known of an array before a voxel is read, one fact per line."""
+    if isinstance(shown, Stack):
+        return [repr(shown).strip("<>")]
+    sizes = ", ".join(f"{name} {size}" for name, size in zip(shown.dims, shown.shape, strict=True))
+    lines = [f"axes     {sizes}", f"values   {shown.dtype}, {size_text(shown.nbytes)}"]
+    if shown.spacing is not None and shown.affine is not None:
+        mm = " x ".join(f"{step:.6g}" for step in shown.spacing)
+        lines.append(f"spacing  {mm} mm between slices, rows, columns")
+        lines.append("affine   (slice, row, column, 1) to mm, LPS")
+        rows = np.round(shown.affine, 6) + 0.0  # no minus before zero
+        lines += ["         " + " ".join(f"{number:12.6f}" for number in row) for row in rows]
+    for name, values in shown.labels.items():
+        lines.append(f"{name}  {', '.join(str(value) for value in values)}")
+    return lines

@@ -1,0 +1,131 @@
+"""A volume → a file for other tools: NIfTI-1 or NumPy's format. Never in the place of another.
+
+In: a ``LazyVolume`` (``.npy``: or a ``Stack``). Out: a file that has its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from warehouse.cohorts.drafts import draft_of, refuse_existing
+from warehouse.errors import NotInstalled, TargetExists, UsageError
+from warehouse.pixels.values import Values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from warehouse.pixels.stack import Stack
+    from warehouse.pixels.volume import LazyVolume
+
+_PORTION_BYTES = 64 << 20
+
+
+def nifti(volume: LazyVolume) -> Any:
+    """Return a volume as a ``nibabel.Nifti1Image``.
+
+    Its axes are (column, row, slice), then one for all others in the order of the array; its affine
+    is in RAS, mm, as NIfTI has it. Stored values go in as they are, with slope and intercept in
+    the header if all frames have the same, else rescaled as float64. Colour is RGB24.
+
+    Raises
+    ------
+    UsageError
+        The frames lie in no space.
+    NotInstalled
+    """
+    try:
+        import nibabel  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise NotInstalled("NIfTI", "nibabel", "pixels") from None
+    ras = volume.affine_ras
+    if ras is None:
+        raise UsageError("a film has no place in space: write it with --npy")
+    scales = np.unique(volume.scales, axis=0)
+    in_header = len(scales) == 1 and volume.values == Values()
+    if len(scales) > 1 and volume.values == Values():
+        volume = volume.with_values(Values(rescale=True))
+    array = np.asarray(volume)
+    if "sample" in volume.dims:
+        rgb = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+        if array.dtype != np.uint8:
+            raise UsageError("colours of 16 bits have no place in NIfTI: write them with --npy")
+        array = np.ascontiguousarray(array).view(rgb)[..., 0]
+    leading = volume.leading
+    array = array.reshape(-1, *array.shape[leading:]).transpose(3, 2, 1, 0)
+    affine = ras[:, [2, 1, 0, 3]]
+    made: Any = cast("Any", nibabel).Nifti1Image(
+        array if leading else array[..., 0], affine, dtype=array.dtype
+    )
+    made.header.set_xyzt_units("mm")
+    made.set_sform(affine, code=1)
+    made.set_qform(affine, code=1, strip_shears=True)
+    if in_header and array.dtype.names is None:
+        made.header.set_slope_inter(*scales[0].tolist())
+    return made
+
+
+def write_nifti(volume: LazyVolume, target: Path) -> None:
+    """Write ``.nii`` or ``.nii.gz``.
+
+    Raises
+    ------
+    TargetExists, UsageError, ExportFailed, NotInstalled
+    """
+    if not target.name.endswith((".nii", ".nii.gz")):
+        raise UsageError("a NIfTI file ends in .nii or .nii.gz")
+    refuse_existing(target)
+    content = nifti(volume).to_bytes()
+    if target.name.endswith(".gz"):
+        content = gzip.compress(content, compresslevel=6, mtime=0)
+    write_bytes(content, target)
+
+
+def write_npy(shown: LazyVolume | Stack, target: Path) -> None:
+    """Write the array as ``.npy``, a portion at a time.
+
+    Raises
+    ------
+    TargetExists, UsageError, ExportFailed
+    """
+    refuse_existing(target)
+    lazy = cast("Any", shown)
+    first = lazy[:1]
+    portion = max(1, _PORTION_BYTES // max(1, first.nbytes))
+
+    def fill(draft: Path) -> None:
+        shape = (len(lazy), *first.shape[1:])
+        out = np.lib.format.open_memmap(draft, mode="w+", dtype=first.dtype, shape=shape)
+        for begin in range(0, len(lazy), portion):
+            out[begin : begin + portion] = lazy[begin : begin + portion]
+        out.flush()
+
+    _write(target, fill)
+
+
+def write_bytes(content: bytes, target: Path) -> None:
+    """Write a file whose content is there already.
+
+    Raises
+    ------
+    TargetExists, UsageError, ExportFailed
+    """
+    refuse_existing(target)
+
+    def fill(draft: Path) -> None:
+        draft.write_bytes(content)
+
+    _write(target, fill)
+
+
+def _write(target: Path, fill: Callable[[Path], None]) -> None:
+    with draft_of(target) as draft:
+        fill(draft)
+        try:
+            os.link(draft, target)  # unlike a rename it never replaces
+        except FileExistsError:
+            raise TargetExists(target) from None

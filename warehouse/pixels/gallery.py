@@ -1,0 +1,100 @@
+"""What a notebook shows: a volume in three planes, a table of series with thumbnails.
+
+In: volumes, or a catalog. Out: HTML with pictures inside. Text is escaped; a series that cannot be
+shown says why.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse.errors import PixelError, WarehouseError
+from warehouse.pixels import pictures
+from warehouse.pixels.image import images_of_series
+from warehouse.pixels.stack import Stack
+from warehouse.pixels.values import Values
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.pixels.volume import LazyVolume
+
+THUMBNAIL_HEIGHT = 96
+"""In pixels of the screen."""
+
+
+def volume_html(volume: LazyVolume) -> str:
+    """Return a volume as HTML: its facts and three planes through the middle."""
+    facts = f"<p><code>{html.escape(repr(volume))}</code></p>"
+    try:
+        return facts + _img(pictures.png(pictures.three_planes(volume)), 320)
+    except WarehouseError as error:
+        return f"{facts}<p>{html.escape(str(error))}</p>"
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Series and a picture of each; a notebook shows it as a table."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    """Without pictures."""
+    pictures: tuple[bytes | str, ...]
+    """PNG of the middle frame of each series, or why there is none."""
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *self.columns))
+        body = "".join(
+            f"<tr><td>{_cell(picture)}</td>"
+            + "".join(f"<td>{html.escape('' if v is None else str(v))}</td>" for v in row)
+            + "</tr>"
+            for row, picture in zip(self.rows, self.pictures, strict=True)
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def open_gallery(catalog: Catalog, series_uids: Sequence[str] = (), *, limit: int = 24) -> Gallery:
+    """Return series with the middle frame of each as a thumbnail.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    series_uids
+        Which series; none takes the first of the archive.
+    limit
+        How many at most; each is a look into one file.
+
+    Raises
+    ------
+    NotInstalled
+        There is nothing to draw with.
+    """
+    asked = catalog.connection.execute(statement("series", "pixels"), [list(series_uids), limit])
+    names = tuple(column[0] for column in asked.description)
+    rows = asked.fetchall()
+    return Gallery(names, tuple(rows), tuple(_thumbnail(catalog, row[0]) for row in rows))
+
+
+def _thumbnail(catalog: Catalog, series_uid: str) -> bytes | str:
+    try:
+        stack = Stack(series_uid, images_of_series(catalog, series_uid), Values())
+        return pictures.png(pictures.slice_picture(stack))
+    except PixelError as error:
+        return str(error)
+
+
+def _cell(picture: bytes | str) -> str:
+    if isinstance(picture, str):
+        return f'<span title="{html.escape(picture)}">no picture</span>'
+    return _img(picture, THUMBNAIL_HEIGHT)
+
+
+def _img(png: bytes, height: int) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img style="height:{height}px" src="data:image/png;base64,{data}">'

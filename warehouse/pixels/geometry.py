@@ -1,0 +1,214 @@
+"""Frames with positions → a regular grid of slices with an affine, or why there is none.
+
+In: arrays. Out: ``Grid``. NumPy only, no files, no catalog. The conditions, their tolerances and
+their words are those of the view ``series_geometry``; a test holds both equal on every series.
+(The view needs 25 ms for a series, too much for a look at one slice.)
+
+Patient coordinates are LPS in mm (PS3.3 C.7.6.2.1.1): x grows to the patient's left, y to the
+back, z to the head. Array axes are (slice, row, column): slices along the normal, that is the cross
+product of the direction of a row and the direction of a column.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COSINE_TOLERANCE = 1e-4
+"""Directions of one series differ by rounding only."""
+SPACING_TOLERANCE = 0.01
+"""Part of a spacing by which a slice may be off its place in the grid …"""
+POSITION_TOLERANCE_MM = 0.01
+"""… or this, if it is more: many scanners write positions with two decimals."""
+DRIFT_TOLERANCE_PIXELS = 0.1
+"""Part of a pixel by which slices may be shifted in their plane."""
+ORTHONORMAL_TOLERANCE = 1e-3
+"""By which directions may be off a right angle or length one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """Where frames lie, one row per frame; rows of what is missing hold NaN.
+
+    Attributes
+    ----------
+    positions
+        (n, 3), mm, LPS: centre of the first pixel (Image Position (Patient)).
+    orientations
+        (n, 6), direction cosines along a row, then along a column.
+    spacings
+        (n, 2), mm: between rows, between columns.
+    shapes
+        (n, 3): rows, columns, samples.
+    model
+        The frame whose directions and spacing count for all.
+    """
+
+    positions: np.ndarray
+    orientations: np.ndarray
+    spacings: np.ndarray
+    shapes: np.ndarray
+    model: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Slices in order.
+
+    Attributes
+    ----------
+    levels
+        (n,) integers: the slice in which each frame lies, from 0 along the normal.
+    count
+        Number of slices.
+    affine
+        (4, 4): array index (slice, row, column, 1) to mm in LPS at the centre of the voxel.
+    spacing
+        mm between slices, rows and columns.
+    """
+
+    levels: np.ndarray
+    count: int
+    affine: np.ndarray
+    spacing: tuple[float, float, float]
+
+
+def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
+    """Return the grid that frames lie on, or all reasons why they do not.
+
+    Several frames may lie in one slice; whether that makes sense is the caller's to judge.
+
+    Parameters
+    ----------
+    planes
+        At least one frame.
+    may_have_gaps
+        Slices may be missing in the middle: segmentations leave empty ones out.
+    """
+    placed = _is_placed(planes)
+    shapes = {tuple(int(number) for number in shape) for shape in planes.shapes}
+    several = [f"several shapes: {', '.join(_sizes(planes.shapes))}"] if len(shapes) > 1 else []
+    if not placed.all():
+        return ["images without position, orientation, spacing or size", *several]
+    reasons = several
+    along_row, along_column = _directions(planes.orientations[planes.model])
+    spacing = planes.spacings[planes.model]
+    normal = np.cross(along_row, along_column)
+    heights = planes.positions @ normal
+    order = np.argsort(heights, kind="stable")
+    steps = np.diff(heights[order])
+    is_new = steps > POSITION_TOLERANCE_MM
+    levels = np.empty(len(heights), np.int64)
+    levels[order] = np.concatenate([[0], np.cumsum(is_new)])
+    count = int(levels.max()) + 1
+    if len(heights) < 2 or count < 2:
+        reasons.append("a single slice")
+    if _largest(planes.spacings, spacing) > max(SPACING_TOLERANCE * spacing.min(), 1e-6):
+        reasons.append("several pixel spacings")
+    parallel = _largest(planes.orientations, planes.orientations[planes.model]) <= COSINE_TOLERANCE
+    if not parallel:
+        reasons.append("several orientations")
+    if not _is_orthonormal(along_row, along_column):
+        reasons.append("directions not at right angles")
+    first, last = planes.positions[order[0]], planes.positions[order[-1]]
+    step = _step(heights, steps[is_new], count)
+    if parallel and count > 1:
+        if may_have_gaps:
+            levels, count, step = _with_gaps(heights, float(steps[is_new].min()))
+        reasons += _unevenness(heights, levels, steps[is_new], count, step, gaps=may_have_gaps)
+    drift = _drift(planes.positions, along_row, along_column)
+    if parallel and drift > DRIFT_TOLERANCE_PIXELS * spacing.min():
+        reasons.append(f"slices shifted by {_rounded(drift, 2)} mm: gantry tilt")
+    if reasons:
+        return reasons
+    affine = np.eye(4)
+    affine[:3, 0] = (last - first) / (count - 1)
+    # Written with six digits, directions are off length one; the spacing is the distance meant.
+    affine[:3, 1] = along_column * spacing[0] / np.linalg.norm(along_column)
+    affine[:3, 2] = along_row * spacing[1] / np.linalg.norm(along_row)
+    affine[:3, 3] = first
+    return Grid(levels, count, affine, (step, float(spacing[0]), float(spacing[1])))
+
+
+def _is_placed(planes: Planes) -> np.ndarray:
+    numbers = np.hstack([planes.positions, planes.orientations, planes.spacings])
+    finite: np.ndarray = np.isfinite(numbers).all(axis=1)
+    return finite & (planes.spacings > 0).all(axis=1) & (planes.shapes[:, :2] > 0).all(axis=1)
+
+
+def _sizes(shapes: np.ndarray) -> list[str]:
+    """Return what sizes there are and how many images have each."""
+    sizes: dict[str, int] = {}
+    for rows, columns, samples in shapes:
+        size = f"{rows} x {columns}" + (f" x {samples}" if samples > 1 else "")
+        sizes[size] = sizes.get(size, 0) + 1
+    return [f"{size} ({count})" for size, count in sorted(sizes.items())]
+
+
+def _directions(orientation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return orientation[:3], orientation[3:]
+
+
+def _largest(rows: np.ndarray, model: np.ndarray) -> float:
+    return float(np.abs(rows - model).max())
+
+
+def _is_orthonormal(along_row: np.ndarray, along_column: np.ndarray) -> bool:
+    products = np.array(
+        [along_row @ along_column, along_row @ along_row - 1, along_column @ along_column - 1]
+    )
+    return bool(np.abs(products).max() <= ORTHONORMAL_TOLERANCE)
+
+
+def _step(heights: np.ndarray, steps: np.ndarray, count: int) -> float:
+    return float(heights.max() - heights.min()) / (count - 1) if len(steps) else math.nan
+
+
+def _with_gaps(heights: np.ndarray, step: float) -> tuple[np.ndarray, int, float]:
+    """Return levels on the grid of the smallest step."""
+    lowest, highest = float(heights.min()), float(heights.max())
+    count = round((highest - lowest) / step) + 1
+    step = (highest - lowest) / (count - 1)
+    return np.rint((heights - lowest) / step).astype(np.int64), count, step
+
+
+def _unevenness(
+    heights: np.ndarray, levels: np.ndarray, steps: np.ndarray, count: int, step: float,
+    *, gaps: bool,
+) -> list[str]:  # fmt: skip
+    usual = float(np.median(steps))
+    missing = 0 if gaps else int(np.maximum(np.floor(steps / usual + 0.5) - 1, 0).sum())
+    if missing:
+        return [f"{missing} missing slices"]
+    # Of frames in one slice the lowest counts, as in the view.
+    off_grid = np.abs(heights - heights.min() - levels * step)
+    lowest = np.full(count, np.inf)
+    np.minimum.at(lowest, levels, heights)
+    off = float(off_grid[heights <= lowest[levels]].max())
+    if off > max(SPACING_TOLERANCE * step, POSITION_TOLERANCE_MM):
+        return [f"uneven spacing: off by {_rounded(off, 3)} mm"]
+    return []
+
+
+def _drift(positions: np.ndarray, along_row: np.ndarray, along_column: np.ndarray) -> float:
+    return float(max(np.ptp(positions @ along_row), np.ptp(positions @ along_column)))
+
+
+def _rounded(number: float, digits: int) -> str:
+    """Return a number as DuckDB writes ``round(number, digits)``."""
+    return repr(math.floor(number * 10**digits + 0.5) / 10**digits)
+
+
+def vectors(rows: Sequence[Sequence[float | None] | None], length: int) -> np.ndarray:
+    """Return lists as rows of an array (n, length); NaN where one is missing or of other length."""
+    made = np.full((len(rows), length), np.nan)
+    for number, row in enumerate(rows):
+        if row is not None and len(row) == length:
+            made[number] = [math.nan if value is None else value for value in row]
+    return made

@@ -1,0 +1,178 @@
+"""One instance with pixel data, as the catalog knows it: nothing is opened to learn this.
+
+In: a catalog and a series. Out: ``Image`` records in the order of acquisition.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from warehouse.errors import NoPixels, PixelsUnreadable, SeriesNotFound
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from warehouse.catalog.connect import Catalog
+
+_PLAIN = {ImplicitVRLittleEndian, ExplicitVRLittleEndian}
+_FIND_SERIES = "select 1 from instances where series_key = $1 limit 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An instance with pixel data. Attributes with DICOM keywords are those of the header."""
+
+    instance_id: int
+    instance_key: str
+    SOPInstanceUID: str | None
+    SOPClassUID: str | None
+    path: str
+    """As in ``files``."""
+    size_bytes: int | None
+    modified_us: int | None
+    TransferSyntaxUID: str | None
+    pixel_offset: int
+    pixel_length: int
+    is_encapsulated: bool
+    Rows: int | None
+    Columns: int | None
+    NumberOfFrames: int | None
+    SamplesPerPixel: int | None
+    PhotometricInterpretation: str | None
+    PlanarConfiguration: int | None
+    BitsAllocated: int | None
+    BitsStored: int | None
+    PixelRepresentation: int | None
+    ImageType: list[str] | None
+    InstanceNumber: int | None
+    acquired_us: int | None
+    TemporalPositionIdentifier: int | None
+    EchoTime: float | None
+    DiffusionBValue: float | None
+    ImagePositionPatient: list[float] | None
+    ImageOrientationPatient: list[float] | None
+    PixelSpacing: list[float] | None
+    SpacingBetweenSlices: float | None
+    RescaleSlope: float | None
+    RescaleIntercept: float | None
+    WindowCenter: list[float] | None
+    WindowWidth: list[float] | None
+
+    @property
+    def frame_count(self) -> int:
+        """Frames that the header promises; one where it does not say (as pydicom reads it)."""
+        return self.NumberOfFrames or 1
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of a frame: (rows, columns), of colour (rows, columns, 3)."""
+        shape = (self.Rows or 0, self.Columns or 0)
+        return shape if (self.SamplesPerPixel or 1) == 1 else (*shape, self.SamplesPerPixel or 1)
+
+    @property
+    def pixel_keyword(self) -> str:
+        """``PixelData``, or that of floating point pixels, which state no sign (C.7.6.24)."""
+        if self.PixelRepresentation is None and self.BitsStored is None:
+            return {32: "FloatPixelData", 64: "DoubleFloatPixelData"}.get(
+                self.BitsAllocated or 0, "PixelData"
+            )
+        return "PixelData"
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of stored values, in the byte order of this machine; packed bits are ``uint8``."""
+        if self.pixel_keyword != "PixelData":
+            return np.dtype(f"f{(self.BitsAllocated or 0) // 8}")
+        if self.BitsAllocated == 1:
+            return np.dtype("u1")
+        return np.dtype(f"{'ui'[self.PixelRepresentation or 0]}{(self.BitsAllocated or 0) // 8}")
+
+    @property
+    def frame_bytes(self) -> float:
+        """Bytes of an uncompressed frame as stored; a fraction where bits are packed (PS3.5 8.1.1).
+
+        Two thirds of a frame where colour is subsampled (PS3.3 C.7.6.3.1.2).
+        """
+        bits = math.prod(self.frame_shape) * (self.BitsAllocated or 0)
+        return bits / 8 * (2 / 3 if self.PhotometricInterpretation == "YBR_FULL_422" else 1)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the bytes of a frame are its array: little endian, nothing packed or planar."""
+        return (
+            not self.is_encapsulated
+            and (self.TransferSyntaxUID is None or self.TransferSyntaxUID in _PLAIN)
+            and self.BitsAllocated != 1
+            and self.PhotometricInterpretation != "YBR_FULL_422"
+            and (self.SamplesPerPixel == 1 or self.PlanarConfiguration == 0)
+        )
+
+    def check(self) -> None:
+        """Refuse a header from which no frame can be read, before anything is allocated.
+
+        Raises
+        ------
+        PixelsUnreadable
+        """
+        if why := self._why_unreadable():
+            raise PixelsUnreadable(self.path, why)
+
+    def _why_unreadable(self) -> str | None:
+        allocated, stored = self.BitsAllocated, self.BitsStored
+        if not (0 < (self.Rows or 0) < 65536 and 0 < (self.Columns or 0) < 65536):
+            return "Rows or Columns are missing or zero"
+        if self.frame_count < 1:
+            return f"NumberOfFrames is {self.NumberOfFrames}"
+        if self.SamplesPerPixel not in {1, 3}:
+            return f"SamplesPerPixel is {self.SamplesPerPixel}; 1 and 3 can be read"
+        if allocated not in {1, 8, 16, 32, 64}:
+            what = "missing" if allocated is None else f"{allocated}"
+            return f"BitsAllocated is {what}; 1, 8, 16, 32 and 64 can be read"
+        if self.pixel_keyword == "PixelData":
+            if self.PixelRepresentation not in {0, 1}:
+                return "PixelRepresentation does not say whether values have a sign"
+            if stored is None or not 1 <= stored <= allocated:
+                return "BitsStored is missing or not between 1 and BitsAllocated"
+        if not self.is_encapsulated:
+            needed = math.ceil(self.frame_bytes * self.frame_count)
+            if needed > self.pixel_length:
+                return (
+                    f"pixel data too short: {self.pixel_length} bytes, but {self.frame_count} "
+                    f"frames of {self.Rows} x {self.Columns} need {needed}"
+                )
+            if self.PhotometricInterpretation == "YBR_FULL_422" and self.pixel_length >= math.ceil(
+                self.frame_bytes * self.frame_count * 1.5
+            ):
+                return "pixel data are not subsampled although YBR_FULL_422 says so"
+        elif self.pixel_length < 8 * (self.frame_count + 1):
+            return f"{self.frame_count} frames cannot lie in {self.pixel_length} bytes"
+        return None
+
+
+def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
+    """Return the images of a series in the order of acquisition: by InstanceNumber.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    series_uid
+        SeriesInstanceUID, or ``series_key`` of a series without one.
+
+    Raises
+    ------
+    SeriesNotFound
+        The warehouse has no such series.
+    NoPixels
+        It has, but none of its instances has pixel data.
+    """
+    rows = catalog.connection.execute(statement("images", "pixels"), [series_uid]).fetchall()
+    if rows:
+        return [Image(*row) for row in rows]
+    if catalog.connection.execute(_FIND_SERIES, [series_uid]).fetchall():
+        raise NoPixels(series_uid)
+    raise SeriesNotFound(series_uid)

@@ -1,0 +1,138 @@
+"""A series of Siemens mosaics → its layout: each image is a volume, its slices tiles of one frame.
+
+In: a catalog and images. Out: ``Layout``. Tiles are read from the left to the right and downwards;
+a square number of them has room, those beyond the number of slices are padding and left out. The
+CSA header says how many there are and which way the slices go. Image Position (Patient) is wrong in
+mosaics: the scanner centres the large frame where a slice should be. The true position is half the
+difference in size further on (as dcm2niix and nibabel have it, see nibabel's dicom_mosaic.rst).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from warehouse.errors import NotAVolume
+from warehouse.pixels.geometry import COSINE_TOLERANCE, POSITION_TOLERANCE_MM
+from warehouse.pixels.layout import Layout, planes_of, scales_of
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.pixels.geometry import Planes
+    from warehouse.pixels.image import Image
+
+
+def is_mosaic(image: Image) -> bool:
+    """Tell whether an image holds the slices of a volume side by side."""
+    return image.frame_count == 1 and "MOSAIC" in (image.ImageType or [])
+
+
+def layout_of_mosaics(catalog: Catalog, series_uid: str, images: Sequence[Image]) -> Layout:
+    """Return the layout of a series of mosaics, in the order of acquisition.
+
+    Raises
+    ------
+    NotAVolume
+        The CSA headers are missing or disagree, or the mosaics lie in different places.
+    """
+
+    def refuse(why: str) -> NotAVolume:
+        return NotAVolume(series_uid, f"mosaics {why}")
+
+    said = _csa(catalog, series_uid)
+    counts = {said.get(image.instance_id, (0, None))[0] for image in images}
+    normals = [said.get(image.instance_id, (0, None))[1] for image in images]
+    count = counts.pop()
+    if counts or count < 1 or any(normal is None for normal in normals):
+        raise refuse(
+            "whose Siemens CSA headers do not say how many slices they hold and which way these go"
+            " (mode minimal does not keep CSA headers)"
+        )
+    planes = planes_of(images)
+    _check(planes, refuse)
+    side = math.ceil(math.sqrt(count))
+    first = images[0]
+    rows, columns, samples = planes.shapes[0]
+    if rows % side or columns % side or samples != 1:
+        raise refuse(f"of {rows} x {columns} do not divide into {side} x {side} tiles")
+    shape = (int(rows) // side, int(columns) // side)
+    affine, backwards = _affine(planes, shape, first.SpacingBetweenSlices, normals[0], refuse)
+    tiles = [(t // side * shape[0], t % side * shape[1]) for t in range(count)]
+    if backwards:
+        tiles.reverse()
+        affine[:3, 3] += (count - 1) * affine[:3, 0]
+        affine[:3, 0] *= -1
+    grid = np.arange(len(images) * count).reshape(len(images), count)
+    return Layout(
+        images=tuple(images),
+        frames=np.array([(n, 0, top, left) for n in range(len(images)) for top, left in tiles]),
+        grid=grid if len(images) > 1 else grid[0],
+        dims=(*(["volume"] if len(images) > 1 else []), "slice", "row", "column"),
+        frame_shape=shape,
+        affine=affine,
+        scales=scales_of(
+            [(i.RescaleSlope, i.RescaleIntercept) for i in images for _ in range(count)]
+        ),
+        labels={},
+    )
+
+
+def _csa(catalog: Catalog, series_uid: str) -> dict[int, tuple[int, np.ndarray | None]]:
+    """Return number of slices and their normal (LPS) per instance."""
+    answer = catalog.connection.execute(statement("mosaics", "pixels"), [series_uid]).fetchall()
+    said: dict[int, dict[str, list[float]]] = {}
+    for instance_id, name, _, number in answer:
+        said.setdefault(instance_id, {}).setdefault(name, []).append(number)
+    return {
+        instance_id: (
+            int(values.get("NumberOfImagesInMosaic", [0])[0]),
+            np.array(values["SliceNormalVector"])
+            if len(values.get("SliceNormalVector", [])) == 3
+            else None,
+        )
+        for instance_id, values in said.items()
+    }
+
+
+def _check(planes: Planes, refuse: object) -> None:
+    assert callable(refuse)
+    numbers = np.hstack([planes.positions, planes.orientations, planes.spacings])
+    if not np.isfinite(numbers).all() or not (planes.spacings > 0).all():
+        raise refuse("without position, orientation or spacing")
+    if (planes.shapes != planes.shapes[0]).any():
+        raise refuse("of several shapes")
+    if np.ptp(planes.positions, axis=0).max() > POSITION_TOLERANCE_MM:
+        raise refuse("at several positions")
+    if np.ptp(planes.orientations, axis=0).max() > COSINE_TOLERANCE:
+        raise refuse("of several orientations")
+
+
+def _affine(
+    planes: Planes, shape: tuple[int, int], step: float | None, normal: np.ndarray | None,
+    refuse: object,
+) -> tuple[np.ndarray, bool]:  # fmt: skip
+    """Return the affine with slices in the order of the tiles, and whether they go backwards.
+
+    The sign is that of the CSA normal; the direction is computed, which is more exact.
+    """
+    assert callable(refuse)
+    along_row, along_column = planes.orientations[0][:3], planes.orientations[0][3:]
+    between_rows, between_columns = planes.spacings[0]
+    straight = np.cross(along_row, along_column)
+    same = float(straight @ normal)
+    if abs(abs(same) - 1) > 1e-3:
+        raise refuse("whose CSA normal is not at right angles to their rows and columns")
+    if step is None or not step > 0:
+        raise refuse("without SpacingBetweenSlices")
+    surplus = (planes.shapes[0][:2] - np.array(shape)) / 2
+    affine = np.eye(4)
+    affine[:3, 0] = math.copysign(step, same) * straight
+    affine[:3, 1] = along_column * between_rows / np.linalg.norm(along_column)
+    affine[:3, 2] = along_row * between_columns / np.linalg.norm(along_row)
+    affine[:3, 3] = planes.positions[0] + affine[:3, 1] * surplus[0] + affine[:3, 2] * surplus[1]
+    return affine, same < 0

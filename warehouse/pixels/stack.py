@@ -1,0 +1,159 @@
+"""The frames of any series, as stored, in the order of acquisition: ``Stack``.
+
+In: a catalog and a series. Out: a sequence of frames that are read when they are asked for. No
+geometry: mosaics stay whole, mixed sizes stand side by side.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from warehouse.errors import NotAVolume
+from warehouse.pixels.image import images_of_series
+from warehouse.pixels.layout import scales_of
+from warehouse.pixels.read import Job, Tables, read
+from warehouse.pixels.values import Values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.pixels.image import Image
+
+
+class Stack:
+    """Frames of a series, lazily: ``len(stack)``, ``stack[i]``, ``stack[a:b]``.
+
+    A frame has the axes (row, column), of colour (row, column, sample), and the values that
+    pydicom's ``pixel_array(raw=True)`` gives: as stored, colours not converted. Images come by
+    InstanceNumber, the frames of each as stored. ``values`` says what else is done to them, such
+    as ``Values(rescale=True)``: float64, the scale that of the image.
+    """
+
+    def __init__(self, series_uid: str, images: Sequence[Image], values: Values) -> None:
+        self.series_uid = series_uid
+        self.images = tuple(images)
+        self.values = values
+        self._first = np.cumsum([0, *(image.frame_count for image in images)])
+        self._scales = scales_of([(i.RescaleSlope, i.RescaleIntercept) for i in images])
+        self._tables: Tables = {}
+
+    def __repr__(self) -> str:
+        return f"<Stack of {len(self)} frames: {', '.join(self._sizes())}>"
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> np.ndarray: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray:
+        """Return a frame, or frames stacked along a new first axis if they have one shape.
+
+        Raises
+        ------
+        NotAVolume
+            Frames of several shapes do not stack; the message counts them.
+        SourceChanged, PixelsUnreadable, NoDecoder
+        """
+        if not isinstance(index, slice):
+            number = operator.index(index)
+            if not -len(self) <= number < len(self):
+                raise IndexError(f"frame {number} of a stack of {len(self)}")
+            number %= len(self)
+            frame: np.ndarray = self._read(range(number, number + 1))[0]
+            return frame
+        return self._read(range(len(self))[index])
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("frames have to be read: copy=False cannot be had")
+        frames: np.ndarray = self[:]
+        return frames if dtype is None else frames.astype(dtype, copy=False)
+
+    def instance_of(self, index: int) -> tuple[str, int]:
+        """Return the instance_key and frame number, from 1, of a frame."""
+        number = int(np.searchsorted(self._first, index, side="right")) - 1
+        return self.images[number].instance_key, index - int(self._first[number]) + 1
+
+    def _sizes(self) -> list[str]:
+        counts: dict[str, int] = {}
+        for image in self.images:
+            size = " x ".join(str(n) for n in image.frame_shape)
+            counts[size] = counts.get(size, 0) + image.frame_count
+        return [f"{size} ({count})" for size, count in sorted(counts.items())]
+
+    def _read(self, wanted: range) -> np.ndarray:
+        per_image: dict[int, list[tuple[int, int]]] = {}
+        for key, index in enumerate(wanted):
+            number = int(np.searchsorted(self._first, index, side="right")) - 1
+            per_image.setdefault(number, []).append((index - int(self._first[number]), key))
+        chosen = [self.images[number] for number in per_image] or [self.images[0]]
+        for image in chosen:
+            image.check()
+        shapes = {self.values.frame_shape(image, image.frame_shape) for image in chosen}
+        if len(shapes) > 1:
+            raise NotAVolume(self.series_uid, f"several shapes: {', '.join(self._sizes())}")
+        stored = np.result_type(*{image.dtype for image in chosen})
+        dtype = np.result_type(*{self.values.dtype(image, stored) for image in chosen})
+        out = np.empty((len(wanted), *shapes.pop()), dtype)
+        number_of = {key: number for number, keys in per_image.items() for _, key in keys}
+        jobs = [Job(self.images[number], tuple(keys)) for number, keys in per_image.items()]
+        read(jobs, _Frames(self, out, number_of), self._tables)
+        return out
+
+    def with_values(self, values: Values) -> Stack:
+        """Return the same frames with other values."""
+        return Stack(self.series_uid, self.images, values)
+
+    def scale_of(self, number: int) -> tuple[float, float]:
+        """Return rescale slope and intercept of an image."""
+        slope, intercept = self._scales[number].tolist()
+        return slope, intercept
+
+
+class _Frames:
+    """Frames go into their places of an array."""
+
+    def __init__(self, stack: Stack, out: np.ndarray, number_of: dict[int, int]) -> None:
+        self.stack = stack
+        self.out = out
+        self.number_of = number_of
+
+    def direct(self, key: int) -> np.ndarray | None:
+        return self.out[key] if self.stack.values.are_stored else None
+
+    def put(self, key: int, frame: np.ndarray) -> None:
+        if np.may_share_memory(frame, self.out):
+            return
+        number = self.number_of[key]
+        values = self.stack.values
+        if not values.are_stored:
+            frame = values.apply(frame, self.stack.images[number], *self.stack.scale_of(number))
+        self.out[key] = frame
+
+
+def open_stack(catalog: Catalog, series_uid: str, *, values: Values | None = None) -> Stack:
+    """Return the frames of a series; none is read yet.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    series_uid
+        SeriesInstanceUID.
+    values
+        What is done to stored values; nothing by default.
+
+    Raises
+    ------
+    SeriesNotFound, NoPixels
+    """
+    return Stack(series_uid, images_of_series(catalog, series_uid), values or Values())

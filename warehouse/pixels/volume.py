@@ -1,0 +1,427 @@
+"""A series as one array whose voxels are read when they are sliced: ``LazyVolume``.
+
+In: a layout. Out: NumPy arrays. What is known of a volume, its shape, type and place in space,
+comes from the catalog; a slice reads the frames that it touches, and of plain frames only its rows.
+
+The contract of ``LazyVolume``, which one suite of tests holds against every kind of series:
+
+- ``shape``, ``dtype``, ``affine`` never change and cost no look at a file;
+- ``volume[index]`` equals ``np.asarray(volume)[index]`` for every basic index;
+- what an index does not touch is not read: a file may be missing as long as nobody asks for it;
+- the answer is new memory, that the caller may change.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections import OrderedDict
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from warehouse.errors import NotAVolume
+from warehouse.pixels.image import Image, images_of_series
+from warehouse.pixels.layout import Layout, layout_of_slices
+from warehouse.pixels.mosaics import is_mosaic, layout_of_mosaics
+from warehouse.pixels.multiframe import layout_of_frames
+from warehouse.pixels.read import Job, Tables, read
+from warehouse.pixels.values import Values
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.catalog.connect import Catalog
+
+CACHE_BYTES = 64 << 20
+"""Decoded frames that a volume keeps; plain ones stay with the operating system."""
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+Part = int | slice
+
+
+class LazyVolume:
+    """A series of images as an array-like.
+
+    Axes are, from the slowest: those that count something other than space (``volume``, ``time``,
+    ``segment`` or the keyword of a dimension index), then ``slice``, ``row``, ``column``, and of
+    colour ``sample``. Slices go along the normal of the images, that is the cross product of the
+    direction of a row and the direction of a column: (column, row, slice) are right-handed.
+
+    Attributes
+    ----------
+    series_uid
+        SeriesInstanceUID.
+    dims
+        Name of each axis.
+    shape, dtype, ndim, size, nbytes
+        As of the array. Stored values unless ``values`` says otherwise.
+    affine
+        (4, 4) float64: (slice, row, column, 1), each from 0, to mm in LPS (x to the patient's
+        left, y to the back, z to the head) at the centre of the voxel. The columns stand in the
+        order of the array's axes; the view ``series_geometry`` has (column, row, slice). None if
+        frames lie in no space, as those of a film.
+    labels
+        What an axis counts: segment numbers, values of dimension indices.
+    """
+
+    def __init__(self, series_uid: str, layout: Layout, values: Values) -> None:
+        self.series_uid = series_uid
+        self.values = values
+        self._layout = layout
+        first = layout.images[0]
+        shape = values.frame_shape(first, layout.frame_shape)
+        self.dims = (
+            layout.dims if len(shape) == len(layout.frame_shape) else (*layout.dims, "sample")
+        )
+        self.shape: tuple[int, ...] = (*layout.grid.shape, *shape)
+        self.dtype = values.dtype(first, layout.dtype)
+        self.affine = None if layout.affine is None else layout.affine.copy()
+        self.labels = layout.labels
+        self._frame_shape = shape
+        self._tables: Tables = {}
+        self._cache = _Cache(CACHE_BYTES)
+
+    # -- what is known -----------------------------------------------------------------------------
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole array."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def affine_ras(self) -> np.ndarray | None:
+        """(4, 4): (slice, row, column, 1) to mm in RAS, as NIfTI and nibabel have it."""
+        return None if self.affine is None else LPS_TO_RAS @ self.affine
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Distances in mm between slices, rows and columns."""
+        if self.affine is None:
+            return None
+        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(lengths[0]), float(lengths[1]), float(lengths[2])
+
+    @property
+    def orientation(self) -> np.ndarray | None:
+        """(3, 3), columns: unit vectors in LPS along slices, rows (downwards) and columns."""
+        if self.affine is None:
+            return None
+        directions: np.ndarray = self.affine[:3, :3] / np.array(self.spacing)
+        return directions
+
+    @property
+    def frames(self) -> pl.DataFrame:
+        """One row per place of the array, in its order: indices, instance, frame and file.
+
+        ``frame_number`` counts from 1, as DICOM does; null where an empty frame is left out.
+        """
+        layout = self._layout
+        places = np.indices(layout.grid.shape).reshape(layout.grid.ndim, -1)
+        refs = layout.grid.ravel()
+        there = refs >= 0
+        image = np.where(there, layout.frames[refs, 0], -1).tolist()
+        known = [layout.images[number] if number >= 0 else None for number in image]
+        return pl.DataFrame({
+            **dict(zip(layout.dims, places, strict=False)),
+            "SOPInstanceUID": [found and found.SOPInstanceUID for found in known],
+            "frame_number": [
+                int(layout.frames[ref, 1]) + 1 if ref >= 0 else None for ref in refs.tolist()
+            ],
+            "InstanceNumber": [found and found.InstanceNumber for found in known],
+            "path": [found and found.path for found in known],
+        })  # fmt: skip
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(
+            f"{name}: {size}" for name, size in zip(self.dims, self.shape, strict=True)
+        )
+        place = "" if self.spacing is None else (
+            " spacing " + " x ".join(f"{mm:.4g}" for mm in self.spacing) + " mm"
+        )  # fmt: skip
+        return f"<LazyVolume ({sizes}) {self.dtype}{place}>"
+
+    def _repr_html_(self) -> str:
+        """Show three planes through the middle in a notebook; text alone if they cannot be read."""
+        from warehouse.pixels.gallery import volume_html  # noqa: PLC0415 - it shows volumes
+
+        return volume_html(self)
+
+    @property
+    def leading(self) -> int:
+        """Number of axes that stand before that of the slices (of a film: before its frames)."""
+        return self._layout.grid.ndim - 1
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The instances, as the catalog knows them."""
+        return self._layout.images
+
+    @property
+    def scales(self) -> np.ndarray:
+        """(n, 2): rescale slope and intercept of each frame."""
+        return self._layout.scales
+
+    def with_values(self, values: Values) -> LazyVolume:
+        """Return the same frames with other values."""
+        return LazyVolume(self.series_uid, self._layout, values)
+
+    # -- what is read ------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("voxels have to be read: copy=False cannot be had")
+        return self.read().astype(self.dtype if dtype is None else dtype, copy=False)
+
+    def read(self, workers: int | None = None) -> np.ndarray:
+        """Return the whole array.
+
+        Parameters
+        ----------
+        workers
+            Threads that read, and processes that decode if there is much to decode; None takes
+            one per processor, at most four.
+        """
+        return self._read((slice(None),) * self.ndim, workers)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Return a part, by NumPy's basic indexing: integers, slices, ``...`` and ``None``.
+
+        Raises
+        ------
+        IndexError
+            Out of range, or not basic.
+        SourceChanged, PixelsUnreadable, NoDecoder
+        """
+        parts, new_axes = expand(index, self.shape)
+        answer = self._read(parts, None)
+        return np.expand_dims(answer, new_axes) if new_axes else answer[()]
+
+    def _read(self, parts: Sequence[Part], workers: int | None) -> np.ndarray:
+        layout = self._layout
+        depth = layout.grid.ndim
+        refs = np.asarray(layout.grid[tuple(parts[:depth])])
+        inner = tuple(parts[depth:])
+        shape = tuple(length_of(part, n) for part, n in zip(inner, self._frame_shape, strict=True))
+        inner_shape = tuple(n for n in shape if n is not None)
+        out = np.empty((*refs.shape, *inner_shape), self.dtype)
+        if out.size == 0:
+            return out
+        flat = out.reshape((refs.size, *inner_shape))
+        wanted: dict[int, dict[int, list[int]]] = {}
+        for place, ref in enumerate(refs.ravel().tolist()):
+            if ref < 0:
+                flat[place] = 0
+                continue
+            image, frame = layout.frames[ref, :2].tolist()
+            wanted.setdefault(image, {}).setdefault(frame, []).append(place)
+        sink = _Voxels(self, flat, refs.ravel(), inner, list(shape) == list(self._frame_shape))
+        jobs = []
+        for image, by_frame in wanted.items():
+            found = layout.images[image]
+            found.check()
+            keys = []
+            for frame, places in by_frame.items():
+                sink.places[len(sink.places)] = places
+                key = len(sink.places) - 1
+                sink.origin[key] = (image, frame)
+                if (kept := self._cache.get((image, frame))) is not None:
+                    sink.put(key, kept)
+                else:
+                    keys.append((frame, key))
+            if keys:
+                jobs.append(Job(found, tuple(keys)))
+        read(jobs, sink, self._tables, workers)
+        return out
+
+
+class _Voxels:
+    """Frames go into their places of an array, cut and converted."""
+
+    def __init__(
+        self, volume: LazyVolume, flat: np.ndarray, refs: np.ndarray, inner: tuple[Part, ...],
+        whole: bool,
+    ) -> None:  # fmt: skip
+        layout = volume._layout  # noqa: SLF001 - the volume's own helper
+        self.volume = volume
+        self.layout = layout
+        self.flat = flat
+        self.refs = refs
+        self.inner = inner
+        self.places: dict[int, list[int]] = {}
+        self.origin: dict[int, tuple[int, int]] = {}
+        self.is_direct = (
+            whole
+            and all(isinstance(p, slice) and p == slice(None) for p in inner)
+            and volume.values.are_stored
+        )
+
+    def direct(self, key: int) -> np.ndarray | None:
+        places = self.places[key]
+        if not self.is_direct or len(places) != 1:
+            return None
+        image = self.layout.images[self.origin[key][0]]
+        if image.frame_shape != self.layout.frame_shape:
+            return None  # a mosaic
+        target: np.ndarray = self.flat[places[0]]
+        return target
+
+    def put(self, key: int, frame: np.ndarray) -> None:
+        if np.may_share_memory(frame, self.flat):
+            return
+        number, index = self.origin[key]
+        image = self.layout.images[number]
+        if not image.is_plain:
+            self.volume._cache.put((number, index), frame)  # noqa: SLF001
+        rows, columns = self.layout.frame_shape[:2]
+        values = self.volume.values
+        for place in self.places[key]:
+            ref = self.refs[place]
+            _, _, top, left = self.layout.frames[ref].tolist()
+            tile = frame[top : top + rows, left : left + columns]
+            if not values.are_stored:
+                tile = values.apply(tile, image, *self.layout.scales[ref].tolist())
+            self.flat[place] = tile[self.inner]
+
+
+class _Cache:
+    """Decoded frames, the least recently used ones dropped when they hold too many bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._frames: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[int, int]) -> np.ndarray | None:
+        with self._lock:
+            if (found := self._frames.get(key)) is not None:
+                self._frames.move_to_end(key)
+            return found
+
+    def put(self, key: tuple[int, int], frame: np.ndarray) -> None:
+        if frame.nbytes > self._limit:
+            return
+        with self._lock:
+            if key not in self._frames:
+                self._frames[key] = frame
+                self._held += frame.nbytes
+            while self._held > self._limit:
+                _, dropped = self._frames.popitem(last=False)
+                self._held -= dropped.nbytes
+
+
+def expand(index: Any, shape: Sequence[int]) -> tuple[list[Part], tuple[int, ...]]:
+    """Return one part per axis for a basic index, and where new axes go in the answer.
+
+    >>> expand((..., 2), (4, 5, 6))
+    ([slice(None, None, None), slice(None, None, None), 2], ())
+    >>> expand((None, 1), (4, 5))
+    ([1, slice(None, None, None)], (0,))
+    """
+    given = list(index) if isinstance(index, tuple) else [index]
+    used = sum(1 for part in given if part is not None and part is not Ellipsis)
+    dots = sum(1 for part in given if part is Ellipsis)
+    if dots > 1 or used > len(shape):
+        raise IndexError(f"too many indices: this volume has {len(shape)} axes")
+    if not dots:
+        given.append(Ellipsis)
+    parts: list[Part] = []
+    new_axes: list[int] = []
+    axis = 0
+    for part in given:
+        if part is None:
+            new_axes.append(axis)
+            axis += 1
+        elif isinstance(part, EllipsisType):
+            rest = len(shape) - used
+            parts += [slice(None)] * rest
+            axis += rest
+        elif isinstance(part, slice):
+            parts.append(part)
+            axis += 1
+        else:
+            parts.append(_integer(part, shape[len(parts)], len(parts)))
+    return parts, tuple(new_axes)
+
+
+def _integer(part: Any, length: int, axis: int) -> int:
+    if isinstance(part, bool | np.bool_):
+        raise _not_basic()
+    try:
+        number = operator.index(part)
+    except TypeError:
+        raise _not_basic() from None
+    if not -length <= number < length:
+        raise IndexError(f"index {number} is out of bounds for axis {axis} with size {length}")
+    return number % length
+
+
+def _not_basic() -> IndexError:
+    return IndexError(
+        "a lazy volume takes integers, slices, ... and None; np.asarray(volume)[...] takes the rest"
+    )
+
+
+def length_of(part: Part, length: int) -> int | None:
+    """Return how many of an axis a part takes; None for an integer, which takes the axis away."""
+    return len(range(*part.indices(length))) if isinstance(part, slice) else None
+
+
+def open_volume(
+    catalog: Catalog, series_uid: str, *, values: Values | None = None, stack: str | None = None
+) -> LazyVolume:
+    """Return a series as one array; no file is opened.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    series_uid
+        SeriesInstanceUID.
+    values
+        What is done to stored values; nothing by default.
+    stack
+        StackID, where the frames of multi-frame objects make several stacks.
+
+    Raises
+    ------
+    SeriesNotFound, NoPixels
+    NotAVolume
+        The frames make no regular grid; the reason is that of the view ``series_geometry``.
+    """
+    images = images_of_series(catalog, series_uid)
+    return LazyVolume(series_uid, _layout(catalog, series_uid, images, stack), values or Values())
+
+
+def _layout(catalog: Catalog, series_uid: str, images: list[Image], stack: str | None) -> Layout:
+    if any(image.frame_count > 1 for image in images):
+        return layout_of_frames(catalog, series_uid, images, stack)
+    mosaics = sum(is_mosaic(image) for image in images)
+    if mosaics == len(images):
+        return layout_of_mosaics(catalog, series_uid, images)
+    if mosaics:
+        raise NotAVolume(series_uid, f"{mosaics} of {len(images)} images are mosaics")
+    try:
+        return layout_of_slices(series_uid, images)
+    except NotAVolume as refused:
+        # The view says it with figures; asking it every time would cost more than a slice.
+        said = catalog.connection.execute(statement("why_not", "pixels"), [series_uid]).fetchall()
+        raise NotAVolume(series_uid, said[0][0] if said else refused.why) from None

@@ -1,0 +1,201 @@
+"""Files that have vanished from the sources → a version of the warehouse without them.
+
+In: folders that were ingested, and may have lost files since. Out: ``RemovalReport``. An ingest
+adds and replaces; that a file is missing it does not take for the wish to forget it, because a
+disk that is not mounted looks the same. This does, when told to.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from warehouse.dicom.open import local_path
+from warehouse.dicom.scan import Unreadable, discover, path_text
+from warehouse.errors import SourceNotFound, SourcesVanished
+from warehouse.ingest import holding_file, settle
+from warehouse.settings import IngestSettings
+from warehouse.sqlfiles import by_name, statement
+from warehouse.store import delta
+from warehouse.store.commit import commit_removal
+from warehouse.store.duck import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import duckdb
+
+_ROWS = 10_000
+"""Rows of ``files`` looked at together."""
+
+_KNOWN = pa.schema(
+    [
+        ("path", pa.string()),
+        ("batch", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("modified_at", pa.timestamp("us")),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalReport:
+    """What has vanished, and what of it was removed."""
+
+    known: int = 0
+    """Files beneath the sources that the warehouse thought to be there."""
+    vanished: int = 0
+    """Those that are not."""
+    removed: int = 0
+    """Files marked as removed."""
+    instances: int = 0
+    """Instances that these files held."""
+    taken_over: int = 0
+    """Instances that another file holds now."""
+    version: int = 0
+    """Version of the warehouse afterwards."""
+    is_done: bool = False
+
+
+def remove(
+    root: str | os.PathLike[str],
+    sources: Iterable[str | os.PathLike[str]],
+    settings: IngestSettings | None = None,
+    *,
+    delete: bool = False,
+    even_all: bool = False,
+) -> RemovalReport:
+    """Find known files that are no longer there; mark them as removed if told to.
+
+    Their rows stay in ``files`` with the status ``removed``; their instances, elements, payloads
+    and long values go, unless another file holds the same instance: it takes over, read again. A
+    file that comes back is ingested like a new one. A file that cannot be looked at, for want of
+    rights or because a disk fails, has not vanished.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    sources
+        Folders, archives or files; known files beneath any of them are looked for.
+    settings
+        How files that take over are read; the mode is that in which each was read before.
+    delete
+        Remove them; otherwise they are only counted.
+    even_all
+        Do so even if nothing is left of a source.
+
+    Raises
+    ------
+    SourceNotFound
+        A source does not exist, and ``even_all`` was not said.
+    SourcesVanished
+        Not one known file of a source is left: perhaps it is not mounted.
+    NotAWarehouse, LayoutMismatch, WriteFailed
+    """
+    root = Path(os.path.abspath(root))
+    delta.require(root)
+    places = [os.path.abspath(os.fspath(source)) for source in sources]
+    if not even_all:
+        for place in places:
+            if not os.path.lexists(place):
+                raise SourceNotFound(path_text(place))
+    with connect() as connection:
+        known = dict.fromkeys(places, 0)
+        vanished = dict.fromkeys(places, 0)
+        missed = [_missed(rows, known, vanished) for rows in _known_files(connection, root)]
+        for place, count in known.items():
+            if count and count == vanished[place] and not even_all:
+                raise SourcesVanished(path_text(place), count)
+    gone = pa.concat_tables([_KNOWN.empty_table(), *missed])
+    total, count = sum(known.values()), gone.num_rows
+    if not delete or not count:
+        return RemovalReport(total, count, version=delta.newest_files(root)[0], is_done=delete)
+    with delta.writing(root):
+        removed = commit_removal(root, gone)
+    batches = settle(root, settings or IngestSettings(workers=1))
+    return RemovalReport(
+        known=total,
+        vanished=count,
+        removed=removed.total(),
+        instances=removed["ingested"],
+        taken_over=_held_by(root, batches),
+        version=delta.newest_files(root)[0],
+        is_done=True,
+    )
+
+
+def _known_files(connection: duckdb.DuckDBPyConnection, root: Path) -> Iterator[pa.Table]:
+    connection.execute("set variable files_files = $1", [delta.newest_files(root)[1]])
+    connection.execute(by_name("files").sql)
+    reader = connection.execute(statement("known_files"))
+    while rows := reader.fetchmany(_ROWS):
+        columns = zip(*rows, strict=True)
+        arrays = [pa.array(cells, kind) for cells, kind in zip(columns, _KNOWN.types, strict=True)]
+        yield pa.Table.from_arrays(arrays, schema=_KNOWN)
+
+
+def _missed(rows: pa.Table, known: dict[str, int], vanished: dict[str, int]) -> pa.Table:
+    """Return the rows of files that are not there; count those of every source."""
+    missing = []
+    members: dict[str, frozenset[str] | None] = {}
+    for path in rows["path"].to_pylist():
+        local = os.fsdecode(local_path(path))
+        # The innermost source: a file counts once where they overlap.
+        place = max((p for p in known if _is_beneath(local, p)), key=len, default=None)
+        if place is None:
+            missing.append(False)
+            continue
+        is_missing = not _is_there(path, members)
+        known[place] += 1
+        vanished[place] += is_missing
+        missing.append(is_missing)
+    return rows.filter(pa.array(missing, pa.bool_()))
+
+
+def _is_beneath(path: str, place: str) -> bool:
+    return path == place or path.startswith((place.rstrip("/") + "/", place + "!/"))
+
+
+def _is_there(path: str, members: dict[str, frozenset[str] | None]) -> bool:
+    """Tell whether a file, or the member of an archive, exists; what cannot be told does."""
+    holding = holding_file(path)
+    if holding == path:
+        try:
+            os.lstat(local_path(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+    if holding not in members:
+        # Rows come in the order of their paths: the members of one archive follow one another.
+        members.clear()
+        members[holding] = _members(holding)
+    found = members[holding]
+    return found is None or path in found
+
+
+def _members(archive: str) -> frozenset[str] | None:
+    """Return the paths of all members of an archive; None if it cannot be read."""
+    try:
+        found = list(discover([os.fsdecode(local_path(archive))]))
+    except FileNotFoundError:
+        return frozenset()
+    if any(isinstance(item, Unreadable) and item.path == archive for item in found):
+        return None
+    return frozenset(item.path for item in found)
+
+
+def _held_by(root: Path, batches: list[str]) -> int:
+    """Return how many instances the files of some batches hold."""
+    with connect() as connection:
+        connection.execute("set variable files_files = $1", [delta.newest_files(root)[1]])
+        connection.execute(by_name("files").sql)
+        connection.execute("set variable batches = $1", [batches])
+        count: int = connection.execute(statement("holders_of_batches")).fetchall()[0][0]
+        return count

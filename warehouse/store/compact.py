@@ -1,0 +1,214 @@
+"""Many small parts → few, with the same rows in the same order.
+
+In: the folder of a warehouse. Out: ``Compacted``. Parts of several batches become one, because a
+row says by itself of which batch it is: its id begins with the number of the batch. Only ``files``
+does not, so its parts are merged inside of a batch
+(docs/decisions/0014-parts-of-several-batches.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.elements.schema import BLOBS, ELEMENTS, ORDER
+from warehouse.elements.vendor import VENDOR_PAYLOADS, VENDOR_VALUES
+from warehouse.errors import StoreError
+from warehouse.store import delta, layout
+from warehouse.store.delta import Change
+from warehouse.store.merge import merge
+from warehouse.store.rows import write_pieces
+from warehouse.store.schema import FILES, instances_schema
+from warehouse.store.stage import write_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from warehouse.store.delta import Part, Snapshot
+
+FAN_IN = 256
+"""Parts merged at once: their files are open at the same time."""
+
+_GROUP_BYTES = 64 << 20
+"""Size in memory of a row group of tables that are not long, as when they are first written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How the parts of a table look."""
+
+    schema: pa.Schema
+    order: tuple[str, ...]
+    part_size: int
+    """What a merged part has at most, in rows; in bytes if values are long."""
+    rows_at_once: int
+    is_long: bool = False
+    is_of_one_batch: bool = False
+    has_long_values: bool = False
+
+
+def _shapes() -> dict[str, _Shape]:
+    return {
+        "elements": _Shape(ELEMENTS, ORDER, 8_000_000, 1_000_000, is_long=True),
+        "blobs": _Shape(BLOBS, (), 256 << 20, 512, has_long_values=True),
+        "vendor_payloads": _Shape(VENDOR_PAYLOADS, ("instance_id",), 8_000_000, 500_000),
+        "vendor_values": _Shape(
+            VENDOR_VALUES, ("name", "index", "payload"), 8_000_000, 1_000_000, is_long=True
+        ),
+        "instances": _Shape(instances_schema(), ("instance_id",), 500_000, 50_000),
+        "files": _Shape(FILES, ("path",), 1_000_000, 200_000, is_of_one_batch=True),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What a compaction did."""
+
+    before: dict[str, int] = field(default_factory=dict)
+    """Table → number of parts."""
+    after: dict[str, int] = field(default_factory=dict)
+    version: int = 0
+    """Version of the warehouse afterwards; the same as before if nothing was to be done."""
+
+
+def compact(root: Path) -> Compacted:
+    """Merge small parts that follow one another; rows, order and encodings stay.
+
+    The parts that were merged stay on disk for readers of the versions before, until a vacuum.
+    Ingests may commit meanwhile: a part that one of them replaces is left as it is.
+
+    Raises
+    ------
+    NotAWarehouse, LayoutMismatch
+    WriteFailed
+        Nothing was changed since the last of the versions that this made.
+    """
+    delta.require(root)
+    with delta.writing(root):
+        found = delta.snapshot(root)
+        while groups := _groups(delta.snapshot(root)):
+            done = _merge_groups(root, groups)
+            # Not until nothing is left: others may add parts faster than this merges them.
+            if done and all(len(parts) < FAN_IN for _, parts in groups):
+                break
+        made = delta.snapshot(root)
+    return Compacted(_count(found), _count(made), made.version)
+
+
+def _count(snapshot: Snapshot) -> dict[str, int]:
+    return {table: len(parts) for table, parts in snapshot.parts.items()}
+
+
+def _groups(snapshot: Snapshot) -> list[tuple[str, list[str]]]:
+    """Return the parts to be merged, a list per new part."""
+    groups = []
+    for table, shape in _shapes().items():
+        folder = layout.table_folder(snapshot.root, table)
+        parts = sorted(
+            snapshot.parts[table], key=lambda part: (int(layout.batch_of_part(part)), part)
+        )
+        sizes = [(part, _size(folder / part, shape)) for part in parts]
+        groups += [(table, group) for group in _runs(sizes, shape) if len(group) > 1]
+    return groups
+
+
+def _size(path: Path, shape: _Shape) -> int:
+    if shape.has_long_values:
+        return path.stat().st_size
+    rows: int = pq.read_metadata(path).num_rows
+    return rows
+
+
+def _runs(sizes: list[tuple[str, int]], shape: _Shape) -> Iterator[list[str]]:
+    """Cut the parts of a table, in their order, into runs that are small enough together.
+
+    A part that is half full is left alone: so no row is written again each time some are added.
+    """
+    run: list[str] = []
+    total = 0
+    for part, size in sizes:
+        is_full = size > shape.part_size // 2
+        is_other = shape.is_of_one_batch and run and _batch(run[0]) != _batch(part)
+        if is_full or is_other or total + size > shape.part_size or len(run) == FAN_IN:
+            yield run
+            run, total = [], 0
+        if not is_full:
+            run.append(part)
+            total += size
+    yield run
+
+
+def _batch(part: str) -> str:
+    return layout.batch_of_part(part)
+
+
+def _merge_groups(root: Path, groups: list[tuple[str, list[str]]]) -> bool:
+    """Write merged parts, and put them in the place of the old ones in one transaction.
+
+    Returns whether all old parts were still there.
+    """
+    merged: list[tuple[str, list[str], Part]] = []
+    shapes = _shapes()
+    committing = False
+    try:
+        for table, parts in groups:
+            merged.append((table, parts, _merged(root, table, parts, shapes[table])))
+        with delta.locked(root):
+            base = delta.snapshot(root)
+            changes = {table: Change(is_rearranged=True) for table in layout.TABLES}
+            for table, parts, part in merged:
+                if set(parts) <= set(base.parts[table]):
+                    changes[table].add.append(part)
+                    changes[table].remove.extend(parts)
+            kept = {part.path for change in changes.values() for part in change.add}
+            # From here on the parts may belong to a version: whatever happens, they stay.
+            committing = True
+            if kept:
+                delta.commit(root, changes, base, "compact")
+    except BaseException:
+        if not committing:
+            _unlink(root, merged)
+        raise
+    late = [entry for entry in merged if entry[2].path not in kept]
+    _unlink(root, late)
+    return not late
+
+
+def _unlink(root: Path, merged: list[tuple[str, list[str], Part]]) -> None:
+    for table, _, part in merged:
+        (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
+
+
+def _merged(root: Path, table: str, parts: list[str], shape: _Shape) -> Part:
+    folder = layout.table_folder(root, table)
+    paths = [folder / part for part in parts]
+    rows = sum(pq.read_metadata(path).num_rows for path in paths)
+    pieces = merge(paths, shape.schema, shape.order, shape.rows_at_once)
+    write = write_pieces if shape.is_long else _write_pieces
+    part = write_part(root, table, _batch(parts[0]), 0, partial(write, pieces, shape.schema), rows)
+    written = pq.read_metadata(folder / part.path).num_rows
+    if written != rows:
+        (folder / part.path).unlink()
+        raise StoreError(
+            f"{written:,} of {rows:,} rows of {table} were merged; nothing was changed. "
+            "This is a defect, please report it"
+        )
+    return part
+
+
+def _write_pieces(pieces: Iterator[pa.Table], schema: pa.Schema, path: str) -> None:
+    """Write what is not long in row groups of about the size that they are first written in."""
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        held: list[pa.Table] = []
+        for piece in pieces:
+            held.append(piece)
+            if sum(table.nbytes for table in held) >= _GROUP_BYTES:
+                writer.write_table(pa.concat_tables(held))
+                held.clear()
+        if held:
+            writer.write_table(pa.concat_tables(held))

@@ -1,0 +1,165 @@
+"""Sorted Parquet files → their rows in one order, a piece at a time.
+
+In: files whose rows are in the same order each. Out: tables that follow one another in that order.
+Memory holds a piece of every file, whatever the files hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def merge(
+    paths: Sequence[Path], schema: pa.Schema, order: Sequence[str], rows_at_once: int
+) -> Iterator[pa.Table]:
+    """Yield the rows of all files in order.
+
+    Parameters
+    ----------
+    paths
+        Parquet files, the rows of each sorted by ``order``. Rows that are equal in it come in the
+        order of the files.
+    schema
+        Columns to read, and their types; text that is a dictionary there is read as one.
+    order
+        Names of columns, whose values are texts or whole numbers and never missing.
+    rows_at_once
+        Rows in memory, of all files together.
+    """
+    size = max(1, rows_at_once // max(1, len(paths)))
+    runs: list[_Run] = []
+    try:
+        for path in paths:
+            metadata = pq.read_metadata(path)
+            parquet = pq.ParquetFile(
+                path, metadata=metadata, memory_map=True,
+                read_dictionary=_readable_as_dictionary(metadata, schema),
+            )  # fmt: skip
+            batches = parquet.iter_batches(-(-size // 2), columns=schema.names)
+            runs.append(_Run(parquet, batches, schema, size))
+        while pieces := _next_pieces(runs, order):
+            yield _sorted(pieces, order)
+    finally:
+        for run in runs:
+            run.parquet.close()
+
+
+def _readable_as_dictionary(metadata: pq.FileMetaData, schema: pa.Schema) -> list[str]:
+    """Return the dictionary columns that Arrow decodes as such, as not all that DuckDB wrote."""
+    coded = {field.name for field in schema if pa.types.is_dictionary(field.type)}
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        chunks = (group.column(place) for place in range(group.num_columns))
+        coded -= {
+            chunk.path_in_schema
+            for chunk in chunks
+            if any(encoding.startswith("DELTA") for encoding in chunk.encodings)
+        }
+    return sorted(coded)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A sorted file: the rows that were read and not yet passed on, and those to come."""
+
+    parquet: pq.ParquetFile
+    batches: Iterator[pa.RecordBatch]
+    schema: pa.Schema
+    size: int
+    rows: pa.Table = field(init=False)
+    left: int = field(init=False)
+    """Rows that were not read yet."""
+
+    def __post_init__(self) -> None:
+        self.rows = self.schema.empty_table()
+        self.left = self.parquet.metadata.num_rows
+
+    def fill(self) -> None:
+        """Read on when half of the rows were passed on.
+
+        Not when all were: then the files would come to their ends one by one, and with each of
+        them only a few rows of all others could be passed on.
+        """
+        while self.left and self.rows.num_rows <= self.size // 2:
+            batch = pa.Table.from_batches([next(self.batches)])
+            batch = batch.select(self.schema.names).cast(self.schema)
+            self.rows = pa.concat_tables([self.rows, batch]) if self.rows.num_rows else batch
+            self.left -= batch.num_rows
+
+    def take(self, count: int) -> pa.Table:
+        """Pass the first rows on."""
+        taken, self.rows = self.rows.slice(0, count), self.rows.slice(count)
+        return taken
+
+
+def _next_pieces(runs: list[_Run], order: Sequence[str]) -> list[pa.Table]:
+    """Take the rows that nothing which is still to be read can precede."""
+    for run in runs:
+        run.fill()
+    last = {
+        number: _key(run.rows, run.rows.num_rows - 1, order)
+        for number, run in enumerate(runs)
+        if run.left
+    }
+    if not last:
+        pieces = [run.take(run.rows.num_rows) for run in runs]
+    else:
+        first = min(last, key=last.__getitem__)
+        pieces = [
+            # All of one file in any case: a file that is not in order must not end it too soon.
+            run.take(
+                run.rows.num_rows if number == first else _count_up_to(run.rows, last[first], order)
+            )
+            for number, run in enumerate(runs)
+        ]
+    return [piece for piece in pieces if piece.num_rows]
+
+
+def _key(rows: pa.Table, place: int, order: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(rows[name][place].as_py() for name in order)
+
+
+def _count_up_to(rows: pa.Table, bound: tuple[Any, ...], order: Sequence[str]) -> int:
+    """Return how many rows of a sorted table are not behind the bound."""
+    low, high = 0, rows.num_rows
+    while low < high:
+        middle = (low + high) // 2
+        if _key(rows, middle, order) <= bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _sorted(pieces: list[pa.Table], order: Sequence[str]) -> pa.Table:
+    if len(pieces) == 1 or not order:
+        return pa.concat_tables(pieces)
+    rows = pa.concat_tables(pieces).unify_dictionaries().combine_chunks()
+    # The last key of lexsort is the first that counts.
+    keys = [_ranks(rows[name].chunk(0)) for name in reversed(order)]
+    return rows.take(pa.array(np.lexsort(keys)))
+
+
+def _ranks(column: pa.Array) -> NDArray[np.int64]:
+    """Return numbers that are in the order of the values; texts go byte by byte."""
+    if pa.types.is_string(column.type):
+        column = column.dictionary_encode()
+    if not pa.types.is_dictionary(column.type):
+        numbers: NDArray[np.int64] = column.to_numpy()
+        return numbers
+    rank = np.empty(len(column.dictionary), np.int64)
+    rank[pc.sort_indices(column.dictionary).to_numpy()] = np.arange(len(rank))
+    ranked: NDArray[np.int64] = rank[column.indices.to_numpy()]
+    return ranked

@@ -1,0 +1,187 @@
+"""A warehouse → without the parts that nobody can ask for any more.
+
+In: the folder of a warehouse, how long versions are kept. Out: ``Vacuumed``. Two kinds of parts are
+named by no version: those that a commit took out, once nobody reads the versions before it, and
+those of a writer that was killed before its commit. Kept answers of older versions go likewise.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from warehouse.errors import UsageError, WriteFailed
+from warehouse.store import delta, layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from warehouse.store.delta import Snapshot
+
+RETENTION = dt.timedelta(days=7)
+"""How long a version stays readable after the next one: longer than any query or ingest takes."""
+
+LONGEST = dt.timedelta(days=30)
+"""How long the tables keep their logs; nobody knows what older versions named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """A part that no version names which is kept."""
+
+    table: str
+    part: str
+    """Relative to the folder of the table."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vacuumed:
+    """What a vacuum deleted, or would."""
+
+    spare: list[Spare] = field(default_factory=list)
+    in_use: int = 0
+    """Parts that no version names and that stay, because they may be those of a running writer."""
+    is_done: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all spare parts."""
+        return sum(part.size_bytes for part in self.spare)
+
+
+def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
+    """Find the parts that no version of the last days names; delete them if told to.
+
+    A part stays if any of these holds; each is enough to keep every reader and writer safe:
+
+    - The newest version names it, or the newest version of its table alone.
+    - A commit of the time of ``retention`` added it or took it out: a version that a reader may
+      still have open names it. A commit counts as young as the youngest before it, so a clock
+      that was set back makes nothing older.
+    - The file itself is younger than ``retention``; one from the future is.
+    - A writer is running, and no commit was ever seen to name the part: it may be about to commit
+      it. Writers hold a lock while they have parts without a commit, and the system lets go of it
+      when one is killed; none can begin while parts are deleted.
+
+    A reader that opened a version before the retention and still asks it gets an error that names
+    a missing file, never rows that are wrong; opened again it sees the newest version.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    retention
+        Time since a version was followed by another for which it stays readable.
+    delete
+        Delete the parts; otherwise they are only listed.
+
+    Raises
+    ------
+    UsageError
+        The retention is negative, or longer than the logs reach back.
+    WriteFailed
+        A part could not be deleted; what was deleted before it was of no use to anyone.
+    """
+    if not dt.timedelta(0) <= retention <= LONGEST:
+        raise UsageError(
+            f"a retention of 0 to {LONGEST.days} days is possible: logs are kept for so long"
+        )
+    delta.require(root)
+    cutoff = time.time() - retention.total_seconds()
+    with delta.no_writers(root) as alone, delta.locked(root):
+        snapshot = delta.snapshot(root)
+        spare: list[Spare] = []
+        in_use = 0
+        for table in layout.TABLES:
+            found, owned = _spare(snapshot, table, cutoff, alone=alone)
+            spare += found
+            in_use += owned
+        spare += _old_answers(snapshot, cutoff)
+        if delete:
+            _delete(root, spare, alone=alone)
+    return Vacuumed(spare, in_use, is_done=delete)
+
+
+def _spare(
+    snapshot: Snapshot, table: str, cutoff: float, *, alone: bool
+) -> tuple[list[Spare], int]:
+    """Return the parts of a table that may go, and how many may be those of a running writer."""
+    folder = layout.table_folder(snapshot.root, table)
+    named = set(snapshot.parts[table]) | set(delta.newest_parts(snapshot.root, table))
+    recent, ever = _logged(folder, cutoff)
+    spare, in_use = [], 0
+    for part, status in _parts(folder):
+        if part in named or part in recent or status.st_mtime > cutoff:
+            continue
+        if alone or part in ever:
+            spare.append(Spare(table, part, status.st_size))
+        else:
+            in_use += 1
+    return spare, in_use
+
+
+def _parts(folder: Path) -> list[tuple[str, os.stat_result]]:
+    """Return the Parquet files of a table, and nothing else that may lie there."""
+    return [
+        (f"{batch.name}/{entry.name}", entry.stat(follow_symlinks=False))
+        for batch in os.scandir(folder)
+        if batch.name.startswith("batch=") and batch.is_dir(follow_symlinks=False)
+        for entry in os.scandir(batch)
+        if entry.name.endswith(".parquet") and entry.is_file(follow_symlinks=False)
+    ]
+
+
+def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
+    """Return kept answers of other versions, and what a killed maker of one left."""
+    folder = layout.cache_folder(snapshot.root)
+    newest = snapshot.versions["instances"]
+    return [
+        Spare(folder.name, f"{answer.name}/{entry.name}", entry.stat().st_size)
+        for answer in (os.scandir(folder) if folder.exists() else ())
+        if answer.is_dir(follow_symlinks=False)
+        and answer.name.partition("-")[0] != f"{newest:012d}"
+        for entry in os.scandir(answer)
+        if entry.stat(follow_symlinks=False).st_mtime <= cutoff
+    ]
+
+
+def _logged(folder: Path, cutoff: float) -> tuple[set[str], set[str]]:
+    """Return the parts that commits since the cutoff name, and those that any commit names."""
+    recent: set[str] = set()
+    ever: set[str] = set()
+    youngest = 0.0
+    entries = (folder / "_delta_log").glob("*.json")
+    for entry in sorted(path for path in entries if path.stem.isdecimal()):
+        actions = [json.loads(line) for line in entry.read_text(encoding="utf-8").splitlines()]
+        names = {
+            unquote(action[kind]["path"])
+            for action in actions
+            for kind in ("add", "remove")
+            if kind in action
+        }
+        said = [
+            action["commitInfo"].get("timestamp", 0) for action in actions if "commitInfo" in action
+        ]
+        youngest = max(youngest, entry.stat().st_mtime, *(ms / 1000 for ms in said))
+        ever |= names
+        if youngest > cutoff:
+            recent |= names
+    return recent, ever
+
+
+def _delete(root: Path, spare: list[Spare], *, alone: bool) -> None:
+    for part in spare:
+        path = layout.table_folder(root, part.table) / part.part
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise WriteFailed("the folders of the tables", error) from error
+        # A running writer may just have made the folder, for a part that it is about to write.
+        if alone and not os.listdir(path.parent):
+            path.parent.rmdir()
