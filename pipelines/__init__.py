@@ -6,7 +6,7 @@ table means stands in ``sql/``, how it is made in ``warehouse/``; if a change ne
 files or a SELECT in this package, it belongs there.
 
 Modules, one per Dagster concept: ``resources``, ``partitions``, ``assets``, ``checks``, ``jobs``,
-``schedules``, ``sensors``, and ``definitions``, which puts them together; ``show`` writes the
+``maintenance``, ``schedules``, ``sensors``, and ``definitions``, which puts them together; ``show`` writes the
 metadata that people look at. The instance is configured by
 ``dagster.yaml``.
 

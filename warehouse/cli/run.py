@@ -8,7 +8,15 @@ import sys
 from cyclopts import CycloptsError
 
 from warehouse import errors
-from warehouse.cli import ask, cohort, headers, intake, store, volume  # noqa: F401 - each adds its commands
+from warehouse.cli import (  # noqa: F401 - each adds its commands
+    ask,
+    batch,
+    cohort,
+    headers,
+    intake,
+    store,
+    volume,
+)
 from warehouse.cli.app import app
 
 USAGE_ERRORS = (
