@@ -6,9 +6,8 @@ table means stands in ``sql/``, how it is made in ``warehouse/``; if a change ne
 files or a SELECT in this package, it belongs there.
 
 Modules, one per Dagster concept: ``resources``, ``partitions``, ``assets``, ``checks``, ``jobs``,
-``schedules``, ``sensors``, and ``definitions``, which puts them together; ``show`` writes the
-metadata that people look at. The instance is configured by
-``dagster.yaml``.
+``maintenance``, ``schedules``, ``sensors``, and ``definitions``, which puts them together; ``show``
+writes the metadata that people look at. The instance is configured by ``dagster.yaml``.
 
 No module of this package imports annotations from ``__future__``: Dagster refuses a context whose
 annotation is a string.

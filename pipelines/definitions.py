@@ -5,8 +5,9 @@ import dagster as dg
 from pipelines.assets import cohort_runs, source_listing, stored_tables, views
 from pipelines.checks import checks
 from pipelines.jobs import check, ingest, nightly, plan_batches
+from pipelines.maintenance import maintain, vanished
 from pipelines.resources import IntakeResource
-from pipelines.schedules import every_night
+from pipelines.schedules import every_night, every_week
 from pipelines.sensors import new_files
 
 
@@ -15,8 +16,8 @@ def build_definitions(intake: IntakeResource | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=[source_listing, stored_tables, *views, cohort_runs],
         asset_checks=[checks],
-        jobs=[ingest, check, plan_batches, nightly],
-        schedules=[every_night],
+        jobs=[ingest, check, plan_batches, nightly, maintain, vanished],
+        schedules=[every_night, every_week],
         sensors=[new_files],
         resources={"intake": intake or IntakeResource()},
         # Steps share the process of their run. What can be parallel is so inside the library, by

@@ -3,12 +3,21 @@
 import dagster as dg
 
 from pipelines.jobs import nightly
+from pipelines.maintenance import maintain
 
 every_night = dg.ScheduleDefinition(
     name="every_night",
     job=nightly,
     cron_schedule="0 2 * * *",
     # Of the machine: nights are quiet where the scanners stand.
+    execution_timezone=None,
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+
+every_week = dg.ScheduleDefinition(
+    name="every_week",
+    job=maintain,
+    cron_schedule="0 4 * * 0",
     execution_timezone=None,
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )

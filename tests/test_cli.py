@@ -284,7 +284,21 @@ def test_a_closed_pipe_is_no_error(ingested):
 
 @pytest.mark.parametrize(
     "command",
-    ["", "ingest", "sql", "tables", "describe", "header", "info", "tags", "dictionary add"],
+    [
+        "",
+        "ingest",
+        "sql",
+        "tables",
+        "describe",
+        "header",
+        "info",
+        "tags",
+        "dictionary add",
+        "batch",
+        "batch plan",
+        "batch run",
+        "batch list",
+    ],
 )
 def test_every_command_has_help_with_an_example(command):
     done = run(*command.split(), "--help")

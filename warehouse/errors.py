@@ -24,6 +24,7 @@ WarehouseError
 │   ├── NotAWarehouse
 │   ├── LayoutMismatch
 │   ├── UnknownVersion     there is no such version, or no longer
+│   ├── LockIgnored        two writers committed at once; the second one was refused
 │   └── WriteFailed        no space, no permission: nothing was committed
 ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
 │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
@@ -195,6 +196,17 @@ class UnknownVersion(StoreError, LookupError):
     def __init__(self, root: Path, version: int) -> None:
         super().__init__(
             f"{root} has no version {version}, or no longer: old ones are cleaned away"
+        )
+
+
+class LockIgnored(StoreError):
+    """Another writer committed although the lock was held; nothing of this batch was."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"another writer committed to {root} at the same time. Nothing of this batch was "
+            "committed; run the same command again. If it happens again, the file system does not "
+            "keep locks between machines (flock): let one machine write at a time"
         )
 
 

@@ -17,7 +17,7 @@ from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
 from warehouse.dicom import objects
 from warehouse.dicom.objects import ObjectFile, list_objects, read_range
 from warehouse.dicom.open import open_source
-from warehouse.dicom.scan import SourceFile, Unreadable, discover
+from warehouse.dicom.scan import SourceFile, Unreadable, discover, list_again
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import BucketUnreachable, SourceNotFound, Unreachable
 from warehouse.ingest import ingest, plan, run_batch
@@ -134,6 +134,7 @@ def test_planned_batches_are_read_and_read_anew(line: Line, tmp_path: Path) -> N
     assert SECRET.encode() not in bytes_under(root)
     assert run_batch(root, key, settings(line)).created == 2
     assert run_batch(root, key, settings(line)).replaced == 2
+    assert list_again(["s3://planned/p/none"], line.access) == [None]
     assert SECRET.encode() not in bytes_under(root)
     assert SECRET not in repr(settings(line))
 
@@ -195,6 +196,9 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     access = S3Access(endpoint="http://127.0.0.1:9", access_key_id="x", secret_access_key=SECRET)
     with pytest.raises(BucketUnreachable, match="Check AWS_ENDPOINT_URL") as caught:
         list(list_objects("s3://bucket/", access))
+    # That nobody answers does not mean that an object is gone.
+    with pytest.raises(BucketUnreachable):
+        objects.find_objects(["s3://bucket/a"], access)
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
 

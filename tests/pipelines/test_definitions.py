@@ -110,9 +110,10 @@ def test_checks_block_unless_they_only_warn():
 def test_jobs_and_sensors():
     repository = defs.get_repository_def()
     names = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
-    assert names == {"ingest", "check", "plan_batches", "nightly"}
-    schedule = repository.get_schedule_def("every_night")
-    assert schedule.job_name == "nightly"
-    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert names == {"ingest", "check", "plan_batches", "nightly", "maintain", "vanished"}
+    for name, job in {"every_night": "nightly", "every_week": "maintain"}.items():
+        schedule = repository.get_schedule_def(name)
+        assert schedule.job_name == job
+        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
     sensor = repository.get_sensor_def("new_files")
     assert sensor.default_status is dg.DefaultSensorStatus.STOPPED

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from warehouse.settings import Mode
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.duck import connect
@@ -38,6 +39,16 @@ class BatchReport:
     arrivals: list[tuple[dt.date, int]]
     """Day, and instances of the whole warehouse whose file was last modified on it, UTC; the
     newest thirty days that have any, in order."""
+
+
+def mode_of_batch(root: Path, batch: str) -> Mode | None:
+    """Return the most complete mode in which files of a batch were read; None if there are none."""
+    with connect() as connection:
+        connection.execute("set variable files_files = $1", [delta.newest_files(root)[1]])
+        connection.execute(by_name("files").sql)
+        found = connection.execute("select distinct mode from files where batch = $1", [batch])
+        modes = [Mode.parse(mode) for (mode,) in found.fetchall()]
+    return max(modes, key=lambda mode: mode.rank, default=None)
 
 
 def describe_batch(root: Path, batch: str) -> BatchReport:

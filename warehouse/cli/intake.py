@@ -82,7 +82,7 @@ def ingest(
         fields["rejects"] = [{"path": path, "reason": why} for path, why in report.rejects]
         print(json.dumps(fields))
     elif not quiet:
-        _print_report(report, warehouse)
+        print_report(report, warehouse)
     if strict and report.rejected:
         for path, reason in report.rejects:
             print(f"rejected: {path}: {reason}", file=sys.stderr)
@@ -90,7 +90,8 @@ def ingest(
     return 0
 
 
-def _print_report(report: IngestReport, root: Path) -> None:
+def print_report(report: IngestReport, root: Path) -> None:
+    """Say in a few lines what became of the files."""
     screen = console()
     kinds = ("created", "replaced", "existing", "duplicate", "rejected")
     counts = ", ".join(

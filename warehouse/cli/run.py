@@ -10,6 +10,7 @@ from cyclopts import CycloptsError
 from warehouse import errors
 from warehouse.cli import (  # noqa: F401 - each adds its commands
     ask,
+    batch,
     cohort,
     headers,
     intake,

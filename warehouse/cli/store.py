@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from warehouse.cli.screen import console, size_text
 from warehouse.rebuild import read_anew
 from warehouse.rebuild import rebuild as run_rebuild
 from warehouse.removal import remove as run_remove
+from warehouse.settings import IngestSettings, S3Access
 from warehouse.store.compact import compact as run_compact
 from warehouse.store.report import ColumnFacts, describe_columns, describe_store
 from warehouse.store.vacuum import RETENTION
@@ -131,7 +133,9 @@ def remove(
     as_json
         Print one JSON object.
     """
-    done = run_remove(existing(warehouse).root, sources, delete=yes, even_all=even_all)
+    # Files that take over may lie in a bucket.
+    settings = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
+    done = run_remove(existing(warehouse).root, sources, settings, delete=yes, even_all=even_all)
     keep_if_worthwhile(warehouse)
     if as_json:
         print(json.dumps(asdict(done)))

@@ -97,15 +97,22 @@ def list_objects(url: str, access: S3Access) -> Iterator[Listed]:
 
 
 def find_objects(urls: Sequence[str], access: S3Access) -> list[Listed | None]:
-    """Ask for each object as it is now; None for those that are gone or cannot be asked for."""
+    """Ask for each object as it is now; None for those that are gone.
+
+    Raises
+    ------
+    BucketUnreachable
+        The server refuses or does not answer, which is not the same as being gone.
+    """
     obstore = _obstore()
 
     def find(url: str) -> Listed | None:
         bucket, key = _parts(url)
         try:
-            return _listed(bucket, obstore.head(_store(bucket, access), key))
-        except (obstore.exceptions.BaseError, OSError):
-            return None
+            meta = _head(_store(bucket, access), key)
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise BucketUnreachable(url, str(error).partition("\n")[0]) from error
+        return None if meta is None else _listed(bucket, meta)
 
     return list(_many(find, urls))
 

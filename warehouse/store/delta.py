@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from warehouse.errors import (
     LayoutMismatch,
+    LockIgnored,
     NotAWarehouse,
     StoreError,
     UnknownVersion,
@@ -232,18 +233,27 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
     ------
     WriteFailed
         A log entry could not be written; the version before stays what readers see.
+    LockIgnored
+        Another writer has committed since ``base``, which the lock should have kept from it.
     """
     pins = {}
     try:
         for table in layout.TABLES:
             delta = _taken_back(root, table, base)
+            # Whatever a killed writer left, it is not a version: `files` comes last. So this is
+            # the work of someone, and taking it back would lose it.
+            if table == "files" and delta.version() != base.version:
+                raise LockIgnored(root)
             change = changes.get(table, Change())
             pins[table] = delta.version()
             if table == "files" or change.add or change.remove:
                 metadata = {"operationName": operation, _PINS: dict(pins)}
                 _apply(delta, change, metadata)
                 pins[table] = delta.version()
-    except OSError as error:
+    except CommitFailedError as error:
+        # The log takes each version once, with or without a lock.
+        raise LockIgnored(root) from error
+    except (OSError, DeltaError) as error:
         raise WriteFailed("the transaction log", error) from error
 
 
@@ -339,8 +349,13 @@ def _part_paths(delta: DeltaTable) -> list[str]:
 
 
 def _taken_back(root: Path, table: str, base: Snapshot) -> DeltaTable:
-    """Open a table at its newest version, without what a killed writer committed to it alone."""
+    """Open a table at its newest version, without what a killed writer committed to it alone.
+
+    Of ``files`` nothing is taken back: what is committed to it is a version, and not left over.
+    """
     delta = DeltaTable(str(layout.table_folder(root, table)))
+    if table == "files":
+        return delta
     if set(_part_paths(delta)) != set(base.parts[table]):
         delta.restore(base.versions[table])
         delta = DeltaTable(str(layout.table_folder(root, table)))

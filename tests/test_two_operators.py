@@ -1,0 +1,135 @@
+"""Several people at one warehouse: readers never wait, writers wait for one another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+import warehouse
+from tests.content import content
+from tests.test_crashes import ten_files
+from warehouse.errors import LockIgnored
+from warehouse.ingest import ingest
+from warehouse.settings import IngestSettings, Mode
+from warehouse.store import delta
+
+CHECKOUT = Path(__file__).parents[1]
+SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=1)
+
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from warehouse.ingest import ingest
+from warehouse.settings import IngestSettings, Mode
+from warehouse.store import delta
+held = delta.locked
+def told(root):
+    print("waits", flush=True)
+    return held(root)
+delta.locked = told
+ingest(sys.argv[2], sys.argv[3:], IngestSettings(mode=Mode.FULL, workers=1, batch_files=3))
+"""
+
+
+def writer(root: Path, *sources: Path) -> subprocess.Popen[str]:
+    """Start an ingest that says so whenever it asks for the lock."""
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(CHECKOUT), str(root), *map(str, sources)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be written to."""
+    return ten_files(tmp_path_factory.mktemp("source") / "in")
+
+
+@pytest.fixture(scope="module")
+def clean(source: Path) -> dict[str, Any]:
+    ingest(source.parent / "clean", [source], SETTINGS)
+    return content(source.parent / "clean")
+
+
+def test_readers_do_not_wait_for_a_writer_and_writers_do(
+    source: Path, tmp_path: Path, clean: dict[str, Any]
+) -> None:
+    root = tmp_path / "w"
+    ingest(root, [source / "0"], SETTINGS)
+    version = delta.snapshot(root).version
+    with delta.locked(root):
+        other = writer(root, source)
+        assert other.stdout is not None
+        # It goes no further: the lock is ours.
+        assert other.stdout.readline() == "waits\n"
+        assert other.poll() is None
+        assert delta.snapshot(root).version == version
+        # Asking needs no lock, of one who comes now neither.
+        reader = warehouse.open(root)
+        assert reader.sql("select count(*) from instances").fetchall() == [(1,)]
+        assert reader.table("files").collect().height == 1
+    out, err = other.communicate(timeout=60)
+    assert (other.returncode, err) == (0, ""), out
+    assert content(root) == clean
+
+
+def test_many_readers_see_whole_versions_while_batches_are_committed(
+    source: Path, tmp_path: Path, clean: dict[str, Any]
+) -> None:
+    root = tmp_path / "w"
+    ingest(root, [source / "broken"], SETTINGS)
+    other = writer(root, source)
+    seen: list[tuple[int, int]] = []
+    while other.poll() is None:
+        reader = warehouse.open(root)
+        ((held, there, rows),) = reader.sql(
+            "select (select count(*) from files where status = 'ingested'),"
+            " (select count(*) from instances), (select count(distinct instance_id) from elements)"
+        ).fetchall()
+        assert held == there == rows
+        seen.append((reader.catalog.snapshot.version, held))
+    assert other.communicate()[1] == ""
+    assert seen == sorted(seen)
+    assert len(seen) > 2
+    assert content(root) == clean
+
+
+@pytest.mark.parametrize("moment", ["elements", "files", "after files was looked at"])
+def test_where_the_lock_is_ignored_the_second_is_refused_and_nothing_is_lost(
+    source: Path,
+    tmp_path: Path,
+    clean: dict[str, Any],
+    moment: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a file system that keeps no locks between machines."""
+    root = tmp_path / "w"
+    ingest(root, [source / "broken"], SETTINGS)
+    monkeypatch.setattr(delta, "locked", lambda root: nullcontext())
+    target = "_apply" if moment.startswith("after") else "_taken_back"
+    real = getattr(delta, target)
+
+    def other_first(*arguments: Any) -> Any:
+        table = arguments[0] if isinstance(arguments[0], DeltaTable) else arguments[1]
+        name = Path(table.table_uri).name if isinstance(table, DeltaTable) else table
+        if name == moment.rsplit(" ", maxsplit=1)[-1] or (name == "files" and target == "_apply"):
+            monkeypatch.setattr(delta, target, real)
+            ingest(root, [source / "1", source / "2"], SETTINGS)
+        return real(*arguments)
+
+    monkeypatch.setattr(delta, target, other_first)
+    with pytest.raises(LockIgnored, match="Nothing of this batch was committed"):
+        ingest(root, [source / "0"], SETTINGS)
+    assert getattr(delta, target) is real
+    # What the other one brought is there.
+    held = warehouse.open(root).sql("select count(*) from instances").fetchall()
+    assert held == [(2,)]
+    content(root)
+    ingest(root, [source], SETTINGS)
+    assert content(root) == clean

@@ -1,0 +1,125 @@
+"""``batch``: what is planned and read, one batch at a time, by whoever starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from warehouse.catalog.batch_report import mode_of_batch
+from warehouse.catalog.kept import keep_if_worthwhile
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
+from warehouse.cli.intake import print_report
+from warehouse.cli.screen import Bar
+from warehouse.ingest import plan as plan_batches
+from warehouse.ingest import planned_batches, run_batch, stored_batches
+from warehouse.settings import IngestSettings, Mode, S3Access
+
+batch = App(
+    name="batch",
+    help="Batches, one at a time: for job arrays, and to read one again.\n\n"
+    "Example: `dicom-warehouse batch plan /data && dicom-warehouse batch run 000001`",
+)
+app.command(batch)
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+@batch.command
+def plan(
+    sources: Annotated[
+        list[str],
+        Parameter(help="Files, folders, zip archives and s3://bucket/prefix, in any mix."),
+    ],
+    /,
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "normal",
+    pattern: Annotated[list[str] | None, Parameter(negative="")] = None,
+    batch_files: int = IngestSettings().batch_files,
+) -> int:
+    """Find new and changed files and put them down as batches; print a key a line. Nothing is read.
+
+    Example: `dicom-warehouse batch plan /data/archive --batch-files 50000`
+
+    Parameters
+    ----------
+    mode
+        Files read less completely than in this mode count as changed.
+    pattern
+        Take only files whose name matches this shell pattern; may be repeated.
+    batch_files
+        Files of one batch, which is committed whole or not at all.
+    """
+    settings = IngestSettings(
+        mode=Mode.parse(mode), patterns=tuple(pattern or ()), batch_files=batch_files,
+        s3=S3Access.from_variables(os.environ),
+    )  # fmt: skip
+    for key in plan_batches(warehouse, sources, settings):
+        print(key)
+    return 0
+
+
+@batch.command(name="list")
+def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
+    """List the keys of batches: those that wait, and those of which files are stored.
+
+    Example: `dicom-warehouse batch list`
+    """
+    root = existing(warehouse).root
+    keys = {"waiting": planned_batches(root), "stored": stored_batches(root)}
+    if as_json:
+        print(json.dumps(keys))
+    else:
+        for state, some in keys.items():
+            for key in some:
+                print(f"{key}  {state}")
+    return 0
+
+
+@batch.command
+def run(
+    keys: Annotated[list[str], Parameter(help="Keys of batches; zeros in front may be left out.")],
+    /,
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    mode: str | None = None,
+    workers: int | None = None,
+    scheduler: Annotated[str | None, Parameter(env_var="DICOM_WAREHOUSE_SCHEDULER")] = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Read planned batches, or read finished ones anew, whatever is known of their files.
+
+    Example: `dicom-warehouse batch run 000007 --workers 4`
+
+    Parameters
+    ----------
+    mode
+        minimal, normal or full; by default as the batch was read before, else normal.
+    workers
+        Processes that read in parallel; by default one per processor.
+    scheduler
+        Read with the workers of the Dask scheduler at this address.
+    as_json
+        Print one JSON object per batch.
+    quiet
+        Print no report.
+    """
+    root = existing(warehouse).root
+    for key in (key.zfill(6) for key in keys):
+        settings = IngestSettings(
+            mode=Mode.parse(mode) if mode else mode_of_batch(root, key) or Mode.NORMAL,
+            workers=workers, scheduler=scheduler, s3=S3Access.from_variables(os.environ),
+        )  # fmt: skip
+        with Bar(enabled=not quiet) as bar:
+            report = run_batch(root, key, settings, progress=bar)
+        if as_json:
+            print(json.dumps(asdict(report) | {"batch": key, "rejects": len(report.rejects)}))
+        elif not quiet:
+            print_report(report, root)
+    keep_if_worthwhile(root)
+    return 0
