@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import re
 import shutil
 import statistics
 import subprocess
@@ -50,7 +50,8 @@ def measure(root: Path, source: Path) -> dict[str, float]:
         "snapshot": timed(lambda: delta.snapshot(root)),
         "survey": timed(lambda: ingest(root, [source / "nothing"], settings)),
         "ingest": timed(lambda: ingest(root, [source / "one"], settings)),
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        # Not ru_maxrss, which is that of the parent too.
+        "peak": int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0]) / 1024,
     }
 
 
