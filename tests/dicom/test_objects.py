@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import obstore
 import pydicom.data
 import pytest
 
@@ -19,8 +20,9 @@ from warehouse.dicom.objects import ObjectFile, list_objects, read_range
 from warehouse.dicom.open import open_source
 from warehouse.dicom.scan import SourceFile, Unreadable, discover, list_again
 from warehouse.dicom.sources import day_folders
-from warehouse.errors import BucketUnreachable, SourceNotFound, Unreachable
+from warehouse.errors import BucketUnreachable, SourceNotFound, SourcesVanished, Unreachable
 from warehouse.ingest import ingest, plan, run_batch
+from warehouse.removal import remove
 from warehouse.settings import IngestSettings, Mode, S3Access
 
 if TYPE_CHECKING:
@@ -124,6 +126,38 @@ def test_again_changed_new_and_gone(line: Line, tmp_path: Path) -> None:
     assert report.rejects == [("s3://changing/empty", "empty object")]
     wh.refresh()
     assert wh.sql("select Modality from instances order by 1").fetchall() == [("MR",), ("RTPLAN",)]
+
+
+def test_objects_that_vanished_are_taken_out_when_told(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (SAMPLES / "CT_small.dcm").read_bytes(), (SAMPLES / "MR_small.dcm").read_bytes()
+    put(line.access, "vanishing", {"p/a": one, "p/b": two, "p/copy": one, "q/c": two})
+    source, root = "s3://vanishing/p", tmp_path / "w"
+    ingest(root, [source, "s3://vanishing/q"], settings(line))
+    store = objects.bucket_store("vanishing", line.access)
+    obstore.delete(store, ["p/a", "p/b", "q/c"])
+    done = remove(root, [source], settings(line))
+    assert (done.known, done.vanished, done.removed) == (3, 2, 0)
+    done = remove(root, [source], settings(line), delete=True)
+    # Of the one a copy is left; the other is thought to be in q still, where nobody looked.
+    assert (done.removed, done.instances, done.taken_over) == (2, 2, 1)
+    wh = warehouse.open(root)
+    held = wh.sql("select path, status from files order by path").fetchall()
+    assert held == [
+        ("s3://vanishing/p/a", "removed"), ("s3://vanishing/p/b", "removed"),
+        ("s3://vanishing/p/copy", "ingested"), ("s3://vanishing/q/c", "rejected"),
+    ]  # fmt: skip
+    obstore.delete(store, ["p/copy"])
+    with pytest.raises(SourcesVanished):
+        remove(root, [source], settings(line), delete=True)
+    refused = S3Access(endpoint="http://127.0.0.1:9", access_key_id="a", secret_access_key="b")
+    objects.bucket_store.cache_clear()
+    quick = {"max_retries": 0, "retry_timeout": dt.timedelta(seconds=1)}
+    monkeypatch.setattr(objects, "_RETRY", quick)
+    with pytest.raises(BucketUnreachable):
+        remove(root, [source], IngestSettings(s3=refused), delete=True)
+    objects.bucket_store.cache_clear()
 
 
 def test_planned_batches_are_read_and_read_anew(line: Line, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -111,7 +110,10 @@ def _columns_grid(columns: list[ColumnFacts]) -> Table:
 
 @app.command
 def remove(
-    sources: Annotated[list[Path], Parameter(help="Folders, archives or files to look at.")],
+    sources: Annotated[
+        list[str],
+        Parameter(help="Folders, archives, files and s3://bucket/prefix to look at."),
+    ],
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
