@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import warehouse
+from tests.command import run
 from tests.content import content
 from tests.dicom_files import element, image, part10, write
-from tests.test_cli import run
 from tests.test_crashes import ten_files
 from warehouse.ingest import ingest, plan
 from warehouse.settings import IngestSettings, Mode

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 import warehouse
+from tests.command import run
 from tests.dicom_files import image, write
 from tests.small_tables import View
-from tests.test_cli import run
 from warehouse.store.rules import add_rules, read_rules
 
 OTHER = ("ORIGINAL", "PRIMARY", "OTHER")
