@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import warehouse
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import element, image, part10, write
-from tests.test_cli import run
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
 

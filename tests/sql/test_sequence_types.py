@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 import warehouse
+from tests.command_line import run
 from tests.dicom_files import image, write
 from tests.small_tables import View
-from tests.test_cli import run
 from warehouse.store.rules import add_rules, read_rules
 
 OTHER = ("ORIGINAL", "PRIMARY", "OTHER")
@@ -130,7 +130,7 @@ def judged(headers: list[dict[str, Values]]) -> list[tuple[str | None, str | Non
     """Return type and rule of series with these headers, an instance each."""
     view = View()
     for name in ("instances", "elements", "phase_encoding"):
-        view.given(name, "series_key" if name != "elements" else "path")
+        view.given(name, {"instances": "series_key", "elements": "path"}.get(name, "instance_id"))
     rows = pl.DataFrame(  # noqa: F841 - DuckDB reads it by its name
         {
             "n": range(len(headers)),
