@@ -182,7 +182,7 @@ def planned_batches(root: str | os.PathLike[str]) -> list[str]:
 
 def stored_batches(root: str | os.PathLike[str]) -> list[str]:
     """Return the keys of batches that the warehouse holds files of, in order."""
-    _, (_, *parts) = delta.newest_files(Path(os.path.abspath(root)))
+    _, (*parts, _) = delta.newest_files(Path(os.path.abspath(root)))
     return sorted({layout.batch_of_part(part) for part in parts})
 
 

@@ -188,8 +188,8 @@ def _settled(old: pa.Table, new: pa.Table, modes: pa.ChunkedArray) -> pa.Table:
 
 def _parts_between(snapshot: Snapshot, first: int, last: int) -> list[str]:
     """Return the parts of ``elements`` that may hold rows of these ids, by their footers."""
-    empty, *paths = snapshot.paths("elements")
-    return [empty, *(path for path in paths if _may_hold(path, first, last))]
+    *paths, empty = snapshot.paths("elements")
+    return [*(path for path in paths if _may_hold(path, first, last)), empty]
 
 
 def _may_hold(path: str, first: int, last: int) -> bool:

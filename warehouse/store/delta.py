@@ -74,16 +74,21 @@ class Snapshot:
     """Version of the table ``files``, which is the version of the warehouse."""
     versions: dict[str, int]
     parts: dict[str, tuple[str, ...]]
-    """Table → paths of its parts, relative to the folder of the table."""
+    """Table → paths of its parts, relative to the folder of the table; the largest first."""
 
     def paths(self, table: str) -> list[str]:
-        """Return absolute paths of the parts of a table, the one without rows first."""
+        """Return absolute paths of the parts of a table, then that of the one without rows.
+
+        DuckDB takes the rows of the first file, times the number of files, for the size of the
+        table, and so decides which side of a join it holds in memory.
+        """
         # Not by pathlib: there are thousands of parts, and each would cost more than its name.
         folder = str(layout.table_folder(self.root, table))
-        return [
-            str(layout.empty_part(self.root, table)),
-            *(f"{folder}/{part}" for part in self.parts[table]),
-        ]
+        return [*(f"{folder}/{part}" for part in self.parts[table]), self.empty(table)]
+
+    def empty(self, table: str) -> str:
+        """Return the absolute path of the part without rows, which has the schema of a table."""
+        return str(layout.empty_part(self.root, table))
 
 
 def create(root: Path) -> None:
@@ -202,7 +207,7 @@ def snapshot(root: Path, version: int | None = None) -> Snapshot:
         root,
         files.version(),
         versions,
-        {table: tuple(sorted(_part_paths(delta))) for table, delta in tables.items()},
+        {table: tuple(_part_paths(delta)) for table, delta in tables.items()},
     )
 
 
@@ -217,8 +222,8 @@ def newest_files(root: Path) -> tuple[int, list[str]]:
     require(root)
     folder = layout.table_folder(root, "files")
     files = DeltaTable(str(folder))
-    parts = sorted(str(folder / part) for part in _part_paths(files))
-    return files.version(), [str(layout.empty_part(root, "files")), *parts]
+    parts = [str(folder / part) for part in _part_paths(files)]
+    return files.version(), [*parts, str(layout.empty_part(root, "files"))]
 
 
 def newest_parts(root: Path, table: str) -> list[str]:
@@ -345,7 +350,13 @@ def _pins(root: Path, version: int) -> dict[str, int]:
 
 
 def _part_paths(delta: DeltaTable) -> list[str]:
-    return list(pa.table(delta.get_add_actions()).column("path").to_pylist())
+    """Return the parts of a table, the largest first, the others in the order of their names."""
+    actions = pa.table(delta.get_add_actions())
+    sizes = dict(
+        zip(*(actions.column(name).to_pylist() for name in ("path", "size_bytes")), strict=True)
+    )
+    largest = min(sizes, key=lambda part: (-sizes[part], part), default=None)
+    return sorted(sizes, key=lambda part: (part != largest, part))
 
 
 def _taken_back(root: Path, table: str, base: Snapshot) -> DeltaTable:
