@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from warehouse.pixels.decode import fragments_of, read_frame
+from warehouse.pixels.decode import fragments_of, read_frame, read_plain
 from warehouse.pixels.source import open_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from concurrent.futures import Executor, Future
 
     import numpy as np
@@ -32,14 +33,18 @@ PARALLEL_PIXELS = 8 << 20
 """From here on worker processes pay, which take half a second to start."""
 
 
+Key = Hashable
+"""What a sink calls a frame."""
+
+
 class Sink(Protocol):
     """Where a frame goes."""
 
-    def direct(self, key: int) -> np.ndarray | None:
+    def direct(self, key: Key) -> np.ndarray | None:
         """Return the contiguous array of stored values that a frame may be read into, if any."""
 
-    def put(self, key: int, frame: np.ndarray) -> None:
-        """Take a frame that was read elsewhere, or the one that was read directly."""
+    def put(self, key: Key, frame: np.ndarray) -> None:
+        """Take a frame that was not read into the array that ``direct`` gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Job:
     """Frames of one image, and what the sink calls each."""
 
     image: Image
-    wanted: tuple[tuple[int, int], ...]
+    wanted: Sequence[tuple[int, Key]]
     """Pairs of frame (from 0) and key."""
 
 
@@ -77,15 +82,18 @@ def read(
     """
     tables = {} if tables is None else tables
     count = _processors() if workers is None else max(1, workers)
-    plain = [job for job in jobs if job.image.is_plain]
-    others = [job for job in jobs if not job.image.is_plain]
-    size = sum(job.image.frame_bytes * len(job.wanted) for job in plain)
+    plain: list[Job] = []
+    others: list[Job] = []
+    for job in jobs:
+        (plain if job.image.is_plain else others).append(job)
+    # Of one size, nearly always; it is only to say whether threads are worth their while.
+    size = plain[0].image.frame_bytes * sum(len(job.wanted) for job in plain) if plain else 0
     if count > 1 and size >= THREADED_BYTES:
         with ThreadPoolExecutor(count) as pool:
-            for _ in pool.map(lambda part: _run(part, sink, tables), _parts(plain, 4 * count)):
+            for _ in pool.map(lambda part: _run_plain(part, sink), _parts(plain, 4 * count)):
                 pass
     else:
-        _run(plain, sink, tables)
+        _run_plain(plain, sink)
     frames = sum(len(job.wanted) for job in others)
     pixels = sum(math.prod(job.image.frame_shape) * len(job.wanted) for job in others)
     much = frames > 1 and pixels >= PARALLEL_PIXELS
@@ -128,6 +136,16 @@ def _parts(jobs: Sequence[Job], count: int) -> list[list[Job]]:
     return [part for part in parts if part]
 
 
+def _run_plain(jobs: Iterable[Job], sink: Sink) -> None:
+    for job in jobs:
+        with open_pixels(job.image) as opened:
+            for index, key in job.wanted:
+                target = sink.direct(key)
+                frame = read_plain(opened, index, target)
+                if frame is not target:
+                    sink.put(key, frame)
+
+
 def _run(jobs: Iterable[Job], sink: Sink, tables: Tables) -> None:
     for job in jobs:
         with open_pixels(job.image) as opened:
@@ -136,14 +154,14 @@ def _run(jobs: Iterable[Job], sink: Sink, tables: Tables) -> None:
             if table is None and (table := fragments_of(opened)) is not None:
                 tables[path] = table
             for index, key in job.wanted:
-                sink.put(key, read_frame(opened, index, table, sink.direct(key)))
+                sink.put(key, read_frame(opened, index, table))
 
 
 def _run_in(pool: Executor, jobs: Sequence[Job], sink: Sink, waiting: int) -> None:
     """Decode in processes; a few parts wait, so that no more is in memory than the sink holds."""
     frames = sum(len(job.wanted) for job in jobs)
     parts = _parts(jobs, max(waiting, frames // 8))
-    running: deque[Future[list[tuple[int, np.ndarray]]]] = deque()
+    running: deque[Future[list[tuple[Key, np.ndarray]]]] = deque()
     try:
         for part in parts:
             running.append(pool.submit(_decode, part))
@@ -156,12 +174,12 @@ def _run_in(pool: Executor, jobs: Sequence[Job], sink: Sink, waiting: int) -> No
             future.cancel()
 
 
-def _put(future: Future[list[tuple[int, np.ndarray]]], sink: Sink) -> None:
+def _put(future: Future[list[tuple[Key, np.ndarray]]], sink: Sink) -> None:
     for key, frame in future.result():
         sink.put(key, frame)
 
 
-def _decode(jobs: list[Job]) -> list[tuple[int, np.ndarray]]:
+def _decode(jobs: list[Job]) -> list[tuple[Key, np.ndarray]]:
     """Run jobs in a worker process."""
     kept = _Kept([])
     _run(jobs, kept, {})
@@ -170,9 +188,9 @@ def _decode(jobs: list[Job]) -> list[tuple[int, np.ndarray]]:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    frames: list[tuple[int, np.ndarray]]
+    frames: list[tuple[Key, np.ndarray]]
 
-    def direct(self, key: int) -> None: ...
+    def direct(self, key: Key) -> None: ...
 
-    def put(self, key: int, frame: np.ndarray) -> None:
+    def put(self, key: Key, frame: np.ndarray) -> None:
         self.frames.append((key, frame))
