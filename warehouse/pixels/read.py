@@ -1,8 +1,9 @@
 """Many frames → one array, each file opened once.
 
 In: jobs, each an image and the frames wanted of it. Out: arrays filled in place. Plain frames are
-read by threads, since reading leaves the interpreter free; decoders do not, so that a large number
-of compressed frames goes to worker processes.
+read one after another: out of memory, threads are no faster and stand in each other's way when the
+machine is busy; for a disk, the system is told some files ahead. Decoders take long and keep the
+interpreter to themselves, so that a large number of compressed frames goes to worker processes.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydicom.uid import RLELossless
 
 from warehouse.pixels.decode import fragments_of, read_frame, read_plain
-from warehouse.pixels.source import open_pixels
+from warehouse.pixels.source import open_pixels, will_need
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Executor, Future
 
     import numpy as np
@@ -27,13 +28,15 @@ if TYPE_CHECKING:
     from warehouse.pixels.image import Image
     from warehouse.pixels.places import Range
 
-THREADED_BYTES = 8 << 20
-"""From here on a second thread pays."""
+FILES_AHEAD = 16
+"""So many files a slow disk is asked for before their turn."""
 PARALLEL_PIXELS = 8 << 20
-"""From here on worker processes pay, which take half a second to start."""
+"""From here on worker processes pay, which take half a second to start …"""
+PARALLEL_RLE_PIXELS = 16 * PARALLEL_PIXELS
+"""… of run lengths, which are unpacked nearly as fast as a frame goes from process to process."""
 
 
-Key = Hashable
+Key = Any
 """What a sink calls a frame."""
 
 
@@ -74,7 +77,7 @@ def read(
     tables
         Filled with the places of compressed frames, and used if they are there.
     workers
-        How many threads or worker processes; None takes one per processor, at most four.
+        How many worker processes may decode; None takes one per processor, at most four.
 
     Raises
     ------
@@ -86,22 +89,21 @@ def read(
     others: list[Job] = []
     for job in jobs:
         (plain if job.image.is_plain else others).append(job)
-    # Of one size, nearly always; it is only to say whether threads are worth their while.
-    size = plain[0].image.frame_bytes * sum(len(job.wanted) for job in plain) if plain else 0
-    if count > 1 and size >= THREADED_BYTES:
-        with ThreadPoolExecutor(count) as pool:
-            for _ in pool.map(lambda part: _run_plain(part, sink), _parts(plain, 4 * count)):
-                pass
-    else:
-        _run_plain(plain, sink)
+    _run_plain(plain, sink)
     frames = sum(len(job.wanted) for job in others)
-    pixels = sum(math.prod(job.image.frame_shape) * len(job.wanted) for job in others)
-    much = frames > 1 and pixels >= PARALLEL_PIXELS
+    much = frames > 1 and sum(_effort(job) for job in others) >= 1
     processes = _processes(count) if count > 1 and much else None
     if processes is None:
         _run(others, sink, tables)
     else:
         _run_in(processes, others, sink, 4 * count)
+
+
+def _effort(job: Job) -> float:
+    """Return the part of a job in the least work that is worth a worker process."""
+    image = job.image
+    least = PARALLEL_RLE_PIXELS if image.TransferSyntaxUID == RLELossless else PARALLEL_PIXELS
+    return math.prod(image.frame_shape) * len(job.wanted) / least
 
 
 def _processors() -> int:
@@ -136,14 +138,20 @@ def _parts(jobs: Sequence[Job], count: int) -> list[list[Job]]:
     return [part for part in parts if part]
 
 
-def _run_plain(jobs: Iterable[Job], sink: Sink) -> None:
-    for job in jobs:
+def _run_plain(jobs: Sequence[Job], sink: Sink) -> None:
+    asked = 0
+    for number, job in enumerate(jobs):
         with open_pixels(job.image) as opened:
             for index, key in job.wanted:
                 target = sink.direct(key)
                 frame = read_plain(opened, index, target)
                 if frame is not target:
                     sink.put(key, frame)
+        if opened.has_waited or number < asked:
+            for later in jobs[max(asked, number + 1) : number + 1 + FILES_AHEAD]:
+                if later.image.frame_count == 1:
+                    will_need(later.image)
+            asked = number + 1 + FILES_AHEAD
 
 
 def _run(jobs: Iterable[Job], sink: Sink, tables: Tables) -> None:

@@ -10,7 +10,7 @@ import io
 import os
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydicom.filereader import read_dataset
@@ -22,6 +22,7 @@ from warehouse.errors import PixelsUnreadable, SourceChanged, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from warehouse.pixels.image import Image
 
@@ -35,6 +36,7 @@ _TAGS = {
 }
 
 
+_NO_WAIT = getattr(os, "RWF_NOWAIT", 0)  # Linux; elsewhere every read may wait
 _HEAD_BYTES = 12
 """Tag, VR and length of the pixel data stand in the bytes before them."""
 
@@ -43,14 +45,27 @@ class OpenPixels:
     """The file of an image, open. Offsets count from the start of the file.
 
     Nothing of it is given out before the bytes in front of the pixel data were seen to be those of
-    such an element.
+    such an element. A descriptor is closed at the end of ``with``.
+
+    Attributes
+    ----------
+    has_waited
+        Whether a plain frame had to come from the disk, not from memory.
     """
 
     def __init__(self, image: Image, source: int | IO[bytes]) -> None:
         self.image = image
+        self.has_waited = False
         self._descriptor = source if isinstance(source, int) else -1
         self._file = None if isinstance(source, int) else source
         self._head = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     @property
     def file(self) -> IO[bytes]:
@@ -77,10 +92,11 @@ class OpenPixels:
         if self._descriptor >= 0 and not self._head and offset == self.image.pixel_offset:
             # The head in the same call: for a series of small files it is a tenth of the time.
             head = bytearray(min(_HEAD_BYTES, offset))
-            done = self._preadv([head, target], offset - len(head)) - len(head)
-            self._check_head(bytes(head))
+            done = self._in_memory([head, target], offset - len(head)) - len(head)
             if done == wanted:
+                self._check_head(bytes(head))
                 return
+            self.has_waited, done = True, 0
         self._see_head()
         rest = target.reshape(-1).view(np.uint8).data
         while done < wanted:
@@ -111,6 +127,13 @@ class OpenPixels:
             self._file = open(self._descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115
         return self._file
 
+    def _in_memory(self, targets: list[Any], offset: int) -> int:
+        """Read what the system has in memory, without waiting for the disk."""
+        try:
+            return os.preadv(self._descriptor, targets, offset, _NO_WAIT)
+        except OSError:  # nothing there, or a file system that cannot tell
+            return 0
+
     def _preadv(self, targets: list[Any], offset: int) -> int:
         try:
             return os.preadv(self._descriptor, targets, offset)
@@ -135,8 +158,7 @@ class OpenPixels:
         self._head = head
 
 
-@contextmanager
-def open_pixels(image: Image) -> Iterator[OpenPixels]:
+def open_pixels(image: Image) -> AbstractContextManager[OpenPixels]:
     """Open the file of an image for reading.
 
     Raises
@@ -146,32 +168,44 @@ def open_pixels(image: Image) -> Iterator[OpenPixels]:
     PixelsUnreadable
         It cannot be read, or has no pixel data where the catalog says.
     """
-    if image.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
-        try:
-            descriptor = os.open(local_path(image.path), os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            pass  # moved, or a member of an archive
-        else:
-            try:
-                # Before a file object is made of it, which a folder or a pipe would refuse.
-                _compare(image, os.fstat(descriptor), of_archive=False)
-                yield OpenPixels(image, descriptor)
-            finally:
-                os.close(descriptor)
-            return
-    with _unpacked(image) as unpacked:
-        yield OpenPixels(image, unpacked)
+    if image.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        return _unpacked(image)
+    try:
+        descriptor = os.open(local_path(image.path), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return _unpacked(image)  # a member of an archive, or moved
+    try:
+        # Before a file object is made of it, which a folder or a pipe would refuse.
+        _compare(image, os.fstat(descriptor), of_archive=False)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return OpenPixels(image, descriptor)
+
+
+def will_need(image: Image) -> None:
+    """Have the system fetch the pixels of a file; whether it can is seen when they are read."""
+    try:
+        descriptor = os.open(local_path(image.path), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return
+    try:
+        os.posix_fadvise(descriptor, image.pixel_offset, image.pixel_length, os.POSIX_FADV_WILLNEED)
+    except (OSError, AttributeError):  # no such call, as on macOS
+        pass
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
-def _unpacked(image: Image) -> Iterator[IO[bytes]]:
+def _unpacked(image: Image) -> Iterator[OpenPixels]:
     source = _source(image)
     try:
         with open_source(source) as file:
             if image.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
-                yield _inflated(image, file)
+                yield OpenPixels(image, _inflated(image, file))
             else:
-                yield file
+                yield OpenPixels(image, file)
     except SourceError as error:
         raise PixelsUnreadable(image.path, str(error)) from error
 

@@ -23,7 +23,6 @@ import numpy as np
 import polars as pl
 
 from warehouse.errors import NotAVolume
-from warehouse.pixels.image import Image
 from warehouse.pixels.layout import Layout, layout_of_slices
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.mosaics import is_mosaic, layout_of_mosaics
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from warehouse.catalog.connect import Catalog
+    from warehouse.pixels.image import Image
 
 CACHE_BYTES = 64 << 20
 """Decoded frames that a volume keeps; plain ones stay with the operating system."""
@@ -200,8 +200,8 @@ class LazyVolume:
         Parameters
         ----------
         workers
-            Threads that read, and processes that decode if there is much to decode; None takes
-            one per processor, at most four.
+            Processes that decode, if there is much to decode; None takes one per processor, at
+            most four.
         """
         return self._read((slice(None),) * self.ndim, workers)
 
