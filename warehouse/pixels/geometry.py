@@ -92,8 +92,8 @@ def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
         Slices may be missing in the middle: segmentations leave empty ones out.
     """
     placed = _is_placed(planes)
-    shapes = {tuple(int(number) for number in shape) for shape in planes.shapes}
-    several = [f"several shapes: {', '.join(_sizes(planes.shapes))}"] if len(shapes) > 1 else []
+    is_one_shape = bool((planes.shapes == planes.shapes[0]).all())
+    several = [] if is_one_shape else [f"several shapes: {', '.join(_sizes(planes.shapes))}"]
     if not placed.all():
         return ["images without position, orientation, spacing or size", *several]
     reasons = several
@@ -207,6 +207,8 @@ def _rounded(number: float, digits: int) -> str:
 
 def vectors(rows: Sequence[Sequence[float | None] | None], length: int) -> np.ndarray:
     """Return lists as rows of an array (n, length); NaN where one is missing or of other length."""
+    if all(row is not None and len(row) == length for row in rows):  # as most series have it
+        return np.array(rows, np.float64).reshape(len(rows), length)  # None becomes NaN
     made = np.full((len(rows), length), np.nan)
     for number, row in enumerate(rows):
         if row is not None and len(row) == length:

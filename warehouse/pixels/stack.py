@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from warehouse.errors import NotAVolume
-from warehouse.pixels.image import images_of_series
 from warehouse.pixels.layout import scales_of
+from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.read import Job, Tables, read
 from warehouse.pixels.values import Values
 
@@ -151,8 +151,6 @@ class _Frames:
         return self.out[key] if self.stack.values.are_stored else None
 
     def put(self, key: int, frame: np.ndarray) -> None:
-        if np.may_share_memory(frame, self.out):
-            return
         number = self.number_of[key]
         values = self.stack.values
         if not values.are_stored:

@@ -23,8 +23,8 @@ import numpy as np
 import polars as pl
 
 from warehouse.errors import NotAVolume
-from warehouse.pixels.image import Image, images_of_series
 from warehouse.pixels.layout import Layout, layout_of_slices
+from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.mosaics import is_mosaic, layout_of_mosaics
 from warehouse.pixels.multiframe import layout_of_frames
 from warehouse.pixels.read import Job, Tables, read
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from warehouse.catalog.connect import Catalog
+    from warehouse.pixels.image import Image
 
 CACHE_BYTES = 64 << 20
 """Decoded frames that a volume keeps; plain ones stay with the operating system."""
@@ -42,6 +43,8 @@ CACHE_BYTES = 64 << 20
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 Part = int | slice
+Source = tuple[int, int]
+"""Number of an image of the layout, and its frame, from 0."""
 
 
 class LazyVolume:
@@ -83,6 +86,7 @@ class LazyVolume:
         self.affine = None if layout.affine is None else layout.affine.copy()
         self.labels = layout.labels
         self._frame_shape = shape
+        self._sources: list[Source] = list(zip(*layout.frames[:, :2].T.tolist(), strict=True))
         self._tables: Tables = {}
         self._cache = _Cache(CACHE_BYTES)
 
@@ -196,8 +200,8 @@ class LazyVolume:
         Parameters
         ----------
         workers
-            Threads that read, and processes that decode if there is much to decode; None takes
-            one per processor, at most four.
+            Processes that decode, if there is much to decode; None takes one per processor, at
+            most four.
         """
         return self._read((slice(None),) * self.ndim, workers)
 
@@ -225,29 +229,25 @@ class LazyVolume:
         if out.size == 0:
             return out
         flat = out.reshape((refs.size, *inner_shape))
-        wanted: dict[int, dict[int, list[int]]] = {}
+        places: dict[Source, list[int]] = {}
         for place, ref in enumerate(refs.ravel().tolist()):
             if ref < 0:
                 flat[place] = 0
-                continue
-            image, frame = layout.frames[ref, :2].tolist()
-            wanted.setdefault(image, {}).setdefault(frame, []).append(place)
-        sink = _Voxels(self, flat, refs.ravel(), inner, list(shape) == list(self._frame_shape))
+            else:
+                places.setdefault(self._sources[ref], []).append(place)
+        is_whole = all(part == slice(None) for part in inner)
+        sink = _Voxels(self, flat, refs.ravel(), inner, places, is_whole=is_whole)
+        wanted: dict[int, list[tuple[int, Source]]] = {}
+        for source in places:
+            kept = self._cache.get(source)
+            if kept is not None:
+                sink.put(source, kept)
+            else:
+                wanted.setdefault(source[0], []).append((source[1], source))
         jobs = []
-        for image, by_frame in wanted.items():
-            found = layout.images[image]
-            found.check()
-            keys = []
-            for frame, places in by_frame.items():
-                sink.places[len(sink.places)] = places
-                key = len(sink.places) - 1
-                sink.origin[key] = (image, frame)
-                if (kept := self._cache.get((image, frame))) is not None:
-                    sink.put(key, kept)
-                else:
-                    keys.append((frame, key))
-            if keys:
-                jobs.append(Job(found, tuple(keys)))
+        for number, frames in wanted.items():
+            layout.images[number].check()
+            jobs.append(Job(layout.images[number], frames))
         read(jobs, sink, self._tables, workers)
         return out
 
@@ -257,7 +257,7 @@ class _Voxels:
 
     def __init__(
         self, volume: LazyVolume, flat: np.ndarray, refs: np.ndarray, inner: tuple[Part, ...],
-        whole: bool,
+        places: dict[Source, list[int]], *, is_whole: bool,
     ) -> None:  # fmt: skip
         layout = volume._layout  # noqa: SLF001 - the volume's own helper
         self.volume = volume
@@ -265,31 +265,24 @@ class _Voxels:
         self.flat = flat
         self.refs = refs
         self.inner = inner
-        self.places: dict[int, list[int]] = {}
-        self.origin: dict[int, tuple[int, int]] = {}
+        self.places = places
         self.is_direct = (
-            whole
-            and all(isinstance(p, slice) and p == slice(None) for p in inner)
+            is_whole
             and volume.values.are_stored
+            and layout.images[0].frame_shape == layout.frame_shape  # no mosaic
         )
 
-    def direct(self, key: int) -> np.ndarray | None:
+    def direct(self, key: Source) -> np.ndarray | None:
         places = self.places[key]
-        if not self.is_direct or len(places) != 1:
+        if not self.is_direct or len(places) > 1:
             return None
-        image = self.layout.images[self.origin[key][0]]
-        if image.frame_shape != self.layout.frame_shape:
-            return None  # a mosaic
         target: np.ndarray = self.flat[places[0]]
         return target
 
-    def put(self, key: int, frame: np.ndarray) -> None:
-        if np.may_share_memory(frame, self.flat):
-            return
-        number, index = self.origin[key]
-        image = self.layout.images[number]
+    def put(self, key: Source, frame: np.ndarray) -> None:
+        image = self.layout.images[key[0]]
         if not image.is_plain:
-            self.volume._cache.put((number, index), frame)  # noqa: SLF001
+            self.volume._cache.put(key, frame)  # noqa: SLF001
         rows, columns = self.layout.frame_shape[:2]
         values = self.volume.values
         for place in self.places[key]:
