@@ -33,7 +33,7 @@ from warehouse.store.duck import connect
 from warehouse.store.stage import Staged, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
     import duckdb
@@ -105,6 +105,7 @@ def ingest(
     *,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    committed: Callable[[], None] | None = None,
 ) -> IngestReport:
     """Read new and changed files into the warehouse; make it if it does not exist.
 
@@ -121,6 +122,8 @@ def ingest(
     executor
         Where to read: any ``concurrent.futures.Executor``. By default as many processes as
         ``settings.workers`` says, or the workers of ``settings.scheduler``.
+    committed
+        Called after each batch.
 
     Raises
     ------
@@ -142,6 +145,8 @@ def ingest(
                 counts += done.outcomes
                 readers += done.readers
                 batches.append(batch)
+                if committed:
+                    committed()
             batches += _settle(listing, root, settings, pool)
         rejects = _rejects(listing, root) if counts["rejected"] else []
     return _report(counts, readers, batches, root, started, files=total, rejects=rejects)
