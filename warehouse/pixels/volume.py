@@ -22,7 +22,7 @@ import polars as pl
 
 from warehouse.errors import NotAVolume
 from warehouse.pixels.index import Part, expand, length_of
-from warehouse.pixels.layout import Layout, layout_of_slices
+from warehouse.pixels.layout import Layout, axes, layout_of_slices
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.mosaics import is_mosaic, layout_of_mosaics
 from warehouse.pixels.multiframe import layout_of_frames
@@ -76,9 +76,7 @@ class LazyVolume:
         self._layout = layout
         first = layout.images[0]
         shape = values.frame_shape(first, layout.frame_shape)
-        self.dims = (
-            layout.dims if len(shape) == len(layout.frame_shape) else (*layout.dims, "sample")
-        )
+        self.dims = (*layout.dims[: layout.grid.ndim], *axes(shape))
         self.shape: tuple[int, ...] = (*layout.grid.shape, *shape)
         self.dtype = values.dtype(first, layout.dtype)
         self.affine = None if layout.affine is None else layout.affine.copy()
@@ -298,6 +296,7 @@ class _Voxels:
             self.volume._cache.put(key, frame)  # noqa: SLF001
         rows, columns = self.layout.frame_shape[:2]
         values = self.volume.values
+        frame = values.drawn(frame, image, key[1])
         for place in self.places[key]:
             ref = self.refs[place]
             _, _, top, left = self.layout.frames[ref].tolist()
