@@ -28,6 +28,8 @@ POSITION_TOLERANCE_MM = 0.01
 """… or twice this, if it is more: many scanners write positions with two decimals."""
 DRIFT_TOLERANCE_PIXELS = 0.1
 """Part of a pixel by which slices may be shifted in their plane."""
+MAX_SLICES_WITH_GAPS = 16_384
+"""A grid with empty slices is as long as its positions say, which may be anything."""
 ORTHONORMAL_TOLERANCE = 1e-3
 """By which directions may be off a right angle or length one."""
 LARGEST_MM = 1e6
@@ -126,6 +128,9 @@ def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
     step = _step(heights, steps[is_new], count)
     if parallel and count > 1:
         if may_have_gaps:
+            room = (heights.max() - heights.min()) / steps[is_new].min()
+            if room > MAX_SLICES_WITH_GAPS:
+                return [*reasons, f"slices so far apart that {room:,.0f} would lie between them"]
             levels, count, step = _with_gaps(heights, float(steps[is_new].min()))
         tolerance_mm = max(SPACING_TOLERANCE * step, 2 * rounding_mm)
         reasons += _unevenness(

@@ -68,6 +68,11 @@ class OpenPixels:
             os.close(self._descriptor)
 
     @property
+    def is_file(self) -> bool:
+        """Whether offsets are those of a file of its own, not of something unpacked."""
+        return self._descriptor >= 0
+
+    @property
     def file(self) -> IO[bytes]:
         """For readers that want a file object; ``read`` and ``read_into`` may move it."""
         self._see_head()
