@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import warehouse
 from tests.command_line import run
 from tests.dicom_files import image, write
 from tests.small_tables import View
+from warehouse.sqlfiles import by_name
 from warehouse.store.rules import add_rules, read_rules
 
 OTHER = ("ORIGINAL", "PRIMARY", "OTHER")
@@ -284,3 +286,12 @@ def test_core_attributes_are_enough_in_mode_minimal(tmp_path: Path) -> None:
     wh = warehouse.open(tmp_path / "w")
     wh.ingest(tmp_path / "in", mode="minimal", workers=1)
     assert types(wh) == [("mprage", "mprage")]
+
+
+def test_what_is_read_from_instances_is_not_asked_of_elements() -> None:
+    """The names stand twice in the view: a constant is what keeps the long table unread."""
+    sql = by_name("sequence_types").sql
+    stated = re.findall(r"struct_pack\(attribute := '(\w+)'", sql)
+    (left_out,) = re.findall(r"list_contains\(\[([^]]+)\], rule\['attribute'\]\)", sql)
+    assert sorted(re.findall(r"'(\w+)'", left_out)) == sorted(stated)
+    assert len(stated) == 12
