@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import warehouse
-from tests.command import run
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import element, image, part10, write
 from tests.test_crashes import ten_files

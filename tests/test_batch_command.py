@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import warehouse
-from tests.command import run
+from tests.command_line import run
 from tests.dicom_files import image, write
 
 if TYPE_CHECKING:

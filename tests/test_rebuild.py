@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import warehouse
-from tests.command import run
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import dataset, image, write
 from warehouse import rebuild as module

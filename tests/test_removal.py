@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import warehouse
-from tests.command import run
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
 from tests.vendor_payloads import CSA, add_private, csa

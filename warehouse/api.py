@@ -166,14 +166,14 @@ class Warehouse:
     def volume(
         self, series_uid: str, *, rescale: bool = False,
         window: tuple[float, float] | str | None = None, invert: bool = False,
-        colour: bool = False, stack: str | None = None,
+        colour: bool = False, overlay: int | None = None, stack: str | None = None,
     ) -> LazyVolume:  # fmt: skip
         """Return a series as a lazy array (slice, row, column); voxels are read when sliced.
 
         ``affine`` maps an index to mm in LPS; see ``warehouse.pixels.volume.LazyVolume``, and
         ``warehouse.pixels.values.Values`` for what the options do to values and dtype.
         """
-        values = Values(rescale, window, invert, colour)
+        values = Values(rescale, window, invert, colour, overlay)
         return open_volume(self.catalog, series_uid, values=values, stack=stack)
 
     def gallery(self, *series_uids: str, limit: int = 24) -> Gallery:
@@ -193,9 +193,12 @@ class Warehouse:
             cohort = [key for key in keys["series_key"] if key is not None]
         return iter_volumes(self.catalog, cohort, ahead=ahead, values=Values(rescale=rescale))
 
-    def stack(self, series_uid: str, *, rescale: bool = False) -> Stack:
+    def stack(
+        self, series_uid: str, *, rescale: bool = False, overlay: int | None = None
+    ) -> Stack:  # fmt: skip
         """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
-        return open_stack(self.catalog, series_uid, values=Values(rescale=rescale))
+        values = Values(rescale=rescale, overlay=overlay)
+        return open_stack(self.catalog, series_uid, values=values)
 
 
 def header(path: str | os.PathLike[str]) -> Header:

@@ -42,6 +42,7 @@ WarehouseError
     ├── NoPixels           no instance of the series has pixel data
     ├── NotAVolume         the frames of a series make no regular grid; says why
     ├── SourceChanged      a file is not what was ingested
+    ├── NotReferable       voxels do not lie in their files as they are
     ├── PixelsUnreadable   what a file holds cannot be pixels, or is damaged
     └── NoDecoder          nothing installed decodes the transfer syntax
 """
@@ -348,6 +349,17 @@ class SourceChanged(PixelError):
     def __init__(self, path: str, why: str) -> None:
         self.path = path
         super().__init__(f"{path} is not what was ingested: {why}; ingest its folder again")
+
+
+class NotReferable(PixelError, ValueError):
+    """Voxels cannot be referred to where they lie; ``why`` says what is against it."""
+
+    def __init__(self, series_uid: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"series {series_uid} cannot be read in place by other tools: {why}; write a copy with "
+            "--npy or --nifti"
+        )
 
 
 class PixelsUnreadable(PixelError):

@@ -24,6 +24,7 @@ from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta
 from warehouse.store.commit import commit_removal
 from warehouse.store.duck import connect
+from warehouse.store.marker import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -103,7 +104,7 @@ def remove(
     NotAWarehouse, LayoutMismatch, WriteFailed
     """
     root = Path(os.path.abspath(root))
-    delta.require(root)
+    require(root)
     settings = settings or IngestSettings(workers=1)
     places = [
         str(source) if is_object(source) else os.path.abspath(os.fspath(source))

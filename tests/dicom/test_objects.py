@@ -266,7 +266,7 @@ def test_keys_come_from_the_usual_variables() -> None:
 def test_the_command_reads_a_bucket(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.command import run
+    from tests.command_line import run
 
     put(line.access, "command", {"a.dcm": (SAMPLES / "CT_small.dcm").read_bytes()})
     monkeypatch.setenv("AWS_ENDPOINT_URL", line.access.endpoint)

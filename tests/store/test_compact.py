@@ -18,7 +18,7 @@ import pytest
 from deltalake import DeltaTable
 
 import warehouse
-from tests.command import run
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
 from tests.vendor_payloads import CSA, add_private, csa

@@ -13,7 +13,8 @@ from deltalake import DeltaTable
 
 from warehouse.errors import UnknownVersion
 from warehouse.store import delta, layout
-from warehouse.store.delta import Change, Part
+from warehouse.store.delta import Change
+from warehouse.store.layout import Part
 from warehouse.store.schema import stored_schemas
 from warehouse.store.stage import write_small
 

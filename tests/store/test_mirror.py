@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import warehouse
-from tests.command import run
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import write
 from tests.object_server import SECRET, Line, MotoServer, bytes_under, put

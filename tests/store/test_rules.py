@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import warehouse
-from tests.command import run
+from tests.command_line import run
 from tests.dicom_files import write
 from warehouse.errors import NotAWarehouse, UsageError
 from warehouse.store.rules import FILE, add_rules, read_rules, written

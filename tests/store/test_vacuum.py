@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 import warehouse
-from tests.command import run
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import write
 from warehouse.catalog.kept import keep_answers, kept_files

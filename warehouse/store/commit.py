@@ -22,8 +22,9 @@ from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import by_name, read_models, statement
 from warehouse.store import delta, layout
 from warehouse.store.attributes import gather
-from warehouse.store.delta import Change, Part, Snapshot
+from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import connect, copy_to
+from warehouse.store.layout import Part
 from warehouse.store.schema import FILES
 from warehouse.store.stage import Staged, write_small
 

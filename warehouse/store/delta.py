@@ -24,34 +24,23 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from warehouse.errors import (
-    LayoutMismatch,
     LockIgnored,
     NotAWarehouse,
-    StoreError,
     UnknownVersion,
-    UsageError,
     WriteFailed,
 )
 from warehouse.store import layout
+from warehouse.store.marker import require, require_plain
 from warehouse.store.schema import stored_schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from warehouse.store.layout import Part
+
 _PINS = "dicomWarehousePins"
-_SPECIAL = frozenset("*?[]#%=")
 _PARTITION = pa.field("batch", pa.string())
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One Parquet file of a table."""
-
-    path: str
-    """Relative to the folder of the table."""
-    rows: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +90,7 @@ def create(root: Path) -> None:
     UsageError
         The path holds a character that has a meaning for one of the engines.
     """
-    _require_plain(root)
+    require_plain(root)
     marker = root / layout.MARKER
     if root.exists() and not root.is_dir():
         raise NotAWarehouse(root, "it is a file")
@@ -132,52 +121,6 @@ def create(root: Path) -> None:
             draft.replace(marker)
     except OSError as error:
         raise WriteFailed(f"a new warehouse at {root}", error) from error
-
-
-def require(root: Path) -> None:
-    """Check that a folder is a warehouse of this layout.
-
-    Raises
-    ------
-    NotAWarehouse, LayoutMismatch, UsageError
-    """
-    _require_plain(root)
-    marker = root / layout.MARKER
-    if not root.exists():
-        raise NotAWarehouse(
-            root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR makes one"
-        )
-    try:
-        found = json.loads(marker.read_text(encoding="utf-8")).get("layout")
-    except (OSError, ValueError, AttributeError):
-        raise NotAWarehouse(root, f"it has no readable {layout.MARKER}") from None
-    if found != layout.LAYOUT_VERSION:
-        raise LayoutMismatch(root, found, layout.LAYOUT_VERSION)
-
-
-def identity(root: Path) -> str:
-    """Return what tells this warehouse from one made later in the same place."""
-    require(root)
-    about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
-    return str(about.get("id", ""))
-
-
-def found_identity(root: Path) -> str | None:
-    """Return the identity of the warehouse that stands here; None if none does."""
-    try:
-        return identity(root)
-    except (StoreError, OSError):
-        return None
-
-
-def _require_plain(root: Path) -> None:
-    """Refuse paths that DuckDB or Polars expand, or that Delta decodes: they would miss files."""
-    special = sorted(_SPECIAL & set(str(root)))
-    if special:
-        raise UsageError(
-            f"the path of a warehouse must not contain {' '.join(special)} "
-            f"(DuckDB, Polars and Delta take them for patterns): {root}"
-        )
 
 
 def snapshot(root: Path, version: int | None = None) -> Snapshot:
