@@ -243,7 +243,8 @@ def test_commands_and_notebooks_take_a_bucket(
     asked = run("sql", "select count(*) as n from instances", "-w", url, "--format", "json")
     assert json.loads(asked.stdout) == [{"n": 8}]
     monkeypatch.setenv("DICOM_WAREHOUSE", url)
-    assert json.loads(run("info", "--json").stdout)["entities"]["instances"] == 8
+    facts = json.loads(run("info", "--json").stdout)
+    assert (facts["root"], facts["entities"]["instances"]) == (url, 8)
     shelf = warehouse.open(url)
     assert shelf.sql("select count(*) from instances").fetchall() == [(8,)]
     shelf.cohort("ct_thin_slice", max_slice_mm=1000)

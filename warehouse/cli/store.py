@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import os
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -48,7 +48,7 @@ def info(
         Print one JSON object.
     """
     catalog = existing(warehouse).catalog
-    facts = describe_store(catalog.snapshot)
+    facts = replace(describe_store(catalog.snapshot), root=buckets.shown(catalog.snapshot.root))
     entities = {
         name: catalog.connection.execute(f"select count(*) from {name}").fetchall()[0][0]
         for name in ("patients", "studies", "series", "instances")
