@@ -319,14 +319,16 @@ def versions() -> list[str]:
 def main() -> None:
     """Measure, print, and write the page."""
     parser = argparse.ArgumentParser(description="Time how a series becomes an array.")
-    parser.add_argument("--slices", type=int, default=SLICES)
-    parser.add_argument("--compressed-slices", type=int, default=COMPRESSED_SLICES)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--slices", type=int)
+    parser.add_argument("--compressed-slices", type=int)
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--folder", help="where the files are made for the time of the run")
     parser.add_argument("--quick", action="store_true", help="small; print, write no page")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    size = (40, 40, 2) if given.quick else (given.slices, given.compressed_slices, given.rounds)
+    asked = (given.slices, given.compressed_slices, given.rounds)
+    usual = (40, 40, 2) if given.quick else (SLICES, COMPRESSED_SLICES, ROUNDS)
+    size = [own or default for own, default in zip(asked, usual, strict=True)]
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         text = "\n".join(page(Path(folder), *size))
     print(text)
