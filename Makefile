@@ -8,6 +8,7 @@
 #   make docs    write docs/data-dictionary.md from the headers of sql/
 #   make bench   measure, and write docs/benchmarks.md; with DICOM_CORPUS=DIR on your files too
 #   make bench-queries   the same for questions to a million instances; docs/benchmarks-queries.md
+#   make bench-pixels    the same for series that become arrays; docs/benchmarks-pixels.md
 #   make setup   install everything for working on the project
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo test test-slow soak check format docs bench bench-queries dev clean
+.PHONY: setup demo test test-slow soak check format docs bench bench-queries bench-pixels dev clean
 
 setup: $(VENV)/.dev
 
@@ -36,7 +37,7 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 # Not every peer is to be had on every platform; what is missing is shown as missing.
 $(VENV)/.bench: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . nibabel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[pixels]'
 	touch $@ $(VENV)/.library
 
 demo: $(VENV)/.library
@@ -76,6 +77,9 @@ bench: $(VENV)/.bench
 
 bench-queries: $(VENV)/.bench
 	$(BIN)/python benchmarks/queries.py
+
+bench-pixels: $(VENV)/.bench
+	$(BIN)/python benchmarks/pixels.py
 
 dev: $(VENV)/.dev
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -m pipelines.definitions

@@ -13,7 +13,9 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from warehouse.dicom.objects import is_object
 from warehouse.dicom.sources import day_folders
+from warehouse.errors import UsageError
 from warehouse.settings import IngestSettings, Mode, S3Access
 
 ROOT = dg.EnvVar("DICOM_WAREHOUSE")
@@ -80,10 +82,13 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
 
     def create_resource(self, context: dg.InitResourceContext) -> Intake:  # noqa: ARG002 - Dagster passes it
         """Return what assets and sensors receive."""
+        root = self.root or ROOT.get_value() or "warehouse-data"
+        if is_object(root):
+            raise UsageError(f"Dagster needs a warehouse in a folder, not {root}")
         # The colon of s3:// separates nothing.
         listed = re.split(f"{os.pathsep}(?!//)", SOURCES.get_value() or "")
         return Intake(
-            root=Path(os.path.abspath(self.root or ROOT.get_value() or "warehouse-data")),
+            root=Path(os.path.abspath(root)),
             sources=tuple(self.sources or filter(None, listed)),
             settings=IngestSettings(
                 mode=Mode.parse(self.mode or MODE.get_value() or Mode.NORMAL),

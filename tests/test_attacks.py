@@ -53,10 +53,9 @@ def version_of(number: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Path) -> None:
-    """Rows of a file are of one writing or the file is rejected; the next ingest sees the last."""
-    folder, root = tmp_path / "in", tmp_path / "w"
-    drafts = tmp_path / "drafts"
+def read_while_written(folder: Path, root: Path, ingests: int) -> dict[str, int]:
+    """Ingest a folder again and again while its files are overwritten; say what was seen."""
+    drafts = root.parent / "drafts"
     names = [f"{number}" for number in range(6)]
     for number, name in enumerate(names):
         write(folder / name, image(f"1.{number}", **version_of(0)))
@@ -64,6 +63,7 @@ def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Pa
         for number, name in enumerate(names):
             write(drafts / f"{name}-{writing}", image(f"1.{number}", **version_of(writing)))
     stop = threading.Event()
+    seen = {"ingests": ingests, "writings": 0, "replaced": 0, "rejected": 0}
 
     def write_on() -> None:
         chance = random.Random(0)
@@ -75,16 +75,26 @@ def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Pa
             with open(folder / name, "wb", buffering=0) as file:
                 file.write(made[:half])
                 file.write(made[half:])
+            seen["writings"] += 1
 
     writer = threading.Thread(target=write_on)
     writer.start()
     try:
-        for _ in range(3):
-            ingest(root, [folder], SETTINGS)
+        for _ in range(ingests):
+            report = ingest(root, [folder], SETTINGS)
+            seen["replaced"] += report.replaced
+            seen["rejected"] += report.rejected
             content(root)
     finally:
         stop.set()
         writer.join()
+    return seen
+
+
+def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Path) -> None:
+    """Rows of a file are of one writing or the file is rejected; the next ingest sees the last."""
+    folder, root = tmp_path / "in", tmp_path / "w"
+    read_while_written(folder, root, ingests=3)
     ingest(root, [folder], SETTINGS)
     ingest(tmp_path / "clean", [folder], SETTINGS)
     assert content(root) == content(tmp_path / "clean")

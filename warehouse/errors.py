@@ -25,6 +25,7 @@ WarehouseError
 │   ├── LayoutMismatch
 │   ├── UnknownVersion     there is no such version, or no longer
 │   ├── LockIgnored        two writers committed at once; the second one was refused
+    │   ├── Outrun             another writer published to a bucket at the same time
 │   └── WriteFailed        no space, no permission: nothing was committed
 ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
 │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
@@ -41,6 +42,7 @@ WarehouseError
     ├── NoPixels           no instance of the series has pixel data
     ├── NotAVolume         the frames of a series make no regular grid; says why
     ├── SourceChanged      a file is not what was ingested
+    ├── NotReferable       voxels do not lie in their files as they are
     ├── PixelsUnreadable   what a file holds cannot be pixels, or is damaged
     └── NoDecoder          nothing installed decodes the transfer syntax
 """
@@ -175,7 +177,7 @@ class StoreError(WarehouseError):
 class NotAWarehouse(StoreError):
     """The folder exists but was not made by this library, or does not exist where it must."""
 
-    def __init__(self, root: Path, why: str) -> None:
+    def __init__(self, root: Path | str, why: str) -> None:
         self.root = root
         super().__init__(f"{root} is not a warehouse: {why}")
 
@@ -207,6 +209,16 @@ class LockIgnored(StoreError):
             f"another writer committed to {root} at the same time. Nothing of this batch was "
             "committed; run the same command again. If it happens again, the file system does not "
             "keep locks between machines (flock): let one machine write at a time"
+        )
+
+
+class Outrun(StoreError):
+    """Another writer has published to a bucket meanwhile; nothing of this work was."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"another writer published to {url} at the same time. Nothing of this was published; "
+            "run the same command again"
         )
 
 
@@ -337,6 +349,17 @@ class SourceChanged(PixelError):
     def __init__(self, path: str, why: str) -> None:
         self.path = path
         super().__init__(f"{path} is not what was ingested: {why}; ingest its folder again")
+
+
+class NotReferable(PixelError, ValueError):
+    """Voxels cannot be referred to where they lie; ``why`` says what is against it."""
+
+    def __init__(self, series_uid: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"series {series_uid} cannot be read in place by other tools: {why}; write a copy with "
+            "--npy or --nifti"
+        )
 
 
 class PixelsUnreadable(PixelError):

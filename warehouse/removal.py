@@ -23,6 +23,7 @@ from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta
 from warehouse.store.commit import commit_removal
 from warehouse.store.duck import connect
+from warehouse.store.marker import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -98,7 +99,7 @@ def remove(
     NotAWarehouse, LayoutMismatch, WriteFailed
     """
     root = Path(os.path.abspath(root))
-    delta.require(root)
+    require(root)
     places = [os.path.abspath(os.fspath(source)) for source in sources]
     if not even_all:
         for place in places:

@@ -84,5 +84,5 @@ def test_voxels_and_affine_equal_dcm2niix(tmp_path: Path) -> None:
         compared += 1
         if "MOSAIC" in (volume.images[0].ImageType or []):
             mosaics.add(volume.shape[-3])
-    assert compared > 20
+    assert compared >= 24, "all that both accept"
     assert mosaics >= {35, 36}

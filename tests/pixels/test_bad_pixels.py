@@ -24,7 +24,8 @@ from tests.dicom_files import element, image, part10, write
 from tests.pixels.conftest import UID, voxels, write_slice
 from warehouse.errors import NoDecoder, PixelsUnreadable, SourceChanged
 from warehouse.pixels.codestream import size_of
-from warehouse.pixels.image import Image, images_of_series
+from warehouse.pixels.image import Image
+from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.places import compressed_frames
 
 if TYPE_CHECKING:
@@ -344,7 +345,7 @@ def test_frames_in_several_fragments_are_put_together() -> None:
         "one": (encapsulated(*parts), 1),
     }
     for name, (raw, frames) in cases.items():
-        fields = dict.fromkeys(Image.__slots__)
+        fields = dict.fromkeys(Image._fields)
         fields |= {
             "pixel_offset": 0,
             "pixel_length": len(raw),

@@ -322,6 +322,13 @@ def test_a_segmentation_is_a_map_per_segment_with_empty_frames_put_back(
     assert volume.frames["frame_number"].to_list() == [1, 2, None, 3, None, 4, None, None]
 
 
+def test_frames_that_are_far_apart_do_not_fill_the_memory(tmp_path: Path, ingest: Ingest) -> None:
+    frames = [frame([0, 0, z], 1, n, segment=1) for n, z in enumerate((0, 0.02, 1e9))]
+    write_frames(tmp_path / "in" / "1.dcm", voxels(3), frames, [0x0062000B], SOPClassUID=SEGMENTATION)  # fmt: skip
+    with pytest.raises(NotAVolume, match="slices so far apart that 50,000,000,000 would lie"):
+        ingested(ingest).volume(UID)
+
+
 def test_a_film_counts_time_and_lies_in_no_space(tmp_path: Path, ingest: Ingest) -> None:
     pixels = np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
     planes = pixels.transpose(0, 3, 1, 2)

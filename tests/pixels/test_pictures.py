@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,20 @@ def test_a_notebook_shows_volumes_and_series(slices: warehouse.Warehouse) -> Non
         Path(image.path).write_bytes(b"another")
     assert "no picture" in slices.gallery(UID)._repr_html_()
     assert "is not what was ingested" in slices.volume(UID)._repr_html_()
+
+
+def test_headers_bring_no_script_into_a_notebook(
+    series: Callable[..., warehouse.Warehouse],
+) -> None:
+    hostile = '"><script>alert(1)</script><img src=x onerror="alert(2)'
+    wh = series(voxels(2), SeriesDescription=hostile, Modality="<b>")
+    shown = wh.gallery()._repr_html_() + wh.volume(UID)._repr_html_()
+    assert "&lt;script&gt;" in shown
+    for image in wh.volume(UID).images:
+        Path(image.path).unlink()  # now the reason is shown, which names a file
+    shown += wh.gallery()._repr_html_() + wh.volume(UID)._repr_html_()
+    assert not re.findall(r"<(?!/?(?:table|thead|tbody|tr|th|td|img|span|p|code)\b)", shown)
+    assert not re.findall(r"<[^>]*onerror", shown)
 
 
 # -- files ------------------------------------------------------------------------------------------

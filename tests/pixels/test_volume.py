@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 import warehouse
 from tests.pixels.conftest import UID, voxels
 from warehouse.errors import NotAVolume, SourceChanged
-from warehouse.pixels.volume import LazyVolume, expand
+from warehouse.pixels.index import expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,53 +185,3 @@ def test_view_and_arrays_agree_on_every_series(sample: warehouse.Warehouse, tmp_
                 # Directions are brought to length one here; they are written with six digits.
                 assert np.allclose(found, affine, rtol=2e-6, atol=1e-4)
     assert judged > 20
-
-
-# -- the contract -----------------------------------------------------------------------------------
-
-
-def check_contract(volume: LazyVolume, whole: np.ndarray, indices: list[Any]) -> None:
-    """See that a volume is what ``warehouse.pixels.volume`` promises."""
-    assert (whole.shape, whole.dtype, whole.ndim) == (volume.shape, volume.dtype, volume.ndim)
-    assert (whole.size, whole.nbytes, len(whole)) == (volume.size, volume.nbytes, len(volume))
-    assert len(volume.dims) == volume.ndim
-    for index in indices:
-        part = volume[index]
-        assert np.array_equal(part, whole[index])
-        assert np.shape(part) == whole[index].shape
-        assert part.dtype == whole.dtype
-    first = volume[0]
-    first[...] = 0
-    assert np.array_equal(volume[0], whole[0])
-    with pytest.raises(ValueError, match="copy=False"):
-        np.asarray(volume, copy=False)
-
-
-@pytest.fixture(scope="module")
-def kinds(sample: warehouse.Warehouse) -> list[tuple[LazyVolume, np.ndarray]]:
-    """Every series of the packages that is a volume, and its array."""
-    found = []
-    for (uid,) in sample.sql("select series_key from series where image_count > 0").fetchall():
-        try:
-            volume = sample.volume(uid)
-        except NotAVolume:
-            continue
-        found.append((volume, np.asarray(volume)))
-    # A film, slices, and mosaics.
-    assert [volume.dims[0] for volume, _ in found] == ["time", "slice", "volume"]
-    return found
-
-
-@settings(max_examples=30)
-@given(data=st.data())
-def test_every_volume_of_the_packages_keeps_the_contract(
-    kinds: list[tuple[LazyVolume, np.ndarray]], data: st.DataObject
-) -> None:
-    volume, whole = data.draw(st.sampled_from(kinds))
-    index = data.draw(hnp.basic_indices(volume.shape, allow_newaxis=True, max_dims=8))
-    check_contract(volume, whole, [index])
-
-
-def test_the_array_has_the_type_asked_for(kinds: list[tuple[LazyVolume, np.ndarray]]) -> None:
-    volume, whole = kinds[1]
-    assert np.array_equal(np.asarray(volume, dtype=np.float32), whole.astype(np.float32))

@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from pathlib import Path
 
 import pytest
 
+import warehouse
 from tests.content import content
+from tests.dicom_files import element, part10
 from tests.store.test_compact import PROGRAM as COMPACTION
-from tests.test_attacks import read_mutants
+from tests.test_attacks import VALUES, read_mutants, read_while_written
 from tests.test_crashes import SETTINGS, start, ten_files
 from warehouse.ingest import ingest
 from warehouse.store import delta, layout
@@ -94,6 +97,83 @@ def test_kills_one_after_another_in_one_warehouse(tmp_path: Path) -> None:
     after = sum(1 for _ in root.rglob("batch=0*/*.parquet"))
     assert content(root) == content(tmp_path / "clean")
     count("kills in one warehouse", {"kills": kills, "parts before vacuum": before, "after": after})
+
+
+def test_writers_of_overlapping_folders_at_once(tmp_path: Path) -> None:
+    source = ten_files(tmp_path / "in")
+    ingest(tmp_path / "clean", [source], SETTINGS)
+    clean, names = content(tmp_path / "clean"), sorted(source.iterdir())
+    versions: Counter[int] = Counter()
+    for seed in range(20):
+        chance, root = random.Random(seed), tmp_path / f"w{seed}"
+        writers = [start(root, *chance.sample(names, chance.randint(4, 9))) for _ in range(3)]
+        for writer in writers:
+            out, err = writer.communicate(timeout=120)
+            assert (writer.returncode, err) == (0, ""), out
+        content(root)
+        ingest(root, [source], SETTINGS)
+        assert content(root) == clean, f"seed {seed}"
+        versions[delta.snapshot(root).version] += 1
+    count("three writers at once, by the versions that they made", dict(versions))
+
+
+def test_a_limit_at_every_size_that_a_file_may_have(tmp_path: Path) -> None:
+    """The system refuses writes beyond a size, whoever writes: Arrow, DuckDB, Delta, Python."""
+    source = ten_files(tmp_path / "in")
+    ingest(tmp_path / "clean", [source], SETTINGS)
+    clean = content(tmp_path / "clean")
+    made = tmp_path / "made"
+    delta.create(made)
+    empty = {path.stat().st_size for path in made.rglob("*") if path.is_file()}
+    sizes = {path.stat().st_size for path in (tmp_path / "clean").rglob("*") if path.is_file()}
+    found: Counter[str] = Counter()
+    for limit in sorted(size - 1 for size in sizes - empty):
+        root = shutil.copytree(made, tmp_path / f"w{limit}")
+        writer = start(root, source, limit=limit)
+        out, err = writer.communicate(timeout=60)
+        assert (writer.returncode, err) in {(0, ""), (3, "")}, out
+        said = out.splitlines()[-1].split(":")[0]
+        found[said if writer.returncode else "nothing was so large"] += 1
+        content(root)
+        ingest(root, [source], SETTINGS)
+        assert content(root) == clean, f"limit {limit}"
+    count("writes refused, by what could not be written", dict(found))
+
+
+def test_files_are_written_while_they_are_read(tmp_path: Path) -> None:
+    folder, root = tmp_path / "in", tmp_path / "w"
+    seen = read_while_written(folder, root, ingests=40)
+    ingest(root, [folder], SETTINGS)
+    ingest(tmp_path / "clean", [folder], SETTINGS)
+    assert content(root) == content(tmp_path / "clean")
+    count("files overwritten while they are read", seen)
+
+
+def test_a_thousand_hostile_values(tmp_path: Path) -> None:
+    """Pieces of paths, SQL, markup and shell in every order; what comes out is what went in."""
+    chance, folder = random.Random(0), tmp_path / "in"
+    folder.mkdir()
+    given = {}
+    for number in range(1000):
+        value = "".join(chance.sample(VALUES, 3))[:64].strip(" \\")
+        padded = value.encode() + b" " * (len(value) % 2)
+        (folder / f"{number:04}").write_bytes(
+            part10(
+                element(0x00080060, "CS", b"CT"),
+                element(0x00100020, "LO", padded),
+                uid=f"1.{number}",
+            )
+        )
+        given[f"1.{number}"] = value
+    ingest(tmp_path / "w", [folder], SETTINGS)
+    wh = warehouse.open(tmp_path / "w")
+    assert dict(wh.sql("select SOPInstanceUID, PatientID from instances").fetchall()) == given
+    for value in sorted(set(given.values()))[:200]:
+        expected = sum(other == value for other in given.values())
+        assert wh.select("instances", {"PatientID": value}).shape[0] == expected
+    count(
+        "hostile values", {"files": len(given), "distinct": len(set(given.values())), "asked": 200}
+    )
 
 
 @pytest.mark.parametrize("seed", range(100, 105))

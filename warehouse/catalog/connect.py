@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from warehouse.store.delta import Snapshot
 
 
+Scans = dict[str, tuple[pl.LazyFrame, pl.LazyFrame, int, int]]
+"""By series: the parts of `instances` and of `files` that hold it, first and last instance_id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """One version of a warehouse, open for questions."""
@@ -39,6 +43,8 @@ class Catalog:
     """Views by name, each after those it reads."""
     names: Dictionary = field(default_factory=dict)
     """Names of private elements that users added."""
+    pixel_scans: Scans = field(default_factory=dict)
+    """How each series is read; filled by ``pixels/lookup`` when pixels are first asked for."""
 
     def model(self, name: str) -> Model:
         """Return a table or view; names ignore case as in SQL.

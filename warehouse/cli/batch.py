@@ -121,5 +121,7 @@ def run(
             print(json.dumps(asdict(report) | {"batch": key, "rejects": len(report.rejects)}))
         elif not quiet:
             print_report(report, root)
-    keep_if_worthwhile(root)
+    # While others wait, the next commit would leave these answers behind at once.
+    if not planned_batches(root):
+        keep_if_worthwhile(root)
     return 0

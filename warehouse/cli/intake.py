@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from warehouse.catalog.kept import keep_if_worthwhile
+from warehouse.cli import buckets
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app
 from warehouse.cli.screen import Bar, console
 from warehouse.dicom.sources import day_folders
@@ -75,7 +76,14 @@ def ingest(
     )  # fmt: skip
     with Bar(enabled=not quiet) as bar:
         chosen = day_folders(sources) if today else sources
-        report = run_ingest(warehouse, chosen, settings, progress=bar)
+        if mirror := buckets.mirror_of(warehouse):
+            mirror.require_apart(sources)
+        report = buckets.working(
+            warehouse,
+            lambda committed: run_ingest(
+                warehouse, chosen, settings, progress=bar, committed=committed
+            ),
+        )
         keep_if_worthwhile(warehouse)
     if as_json:
         fields = asdict(report)

@@ -14,8 +14,10 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from warehouse.catalog.kept import keep_if_worthwhile
+from warehouse.cli import buckets
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.screen import console, size_text
+from warehouse.errors import UsageError
 from warehouse.rebuild import read_anew
 from warehouse.rebuild import rebuild as run_rebuild
 from warehouse.removal import remove as run_remove
@@ -244,6 +246,8 @@ def vacuum(
     as_json
         Print one JSON object that names every file.
     """
+    if buckets.mirror_of(warehouse):
+        raise UsageError("a warehouse in a bucket cannot be vacuumed: nobody knows who reads it")
     done = run_vacuum(existing(warehouse).root, dt.timedelta(days=retention_days), delete=yes)
     if as_json:
         print(json.dumps(asdict(done) | {"size_bytes": done.size_bytes}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,7 @@ def volume(
     montage: Path | None = None,
     nifti: Path | None = None,
     npy: Path | None = None,
+    references: Path | None = None,
     slice_: Annotated[int | None, Parameter(name="--slice", allow_leading_hyphen=True)] = None,
     lead: Annotated[int, Parameter(name="--volume")] = 0,
     window: Annotated[tuple[float, float] | None, Parameter(allow_leading_hyphen=True)] = None,
@@ -53,6 +55,8 @@ def volume(
         .nii or .nii.gz with the affine: stored values, slope and intercept in the header.
     npy
         NumPy array with the axes that are printed.
+    references
+        Kerchunk JSON of an uncompressed series, which zarr, xarray and dask open without a copy.
     slice_
         Slice of --png, from 0, negative from the end; the middle one by default.
     lead
@@ -66,10 +70,11 @@ def volume(
     stack_id
         Which stack, where a multi-frame object has several.
     """
-    for target in (png, montage, nifti, npy):
+    targets = (png, montage, nifti, npy, references)
+    for target in targets:
         if target is not None:
             refuse_existing(target)
-    if stack and (nifti or stack_id is not None):
+    if stack and (nifti or references or stack_id is not None):
         raise errors.UsageError(
             "a stack has no place in space: --stack goes with --png, --montage, --npy"
         )
@@ -88,7 +93,9 @@ def volume(
         files.write_nifti(shown, nifti)
     if npy is not None:
         files.write_npy(shown, npy)
-    written = [target for target in (png, montage, nifti, npy) if target is not None]
+    if references is not None and isinstance(shown, LazyVolume):
+        files.write_bytes(json.dumps(shown.references()).encode(), references)
+    written = [target for target in targets if target is not None]
     for target in written:
         print(f"{target}: {size_text(target.stat().st_size)}")
     if not written:

@@ -62,11 +62,40 @@ def fragments_of(opened: OpenPixels) -> list[list[Range]] | None:
     return compressed_frames(image, opened.read) if image.is_encapsulated else None
 
 
+def read_plain(opened: OpenPixels, index: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Return one frame whose bytes are its array (``Image.is_plain``).
+
+    Parameters
+    ----------
+    opened
+        Its header has been checked (``Image.check``).
+    index
+        Frame number from 0.
+    out
+        Where to put it: used, and returned, if it is contiguous and of the frame's dtype.
+
+    Raises
+    ------
+    PixelsUnreadable
+    """
+    image = opened.image
+    if out is None or out.dtype != image.dtype or not out.flags.c_contiguous:
+        out = np.empty(image.frame_shape, image.dtype)
+    offset, length = native_frame(image, index)
+    assert out.nbytes == length
+    opened.read_into(out, offset)
+    if not np.little_endian:
+        out.byteswap(inplace=True)
+    unused = 8 * out.itemsize - (image.BitsStored or 0)
+    if unused and image.pixel_keyword == "PixelData":
+        _clear_unused(out, unused)
+    return out
+
+
 def read_frame(
-    opened: OpenPixels, index: int, fragments: Sequence[Sequence[Range]] | None,
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Return one frame of an open image.
+    opened: OpenPixels, index: int, fragments: Sequence[Sequence[Range]] | None
+) -> np.ndarray:
+    """Return one frame of any open image.
 
     Parameters
     ----------
@@ -76,8 +105,6 @@ def read_frame(
         Frame number from 0.
     fragments
         What ``fragments_of`` said.
-    out
-        Where to put a plain frame: contiguous, of the frame's shape and dtype. Not used for others.
 
     Raises
     ------
@@ -85,7 +112,7 @@ def read_frame(
     """
     image = opened.image
     if image.is_plain:
-        return _plain(opened, index, out)
+        return read_plain(opened, index)
     decoder = decoder_of(image)
     if image.BitsAllocated == 1 and not image.is_encapsulated and decoder.UID.is_little_endian:
         return _bits(opened, index)
@@ -100,22 +127,6 @@ def read_frame(
     if array.shape != image.frame_shape:
         raise PixelsUnreadable(image.path, f"frame {index + 1} is not of Rows x Columns")
     return array.astype(image.dtype, copy=False)
-
-
-def _plain(opened: OpenPixels, index: int, out: np.ndarray | None) -> np.ndarray:
-    image = opened.image
-    if out is None or out.dtype != image.dtype or not out.flags.c_contiguous:
-        out = np.empty(image.frame_shape, image.dtype)
-    frame = out
-    offset, length = native_frame(image, index)
-    opened.read_into(frame.reshape(-1).view(np.uint8).data, offset)
-    assert frame.nbytes == length
-    if not np.little_endian:
-        frame.byteswap(inplace=True)
-    unused = 8 * frame.itemsize - (image.BitsStored or 0)
-    if image.pixel_keyword == "PixelData" and unused:
-        _clear_unused(frame, unused)
-    return frame
 
 
 def _clear_unused(frame: np.ndarray, unused: int) -> None:
@@ -138,7 +149,7 @@ def _bits(opened: OpenPixels, index: int) -> np.ndarray:
     count = math.prod(image.frame_shape)
     first, last = index * count, (index + 1) * count
     packed = np.empty(-(-last // 8) - first // 8, np.uint8)
-    opened.read_into(packed.data, image.pixel_offset + first // 8)
+    opened.read_into(packed, image.pixel_offset + first // 8)
     bits = np.unpackbits(packed, bitorder="little")[first % 8 :][:count]
     return bits.reshape(image.frame_shape)
 

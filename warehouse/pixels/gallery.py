@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import PixelError, WarehouseError
 from warehouse.pixels import pictures
-from warehouse.pixels.image import images_of_series
+from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.stack import Stack
 from warehouse.pixels.values import Values
 from warehouse.sqlfiles import statement

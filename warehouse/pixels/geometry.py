@@ -28,6 +28,8 @@ POSITION_TOLERANCE_MM = 0.01
 """… or twice this, if it is more: many scanners write positions with two decimals."""
 DRIFT_TOLERANCE_PIXELS = 0.1
 """Part of a pixel by which slices may be shifted in their plane."""
+MAX_SLICES_WITH_GAPS = 16_384
+"""A grid with empty slices is as long as its positions say, which may be anything."""
 ORTHONORMAL_TOLERANCE = 1e-3
 """By which directions may be off a right angle or length one."""
 LARGEST_MM = 1e6
@@ -96,8 +98,8 @@ def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
         Slices may be missing in the middle: segmentations leave empty ones out.
     """
     placed = _is_placed(planes)
-    shapes = {tuple(int(number) for number in shape) for shape in planes.shapes}
-    several = [f"several shapes: {', '.join(_sizes(planes.shapes))}"] if len(shapes) > 1 else []
+    is_one_shape = bool((planes.shapes == planes.shapes[0]).all())
+    several = [] if is_one_shape else [f"several shapes: {', '.join(_sizes(planes.shapes))}"]
     if not placed.all():
         return ["images without position, orientation, spacing or size", *several]
     reasons = several
@@ -126,6 +128,9 @@ def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
     step = _step(heights, steps[is_new], count)
     if parallel and count > 1:
         if may_have_gaps:
+            room = (heights.max() - heights.min()) / steps[is_new].min()
+            if room > MAX_SLICES_WITH_GAPS:
+                return [*reasons, f"slices so far apart that {room:,.0f} would lie between them"]
             levels, count, step = _with_gaps(heights, float(steps[is_new].min()))
         tolerance_mm = max(SPACING_TOLERANCE * step, 2 * rounding_mm)
         reasons += _unevenness(
@@ -217,6 +222,8 @@ def _rounded(number: float, digits: int) -> str:
 
 def vectors(rows: Sequence[Sequence[float | None] | None], length: int) -> np.ndarray:
     """Return lists as rows of an array (n, length); NaN where one is missing or of other length."""
+    if all(row is not None and len(row) == length for row in rows):  # as most series have it
+        return np.array(rows, np.float64).reshape(len(rows), length)  # None becomes NaN
     made = np.full((len(rows), length), np.nan)
     for number, row in enumerate(rows):
         if row is not None and len(row) == length:

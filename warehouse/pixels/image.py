@@ -1,29 +1,22 @@
 """One instance with pixel data, as the catalog knows it: nothing is opened to learn this.
 
-In: a catalog and a series. Out: ``Image`` records in the order of acquisition.
+In: a row of the catalog. Out: ``Image``, and what follows from it alone.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from warehouse.errors import NoPixels, PixelsUnreadable, SeriesNotFound
-from warehouse.sqlfiles import statement
+from warehouse.errors import PixelsUnreadable
 
-if TYPE_CHECKING:
-    from warehouse.catalog.connect import Catalog
-
-_PLAIN = {ImplicitVRLittleEndian, ExplicitVRLittleEndian}
-_FIND_SERIES = "select 1 from instances where series_key = $1 limit 1"
+_PLAIN = {str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)}
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """An instance with pixel data. Attributes with DICOM keywords are those of the header."""
 
     instance_id: int
@@ -32,8 +25,6 @@ class Image:
     SOPClassUID: str | None
     path: str
     """As in ``files``."""
-    size_bytes: int | None
-    modified_us: int | None
     TransferSyntaxUID: str | None
     pixel_offset: int
     pixel_length: int
@@ -49,7 +40,6 @@ class Image:
     PixelRepresentation: int | None
     ImageType: list[str] | None
     InstanceNumber: int | None
-    acquired_us: int | None
     TemporalPositionIdentifier: int | None
     EchoTime: float | None
     DiffusionBValue: float | None
@@ -61,6 +51,11 @@ class Image:
     RescaleIntercept: float | None
     WindowCenter: list[float] | None
     WindowWidth: list[float] | None
+    acquired_us: int | None
+    """Acquisition Date and Time, microseconds since 1970 by the clock of the scanner."""
+    size_bytes: int | None
+    """Of its file when it was ingested, as the next."""
+    modified_us: int | None
 
     @property
     def frame_count(self) -> int:
@@ -151,28 +146,3 @@ class Image:
         elif self.pixel_length < 8 * (self.frame_count + 1):
             return f"{self.frame_count} frames cannot lie in {self.pixel_length} bytes"
         return None
-
-
-def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
-    """Return the images of a series in the order of acquisition: by InstanceNumber.
-
-    Parameters
-    ----------
-    catalog
-        Open catalog.
-    series_uid
-        SeriesInstanceUID, or ``series_key`` of a series without one.
-
-    Raises
-    ------
-    SeriesNotFound
-        The warehouse has no such series.
-    NoPixels
-        It has, but none of its instances has pixel data.
-    """
-    rows = catalog.connection.execute(statement("images", "pixels"), [series_uid]).fetchall()
-    if rows:
-        return [Image(*row) for row in rows]
-    if catalog.connection.execute(_FIND_SERIES, [series_uid]).fetchall():
-        raise NoPixels(series_uid)
-    raise SeriesNotFound(series_uid)

@@ -57,7 +57,8 @@ class Layout:
     @property
     def dtype(self) -> np.dtype:
         """Smallest type that holds the stored values of all images."""
-        return np.result_type(*{image.dtype for image in self.images})
+        kinds = {(i.BitsAllocated, i.BitsStored, i.PixelRepresentation): i for i in self.images}
+        return np.result_type(*(image.dtype for image in kinds.values()))
 
 
 def scales_of(pairs: Sequence[tuple[float | None, float | None]]) -> np.ndarray:

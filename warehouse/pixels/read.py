@@ -1,8 +1,9 @@
 """Many frames → one array, each file opened once.
 
 In: jobs, each an image and the frames wanted of it. Out: arrays filled in place. Plain frames are
-read by threads, since reading leaves the interpreter free; decoders do not, so that a large number
-of compressed frames goes to worker processes.
+read one after another: out of memory, threads are no faster and stand in each other's way when the
+machine is busy; for a disk, the system is told some files ahead. Decoders take long and keep the
+interpreter to themselves, so that a large number of compressed frames goes to worker processes.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from warehouse.pixels.decode import fragments_of, read_frame
-from warehouse.pixels.source import open_pixels
+from pydicom.uid import RLELossless
+
+from warehouse.pixels.decode import fragments_of, read_frame, read_plain
+from warehouse.pixels.source import open_pixels, will_need
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,20 +28,26 @@ if TYPE_CHECKING:
     from warehouse.pixels.image import Image
     from warehouse.pixels.places import Range
 
-THREADED_BYTES = 8 << 20
-"""From here on a second thread pays."""
+FILES_AHEAD = 16
+"""So many files a slow disk is asked for before their turn."""
 PARALLEL_PIXELS = 8 << 20
-"""From here on worker processes pay, which take half a second to start."""
+"""From here on worker processes pay, which take half a second to start …"""
+PARALLEL_RLE_PIXELS = 16 * PARALLEL_PIXELS
+"""… of run lengths, which are unpacked nearly as fast as a frame goes from process to process."""
+
+
+Key = Any
+"""What a sink calls a frame."""
 
 
 class Sink(Protocol):
     """Where a frame goes."""
 
-    def direct(self, key: int) -> np.ndarray | None:
+    def direct(self, key: Key) -> np.ndarray | None:
         """Return the contiguous array of stored values that a frame may be read into, if any."""
 
-    def put(self, key: int, frame: np.ndarray) -> None:
-        """Take a frame that was read elsewhere, or the one that was read directly."""
+    def put(self, key: Key, frame: np.ndarray) -> None:
+        """Take a frame that was not read into the array that ``direct`` gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class Job:
     """Frames of one image, and what the sink calls each."""
 
     image: Image
-    wanted: tuple[tuple[int, int], ...]
+    wanted: Sequence[tuple[int, Key]]
     """Pairs of frame (from 0) and key."""
 
 
@@ -69,7 +77,7 @@ def read(
     tables
         Filled with the places of compressed frames, and used if they are there.
     workers
-        How many threads or worker processes; None takes one per processor, at most four.
+        How many worker processes may decode; None takes one per processor, at most four.
 
     Raises
     ------
@@ -77,23 +85,25 @@ def read(
     """
     tables = {} if tables is None else tables
     count = _processors() if workers is None else max(1, workers)
-    plain = [job for job in jobs if job.image.is_plain]
-    others = [job for job in jobs if not job.image.is_plain]
-    size = sum(job.image.frame_bytes * len(job.wanted) for job in plain)
-    if count > 1 and size >= THREADED_BYTES:
-        with ThreadPoolExecutor(count) as pool:
-            for _ in pool.map(lambda part: _run(part, sink, tables), _parts(plain, 4 * count)):
-                pass
-    else:
-        _run(plain, sink, tables)
+    plain: list[Job] = []
+    others: list[Job] = []
+    for job in jobs:
+        (plain if job.image.is_plain else others).append(job)
+    _run_plain(plain, sink)
     frames = sum(len(job.wanted) for job in others)
-    pixels = sum(math.prod(job.image.frame_shape) * len(job.wanted) for job in others)
-    much = frames > 1 and pixels >= PARALLEL_PIXELS
+    much = frames > 1 and sum(_effort(job) for job in others) >= 1
     processes = _processes(count) if count > 1 and much else None
     if processes is None:
         _run(others, sink, tables)
     else:
         _run_in(processes, others, sink, 4 * count)
+
+
+def _effort(job: Job) -> float:
+    """Return the part of a job in the least work that is worth a worker process."""
+    image = job.image
+    least = PARALLEL_RLE_PIXELS if image.TransferSyntaxUID == RLELossless else PARALLEL_PIXELS
+    return math.prod(image.frame_shape) * len(job.wanted) / least
 
 
 def _processors() -> int:
@@ -128,6 +138,22 @@ def _parts(jobs: Sequence[Job], count: int) -> list[list[Job]]:
     return [part for part in parts if part]
 
 
+def _run_plain(jobs: Sequence[Job], sink: Sink) -> None:
+    asked = 0
+    for number, job in enumerate(jobs):
+        with open_pixels(job.image) as opened:
+            for index, key in job.wanted:
+                target = sink.direct(key)
+                frame = read_plain(opened, index, target)
+                if frame is not target:
+                    sink.put(key, frame)
+        if opened.has_waited or number < asked:
+            for later in jobs[max(asked, number + 1) : number + 1 + FILES_AHEAD]:
+                if later.image.frame_count == 1:
+                    will_need(later.image)
+            asked = number + 1 + FILES_AHEAD
+
+
 def _run(jobs: Iterable[Job], sink: Sink, tables: Tables) -> None:
     for job in jobs:
         with open_pixels(job.image) as opened:
@@ -136,14 +162,14 @@ def _run(jobs: Iterable[Job], sink: Sink, tables: Tables) -> None:
             if table is None and (table := fragments_of(opened)) is not None:
                 tables[path] = table
             for index, key in job.wanted:
-                sink.put(key, read_frame(opened, index, table, sink.direct(key)))
+                sink.put(key, read_frame(opened, index, table))
 
 
 def _run_in(pool: Executor, jobs: Sequence[Job], sink: Sink, waiting: int) -> None:
     """Decode in processes; a few parts wait, so that no more is in memory than the sink holds."""
     frames = sum(len(job.wanted) for job in jobs)
     parts = _parts(jobs, max(waiting, frames // 8))
-    running: deque[Future[list[tuple[int, np.ndarray]]]] = deque()
+    running: deque[Future[list[tuple[Key, np.ndarray]]]] = deque()
     try:
         for part in parts:
             running.append(pool.submit(_decode, part))
@@ -156,12 +182,12 @@ def _run_in(pool: Executor, jobs: Sequence[Job], sink: Sink, waiting: int) -> No
             future.cancel()
 
 
-def _put(future: Future[list[tuple[int, np.ndarray]]], sink: Sink) -> None:
+def _put(future: Future[list[tuple[Key, np.ndarray]]], sink: Sink) -> None:
     for key, frame in future.result():
         sink.put(key, frame)
 
 
-def _decode(jobs: list[Job]) -> list[tuple[int, np.ndarray]]:
+def _decode(jobs: list[Job]) -> list[tuple[Key, np.ndarray]]:
     """Run jobs in a worker process."""
     kept = _Kept([])
     _run(jobs, kept, {})
@@ -170,9 +196,9 @@ def _decode(jobs: list[Job]) -> list[tuple[int, np.ndarray]]:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    frames: list[tuple[int, np.ndarray]]
+    frames: list[tuple[Key, np.ndarray]]
 
-    def direct(self, key: int) -> None: ...
+    def direct(self, key: Key) -> None: ...
 
-    def put(self, key: int, frame: np.ndarray) -> None:
+    def put(self, key: Key, frame: np.ndarray) -> None:
         self.frames.append((key, frame))

@@ -10,8 +10,9 @@ import io
 import os
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Self
 
+import numpy as np
 from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -21,6 +22,7 @@ from warehouse.errors import PixelsUnreadable, SourceChanged, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from warehouse.pixels.image import Image
 
@@ -34,74 +36,134 @@ _TAGS = {
 }
 
 
+_NO_WAIT = getattr(os, "RWF_NOWAIT", 0)  # Linux; elsewhere every read may wait
+_HEAD_BYTES = 12
+"""Tag, VR and length of the pixel data stand in the bytes before them."""
+
+
 class OpenPixels:
     """The file of an image, open. Offsets count from the start of the file.
 
+    Nothing of it is given out before the bytes in front of the pixel data were seen to be those of
+    such an element. A descriptor is closed at the end of ``with``.
+
     Attributes
     ----------
-    file
-        For readers that want a file object; ``read`` and ``read_into`` do not move it.
+    has_waited
+        Whether a plain frame had to come from the disk, not from memory.
     """
 
-    def __init__(self, image: Image, file: IO[bytes]) -> None:
+    def __init__(self, image: Image, source: int | IO[bytes]) -> None:
         self.image = image
-        self.file = file
-        try:
-            self._descriptor = file.fileno()
-        except (OSError, io.UnsupportedOperation):
-            self._descriptor = -1
-        self._check_tag()
+        self.has_waited = False
+        self._descriptor = source if isinstance(source, int) else -1
+        self._file = None if isinstance(source, int) else source
+        self._head = b""
 
-    def read_into(self, target: memoryview, offset: int) -> None:
-        """Fill a buffer of bytes from an offset.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether offsets are those of a file of its own, not of something unpacked."""
+        return self._descriptor >= 0
+
+    @property
+    def file(self) -> IO[bytes]:
+        """For readers that want a file object; ``read`` and ``read_into`` may move it."""
+        self._see_head()
+        return self._opened()
+
+    @property
+    def pixel_vr(self) -> str:
+        """VR of the pixel data as written; OW where the file writes none."""
+        self._see_head()
+        text = self._head[4:6].decode("latin-1")
+        return text if text in {"OB", "OW", "OF", "OD", "UN"} else "OW"
+
+    def read_into(self, target: np.ndarray, offset: int) -> None:
+        """Fill a contiguous array with bytes from an offset.
 
         Raises
         ------
         PixelsUnreadable
             The file ends before.
         """
-        wanted, done = len(target), 0
+        wanted, done = target.nbytes, 0
+        if self._descriptor >= 0 and not self._head and offset == self.image.pixel_offset:
+            # The head in the same call: for a series of small files it is a tenth of the time.
+            head = bytearray(min(_HEAD_BYTES, offset))
+            done = self._in_memory([head, target], offset - len(head)) - len(head)
+            if done == wanted:
+                self._check_head(bytes(head))
+                return
+            self.has_waited, done = True, 0
+        self._see_head()
+        rest = target.reshape(-1).view(np.uint8).data
         while done < wanted:
             if self._descriptor >= 0:
-                try:
-                    got = os.preadv(self._descriptor, [target[done:]], offset + done)
-                except OSError as error:
-                    why = error.strerror or type(error).__name__
-                    raise PixelsUnreadable(self.image.path, why) from error
+                got = self._preadv([rest[done:]], offset + done)
             else:
-                self.file.seek(offset + done)
-                got = self.file.readinto(target[done:])  # type: ignore[attr-defined]
+                file = self._opened()
+                file.seek(offset + done)
+                got = file.readinto(rest[done:])  # type: ignore[attr-defined]
             if got <= 0:
                 raise PixelsUnreadable(self.image.path, f"the file ends at byte {offset + done}")
             done += got
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes from an offset; fewer where the file ends."""
+        self._see_head()
+        return self._read(offset, length)
+
+    def _read(self, offset: int, length: int) -> bytes:
         if self._descriptor >= 0:
             return os.pread(self._descriptor, length, offset)
-        self.file.seek(offset)
-        return self.file.read(length)
+        file = self._opened()
+        file.seek(offset)
+        return file.read(length)
 
-    @property
-    def pixel_vr(self) -> str:
-        """VR of the pixel data as written; OW where the file writes none."""
-        text = self._head[4:6].decode("latin-1")
-        return text if text in {"OB", "OW", "OF", "OD", "UN"} else "OW"
+    def _opened(self) -> IO[bytes]:
+        if self._file is None:
+            self._file = open(self._descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115
+        return self._file
 
-    def _check_tag(self) -> None:
+    def _in_memory(self, targets: list[Any], offset: int) -> int:
+        """Read what the system has in memory, without waiting for the disk."""
+        try:
+            return os.preadv(self._descriptor, targets, offset, _NO_WAIT)
+        except OSError:  # nothing there, or a file system that cannot tell
+            return 0
+
+    def _preadv(self, targets: list[Any], offset: int) -> int:
+        try:
+            return os.preadv(self._descriptor, targets, offset)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise PixelsUnreadable(self.image.path, why) from error
+
+    def _see_head(self) -> None:
+        if not self._head:
+            size = min(_HEAD_BYTES, self.image.pixel_offset)
+            self._check_head(self._read(self.image.pixel_offset - size, size))
+
+    def _check_head(self, head: bytes) -> None:
         """See that pixel data begin where the catalog says, of the kind that it says."""
-        offset = self.image.pixel_offset
-        self._head = self.read(max(offset - 12, 0), min(12, offset))
-        found = _TAGS.get(self._head[:4]) or _TAGS.get(self._head[4:8])
+        found = _TAGS.get(head[:4]) or _TAGS.get(head[4:8])
         if found != self.image.pixel_keyword:
             raise PixelsUnreadable(
                 self.image.path,
-                f"{found or 'no pixel data'} at byte {offset}, {self.image.pixel_keyword} expected",
+                f"{found or 'no pixel data'} at byte {self.image.pixel_offset}, "
+                f"{self.image.pixel_keyword} expected",
             )
+        self._head = head
 
 
-@contextmanager
-def open_pixels(image: Image) -> Iterator[OpenPixels]:
+def open_pixels(image: Image) -> AbstractContextManager[OpenPixels]:
     """Open the file of an image for reading.
 
     Raises
@@ -111,33 +173,44 @@ def open_pixels(image: Image) -> Iterator[OpenPixels]:
     PixelsUnreadable
         It cannot be read, or has no pixel data where the catalog says.
     """
-    if image.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
-        try:
-            descriptor = os.open(local_path(image.path), os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            pass  # moved, or a member of an archive
-        else:
-            try:
-                # Before a file object is made of it, which a folder or a pipe would refuse.
-                _compare(image, os.fstat(descriptor), of_archive=False)
-                with open(descriptor, "rb", buffering=0, closefd=False) as file:
-                    yield OpenPixels(image, file)
-            finally:
-                os.close(descriptor)
-            return
-    with _unpacked(image) as unpacked:
-        yield OpenPixels(image, unpacked)
+    if image.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        return _unpacked(image)
+    try:
+        descriptor = os.open(local_path(image.path), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return _unpacked(image)  # a member of an archive, or moved
+    try:
+        # Before a file object is made of it, which a folder or a pipe would refuse.
+        _compare(image, os.fstat(descriptor), of_archive=False)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return OpenPixels(image, descriptor)
+
+
+def will_need(image: Image) -> None:
+    """Have the system fetch the pixels of a file; whether it can is seen when they are read."""
+    try:
+        descriptor = os.open(local_path(image.path), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return
+    try:
+        os.posix_fadvise(descriptor, image.pixel_offset, image.pixel_length, os.POSIX_FADV_WILLNEED)
+    except (OSError, AttributeError):  # no such call, as on macOS
+        pass
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
-def _unpacked(image: Image) -> Iterator[IO[bytes]]:
+def _unpacked(image: Image) -> Iterator[OpenPixels]:
     source = _source(image)
     try:
         with open_source(source) as file:
             if image.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
-                yield _inflated(image, file)
+                yield OpenPixels(image, _inflated(image, file))
             else:
-                yield file
+                yield OpenPixels(image, file)
     except SourceError as error:
         raise PixelsUnreadable(image.path, str(error)) from error
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from warehouse.errors import NotAVolume
-from warehouse.pixels.image import images_of_series
 from warehouse.pixels.layout import scales_of
+from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.read import Job, Tables, read
 from warehouse.pixels.values import Values
 
@@ -99,15 +99,16 @@ class Stack:
         stored = np.result_type(*{image.dtype for image in chosen})
         dtype = np.result_type(*{self.values.dtype(image, stored) for image in chosen})
         out = np.empty((len(wanted), *shapes.pop()), dtype)
-        number_of = {key: number for number, keys in per_image.items() for key in keys}
+        sources = {
+            key: (number, wanted[key] - int(self._first[number]))
+            for number, keys in per_image.items()
+            for key in keys
+        }
         jobs = [
-            Job(
-                self.images[number],
-                tuple((wanted[key] - int(self._first[number]), key) for key in keys),
-            )
+            Job(self.images[number], [(sources[key][1], key) for key in keys])
             for number, keys in per_image.items()
         ]
-        read(jobs, _Frames(self, out, number_of), self._tables)
+        read(jobs, _Frames(self, out, sources), self._tables)
         return out
 
     def _touched(self, wanted: range) -> dict[int, range]:
@@ -142,21 +143,23 @@ class Stack:
 class _Frames:
     """Frames go into their places of an array."""
 
-    def __init__(self, stack: Stack, out: np.ndarray, number_of: dict[int, int]) -> None:
+    def __init__(
+        self, stack: Stack, out: np.ndarray, sources: dict[int, tuple[int, int]]
+    ) -> None:  # fmt: skip
         self.stack = stack
         self.out = out
-        self.number_of = number_of
+        self.sources = sources
 
     def direct(self, key: int) -> np.ndarray | None:
         return self.out[key] if self.stack.values.are_stored else None
 
     def put(self, key: int, frame: np.ndarray) -> None:
-        if np.may_share_memory(frame, self.out):
-            return
-        number = self.number_of[key]
+        number, index = self.sources[key]
         values = self.stack.values
         if not values.are_stored:
-            frame = values.apply(frame, self.stack.images[number], *self.stack.scale_of(number))
+            image = self.stack.images[number]
+            frame = values.drawn(frame, image, index)
+            frame = values.apply(frame, image, *self.stack.scale_of(number))
         self.out[key] = frame
 
 

@@ -22,6 +22,7 @@ from pydicom.pixels.processing import (
 )
 
 from warehouse.errors import PixelsUnreadable, UsageError
+from warehouse.pixels.overlays import PLANES, mask_of
 from warehouse.pixels.source import open_pixels
 
 if TYPE_CHECKING:
@@ -56,15 +57,24 @@ class Values:
         With a window: MONOCHROME1 is turned round, so that large is bright in every image.
     colour
         Palettes and YBR become RGB, uint8 or uint16; what is grey stays as it is.
+    overlay
+        In place of the pixels an overlay of the header, 0 for group 6000 to 15: a mask of 0 and 1,
+        uint8, one value per pixel.
     """
 
     rescale: bool = False
     window: tuple[float, float] | str | None = None
     invert: bool = False
     colour: bool = False
+    overlay: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a window that is none."""
+        """Refuse a window that is none, and what has no meaning for an overlay."""
+        if self.overlay is not None:
+            if not 0 <= self.overlay < PLANES:
+                raise UsageError(f"overlays have numbers from 0 to {PLANES - 1}")
+            if self.rescale or self.window is not None or self.invert or self.colour:
+                raise UsageError("an overlay is a mask: no rescale, window or colour goes with it")
         if isinstance(self.window, str):
             if self.window != "header":
                 raise UsageError("a window is (centre, width) or 'header'")
@@ -78,6 +88,8 @@ class Values:
 
     def dtype(self, image: Image, stored: np.dtype) -> np.dtype:
         """Return the type that comes out for an image."""
+        if self.overlay is not None:
+            return np.dtype("u1")
         if self.colour and image.PhotometricInterpretation not in _GREY:
             return np.dtype("u2") if self._wide(image) else np.dtype("u1")
         if self.window is not None:
@@ -89,9 +101,15 @@ class Values:
 
     def frame_shape(self, image: Image, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a frame that comes out: palettes add an axis for the sample."""
+        if self.overlay is not None:
+            return shape[:2]
         if self.colour and image.PhotometricInterpretation == "PALETTE COLOR":
             return (*shape[:2], 3)
         return shape
+
+    def drawn(self, frame: np.ndarray, image: Image, index: int) -> np.ndarray:
+        """Return the overlay in place of a whole frame, if that is asked for."""
+        return frame if self.overlay is None else mask_of(image, index, self.overlay)
 
     def apply(
         self, frame: np.ndarray, image: Image, slope: float, intercept: float
@@ -107,6 +125,8 @@ class Values:
         slope, intercept
             Rescale of this frame.
         """
+        if self.overlay is not None:
+            return frame
         if image.PhotometricInterpretation not in _GREY:
             return self._in_colour(frame, image) if self.colour else frame
         if self.window is None:

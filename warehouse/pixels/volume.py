@@ -13,18 +13,17 @@ The contract of ``LazyVolume``, which one suite of tests holds against every kin
 
 from __future__ import annotations
 
-import operator
 import threading
 from collections import OrderedDict
-from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from warehouse.errors import NotAVolume
-from warehouse.pixels.image import Image, images_of_series
-from warehouse.pixels.layout import Layout, layout_of_slices
+from warehouse.pixels.index import Part, expand, length_of
+from warehouse.pixels.layout import Layout, axes, layout_of_slices
+from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.mosaics import is_mosaic, layout_of_mosaics
 from warehouse.pixels.multiframe import layout_of_frames
 from warehouse.pixels.read import Job, Tables, read
@@ -35,13 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from warehouse.catalog.connect import Catalog
+    from warehouse.pixels.image import Image
 
 CACHE_BYTES = 64 << 20
 """Decoded frames that a volume keeps; plain ones stay with the operating system."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
-Part = int | slice
+Source = tuple[int, int]
+"""Number of an image of the layout, and its frame, from 0."""
 
 
 class LazyVolume:
@@ -75,14 +76,13 @@ class LazyVolume:
         self._layout = layout
         first = layout.images[0]
         shape = values.frame_shape(first, layout.frame_shape)
-        self.dims = (
-            layout.dims if len(shape) == len(layout.frame_shape) else (*layout.dims, "sample")
-        )
+        self.dims = (*layout.dims[: layout.grid.ndim], *axes(shape))
         self.shape: tuple[int, ...] = (*layout.grid.shape, *shape)
         self.dtype = values.dtype(first, layout.dtype)
         self.affine = None if layout.affine is None else layout.affine.copy()
         self.labels = layout.labels
         self._frame_shape = shape
+        self._sources: list[Source] = list(zip(*layout.frames[:, :2].T.tolist(), strict=True))
         self._tables: Tables = {}
         self._cache = _Cache(CACHE_BYTES)
 
@@ -167,6 +167,11 @@ class LazyVolume:
         return self._layout.grid.ndim - 1
 
     @property
+    def layout(self) -> Layout:
+        """Which frame lies where."""
+        return self._layout
+
+    @property
     def images(self) -> tuple[Image, ...]:
         """The instances, as the catalog knows them."""
         return self._layout.images
@@ -179,6 +184,16 @@ class LazyVolume:
     def with_values(self, values: Values) -> LazyVolume:
         """Return the same frames with other values."""
         return LazyVolume(self.series_uid, self._layout, values)
+
+    def references(self) -> dict[str, Any]:
+        """Return where the voxels lie in their files, as a virtual Zarr array.
+
+        ``json.dump`` of it is what ``xarray.open_dataset(..., engine="kerchunk")`` opens; see
+        ``warehouse.pixels.references.references`` for what it holds and what is refused.
+        """
+        from warehouse.pixels.references import references  # noqa: PLC0415 - it refers to volumes
+
+        return references(self)
 
     # -- what is read ------------------------------------------------------------------------------
 
@@ -196,8 +211,8 @@ class LazyVolume:
         Parameters
         ----------
         workers
-            Threads that read, and processes that decode if there is much to decode; None takes
-            one per processor, at most four.
+            Processes that decode, if there is much to decode; None takes one per processor, at
+            most four.
         """
         return self._read((slice(None),) * self.ndim, workers)
 
@@ -225,29 +240,25 @@ class LazyVolume:
         if out.size == 0:
             return out
         flat = out.reshape((refs.size, *inner_shape))
-        wanted: dict[int, dict[int, list[int]]] = {}
+        places: dict[Source, list[int]] = {}
         for place, ref in enumerate(refs.ravel().tolist()):
             if ref < 0:
                 flat[place] = 0
-                continue
-            image, frame = layout.frames[ref, :2].tolist()
-            wanted.setdefault(image, {}).setdefault(frame, []).append(place)
-        sink = _Voxels(self, flat, refs.ravel(), inner, list(shape) == list(self._frame_shape))
+            else:
+                places.setdefault(self._sources[ref], []).append(place)
+        is_whole = all(part == slice(None) for part in inner)
+        sink = _Voxels(self, flat, refs.ravel(), inner, places, is_whole=is_whole)
+        wanted: dict[int, list[tuple[int, Source]]] = {}
+        for source in places:
+            kept = self._cache.get(source)
+            if kept is not None:
+                sink.put(source, kept)
+            else:
+                wanted.setdefault(source[0], []).append((source[1], source))
         jobs = []
-        for image, by_frame in wanted.items():
-            found = layout.images[image]
-            found.check()
-            keys = []
-            for frame, places in by_frame.items():
-                sink.places[len(sink.places)] = places
-                key = len(sink.places) - 1
-                sink.origin[key] = (image, frame)
-                if (kept := self._cache.get((image, frame))) is not None:
-                    sink.put(key, kept)
-                else:
-                    keys.append((frame, key))
-            if keys:
-                jobs.append(Job(found, tuple(keys)))
+        for number, frames in wanted.items():
+            layout.images[number].check()
+            jobs.append(Job(layout.images[number], frames))
         read(jobs, sink, self._tables, workers)
         return out
 
@@ -257,41 +268,35 @@ class _Voxels:
 
     def __init__(
         self, volume: LazyVolume, flat: np.ndarray, refs: np.ndarray, inner: tuple[Part, ...],
-        whole: bool,
+        places: dict[Source, list[int]], *, is_whole: bool,
     ) -> None:  # fmt: skip
-        layout = volume._layout  # noqa: SLF001 - the volume's own helper
+        layout = volume.layout
         self.volume = volume
         self.layout = layout
         self.flat = flat
         self.refs = refs
         self.inner = inner
-        self.places: dict[int, list[int]] = {}
-        self.origin: dict[int, tuple[int, int]] = {}
+        self.places = places
         self.is_direct = (
-            whole
-            and all(isinstance(p, slice) and p == slice(None) for p in inner)
+            is_whole
             and volume.values.are_stored
+            and layout.images[0].frame_shape == layout.frame_shape  # no mosaic
         )
 
-    def direct(self, key: int) -> np.ndarray | None:
+    def direct(self, key: Source) -> np.ndarray | None:
         places = self.places[key]
-        if not self.is_direct or len(places) != 1:
+        if not self.is_direct or len(places) > 1:
             return None
-        image = self.layout.images[self.origin[key][0]]
-        if image.frame_shape != self.layout.frame_shape:
-            return None  # a mosaic
         target: np.ndarray = self.flat[places[0]]
         return target
 
-    def put(self, key: int, frame: np.ndarray) -> None:
-        if np.may_share_memory(frame, self.flat):
-            return
-        number, index = self.origin[key]
-        image = self.layout.images[number]
+    def put(self, key: Source, frame: np.ndarray) -> None:
+        image = self.layout.images[key[0]]
         if not image.is_plain:
-            self.volume._cache.put((number, index), frame)  # noqa: SLF001
+            self.volume._cache.put(key, frame)  # noqa: SLF001
         rows, columns = self.layout.frame_shape[:2]
         values = self.volume.values
+        frame = values.drawn(frame, image, key[1])
         for place in self.places[key]:
             ref = self.refs[place]
             _, _, top, left = self.layout.frames[ref].tolist()
@@ -326,63 +331,6 @@ class _Cache:
             while self._held > self._limit:
                 _, dropped = self._frames.popitem(last=False)
                 self._held -= dropped.nbytes
-
-
-def expand(index: Any, shape: Sequence[int]) -> tuple[list[Part], tuple[int, ...]]:
-    """Return one part per axis for a basic index, and where new axes go in the answer.
-
-    >>> expand((..., 2), (4, 5, 6))
-    ([slice(None, None, None), slice(None, None, None), 2], ())
-    >>> expand((None, 1), (4, 5))
-    ([1, slice(None, None, None)], (0,))
-    """
-    given = list(index) if isinstance(index, tuple) else [index]
-    used = sum(1 for part in given if part is not None and part is not Ellipsis)
-    dots = sum(1 for part in given if part is Ellipsis)
-    if dots > 1 or used > len(shape):
-        raise IndexError(f"too many indices: this volume has {len(shape)} axes")
-    if not dots:
-        given.append(Ellipsis)
-    parts: list[Part] = []
-    new_axes: list[int] = []
-    axis = 0
-    for part in given:
-        if part is None:
-            new_axes.append(axis)
-            axis += 1
-        elif isinstance(part, EllipsisType):
-            rest = len(shape) - used
-            parts += [slice(None)] * rest
-            axis += rest
-        elif isinstance(part, slice):
-            parts.append(part)
-            axis += 1
-        else:
-            parts.append(_integer(part, shape[len(parts)], len(parts)))
-    return parts, tuple(new_axes)
-
-
-def _integer(part: Any, length: int, axis: int) -> int:
-    if isinstance(part, bool | np.bool_):
-        raise _not_basic()
-    try:
-        number = operator.index(part)
-    except TypeError:
-        raise _not_basic() from None
-    if not -length <= number < length:
-        raise IndexError(f"index {number} is out of bounds for axis {axis} with size {length}")
-    return number % length
-
-
-def _not_basic() -> IndexError:
-    return IndexError(
-        "a lazy volume takes integers, slices, ... and None; np.asarray(volume)[...] takes the rest"
-    )
-
-
-def length_of(part: Part, length: int) -> int | None:
-    """Return how many of an axis a part takes; None for an integer, which takes the axis away."""
-    return len(range(*part.indices(length))) if isinstance(part, slice) else None
 
 
 def open_volume(

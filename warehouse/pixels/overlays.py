@@ -1,0 +1,89 @@
+"""The overlay of an image → a mask as large as its frame: graphics and regions drawn on it.
+
+In: an image, a frame and the number of an overlay. Out: 0 and 1, (row, column). Overlay planes
+stand in the header (PS3.3 C.9.2, groups 6000 to 601E); unpacking their bits is pydicom's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pydicom
+
+from warehouse.errors import PixelsUnreadable
+from warehouse.pixels.source import open_pixels
+
+if TYPE_CHECKING:
+    from warehouse.pixels.image import Image
+
+PLANES = 16
+"""Groups that may hold an overlay."""
+
+_ROWS, _COLUMNS, _FRAMES, _ORIGIN, _FIRST_FRAME, _BITS, _POSITION, _DATA = (
+    0x0010, 0x0011, 0x0015, 0x0050, 0x0051, 0x0100, 0x0102, 0x3000,
+)  # fmt: skip
+
+
+def mask_of(image: Image, index: int, plane: int) -> np.ndarray:
+    """Return an overlay as a mask of the frame: uint8, (row, column); zero if it has none.
+
+    Parameters
+    ----------
+    image
+        Its header is read.
+    index
+        Frame number from 0.
+    plane
+        0 for group 6000, 1 for 6002, to 15.
+
+    Raises
+    ------
+    SourceChanged
+    PixelsUnreadable
+        The overlay is damaged, or kept in unused bits of the pixels, as before 2004.
+    """
+    group = 0x6000 + 2 * plane
+    mask = np.zeros(image.frame_shape[:2], np.uint8)
+    wanted = [
+        group << 16 | element
+        for element in (_ROWS, _COLUMNS, _FRAMES, _ORIGIN, _FIRST_FRAME, _BITS, _POSITION, _DATA)
+    ]
+    with open_pixels(image) as opened:
+        opened.file.seek(0)
+        try:
+            found = pydicom.dcmread(
+                opened.file, stop_before_pixels=True, specific_tags=wanted, force=True
+            )
+            if (group, _ROWS) not in found and (group, _DATA) not in found:
+                return mask
+            is_embedded = (group, _DATA) not in found
+            if not is_embedded:
+                _draw(mask, found, group, index)
+        except Exception as error:
+            why = f"overlay {plane} is damaged ({type(error).__name__})"
+            raise PixelsUnreadable(image.path, why) from error
+    if is_embedded:
+        raise PixelsUnreadable(image.path, f"overlay {plane} is kept in unused bits of the pixels")
+    return mask
+
+
+def _draw(mask: np.ndarray, found: pydicom.Dataset, group: int, index: int) -> None:
+    """Put the overlay of a frame in its place; what sticks out of the frame is cut off."""
+    drawn = found.overlay_array(group)
+    drawn = drawn.reshape(-1, *drawn.shape[-2:])
+    number = index - (int(_value(found, group, _FIRST_FRAME, 1)) - 1)
+    if not 0 <= number < len(drawn):
+        return
+    top, left = (int(place) - 1 for place in _value(found, group, _ORIGIN, [1, 1]))
+    rows, columns = mask.shape
+    inside = drawn[
+        number, max(0, -top) : max(0, rows - top), max(0, -left) : max(0, columns - left)
+    ]
+    top, left = max(top, 0), max(left, 0)
+    mask[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+
+
+def _value(found: pydicom.Dataset, group: int, element: int, default: object) -> Any:
+    value = found[group, element].value if (group, element) in found else None
+    return default if value is None or value == "" else value

@@ -1,0 +1,166 @@
+"""A volume → where its voxels lie in the source files, as a virtual Zarr array: nothing is copied.
+
+In: a ``LazyVolume`` of stored values. Out: references as Kerchunk writes them (version 1), with the
+metadata of Zarr format 2, which zarr, xarray and dask open. A chunk is a frame. What they cannot
+say is refused: they know byte ranges, an order of bytes and a shape, no rules of DICOM.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydicom.uid import ExplicitVRBigEndian
+
+from warehouse.errors import NotReferable, UsageError
+from warehouse.pixels.decode import read_frame
+from warehouse.pixels.places import native_frame
+from warehouse.pixels.source import open_pixels
+from warehouse.pixels.values import Values
+
+if TYPE_CHECKING:
+    from warehouse.pixels.image import Image
+    from warehouse.pixels.volume import LazyVolume
+
+ARRAY = "voxels"
+"""Name of the array in the group."""
+
+
+def references(volume: LazyVolume) -> dict[str, Any]:
+    """Return references to the voxels of a volume.
+
+    The group holds the array ``voxels`` with the axes and the type of the volume, and one array per
+    axis: mm from the first voxel along ``slice``, ``row`` and ``column``, labels as of
+    ``volume.labels``. Attributes of ``voxels``: ``affine`` (LPS, as of the volume), ``spacing_mm``,
+    ``SeriesInstanceUID``, and ``RescaleSlope`` and ``RescaleIntercept``, if they are not 1 and 0: a
+    number, or one per frame in the order of the leading axes.
+
+    Every file is opened once and seen to be the one that was ingested; where not all allocated bits
+    are in use, frames are read to see that the rest of them changes nothing.
+
+    Raises
+    ------
+    UsageError
+        The volume has other values than the stored ones.
+    NotReferable
+        Voxels do not lie in the files as they are; says why.
+    SourceChanged, PixelsUnreadable
+    """
+    if volume.values != Values():
+        raise UsageError("references lead to stored values: ask for the volume without options")
+    layout = volume.layout
+    if layout.images[0].frame_shape != layout.frame_shape:
+        raise NotReferable(volume.series_uid, "its slices are tiles of mosaics")
+    if (layout.grid < 0).any():
+        raise NotReferable(volume.series_uid, "its empty frames are left out of the files")
+    kinds = {_stored_dtype(image) for image in layout.images}
+    if len(kinds) > 1:
+        raise NotReferable(volume.series_uid, "its images are of several types or byte orders")
+    refs: dict[str, Any] = {".zgroup": _json({"zarr_format": 2})}
+    refs |= _voxels(volume, kinds.pop())
+    for name, numbers, unit in _axes(volume):
+        refs |= _inline(name, numbers, unit)
+    return {"version": 1, "refs": refs}
+
+
+def _stored_dtype(image: Image) -> np.dtype:
+    is_big = image.TransferSyntaxUID == ExplicitVRBigEndian
+    return image.dtype.newbyteorder(">" if is_big else "<")
+
+
+def _voxels(volume: LazyVolume, dtype: np.dtype) -> dict[str, Any]:
+    layout = volume.layout
+    chunks = (*(1 for _ in layout.grid.shape), *layout.frame_shape)
+    refs: dict[str, Any] = {
+        f"{ARRAY}/.zarray": _json(_zarray(volume.shape, chunks, dtype)),
+        f"{ARRAY}/.zattrs": _json({"_ARRAY_DIMENSIONS": list(volume.dims), **_facts(volume)}),
+    }
+    inside = [0] * len(layout.frame_shape)
+    by_image: dict[int, list[tuple[str, int]]] = {}
+    for index, ref in np.ndenumerate(layout.grid):
+        number, frame = layout.frames[ref, :2].tolist()
+        key = ".".join(map(str, (*index, *inside)))
+        by_image.setdefault(number, []).append((f"{ARRAY}/{key}", frame))
+    for number, wanted in by_image.items():
+        image = layout.images[number]
+        image.check()
+        if why := _why_not(image):
+            raise NotReferable(volume.series_uid, why)
+        with open_pixels(image) as opened:
+            if not opened.is_file:
+                raise NotReferable(volume.series_uid, "its files lie in an archive or a bucket")
+            opened.read(image.pixel_offset, 1)
+            for key, frame in wanted:
+                place = native_frame(image, frame)
+                if dtype.itemsize * 8 != image.BitsStored or not dtype.isnative:
+                    raw = np.frombuffer(opened.read(*place), dtype).reshape(image.frame_shape)
+                    if not np.array_equal(raw, read_frame(opened, frame, None), equal_nan=True):
+                        raise NotReferable(
+                            volume.series_uid,
+                            f"frame {frame + 1} of {image.path} has bits that are no part of its "
+                            "values, or bytes in another order",
+                        )
+                refs[key] = [image.path, *place]
+    return refs
+
+
+def _why_not(image: Image) -> str | None:
+    if image.is_encapsulated:
+        return "its pixels are compressed"
+    if image.BitsAllocated == 1:
+        return "its pixels are packed, eight to a byte"
+    if image.PhotometricInterpretation == "YBR_FULL_422":
+        return "its colours are subsampled"
+    if (image.SamplesPerPixel or 1) > 1 and image.PlanarConfiguration != 0:
+        return "its colours lie plane by plane"
+    return None
+
+
+def _facts(volume: LazyVolume) -> dict[str, Any]:
+    facts: dict[str, Any] = {"SeriesInstanceUID": volume.series_uid}
+    if volume.affine is not None and volume.spacing is not None:
+        facts["affine"] = volume.affine.tolist()
+        facts["spacing_mm"] = list(volume.spacing)
+    layout = volume.layout
+    for axis, (name, usual) in enumerate({"RescaleSlope": 1, "RescaleIntercept": 0}.items()):
+        scales = layout.scales[layout.grid, axis]
+        if (scales != usual).any():
+            same = bool((scales == scales.flat[0]).all())
+            facts[name] = float(scales.flat[0]) if same else scales.tolist()
+    return facts
+
+
+def _axes(volume: LazyVolume) -> list[tuple[str, np.ndarray, str | None]]:
+    """Return what stands along the axes that count something: name, numbers, unit."""
+    made: list[tuple[str, np.ndarray, str | None]] = [
+        (name, np.array(labels, np.int64), None) for name, labels in volume.labels.items()
+    ]
+    if volume.spacing is not None:
+        for name, step in zip(("slice", "row", "column"), volume.spacing, strict=True):
+            made.append((name, np.arange(volume.shape[volume.dims.index(name)]) * step, "mm"))
+    return made
+
+
+def _inline(name: str, numbers: np.ndarray, unit: str | None) -> dict[str, str]:
+    """Return a small array whose numbers stand in the references themselves."""
+    raw = numbers.astype(numbers.dtype.newbyteorder("<"))
+    attributes = {"_ARRAY_DIMENSIONS": [name], **({"units": unit} if unit else {})}
+    return {
+        f"{name}/.zarray": _json(_zarray(raw.shape, raw.shape, raw.dtype)),
+        f"{name}/.zattrs": _json(attributes),
+        f"{name}/0": "base64:" + base64.b64encode(raw.tobytes()).decode(),
+    }
+
+
+def _zarray(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype) -> dict[str, Any]:
+    # No fill value: xarray would take all voxels that equal it for missing ones.
+    return {
+        "zarr_format": 2, "shape": list(shape), "chunks": list(chunks), "dtype": dtype.str,
+        "fill_value": None, "order": "C", "compressor": None, "filters": None,
+    }  # fmt: skip
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, allow_nan=False)
