@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from pydicom.data import get_testdata_file
 
 from warehouse.errors import UnknownVersion
+from warehouse.ingest import ingest
+from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change
 from warehouse.store.layout import Part
@@ -174,3 +178,25 @@ def test_the_first_part_says_how_large_a_table_is(root: Path) -> None:
     *parts, empty = delta.snapshot(root).paths("blobs")
     assert [layout.batch_of_part(path) for path in parts] == ["000002", "000001", "000003"]
     assert pq.read_metadata(empty).num_rows == 0
+
+
+def test_a_version_is_named_after_all_that_it_names_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: list[str] = []
+    really = os.fsync
+
+    def watched(descriptor: int) -> None:
+        on_disk.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    root = tmp_path / "w"
+    ingest(root, [get_testdata_file("CT_small.dcm")], IngestSettings(mode=Mode.FULL, workers=1))
+    found = delta.snapshot(root)
+    version = root / "files/_delta_log" / f"{found.version:020}.json"
+    before = set(on_disk[: on_disk.index(str(version))])
+    parts = {path for table in layout.TABLES for path in found.paths(table)}
+    folders = {str(Path(part).parent) for part in parts}
+    logs = {str(path) for path in root.glob("*/_delta_log/*.json")} - {str(version)}
+    assert parts | folders | logs | {str(root / "_batches/000001")} <= before

@@ -34,7 +34,7 @@ from warehouse.store.marker import require, require_plain
 from warehouse.store.schema import stored_schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from warehouse.store.layout import Part
@@ -118,6 +118,11 @@ def create(root: Path) -> None:
             # Renamed, so that a full disk leaves no marker rather than an empty one.
             about = {"layout": layout.LAYOUT_VERSION, "id": uuid.uuid4().hex}
             draft.write_text(json.dumps(about) + "\n")
+            _reach_disk([
+                draft,
+                *(layout.empty_part(root, table) for table in layout.TABLES),
+                *(_log_entry(root, table, 0) for table in layout.TABLES),
+            ])  # fmt: skip
             draft.replace(marker)
     except OSError as error:
         raise WriteFailed(f"a new warehouse at {root}", error) from error
@@ -187,6 +192,10 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
     """
     pins = {}
     try:
+        _reach_disk(
+            layout.table_folder(root, table) / part.path
+            for table, change in changes.items() for part in change.add
+        )  # fmt: skip
         for table in layout.TABLES:
             delta = _taken_back(root, table, base)
             # Whatever a killed writer left, it is not a version: `files` comes last. So this is
@@ -199,11 +208,33 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
                 metadata = {"operationName": operation, _PINS: dict(pins)}
                 _apply(delta, change, metadata)
                 pins[table] = delta.version()
+                _reach_disk([_log_entry(root, table, pins[table])])
     except CommitFailedError as error:
         # The log takes each version once, with or without a lock.
         raise LockIgnored(root) from error
     except (OSError, DeltaError) as error:
         raise WriteFailed("the transaction log", error) from error
+
+
+def _reach_disk(paths: Iterable[Path]) -> None:
+    """Wait until files lie on the disk under their names, whatever happens to the power.
+
+    A version is named only after all that it names: so what a power cut takes is a version as a
+    whole.
+    """
+    files = list(paths)
+    for path in dict.fromkeys(
+        [*files, *(p.parent for p in files), *(p.parent.parent for p in files)]
+    ):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _log_entry(root: Path, table: str, version: int) -> Path:
+    return layout.table_folder(root, table) / "_delta_log" / f"{version:020}.json"
 
 
 @contextmanager
@@ -262,6 +293,8 @@ def claim_batch(root: Path, plan: bytes = b"") -> str:
                 os.link(draft, folder / layout.batch_name(number))
             except FileExistsError:
                 continue
+            # A number that a power cut gave back would be of two batches.
+            _reach_disk([folder / layout.batch_name(number)])
             return layout.batch_name(number)
     except OSError as error:
         raise WriteFailed("a batch number", error) from error
