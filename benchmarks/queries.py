@@ -16,6 +16,7 @@ import argparse
 import datetime as dt
 import importlib.util
 import os
+import shutil
 import sqlite3
 import statistics
 import tempfile
@@ -29,6 +30,8 @@ from archive import make_archive
 from extraction import machine
 
 import warehouse
+from warehouse.catalog.kept import keep_answers
+from warehouse.store.compact import compact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +40,7 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks-queries.md"
 ENTITIES = ("series", "studies", "patients")
 ROUNDS = 7
+OPENING_MS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,16 +212,30 @@ def main() -> None:
         place.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place) as scratch:
             make_archive(root, given.instances, Path(scratch))
-    text = "\n".join(page(root, 2 if given.quick else ROUNDS))
+    text = "\n".join(page(root, _tidied(root), 2 if given.quick else ROUNDS))
     print(text)
     if not given.quick:
         PAGE.write_text(text + "\n", encoding="utf-8")
 
 
-def page(root: Path, rounds: int) -> list[str]:
+def _tidied(root: Path) -> Path:
+    """Return a copy as the nightly `compact` leaves it; made if it is missing."""
+    copy = root.with_name(f"{root.name}-compacted")
+    if not copy.exists():
+        draft = copy.with_name(f"_{copy.name}")
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(root, draft)
+        compact(draft)
+        draft.rename(copy)
+    return copy
+
+
+def page(as_ingested: Path, root: Path, rounds: int) -> list[str]:
     """Measure everything and lay it out."""
+    for made in (as_ingested, root):
+        keep_answers(made)
     opening = [_opened(root) for _ in range(rounds + 1)]
-    wh = warehouse.open(root)
+    wh, before = warehouse.open(root), warehouse.open(as_ingested)
     ((instances, series, rows),) = wh.sql(
         "select (select count(*) from instances), (select count(*) from series), "
         "(select count(*) from elements)"
@@ -235,16 +253,21 @@ def page(root: Path, rounds: int) -> list[str]:
         *(f"- {line}" for line in machine()),
         (
             f"- {instances:,} instances, {series:,} series, {rows:,} rows of elements, "
-            f"{len(wh.catalog.snapshot.parts['elements'])} parts of elements"
+            f"{len(before.catalog.snapshot.parts['elements'])} parts of elements as ingested, "
+            f"{len(wh.catalog.snapshot.parts['elements'])} after `dicom-warehouse compact`"
         ),
         (
             f"- opening the catalog: {statistics.median(opening[1:]):.0f} ms "
-            f"(the first time on a machine {opening[0]:.0f} ms; the promise is 200 ms)"
+            f"(the first time on a machine {opening[0]:.0f} ms; must be under {OPENING_MS} ms: "
+            f"{_verdict(statistics.median(opening[1:]), OPENING_MS)})"
         ),
         "",
         "## Entities and long rows",
         "",
-        *_table(ask_entities(wh, rounds), ["ours", "long rows, naive SQL", "pandas", "SQLite"]),
+        *_table(
+            ask_entities(wh, before, rounds),
+            ["ours", "ours, not compacted", "long rows, naive SQL", "pandas", "SQLite"],
+        ),
         "",
         (
             "pandas and SQLite hold the three entity tables and nothing else, made from our views; "
@@ -275,7 +298,7 @@ def _opened(root: Path) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def ask_entities(wh: warehouse.Warehouse, rounds: int) -> list[Row]:
+def ask_entities(wh: warehouse.Warehouse, before: warehouse.Warehouse, rounds: int) -> list[Row]:
     frames = {name: _frame(wh, name) for name in ENTITIES}
     lite = sqlite3.connect(":memory:")
     for name, frame in frames.items():
@@ -287,6 +310,7 @@ def ask_entities(wh: warehouse.Warehouse, rounds: int) -> list[Row]:
     found = []
     for question in QUESTIONS:
         ask: dict[str, Callable[[], set[Any]]] = {"ours": lambda q=question: _keys(wh, q.ours)}
+        ask["ours, not compacted"] = lambda q=question: _keys(before, q.ours)
         if question.long_rows:
             ask["long rows, naive SQL"] = lambda q=question: _keys(wh, q.long_rows)
         if question.pandas:
@@ -370,13 +394,23 @@ def _index_file() -> str | None:
 
 def _table(rows: list[Row], everyone: list[str]) -> list[str]:
     limits = any(row.limit_ms for row in rows)
-    head = ["question", "rows", *everyone, *(["promise"] if limits else [])]
+    head = ["question", "rows", *everyone, *(["must be"] if limits else [])]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for row in rows:
         cells = [f"{row.times[who]:.1f}" if who in row.times else "" for who in everyone]
-        promise = [f"{row.limit_ms:.0f}" if row.limit_ms else ""] if limits else []
+        promise = [_promise(row)] if limits else []
         lines.append("| " + " | ".join([row.title, f"{row.rows:,}", *cells, *promise]) + " |")
     return lines
+
+
+def _promise(row: Row) -> str:
+    if row.limit_ms is None:
+        return ""
+    return f"under {row.limit_ms:.0f}: {_verdict(row.times['ours'], row.limit_ms)}"
+
+
+def _verdict(measured: float, limit: float) -> str:
+    return "met" if measured < limit else "MISSED"
 
 
 if __name__ == "__main__":

@@ -13,13 +13,16 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from warehouse.dicom.objects import is_object
 from warehouse.dicom.sources import day_folders
+from warehouse.errors import UsageError
 from warehouse.settings import IngestSettings, Mode, S3Access
 
 ROOT = dg.EnvVar("DICOM_WAREHOUSE")
 SOURCES = dg.EnvVar("DICOM_WAREHOUSE_SOURCES")
 SCHEDULER = dg.EnvVar("DICOM_WAREHOUSE_SCHEDULER")
 MODE = dg.EnvVar("DICOM_WAREHOUSE_MODE")
+VANISHED = dg.EnvVar("DICOM_WAREHOUSE_VANISHED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Intake:
     sources: tuple[str, ...]
     """Files, folders and archives to look for new files in."""
     settings: IngestSettings
+    vanished: str = "keep"
+    """What becomes of what files held that are gone: keep or remove."""
     days: int = 0
     """Newest day folders to look into; 0 looks into all of every source."""
 
@@ -56,6 +61,11 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
         description="Look only into the subfolders YYYY/MM/DD of so many newest days of every "
         "source; 0 looks into all. 2 misses nothing that comes at midnight.",
     )
+    vanished: str = Field(
+        default="",
+        description="What becomes of what files held that are gone from the sources: keep or "
+        "remove; else $DICOM_WAREHOUSE_VANISHED, else keep.",
+    )
     mode: str = Field(
         default="",
         description="minimal, normal or full; else $DICOM_WAREHOUSE_MODE, else normal.",
@@ -80,10 +90,16 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
 
     def create_resource(self, context: dg.InitResourceContext) -> Intake:  # noqa: ARG002 - Dagster passes it
         """Return what assets and sensors receive."""
+        root = self.root or ROOT.get_value() or "warehouse-data"
+        if is_object(root):
+            raise UsageError(f"Dagster needs a warehouse in a folder, not {root}")
+        vanished = self.vanished or VANISHED.get_value() or "keep"
+        if vanished not in {"keep", "remove"}:
+            raise UsageError(f"what vanished is to be kept or removed, not {vanished!r}")
         # The colon of s3:// separates nothing.
         listed = re.split(f"{os.pathsep}(?!//)", SOURCES.get_value() or "")
         return Intake(
-            root=Path(os.path.abspath(self.root or ROOT.get_value() or "warehouse-data")),
+            root=Path(os.path.abspath(root)),
             sources=tuple(self.sources or filter(None, listed)),
             settings=IngestSettings(
                 mode=Mode.parse(self.mode or MODE.get_value() or Mode.NORMAL),
@@ -94,5 +110,6 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
                 keep_blobs=self.keep_blobs,
                 batch_files=self.batch_files,
             ),
+            vanished=vanished,
             days=self.days,
         )

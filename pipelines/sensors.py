@@ -12,8 +12,8 @@ from pipelines.resources import Intake
 from warehouse.dicom.objects import is_object
 from warehouse.dicom.sources import folder_state
 from warehouse.ingest import plan, planned_batches, stored_batches
-from warehouse.store.delta import identity
 from warehouse.store.layout import MARKER
+from warehouse.store.marker import identity
 
 SETTLED_SECONDS = 600
 """Folders that changed later than this before a tick are listed once more: a file may have been

@@ -78,6 +78,8 @@ class Line:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        # A client that is killed is no news.
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
@@ -119,7 +121,7 @@ def put(access: S3Access, bucket: str, files: dict[str, bytes]) -> None:
     """Make a bucket if it is not there, and objects in it."""
     import obstore
 
-    from warehouse.dicom.objects import _store
+    from warehouse.dicom.objects import bucket_store
 
     signed = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
     connection = http.client.HTTPConnection(access.endpoint.removeprefix("http://"))
@@ -129,7 +131,7 @@ def put(access: S3Access, bucket: str, files: dict[str, bytes]) -> None:
     connection.getresponse().read()
     connection.close()
     for key, data in files.items():
-        obstore.put(_store(bucket, access), key, data)
+        obstore.put(bucket_store(bucket, access), key, data)
 
 
 def bytes_under(folder: Path) -> bytes:

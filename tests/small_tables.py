@@ -34,10 +34,14 @@ class View:
         types = {column.name: column.type for column in model.columns}
         unknown = set(names) - set(types)
         assert not unknown, f"{name} has no column {unknown}"
-        for row in rows:
+        if rows:
             cells = ", ".join(f"cast(? as {types[column]})" for column in names)
             columns = ", ".join(f'"{column}"' for column in names)
-            self.connection.execute(f'insert into "{name}" ({columns}) values ({cells})', row)
+            lines = ", ".join(f"({cells})" for _ in rows)
+            self.connection.execute(
+                f'insert into "{name}" ({columns}) values {lines}',
+                [cell for row in rows for cell in row],
+            )
 
     def make(self, name: str) -> None:
         """Make a view over the given tables, for others to read."""

@@ -12,8 +12,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 import warehouse
+from tests.command_line import run
 from tests.dicom_files import CT, element, image, part10, write
-from tests.test_cli import run
 from warehouse.elements.values import ALL_VRS
 
 ROOT = Path(__file__).parents[1]

@@ -31,6 +31,17 @@ def test_imports_follow_the_data() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_workers_load_what_they_need_and_no_more() -> None:
+    program = (
+        "import sys; import warehouse.executors, warehouse.reading;"
+        "print(*{'duckdb', 'deltalake', 'polars', 'dagster'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "\n"
+
+
 @EVERY
 def test_a_module_says_what_it_is_for(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

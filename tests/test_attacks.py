@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import random
@@ -9,16 +10,20 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 import warehouse
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import element, image, part10, write
-from tests.test_cli import run
-from warehouse.ingest import ingest
+from tests.test_crashes import ten_files
+from warehouse.ingest import ingest, plan
 from warehouse.settings import IngestSettings, Mode
+from warehouse.store.compact import compact
+from warehouse.store.vacuum import vacuum
 
 CHECKOUT = Path(__file__).parents[1]
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=4, chunk_files=2)
@@ -53,10 +58,9 @@ def version_of(number: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Path) -> None:
-    """Rows of a file are of one writing or the file is rejected; the next ingest sees the last."""
-    folder, root = tmp_path / "in", tmp_path / "w"
-    drafts = tmp_path / "drafts"
+def read_while_written(folder: Path, root: Path, ingests: int) -> dict[str, int]:
+    """Ingest a folder again and again while its files are overwritten; say what was seen."""
+    drafts = root.parent / "drafts"
     names = [f"{number}" for number in range(6)]
     for number, name in enumerate(names):
         write(folder / name, image(f"1.{number}", **version_of(0)))
@@ -64,6 +68,7 @@ def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Pa
         for number, name in enumerate(names):
             write(drafts / f"{name}-{writing}", image(f"1.{number}", **version_of(writing)))
     stop = threading.Event()
+    seen = {"ingests": ingests, "writings": 0, "replaced": 0, "rejected": 0}
 
     def write_on() -> None:
         chance = random.Random(0)
@@ -75,16 +80,26 @@ def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Pa
             with open(folder / name, "wb", buffering=0) as file:
                 file.write(made[:half])
                 file.write(made[half:])
+            seen["writings"] += 1
 
     writer = threading.Thread(target=write_on)
     writer.start()
     try:
-        for _ in range(3):
-            ingest(root, [folder], SETTINGS)
+        for _ in range(ingests):
+            report = ingest(root, [folder], SETTINGS)
+            seen["replaced"] += report.replaced
+            seen["rejected"] += report.rejected
             content(root)
     finally:
         stop.set()
         writer.join()
+    return seen
+
+
+def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Path) -> None:
+    """Rows of a file are of one writing or the file is rejected; the next ingest sees the last."""
+    folder, root = tmp_path / "in", tmp_path / "w"
+    read_while_written(folder, root, ingests=3)
     ingest(root, [folder], SETTINGS)
     ingest(tmp_path / "clean", [folder], SETTINGS)
     assert content(root) == content(tmp_path / "clean")
@@ -102,6 +117,29 @@ def test_a_file_whose_clock_went_backwards_is_read_again(tmp_path: Path) -> None
             (patient,)
         ]
         assert ingest(root, [path], SETTINGS).existing == 1
+
+
+def test_a_clock_of_the_machine_that_runs_backwards_changes_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ten_files(tmp_path / "in")
+    ingest(tmp_path / "clean", [source], SETTINGS)
+    now = [time.time_ns()]
+
+    def a_day_earlier() -> int:
+        now[0] -= 86_400 * 10**9
+        return now[0]
+
+    monkeypatch.setattr(time, "time_ns", a_day_earlier)
+    monkeypatch.setattr(time, "time", lambda: a_day_earlier() / 10**9)
+    root = tmp_path / "w"
+    for some in ([source / "5"], [source / "0", source / "copy"], [source]):
+        ingest(root, some, SETTINGS)
+        vacuum(root, dt.timedelta(0), delete=True)
+    compact(root)
+    vacuum(root, dt.timedelta(0), delete=True)
+    monkeypatch.undo()
+    assert content(root) == content(tmp_path / "clean")
 
 
 # -- values and names that are code or paths ------------------------------------------------------
@@ -148,6 +186,50 @@ def test_a_value_that_looks_like_an_option_or_markup_is_printed_as_it_is(tmp_pat
     done = run("header", tmp_path / "a")
     assert done.returncode == 0, done.stderr
     assert "[red]x[/]" in done.stdout
+
+
+NAMES = [
+    "it's", 'a"b', "a\nb", "a\tb", "'; drop table files; --", "-w", "--json", "*.dcm", "[a-z]", "a%20b",
+    "a\\b", "$(reboot)", "~", "batch=1", " ", "é", "e\u0301", "\u202egpj.exe", "{x}", "a!", "x" * 255,
+]  # fmt: skip
+
+
+def test_names_that_are_code_or_patterns_are_only_names(tmp_path: Path) -> None:
+    folder, root = tmp_path / "in", tmp_path / "w"
+    for number, name in enumerate(NAMES):
+        write(folder / name, uid=f"1.{number}")
+    write(folder / "plain", uid="2.1")
+    os.rename(os.fsencode(folder / "plain"), os.fsencode(folder) + b"/\xff\xfe")
+    report = ingest(root, [folder], SETTINGS)
+    assert (report.created, report.rejected) == (len(NAMES) + 1, 0)
+    wh = warehouse.open(root)
+    rows = dict(wh.sql("select SOPInstanceUID, path from files").fetchall())
+    assert rows.pop("2.1").endswith("/%FF%FE")
+    assert rows == {f"1.{number}": str(folder / name) for number, name in enumerate(NAMES)}
+    # Found again by name: nothing is read twice, one that changes is replaced.
+    write(folder / NAMES[2], uid="1.2", PatientID="changed")
+    again = ingest(root, [folder], SETTINGS)
+    assert (again.existing, again.replaced) == (len(NAMES), 1)
+    for name in NAMES:
+        assert wh.header(str(folder / name))["SOPInstanceUID"].startswith("1.")
+
+
+def test_a_listing_is_handed_on_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many files there are; a million of them are listed in tests/soak/."""
+    for number in range(95):
+        write(tmp_path / "in" / f"{number}", uid=f"1.{number}")
+    pieces = []
+    real = warehouse.ingest._listing
+
+    def seen(rows: list[tuple[object, ...]]) -> object:
+        pieces.append(len(rows))
+        return real(rows)
+
+    monkeypatch.setattr(warehouse.ingest, "LISTING_ROWS", 10)
+    monkeypatch.setattr(warehouse.ingest, "_listing", seen)
+    assert len(plan(tmp_path / "w", [tmp_path / "in"], IngestSettings(batch_files=20))) == 5
+    # The listing, then the batches.
+    assert pieces == [10] * 9 + [5] + [20] * 4 + [15]
 
 
 # -- what is no file ------------------------------------------------------------------------------

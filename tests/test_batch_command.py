@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 import warehouse
+from tests.command_line import run
 from tests.dicom_files import image, write
-from tests.test_cli import run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -127,7 +127,7 @@ def test_questions_have_one_answer_whoever_is_asked(tmp_path, monkeypatch):
     assert list((tmp_path / "scratch").iterdir()) == []
     wh = warehouse.open(tmp_path / "w")
     assert wh.sql("select count(*) from instances").fetchall() == [(600,)]
-    asked = {row.title: row for row in queries.ask_entities(wh, 1)}
+    asked = {row.title: row for row in queries.ask_entities(wh, wh, 1)}
     assert asked.keys() == {question.title for question in queries.QUESTIONS}
     # Of so few patients none need be a woman with several studies.
     assert sum(row.rows > 0 for row in asked.values()) >= 4

@@ -11,21 +11,10 @@ import polars as pl
 import pydicom.data
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.command_line import COMMAND, ROOT, run, run_apart
+from warehouse.cli.app import app
+
 FILES = Path(pydicom.data.__path__[0]) / "test_files"
-COMMAND = "import sys; from warehouse.cli import main; main(sys.argv[1:])"
-
-
-def run(*arguments, cwd=None, **environment):
-    """Run the command in a process of its own, as a shell would."""
-    return subprocess.run(
-        [sys.executable, "-c", COMMAND, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +28,7 @@ def ingested(tmp_path_factory):
 
 
 def test_ingest_prints_a_report(tmp_path):
-    done = run("ingest", FILES / "CT_small.dcm", "-w", tmp_path / "w")
+    done = run_apart("ingest", FILES / "CT_small.dcm", "-w", tmp_path / "w")
     assert done.returncode == 0
     assert done.stdout.startswith("1 files: 1 created")
     assert done.stderr == "", "no progress bar off a terminal"
@@ -66,7 +55,7 @@ def test_ingest_prints_one_json_object_that_accounts_for_every_file(tmp_path):
 def test_strict_exits_with_1_and_names_the_reject(tmp_path):
     bad = tmp_path / "bad.dcm"
     bad.write_bytes(bytes(1000))
-    done = run("ingest", FILES / "CT_small.dcm", bad, "-w", tmp_path / "w", "--strict")
+    done = run_apart("ingest", FILES / "CT_small.dcm", bad, "-w", tmp_path / "w", "--strict")
     assert done.returncode == 1
     assert f"{bad}: not DICOM" in done.stderr
     assert run("ingest", bad, "-w", tmp_path / "w").returncode == 0, (
@@ -282,24 +271,15 @@ def test_a_closed_pipe_is_no_error(ingested):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "",
-        "ingest",
-        "sql",
-        "tables",
-        "describe",
-        "header",
-        "info",
-        "tags",
-        "dictionary add",
-        "batch",
-        "batch plan",
-        "batch run",
-        "batch list",
-    ],
-)
+def commands(group=app, before=()):
+    """Yield every command and group of commands, as words."""
+    yield " ".join(before)
+    for name in group:
+        if not name.startswith("-"):
+            yield from commands(group[name], (*before, name))
+
+
+@pytest.mark.parametrize("command", list(commands()))
 def test_every_command_has_help_with_an_example(command):
     done = run(*command.split(), "--help")
     assert done.returncode == 0

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.command_line import run as command
 from tests.content import content
-from tests.test_cli import run as command
 from tests.test_crashes import ten_files
 from warehouse.errors import SchedulerUnreachable, WorkersLost, WrongMachine
-from warehouse.ingest import ingest, stage_chunk
+from warehouse.ingest import ingest
+from warehouse.reading import stage_chunk
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import warehouse
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import dataset, image, write
-from tests.test_cli import run
 from warehouse import rebuild as module
 from warehouse.errors import NotAWarehouse, WriteFailed
 from warehouse.ingest import ingest

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import warehouse
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
-from tests.test_cli import run
 from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.errors import NotAWarehouse, SourceNotFound, SourcesVanished, WriteFailed
 from warehouse.ingest import ingest

@@ -37,7 +37,7 @@ _HOME = {
 def __getattr__(name: str) -> object:
     """Import a name when it is first asked for.
 
-    Worker processes import ``warehouse.ingest`` alone: without the catalog and Polars they start
+    Worker processes import ``warehouse.reading`` alone: without the catalog and Polars they start
     sooner, and each is 20 MB smaller.
     """
     if name == "errors":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cohorts import compare, filters, runs
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
+from warehouse.dicom.objects import is_object
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, Progress, ingest
 from warehouse.pixels.gallery import Gallery, open_gallery
@@ -24,13 +25,16 @@ from warehouse.pixels.volume import LazyVolume, open_volume
 from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
+from warehouse.store.mirror import Mirror, open_mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import duckdb
 
     from warehouse.catalog.header import Header
+
+_Answer = TypeVar("_Answer")
 
 
 class Warehouse:
@@ -40,12 +44,13 @@ class Warehouse:
     ``refresh`` looks for commits of others.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, mirror: Mirror | None = None) -> None:
         self.root = root
+        self._mirror = mirror
         self._catalog: Catalog | None = None
 
     def __repr__(self) -> str:
-        return f"Warehouse({str(self.root)!r})"
+        return f"Warehouse({self._mirror.url if self._mirror else str(self.root)!r})"
 
     @property
     def catalog(self) -> Catalog:
@@ -56,7 +61,17 @@ class Warehouse:
 
     def refresh(self) -> None:
         """Look at the newest version at the next question."""
+        if self._mirror:
+            self._mirror.pull()
         self._catalog = None
+
+    def _published(self, action: Callable[[Callable[[], None] | None], _Answer]) -> _Answer:
+        """Do something to the folder; publish it if it stands for a bucket."""
+        if self._mirror is None:
+            return action(None)
+        self._mirror.pull()
+        push = self._mirror.push
+        return self._mirror.work(lambda: action(push))
 
     def ingest(
         self, *sources: str | os.PathLike[str], mode: str = "normal", pattern: str | None = None,
@@ -69,7 +84,11 @@ class Warehouse:
         )  # fmt: skip
         if not sources:
             raise UsageError("name at least one file or folder to ingest")
-        report = ingest(self.root, sources, settings, progress=progress)
+        if self._mirror:
+            self._mirror.require_apart(sources)
+        report = self._published(
+            lambda push: ingest(self.root, sources, settings, progress=progress, committed=push)
+        )
         keep_if_worthwhile(self.root)
         self.refresh()
         return report
@@ -95,7 +114,7 @@ class Warehouse:
 
     def add_dictionary(self, path: str | os.PathLike[str]) -> int:
         """Add names of private elements from a CSV or JSON file."""
-        count = add_dictionary(self.root, Path(path))
+        count = self._published(lambda _: add_dictionary(self.root, Path(path)))
         self.refresh()
         return count
 
@@ -120,7 +139,7 @@ class Warehouse:
 
     def cohort(self, name: str, **parameters: Any) -> runs.Run:
         """Run a cohort on the newest version; its members are kept, see ``members``."""
-        return runs.run_cohort(self.root, name, parameters)
+        return self._published(lambda _: runs.run_cohort(self.root, name, parameters))
 
     def members(self, run: runs.Run | str) -> pl.LazyFrame:
         """Return the members of a run, or of the latest of a cohort: one row per instance."""
@@ -188,5 +207,12 @@ def header(path: str | os.PathLike[str]) -> Header:
 
 
 def open(root: str | os.PathLike[str]) -> Warehouse:  # noqa: A001 - warehouse.open reads as it is
-    """Open a warehouse; a folder that does not exist yet is made by the first ingest."""
+    """Open a warehouse; a folder that does not exist yet is made by the first ingest.
+
+    ``s3://bucket/prefix`` is worked with in a folder of this machine, see
+    ``warehouse.store.mirror``; keys are taken from the environment.
+    """
+    if is_object(root):
+        mirror = open_mirror(str(root), S3Access.from_variables(os.environ))
+        return Warehouse(mirror.root, mirror)
     return Warehouse(Path(os.path.abspath(root)))

@@ -25,6 +25,7 @@ WarehouseError
 │   ├── LayoutMismatch
 │   ├── UnknownVersion     there is no such version, or no longer
 │   ├── LockIgnored        two writers committed at once; the second one was refused
+│   ├── Outrun             another writer published to a bucket at the same time
 │   └── WriteFailed        no space, no permission: nothing was committed
 ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
 │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
@@ -176,7 +177,7 @@ class StoreError(WarehouseError):
 class NotAWarehouse(StoreError):
     """The folder exists but was not made by this library, or does not exist where it must."""
 
-    def __init__(self, root: Path, why: str) -> None:
+    def __init__(self, root: Path | str, why: str) -> None:
         self.root = root
         super().__init__(f"{root} is not a warehouse: {why}")
 
@@ -208,6 +209,16 @@ class LockIgnored(StoreError):
             f"another writer committed to {root} at the same time. Nothing of this batch was "
             "committed; run the same command again. If it happens again, the file system does not "
             "keep locks between machines (flock): let one machine write at a time"
+        )
+
+
+class Outrun(StoreError):
+    """Another writer has published to a bucket meanwhile; nothing of this work was."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"another writer published to {url} at the same time. Nothing of this was published; "
+            "run the same command again"
         )
 
 

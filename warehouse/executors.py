@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from warehouse.dicom.scan import SourceFile, Unreadable
     from warehouse.settings import IngestSettings
 
-PRELOADED = "warehouse.ingest"
+PRELOADED = "warehouse.reading"
 """Imported once for all processes of this machine, before they are forked."""
 
 CONNECT_SECONDS = 30
@@ -51,7 +51,7 @@ def executor(
         return nullcontext(None)
     start_fork_server()
     return ProcessPoolExecutor(
-        workers, mp_context=get_context("forkserver"), initializer=_begin_worker
+        workers, mp_context=get_context("forkserver"), initializer=begin_worker
     )
 
 
@@ -99,13 +99,13 @@ def starting_workers(
 def start_fork_server() -> None:
     """Start the process that workers are forked from, if it is not there yet.
 
-    It imports the ingest once for all of them, while files are still being listed.
+    It imports what reads files once for all of them, while files are still being listed.
     """
     get_context("forkserver").set_forkserver_preload([PRELOADED])
     forkserver.ensure_running()
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
     """Tune a new worker process, and let it end when the one that started it was killed."""
     keep_freed_memory()
     parent = parent_process()

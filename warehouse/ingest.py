@@ -8,7 +8,6 @@ commit, one transaction a batch.
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -21,19 +20,21 @@ import pyarrow.parquet as pq
 from warehouse.dicom.objects import is_object
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover, list_again
-from warehouse.elements.extract import Outcome, Portion, extract, no_rows
-from warehouse.errors import UsageError, WorkersLost, WrongMachine
+from warehouse.elements.extract import Outcome, Portion, no_rows
+from warehouse.errors import UsageError, WorkersLost
 from warehouse.executors import executor as where_to_read
 from warehouse.executors import losses, starting_workers
+from warehouse.reading import stage_chunk
 from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch, discard
 from warehouse.store.duck import connect
+from warehouse.store.marker import identity, require
 from warehouse.store.stage import Staged, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
     import duckdb
@@ -105,6 +106,7 @@ def ingest(
     *,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    committed: Callable[[], None] | None = None,
 ) -> IngestReport:
     """Read new and changed files into the warehouse; make it if it does not exist.
 
@@ -121,6 +123,8 @@ def ingest(
     executor
         Where to read: any ``concurrent.futures.Executor``. By default as many processes as
         ``settings.workers`` says, or the workers of ``settings.scheduler``.
+    committed
+        Called after each batch.
 
     Raises
     ------
@@ -142,6 +146,8 @@ def ingest(
                 counts += done.outcomes
                 readers += done.readers
                 batches.append(batch)
+                if committed:
+                    committed()
             batches += _settle(listing, root, settings, pool)
         rejects = _rejects(listing, root) if counts["rejected"] else []
     return _report(counts, readers, batches, root, started, files=total, rejects=rejects)
@@ -182,7 +188,7 @@ def planned_batches(root: str | os.PathLike[str]) -> list[str]:
 
 def stored_batches(root: str | os.PathLike[str]) -> list[str]:
     """Return the keys of batches that the warehouse holds files of, in order."""
-    _, (_, *parts) = delta.newest_files(Path(os.path.abspath(root)))
+    _, (*parts, _) = delta.newest_files(Path(os.path.abspath(root)))
     return sorted({layout.batch_of_part(part) for part in parts})
 
 
@@ -203,7 +209,7 @@ def run_batch(
     """
     settings = settings or IngestSettings()
     root = Path(os.path.abspath(root))
-    delta.require(root)
+    require(root)
     started = time.monotonic()
     claim = layout.claims_folder(root) / batch
     is_planned = batch in planned_batches(root)
@@ -263,7 +269,7 @@ def _survey(
     if starting and settings.worker_count > 1 and not settings.scheduler:
         found = starting_workers(found, settings.chunk_files)
     delta.create(root)
-    delta.require(root)
+    require(root)
     total = _list(listing, found, progress)
     _open_files(listing, root)
     listing.execute("set variable mode = $1", [settings.mode.value])
@@ -447,7 +453,7 @@ def _begin(
     first = layout.first_id(batch) if first is None else first
     sources = [item for item in items if isinstance(item, SourceFile)]
     size = settings.chunk_files
-    warehouse_id = delta.identity(root)
+    warehouse_id = identity(root)
     calls = [
         (root, warehouse_id, batch, place, sources[start : start + size], first + start, settings)
         for place, start in enumerate(range(0, len(sources), size))
@@ -483,25 +489,6 @@ def _finish(
         discard(root, staged)
         raise
     return commit_batch(root, running.batch, staged, read_anew=read_anew)
-
-
-def stage_chunk(
-    root: Path, warehouse_id: str, batch: str, place: int, sources: list[SourceFile],
-    first_id: int, settings: IngestSettings,
-) -> list[Staged]:  # fmt: skip
-    """Read some files and write their rows; what a worker process does.
-
-    Raises
-    ------
-    WrongMachine
-        The folder of the warehouse is another one here, or none.
-    """
-    if delta.found_identity(root) != warehouse_id:
-        raise WrongMachine(root, platform.node())
-    return [
-        stage(root, batch, place, portion, settings.mode, keep_blobs=settings.keep_blobs)
-        for portion in extract(sources, first_id, settings.chunk_rows)
-    ]
 
 
 def _stage_unreadable(

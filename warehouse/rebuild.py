@@ -19,8 +19,9 @@ from warehouse.ingest import run_batch, stored_batches
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name, read_models, statement
 from warehouse.store import delta, layout
-from warehouse.store.delta import Change, Part
+from warehouse.store.delta import Change
 from warehouse.store.duck import connect
+from warehouse.store.marker import require
 from warehouse.store.schema import instances_schema
 from warehouse.store.stage import write_part
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from warehouse.store.delta import Snapshot
+    from warehouse.store.layout import Part
 
 SLICE = 20_000
 """Instances derived together: some hundred columns of each are in memory."""
@@ -69,7 +71,7 @@ def rebuild(root: Path) -> Rebuilt:
     WriteFailed
         Nothing was changed.
     """
-    delta.require(root)
+    require(root)
     written: dict[str, Part] = {}
     seen = 0
     committing = False
@@ -188,8 +190,8 @@ def _settled(old: pa.Table, new: pa.Table, modes: pa.ChunkedArray) -> pa.Table:
 
 def _parts_between(snapshot: Snapshot, first: int, last: int) -> list[str]:
     """Return the parts of ``elements`` that may hold rows of these ids, by their footers."""
-    empty, *paths = snapshot.paths("elements")
-    return [empty, *(path for path in paths if _may_hold(path, first, last))]
+    *paths, empty = snapshot.paths("elements")
+    return [*(path for path in paths if _may_hold(path, first, last)), empty]
 
 
 def _may_hold(path: str, first: int, last: int) -> bool:

@@ -27,10 +27,13 @@ with checked as (
                 and len(along_column) = 3
                 and len(spacing) = 2
                 and list_min(spacing) > 0
+                -- Larger numbers are damage, and too large to compute with.
                 and not list_contains(list_transform(
-                    position || along_row || along_column || spacing,
-                    lambda number: number is null or not isfinite(number)
-                ), true)
+                    position || spacing, lambda mm: coalesce(abs(mm) < 1e6, false)
+                ), false)
+                and not list_contains(list_transform(
+                    along_row || along_column, lambda cosine: coalesce(abs(cosine) < 2, false)
+                ), false)
                 and row_count > 0 and column_count > 0,
                 false
             ) as is_placed
@@ -82,7 +85,7 @@ numbered as (
     select
         *,
         -- Over a range, not rows: slices at just the same height may be sorted otherwise here.
-        if(is_placed, sum(cast(coalesce(step > position_tolerance_mm(), true) as integer))
+        if(is_placed, sum(cast(coalesce(step > rounding_mm(first.spacing), true) as integer))
             over (partition by whole, stack order by height range unbounded preceding), null) as level
     from steps
 ),
@@ -98,7 +101,7 @@ levels as (
         list(shape) filter (where shape is distinct from first_shape) as other_shapes,
         any_value(first) as first,
         min(height) as height,
-        max(step) filter (where step > position_tolerance_mm()) as step,
+        max(step) filter (where step > rounding_mm(first.spacing)) as step,
         arg_min(position, height) as position,
         max(turn) as turn,
         max(spacing_difference) as spacing_difference,
@@ -172,7 +175,7 @@ spaced as (
         (highest - lowest) / nullif(position_count - 1, 0) as slice_spacing_mm,
         greatest(
             spacing_tolerance() * (highest - lowest) / nullif(position_count - 1, 0),
-            position_tolerance_mm()
+            2 * rounding_mm(first.spacing)
         ) as tolerance_mm
     from stacks
 ),
@@ -208,7 +211,9 @@ judged as (
         position_count = slice_count as has_unique_positions,
         missing_count = 0 as is_complete,
         off_grid_mm <= tolerance_mm as is_evenly_spaced,
-        drift_mm <= drift_tolerance_pixels() * list_min(spacing) as is_aligned,
+        drift_mm <= greatest(
+            drift_tolerance_pixels() * list_min(spacing), 2 * rounding_mm(spacing)
+        ) as is_aligned,
         degrees(atan2(shift_mm, highest - lowest)) as tilt_degrees,
         -- Those within tolerance of their neighbour are one.
         if(off_grid_mm <= tolerance_mm, [slice_spacing_mm], list_transform(

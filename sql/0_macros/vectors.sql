@@ -2,7 +2,8 @@
 --
 -- `cross_product` is at right angles to both vectors. `dot_product` is null where a part is;
 -- list_dot_product would be an error then. Cosines of one series differ by rounding
--- only; positions are written with two decimals by many scanners.
+-- only; positions are written with two decimals by many scanners. `rounding_mm` is by how much
+-- one position may be off so, less where pixels are small; two may be off by twice that.
 create or replace macro cross_product(a, b) as [
     a[2] * b[3] - a[3] * b[2], a[3] * b[1] - a[1] * b[3], a[1] * b[2] - a[2] * b[1]
 ];
@@ -13,3 +14,5 @@ create or replace macro cosine_tolerance() as 1e-4;
 create or replace macro spacing_tolerance() as 0.01;
 create or replace macro position_tolerance_mm() as 0.01;
 create or replace macro drift_tolerance_pixels() as 0.1;
+create or replace macro rounding_mm(spacing) as
+    least(position_tolerance_mm(), drift_tolerance_pixels() * list_min(spacing));

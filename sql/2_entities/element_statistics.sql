@@ -26,13 +26,23 @@
 -- column:  example | VARCHAR | one value; null if it may identify a person or has no text
 create or replace view element_statistics as
 with
+    -- Asked of each path once: it takes longer than all the rest together.
+    withheld as (
+        select path
+        from (select distinct path from elements where path != '')
+        where is_identifying_path(path)
+    ),
+
     valued as (
         select
-            *,
+            elements.*,
             coalesce(
-                text, cast("integer" as varchar), cast("real" as varchar), sha256
-            ) as value
+                elements.text, cast(elements."integer" as varchar),
+                cast(elements."real" as varchar), elements.sha256
+            ) as value,
+            withheld.path is not null as is_withheld
         from elements
+        left join withheld on elements.path = withheld.path
     ),
 
     gathered as (
@@ -42,7 +52,6 @@ with
             creator,
             vr,
             count(*) filter (where "index" = 0) as element_count,
-            count(distinct instance_id) as instance_count,
             if(vr = 'SQ' or count(value) = 0, null, count(distinct value)) as distinct_count,
             min("integer") as min_integer,
             max("integer") as max_integer,
@@ -55,13 +64,39 @@ with
             max(vm) as max_vm,
             max(length) as max_length,
             min(nullif(if(sha256 is null, value, null), '')) filter (
-                where not is_identifying_path(path)
+                where not is_withheld
             ) as smallest
         from valued
+        group by tag, creator, vr
+    ),
+
+    -- An instance has an element once, but in the items of sequences: only these are told apart.
+    repeated as (
+        select
+            tag,
+            creator,
+            vr,
+            count(distinct instance_id) as instance_count
+        from elements
+        where "index" = 0 and tag in (select nested.tag from elements as nested where nested.path != '')
         group by tag, creator, vr
     )
 
 select
-    * exclude (smallest),
-    if(is_identifying(tag, keyword, vr) or vr = 'SQ', null, smallest) as example
-from gathered;
+    gathered.tag,
+    gathered.keyword,
+    gathered.creator,
+    gathered.vr,
+    gathered.element_count,
+    coalesce(repeated.instance_count, gathered.element_count) as instance_count,
+    gathered.* exclude (tag, keyword, creator, vr, element_count, smallest),
+    if(
+        is_identifying(gathered.tag, gathered.keyword, gathered.vr) or gathered.vr = 'SQ',
+        null, gathered.smallest
+    ) as example
+from gathered
+left join repeated
+    on
+        gathered.tag = repeated.tag
+        and gathered.creator is not distinct from repeated.creator
+        and gathered.vr = repeated.vr;

@@ -55,6 +55,7 @@ core as (
     )
 ),
 
+-- The variable, not the view: a constant, so that of the sorted table only its tags are read.
 other as (
     select
         elements.instance_id,
@@ -65,15 +66,29 @@ other as (
             ) order by elements."index"
         ) as said
     from elements
+    join judged on elements.instance_id = judged.instance_id
     join (
         select distinct
             attribute,
             tag
         from sequence_rules
-        where tag is not null and attribute not in (select core.attribute from core)
     ) as asked on elements.tag = asked.tag
-    join judged on elements.instance_id = judged.instance_id
-    where elements.path = '' and elements.vm > 0
+    where
+        elements.path = '' and elements.vm > 0
+        and asked.attribute not in (select core.attribute from core)
+        and list_contains(
+            list_transform(
+                list_filter(
+                    getvariable('sequence_rules'),
+                    lambda rule: rule['tag'] is not null and not list_contains([
+                        'ScanningSequence', 'SequenceVariant', 'ScanOptions', 'ImageType',
+                        'SeriesDescription', 'ProtocolName', 'SequenceName', 'MRAcquisitionType',
+                        'Manufacturer', 'EchoTime', 'RepetitionTime', 'InversionTime'
+                    ], rule['attribute'])
+                ),
+                lambda rule: rule['tag']
+            ), elements.tag
+        )
     group by elements.instance_id, asked.attribute
 ),
 

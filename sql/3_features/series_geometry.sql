@@ -5,8 +5,8 @@
 -- not, with figures. If all hold but that positions are unique, it is a stack of volumes, over time
 -- or whatever `volumes_differ_in` names. Images of several frames and Siemens mosaics hold more than
 -- one slice each and are no volume here: see `stack_geometry` and `mosaic_geometry`. Tolerances:
--- cosine_tolerance(), spacing_tolerance() of a spacing or position_tolerance_mm(), whichever is
--- larger, and drift_tolerance_pixels().
+-- cosine_tolerance(), spacing_tolerance() of a spacing and drift_tolerance_pixels(), or twice
+-- rounding_mm() of the pixel spacing, whichever is larger.
 --
 -- grain:   series_key
 -- depends: image_slices
@@ -16,7 +16,7 @@
 -- column:  volume_count | BIGINT | volumes: images at the position that has most; null if images are not parallel
 -- column:  complete_volume_count | BIGINT | volumes that have all positions: images at the position that has fewest
 -- column:  volumes_differ_in | VARCHAR[] | what differs between images at one position: time, diffusion, echo, inversion, flip angle, image type; empty if nothing stated does
--- column:  has_geometry | BOOLEAN | every image has position, orientation, pixel spacing and size
+-- column:  has_geometry | BOOLEAN | every image has position, orientation, pixel spacing and size, none of them beyond 1 km
 -- column:  has_one_frame_each | BOOLEAN | no image holds several frames or is a mosaic
 -- column:  has_single_shape | BOOLEAN | Rows, Columns and SamplesPerPixel are the same in all
 -- column:  has_single_spacing | BOOLEAN | PixelSpacing is the same in all

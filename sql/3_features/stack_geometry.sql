@@ -15,7 +15,7 @@
 -- column:  volume_count | BIGINT | volumes: frames at the position that has most; null if frames are not parallel
 -- column:  complete_volume_count | BIGINT | volumes that have all positions: frames at the position that has fewest
 -- column:  volumes_differ_in | VARCHAR[] | what differs between frames at one position: time, diffusion, echo, image type, segment; empty if nothing stated does
--- column:  has_geometry | BOOLEAN | every frame has position, orientation, pixel spacing and size
+-- column:  has_geometry | BOOLEAN | every frame has position, orientation, pixel spacing and size, none of them beyond 1 km
 -- column:  has_single_shape | BOOLEAN | Rows, Columns and SamplesPerPixel are the same in all
 -- column:  has_single_spacing | BOOLEAN | PixelSpacing is the same in all
 -- column:  has_single_orientation | BOOLEAN | all directions are those of the first: the slices are parallel

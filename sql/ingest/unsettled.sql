@@ -1,11 +1,19 @@
 -- Files that should hold their instance and do not: a duplicate whose holder went away, or comes
 -- later in the order of paths. They are read again, as completely
 -- as before.
+with duplicates as materialized (
+    select path, mode, instance_key from files where status = 'duplicate'
+),
+
+-- Of these only: there are few duplicates, and a join would hold every other file in memory.
+holders as (
+    select path, instance_key
+    from files semi join duplicates using (instance_key)
+    where status = 'ingested'
+)
+
 select duplicates.path, duplicates.mode
-from files as duplicates
-left join files as holders
-    on holders.instance_key = duplicates.instance_key and holders.status = 'ingested'
-where
-    duplicates.status = 'duplicate'
-    and (holders.path is null or holders.path > duplicates.path)
+from duplicates
+left join holders using (instance_key)
+where holders.path is null or holders.path > duplicates.path
 order by duplicates.path

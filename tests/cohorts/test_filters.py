@@ -336,6 +336,10 @@ def test_a_value_is_never_sql(sample: warehouse.Warehouse) -> None:
         ("series", "EchoTime__during", "week", "is no date"),
         ("series", "Manufacturer__existing", "Nobody", "no row of series has that Manufacturer"),
         ("instances", "(0018,1060)", "x", "the value is no DOUBLE"),
+        ("instances", "InstanceNumber", 1.4, "the value is no BIGINT"),
+        ("instances", "InstanceNumber__max", "1.6", "the value is no BIGINT"),
+        ("instances", "InstanceNumber__in", "1,2.5", "the value is no BIGINT"),
+        ("series", "SeriesDate", "yesterday", "the value is no DATE, as in 2024-12-31 or 20241231"),
     ],
 )  # fmt: skip
 def test_a_condition_without_meaning_is_an_error(
@@ -343,6 +347,23 @@ def test_a_condition_without_meaning_is_an_error(
 ) -> None:
     with pytest.raises(UnknownFilter, match=says):
         sample.select(table, {condition: value})
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ({"StudyDate__min": "19960101"}, {"StudyDate__min": "1996-01-01"}),
+        ({"StudyDate__in": "19960101,2004-01-19"}, {"StudyDate__in": ["1996-01-01", "20040119"]}),
+        ({"series_count__max": 1.0}, {"series_count__max": 1}),
+        ({"series_count__min": "2"}, {"series_count__min": 2}),
+    ],
+)
+def test_a_value_may_be_written_as_in_dicom(
+    sample: warehouse.Warehouse, written: dict[str, Any], meant: dict[str, Any]
+) -> None:
+    found = sample.select("studies", written).fetchall()
+    assert found == sample.select("studies", meant).fetchall()
+    assert found
 
 
 def test_wrong_calls_say_what_is_wrong(sample: warehouse.Warehouse) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -40,6 +41,10 @@ STATEMENTS = [
     "set variable elements_files = ['x.parquet']",
     "call duckdb_settings()",
     "explain select series_key from series",
+    "with x as (insert into series select * from series returning *) from x",
+    "with x as (delete from series returning *) select series_key from x",
+    "with x as (update series set Modality = 'CT' returning *) select series_key from x",
+    "from (with x as (delete from series returning *) select series_key from x)",
     "describe series",
     "summarize series",
     "from (summarize series)",
@@ -109,6 +114,19 @@ SURROUNDINGS = [
     "select series_key from series where SeriesDate > current_timestamp",
     "select series_key from series using sample 5",
     "select series_key from series tablesample 10%",
+    "select series_key from series where SeriesDate > ago(interval 3 days)",
+    "select series_key from series where SeriesTime > current_localtime()",
+    "select series_key from series where series_at > current_localtimestamp()",
+    "select series_key from series limit 3",
+    "select series_key from series limit 10%",
+    "(from series) union all (from series limit 3)",
+    "select series_key from series where series_key = (select max(series_key) from series offset 1)",
+    "select distinct on (study_key) series_key from series",
+    "select any_value(series_key) as series_key from series group by study_key",
+    "select First(series_key) as series_key from series group by study_key",
+    "select series_key from series qualify row_number() over (partition by study_key) = 1",
+    "select series_key from series positional join studies",
+    "select series_key from series where EchoTime > (select approx_quantile(EchoTime, 0.5) from series)",
 ]  # fmt: skip
 
 
@@ -171,6 +189,10 @@ def test_a_parameter_needs_a_name(locked: Catalog, sql: str) -> None:
         "select series_key from series where len(list_filter(ImageType, lambda x: x = 'A')) = 0",
         "select series_key from instances join attribute('KVP') using (instance_id) where real > 99",
         "select series_key, count(*) over (partition by study_key) as n from series qualify n > 1",
+        "select series_key from series order by instance_count desc, series_key limit 5",
+        "select distinct on (study_key) series_key from series order by series_key",
+        "select series_key from series qualify row_number() over (partition by study_key order by series_key) = 1",
+        "select first(series_key order by SeriesNumber, series_key) as series_key from series group by study_key",
         "select series_key from ct_thin_slice(max_slice_mm := 2.0)",
         "select study_key from studies union select study_key from series where Modality ilike 'm%'",
         "select series_key from series where SeriesDate > date '2001-01-01' - interval 3 day",
@@ -224,6 +246,20 @@ def test_no_variable_of_python_is_a_table(locked: Catalog) -> None:
     with pytest.raises(duckdb.Error):
         locked.connection.execute("from local_table").fetchall()
     assert local_table.num_rows == 1
+
+
+def test_zones_are_those_of_every_machine(
+    sample: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        asked = "select cast(timestamptz '2024-01-01 23:30:00+00' as date)::varchar"
+        answer = locked_catalog(sample.root).connection.execute(asked).fetchall()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert answer == [("2024-01-01",)]
 
 
 def test_errors_are_those_that_the_command_shows(locked: Catalog) -> None:

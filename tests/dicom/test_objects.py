@@ -97,7 +97,7 @@ def test_a_bucket_over_a_bad_line_gives_the_rows_of_a_folder(
             "base": 2,
         },
     )
-    objects._store.cache_clear()
+    objects.bucket_store.cache_clear()
     report = ingest(tmp_path / "w", ["s3://archive/in"], settings(line))
     assert report.files == len(files)
     assert report.readers["fast"] > len(files) // 2
@@ -110,7 +110,7 @@ def test_a_bucket_over_a_bad_line_gives_the_rows_of_a_folder(
     assert named(content(tmp_path / "w"), "s3://archive/in", "") == named(
         content(tmp_path / "folder"), str(tmp_path / "in"), ""
     )
-    objects._store.cache_clear()
+    objects.bucket_store.cache_clear()
 
 
 def test_again_changed_new_and_gone(line: Line, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_keys_come_from_the_usual_variables() -> None:
 def test_the_command_reads_a_bucket(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.test_cli import run
+    from tests.command_line import run
 
     put(line.access, "command", {"a.dcm": (SAMPLES / "CT_small.dcm").read_bytes()})
     monkeypatch.setenv("AWS_ENDPOINT_URL", line.access.endpoint)

@@ -71,6 +71,51 @@ def test_statistics_are_typed(view: View) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["element_statistics", "element_definitions"])
+def test_an_instance_counts_once_however_many_items_repeat_an_element(
+    view: View, name: str
+) -> None:
+    view.given("instances", "instance_id | series_key\n1 | s\n2 | s\n3 | t\n4 |")
+    view.given(
+        "elements",
+        """
+        instance_id | path      | tag      | creator | vr | vm | index | text
+        1           | ''        | 00080060 |         | CS | 2  | 0     | CT
+        1           | ''        | 00080060 |         | CS | 2  | 1     | MR
+        1           | S[0]      | 00080060 |         | CS | 1  | 0     | CT
+        2           | S[0]      | 00080060 |         | CS | 1  | 0     | CT
+        2           | S[1]      | 00080060 |         | CS | 1  | 0     | CT
+        3           | S[1].T[0] | 00080060 |         | CS | 0  | 0     |
+        4           | ''        | 00080060 |         | CS | 1  | 0     | CT
+        1           | ''        | 00191001 | A       | LO | 1  | 0     | a
+        2           | ''        | 00191001 | B       | LO | 1  | 0     | b
+        3           | S[0]      | 00191001 |         | LO | 1  | 0     | c
+        3           | S[1]      | 00191001 |         | LO | 1  | 0     | c
+        """,
+    )
+    view.expect(
+        name,
+        """
+        tag      | creator | vr | element_count | instance_count
+        00080060 |         | CS | 6             | 4
+        00191001 | A       | LO | 1             | 1
+        00191001 | B       | LO | 1             | 1
+        00191001 |         | LO | 2             | 1
+        """,
+    )
+    if name == "element_definitions":
+        view.expect(
+            name,
+            """
+            tag      | creator | value_count | empty_count | series_count
+            00080060 |         | 6           | 1           | 2
+            00191001 | A       | 1           | 0           | 1
+            00191001 | B       | 1           | 0           | 1
+            00191001 |         | 2           | 0           | 1
+            """,
+        )
+
+
 @pytest.mark.acceptance("D31")
 def test_a_vr_conflict_is_one_element_whatever_its_block(view: View) -> None:
     view.given(

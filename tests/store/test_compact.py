@@ -18,9 +18,9 @@ import pytest
 from deltalake import DeltaTable
 
 import warehouse
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
-from tests.test_cli import run
 from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.elements.schema import ORDER
 from warehouse.errors import NotAWarehouse, WriteFailed

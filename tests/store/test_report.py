@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import warehouse
-from tests.test_cli import run
+from tests.command_line import run
 from warehouse.store import delta, layout
 from warehouse.store.report import describe_columns, describe_store
 from warehouse.store.schema import stored_schemas

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import warehouse
+from tests.command_line import run
 from tests.dicom_files import write
-from tests.test_cli import run
 from warehouse.errors import NotAWarehouse, UsageError
 from warehouse.store.rules import FILE, add_rules, read_rules, written
 

@@ -14,9 +14,9 @@ import duckdb
 import pytest
 
 import warehouse
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import write
-from tests.test_cli import run
 from warehouse.catalog.kept import keep_answers, kept_files
 from warehouse.dicom.scan import discover
 from warehouse.elements.extract import extract

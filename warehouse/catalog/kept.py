@@ -101,7 +101,7 @@ def _make(snapshot: Snapshot, before: tuple[Path, list[str]] | None, draft: Path
         folder, old = before
         changed = set(old) ^ set(snapshot.parts["instances"])
         paths = [str(layout.table_folder(snapshot.root, "instances") / part) for part in changed]
-        connection.execute("set variable changed = $1", [paths or snapshot.paths("instances")[:1]])
+        connection.execute("set variable changed = $1", [paths or [snapshot.empty("instances")]])
         for model in kept_models():
             (key,) = model.grain
             connection.execute(

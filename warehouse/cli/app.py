@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from warehouse import api
+from warehouse.cli import buckets
 
 DEFAULT_WAREHOUSE = Path("warehouse-data")
 
@@ -40,7 +41,7 @@ Root = Annotated[
     Path,
     Parameter(
         name=["--warehouse", "-w"], env_var="DICOM_WAREHOUSE",
-        help="Folder of the warehouse.",
+        help="Folder of the warehouse, or s3://bucket/prefix.", converter=buckets.folder,
     ),
 ]  # fmt: skip
 

@@ -6,12 +6,12 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from warehouse.catalog.kept import keep_if_worthwhile
+from warehouse.cli import buckets
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app
 from warehouse.cli.screen import Bar, console
 from warehouse.dicom.sources import day_folders
@@ -75,14 +75,21 @@ def ingest(
     )  # fmt: skip
     with Bar(enabled=not quiet) as bar:
         chosen = day_folders(sources) if today else sources
-        report = run_ingest(warehouse, chosen, settings, progress=bar)
+        if mirror := buckets.mirror_of(warehouse):
+            mirror.require_apart(sources)
+        report = buckets.working(
+            warehouse,
+            lambda committed: run_ingest(
+                warehouse, chosen, settings, progress=bar, committed=committed
+            ),
+        )
         keep_if_worthwhile(warehouse)
     if as_json:
         fields = asdict(report)
         fields["rejects"] = [{"path": path, "reason": why} for path, why in report.rejects]
         print(json.dumps(fields))
     elif not quiet:
-        print_report(report, warehouse)
+        print_report(report, buckets.shown(warehouse))
     if strict and report.rejected:
         for path, reason in report.rejects:
             print(f"rejected: {path}: {reason}", file=sys.stderr)
@@ -90,7 +97,7 @@ def ingest(
     return 0
 
 
-def print_report(report: IngestReport, root: Path) -> None:
+def print_report(report: IngestReport, root: str) -> None:
     """Say in a few lines what became of the files."""
     screen = console()
     kinds = ("created", "replaced", "existing", "duplicate", "rejected")

@@ -11,6 +11,7 @@ from warehouse import errors
 from warehouse.cli import (  # noqa: F401 - each adds its commands
     ask,
     batch,
+    buckets,
     cohort,
     headers,
     intake,
@@ -31,6 +32,7 @@ def run(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 the work failed, 2 wrong usage."""
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        buckets.publish()
     except CycloptsError as error:
         print(f"error: {error}", file=sys.stderr)
         print("try: dicom-warehouse --help", file=sys.stderr)
@@ -45,4 +47,5 @@ def run(arguments: list[str] | None = None) -> None:
         # The reader of our output has gone, as `head` does; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    buckets.close()
     sys.exit(code if isinstance(code, int) else 0)

@@ -6,16 +6,17 @@ import datetime as dt
 import json
 import os
 from collections import Counter
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.table import Table
 
 from warehouse.catalog.kept import keep_if_worthwhile
+from warehouse.cli import buckets
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.screen import console, size_text
+from warehouse.errors import UsageError
 from warehouse.rebuild import read_anew
 from warehouse.rebuild import rebuild as run_rebuild
 from warehouse.removal import remove as run_remove
@@ -47,7 +48,7 @@ def info(
         Print one JSON object.
     """
     catalog = existing(warehouse).catalog
-    facts = describe_store(catalog.snapshot)
+    facts = replace(describe_store(catalog.snapshot), root=buckets.shown(catalog.snapshot.root))
     entities = {
         name: catalog.connection.execute(f"select count(*) from {name}").fetchall()[0][0]
         for name in ("patients", "studies", "series", "instances")
@@ -109,7 +110,10 @@ def _columns_grid(columns: list[ColumnFacts]) -> Table:
 
 @app.command
 def remove(
-    sources: Annotated[list[Path], Parameter(help="Folders, archives or files to look at.")],
+    sources: Annotated[
+        list[str],
+        Parameter(help="Folders, archives, files and s3://bucket/prefix to look at."),
+    ],
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -244,6 +248,8 @@ def vacuum(
     as_json
         Print one JSON object that names every file.
     """
+    if buckets.mirror_of(warehouse):
+        raise UsageError("a warehouse in a bucket cannot be vacuumed: nobody knows who reads it")
     done = run_vacuum(existing(warehouse).root, dt.timedelta(days=retention_days), delete=yes)
     if as_json:
         print(json.dumps(asdict(done) | {"size_bytes": done.size_bytes}))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 ENTITY_KEYS = ("instance_id", "series_key", "study_key", "patient_key")
 
 _TAG = re.compile(r"\(?(?:0x)?([0-9a-fA-F]{4}),? ?(?:0x)?([0-9a-fA-F]{4})\)?")
+_DICOM_DATE = re.compile(r"\d{8}")
 _NAME = re.compile(r"(-?)(.+?)(?:__([a-z]+))?")
 
 # How an operator reads for one value and for a list: c is the attribute, v the value, t its type.
@@ -287,11 +288,27 @@ def _must_exist(query: Query, found: Attribute, name: str, value: object) -> Non
 
 def _cast(query: Query, name: str, value: object, kind: str) -> Any:
     """Return a value as its type, so that what cannot be one is an error, not no rows."""
+    given = _dates(value) if kind.startswith("DATE") else value
+    # DuckDB rounds 1.6 to 2, and another question would be answered.
+    wider = kind.replace("BIGINT", "DOUBLE")
+    sql = f"select cast($1 as {kind}) as typed, cast($1 as {wider}) = typed"
     try:
-        answer = query.catalog.connection.execute(f"select cast($1 as {kind})", [value]).fetchall()
+        cast, same = query.catalog.connection.execute(sql, [given]).fetchall()[0]
     except duckdb.Error:
-        raise UnknownFilter(f"{name}: the value is no {kind}") from None
-    return answer[0][0]
+        same = False
+    if same is False:
+        hint = ", as in 2024-12-31 or 20241231" if kind.startswith("DATE") else ""
+        raise UnknownFilter(f"{name}: the value is no {kind}{hint}")
+    return cast
+
+
+def _dates(value: Any) -> Any:
+    """Return dates as DuckDB reads them: those of DICOM have no hyphens."""
+    if isinstance(value, list):
+        return [_dates(each) for each in value]
+    if isinstance(value, str) and _DICOM_DATE.fullmatch(value):
+        return f"{value[:4]}-{value[4:6]}-{value[6:]}"
+    return value
 
 
 def _listed(value: Any) -> list[Any]:

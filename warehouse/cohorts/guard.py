@@ -5,7 +5,8 @@ comments and semicolons are gone. Three walls, each enough for what users can do
 
 1. two parsers, sqlglot and DuckDB, must see exactly one query;
 2. every table must be one of the catalog or a CTE, every table function one of ours, every function
-   one whose answer depends on its arguments only, so that the cohort can be repeated;
+   one whose answer depends on its arguments only, and rows taken in an order, so that the
+   cohort can be repeated;
 3. it runs on a connection that cannot open any file but the Parquet files of the warehouse, and
    whose settings are locked.
 """
@@ -40,9 +41,19 @@ _SURROUNDINGS = frozenset({
 """Functions that answer about the process or run text as SQL."""
 _CLOCKS = frozenset({
     "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "now",
-    "today", "get_current_time", "get_current_timestamp", "transaction_timestamp", "age",
+    "today", "get_current_time", "get_current_timestamp", "transaction_timestamp", "age", "ago",
+    "current_localtime", "current_localtimestamp", "pg_conf_load_time",
 })  # fmt: skip
 """Functions of the moment; some are written without parentheses, as a column is."""
+_ORDERED = frozenset({
+    "any_value", "arbitrary", "first", "last", "row_number", "ntile", "lag", "lead", "first_value",
+    "last_value", "nth_value",
+})  # fmt: skip
+"""Functions that take the rows as they come: without an order they answer as the files lie."""
+_DRAWN = frozenset({"approx_quantile", "approx_top_k", "reservoir_quantile"})
+"""Functions whose answer is near, and how near depends on the order of the rows."""
+_QUERIES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+"""Statements that only read; a CTE can also be an INSERT, UPDATE or DELETE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,8 @@ def locked_catalog(root: Path) -> Catalog:
     connection.execute(f"set allowed_directories = [{', '.join(folders)}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set python_enable_replacements = false")
+    # Casts of timestamps to a zone and back are those of every machine.
+    connection.execute("set TimeZone = 'UTC'")
     connection.execute("set lock_configuration = true")
     return catalog
 
@@ -168,7 +181,10 @@ class _Rules:
     functions: dict[str, bool]
 
     def check(self, node: dict[str, Any]) -> None:
-        kind = node.get("type")
+        kind = str(node.get("type"))
+        if kind.endswith("_NODE") and kind not in _QUERIES:
+            raise UnsafeCohort(f"a cohort is one SELECT; this has {kind.split('_', maxsplit=1)[0]}")
+        self._order(node)
         if kind == "BASE_TABLE":
             self._table(node)
         elif kind == "SHOW_REF":
@@ -185,6 +201,27 @@ class _Rules:
             raise UnsafeCohort(
                 "TABLESAMPLE draws anew each time; use dicom-warehouse cohort sample"
             )
+
+    @staticmethod
+    def _order(node: dict[str, Any]) -> None:
+        """Refuse what takes some rows of many without saying which: compaction changes them."""
+        modifiers = {m["type"]: m for m in node.get("modifiers") or ()}
+        taken = "LIMIT_MODIFIER" in modifiers or "LIMIT_PERCENT_MODIFIER" in modifiers
+        distinct = modifiers.get("DISTINCT_MODIFIER", {}).get("distinct_on_targets")
+        name = str(node.get("function_name", "")).lower()
+        ordered = node.get("orders") or (node.get("order_bys") or {}).get("orders")
+        unordered = name if name in _ORDERED and not (ordered or node.get("arg_orders")) else ""
+        if (taken or distinct) and "ORDER_MODIFIER" not in modifiers:
+            unordered = "DISTINCT ON" if distinct else "LIMIT or OFFSET"
+        if node.get("ref_type") == "POSITIONAL":
+            raise UnsafeCohort("POSITIONAL JOIN pairs rows as the files lie; join on a key")
+        if unordered:
+            raise UnsafeCohort(
+                f"{unordered} without ORDER BY takes the rows that come first, which are others "
+                "when the warehouse is compacted; order by a key"
+            )
+        if name in _DRAWN:
+            raise UnsafeCohort(f"{name} only estimates; use the exact function")
 
     def _table(self, node: dict[str, Any]) -> None:
         name = str(node["table_name"])

@@ -30,8 +30,8 @@ from warehouse.cohorts.definitions import FOLDER, definition, question, valid_na
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.errors import MembersUnclear, QueryFailed, UnknownCohort, WriteFailed
 from warehouse.sqlfiles import statement
-from warehouse.store.delta import identity
 from warehouse.store.duck import connect
+from warehouse.store.marker import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

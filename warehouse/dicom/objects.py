@@ -82,7 +82,7 @@ def list_objects(url: str, access: S3Access) -> Iterator[Listed]:
     """
     obstore = _obstore()
     bucket, key = _parts(url)
-    store = _store(bucket, access)
+    store = bucket_store(bucket, access)
     try:
         alone = _head(store, key) if key and not key.endswith("/") else None
         if alone is not None:
@@ -109,7 +109,7 @@ def find_objects(urls: Sequence[str], access: S3Access) -> list[Listed | None]:
     def find(url: str) -> Listed | None:
         bucket, key = _parts(url)
         try:
-            meta = _head(_store(bucket, access), key)
+            meta = _head(bucket_store(bucket, access), key)
         except (obstore.exceptions.BaseError, OSError) as error:
             raise BucketUnreachable(url, str(error).partition("\n")[0]) from error
         return None if meta is None else _listed(bucket, meta)
@@ -152,7 +152,7 @@ def read_range(
     if state is not None:
         options["if_match"] = state
     try:
-        answer = obstore.get(_store(bucket, access), key, options=options)
+        answer = obstore.get(bucket_store(bucket, access), key, options=options)
         data = memoryview(answer.bytes())
     except obstore.exceptions.PreconditionError as error:
         raise OSError(None, "the object changed while it was read") from error
@@ -235,8 +235,9 @@ def _listed(bucket: str, meta: Any) -> Listed:
 
 
 @lru_cache(maxsize=64)
-def _store(bucket: str, access: S3Access) -> S3Store:
+def bucket_store(bucket: str, access: S3Access) -> S3Store:
     """Return the client of a bucket; it keeps connections open, so there is one per process."""
+    _obstore()
     from obstore.store import S3Store  # noqa: PLC0415
 
     signed: dict[str, Any] = {"skip_signature": True}
@@ -263,5 +264,5 @@ def _obstore() -> Any:
         import obstore  # noqa: PLC0415 - an extra
         import obstore.exceptions  # noqa: PLC0415
     except ImportError:
-        raise UsageError("sources in a bucket need: pip install 'dicom-warehouse[s3]'") from None
+        raise UsageError("what is in a bucket needs: pip install 'dicom-warehouse[s3]'") from None
     return obstore

@@ -25,13 +25,17 @@ COSINE_TOLERANCE = 1e-4
 SPACING_TOLERANCE = 0.01
 """Part of a spacing by which a slice may be off its place in the grid …"""
 POSITION_TOLERANCE_MM = 0.01
-"""… or this, if it is more: many scanners write positions with two decimals."""
+"""… or twice this, if it is more: many scanners write positions with two decimals."""
 DRIFT_TOLERANCE_PIXELS = 0.1
 """Part of a pixel by which slices may be shifted in their plane."""
 MAX_SLICES_WITH_GAPS = 16_384
 """A grid with empty slices is as long as its positions say, which may be anything."""
 ORTHONORMAL_TOLERANCE = 1e-3
 """By which directions may be off a right angle or length one."""
+LARGEST_MM = 1e6
+"""Positions and spacings beyond it are damage …"""
+LARGEST_COSINE = 2
+"""… and so are directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,9 @@ def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
     heights = planes.positions @ normal
     order = np.argsort(heights, kind="stable")
     steps = np.diff(heights[order])
-    is_new = steps > POSITION_TOLERANCE_MM
+    # By how much one position may be off by rounding: less where pixels are small.
+    rounding_mm = float(min(POSITION_TOLERANCE_MM, DRIFT_TOLERANCE_PIXELS * spacing.min()))
+    is_new = steps > rounding_mm
     levels = np.empty(len(heights), np.int64)
     levels[order] = np.concatenate([[0], np.cumsum(is_new)])
     count = int(levels.max()) + 1
@@ -126,9 +132,12 @@ def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
             if room > MAX_SLICES_WITH_GAPS:
                 return [*reasons, f"slices so far apart that {room:,.0f} would lie between them"]
             levels, count, step = _with_gaps(heights, float(steps[is_new].min()))
-        reasons += _unevenness(heights, levels, steps[is_new], count, step, gaps=may_have_gaps)
+        tolerance_mm = max(SPACING_TOLERANCE * step, 2 * rounding_mm)
+        reasons += _unevenness(
+            heights, levels, steps[is_new], count, step, tolerance_mm, gaps=may_have_gaps
+        )
     drift = _drift(planes.positions, along_row, along_column)
-    if parallel and drift > DRIFT_TOLERANCE_PIXELS * spacing.min():
+    if parallel and drift > max(DRIFT_TOLERANCE_PIXELS * spacing.min(), 2 * rounding_mm):
         reasons.append(f"slices shifted by {_rounded(drift, 2)} mm: gantry tilt")
     if reasons:
         return reasons
@@ -142,9 +151,10 @@ def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
 
 
 def _is_placed(planes: Planes) -> np.ndarray:
-    numbers = np.hstack([planes.positions, planes.orientations, planes.spacings])
-    finite: np.ndarray = np.isfinite(numbers).all(axis=1)
-    return finite & (planes.spacings > 0).all(axis=1) & (planes.shapes[:, :2] > 0).all(axis=1)
+    lengths = np.abs(np.hstack([planes.positions, planes.spacings]))
+    usual: np.ndarray = (lengths < LARGEST_MM).all(axis=1)
+    usual &= (np.abs(planes.orientations) < LARGEST_COSINE).all(axis=1)
+    return usual & (planes.spacings > 0).all(axis=1) & (planes.shapes[:, :2] > 0).all(axis=1)
 
 
 def _sizes(shapes: np.ndarray) -> list[str]:
@@ -185,7 +195,7 @@ def _with_gaps(heights: np.ndarray, step: float) -> tuple[np.ndarray, int, float
 
 def _unevenness(
     heights: np.ndarray, levels: np.ndarray, steps: np.ndarray, count: int, step: float,
-    *, gaps: bool,
+    tolerance_mm: float, *, gaps: bool,
 ) -> list[str]:  # fmt: skip
     usual = float(np.median(steps))
     missing = 0 if gaps else int(np.maximum(np.floor(steps / usual + 0.5) - 1, 0).sum())
@@ -196,7 +206,7 @@ def _unevenness(
     lowest = np.full(count, np.inf)
     np.minimum.at(lowest, levels, heights)
     off = float(off_grid[heights <= lowest[levels]].max())
-    if off > max(SPACING_TOLERANCE * step, POSITION_TOLERANCE_MM):
+    if off > tolerance_mm:
         return [f"uneven spacing: off by {_rounded(off, 3)} mm"]
     return []
 

@@ -22,8 +22,9 @@ from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import by_name, read_models, statement
 from warehouse.store import delta, layout
 from warehouse.store.attributes import gather
-from warehouse.store.delta import Change, Part, Snapshot
+from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import connect, copy_to
+from warehouse.store.layout import Part
 from warehouse.store.schema import FILES
 from warehouse.store.stage import Staged, write_small
 
@@ -320,11 +321,11 @@ def _settle_blobs(
 ) -> None:  # fmt: skip
     """Store each long value once that some row of the new version points to, and no other."""
     elements = layout.table_folder(base.root, "elements")
-    empty = base.paths("elements")[:1]
+    empty = [base.empty("elements")]
     added = [str(elements / part.path) for part in changes["elements"].add]
     removed = [str(elements / part) for part in changes["elements"].remove]
     connection.execute("set variable blobs_files = $1", [base.paths("blobs")])
-    connection.execute("set variable added = $1", [empty + added])
+    connection.execute("set variable added = $1", [added + empty])
     connection.execute("set variable inline_bytes = $1", [INLINE_BYTES])
     wanted = connection.sql(statement("new_blobs")).to_arrow_table()["sha256"]
     for number, portion in enumerate(staged):

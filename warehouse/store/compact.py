@@ -20,6 +20,7 @@ from warehouse.elements.vendor import VENDOR_PAYLOADS, VENDOR_VALUES
 from warehouse.errors import StoreError
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change
+from warehouse.store.marker import require
 from warehouse.store.merge import merge
 from warehouse.store.rows import write_pieces
 from warehouse.store.schema import FILES, instances_schema
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from warehouse.store.delta import Part, Snapshot
+    from warehouse.store.delta import Snapshot
+    from warehouse.store.layout import Part
 
 FAN_IN = 256
 """Parts merged at once: their files are open at the same time."""
@@ -88,7 +90,7 @@ def compact(root: Path) -> Compacted:
     WriteFailed
         Nothing was changed since the last of the versions that this made.
     """
-    delta.require(root)
+    require(root)
     with delta.writing(root):
         found = delta.snapshot(root)
         while groups := _groups(delta.snapshot(root)):

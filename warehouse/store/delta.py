@@ -24,34 +24,23 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from warehouse.errors import (
-    LayoutMismatch,
     LockIgnored,
     NotAWarehouse,
-    StoreError,
     UnknownVersion,
-    UsageError,
     WriteFailed,
 )
 from warehouse.store import layout
+from warehouse.store.marker import require, require_plain
 from warehouse.store.schema import stored_schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from warehouse.store.layout import Part
+
 _PINS = "dicomWarehousePins"
-_SPECIAL = frozenset("*?[]#%=")
 _PARTITION = pa.field("batch", pa.string())
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One Parquet file of a table."""
-
-    path: str
-    """Relative to the folder of the table."""
-    rows: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +63,21 @@ class Snapshot:
     """Version of the table ``files``, which is the version of the warehouse."""
     versions: dict[str, int]
     parts: dict[str, tuple[str, ...]]
-    """Table → paths of its parts, relative to the folder of the table."""
+    """Table → paths of its parts, relative to the folder of the table; the largest first."""
 
     def paths(self, table: str) -> list[str]:
-        """Return absolute paths of the parts of a table, the one without rows first."""
+        """Return absolute paths of the parts of a table, then that of the one without rows.
+
+        DuckDB takes the rows of the first file, times the number of files, for the size of the
+        table, and so decides which side of a join it holds in memory.
+        """
         # Not by pathlib: there are thousands of parts, and each would cost more than its name.
         folder = str(layout.table_folder(self.root, table))
-        return [
-            str(layout.empty_part(self.root, table)),
-            *(f"{folder}/{part}" for part in self.parts[table]),
-        ]
+        return [*(f"{folder}/{part}" for part in self.parts[table]), self.empty(table)]
+
+    def empty(self, table: str) -> str:
+        """Return the absolute path of the part without rows, which has the schema of a table."""
+        return str(layout.empty_part(self.root, table))
 
 
 def create(root: Path) -> None:
@@ -96,7 +90,7 @@ def create(root: Path) -> None:
     UsageError
         The path holds a character that has a meaning for one of the engines.
     """
-    _require_plain(root)
+    require_plain(root)
     marker = root / layout.MARKER
     if root.exists() and not root.is_dir():
         raise NotAWarehouse(root, "it is a file")
@@ -119,6 +113,7 @@ def create(root: Path) -> None:
                     mode="ignore",
                     partition_by=["batch"],
                     name=table,
+                    description=f"dicom-warehouse, storage layout {layout.LAYOUT_VERSION}",
                 )
             # Renamed, so that a full disk leaves no marker rather than an empty one.
             about = {"layout": layout.LAYOUT_VERSION, "id": uuid.uuid4().hex}
@@ -126,52 +121,6 @@ def create(root: Path) -> None:
             draft.replace(marker)
     except OSError as error:
         raise WriteFailed(f"a new warehouse at {root}", error) from error
-
-
-def require(root: Path) -> None:
-    """Check that a folder is a warehouse of this layout.
-
-    Raises
-    ------
-    NotAWarehouse, LayoutMismatch, UsageError
-    """
-    _require_plain(root)
-    marker = root / layout.MARKER
-    if not root.exists():
-        raise NotAWarehouse(
-            root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR makes one"
-        )
-    try:
-        found = json.loads(marker.read_text(encoding="utf-8")).get("layout")
-    except (OSError, ValueError, AttributeError):
-        raise NotAWarehouse(root, f"it has no readable {layout.MARKER}") from None
-    if found != layout.LAYOUT_VERSION:
-        raise LayoutMismatch(root, found, layout.LAYOUT_VERSION)
-
-
-def identity(root: Path) -> str:
-    """Return what tells this warehouse from one made later in the same place."""
-    require(root)
-    about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
-    return str(about.get("id", ""))
-
-
-def found_identity(root: Path) -> str | None:
-    """Return the identity of the warehouse that stands here; None if none does."""
-    try:
-        return identity(root)
-    except (StoreError, OSError):
-        return None
-
-
-def _require_plain(root: Path) -> None:
-    """Refuse paths that DuckDB or Polars expand, or that Delta decodes: they would miss files."""
-    special = sorted(_SPECIAL & set(str(root)))
-    if special:
-        raise UsageError(
-            f"the path of a warehouse must not contain {' '.join(special)} "
-            f"(DuckDB, Polars and Delta take them for patterns): {root}"
-        )
 
 
 def snapshot(root: Path, version: int | None = None) -> Snapshot:
@@ -202,7 +151,7 @@ def snapshot(root: Path, version: int | None = None) -> Snapshot:
         root,
         files.version(),
         versions,
-        {table: tuple(sorted(_part_paths(delta))) for table, delta in tables.items()},
+        {table: tuple(_part_paths(delta)) for table, delta in tables.items()},
     )
 
 
@@ -217,8 +166,8 @@ def newest_files(root: Path) -> tuple[int, list[str]]:
     require(root)
     folder = layout.table_folder(root, "files")
     files = DeltaTable(str(folder))
-    parts = sorted(str(folder / part) for part in _part_paths(files))
-    return files.version(), [str(layout.empty_part(root, "files")), *parts]
+    parts = [str(folder / part) for part in _part_paths(files)]
+    return files.version(), [*parts, str(layout.empty_part(root, "files"))]
 
 
 def newest_parts(root: Path, table: str) -> list[str]:
@@ -345,7 +294,13 @@ def _pins(root: Path, version: int) -> dict[str, int]:
 
 
 def _part_paths(delta: DeltaTable) -> list[str]:
-    return list(pa.table(delta.get_add_actions()).column("path").to_pylist())
+    """Return the parts of a table, the largest first, the others in the order of their names."""
+    actions = pa.table(delta.get_add_actions())
+    sizes = dict(
+        zip(*(actions.column(name).to_pylist() for name in ("path", "size_bytes")), strict=True)
+    )
+    largest = min(sizes, key=lambda part: (-sizes[part], part), default=None)
+    return sorted(sizes, key=lambda part: (part != largest, part))
 
 
 def _taken_back(root: Path, table: str, base: Snapshot) -> DeltaTable:

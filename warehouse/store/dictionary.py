@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.dicom.private_names import Dictionary, PrivateEntry, block_free
 from warehouse.errors import UsageError, WriteFailed
-from warehouse.store.delta import require
+from warehouse.store.marker import require
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from warehouse.errors import WriteFailed
-from warehouse.store.delta import Part
+from warehouse.store.layout import Part
 
 if TYPE_CHECKING:
     from pathlib import Path

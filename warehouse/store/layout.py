@@ -1,4 +1,4 @@
-"""Where everything lies. Pure functions: names, paths, ids; nothing is created here.
+"""Where everything lies. Names, paths, ids; nothing is created here.
 
 ::
 
@@ -22,6 +22,7 @@ The specification is docs/storage-layout.md.
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,6 +50,16 @@ BATCH_IN = {
 
 Parts of these may hold rows of several batches; their folder is that of the first.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One Parquet file of a table."""
+
+    path: str
+    """Relative to the folder of the table."""
+    rows: int
+    size_bytes: int
 
 
 def table_folder(root: Path, table: str) -> Path:

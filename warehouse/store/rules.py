@@ -26,7 +26,7 @@ from pydicom.datadict import tag_for_keyword
 
 from warehouse.errors import UsageError, WriteFailed
 from warehouse.sqlfiles import sql_folder
-from warehouse.store.delta import require
+from warehouse.store.marker import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

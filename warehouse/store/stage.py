@@ -21,7 +21,7 @@ from warehouse.errors import WriteFailed
 from warehouse.settings import Mode
 from warehouse.store import layout
 from warehouse.store.attributes import gather
-from warehouse.store.delta import Part
+from warehouse.store.layout import Part
 from warehouse.store.rows import write_rows
 from warehouse.store.schema import FILES
 

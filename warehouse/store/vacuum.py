@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from warehouse.errors import UsageError, WriteFailed
 from warehouse.store import delta, layout
+from warehouse.store.marker import require
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +93,7 @@ def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = Fa
         raise UsageError(
             f"a retention of 0 to {LONGEST.days} days is possible: logs are kept for so long"
         )
-    delta.require(root)
+    require(root)
     cutoff = time.time() - retention.total_seconds()
     with delta.no_writers(root) as alone, delta.locked(root):
         snapshot = delta.snapshot(root)

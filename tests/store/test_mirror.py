@@ -1,0 +1,261 @@
+"""A warehouse in a bucket: the same rows as on a disk, whoever writes and whatever fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import warehouse
+from tests.command_line import run
+from tests.content import content
+from tests.dicom_files import write
+from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
+from tests.test_crashes import SETTINGS, ten_files
+from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun
+from warehouse.ingest import ingest
+from warehouse.store import delta
+from warehouse.store.compact import compact
+from warehouse.store.mirror import Mirror, open_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHECKOUT = Path(__file__).parents[2]
+URL = "s3://archive/wh"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MotoServer]:
+    made = MotoServer()
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def line(server: MotoServer, request: pytest.FixtureRequest) -> Iterator[Line]:
+    """A line to the server; what a test leaves in the bucket is of its own prefix."""
+    made = Line(server.port, **getattr(request, "param", {}))
+    failures, made.failures = made.failures, 0
+    put(made.access, "archive", {})
+    made.failures = failures
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest) -> str:
+    return f"{URL}-{abs(hash(request.node.name))}"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be written to."""
+    return ten_files(tmp_path_factory.mktemp("source") / "in")
+
+
+@pytest.fixture(scope="module")
+def clean(source: Path) -> dict[str, Any]:
+    ingest(source.parent / "clean", [source], SETTINGS)
+    return content(source.parent / "clean")
+
+
+def work(mirror: Mirror, *sources: Path) -> None:
+    mirror.work(lambda: ingest(mirror.root, sources, SETTINGS, committed=mirror.push))
+
+
+@pytest.mark.parametrize("line", [{}, {"delay": 0.02, "failures": 1}], indirect=True)
+def test_the_rows_are_those_of_a_folder_whatever_the_line(
+    line: Line, url: str, source: Path, clean: dict[str, Any], tmp_path: Path
+) -> None:
+    ours = open_mirror(url, line.access, tmp_path / "ours")
+    work(ours, source)
+    theirs = open_mirror(url, line.access, tmp_path / "theirs")
+    assert content(ours.root) == content(theirs.root) == clean
+    asked = len(line.requests)
+    # What is known is not fetched again.
+    theirs.pull()
+    assert len(line.requests) - asked <= 2 * (1 + bool(line.failures))
+    ours.close()
+    theirs.close()
+
+
+def test_of_two_writers_the_one_who_was_outrun_begins_again(
+    line: Line, url: str, source: Path, clean: dict[str, Any], tmp_path: Path
+) -> None:
+    ours, theirs = (open_mirror(url, line.access, tmp_path / name) for name in ("ours", "theirs"))
+    work(ours, source / "0")
+    theirs.pull()
+    # Both go on from the same version.
+    ingest(theirs.root, [source / "1"], SETTINGS)
+    work(ours, source / "2", source / "copy")
+    before = delta.snapshot(ours.root).version
+    with pytest.raises(Outrun, match="Nothing of this was published"):
+        theirs.push()
+    ours.pull()
+    assert delta.snapshot(ours.root).version == before
+    work(theirs, source)
+    ours.pull()
+    assert content(ours.root) == content(theirs.root) == clean
+    ours.close()
+    theirs.close()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests.test_crashes import SETTINGS
+from warehouse.ingest import ingest
+from warehouse.settings import S3Access
+from warehouse.store.mirror import open_mirror
+access = S3Access(endpoint=sys.argv[2], access_key_id="nobody", secret_access_key="nothing")
+mirror = open_mirror(sys.argv[3], access, Path(sys.argv[4]))
+print("begin", flush=True)
+mirror.work(lambda: ingest(mirror.root, sys.argv[5:], SETTINGS, committed=mirror.push))
+"""
+
+
+def start(line: Line, url: str, cache: Path, *sources: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(CHECKOUT), line.access.endpoint, url, str(cache), *map(str, sources)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.acceptance("D78")
+def test_two_processes_at_once_lose_nothing(
+    line: Line, url: str, source: Path, clean: dict[str, Any], tmp_path: Path
+) -> None:
+    """From an empty bucket on: both make the warehouse."""
+    some = [source / name for name in ("0", "3", "copy", "5", "broken")]
+    writers = [
+        start(line, url, tmp_path / "a", *some),
+        start(line, url, tmp_path / "b", *sorted(source.iterdir())),
+    ]
+    for writer in writers:
+        out, err = writer.communicate(timeout=120)
+        assert (writer.returncode, err) == (0, ""), out
+    reader = open_mirror(url, line.access, tmp_path / "c")
+    assert content(reader.root) == clean
+    reader.close()
+
+
+class KilledAt:
+    """Kills a process at the n-th request that writes."""
+
+    def __init__(self, line: Line, number: int) -> None:
+        self.line, self.left = line, number
+        self.answer = line.answer
+        self.process: subprocess.Popen[str] | None = None
+        line.answer = self  # type: ignore[assignment, method-assign]
+
+    def __call__(self, method: str, *rest: Any) -> Any:
+        if method == "PUT" and self.process is not None:
+            self.left -= 1
+            if self.left < 0:
+                self.process.send_signal(signal.SIGKILL)
+                return 503, [("content-length", "0")], b""
+        return self.answer(method, *rest)
+
+
+@pytest.mark.parametrize("number", [10, 16])
+def test_a_killed_writer_leaves_the_version_before(
+    line: Line, url: str, source: Path, clean: dict[str, Any], tmp_path: Path, number: int
+) -> None:
+    ours = open_mirror(url, line.access, tmp_path / "ours")
+    work(ours, source / "0", source / "copy")
+    before = content(ours.root)
+    killed = KilledAt(line, number)
+    writer = start(line, url, tmp_path / "theirs", source)
+    killed.process = writer
+    writer.communicate()
+    assert writer.returncode == -signal.SIGKILL
+    ours.pull()
+    # The first batch takes 14 requests or so. What there is, is whole: `content` looks at it.
+    assert (content(ours.root) == before) == (number < 14)
+    killed.process = None
+    again = start(line, url, tmp_path / "theirs", source)
+    assert again.communicate() == ("begin\n", "")
+    ours.pull()
+    assert content(ours.root) == clean
+    ours.close()
+
+
+def test_what_was_not_published_is_not_there_when_it_is_opened_again(
+    line: Line, url: str, source: Path, tmp_path: Path
+) -> None:
+    ours = open_mirror(url, line.access, tmp_path / "ours")
+    work(ours, source / "0")
+    held = content(ours.root)
+    ingest(ours.root, [source], SETTINGS)
+    compact(ours.root)
+    assert content(ours.root) != held
+    ours.close()
+    again = open_mirror(url, line.access, tmp_path / "ours")
+    assert again.root == ours.root
+    assert content(again.root) == held
+    again.close()
+
+
+def test_each_process_has_a_folder_of_its_own(line: Line, url: str, tmp_path: Path) -> None:
+    first, second = (open_mirror(url, line.access, tmp_path) for _ in range(2))
+    assert first.root != second.root
+    assert os.stat(first.root).st_mode & 0o77 == 0
+    first.close()
+    third = open_mirror(url, line.access, tmp_path)
+    assert third.root == first.root
+    second.close()
+    third.close()
+
+
+def test_a_prefix_that_holds_something_else_is_left_alone(
+    line: Line, url: str, tmp_path: Path
+) -> None:
+    put(line.access, "archive", {f"{url.removeprefix('s3://archive/')}/a.dcm": b"something"})
+    with pytest.raises(NotAWarehouse, match="name another prefix"):
+        open_mirror(url, line.access, tmp_path)
+    with pytest.raises(BucketUnreachable):
+        open_mirror("s3://no-such-bucket/wh", line.access, tmp_path)
+
+
+def test_commands_and_notebooks_take_a_bucket(
+    line: Line, url: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": line.access.endpoint, "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    done = run("ingest", source, "-w", url, "--workers", "1", "--json")
+    assert json.loads(done.stdout)["created"] == 8
+    asked = run("sql", "select count(*) as n from instances", "-w", url, "--format", "json")
+    assert json.loads(asked.stdout) == [{"n": 8}]
+    monkeypatch.setenv("DICOM_WAREHOUSE", url)
+    facts = json.loads(run("info", "--json").stdout)
+    assert (facts["root"], facts["entities"]["instances"]) == (url, 8)
+    shelf = warehouse.open(url)
+    assert shelf.sql("select count(*) from instances").fetchall() == [(8,)]
+    shelf.cohort("ct_thin_slice", max_slice_mm=1000)
+    write(tmp_path / "new", uid="7.7")
+    shelf.ingest(tmp_path / "new", workers=1)
+    assert run("compact").returncode == 0
+    assert "ct_thin_slice-0001" in run("cohort", "show", "ct_thin_slice-0001").stdout
+    shelf.refresh()
+    assert shelf.sql("select count(*) from instances").fetchall() == [(9,)]
+    assert run("vacuum").returncode == 2
+    assert run("ingest", "s3://archive/", "--workers", "1").returncode == 2
+    assert run("info", "-w", "s3://no-such-bucket/wh").returncode == 1
+    assert SECRET not in done.stdout + done.stderr + repr(shelf)
+    assert SECRET.encode() not in bytes_under(tmp_path / "cache")

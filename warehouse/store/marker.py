@@ -1,0 +1,64 @@
+"""What makes a folder a warehouse: ``warehouse.json``, its layout and its identity.
+
+In: a folder. Out: nothing, or the named error of what is wrong. Apart from the tables, because
+worker processes ask for it and need no Delta.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from warehouse.errors import LayoutMismatch, NotAWarehouse, StoreError, UsageError
+from warehouse.store import layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SPECIAL = frozenset("*?[]#%=")
+
+
+def require(root: Path) -> None:
+    """Check that a folder is a warehouse of this layout.
+
+    Raises
+    ------
+    NotAWarehouse, LayoutMismatch, UsageError
+    """
+    require_plain(root)
+    marker = root / layout.MARKER
+    if not root.exists():
+        raise NotAWarehouse(
+            root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR makes one"
+        )
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8")).get("layout")
+    except (OSError, ValueError, AttributeError):
+        raise NotAWarehouse(root, f"it has no readable {layout.MARKER}") from None
+    if found != layout.LAYOUT_VERSION:
+        raise LayoutMismatch(root, found, layout.LAYOUT_VERSION)
+
+
+def identity(root: Path) -> str:
+    """Return what tells this warehouse from one made later in the same place."""
+    require(root)
+    about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
+    return str(about.get("id", ""))
+
+
+def found_identity(root: Path) -> str | None:
+    """Return the identity of the warehouse that stands here; None if none does."""
+    try:
+        return identity(root)
+    except (StoreError, OSError):
+        return None
+
+
+def require_plain(root: Path) -> None:
+    """Refuse paths that DuckDB or Polars expand, or that Delta decodes: they would miss files."""
+    special = sorted(_SPECIAL & set(str(root)))
+    if special:
+        raise UsageError(
+            f"the path of a warehouse must not contain {' '.join(special)} "
+            f"(DuckDB, Polars and Delta take them for patterns): {root}"
+        )

@@ -1,0 +1,352 @@
+"""A warehouse in a bucket ↔ a folder of this machine that holds the same and is worked with.
+
+In: ``s3://bucket/prefix`` and ``S3Access``. Out: ``Mirror``; its ``root`` is a warehouse as any
+other. ``pull`` makes it the newest version of the bucket, ``push`` publishes what was committed
+to it.
+
+Nothing in a warehouse is changed once it is written but a few small files, so copying is all there
+is to do. What decides between writers is the log: an entry is put only if there is none of its
+number. The entry of ``files`` comes last and is the version, as on a disk. Who is outrun takes back
+its own and begins again from what the other one published
+(docs/decisions/0015-a-bucket-is-worked-with-in-a-folder.md).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
+
+from warehouse.dicom.objects import SCHEME, bucket_store, is_object
+from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun, UsageError, WriteFailed
+from warehouse.store import delta, layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from obstore.store import S3Store
+
+    from warehouse.settings import S3Access
+
+_Answer = TypeVar("_Answer")
+
+ATTEMPTS = 50
+"""How often work is begun again because another writer was faster."""
+
+CONNECTIONS = 16
+"""Objects copied at a time."""
+
+_LOCAL = ("_cache", "_lock", "_writers")
+"""What is of one machine only, and never copied."""
+
+_FILES_LOG = "files/_delta_log/"
+_LOG_ENTRY = re.compile(r"[0-9]{20}\.json")
+
+
+class Mirror:
+    """A warehouse in a bucket and its copy on this machine, which this object alone may use."""
+
+    def __init__(self, url: str, access: S3Access, cache: Path) -> None:
+        self.url = url.rstrip("/")
+        bucket, _, prefix = self.url.removeprefix(SCHEME).partition("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._store: S3Store = bucket_store(bucket, access)
+        self._published: dict[str, str] = {}
+        """What is in the bucket: keys below the prefix, and of all but parts the state."""
+        name = hashlib.sha256(f"{access.endpoint}\0{self.url}".encode()).hexdigest()[:16]
+        self.root, lock = _unused_folder(cache / name)
+        self._finalizer = weakref.finalize(self, os.close, lock)
+
+    def require_apart(self, sources: Iterable[str | os.PathLike[str]]) -> None:
+        """Refuse sources that hold the warehouse: its own objects would be read as files."""
+        for source in sources:
+            if is_object(source) and f"{self.url}/".startswith(f"{str(source).rstrip('/')}/"):
+                raise UsageError(f"{source} holds the warehouse {self.url}; name what is beside it")
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        self._finalizer()
+
+    def pull(self) -> None:
+        """Make the folder the newest version in the bucket; what was not published is taken back.
+
+        Raises
+        ------
+        BucketUnreachable
+        NotAWarehouse
+            There are other objects below the prefix.
+        """
+        # The versions first: what they name was there before them.
+        versions = self._list(_FILES_LOG)
+        found = {
+            key: state
+            for key, state in self._list("").items()
+            if not key.startswith(_FILES_LOG) or key in versions
+        }
+        foreign = {key.split("/", 1)[0] for key in found} - {*layout.TABLES, *_OURS}
+        if foreign and layout.MARKER not in found:
+            raise NotAWarehouse(self.url, "there are other objects; name another prefix")
+        if self._here().get(layout.MARKER, "") != found.get(layout.MARKER):
+            # Of a warehouse that was there before, or of one that nobody finished making.
+            shutil.rmtree(self.root, ignore_errors=True)
+            self.root.mkdir(mode=0o700)
+        self._published = found
+        self.take_back()
+        here = self._here()
+        self._download(key for key in found if not _is_part(key) and key not in here)
+        self._published |= {key: state for key, state in self._here().items() if not _is_part(key)}
+        if layout.MARKER not in found:
+            return
+        snapshot = delta.snapshot(self.root)
+        parts = {f"{table}/{part}" for table, some in snapshot.parts.items() for part in some}
+        for key in here:
+            if _is_part(key) and key not in parts:
+                (self.root / key).unlink(missing_ok=True)
+        self._download(key for key in parts if key not in here)
+
+    def push(self) -> None:
+        """Publish what was committed to the folder.
+
+        Raises
+        ------
+        Outrun
+            Another writer has published since the last pull. What is in the folder and not in the
+            bucket must be taken back.
+        WriteFailed
+            The bucket could not be written to; its version is the one before.
+        """
+        here = self._here()
+        logs = sorted(
+            (key for key in here if _is_log(key) and key not in self._published),
+            key=lambda key: (layout.TABLES.index(key.split("/", 1)[0]), key),
+        )
+        first = next((key for key in logs if key.startswith(_FILES_LOG)), None)
+        if first and self._exists(first):
+            raise Outrun(self.url)
+        named = {part for key in logs for part in self._named(key)}
+        others = [
+            key for key, state in here.items()
+            if not _is_part(key) and not _is_log(key) and key != layout.MARKER
+            and self._published.get(key) != state
+        ]  # fmt: skip
+        self._upload(sorted(named & here.keys() - self._published.keys()))
+        self._upload(others)
+        # A warehouse is made before it has a version: who finds no marker finds no rows either.
+        made = [key for key in logs if key.endswith(f"/{0:020d}.json")]
+        made += [layout.MARKER] if layout.MARKER in here.keys() - self._published.keys() else []
+        for key in [*made, *(key for key in logs if key not in made)]:
+            self._put_if_absent(key)
+
+    def take_back(self) -> None:
+        """Remove from the folder what is not in the bucket, or is not the same there."""
+        gone = [
+            key for key, state in self._here().items()
+            if not _is_part(key) and self._published.get(key) != state
+        ]  # fmt: skip
+        for key in gone:
+            (self.root / key).unlink(missing_ok=True)
+        if any(_is_log(key) for key in gone):
+            # These may speak of versions that are none.
+            for log in self.root.glob("*/_delta_log"):
+                for path in (*log.glob("*.checkpoint*"), log / "_last_checkpoint"):
+                    path.unlink(missing_ok=True)
+            shutil.rmtree(layout.cache_folder(self.root), ignore_errors=True)
+
+    def work(self, action: Callable[[], _Answer]) -> _Answer:
+        """Do something to the folder and publish it; do it again if another writer was faster.
+
+        Raises
+        ------
+        Outrun
+            Others were faster each time.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = action()
+                self.push()
+            except Outrun:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                # Of several who were outrun, one shall be first at the next attempt.
+                time.sleep(random.uniform(0, 0.1 * (attempt + 1)))  # noqa: S311
+                self.pull()
+            except BaseException:
+                self.take_back()
+                raise
+            else:
+                return answer
+        raise AssertionError
+
+    def _here(self) -> dict[str, str]:
+        """Return what may be published: keys, and of all but parts the state."""
+        found = {}
+        for folder, folders, names in os.walk(self.root):
+            if folder == str(self.root):
+                folders[:] = [name for name in folders if name not in _LOCAL]
+            below = os.path.relpath(folder, self.root)
+            for name in names:
+                key = name if below == "." else f"{below}/{name}"
+                is_log = below.endswith("_delta_log")
+                if is_log and not _LOG_ENTRY.fullmatch(name):
+                    continue
+                if key not in _LOCAL and not name.startswith("."):
+                    found[key] = "" if _is_part(key) else _state(self.root / key)
+        return found
+
+    def _named(self, key: str) -> list[str]:
+        """Return the parts that an entry of a log adds."""
+        table = key.split("/", 1)[0]
+        lines = (self.root / key).read_text(encoding="utf-8").splitlines()
+        actions = [json.loads(line) for line in lines]
+        return [f"{table}/{unquote(a['add']['path'])}" for a in actions if "add" in a]
+
+    # -- the bucket -------------------------------------------------------------------------------
+
+    def _list(self, below: str) -> dict[str, str]:
+        import obstore  # noqa: PLC0415 - an extra
+
+        found = {}
+        try:
+            for some in obstore.list(
+                self._store, prefix=(self._prefix + below).rstrip("/") or None
+            ):
+                for meta in some:
+                    key = str(meta["path"]).removeprefix(self._prefix)
+                    found[key] = "" if _is_part(key) else str(meta["e_tag"]).strip('"')
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
+        return found
+
+    def _exists(self, key: str) -> bool:
+        import obstore  # noqa: PLC0415
+
+        try:
+            obstore.head(self._store, self._prefix + key)
+        except FileNotFoundError:
+            return False
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
+        return True
+
+    def _download(self, keys: Iterable[str]) -> None:
+        import obstore  # noqa: PLC0415
+
+        def fetch(key: str) -> None:
+            target = self.root / key
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft = target.with_name(f".{target.name}")
+            with draft.open("wb") as file:
+                for chunk in obstore.get(self._store, self._prefix + key).stream():
+                    file.write(chunk)
+            draft.replace(target)
+
+        try:
+            _all(fetch, keys)
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
+
+    def _upload(self, keys: Iterable[str]) -> None:
+        import obstore  # noqa: PLC0415
+
+        def send(key: str) -> None:
+            obstore.put(self._store, self._prefix + key, self.root / key)
+            self._published[key] = "" if _is_part(key) else _state(self.root / key)
+
+        try:
+            _all(send, keys)
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise WriteFailed(self.url, error) from error
+
+    def _put_if_absent(self, key: str) -> None:
+        import obstore  # noqa: PLC0415
+
+        data = (self.root / key).read_bytes()
+        try:
+            obstore.put(self._store, self._prefix + key, data, mode="create")
+        except obstore.exceptions.AlreadyExistsError as error:
+            # It may be ours: an answer was lost on the way and the request was sent again.
+            if bytes(obstore.get(self._store, self._prefix + key).bytes()) != data:
+                raise Outrun(self.url) from error
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise WriteFailed(self.url, error) from error
+        self._published[key] = _state(self.root / key)
+
+
+_OURS = frozenset(
+    {layout.MARKER, "_batches", "_empty", "cohorts", "dictionary.json", "sequence_types.csv"}
+)
+
+
+def open_mirror(url: str, access: S3Access, cache: Path | None = None) -> Mirror:
+    """Return the newest version of a warehouse in a bucket, as a folder of this machine.
+
+    Parameters
+    ----------
+    cache
+        Where the folder is; by default in the user's cache. It holds what the warehouse holds, and
+        only its owner may look into it.
+
+    Raises
+    ------
+    BucketUnreachable, NotAWarehouse
+    """
+    mirror = Mirror(url, access, cache or _cache() / "buckets")
+    try:
+        mirror.pull()
+    except BaseException:
+        mirror.close()
+        raise
+    return mirror
+
+
+def _cache() -> Path:
+    given = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(given) / "dicom-warehouse"
+
+
+def _unused_folder(base: Path) -> tuple[Path, int]:
+    """Return a folder that no other process uses, and what holds it until this one ends."""
+    base.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for number in count():
+        lock = os.open(base / f"{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        (base / str(number)).mkdir(exist_ok=True, mode=0o700)
+        return base / str(number), lock
+    raise AssertionError
+
+
+def _is_part(key: str) -> bool:
+    return key.split("/", 1)[0] in layout.TABLES and key.endswith(".parquet")
+
+
+def _is_log(key: str) -> bool:
+    return "/_delta_log/" in key
+
+
+def _state(path: Path) -> str:
+    """Return what S3 says of an object that was put in one request.
+
+    Where it says something else, as with keys of its own, objects are fetched more often.
+    """
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _all(work: Callable[[str], Any], keys: Iterable[str]) -> None:
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        for _ in threads.map(work, keys):
+            pass
