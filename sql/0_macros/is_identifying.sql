@@ -2,15 +2,30 @@
 --
 -- `is_identifying` knows the attributes of PS3.15 Table E.1-1 (Basic Application Level
 -- Confidentiality Profile), whatever their action, and withholds besides: the whole group of the
--- patient, names, ages, dates and times, addresses, free text, private elements and elements that
--- no dictionary knows. `is_identifying_path` knows the sequences of that table, whose items are not
--- shown either, nor those of private sequences.
+-- patient, names, ages, dates and times, addresses, free text, comments, descriptions and IDs, UIDs
+-- but those of classes and syntaxes, private elements and elements that no dictionary knows.
+-- `is_identifying_path` knows the sequences of that table, whose items are not shown either, nor
+-- those of private sequences.
 create or replace macro is_identifying(tag, keyword, vr) as
     keyword is null
     or vr in ('AE', 'AS', 'DA', 'DT', 'LT', 'PN', 'ST', 'TM', 'UC', 'UN', 'UR', 'UT')
     or instr('13579BDF', tag[4]) > 0
     or tag[:4] = '0010'
     or tag[:2] in ('50', '60')
+    -- All UIDs but those of the standard: the table names most that tell an object, not all.
+    or (
+        vr = 'UI' and not regexp_matches(
+            keyword, 'SOPClass|TransferSyntax'
+            || '|^(ContextUID|MappingResourceUID|CodingSchemeUID|ImplementationClassUID)$'
+        )
+    )
+    -- What somebody typed or numbered, whatever the table says.
+    or (
+        vr in ('LO', 'SH') and regexp_matches(
+            keyword, 'Comment|Notes|Contact|OrderNumber|Owner|UserGroup|Itinerary|Welder'
+            || '|(Creator|Description|DescriptionTrial|IDs?)$'
+        )
+    )
     -- Names of files and file sets are what somebody typed.
     or tag in ('00041130', '00041141', '00041500')
     or tag in (

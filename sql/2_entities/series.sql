@@ -56,7 +56,7 @@
 -- column:  spatial_resolution_mm | DOUBLE[] | PixelSpacing (rows, columns) and SliceThickness; two values without a thickness, null without a spacing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
--- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
+-- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing; null beyond 64 bits
 -- column:  has_missing_uid | BOOLEAN | PatientID or a UID is missing or empty in some instance
 create or replace view series as
 with gathered as (
@@ -109,7 +109,7 @@ with gathered as (
         arg_min(ContrastBolusAgent, instance_key) as ContrastBolusAgent,
         count(*) as instance_count,
         count(pixel_offset) as image_count,
-        cast(coalesce(sum(coalesce(NumberOfFrames, 1)) filter (where pixel_offset is not null), 0) as bigint)
+        try_cast(coalesce(sum(coalesce(NumberOfFrames, 1)) filter (where pixel_offset is not null), 0) as bigint)
             as frame_count,
         bool_or(has_missing_uid) as has_missing_uid
     from instances

@@ -31,7 +31,7 @@ with described as (
         || coalesce(strftime(studies.StudyDate + studies.StudyTime, '%H%M'), '') as session,
         lower(coalesce(series.SeriesDescription, '')) as description,
         list_contains(series.ImageType, 'NORM') as is_corrected,
-        cast(round(series.InversionTime) as bigint) as inversion_time,
+        try_cast(round(series.InversionTime) as bigint) as inversion_time,
         phase_encoding.phase_encoding_direction as phase,
         upper(regexp_extract(
             series.ProtocolName, '_(ap|pa|lr|rl|fwd|rev)$', 1, 'i'

@@ -42,7 +42,7 @@ select
     true as is_single,
     coalesce(
         frames.TemporalPositionIndex,
-        cast(1000 * frames.NominalCardiacTriggerDelayTime as bigint),
+        try_cast(1000 * frames.NominalCardiacTriggerDelayTime as bigint),
         epoch_us(frames.FrameAcquisitionDateTime)
     ) as moment,
     if(

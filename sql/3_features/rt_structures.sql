@@ -95,7 +95,7 @@ drawn as (
         regexp_extract(path, '^ROIContourSequence\[\d+\]') as contour_path,
         max("integer") filter (where tag = '30060084') as roi_number,
         count(*) filter (where tag = '30060042') as contour_count,
-        cast(sum("integer") filter (where tag = '30060046') as bigint) as point_count,
+        try_cast(sum("integer") filter (where tag = '30060046') as bigint) as point_count,
         list(distinct text) filter (where tag = '30060042') as contour_types
     from elements
     where
@@ -110,7 +110,7 @@ contours as (
         instance_id,
         roi_number,
         cast(sum(contour_count) as bigint) as contour_count,
-        cast(sum(point_count) as bigint) as point_count,
+        try_cast(sum(point_count) as bigint) as point_count,
         list_sort(list_distinct(flatten(list(contour_types)))) as contour_types
     from drawn
     where roi_number is not null

@@ -21,6 +21,7 @@ import pytest
 
 import warehouse
 from tests.cohorts.conftest import make
+from tests.command_line import run
 from warehouse.cohorts.provenance import verify
 from warehouse.errors import ExportFailed, SourceNotFound, TargetExists, UsageError
 
@@ -177,8 +178,13 @@ def test_verify_finds_every_change_of_a_folder(ran: warehouse.Warehouse, tmp_pat
     (target / "1.1.1.1").write_bytes((target / "1.1.1.2").read_bytes())
     (target / "1.2.1.1").unlink()
     (target / "new").write_text("x")
+    (target / "linked").symlink_to(tmp_path)
+    noted = target / "cohort.json"
+    noted.write_text(noted.read_text().replace(verify(target).digest, "0" * 64))
     assert sorted(verify(target).problems) == [
-        "1.1.1.1: other content than was written", "1.2.1.1: missing or unreadable", "new: was not exported",
+        "1.1.1.1: other content than was written", "1.2.1.1: missing or unreadable",
+        "cohort.json: another digest than that of the members", "linked: was not exported",
+        "new: was not exported",
     ]  # fmt: skip
     manifest = target / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("1.3.1.1,", "1.9.1.1,"))
@@ -201,8 +207,11 @@ def test_verify_needs_an_export(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound):
         verify(tmp_path / "nothing")
     (tmp_path / "a.csv").write_text("x")
-    with pytest.raises(UsageError, match="no export of a cohort"):
-        verify(tmp_path / "a.csv")
+    for beside in (None, "[]", "{}", "nothing"):
+        if beside is not None:
+            (tmp_path / "a.csv.cohort.json").write_text(beside)
+        with pytest.raises(UsageError, match="no export of a cohort"):
+            verify(tmp_path / "a.csv")
 
 
 # -- what must not happen -------------------------------------------------------------------------
@@ -268,6 +277,8 @@ def test_text_that_is_a_formula(tmp_path: Path) -> None:
         SeriesDescription='=HYPERLINK("http://x","y")',
         ProtocolName="+1",
         SoftwareVersions="@a",
+        StudyDescription="\n=1+1",
+        StationName=" =2+2",
     )
     wh = warehouse.open(tmp_path / "w")
     wh.ingest(tmp_path / "in", workers=1)
@@ -281,22 +292,48 @@ def test_text_that_is_a_formula(tmp_path: Path) -> None:
     assert plain["SeriesDescription"] == '=HYPERLINK("http://x","y")', "as stored"
     assert guarded["SeriesDescription"] == '\'=HYPERLINK("http://x","y")'
     assert guarded["ProtocolName"] == "'+1"
-    assert not any(cell.startswith(("=", "+", "@")) for cell in guarded.values())
+    assert not any(cell.strip().startswith(("=", "+", "@")) for cell in guarded.values())
+
+
+def test_numbers_that_json_does_not_have(tmp_path: Path) -> None:
+    make(tmp_path / "in", 1, 1, DiffusionBValue=float("nan"))
+    make(tmp_path / "in", 1, 2, DiffusionBValue=float("-inf"), ImagePositionPatient=["1", "2", "3"])
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(tmp_path / "in", workers=1)
+    wh.cohort("ct_thin_slice")
+    target = export(wh, tmp_path / "a.jsonl", "jsonl", rows="instances")
+    stated = 'DiffusionBValue, [DiffusionBValue, 1] as listed, ImagePositionPatient, 1 as "a""b"'
+    asked = f"select {stated} from instances order by InstanceNumber"
+    done = run("sql", asked, "-w", wh.root, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    exported = [
+        json.loads(line, parse_constant=pytest.fail) for line in target.read_text().splitlines()
+    ]
+    printed = json.loads(done.stdout, parse_constant=pytest.fail)
+    for rows in (exported, printed):
+        assert [row["DiffusionBValue"] for row in rows] == [None, None]
+        assert [row["ImagePositionPatient"] for row in rows] == [None, [1.0, 2.0, 3.0]]
+    assert [row["listed"] for row in printed] == [[None, 1.0]] * 2
+    assert [row['a"b'] for row in printed] == [1, 1]
 
 
 @pytest.mark.acceptance("D11")
 def test_uids_with_path_characters_stay_inside(tmp_path: Path) -> None:
     make(tmp_path / "in", 1, SOPInstanceUID="../../../up", SeriesInstanceUID="/etc", PatientID="..")
     make(tmp_path / "in", 2, SOPInstanceUID="a/b", PatientID="../x")
+    make(tmp_path / "in", 3, SOPInstanceUID="manifest.csv")
+    make(tmp_path / "in", 4, SOPInstanceUID="cohort.json")
     wh = warehouse.open(tmp_path / "w")
     wh.ingest(tmp_path / "in", workers=1)
     wh.cohort("ct_thin_slice", max_slice_mm=9)
-    with zipfile.ZipFile(export(wh, tmp_path / "a.zip", "zip")) as archive:
+    with zipfile.ZipFile(
+        export(wh, tmp_path / "a.zip", "zip", template="{SOPInstanceUID}")
+    ) as archive:
         names = archive.namelist()
-    assert len(names) == 4
+    assert len(set(names)) == 6
     assert not any(part in {"", "..", "."} for name in names for part in name.split("/"))
     target = export(wh, tmp_path / "out", "copy")
-    assert len(list(target.rglob("*.dcm"))) == 2
+    assert len(list(target.rglob("*.dcm"))) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a.zip",
         "a.zip.cohort.json",

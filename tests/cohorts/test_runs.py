@@ -119,6 +119,11 @@ def test_the_finest_level_counts_and_rows_may_repeat(archive: warehouse.Warehous
     assert archive.cohort("mine").counts["instances"] == 2
 
 
+def test_a_number_is_a_key_that_nobody_has(archive: warehouse.Warehouse) -> None:
+    save(archive, "numbered", "select 1 as series_key")
+    assert archive.cohort("numbered").counts["instances"] == 0
+
+
 def test_rows_that_name_nobody_are_an_error(archive: warehouse.Warehouse) -> None:
     save(archive, "nameless", "select Modality from series")
     with pytest.raises(MembersUnclear, match="one of the columns instance_key, SOPInstanceUID"):
@@ -142,8 +147,20 @@ def test_a_saved_cohort_has_typed_parameters(archive: warehouse.Warehouse) -> No
     assert archive.cohort("made_by", after="2020-01-01").counts["series"] == 0
     with pytest.raises(UnknownParameter, match="after of made_by is DATE"):
         archive.cohort("made_by", after="soon")
+    assert archive.cohort("made_by", after="20200101").parameters["after"] == "2020-01-01"
     with pytest.raises(UnknownParameter, match="no parameter 'whom'; it has: who, after"):
         archive.cohort("made_by", whom="ACME")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_slice_mm", "nan"), ("max_slice_mm", float("inf")), ("min_instances", "1.6")],
+)
+def test_a_value_that_would_ask_another_question_is_refused(
+    archive: warehouse.Warehouse, name: str, value: object
+) -> None:
+    with pytest.raises(UnknownParameter, match=f"{name} of ct_thin_slice is"):
+        archive.cohort("ct_thin_slice", **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -355,6 +372,16 @@ def test_shares_of_a_split_add_up(archive: warehouse.Warehouse, shares: dict[str
     archive.cohort("ct_thin_slice", max_slice_mm=99)
     with pytest.raises(UsageError, match="add up to 1"):
         compare.split(archive.root, "ct_thin_slice", shares)
+
+
+def test_no_part_of_a_split_is_kept_when_another_cannot_be_named(
+    archive: warehouse.Warehouse,
+) -> None:
+    archive.cohort("ct_thin_slice")
+    before = [run.run for run in runs.runs(archive.root)]
+    with pytest.raises(UsageError, match="lower-case"):
+        compare.split(archive.root, "ct_thin_slice", {"train": 0.5, "Te/st": 0.5})
+    assert [run.run for run in runs.runs(archive.root)] == before
 
 
 def test_a_sample_takes_so_many_of_each_stratum(archive: warehouse.Warehouse) -> None:

@@ -157,7 +157,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
         ImageComments=SECRET, RequestedProcedureDescription=SECRET, StationName=SECRET,
         EthnicGroup=SECRET, MilitaryRank=SECRET, DeviceSerialNumber=SECRET,
         PatientTelephoneNumbers=SECRET, CountryOfResidence=SECRET, RetrieveAETitle=SECRET,
-        ReferencedFileID=SECRET, ConvolutionKernel="STANDARD", SliceThickness="1.5",
+        ReferencedFileID=SECRET, ContactDisplayName=SECRET, HangingProtocolCreator=SECRET,
+        FillerOrderNumberProcedure=SECRET, DoseComment=SECRET, DeviceID=SECRET,
+        LensDescription=SECRET, CreatorVersionUID="1.1", VolumeFrameOfReferenceUID="1.2.1",
+        ContextUID="1.2.840.10008.6.1.1", ConvolutionKernel="STANDARD", SliceThickness="1.5",
         RequestAttributesSequence=[dataset(CodeMeaning=SECRET, CodeValue=SECRET)],
         AnatomicRegionSequence=[dataset(CodeValue="T-A0100")],
     )  # fmt: skip
@@ -194,6 +197,7 @@ def test_elements_that_name_nobody_have_an_example(archive: warehouse.Warehouse)
     assert wanted.items() <= shown.items()
     assert shown["CodeValue"] == "T-A0100", "from the sequence that is not withheld"
     assert shown["SOPClassUID"] == "1.2.840.10008.5.1.4.1.1.2"
+    assert shown["ContextUID"] == "1.2.840.10008.6.1.1"
 
 
 def test_tags_are_found_by_keyword_tag_name_and_creator(archive: warehouse.Warehouse) -> None:

@@ -12,7 +12,7 @@ import pytest
 import warehouse
 from tests.dicom_files import element, part10
 from warehouse.dicom.private_names import PrivateEntry, private_name
-from warehouse.errors import NotAWarehouse, UsageError
+from warehouse.errors import NotAWarehouse, SourceNotFound, UsageError
 from warehouse.store.dictionary import FILE, add_dictionary, read_dictionary
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def test_a_wrong_file_changes_nothing_and_says_where(
 
 
 def test_a_dictionary_needs_a_warehouse_and_a_file(wh: warehouse.Warehouse, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(SourceNotFound, match="no such file or folder: .*missing"):
         add_dictionary(wh.root, tmp_path / "missing")
     with pytest.raises(NotAWarehouse):
         add_dictionary(tmp_path / "nowhere", tmp_path / "names")

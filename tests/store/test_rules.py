@@ -9,7 +9,7 @@ import pytest
 import warehouse
 from tests.command_line import run
 from tests.dicom_files import write
-from warehouse.errors import NotAWarehouse, UsageError
+from warehouse.errors import NotAWarehouse, SourceNotFound, UsageError
 from warehouse.store.rules import FILE, add_rules, read_rules, written
 
 HEAD = "rank,rule,sequence_type,modality,attribute,test,values\n"
@@ -104,7 +104,7 @@ def test_a_file_that_is_no_text_is_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00rank")
     with pytest.raises(UsageError, match="cannot be read as UTF-8 text"):
         add_rules(root, tmp_path / "x")
-    with pytest.raises(UsageError, match="FileNotFoundError"):
+    with pytest.raises(SourceNotFound, match="no such file or folder: .*none"):
         add_rules(root, tmp_path / "none")
 
 

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 import duckdb
 
 from warehouse.errors import QueryFailed, WriteFailed
-from warehouse.store.duck import literal
+from warehouse.store.duck import columns_for_json, literal
 
 if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
@@ -37,7 +37,9 @@ def write(catalog: Catalog, relation: duckdb.DuckDBPyRelation, form: str, target
     writer = catalog.connection.cursor()
     try:
         writer.register("answer", relation.to_arrow_reader())
-        writer.execute(f"copy (from answer) to {literal(str(draft))} {FORMATS[form]}")
+        shown = columns_for_json(writer, "from answer") if form == "json" else "*"
+        sql = f"select {shown} from answer"
+        writer.execute(f"copy ({sql}) to {literal(str(draft))} {FORMATS[form]}")
         draft.replace(target)
     except (duckdb.IOException, OSError) as error:
         raise WriteFailed(str(target), error) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.catalog.connect import open_catalog
+from warehouse.cohorts.definitions import valid_name
 from warehouse.cohorts.runs import Run, find_run, keep, members_file, run_cohort
 from warehouse.errors import UnknownVersion, UsageError
 from warehouse.sqlfiles import statement
@@ -173,6 +174,8 @@ def split(
     if any(not 0 <= share <= 1 for share in parts.values()) or abs(sum(parts.values()) - 1) > 1e-9:
         raise UsageError("the shares of a split lie between 0 and 1 and add up to 1")
     source = find_run(root, name)
+    for part in parts:
+        valid_name(f"{source.cohort}_{part}")  # before the first part is kept
     connection = connect()
     _show(connection, root, members=source)
     lost = connection.execute("select count(*) from members where patient_key is null").fetchall()[

@@ -7,6 +7,7 @@ are ``cohorts/NAME.sql`` in the folder of the warehouse; their header is that of
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 FOLDER = "cohorts"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_DICOM_DATE = re.compile(r"\d{8}")
 _TYPE = re.compile(r"(VARCHAR|DOUBLE|BIGINT|INTEGER|BOOLEAN|DATE|TIME|TIMESTAMP)(\[\])?")
 
 
@@ -187,13 +189,26 @@ def values(catalog: Catalog, cohort: Definition, given: Mapping[str, Any]) -> di
             value = None
         if isinstance(value, str) and param.type.endswith("[]") and not value.startswith("["):
             value = [part.strip() for part in value.split(",")]
-        try:
-            answer = catalog.connection.execute(f"select cast($1 as {param.type})", [value])
-            typed[name] = answer.fetchall()[0][0]
-        except duckdb.Error:
-            raise UnknownParameter(
-                f"{name} of {cohort.name} is {param.type}; the value given is not"
-            ) from None
+        typed[name] = _typed(catalog, cohort, param, value)
+    return typed
+
+
+def _typed(catalog: Catalog, cohort: Definition, param: Param, value: object) -> Any:
+    if param.type == "DATE" and isinstance(value, str) and _DICOM_DATE.fullmatch(value):
+        value = f"{value[:4]}-{value[4:6]}-{value[6:]}"
+    # DuckDB rounds 1.6 to 2, and another question would be kept.
+    wider = re.sub("BIGINT|INTEGER", "DOUBLE", param.type)
+    sql = f"select cast($1 as {param.type}) as typed, cast($1 as {wider}) = typed"
+    try:
+        typed, same = catalog.connection.execute(sql, [value]).fetchall()[0]
+    except duckdb.Error:
+        same = False
+    # Nor is NaN, which equals nothing when the cohort is run again, not even in JSON.
+    numbers = typed if same and isinstance(typed, list) else [typed] if same else []
+    if same is False or any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
+        raise UnknownParameter(
+            f"{param.name} of {cohort.name} is {param.type}; the value given is not"
+        )
     return typed
 
 

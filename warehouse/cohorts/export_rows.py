@@ -19,7 +19,7 @@ from warehouse.cohorts.names import TEMPLATE, fill
 from warehouse.cohorts.provenance import provenance, text
 from warehouse.errors import ExportFailed, UsageError
 from warehouse.sqlfiles import statement
-from warehouse.store.duck import literal
+from warehouse.store.duck import columns_for_json, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +34,9 @@ _KEYS = {
     "patients": "patient_key", "studies": "study_key", "series": "series_key",
     "instances": "instance_key",
 }  # fmt: skip
-# Text that a spreadsheet takes for a formula: a leading apostrophe makes it text again.
-_NO_FORMULA = "regexp_matches({c}, '^[=+@\\t\\r-]')"
+# Text that a spreadsheet takes for a formula: a leading apostrophe makes it text again. Some
+# spreadsheets leave out spaces and empty lines before it.
+_NO_FORMULA = "regexp_matches({c}, '^(\\s*[=+@-]|[\\t\\r\\n])')"
 
 
 def export_rows(
@@ -60,8 +61,8 @@ def export_rows(
         ``series_csv``: the fourteen columns of django_dicom's CSV.
     spreadsheet
         CSV only: begin with a byte order mark, and put an apostrophe before text that begins with
-        ``= + - @``, tab or return, which a spreadsheet would run as a formula. Without it the
-        values are as stored.
+        ``= + - @``, behind spaces too, or with tab, return or line feed, which a spreadsheet would
+        run as a formula. Without it the values are as stored.
     source
         s5cmd only: ``/data=s3://bucket/dicom`` puts the second in place of the first.
 
@@ -124,6 +125,8 @@ def _table(catalog: Catalog, draft: Path, form: str, query: str, facts: dict[str
             for batch in reader:
                 writer.write_batch(batch.cast(schema))
         return
+    if form == "jsonl":
+        query = f"select {columns_for_json(catalog.connection, query)} from ({query})"
     about = f"{{dicom_warehouse_cohort: {literal(text(facts))}}}"
     options = {
         "csv": "format csv, header true",

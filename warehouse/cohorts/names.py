@@ -28,7 +28,10 @@ TEMPLATE = "{PatientID}/{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|cohort\.json|manifest\.csv", re.IGNORECASE
+)
+"""Devices of Windows, and what every export of files has beside them."""
 LONGEST = 80
 
 

@@ -89,10 +89,10 @@ def verify(target: Path) -> Verified:
         facts = json.loads(about.read_text(encoding="utf-8"))
         digest = facts["digest"]
         wanted = facts["manifest_sha256" if target.is_dir() else "sha256"]
-    except (OSError, ValueError, LookupError):
+    except (OSError, ValueError, LookupError, TypeError):
         raise UsageError(f"{target} is no export of a cohort: no readable {about.name}") from None
     if target.is_dir():
-        problems, files = _tree(target, wanted)
+        problems, files = _tree(target, wanted, digest)
     else:
         files = 1
         same = sha256_of(target) == wanted
@@ -100,17 +100,21 @@ def verify(target: Path) -> Verified:
     return Verified(digest, files, problems)
 
 
-def _tree(folder: Path, manifest_sha256: str) -> tuple[tuple[str, ...], int]:
+def _tree(folder: Path, manifest_sha256: str, digest: str) -> tuple[tuple[str, ...], int]:
     manifest = folder / MANIFEST
     if not manifest.is_file() or sha256_of(manifest) != manifest_sha256:
         return (f"{MANIFEST}: missing or changed, so nothing can be compared",), 0
     problems = []
     listed = set[str]()
+    keys = hashlib.sha256()
     with manifest.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             listed.add(row["name"])
+            keys.update(f"{row['instance_key']}\n".encode())
             if problem := _changed(folder / row["name"], row):
                 problems.append(f"{row['name']}: {problem}")
+    if keys.hexdigest() != digest:
+        problems.append(f"{ABOUT}: another digest than that of the members")
     extra = sorted(set(_files(folder)) - listed - {ABOUT, MANIFEST})
     return tuple(problems + [f"{name}: was not exported" for name in extra]), len(listed)
 
@@ -128,6 +132,8 @@ def _changed(path: Path, row: dict[str, str]) -> str:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
+    for parent, folders, names in os.walk(folder):
+        # A link to a folder is listed with the folders and not walked into.
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        for name in names + links:
             yield os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")

@@ -126,7 +126,8 @@ def _pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[s
         if key is None:
             raise MembersUnclear(f"a cohort returns one of the columns {', '.join(KEYS)}")
         connection.execute(
-            f'create or replace temp table picked as select distinct "{key}" as key from ({sql})',
+            f"create or replace temp table picked as select distinct "
+            f'cast("{key}" as varchar) as key from ({sql})',
             dict(parameters),
         )
     except duckdb.Error as error:

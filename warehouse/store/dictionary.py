@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from warehouse.dicom.private_names import Dictionary, PrivateEntry, block_free
-from warehouse.errors import UsageError, WriteFailed
+from warehouse.errors import SourceNotFound, UsageError, WriteFailed
 from warehouse.store.marker import require
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def add_dictionary(root: Path, source: Path) -> int:
 def _rows(source: Path) -> list[dict[str, Any]]:
     try:
         text = source.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise SourceNotFound(str(source)) from None
     except (OSError, UnicodeError) as error:
         raise UsageError(
             f"{source}: cannot be read as UTF-8 text ({error.__class__.__name__})"

@@ -52,6 +52,29 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def columns_for_json(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """Return the columns of a query with null for NaN and infinity, which JSON does not have.
+
+    Parameters
+    ----------
+    connection
+        Where the query can be asked.
+    query
+        A SELECT without a semicolon.
+    """
+    shown = []
+    for name, kind, *_ in connection.execute(f"describe {query}").fetchall():
+        column = '"' + name.replace('"', '""') + '"'
+        if kind in {"DOUBLE", "FLOAT"}:
+            shown.append(f"if(isfinite({column}), {column}, null) as {column}")
+        elif kind in {"DOUBLE[]", "FLOAT[]"}:
+            each = f"list_transform({column}, lambda number: if(isfinite(number), number, null))"
+            shown.append(f"{each} as {column}")
+        else:
+            shown.append(column)
+    return ", ".join(shown)
+
+
 def copy_to(connection: duckdb.DuckDBPyConnection, select: str, folder: Path, part: str) -> Part:
     """Write the answer of a SELECT as one Parquet file.
 

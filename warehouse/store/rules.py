@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.datadict import tag_for_keyword
 
-from warehouse.errors import UsageError, WriteFailed
+from warehouse.errors import SourceNotFound, UsageError, WriteFailed
 from warehouse.sqlfiles import sql_folder
 from warehouse.store.marker import require
 
@@ -169,6 +169,8 @@ def _packaged() -> tuple[Rule, ...]:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise SourceNotFound(str(path)) from None
     except (OSError, UnicodeError) as error:
         raise UsageError(
             f"{path}: cannot be read as UTF-8 text ({error.__class__.__name__})"
