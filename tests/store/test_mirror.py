@@ -18,8 +18,9 @@ from tests.content import content
 from tests.dicom_files import write
 from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
 from tests.test_crashes import SETTINGS, ten_files
+from warehouse.cohorts.runs import run_cohort
 from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun
-from warehouse.ingest import ingest
+from warehouse.ingest import ingest, plan, planned_batches, run_batch
 from warehouse.store import delta
 from warehouse.store.compact import compact
 from warehouse.store.mirror import Mirror, open_mirror
@@ -107,6 +108,39 @@ def test_of_two_writers_the_one_who_was_outrun_begins_again(
     work(theirs, source)
     ours.pull()
     assert content(ours.root) == content(theirs.root) == clean
+    ours.close()
+    theirs.close()
+
+
+def test_a_number_of_a_batch_or_a_run_is_taken_by_one_writer(
+    line: Line, url: str, source: Path, clean: dict[str, Any], tmp_path: Path
+) -> None:
+    ours, theirs = (open_mirror(url, line.access, tmp_path / name) for name in ("ours", "theirs"))
+    work(ours, source / "0")
+    theirs.pull()
+    # A plan has no entry in a log that could be outrun.
+    assert plan(theirs.root, [source], SETTINGS) == ["000002", "000003"]
+    work(ours, source / "1")
+    with pytest.raises(Outrun):
+        theirs.push()
+    theirs.pull()
+    assert theirs.work(lambda: plan(theirs.root, [source], SETTINGS)) == ["000003", "000004"]
+    ours.pull()
+    for key in planned_batches(ours.root):
+        ours.work(lambda key=key: run_batch(ours.root, key, SETTINGS))
+    assert planned_batches(ours.root) == []
+    theirs.pull()
+    assert planned_batches(theirs.root) == []
+    assert content(theirs.root) == clean
+    questions: dict[Mirror, dict[str, Any]] = {ours: {}, theirs: {"max_slice_mm": 1.0}}
+    for mirror, asked in questions.items():
+        assert run_cohort(mirror.root, "ct_thin_slice", asked).run == "ct_thin_slice-0001"
+    ours.push()
+    with pytest.raises(Outrun):
+        theirs.push()
+    theirs.pull()
+    again = theirs.work(lambda: run_cohort(theirs.root, "ct_thin_slice", {"max_slice_mm": 1.0}))
+    assert again.run == "ct_thin_slice-0002"
     ours.close()
     theirs.close()
 

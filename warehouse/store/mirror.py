@@ -140,8 +140,12 @@ class Mirror:
             if not _is_part(key) and not _is_log(key) and key != layout.MARKER
             and self._published.get(key) != state
         ]  # fmt: skip
+        # A number of a batch, or of a run of a cohort, is taken by one writer only.
+        for key in sorted(others):
+            if key not in self._published:
+                self._put_if_absent(key)
         self._upload(sorted(named & here.keys() - self._published.keys()))
-        self._upload(others)
+        self._upload(key for key in others if self._published[key] != here[key])
         # A warehouse is made before it has a version: who finds no marker finds no rows either.
         made = [key for key in logs if key.endswith(f"/{0:020d}.json")]
         made += [layout.MARKER] if layout.MARKER in here.keys() - self._published.keys() else []
