@@ -105,8 +105,13 @@ def bytes_in(path: str) -> int:
 
 @contextmanager
 def warm_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Start worker processes and let each import the library."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+    """Start worker processes as an ingest does, and let each import what it needs."""
+    from warehouse.executors import begin_worker, start_fork_server
+
+    start_fork_server()
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("forkserver"), initializer=begin_worker
+    ) as pool:
         _each(pool, workers, _import_library)
         yield pool
 
@@ -133,7 +138,7 @@ def _with_pid(call: Callable[[], int]) -> tuple[int, int]:
 
 
 def _import_library() -> int:
-    importlib.import_module("warehouse.ingest")
+    importlib.import_module("warehouse.reading")
     return 0
 
 

@@ -12,11 +12,12 @@ import dagster as dg
 
 from pipelines.partitions import batches
 from pipelines.resources import Intake
-from pipelines.show import batch_metadata, listing_metadata, rerun_metadata
+from pipelines.show import batch_metadata, listing_metadata, removal_metadata, rerun_metadata
 from warehouse.catalog.batch_report import describe_batch
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cohorts.reruns import rerun_all
 from warehouse.ingest import plan, planned_batches, run_batch
+from warehouse.removal import remove
 from warehouse.sqlfiles import Model, read_models
 
 VIEWS = {model.name: model for model in read_models() if model.is_view}
@@ -24,6 +25,9 @@ VIEWS = {model.name: model for model in read_models() if model.is_view}
 
 LISTING = "source_listing"
 """What the sources hold, compared with ``files``; where everything begins."""
+
+VANISHED = "vanished_files"
+"""What ``files`` holds and the sources do not any more."""
 
 
 @dg.asset(
@@ -46,6 +50,18 @@ def source_listing(
     waiting = planned_batches(intake.root)
     context.instance.add_dynamic_partitions(str(batches.name), waiting)
     return dg.MaterializeResult(metadata=listing_metadata(found, waiting))
+
+
+@dg.asset(name=VANISHED, deps=[LISTING], group_name="0_sources", kinds={"python"})
+def vanished_files(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[None]:
+    """Known files that are gone from the sources; taken out if the policy is `remove`.
+
+    A source of which nothing is left fails the run: most likely it is not mounted.
+    """
+    found = remove(
+        intake.root, intake.looked_into(), intake.settings, delete=intake.vanished == "remove"
+    )
+    return dg.MaterializeResult(metadata=removal_metadata(found, intake.vanished))
 
 
 def parents(model: Model) -> set[str]:
@@ -106,7 +122,8 @@ views = [table_spec(model) for model in VIEWS.values() if not model.table]
 
 @dg.asset(
     name="cohort_runs",
-    deps=[model.name for model in VIEWS.values() if model.table],
+    # After those that vanished are taken out, if they are.
+    deps=[VANISHED, *(model.name for model in VIEWS.values() if model.table)],
     group_name="4_cohorts",
     kinds={"parquet"},
 )

@@ -2,22 +2,22 @@
 
 import dagster as dg
 
-from pipelines.assets import cohort_runs, source_listing, stored_tables, views
+from pipelines.assets import cohort_runs, source_listing, stored_tables, vanished_files, views
 from pipelines.checks import checks
-from pipelines.jobs import check, ingest, nightly, plan_batches
-from pipelines.maintenance import maintain, vanished
+from pipelines.jobs import check, ingest, nightly, plan_batches, vanished
+from pipelines.maintenance import maintain
 from pipelines.resources import IntakeResource
-from pipelines.schedules import every_night, every_week
+from pipelines.schedules import every_morning, every_night
 from pipelines.sensors import new_files
 
 
 def build_definitions(intake: IntakeResource | None = None) -> dg.Definitions:
     """Return the definitions; a test, or a site with its own settings, passes its own intake."""
     return dg.Definitions(
-        assets=[source_listing, stored_tables, *views, cohort_runs],
+        assets=[source_listing, vanished_files, stored_tables, *views, cohort_runs],
         asset_checks=[checks],
         jobs=[ingest, check, plan_batches, nightly, maintain, vanished],
-        schedules=[every_night, every_week],
+        schedules=[every_night, every_morning],
         sensors=[new_files],
         resources={"intake": intake or IntakeResource()},
         # Steps share the process of their run. What can be parallel is so inside the library, by

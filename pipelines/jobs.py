@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from pipelines.assets import cohort_runs, source_listing, stored_tables
+from pipelines.assets import cohort_runs, source_listing, stored_tables, vanished_files
 
 ingest = dg.define_asset_job(
     "ingest",
@@ -26,7 +26,14 @@ plan_batches = dg.define_asset_job(
 
 nightly = dg.define_asset_job(
     "nightly",
-    selection=dg.AssetSelection.assets(source_listing, cohort_runs)
+    selection=dg.AssetSelection.assets(source_listing, vanished_files, cohort_runs)
     | dg.AssetSelection.all_asset_checks(),
-    description="List all sources, run every check, and ask every cohort again if they pass.",
+    description="List all sources, look for files that vanished, run every check, and ask every "
+    "cohort again if they pass.",
+)
+
+vanished = dg.define_asset_job(
+    "vanished",
+    selection=dg.AssetSelection.assets(vanished_files),
+    description="Count files that vanished from the sources; with policy remove, take them out.",
 )

@@ -1,12 +1,9 @@
-"""What keeps a warehouse in shape: parts merged and deleted, and files that vanished."""
-
-from typing import Literal
+"""What keeps a warehouse in shape: parts merged, and deleted."""
 
 import dagster as dg
 
 from pipelines.resources import Intake
 from warehouse.catalog.kept import keep_if_worthwhile
-from warehouse.removal import remove
 from warehouse.store.compact import compact
 from warehouse.store.vacuum import vacuum
 
@@ -34,38 +31,3 @@ def vacuum_parts(context: dg.OpExecutionContext, intake: dg.ResourceParam[Intake
 def maintain() -> None:
     """Do what `compact` and `vacuum` of the command line do."""
     vacuum_parts(compact_parts())
-
-
-class Vanished(dg.Config):
-    """What becomes of files that are in the warehouse and not in the sources any more."""
-
-    policy: Literal["keep", "remove"] = "keep"
-
-
-@dg.op(out=dg.Out(dg.Nothing))
-def look_for_vanished(
-    context: dg.OpExecutionContext, config: Vanished, intake: dg.ResourceParam[Intake]
-) -> None:
-    """Count known files that have vanished; take them out if the policy says so."""
-    done = remove(
-        intake.root, intake.looked_into(), intake.settings, delete=config.policy == "remove"
-    )
-    keep_if_worthwhile(intake.root)
-    context.add_output_metadata(
-        {
-            "known": done.known,
-            "vanished": done.vanished,
-            "removed": done.removed,
-            "instances": done.instances,
-            "taken_over": done.taken_over,
-            "version": done.version,
-        }
-    )
-
-
-@dg.job(
-    description="Count files that vanished from the sources; with policy remove, take them out."
-)
-def vanished() -> None:
-    """Do what `remove` of the command line does, with the sources of the configuration."""
-    look_for_vanished()

@@ -22,6 +22,7 @@ ROOT = dg.EnvVar("DICOM_WAREHOUSE")
 SOURCES = dg.EnvVar("DICOM_WAREHOUSE_SOURCES")
 SCHEDULER = dg.EnvVar("DICOM_WAREHOUSE_SCHEDULER")
 MODE = dg.EnvVar("DICOM_WAREHOUSE_MODE")
+VANISHED = dg.EnvVar("DICOM_WAREHOUSE_VANISHED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Intake:
     sources: tuple[str, ...]
     """Files, folders and archives to look for new files in."""
     settings: IngestSettings
+    vanished: str = "keep"
+    """What becomes of what files held that are gone: keep or remove."""
     days: int = 0
     """Newest day folders to look into; 0 looks into all of every source."""
 
@@ -57,6 +60,11 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
         default=0,
         description="Look only into the subfolders YYYY/MM/DD of so many newest days of every "
         "source; 0 looks into all. 2 misses nothing that comes at midnight.",
+    )
+    vanished: str = Field(
+        default="",
+        description="What becomes of what files held that are gone from the sources: keep or "
+        "remove; else $DICOM_WAREHOUSE_VANISHED, else keep.",
     )
     mode: str = Field(
         default="",
@@ -85,6 +93,9 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
         root = self.root or ROOT.get_value() or "warehouse-data"
         if is_object(root):
             raise UsageError(f"Dagster needs a warehouse in a folder, not {root}")
+        vanished = self.vanished or VANISHED.get_value() or "keep"
+        if vanished not in {"keep", "remove"}:
+            raise UsageError(f"what vanished is to be kept or removed, not {vanished!r}")
         # The colon of s3:// separates nothing.
         listed = re.split(f"{os.pathsep}(?!//)", SOURCES.get_value() or "")
         return Intake(
@@ -99,5 +110,6 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
                 keep_blobs=self.keep_blobs,
                 batch_files=self.batch_files,
             ),
+            vanished=vanished,
             days=self.days,
         )

@@ -14,10 +14,10 @@ every_night = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 
-every_week = dg.ScheduleDefinition(
-    name="every_week",
+every_morning = dg.ScheduleDefinition(
+    name="every_morning",
     job=maintain,
-    cron_schedule="0 4 * * 0",
+    cron_schedule="0 4 * * *",
     execution_timezone=None,
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )

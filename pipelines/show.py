@@ -14,6 +14,7 @@ import dagster as dg
 from warehouse.catalog.batch_report import BatchReport
 from warehouse.cohorts.reruns import Rerun
 from warehouse.ingest import IngestReport
+from warehouse.removal import RemovalReport
 
 BAR = 40
 """Characters of the longest bar of a plot."""
@@ -48,6 +49,19 @@ def batch_metadata(report: IngestReport, batch: BatchReport, table: str) -> dict
 def listing_metadata(found: Sequence[str], waiting: Sequence[str]) -> dict[str, Any]:
     """Return what a listing of the sources found to do."""
     return {"new_batches": len(found), "waiting_batches": len(waiting), "waiting": list(waiting)}
+
+
+def removal_metadata(found: RemovalReport, policy: str) -> dict[str, Any]:
+    """Return how many files vanished, and what became of what they held."""
+    return {
+        "policy": policy,
+        "known": found.known,
+        "vanished": found.vanished,
+        "removed": found.removed,
+        "instances": found.instances,
+        "taken_over": found.taken_over,
+        "version": found.version,
+    }
 
 
 def rerun_metadata(reruns: Sequence[Rerun]) -> dict[str, Any]:

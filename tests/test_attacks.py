@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,11 @@ import warehouse
 from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import element, image, part10, write
-from warehouse.ingest import ingest
+from tests.test_crashes import ten_files
+from warehouse.ingest import ingest, plan
 from warehouse.settings import IngestSettings, Mode
+from warehouse.store.compact import compact
+from warehouse.store.vacuum import vacuum
 
 CHECKOUT = Path(__file__).parents[1]
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=4, chunk_files=2)
@@ -114,6 +119,29 @@ def test_a_file_whose_clock_went_backwards_is_read_again(tmp_path: Path) -> None
         assert ingest(root, [path], SETTINGS).existing == 1
 
 
+def test_a_clock_of_the_machine_that_runs_backwards_changes_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ten_files(tmp_path / "in")
+    ingest(tmp_path / "clean", [source], SETTINGS)
+    now = [time.time_ns()]
+
+    def a_day_earlier() -> int:
+        now[0] -= 86_400 * 10**9
+        return now[0]
+
+    monkeypatch.setattr(time, "time_ns", a_day_earlier)
+    monkeypatch.setattr(time, "time", lambda: a_day_earlier() / 10**9)
+    root = tmp_path / "w"
+    for some in ([source / "5"], [source / "0", source / "copy"], [source]):
+        ingest(root, some, SETTINGS)
+        vacuum(root, dt.timedelta(0), delete=True)
+    compact(root)
+    vacuum(root, dt.timedelta(0), delete=True)
+    monkeypatch.undo()
+    assert content(root) == content(tmp_path / "clean")
+
+
 # -- values and names that are code or paths ------------------------------------------------------
 
 VALUES = [
@@ -158,6 +186,50 @@ def test_a_value_that_looks_like_an_option_or_markup_is_printed_as_it_is(tmp_pat
     done = run("header", tmp_path / "a")
     assert done.returncode == 0, done.stderr
     assert "[red]x[/]" in done.stdout
+
+
+NAMES = [
+    "it's", 'a"b', "a\nb", "a\tb", "'; drop table files; --", "-w", "--json", "*.dcm", "[a-z]", "a%20b",
+    "a\\b", "$(reboot)", "~", "batch=1", " ", "é", "e\u0301", "\u202egpj.exe", "{x}", "a!", "x" * 255,
+]  # fmt: skip
+
+
+def test_names_that_are_code_or_patterns_are_only_names(tmp_path: Path) -> None:
+    folder, root = tmp_path / "in", tmp_path / "w"
+    for number, name in enumerate(NAMES):
+        write(folder / name, uid=f"1.{number}")
+    write(folder / "plain", uid="2.1")
+    os.rename(os.fsencode(folder / "plain"), os.fsencode(folder) + b"/\xff\xfe")
+    report = ingest(root, [folder], SETTINGS)
+    assert (report.created, report.rejected) == (len(NAMES) + 1, 0)
+    wh = warehouse.open(root)
+    rows = dict(wh.sql("select SOPInstanceUID, path from files").fetchall())
+    assert rows.pop("2.1").endswith("/%FF%FE")
+    assert rows == {f"1.{number}": str(folder / name) for number, name in enumerate(NAMES)}
+    # Found again by name: nothing is read twice, one that changes is replaced.
+    write(folder / NAMES[2], uid="1.2", PatientID="changed")
+    again = ingest(root, [folder], SETTINGS)
+    assert (again.existing, again.replaced) == (len(NAMES), 1)
+    for name in NAMES:
+        assert wh.header(str(folder / name))["SOPInstanceUID"].startswith("1.")
+
+
+def test_a_listing_is_handed_on_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many files there are; a million of them are listed in tests/soak/."""
+    for number in range(95):
+        write(tmp_path / "in" / f"{number}", uid=f"1.{number}")
+    pieces = []
+    real = warehouse.ingest._listing
+
+    def seen(rows: list[tuple[object, ...]]) -> object:
+        pieces.append(len(rows))
+        return real(rows)
+
+    monkeypatch.setattr(warehouse.ingest, "LISTING_ROWS", 10)
+    monkeypatch.setattr(warehouse.ingest, "_listing", seen)
+    assert len(plan(tmp_path / "w", [tmp_path / "in"], IngestSettings(batch_files=20))) == 5
+    # The listing, then the batches.
+    assert pieces == [10] * 9 + [5] + [20] * 4 + [15]
 
 
 # -- what is no file ------------------------------------------------------------------------------

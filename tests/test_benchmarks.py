@@ -132,3 +132,19 @@ def test_questions_have_one_answer_whoever_is_asked(tmp_path, monkeypatch):
     # Of so few patients none need be a woman with several studies.
     assert sum(row.rows > 0 for row in asked.values()) >= 4
     assert all(len(row.times) >= 1 for row in asked.values())
+
+
+def test_series_are_the_same_voxels_whoever_reads_them(tmp_path, monkeypatch):
+    """The run ends where voxels differ; what is promised is measured, and judged by the figure."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import pixels
+
+    lines = pixels.page(tmp_path, 3, 2, 2)
+    rows = [line for line in lines if line.startswith("| ") and "wh.volume" not in line]
+    for method in (pixels.OURS, pixels.LOOP, "SimpleITK", "dicom-numpy", pixels.PREADV):
+        assert any(row.startswith(f"| {method}") for row in rows) or method[0] in "Sd"
+    (slow,) = [line for line in lines if line.startswith("| one slice, looked up")]
+    assert ("**missed**" in slow) != ("| met |" in slow)
+    missed = pixels.Must("a ratio", 5, "", 4.99, 4, 6).row()
+    assert missed == "| a ratio | >= 5 | 4.99 (4.00-6.00) | **missed** |"
+    assert pixels.Must("a time", 5, " ms", 4.99, 4, 6, is_time=True).row().endswith("| met |")

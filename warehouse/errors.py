@@ -25,7 +25,7 @@ WarehouseError
 │   ├── LayoutMismatch
 │   ├── UnknownVersion     there is no such version, or no longer
 │   ├── LockIgnored        two writers committed at once; the second one was refused
-    │   ├── Outrun             another writer published to a bucket at the same time
+│   ├── Outrun             another writer published to a bucket at the same time
 │   └── WriteFailed        no space, no permission: nothing was committed
 ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
 │   ├── ModelError         header and SQL of a model disagree, or models form a cycle

@@ -51,7 +51,7 @@ def executor(
         return nullcontext(None)
     start_fork_server()
     return ProcessPoolExecutor(
-        workers, mp_context=get_context("forkserver"), initializer=_begin_worker
+        workers, mp_context=get_context("forkserver"), initializer=begin_worker
     )
 
 
@@ -105,7 +105,7 @@ def start_fork_server() -> None:
     forkserver.ensure_running()
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
     """Tune a new worker process, and let it end when the one that started it was killed."""
     keep_freed_memory()
     parent = parent_process()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from warehouse.dicom.objects import find_objects, is_object
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import Unreadable, discover, path_text
 from warehouse.errors import SourceNotFound, SourcesVanished
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import duckdb
+
+    from warehouse.settings import S3Access
 
 _ROWS = 10_000
 """Rows of ``files`` looked at together."""
@@ -92,6 +95,8 @@ def remove(
 
     Raises
     ------
+    BucketUnreachable
+        A bucket does not answer, which says nothing about its objects.
     SourceNotFound
         A source does not exist, and ``even_all`` was not said.
     SourcesVanished
@@ -100,15 +105,21 @@ def remove(
     """
     root = Path(os.path.abspath(root))
     require(root)
-    places = [os.path.abspath(os.fspath(source)) for source in sources]
+    settings = settings or IngestSettings(workers=1)
+    places = [
+        str(source) if is_object(source) else os.path.abspath(os.fspath(source))
+        for source in sources
+    ]
     if not even_all:
         for place in places:
-            if not os.path.lexists(place):
+            if not is_object(place) and not os.path.lexists(place):
                 raise SourceNotFound(path_text(place))
     with connect() as connection:
         known = dict.fromkeys(places, 0)
         vanished = dict.fromkeys(places, 0)
-        missed = [_missed(rows, known, vanished) for rows in _known_files(connection, root)]
+        missed = [
+            _missed(rows, known, vanished, settings.s3) for rows in _known_files(connection, root)
+        ]
         for place, count in known.items():
             if count and count == vanished[place] and not even_all:
                 raise SourcesVanished(path_text(place), count)
@@ -118,7 +129,7 @@ def remove(
         return RemovalReport(total, count, version=delta.newest_files(root)[0], is_done=delete)
     with delta.writing(root):
         removed = commit_removal(root, gone)
-    batches = settle(root, settings or IngestSettings(workers=1))
+    batches = settle(root, settings)
     return RemovalReport(
         known=total,
         vanished=count,
@@ -140,18 +151,25 @@ def _known_files(connection: duckdb.DuckDBPyConnection, root: Path) -> Iterator[
         yield pa.Table.from_arrays(arrays, schema=_KNOWN)
 
 
-def _missed(rows: pa.Table, known: dict[str, int], vanished: dict[str, int]) -> pa.Table:
+def _missed(
+    rows: pa.Table, known: dict[str, int], vanished: dict[str, int], s3: S3Access
+) -> pa.Table:
     """Return the rows of files that are not there; count those of every source."""
     missing = []
     members: dict[str, frozenset[str] | None] = {}
-    for path in rows["path"].to_pylist():
-        local = os.fsdecode(local_path(path))
+    paths = rows["path"].to_pylist()
+    objects = [
+        path for path in paths if is_object(path) and any(_is_beneath(path, p) for p in known)
+    ]
+    found = dict(zip(objects, find_objects(objects, s3) if objects else (), strict=True))
+    for path in paths:
+        local = path if is_object(path) else os.fsdecode(local_path(path))
         # The innermost source: a file counts once where they overlap.
         place = max((p for p in known if _is_beneath(local, p)), key=len, default=None)
         if place is None:
             missing.append(False)
             continue
-        is_missing = not _is_there(path, members)
+        is_missing = found[path] is None if path in found else not _is_there(path, members)
         known[place] += 1
         vanished[place] += is_missing
         missing.append(is_missing)

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import obstore
 import pydicom.data
 import pytest
 
@@ -14,13 +16,22 @@ import warehouse
 from tests.content import content
 from tests.dicom_files import image, write
 from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
+from tests.pixels.conftest import UID, voxels, write_slice
 from warehouse.dicom import objects
 from warehouse.dicom.objects import ObjectFile, list_objects, read_range
 from warehouse.dicom.open import open_source
 from warehouse.dicom.scan import SourceFile, Unreadable, discover, list_again
 from warehouse.dicom.sources import day_folders
-from warehouse.errors import BucketUnreachable, SourceNotFound, Unreachable
+from warehouse.errors import (
+    BucketUnreachable,
+    NotReferable,
+    SourceChanged,
+    SourceNotFound,
+    SourcesVanished,
+    Unreachable,
+)
 from warehouse.ingest import ingest, plan, run_batch
+from warehouse.removal import remove
 from warehouse.settings import IngestSettings, Mode, S3Access
 
 if TYPE_CHECKING:
@@ -124,6 +135,68 @@ def test_again_changed_new_and_gone(line: Line, tmp_path: Path) -> None:
     assert report.rejects == [("s3://changing/empty", "empty object")]
     wh.refresh()
     assert wh.sql("select Modality from instances order by 1").fetchall() == [("MR",), ("RTPLAN",)]
+
+
+def test_objects_that_vanished_are_taken_out_when_told(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (SAMPLES / "CT_small.dcm").read_bytes(), (SAMPLES / "MR_small.dcm").read_bytes()
+    put(line.access, "vanishing", {"p/a": one, "p/b": two, "p/copy": one, "q/c": two})
+    source, root = "s3://vanishing/p", tmp_path / "w"
+    ingest(root, [source, "s3://vanishing/q"], settings(line))
+    store = objects.bucket_store("vanishing", line.access)
+    obstore.delete(store, ["p/a", "p/b", "q/c"])
+    done = remove(root, [source], settings(line))
+    assert (done.known, done.vanished, done.removed) == (3, 2, 0)
+    done = remove(root, [source], settings(line), delete=True)
+    # Of the one a copy is left; the other is thought to be in q still, where nobody looked.
+    assert (done.removed, done.instances, done.taken_over) == (2, 2, 1)
+    wh = warehouse.open(root)
+    held = wh.sql("select path, status from files order by path").fetchall()
+    assert held == [
+        ("s3://vanishing/p/a", "removed"), ("s3://vanishing/p/b", "removed"),
+        ("s3://vanishing/p/copy", "ingested"), ("s3://vanishing/q/c", "rejected"),
+    ]  # fmt: skip
+    obstore.delete(store, ["p/copy"])
+    with pytest.raises(SourcesVanished):
+        remove(root, [source], settings(line), delete=True)
+    refused = S3Access(endpoint="http://127.0.0.1:9", access_key_id="a", secret_access_key="b")
+    objects.bucket_store.cache_clear()
+    quick = {"max_retries": 0, "retry_timeout": dt.timedelta(seconds=1)}
+    monkeypatch.setattr(objects, "_RETRY", quick)
+    with pytest.raises(BucketUnreachable):
+        remove(root, [source], IngestSettings(s3=refused), delete=True)
+    objects.bucket_store.cache_clear()
+
+
+def test_pixels_are_read_from_the_objects_that_are_sliced(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": line.access.endpoint, "AWS_ACCESS_KEY_ID": line.access.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": line.access.secret_access_key, "AWS_REGION": line.access.region,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    pixels = voxels(3)
+    files = {
+        path.name: path.read_bytes()
+        for path in (
+            write_slice(tmp_path / f"{n}.dcm", frame, InstanceNumber=n + 1)
+            for n, frame in enumerate(pixels)
+        )
+    }
+    put(line.access, "pixels", files)
+    ingest(tmp_path / "w", ["s3://pixels"], settings(line))
+    volume = warehouse.open(tmp_path / "w").volume(UID)
+    read = len(line.requests)
+    assert np.array_equal(volume[1], pixels[1])
+    assert {path for _, path, _ in line.requests[read:]} == {"/pixels/1.dcm"}
+    assert np.array_equal(volume[:], pixels)
+    with pytest.raises(NotReferable, match="archive or a bucket"):
+        volume.references()
+    put(line.access, "pixels", {"1.dcm": files["2.dcm"] + b"\0\0"})
+    with pytest.raises(SourceChanged, match=r"1\.dcm is not what was ingested: it has"):
+        volume[1]
 
 
 def test_planned_batches_are_read_and_read_anew(line: Line, tmp_path: Path) -> None:

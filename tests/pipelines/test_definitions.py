@@ -35,7 +35,7 @@ def test_the_command_line_finds_them_valid(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-ALSO = {"source_listing", "cohort_runs"}
+ALSO = {"source_listing", "vanished_files", "cohort_runs"}
 """Where the tables begin, and what is made of them."""
 
 
@@ -72,7 +72,7 @@ def test_the_lineage_is_the_graph_of_the_headers():
     assert parents("elements") == parents("files") == {"source_listing"}
     assert parents("instances") == {"source_listing", "elements", "files"}
     assert parents("patients") == {"instances"}
-    assert parents("cohort_runs") >= {"instances", "elements"}
+    assert parents("cohort_runs") >= {"vanished_files", "instances", "elements"}
 
 
 def test_no_arrow_leads_back_to_a_lower_layer():
@@ -111,7 +111,7 @@ def test_jobs_and_sensors():
     repository = defs.get_repository_def()
     names = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
     assert names == {"ingest", "check", "plan_batches", "nightly", "maintain", "vanished"}
-    for name, job in {"every_night": "nightly", "every_week": "maintain"}.items():
+    for name, job in {"every_night": "nightly", "every_morning": "maintain"}.items():
         schedule = repository.get_schedule_def(name)
         assert schedule.job_name == job
         assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED

@@ -35,23 +35,28 @@ def test_compaction_and_vacuum_keep_every_row(run, stored, rows):
     assert said(done, "vacuum_parts")["deleted_parts"] == 0  # not before a week has passed
 
 
-def test_what_vanished_is_counted_and_kept_unless_told_otherwise(run, stored, archive):
+def seen(done):
+    [event] = done.get_asset_materialization_events()
+    return {name: value.value for name, value in event.materialization.metadata.items()}
+
+
+def test_what_vanished_is_counted_and_kept_unless_told_otherwise(run, stored, archive, monkeypatch):
     (archive / "a/ct.dcm").unlink()
-    done = said(run("vanished"), "look_for_vanished")
+    done = seen(run("vanished"))
     assert (done["known"], done["vanished"], done["removed"]) == (6, 1, 0)
     wh = warehouse.open(stored)
     assert wh.sql("select count(*) from instances").fetchall() == [(4,)]
-    config = {"ops": {"look_for_vanished": {"config": {"policy": "remove"}}}}
-    done = said(run("vanished", run_config=config), "look_for_vanished")
+    monkeypatch.setenv("DICOM_WAREHOUSE_VANISHED", "remove")
+    done = seen(run("vanished"))
     assert (done["removed"], done["instances"]) == (1, 1)
     wh.refresh()
     assert wh.sql("select count(*) from instances").fetchall() == [(3,)]
 
 
-def test_a_source_that_is_not_mounted_is_not_taken_for_vanished(run, stored, archive):
+def test_a_source_that_is_not_mounted_is_not_taken_for_vanished(run, stored, archive, monkeypatch):
     for path in [path for path in archive.rglob("*") if path.is_file()]:
         path.unlink()
-    config = {"ops": {"look_for_vanished": {"config": {"policy": "remove"}}}}
+    monkeypatch.setenv("DICOM_WAREHOUSE_VANISHED", "remove")
     with pytest.raises(SourcesVanished):
-        run("vanished", run_config=config)
+        run("vanished")
     assert warehouse.open(stored).sql("select count(*) from instances").fetchall() == [(4,)]

@@ -34,7 +34,7 @@ def test_a_night_lists_checks_and_asks_cohorts(run, stored, archive, instance):
     assert done.success
     assert all(check.passed for check in done.get_asset_check_evaluations())
     shown = made(done)
-    assert set(shown) == {"source_listing", "cohort_runs"}
+    assert set(shown) == {"source_listing", "vanished_files", "cohort_runs"}
     assert shown["source_listing"]["waiting"].value == planned_batches(stored) == ["000003"]
     assert "000003" in instance.get_dynamic_partitions("batch")
     assert "| mr |  | mr-0001 | 1 | yes |  |" in shown["cohort_runs"]["runs"].value
@@ -49,7 +49,7 @@ def test_no_cohort_is_asked_of_a_store_that_contradicts_itself(run, stored):
         delta.commit(stored, {"instances": lost}, base, "lose all instances")
     done = run("nightly", raise_on_error=False)
     assert not done.success
-    assert set(made(done)) == {"source_listing"}
+    assert set(made(done)) == {"source_listing", "vanished_files"}
     assert not (Path(stored) / "cohorts/runs").exists()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from warehouse.pixels.volume import LazyVolume
 
 dcm2niix = pytest.importorskip("dcm2niix")
 BINARY = Path(dcm2niix.__file__).parent / "dcm2niix"
-CORPUS = os.environ.get("DICOM_CORPUS")
 TOLERANCE_MM = 1e-4
 
 OF_HEADERS_NOT_POSITIONS = {
@@ -54,11 +52,9 @@ def theirs(folder: Path, paths: list[str]) -> list[Path]:
     return sorted(folder.glob("*.nii"))
 
 
-@pytest.mark.skipif(CORPUS is None, reason="DICOM_CORPUS names no folder")
 @pytest.mark.acceptance("D55")
-def test_voxels_and_affine_equal_dcm2niix(tmp_path: Path) -> None:
-    wh = warehouse.open(tmp_path / "w")
-    wh.ingest(str(CORPUS), mode="full", workers=1)
+def test_voxels_and_affine_equal_dcm2niix(corpus: warehouse.Warehouse, tmp_path: Path) -> None:
+    wh = corpus
     mosaics, compared = set(), 0
     asked = "select series_key, list(path) from images where Modality in ('MR', 'CT') group by all order by all"
     for number, (uid, paths) in enumerate(wh.sql(asked).fetchall()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_the_page_on_pixels_is_true(
     made.root.rename(tmp_path / "archive")
     monkeypatch.chdir(tmp_path)
     text = PAGE.read_text(encoding="utf-8")
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(compile(block, PAGE.name, "exec"), names)
     assert np.array_equal(names["voxels"], voxels(5))
@@ -36,6 +36,10 @@ def test_the_page_on_pixels_is_true(
     assert np.array_equal(names["batch"], voxels(5) - np.float32(1000))
     assert np.allclose(names["mean"], voxels(5).mean(0))
     assert str(names["volume"].shape) in text
+    lazy = names["lazy"]  # as xarray has it: in the type of the file, zeros being no missing values
+    assert (lazy.dims, lazy.dtype, lazy.data.npartitions) == (names["volume"].dims, np.int16, 5)
+    assert np.array_equal(lazy.values, voxels(5))
+    assert lazy.coords["slice"].to_numpy().tolist() == [0, 2, 4, 6, 8]
 
 
 def test_the_page_on_pixels_names_what_exists() -> None:

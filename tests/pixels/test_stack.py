@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,15 +110,10 @@ def test_every_frame_of_the_packages_equals_pydicom(tmp_path: Path) -> None:
     assert equal == count - len(REFUSED) - 1 >= COMPARED_IN_PACKAGES
 
 
-def test_every_frame_of_real_scanners_equals_pydicom(tmp_path: Path) -> None:
-    corpus = os.environ.get("DICOM_CORPUS")
-    if not corpus:
-        pytest.skip("DICOM_CORPUS names no folder")
-    wh = warehouse.open(tmp_path / "w")
-    wh.ingest(corpus, workers=1)
-    found, refused, equal = differences(wh)
+def test_every_frame_of_real_scanners_equals_pydicom(corpus: warehouse.Warehouse) -> None:
+    found, refused, equal = differences(corpus)
     assert (found, refused) == ([], {})
-    assert equal == wh.sql("select count(*) from images").fetchall()[0][0]
+    assert equal == corpus.sql("select count(*) from images").fetchall()[0][0]
 
 
 @pytest.mark.acceptance("D53")

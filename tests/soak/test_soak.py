@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -22,19 +23,23 @@ import pytest
 import warehouse
 from tests.content import content
 from tests.dicom_files import element, part10
+from tests.object_server import Line, MotoServer, put
 from tests.store.test_compact import PROGRAM as COMPACTION
+from tests.store.test_mirror import KilledAt
+from tests.store.test_mirror import start as start_to_bucket
 from tests.test_attacks import VALUES, read_mutants, read_while_written
 from tests.test_crashes import SETTINGS, start, ten_files
 from warehouse.ingest import ingest
 from warehouse.store import delta, layout
 from warehouse.store.compact import compact
+from warehouse.store.mirror import open_mirror
 from warehouse.store.vacuum import vacuum
 
 pytestmark = pytest.mark.soak
 CHECKOUT = Path(__file__).parents[2]
 
 
-def count(what: str, found: object) -> None:
+def say(what: str, found: object) -> None:
     print(f"\n{what}: {found}", flush=True)
 
 
@@ -65,7 +70,7 @@ def test_a_hundred_kills_of_an_ingest(tmp_path: Path) -> None:
         states[state(root)] += 1
         ingest(root, [source], SETTINGS)
         assert content(root) == clean, f"seed {seed}"
-    count("kills of an ingest, by what they left", dict(states))
+    say("kills of an ingest, by what they left", dict(states))
 
 
 def test_kills_one_after_another_in_one_warehouse(tmp_path: Path) -> None:
@@ -96,7 +101,7 @@ def test_kills_one_after_another_in_one_warehouse(tmp_path: Path) -> None:
     vacuum(root, dt.timedelta(0), delete=True)
     after = sum(1 for _ in root.rglob("batch=0*/*.parquet"))
     assert content(root) == content(tmp_path / "clean")
-    count("kills in one warehouse", {"kills": kills, "parts before vacuum": before, "after": after})
+    say("kills in one warehouse", {"kills": kills, "parts before vacuum": before, "after": after})
 
 
 def test_writers_of_overlapping_folders_at_once(tmp_path: Path) -> None:
@@ -114,7 +119,40 @@ def test_writers_of_overlapping_folders_at_once(tmp_path: Path) -> None:
         ingest(root, [source], SETTINGS)
         assert content(root) == clean, f"seed {seed}"
         versions[delta.snapshot(root).version] += 1
-    count("three writers at once, by the versions that they made", dict(versions))
+    say("three writers at once, by the versions that they made", dict(versions))
+
+
+def test_kills_of_a_writer_to_a_bucket(tmp_path: Path) -> None:
+    """At each of its requests in turn, until it is done before."""
+    source = ten_files(tmp_path / "in")
+    ingest(tmp_path / "clean", [source], SETTINGS)
+    clean, server = content(tmp_path / "clean"), MotoServer()
+    kills: Counter[str] = Counter()
+    try:
+        for number in count():
+            line = Line(server.port)
+            put(line.access, "archive", {})
+            url, killed = f"s3://archive/{number}", KilledAt(line, number)
+            killed.process = writer = start_to_bucket(line, url, tmp_path / f"{number}-a", source)
+            writer.communicate()
+            killed.process = None
+            reader = open_mirror(url, line.access, tmp_path / f"{number}-b")
+            if (reader.root / layout.MARKER).exists():
+                content(reader.root)
+                kills[f"version {delta.snapshot(reader.root).version}"] += 1
+            else:
+                kills["before the warehouse was made"] += 1
+            again = start_to_bucket(line, url, tmp_path / f"{number}-a", source)
+            assert again.communicate() == ("begin\n", "")
+            reader.pull()
+            assert content(reader.root) == clean
+            reader.close()
+            line.end()
+            if writer.returncode == 0:
+                break
+    finally:
+        server.end()
+    say("kills of a writer to a bucket, by what they left", dict(kills))
 
 
 def test_a_limit_at_every_size_that_a_file_may_have(tmp_path: Path) -> None:
@@ -137,7 +175,7 @@ def test_a_limit_at_every_size_that_a_file_may_have(tmp_path: Path) -> None:
         content(root)
         ingest(root, [source], SETTINGS)
         assert content(root) == clean, f"limit {limit}"
-    count("writes refused, by what could not be written", dict(found))
+    say("writes refused, by what could not be written", dict(found))
 
 
 def test_files_are_written_while_they_are_read(tmp_path: Path) -> None:
@@ -146,7 +184,7 @@ def test_files_are_written_while_they_are_read(tmp_path: Path) -> None:
     ingest(root, [folder], SETTINGS)
     ingest(tmp_path / "clean", [folder], SETTINGS)
     assert content(root) == content(tmp_path / "clean")
-    count("files overwritten while they are read", seen)
+    say("files overwritten while they are read", seen)
 
 
 def test_a_thousand_hostile_values(tmp_path: Path) -> None:
@@ -178,7 +216,7 @@ def test_a_thousand_hostile_values(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(100, 105))
 def test_a_thousand_damaged_files(tmp_path: Path, seed: int) -> None:
-    count("damaged files", read_mutants(1000, seed, tmp_path))
+    say("damaged files", read_mutants(1000, seed, tmp_path))
 
 
 LISTING = """
@@ -205,6 +243,6 @@ def test_a_million_files_are_listed_in_bounded_memory(tmp_path: Path) -> None:
         cwd=CHECKOUT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     found = json.loads(done.stdout)
-    count("a million files listed", found)
+    say("a million files listed", found)
     assert found["batches"] == 100
     assert found["peak_mib"] < 1024

@@ -42,6 +42,9 @@ def test_a_new_warehouse_has_every_table_and_no_rows(root: Path) -> None:
     for table in layout.TABLES:
         (empty,) = snapshot.paths(table)
         assert Path(empty).exists()
+        # For those who meet a table without the marker.
+        about = DeltaTable(str(root / table)).metadata()
+        assert about.description == f"dicom-warehouse, storage layout {layout.LAYOUT_VERSION}"
         assert DeltaTable(str(root / table)).to_pyarrow_table().num_rows == 0
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import warehouse
+from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import write
 from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
 from tests.test_crashes import SETTINGS, ten_files
-from warehouse.cli.run import run
 from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun
 from warehouse.ingest import ingest
 from warehouse.store import delta
@@ -229,44 +229,33 @@ def test_a_prefix_that_holds_something_else_is_left_alone(
         open_mirror("s3://no-such-bucket/wh", line.access, tmp_path)
 
 
-def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    """Run a command in this process; return its exit code and what it printed."""
-    with pytest.raises(SystemExit) as ended:
-        run([str(argument) for argument in arguments])
-    assert isinstance(ended.value.code, int)
-    said = capsys.readouterr()
-    return ended.value.code, said.out + said.err
-
-
 def test_commands_and_notebooks_take_a_bucket(
-    line: Line, url: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    line: Line, url: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {
         "AWS_ENDPOINT_URL": line.access.endpoint, "AWS_ACCESS_KEY_ID": "nobody",
         "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    code, said = command(capsys, "ingest", source, "-w", url, "--workers", "1", "--json")
-    assert (code, json.loads(said)["created"]) == (0, 8)
-    _, asked = command(
-        capsys, "sql", "select count(*) as n from instances", "-w", url, "--format", "json"
-    )
-    assert json.loads(asked) == [{"n": 8}]
+    done = run("ingest", source, "-w", url, "--workers", "1", "--json")
+    assert json.loads(done.stdout)["created"] == 8
+    asked = run("sql", "select count(*) as n from instances", "-w", url, "--format", "json")
+    assert json.loads(asked.stdout) == [{"n": 8}]
     monkeypatch.setenv("DICOM_WAREHOUSE", url)
-    assert json.loads(command(capsys, "info", "--json")[1])["entities"]["instances"] == 8
+    facts = json.loads(run("info", "--json").stdout)
+    assert (facts["root"], facts["entities"]["instances"]) == (url, 8)
     shelf = warehouse.open(url)
     assert shelf.sql("select count(*) from instances").fetchall() == [(8,)]
     shelf.cohort("ct_thin_slice", max_slice_mm=1000)
     write(tmp_path / "new", uid="7.7")
     shelf.ingest(tmp_path / "new", workers=1)
-    assert command(capsys, "compact")[0] == 0
-    assert "ct_thin_slice-0001" in command(capsys, "cohort", "show", "ct_thin_slice-0001")[1]
+    assert run("compact").returncode == 0
+    assert "ct_thin_slice-0001" in run("cohort", "show", "ct_thin_slice-0001").stdout
     shelf.refresh()
     assert shelf.sql("select count(*) from instances").fetchall() == [(9,)]
-    assert command(capsys, "vacuum")[0] == 2
-    assert command(capsys, "ingest", "s3://archive/", "--workers", "1")[0] == 2
-    assert command(capsys, "info", "-w", "s3://no-such-bucket/wh")[0] == 1
-    assert SECRET not in said + asked + repr(shelf)
+    assert run("vacuum").returncode == 2
+    assert run("ingest", "s3://archive/", "--workers", "1").returncode == 2
+    assert run("info", "-w", "s3://no-such-bucket/wh").returncode == 1
+    assert SECRET not in done.stdout + done.stderr + repr(shelf)
     assert SECRET.encode() not in bytes_under(tmp_path / "cache")

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from warehouse.catalog.batch_report import mode_of_batch
 from warehouse.catalog.kept import keep_if_worthwhile
+from warehouse.cli import buckets
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.intake import print_report
 from warehouse.cli.screen import Bar
@@ -120,7 +121,7 @@ def run(
         if as_json:
             print(json.dumps(asdict(report) | {"batch": key, "rejects": len(report.rejects)}))
         elif not quiet:
-            print_report(report, root)
+            print_report(report, buckets.shown(root))
     # While others wait, the next commit would leave these answers behind at once.
     if not planned_batches(root):
         keep_if_worthwhile(root)

@@ -45,6 +45,12 @@ def mirror_of(root: Path) -> Mirror | None:
     return next((mirror for mirror in _open.values() if mirror.root == root), None)
 
 
+def shown(root: Path) -> str:
+    """Return how people name a warehouse: the bucket, not the folder that stands for it."""
+    mirror = mirror_of(root)
+    return mirror.url if mirror else str(root)
+
+
 def publish() -> None:
     """Publish what the command has committed."""
     for mirror in _open.values():

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -90,7 +89,7 @@ def ingest(
         fields["rejects"] = [{"path": path, "reason": why} for path, why in report.rejects]
         print(json.dumps(fields))
     elif not quiet:
-        print_report(report, warehouse)
+        print_report(report, buckets.shown(warehouse))
     if strict and report.rejected:
         for path, reason in report.rejects:
             print(f"rejected: {path}: {reason}", file=sys.stderr)
@@ -98,7 +97,7 @@ def ingest(
     return 0
 
 
-def print_report(report: IngestReport, root: Path) -> None:
+def print_report(report: IngestReport, root: str) -> None:
     """Say in a few lines what became of the files."""
     screen = console()
     kinds = ("created", "replaced", "existing", "duplicate", "rejected")

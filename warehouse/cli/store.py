@@ -6,8 +6,7 @@ import datetime as dt
 import json
 import os
 from collections import Counter
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -49,7 +48,7 @@ def info(
         Print one JSON object.
     """
     catalog = existing(warehouse).catalog
-    facts = describe_store(catalog.snapshot)
+    facts = replace(describe_store(catalog.snapshot), root=buckets.shown(catalog.snapshot.root))
     entities = {
         name: catalog.connection.execute(f"select count(*) from {name}").fetchall()[0][0]
         for name in ("patients", "studies", "series", "instances")
@@ -111,7 +110,10 @@ def _columns_grid(columns: list[ColumnFacts]) -> Table:
 
 @app.command
 def remove(
-    sources: Annotated[list[Path], Parameter(help="Folders, archives or files to look at.")],
+    sources: Annotated[
+        list[str],
+        Parameter(help="Folders, archives, files and s3://bucket/prefix to look at."),
+    ],
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,

@@ -113,6 +113,7 @@ def create(root: Path) -> None:
                     mode="ignore",
                     partition_by=["batch"],
                     name=table,
+                    description=f"dicom-warehouse, storage layout {layout.LAYOUT_VERSION}",
                 )
             # Renamed, so that a full disk leaves no marker rather than an empty one.
             about = {"layout": layout.LAYOUT_VERSION, "id": uuid.uuid4().hex}

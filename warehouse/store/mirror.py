@@ -142,7 +142,10 @@ class Mirror:
         ]  # fmt: skip
         self._upload(sorted(named & here.keys() - self._published.keys()))
         self._upload(others)
-        for key in [*logs, *({layout.MARKER} & here.keys() - self._published.keys())]:
+        # A warehouse is made before it has a version: who finds no marker finds no rows either.
+        made = [key for key in logs if key.endswith(f"/{0:020d}.json")]
+        made += [layout.MARKER] if layout.MARKER in here.keys() - self._published.keys() else []
+        for key in [*made, *(key for key in logs if key not in made)]:
             self._put_if_absent(key)
 
     def take_back(self) -> None:
