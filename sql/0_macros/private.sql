@@ -12,4 +12,6 @@ select
 from elements
 where
     path = '' and creator = private_creator
+    -- As every private element; row groups without such rows are not read.
+    and keyword is null
     and tag[7:8] = printf('%02X', cast(element as integer));
