@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from warehouse.store.merge import merge
@@ -49,6 +49,7 @@ def written(path: Path, rows: list[tuple], group: int) -> Path:
 
 
 @settings(deadline=None)
+@example([[(0, "0008", "", None), (0, "0008", "", None)], [(0, "0008", "", "")]], 1, 1)
 @given(st.lists(ROWS, max_size=5), st.integers(1, 40), st.integers(1, 9))
 def test_it_is_a_sort_of_all_rows(files: list[list[tuple]], at_once: int, group: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

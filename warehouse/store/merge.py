@@ -119,8 +119,11 @@ def _next_pieces(runs: list[_Run], order: Sequence[str]) -> list[pa.Table]:
         first = min(last, key=last.__getitem__)
         pieces = [
             # All of one file in any case: a file that is not in order must not end it too soon.
+            # It may go on with rows equal to its last, which come before those of later files.
             run.take(
-                run.rows.num_rows if number == first else _count_up_to(run.rows, last[first], order)
+                run.rows.num_rows
+                if number == first
+                else _count_up_to(run.rows, last[first], order, with_equal=number < first)
             )
             for number, run in enumerate(runs)
         ]
@@ -131,12 +134,15 @@ def _key(rows: pa.Table, place: int, order: Sequence[str]) -> tuple[Any, ...]:
     return tuple(rows[name][place].as_py() for name in order)
 
 
-def _count_up_to(rows: pa.Table, bound: tuple[Any, ...], order: Sequence[str]) -> int:
-    """Return how many rows of a sorted table are not behind the bound."""
+def _count_up_to(
+    rows: pa.Table, bound: tuple[Any, ...], order: Sequence[str], *, with_equal: bool
+) -> int:
+    """Return how many rows of a sorted table come before the bound, or are equal to it."""
     low, high = 0, rows.num_rows
     while low < high:
         middle = (low + high) // 2
-        if _key(rows, middle, order) <= bound:
+        found = _key(rows, middle, order)
+        if found < bound or (with_equal and found == bound):
             low = middle + 1
         else:
             high = middle
