@@ -1,18 +1,16 @@
 """What the documentation shows is what happens: the README's tour is run, line by line."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pydicom.data
 import pytest
 
+from tests.command_line import run
+
 ROOT = Path(__file__).parents[1]
 SAMPLES = Path(pydicom.data.__path__[0]) / "test_files" / "dicomdirtests"
-COMMAND = "import sys; from warehouse.cli import main; main(sys.argv[1:])"
 
 
 def console_blocks(text):
@@ -33,20 +31,12 @@ def comparable(text):
 def test_the_tour_of_the_readme_is_true(tmp_path):
     blocks = list(console_blocks((ROOT / "README.md").read_text(encoding="utf-8")))
     assert len(blocks) >= 6
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for command, shown in blocks:
         arguments = [word.replace("$SAMPLES", str(SAMPLES)) for word in shlex.split(command)]
         assert arguments[0] == "dicom-warehouse"
-        run = subprocess.run(
-            [sys.executable, "-c", COMMAND, *arguments[1:]],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert run.returncode == 0, run.stderr
-        printed = comparable(run.stdout)
+        done = run(*arguments[1:], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        printed = comparable(done.stdout)
         if shown.endswith("\n..."):
             expected = comparable(shown).removesuffix("\n...")
             assert printed.startswith(expected), printed[:2000]
