@@ -2,7 +2,7 @@
 #
 #   make demo    ingest the DICOM files that come with pydicom and ask them two questions
 #   make test    run the tests
-#   make soak    run the long attacks of docs/reliability.md, some eighteen minutes
+#   make soak    run the long attacks of docs/reliability.md, some twelve minutes
 #   make check   run what CI runs besides the tests; changes nothing
 #   make dev     serve Dagster at http://127.0.0.1:3000
 #   make docs    write docs/data-dictionary.md from the headers of sql/
