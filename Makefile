@@ -26,21 +26,21 @@ $(BIN)/python:
 	$(PYTHON) -m pip install --quiet --target $(VENV)-bootstrap virtualenv && \
 	PYTHONPATH=$(VENV)-bootstrap $(PYTHON) -m virtualenv --quiet $(VENV) && rm -rf $(VENV)-bootstrap; }
 
-$(VENV)/.library: $(BIN)/python pyproject.toml
+$(VENV)/.package: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[pixels]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@ $(VENV)/.library
+	touch $@ $(VENV)/.package
 
 # Not every peer is to be had on every platform; what is missing is shown as missing.
 $(VENV)/.bench: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[pixels]'
-	touch $@ $(VENV)/.library
+	touch $@ $(VENV)/.package
 
-demo: $(VENV)/.library
+demo: $(VENV)/.package
 	rm -rf $(DEMO)
 	$(BIN)/dicom-warehouse ingest "$$($(BIN)/python -c 'import pydicom.data as d; print(*d.__path__)')" -w $(DEMO) --mode full
 	@echo; $(BIN)/dicom-warehouse info -w $(DEMO)
@@ -69,7 +69,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.library
+docs: $(VENV)/.package
 	$(BIN)/python -m warehouse.catalog.data_dictionary > docs/data-dictionary.md
 
 bench: $(VENV)/.bench

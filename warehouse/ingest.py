@@ -26,10 +26,10 @@ from warehouse.executors import executor as where_to_read
 from warehouse.executors import losses, starting_workers
 from warehouse.reading import stage_chunk
 from warehouse.settings import IngestSettings, Mode, S3Access
-from warehouse.sqlfiles import by_name, statement
+from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch, discard
-from warehouse.store.duck import connect
+from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import identity, require
 from warehouse.store.stage import Staged, stage
 
@@ -271,7 +271,7 @@ def _survey(
     delta.create(root)
     require(root)
     total = _list(listing, found, progress)
-    _open_files(listing, root)
+    view_files(listing, delta.newest_files(root)[1])
     listing.execute("set variable mode = $1", [settings.mode.value])
     listing.execute(f"create table unseen as {statement('unseen')}")
     return total, listing.execute("select count(*) from unseen").fetchall()[0][0]
@@ -292,7 +292,7 @@ def _files_of_batch(
 ) -> tuple[list[SourceFile | Unreadable], int]:
     """Return the files that a finished batch holds and that still exist, and a free first id."""
     with connect() as connection:
-        _open_files(connection, root)
+        view_files(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         rows = connection.execute(statement("files_of_batch")).fetchall()
     items = _listed_again([path for path, _ in rows], settings)
@@ -350,11 +350,6 @@ def _listing(rows: list[tuple[Any, ...]]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=LISTING)
 
 
-def _open_files(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
-    connection.execute("set variable files_files = $1", [delta.newest_files(root)[1]])
-    connection.execute(by_name("files").sql)
-
-
 def _seen(listing: duckdb.DuckDBPyConnection) -> dict[str, int]:
     status = dict(listing.execute(statement("seen")).fetchall())
     return {
@@ -365,13 +360,13 @@ def _seen(listing: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def _rejects(listing: duckdb.DuckDBPyConnection, root: Path) -> list[tuple[str, str]]:
-    _open_files(listing, root)
+    view_files(listing, delta.newest_files(root)[1])
     return listing.execute(statement("rejects")).fetchall()
 
 
 def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
     with connect() as connection:
-        _open_files(connection, root)
+        view_files(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         return connection.execute(statement("rejects_of_batch")).fetchall()
 
@@ -517,7 +512,7 @@ def _settle(
     batches: list[str] = []
     tried: set[str] = set()
     while True:
-        _open_files(connection, root)
+        view_files(connection, delta.newest_files(root)[1])
         rows = connection.execute(statement("unsettled")).fetchall()
         untried = [(path, mode) for path, mode in rows if path not in tried]
         if not untried:

@@ -20,7 +20,7 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name, read_models, statement
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change
-from warehouse.store.duck import connect
+from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import require
 from warehouse.store.schema import instances_schema
 from warehouse.store.stage import write_part
@@ -113,23 +113,23 @@ def read_anew(root: Path, settings: IngestSettings | None = None) -> Rebuilt:
     settings = settings or IngestSettings()
     files, batches = 0, stored_batches(root)
     for batch in batches:
-        with connect() as connection:
-            _open_files(connection, delta.snapshot(root))
-            connection.execute("set variable batch = $1", [batch])
-            found = connection.execute(statement("mode_of_batch")).fetchall()
-        mode = Mode.parse(found[0][0]) if found else settings.mode
+        mode = mode_of_batch(root, batch) or settings.mode
         files += run_batch(root, batch, replace(settings, mode=mode)).files
     return Rebuilt(files, len(batches), delta.newest_files(root)[0])
 
 
-def _open_files(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
-    connection.execute("set variable files_files = $1", [snapshot.paths("files")])
-    connection.execute(by_name("files").sql)
+def mode_of_batch(root: Path, batch: str) -> Mode | None:
+    """Return the most complete mode in which files of a batch were read; None if there are none."""
+    with connect() as connection:
+        view_files(connection, delta.newest_files(root)[1])
+        connection.execute("set variable batch = $1", [batch])
+        found = connection.execute(statement("mode_of_batch")).fetchall()
+    return Mode.parse(found[0][0]) if found else None
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
     """Make what defines instances, over a slice of the ids."""
-    _open_files(connection, snapshot)
+    view_files(connection, snapshot.paths("files"))
     connection.execute(f"create temp table holders as {statement('modes_of_holders')}")
     connection.execute("set variable elements_files = $1", [snapshot.paths("elements")])
     for model in read_models():

@@ -20,10 +20,10 @@ from warehouse.dicom.scan import Unreadable, discover, path_text
 from warehouse.errors import SourceNotFound, SourcesVanished
 from warehouse.ingest import holding_file, settle
 from warehouse.settings import IngestSettings
-from warehouse.sqlfiles import by_name, statement
+from warehouse.sqlfiles import statement
 from warehouse.store import delta
 from warehouse.store.commit import commit_removal
-from warehouse.store.duck import connect
+from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import require
 
 if TYPE_CHECKING:
@@ -142,8 +142,7 @@ def remove(
 
 
 def _known_files(connection: duckdb.DuckDBPyConnection, root: Path) -> Iterator[pa.Table]:
-    connection.execute("set variable files_files = $1", [delta.newest_files(root)[1]])
-    connection.execute(by_name("files").sql)
+    view_files(connection, delta.newest_files(root)[1])
     reader = connection.execute(statement("known_files"))
     while rows := reader.fetchmany(_ROWS):
         columns = zip(*rows, strict=True)
@@ -213,8 +212,7 @@ def _members(archive: str) -> frozenset[str] | None:
 def _held_by(root: Path, batches: list[str]) -> int:
     """Return how many instances the files of some batches hold."""
     with connect() as connection:
-        connection.execute("set variable files_files = $1", [delta.newest_files(root)[1]])
-        connection.execute(by_name("files").sql)
+        view_files(connection, delta.newest_files(root)[1])
         connection.execute("set variable batches = $1", [batches])
         count: int = connection.execute(statement("holders_of_batches")).fetchall()[0][0]
         return count

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from warehouse.settings import Mode
-from warehouse.sqlfiles import by_name, statement
+from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
-from warehouse.store.duck import connect
+from warehouse.store.duck import connect, view_files
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -41,16 +40,6 @@ class BatchReport:
     newest thirty days that have any, in order."""
 
 
-def mode_of_batch(root: Path, batch: str) -> Mode | None:
-    """Return the most complete mode in which files of a batch were read; None if there are none."""
-    with connect() as connection:
-        connection.execute("set variable files_files = $1", [delta.newest_files(root)[1]])
-        connection.execute(by_name("files").sql)
-        found = connection.execute("select distinct mode from files where batch = $1", [batch])
-        modes = [Mode.parse(mode) for (mode,) in found.fetchall()]
-    return max(modes, key=lambda mode: mode.rank, default=None)
-
-
 def describe_batch(root: Path, batch: str) -> BatchReport:
     """Ask the newest version of the warehouse about one batch.
 
@@ -66,9 +55,8 @@ def describe_batch(root: Path, batch: str) -> BatchReport:
         rows[table] = sum(pq.read_metadata(part).num_rows for part in ours)
         sizes[table] = sum(os.path.getsize(part) for part in ours)
     with connect() as connection:
-        connection.execute("set variable files_files = $1", [snapshot.paths("files")])
+        view_files(connection, snapshot.paths("files"))
         connection.execute("set variable batch = $1", [batch])
-        connection.execute(by_name("files").sql)
         instances, source_bytes = connection.execute(statement("sizes", "reports")).fetchall()[0]
         rejects = connection.execute(statement("reject_reasons", "reports")).fetchall()
         arrivals = connection.execute(statement("arrivals", "reports")).fetchall()

@@ -114,7 +114,7 @@ def _make(snapshot: Snapshot, before: tuple[Path, list[str]] | None, draft: Path
                 f"select distinct filename from read_parquet(getvariable('all_instances'), "
                 f"filename = true) semi join touched using ({key})"
             ).fetchall()
-            paths = [path for (path,) in found] or snapshot.paths("instances")[:1]
+            paths = [path for (path,) in found] or [snapshot.empty("instances")]
             connection.execute("set variable instances_files = $1", [paths])
             connection.execute(
                 f"create or replace view instances as "

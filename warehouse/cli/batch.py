@@ -9,7 +9,6 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from warehouse.catalog.batch_report import mode_of_batch
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cli import buckets
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
@@ -17,6 +16,7 @@ from warehouse.cli.intake import print_report
 from warehouse.cli.screen import Bar
 from warehouse.ingest import plan as plan_batches
 from warehouse.ingest import planned_batches, run_batch, stored_batches
+from warehouse.rebuild import mode_of_batch
 from warehouse.settings import IngestSettings, Mode, S3Access
 
 batch = App(

@@ -140,7 +140,8 @@ def remove(
     # Files that take over may lie in a bucket.
     settings = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
     done = run_remove(existing(warehouse).root, sources, settings, delete=yes, even_all=even_all)
-    keep_if_worthwhile(warehouse)
+    if yes:
+        keep_if_worthwhile(warehouse)
     if as_json:
         print(json.dumps(asdict(done)))
         return 0

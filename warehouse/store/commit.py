@@ -23,7 +23,7 @@ from warehouse.sqlfiles import by_name, read_models, statement
 from warehouse.store import delta, layout
 from warehouse.store.attributes import gather
 from warehouse.store.delta import Change, Snapshot
-from warehouse.store.duck import connect, copy_to
+from warehouse.store.duck import connect, copy_to, view_files
 from warehouse.store.layout import Part
 from warehouse.store.schema import FILES
 from warehouse.store.stage import Staged, write_small
@@ -115,8 +115,7 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
     changes = {table: Change() for table in layout.TABLES}
     with delta.locked(root), connect() as connection:
         base = delta.snapshot(root)
-        connection.execute("set variable files_files = $1", [base.paths("files")])
-        connection.execute(by_name("files").sql)
+        view_files(connection, base.paths("files"))
         connection.register("vanished", vanished)
         connection.execute(statement("removed"))
         rows = connection.execute("select status, count(*) from touched group by all").fetchall()
@@ -138,8 +137,7 @@ def _prepare(
     """Judge the files and write the parts of the new version; return parts that are of no use."""
     instances = _instances(connection, files, staged)
     connection.register("staged", _identified(files, instances))
-    connection.execute("set variable files_files = $1", [base.paths("files")])
-    connection.execute(by_name("files").sql)
+    view_files(connection, base.paths("files"))
     connection.execute("create view ledger as from files")
     connection.execute("set variable read_anew = $1", [read_anew])
     connection.execute(statement("resolve"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from warehouse.errors import WriteFailed
+from warehouse.sqlfiles import by_name
 from warehouse.store.layout import Part
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     if threads is not None:
         config["threads"] = threads
     return duckdb.connect(config=config)
+
+
+def view_files(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None:
+    """Make the view `files` over these parts of its table."""
+    connection.execute("set variable files_files = $1", [parts])
+    connection.execute(by_name("files").sql)
 
 
 MEMORY_LIMIT = "1GB"
