@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import forkserver, get_context, parent_process
 from typing import TYPE_CHECKING
 
-from warehouse.elements.fast import keep_freed_memory
 from warehouse.errors import SchedulerUnreachable, UsageError
+from warehouse.process import do_without_pandas, keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +108,7 @@ def start_fork_server() -> None:
 def begin_worker() -> None:
     """Tune a new worker process, and let it end when the one that started it was killed."""
     keep_freed_memory()
+    do_without_pandas()
     parent = parent_process()
 
     def wait() -> None:

@@ -223,14 +223,18 @@ def run_batch(
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
         )
-    with delta.writing(root), where_to_read(executor, settings, len(items)) as pool:
+    with (
+        connect() as connection,
+        delta.writing(root),
+        where_to_read(executor, settings, len(items)) as pool,
+    ):
         done = _read_batch(
-            root, batch, items, settings, pool, progress, first=first, read_anew=not is_planned
-        )
+            connection, root, batch, items, settings, pool, progress,
+            first=first, read_anew=not is_planned,
+        )  # fmt: skip
         if is_planned:
             claim.write_bytes(b"")
-        with connect() as connection:
-            batches = [batch, *_settle(connection, root, settings, pool)]
+        batches = [batch, *_settle(connection, root, settings, pool)]
     rejects = _rejects_of_batch(root, batch)
     return _report(
         done.outcomes, done.readers, batches, root, started, files=len(items), rejects=rejects
@@ -406,14 +410,14 @@ def _read_batches(
         following = _begin(root, delta.claim_batch(root), items, settings, pool)
         if running is not None:
             try:
-                counts = _finish(root, running, settings, progress)
+                counts = _finish(listing, root, running, settings, progress)
             except BaseException:
                 following.cancel()
                 raise
             yield running.batch, counts
         running = following
     if running is not None:
-        yield running.batch, _finish(root, running, settings, progress)
+        yield running.batch, _finish(listing, root, running, settings, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,13 +435,13 @@ class _Running:
 
 
 def _read_batch(
-    root: Path, batch: str, items: list[SourceFile | Unreadable], settings: IngestSettings,
-    pool: Executor | None, progress: Progress | None, *, first: int | None = None,
-    read_anew: bool = False,
+    connection: duckdb.DuckDBPyConnection, root: Path, batch: str,
+    items: list[SourceFile | Unreadable], settings: IngestSettings, pool: Executor | None,
+    progress: Progress | None, *, first: int | None = None, read_anew: bool = False,
 ) -> Counts:  # fmt: skip
     """Read one batch in chunks, commit it in one transaction."""
     running = _begin(root, batch, items, settings, pool, first)
-    return _finish(root, running, settings, progress, read_anew=read_anew)
+    return _finish(connection, root, running, settings, progress, read_anew=read_anew)
 
 
 def _begin(
@@ -461,8 +465,8 @@ def _begin(
 
 
 def _finish(
-    root: Path, running: _Running, settings: IngestSettings, progress: Progress | None, *,
-    read_anew: bool = False,
+    connection: duckdb.DuckDBPyConnection, root: Path, running: _Running,
+    settings: IngestSettings, progress: Progress | None, *, read_anew: bool = False,
 ) -> Counts:  # fmt: skip
     """Wait for the chunks of a batch and commit it."""
     staged: list[Staged] = []
@@ -483,7 +487,7 @@ def _finish(
         running.cancel()
         discard(root, staged)
         raise
-    return commit_batch(root, running.batch, staged, read_anew=read_anew)
+    return commit_batch(connection, root, running.batch, staged, read_anew=read_anew)
 
 
 def _stage_unreadable(
@@ -525,7 +529,7 @@ def _settle(
             for start in range(0, len(items), settings.batch_files):
                 part = items[start : start + settings.batch_files]
                 batch = delta.claim_batch(root)
-                _read_batch(root, batch, part, as_before, pool, None)
+                _read_batch(connection, root, batch, part, as_before, pool, None)
                 batches.append(batch)
 
 

@@ -25,6 +25,7 @@ from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta, layout
 from warehouse.store.commit import commit_batch
+from warehouse.store.duck import connect
 from warehouse.store.stage import stage
 from warehouse.store.vacuum import vacuum
 
@@ -189,7 +190,8 @@ def test_staged_parts_of_a_running_ingest_stay_however_old(root: Path, tmp_path:
         done = vacuum(root, NOW, delete=True)
         assert done.in_use == len(staged.parts)
         assert done.spare, "what commits took out goes all the same"
-        commit_batch(root, batch, [staged])
+        with connect() as connection:
+            commit_batch(connection, root, batch, [staged])
     assert len(content(root)["instances"]) == 3
 
 

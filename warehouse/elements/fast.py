@@ -6,7 +6,6 @@ left to the reference reader (``warehouse.dicom.reference``) or to the next batc
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +44,6 @@ MAX_EXTERNAL_BYTES = 64 << 20
 """Long values read one by one in a batch; files with more of them wait for the next one."""
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 1 << 30
-
-
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What is known of one file beside its elements."""
@@ -74,21 +69,6 @@ class Room:
     def __init__(self) -> None:
         self.heads = Heads()
         self.records = Records()
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what is freed, for a process that does nothing but read headers.
-
-    By default large arrays are given back to the system and asked for again, and each page is
-    cleared anew: a quarter of the time of reading. For the first lines of a worker process; other
-    C libraries than GNU's are left as they are.
-    """
-    try:
-        tune = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return
-    for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-        tune(parameter, _KEPT_BYTES)
 
 
 def read_batch(sources: Sequence[SourceFile], room: Room) -> BatchRead:

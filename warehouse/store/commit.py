@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
 from warehouse.errors import WriteFailed
-from warehouse.sqlfiles import by_name, read_models, statement
+from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.attributes import gather
 from warehouse.store.delta import Change, Snapshot
@@ -51,12 +51,16 @@ class Counts:
 
 
 def commit_batch(
-    root: Path, batch: str, staged: list[Staged], *, read_anew: bool = False
-) -> Counts:
+    connection: duckdb.DuckDBPyConnection, root: Path, batch: str, staged: list[Staged], *,
+    read_anew: bool = False,
+) -> Counts:  # fmt: skip
     """Judge the staged files against the warehouse and make them part of it.
 
     Parameters
     ----------
+    connection
+        Any of ``warehouse.store.duck``; to open one takes as long as to judge a small batch. What
+        is made in it is temporary.
     root
         Folder of the warehouse.
     batch
@@ -75,15 +79,15 @@ def commit_batch(
     if not files.num_rows:
         return Counts()
     changes = {table: Change() for table in layout.TABLES}
-    with delta.locked(root), connect() as connection:
+    with delta.locked(root), connection.cursor() as own:
         base = delta.snapshot(root)
         try:
-            copies = _prepare(connection, base, batch, files, staged, changes, read_anew=read_anew)
+            copies = _prepare(own, base, batch, files, staged, changes, read_anew=read_anew)
         except BaseException:
             _unlink(root, [(table, part) for table in changes for part in changes[table].add])
             discard(root, staged)
             raise
-        counts = _counts(connection)
+        counts = _counts(own)
         if any(change.add or change.remove for change in changes.values()):
             # From here on the parts may belong to a version: whatever happens, they stay.
             delta.commit(root, changes, base, f"ingest {batch}")
@@ -138,7 +142,7 @@ def _prepare(
     instances = _instances(connection, files, staged)
     connection.register("staged", _identified(files, instances))
     view_files(connection, base.paths("files"))
-    connection.execute("create view ledger as from files")
+    connection.execute("create or replace temp view ledger as from files")
     connection.execute("set variable read_anew = $1", [read_anew])
     connection.execute(statement("resolve"))
     new_files = copy_to(
@@ -279,9 +283,8 @@ def _instances(
     }
     for name, tables in given.items():
         connection.register(name, pa.concat_tables(tables))
-    for model in read_models():
-        if model.is_plain_macro:
-            connection.execute(model.sql)
+    # The macros that it uses; to make all takes longer than a small batch.
+    connection.execute(by_name("person_name").sql)
     answer = connection.sql(by_name("instances_from_elements").query).to_arrow_table()
     for name in given:
         connection.unregister(name)

@@ -1,0 +1,48 @@
+"""What our own processes do first: they leave pandas to who asks for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pandas") is None, reason="needs pandas")
+@pytest.mark.parametrize(
+    ("begin", "imported"),
+    [("", True), ("from warehouse.executors import begin_worker; begin_worker()", False)],
+    ids=["any process", "worker"],
+)
+def test_a_worker_reads_without_pandas_and_leaves_it_to_others(
+    tmp_path: Path, begin: str, imported: bool
+) -> None:
+    program = f"""
+import sys
+from pathlib import Path
+{begin}
+from warehouse.dicom.scan import discover
+from warehouse.reading import stage_chunk
+from warehouse.settings import IngestSettings
+from warehouse.store.marker import found_identity
+
+root, file = Path(sys.argv[1]), sys.argv[2]
+stage_chunk(root, found_identity(root), "000001", 0, list(discover([file])), 1, IngestSettings())
+print("pandas" in sys.modules)
+import pandas, pyarrow
+print(len(pyarrow.Table.from_pandas(pandas.DataFrame({{"a": [1, 2]}})).to_pandas()))
+"""
+    made = "import sys; from pathlib import Path; from warehouse.store.delta import create; create(Path(sys.argv[1]))"
+    root = str(tmp_path / "warehouse")
+    subprocess.run([sys.executable, "-c", made, root], cwd=CHECKOUT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, root, str(get_testdata_file("CT_small.dcm"))],
+        cwd=CHECKOUT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.split() == [str(imported), "2"]
