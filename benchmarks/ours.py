@@ -171,7 +171,7 @@ def peak_memory() -> int:
 # -- stages -------------------------------------------------------------------------------------
 
 STAGES = {
-    "list and compare": ["warehouse.ingest._survey", "warehouse.ingest._groups"],
+    "list and compare": ["warehouse.ingest.survey"],
     "read bytes": ["warehouse.dicom.heads.Heads.load", "warehouse.dicom.heads.Heads.refill"],
     "scan": [
         "warehouse.elements.fast.scan",

@@ -16,7 +16,7 @@ from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
 from warehouse.dicom.objects import is_object
 from warehouse.errors import UsageError
-from warehouse.ingest import IngestReport, Progress, ingest
+from warehouse.ingest import IngestReport, ingest
 from warehouse.pixels.gallery import Gallery, open_gallery
 from warehouse.pixels.prefetch import Loaded, iter_volumes
 from warehouse.pixels.stack import Stack, open_stack
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from warehouse.catalog.header import Header
+    from warehouse.survey import Progress
 
 _Answer = TypeVar("_Answer")
 

@@ -11,65 +11,40 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from warehouse.dicom.objects import is_object
-from warehouse.dicom.open import local_path
-from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover, list_again
+from warehouse.dicom.scan import SourceFile, Unreadable
 from warehouse.elements.extract import Outcome, Portion, no_rows
 from warehouse.errors import UsageError, WorkersLost
 from warehouse.executors import executor as where_to_read
-from warehouse.executors import losses, starting_workers
+from warehouse.executors import losses
 from warehouse.reading import stage_chunk
-from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch, discard
 from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import identity, require
 from warehouse.store.stage import Staged, stage
+from warehouse.survey import (
+    Progress,
+    files_of_batch,
+    forget_planned,
+    listed_again,
+    read_plan,
+    seen_files,
+    survey,
+    unseen_batches,
+    write_plan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
     import duckdb
-
-LISTING = pa.schema(
-    [
-        ("path", pa.string()),
-        ("size_bytes", pa.int64()),
-        ("modified_us", pa.int64()),
-        ("archive", pa.string()),
-        ("member", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
-"""What the walk found, a row per file; ``reason`` only for what could not be looked at."""
-
-LISTING_ROWS = 50_000
-"""Files listed before they are handed to DuckDB, which can spill."""
-
-
-GONE = "no longer there"
-"""Reason of a known file that has vanished when it is to be read again."""
-
-
-class Progress(Protocol):
-    """Someone who watches an ingest; the command line draws a bar."""
-
-    def listed(self, files: int) -> None:
-        """Tell that so many files have been found so far."""
-
-    def planned(self, files: int) -> None:
-        """Tell how many files have to be read."""
-
-    def read(self, files: int, rejected: int) -> None:
-        """Tell that so many more files have been read, so many of them rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +110,10 @@ def ingest(
     root = Path(os.path.abspath(root))
     started = time.monotonic()
     with connect() as listing:
-        total, unseen = _survey(
+        total, unseen = survey(
             listing, root, sources, settings, progress, starting=executor is None
         )
-        counts, readers, batches = Counter(_seen(listing)), Counter[str](), list[str]()
+        counts, readers, batches = Counter(seen_files(listing)), Counter[str](), list[str]()
         if progress:
             progress.planned(unseen)
         with delta.writing(root), where_to_read(executor, settings, unseen) as pool:
@@ -166,12 +141,12 @@ def plan(
     settings = settings or IngestSettings()
     root = Path(os.path.abspath(root))
     with connect() as listing:
-        _survey(listing, root, sources, settings, None)
+        survey(listing, root, sources, settings, None)
         for batch in planned_batches(root):
-            listing.register("planned", _read_plan(root, batch))
-            listing.execute(statement("forget_planned"))
+            forget_planned(listing, root, batch)
         return [
-            delta.claim_batch(root, _written_plan(items)) for items in _groups(listing, settings)
+            delta.claim_batch(root, write_plan(list(chain.from_iterable(chunks))))
+            for chunks in unseen_batches(listing, settings)
         ]
 
 
@@ -214,11 +189,10 @@ def run_batch(
     claim = layout.claims_folder(root) / batch
     is_planned = batch in planned_batches(root)
     if is_planned:
-        rows = _read_plan(root, batch).to_pylist()
-        items = [_source(*row.values(), s3=settings.s3) for row in rows]
+        items = read_plan(root, batch, settings)
         first = layout.first_id(batch)
     else:
-        items, first = _files_of_batch(root, batch, settings)
+        items, first = files_of_batch(root, batch, settings)
     if not items and not claim.exists():
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
@@ -260,109 +234,6 @@ def _report(
     )
 
 
-def _survey(
-    listing: duckdb.DuckDBPyConnection, root: Path,
-    sources: Iterable[str | os.PathLike[str]], settings: IngestSettings, progress: Progress | None,
-    *, starting: bool = False,
-) -> tuple[int, int]:  # fmt: skip
-    """List the sources and compare them with ``files``; return found and unseen files.
-
-    With ``starting``, worker processes begin to start as soon as there is work for several.
-    """
-    found = discover(sources, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
-    if starting and settings.worker_count > 1 and not settings.scheduler:
-        found = starting_workers(found, settings.chunk_files)
-    delta.create(root)
-    require(root)
-    total = _list(listing, found, progress)
-    view_files(listing, delta.newest_files(root)[1])
-    listing.execute("set variable mode = $1", [settings.mode.value])
-    listing.execute(f"create table unseen as {statement('unseen')}")
-    return total, listing.execute("select count(*) from unseen").fetchall()[0][0]
-
-
-def _read_plan(root: Path, batch: str) -> pa.Table:
-    return pq.read_table(pa.BufferReader((layout.claims_folder(root) / batch).read_bytes()))
-
-
-def _written_plan(items: list[SourceFile | Unreadable]) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(_listing([_listing_row(item) for item in items]), sink, compression="zstd")
-    return bytes(sink.getvalue())
-
-
-def _files_of_batch(
-    root: Path, batch: str, settings: IngestSettings
-) -> tuple[list[SourceFile | Unreadable], int]:
-    """Return the files that a finished batch holds and that still exist, and a free first id."""
-    with connect() as connection:
-        view_files(connection, delta.newest_files(root)[1])
-        connection.execute("set variable batch = $1", [batch])
-        rows = connection.execute(statement("files_of_batch")).fetchall()
-    items = _listed_again([path for path, _ in rows], settings)
-    there = [item for item in items if not (isinstance(item, Unreadable) and item.reason == GONE)]
-    # The same ids again, unless rows of files that are gone keep theirs.
-    last = max((instance_id for _, instance_id in rows if instance_id is not None), default=None)
-    if len(there) == len(rows) or last is None:
-        return there, layout.first_id(batch)
-    return there, last + 1
-
-
-# -- listing ------------------------------------------------------------------------------------
-
-
-def _list(
-    listing: duckdb.DuckDBPyConnection,
-    found: Iterator[SourceFile | Unreadable],
-    progress: Progress | None,
-) -> int:
-    """Put every found file into the table ``listed``, once; return how many there are."""
-    listing.register("listing_rows", LISTING.empty_table())
-    listing.execute("create table listed_often as from listing_rows")
-    rows: list[tuple[Any, ...]] = []
-
-    def flush() -> None:
-        listing.register("listing_rows", _listing(rows))
-        listing.execute("insert into listed_often from listing_rows")
-        rows.clear()
-
-    for total, item in enumerate(found, 1):
-        rows.append(_listing_row(item))
-        if len(rows) >= LISTING_ROWS:
-            flush()
-            if progress:
-                progress.listed(total)
-    flush()
-    # Sources may overlap: a file counts once.
-    listing.execute("create table listed as select distinct on (path) * from listed_often")
-    listing.execute("drop table listed_often")
-    count: int = listing.execute("select count(*) from listed").fetchall()[0][0]
-    if progress:
-        progress.listed(count)
-    return count
-
-
-def _listing_row(item: SourceFile | Unreadable) -> tuple[Any, ...]:
-    if isinstance(item, Unreadable):
-        return item.path, None, None, None, None, item.reason
-    return item.path, item.size_bytes, item.modified_us, item.archive, item.member, None
-
-
-def _listing(rows: list[tuple[Any, ...]]) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else [()] * len(LISTING)
-    arrays = [pa.array(cells, kind) for cells, kind in zip(columns, LISTING.types, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=LISTING)
-
-
-def _seen(listing: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    status = dict(listing.execute(statement("seen")).fetchall())
-    return {
-        "existing": status.get("ingested", 0),
-        "duplicate": status.get("duplicate", 0),
-        "rejected": status.get("rejected", 0),
-    }
-
-
 def _rejects(listing: duckdb.DuckDBPyConnection, root: Path) -> list[tuple[str, str]]:
     view_files(listing, delta.newest_files(root)[1])
     return listing.execute(statement("rejects")).fetchall()
@@ -375,28 +246,6 @@ def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
         return connection.execute(statement("rejects_of_batch")).fetchall()
 
 
-def _groups(
-    listing: duckdb.DuckDBPyConnection, settings: IngestSettings
-) -> Iterator[list[SourceFile | Unreadable]]:
-    """Hand out the unseen files in order of their paths, one batch at a time."""
-    reader = listing.cursor()
-    reader.execute("select * from unseen order by path")
-    while rows := reader.fetchmany(settings.batch_files):
-        yield [_source(*row, s3=settings.s3) for row in rows]
-    reader.close()
-
-
-def _source(
-    path: str, size: int | None, modified: int | None, archive: str | None, member: str | None,
-    reason: str | None, *, s3: S3Access,
-) -> SourceFile | Unreadable:  # fmt: skip
-    if reason is not None or size is None or modified is None:
-        return Unreadable(path, reason or "cannot be opened")
-    # Keys to a bucket stand in no plan and in no table.
-    access = s3 if is_object(path) else None
-    return SourceFile(path, size, modified, archive, member, access)
-
-
 # -- reading and committing ---------------------------------------------------------------------
 
 
@@ -406,8 +255,8 @@ def _read_batches(
 ) -> Iterator[tuple[str, Counts]]:  # fmt: skip
     """Read all unseen files; while one batch is committed, the pool reads the next."""
     running: _Running | None = None
-    for items in _groups(listing, settings):
-        following = _begin(root, delta.claim_batch(root), items, settings, pool)
+    for chunks in unseen_batches(listing, settings):
+        following = _begin(root, delta.claim_batch(root), chunks, settings, pool)
         if running is not None:
             try:
                 counts = _finish(listing, root, running, settings, progress)
@@ -440,27 +289,33 @@ def _read_batch(
     progress: Progress | None, *, first: int | None = None, read_anew: bool = False,
 ) -> Counts:  # fmt: skip
     """Read one batch in chunks, commit it in one transaction."""
-    running = _begin(root, batch, items, settings, pool, first)
+    size = settings.chunk_files
+    chunks = (items[start : start + size] for start in range(0, len(items), size))
+    running = _begin(root, batch, chunks, settings, pool, first)
     return _finish(connection, root, running, settings, progress, read_anew=read_anew)
 
 
 def _begin(
-    root: Path, batch: str, items: list[SourceFile | Unreadable], settings: IngestSettings,
-    pool: Executor | None, first: int | None = None,
+    root: Path, batch: str, chunks: Iterable[list[SourceFile | Unreadable]],
+    settings: IngestSettings, pool: Executor | None, first: int | None = None,
 ) -> _Running:  # fmt: skip
-    """Hand the chunks of a batch to the pool; without one they are read when they are asked for."""
-    first = layout.first_id(batch) if first is None else first
-    sources = [item for item in items if isinstance(item, SourceFile)]
-    size = settings.chunk_files
+    """Hand each chunk to the pool at once; without one they are read when they are asked for."""
+    following = layout.first_id(batch) if first is None else first
     warehouse_id = identity(root)
-    calls = [
-        (root, warehouse_id, batch, place, sources[start : start + size], first + start, settings)
-        for place, start in enumerate(range(0, len(sources), size))
-    ]
-    unreadable = [item for item in items if isinstance(item, Unreadable)]
+    unreadable: list[Unreadable] = []
+    calls: list[tuple[Any, ...]] = []
+    futures: list[Future[list[Staged]]] = []
+    for place, items in enumerate(chunks):
+        unreadable += [item for item in items if isinstance(item, Unreadable)]
+        sources = [item for item in items if isinstance(item, SourceFile)]
+        call = (root, warehouse_id, batch, place, sources, following, settings)
+        if pool is None:
+            calls.append(call)
+        elif sources:
+            futures.append(pool.submit(stage_chunk, *call))
+        following += len(sources)
     if pool is None:
         return _Running(batch, unreadable, (stage_chunk(*call) for call in calls), [])
-    futures = [pool.submit(stage_chunk, *call) for call in calls]
     return _Running(batch, unreadable, (future.result() for future in futures), futures)
 
 
@@ -525,38 +380,9 @@ def _settle(
         for mode in sorted({mode for _, mode in untried}):
             as_before = replace(settings, mode=Mode.parse(mode))
             paths = [path for path, read_in in untried if read_in == mode]
-            items = _listed_again(paths, settings)
+            items = listed_again(paths, settings)
             for start in range(0, len(items), settings.batch_files):
                 part = items[start : start + settings.batch_files]
                 batch = delta.claim_batch(root)
                 _read_batch(connection, root, batch, part, as_before, pool, None)
                 batches.append(batch)
-
-
-def _listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile | Unreadable]:
-    """List files that are known already, in their order; archives by their member."""
-    objects = [path for path in paths if is_object(path)]
-    known = dict(zip(objects, list_again(objects, settings.s3) if objects else (), strict=True))
-    return [
-        (known[path] or Unreadable(path, GONE)) if path in known else _file_listed_again(path)
-        for path in paths
-    ]
-
-
-def _file_listed_again(path: str) -> SourceFile | Unreadable:
-    try:
-        for item in discover([os.fsdecode(local_path(holding_file(path)))]):
-            if item.path == path:
-                return item
-    except FileNotFoundError:
-        pass
-    return Unreadable(path, GONE)
-
-
-def holding_file(path: str) -> str:
-    """Return the archive of a member, the path itself of a file; folders may end in ``!`` too."""
-    end = -1
-    while (end := path.find(ARCHIVE_SEPARATOR, end + 1)) > 0:
-        if os.path.isfile(local_path(path[:end])):
-            return path[:end]
-    return path

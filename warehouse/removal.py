@@ -18,13 +18,14 @@ from warehouse.dicom.objects import find_objects, is_object
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import Unreadable, discover, path_text
 from warehouse.errors import SourceNotFound, SourcesVanished
-from warehouse.ingest import holding_file, settle
+from warehouse.ingest import settle
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
 from warehouse.store import delta
 from warehouse.store.commit import commit_removal
 from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import require
+from warehouse.survey import holding_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

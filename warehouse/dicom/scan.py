@@ -133,7 +133,8 @@ def _list_folder(
             yield Unreadable(path_text(path), "link back to a folder above it: not followed")
             continue
         below = above if identity is None else (*above, identity)
-        waiting += [(os.path.join(path, name), is_folder, below) for name, is_folder in names]
+        prefix = os.path.join(path, "")
+        waiting += [(prefix + name, is_folder, below) for name, is_folder in names]
 
 
 def _identity(folder: str) -> tuple[int, int] | None:
@@ -145,21 +146,20 @@ def _identity(folder: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _list_file(path: str, patterns: Sequence[str]) -> Iterator[SourceFile | Unreadable]:
+def _list_file(path: str, patterns: Sequence[str]) -> Iterable[SourceFile | Unreadable]:
+    # Not a generator: of large archives each file costs here, and most of it would be that.
     is_archive = path.lower().endswith(".zip")
-    if not is_archive and not _matches(os.path.basename(path), patterns):
-        return
+    if not is_archive and patterns and not _matches(os.path.basename(path), patterns):
+        return ()
     try:
         status = os.stat(path)
     except OSError as error:
-        yield Unreadable(path_text(path), f"cannot be opened: {error.strerror}")
-        return
+        return (Unreadable(path_text(path), f"cannot be opened: {error.strerror}"),)
     if not stat.S_ISREG(status.st_mode):
-        yield Unreadable(path_text(path), "not a regular file")
-    elif is_archive:
-        yield from _list_archive(path, status, patterns)
-    else:
-        yield SourceFile(path_text(path), status.st_size, status.st_mtime_ns // 1000)
+        return (Unreadable(path_text(path), "not a regular file"),)
+    if is_archive:
+        return _list_archive(path, status, patterns)
+    return (SourceFile(path_text(path), status.st_size, status.st_mtime_ns // 1000),)
 
 
 def _list_archive(
