@@ -39,6 +39,9 @@ DEFAULT_FILES, QUICK_FILES = 20_000, 300
 SMALL = 2_000
 """Below so many files a run is short, and a corpus gets three times the rounds."""
 
+AMONG = 2_000
+"""Files of the corpus that one long header is put among."""
+
 ALONE, BESIDE = "one ingest bound to a core", "two such at once, two warehouses"
 """What two cores of the machine give to programs that have nothing to do with one another."""
 
@@ -70,6 +73,8 @@ class Results:
     stages: list[dict[str, float]] = field(default_factory=list)
     fixed: list[float] = field(default_factory=list)
     """Seconds of an ingest of three files."""
+    among: dict[str, list[Run]] = field(default_factory=dict)
+    """Some files alone, and with one long header among them → runs, one a round."""
 
 
 # -- corpora ------------------------------------------------------------------------------------
@@ -223,6 +228,25 @@ def fixed_cost(results: Results, core: int | None) -> None:
         few = Corpus("three files", Path(folder), [], results.corpus.rounds)
         for _ in range(few.rounds):
             results.fixed.append(run(OURS.name, few, core)["seconds"])
+
+
+def long_headers(results: Results, core: int | None) -> None:
+    """Measure files alone, and with one long header among them."""
+    from long_headers import make  # here, so that the runner stays small
+
+    files = peers.paths_of(str(results.corpus.folder))[:AMONG]
+    with tempfile.TemporaryDirectory(prefix="dicom-warehouse-bench-") as folder:
+        mixtures = {f"{len(files):,} files of the corpus": None, **make(Path(folder) / "long")}
+        for number, long in enumerate(mixtures.values()):
+            mixed = Path(folder) / str(number)
+            mixed.mkdir()
+            for place, path in enumerate([*files, *([long] if long else [])]):
+                shutil.copyfile(path, mixed / str(place))
+        for _ in range(results.corpus.rounds):
+            for number, name in enumerate(mixtures):
+                corpus = Corpus(name, Path(folder) / str(number), [], 1)
+                done = run(OURS.name, corpus, core, "--sizes")
+                results.among.setdefault(name, []).append(done)
 
 
 # -- tables -------------------------------------------------------------------------------------
@@ -448,6 +472,46 @@ def stages(results: Results) -> list[str]:
     ]
 
 
+def among(results: Results) -> list[str]:
+    """Show what the elements and values of one long header cost beside those of usual files."""
+    if not results.among:
+        return []
+    (alone, plain), *mixtures = results.among.items()
+
+    def costs(runs: Sequence[Run], without: Sequence[Run] | None) -> list[float]:
+        before: Sequence[Any] = without or [None] * len(runs)
+        counts = {"elements": lambda r: r["elements"], "rows": lambda r: r["sizes"]["rows"]}
+        return [
+            middle(
+                (now["seconds"] - (old["seconds"] if old else 0))
+                / (count(now) - (count(old) if old else 0))
+                for now, old in zip(runs, before, strict=True)
+            )
+            * 1e6
+            for count in counts.values()
+        ]
+
+    usual = costs(plain, None)
+    rows = [[alone, f"{plain[0]['elements']:,}", *(f"{cost:.2f}" for cost in usual), "-", "-"]]
+    for name, runs in mixtures:
+        theirs = costs(runs, plain)
+        more = runs[0]["elements"] - plain[0]["elements"]
+        times = [f"{cost / one:.2f}" for cost, one in zip(theirs, usual, strict=True)]
+        rows.append([f"{name}, among them", f"{more:,}", *(f"{c:.2f}" for c in theirs), *times])
+    head = ["", "elements", "µs an element", "µs a row", "÷ usual", "÷ usual, rows"]
+    return [
+        "### One long header among others",
+        "",
+        (
+            "What it adds to the time of the files that it lies among, one worker on one core; an "
+            "element of several values, as the points of a contour, is as many rows."
+        ),
+        "",
+        *table(head, rows),
+        "",
+    ]
+
+
 def share_of_core(results: Results) -> str:
     """Say how much of a core the runs got: what shows a busy machine."""
     shares = [r["cpu"] / r["seconds"] for runs in results.runs.values() for r in runs]
@@ -474,6 +538,7 @@ def section(results: Results, methods: Sequence[peers.Method]) -> list[str]:
         *workers(results),
         *disk(results),
         *stages(results),
+        *among(results),
     ]
 
 
@@ -605,6 +670,7 @@ def main() -> None:
         if not given.quick and OURS.name in results.runs:
             if number == 0:
                 scale(results)
+                long_headers(results, core)
             profile(results, core)
             fixed_cost(results, core)
         parts.append(section(results, given.methods))

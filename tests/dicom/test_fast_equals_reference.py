@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks import long_headers
 from tests.dicom.made_datasets import (
     EXPLICIT,
     IMPLICIT,
@@ -138,6 +139,14 @@ def test_a_corpus_of_real_files():
     outcomes = assert_same(sources(folder_files(os.environ["DICOM_CORPUS"])))
     read = [outcome for outcome in outcomes if outcome.reader]
     assert len([outcome for outcome in read if outcome.reader == "fast"]) > 0.95 * len(read)
+
+
+def test_long_headers_among_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(long_headers, "FRAMES", 90)
+    monkeypatch.setattr(long_headers, "CONTOURS", 300)
+    long = list(long_headers.make(tmp_path).values())
+    outcomes = assert_same(sources([*folder_files(NIBABEL), *long]))
+    assert [outcome.reader for outcome in outcomes[-2:]] == ["fast", "fast"]
 
 
 def test_order_and_size_of_portions_do_not_matter():

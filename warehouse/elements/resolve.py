@@ -297,18 +297,19 @@ def _paths(found: Found) -> tuple[list[str], NDArray[Any]]:
     step = np.zeros(len(node_path), np.int64)
     tags = found.sequence_tag[found.node_sequence[inside]]
     step[inside], steps = encode(tags << 32 | found.node_item[inside])
+    texts = [
+        join_path("", f"{key >> 32 & 0xFFFFFFFF:08X}", key & 0xFFFFFFFF) for key in steps.tolist()
+    ]
     for level in range(1, int(found.node_level.max()) + 1):
         here = np.flatnonzero((found.node_level == level) & inside)
         number, keys = encode(
             node_path[found.node_parent[here]] * np.int64(len(steps)) + step[here]
         )
         node_path[here] = len(paths) + number
-        for key in keys.tolist():
-            outer, last = divmod(key, len(steps))
-            entry = int(steps[last])
-            paths.append(
-                join_path(paths[outer], f"{entry >> 32 & 0xFFFFFFFF:08X}", entry & 0xFFFFFFFF)
-            )
+        outer, last = (part.tolist() for part in np.divmod(keys, len(steps)))
+        paths += [
+            f"{paths[o]}.{texts[i]}" if o else texts[i] for o, i in zip(outer, last, strict=True)
+        ]
     return paths, node_path
 
 
