@@ -40,7 +40,8 @@ def keep_what_is_imported() -> None:
     """Spare the garbage collector all that exists now: modules, classes, dictionaries of tags.
 
     They stay to the end anyway, and there are a hundred thousand of them: each full collection
-    takes a fifteenth of a second to find that out, and large batches bring several.
+    takes a fifteenth of a second to find that out, and large batches bring several. Not for a
+    process that has loaded DuckDB, which complains at its end of what was not collected.
     """
     gc.freeze()
 

@@ -7,8 +7,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 the work failed, 2 wrong usage."""
     # Here, because worker processes import the script that started them, and need none of it.
     from warehouse.cli.run import run  # noqa: PLC0415
-    from warehouse.process import do_without_pandas, keep_what_is_imported  # noqa: PLC0415
+    from warehouse.process import do_without_pandas  # noqa: PLC0415
 
     do_without_pandas()
-    keep_what_is_imported()
     run(arguments)
