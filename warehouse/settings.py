@@ -101,8 +101,11 @@ class IngestSettings:
         """Processes to start; 1 reads in this process."""
         if self.workers is not None:
             return max(1, self.workers)
-        return (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        return processors()
+
+
+def processors() -> int:
+    """Return how many processors this process may use; on macOS and Windows, how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -386,3 +386,18 @@ def test_no_message_holds_a_value_of_the_header(tmp_path: Path, ingest: Ingest) 
     with pytest.raises(PixelsUnreadable) as refused:
         ingest.warehouse.stack(UID)[0]  # type: ignore[attr-defined]
     assert "Doe" not in str(refused.value)
+
+
+def test_a_deflated_file_that_rotted_is_unreadable(tmp_path: Path, ingest: Ingest) -> None:
+    """With the size and the time that it had: only its bytes have gone bad."""
+    path = rewritten(tmp_path / "in" / "a.dcm", FILES / "image_dfl.dcm")
+    ingest()
+    wh: warehouse.Warehouse = ingest.warehouse  # type: ignore[attr-defined]
+    stack = wh.stack(UID)
+    assert stack[0].shape == (512, 512)
+    before, content = path.stat(), path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + b"\xff" * 64 + content[middle + 64 :])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(PixelsUnreadable, match="deflated data set is damaged"):
+        wh.stack(UID)[0]

@@ -9,7 +9,6 @@ interpreter to themselves, so that a large number of compressed frames goes to w
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +17,7 @@ from pydicom.uid import RLELossless
 
 from warehouse.pixels.decode import fragments_of, read_frame, read_plain
 from warehouse.pixels.source import open_pixels, will_need
+from warehouse.settings import processors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from warehouse.pixels.image import Image
     from warehouse.pixels.places import Range
 
+MOST_WORKERS = 4
+"""Worker processes that decode, unless somebody asks for more: each frame is handed back."""
 FILES_AHEAD = 16
 """So many files a slow disk is asked for before their turn."""
 PARALLEL_PIXELS = 8 << 20
@@ -84,7 +86,7 @@ def read(
     SourceChanged, PixelsUnreadable, NoDecoder
     """
     tables = {} if tables is None else tables
-    count = _processors() if workers is None else max(1, workers)
+    count = min(MOST_WORKERS, processors()) if workers is None else max(1, workers)
     plain: list[Job] = []
     others: list[Job] = []
     for job in jobs:
@@ -104,10 +106,6 @@ def _effort(job: Job) -> float:
     image = job.image
     least = PARALLEL_RLE_PIXELS if image.TransferSyntaxUID == RLELossless else PARALLEL_PIXELS
     return math.prod(image.frame_shape) * len(job.wanted) / least
-
-
-def _processors() -> int:
-    return min(4, len(os.sched_getaffinity(0)))
 
 
 def _processes(count: int) -> Executor | None:

@@ -126,7 +126,10 @@ class OpenPixels:
 
     def _read(self, offset: int, length: int) -> bytes:
         if self._descriptor >= 0:
-            return os.pread(self._descriptor, length, offset)
+            try:
+                return os.pread(self._descriptor, length, offset)
+            except OSError as error:
+                raise self._unreadable(error) from error
         file = self._opened()
         file.seek(offset)
         return file.read(length)
@@ -147,8 +150,10 @@ class OpenPixels:
         try:
             return os.preadv(self._descriptor, targets, offset)
         except OSError as error:
-            why = error.strerror or type(error).__name__
-            raise PixelsUnreadable(self.image.path, why) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> PixelsUnreadable:
+        return PixelsUnreadable(self.image.path, error.strerror or type(error).__name__)
 
     def _see_head(self) -> None:
         if not self._head:
@@ -218,6 +223,8 @@ def _unpacked(image: Image) -> Iterator[OpenPixels]:
                 yield OpenPixels(image, file)
     except SourceError as error:
         raise PixelsUnreadable(image.path, str(error)) from error
+    except zlib.error as error:
+        raise PixelsUnreadable(image.path, "the deflated data set is damaged") from error
 
 
 def _source(image: Image) -> SourceFile:
