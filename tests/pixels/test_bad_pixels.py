@@ -396,8 +396,9 @@ def test_a_deflated_file_that_rotted_is_unreadable(tmp_path: Path, ingest: Inges
     stack = wh.stack(UID)
     assert stack[0].shape == (512, 512)
     before, content = path.stat(), path.read_bytes()
-    middle = len(content) // 2
-    path.write_bytes(content[:middle] + b"\xff" * 64 + content[middle + 64 :])
+    # Behind the meta information, whose length stands in its first element.
+    begin = 144 + struct.unpack_from("<L", content, 140)[0]
+    path.write_bytes(content[:begin] + b"\xff" * 64 + content[begin + 64 :])
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(PixelsUnreadable, match="deflated data set is damaged"):
         wh.stack(UID)[0]
