@@ -50,6 +50,9 @@ CONNECTIONS = 16
 _LOCAL = ("_cache", "_lock", "_writers")
 """What is of one machine only, and never copied."""
 
+_TAGS = ".tags.json"
+"""What the bucket calls the state of files: encrypted ones have other tags than their MD5."""
+
 _FILES_LOG = "files/_delta_log/"
 _LOG_ENTRY = re.compile(r"[0-9]{20}\.json")
 
@@ -67,6 +70,8 @@ class Mirror:
         name = hashlib.sha256(f"{access.endpoint}\0{self.url}".encode()).hexdigest()[:16]
         self.root, lock = _unused_folder(cache / name)
         self._finalizer = weakref.finalize(self, os.close, lock)
+        self._tags = _read_tags(self.root / _TAGS)
+        """Key → digest of the bytes here, and what the bucket calls their state."""
 
     def require_apart(self, sources: Iterable[str | os.PathLike[str]]) -> None:
         """Refuse sources that hold the warehouse: its own objects would be read as files."""
@@ -101,6 +106,7 @@ class Mirror:
             # Of a warehouse that was there before, or of one that nobody finished making.
             shutil.rmtree(self.root, ignore_errors=True)
             self.root.mkdir(mode=0o700)
+            self._tags.clear()
         self._published = found
         self.take_back()
         here = self._here()
@@ -114,6 +120,7 @@ class Mirror:
             if _is_part(key) and key not in parts:
                 (self.root / key).unlink(missing_ok=True)
         self._download(key for key in parts if key not in here)
+        self._keep_tags()
 
     def push(self) -> None:
         """Publish what was committed to the folder.
@@ -151,6 +158,7 @@ class Mirror:
         made += [layout.MARKER] if layout.MARKER in here.keys() - self._published.keys() else []
         for key in [*made, *(key for key in logs if key not in made)]:
             self._put_if_absent(key)
+        self._keep_tags()
 
     def take_back(self) -> None:
         """Remove from the folder what is not in the bucket, or is not the same there."""
@@ -205,8 +213,27 @@ class Mirror:
                 if is_log and not _LOG_ENTRY.fullmatch(name):
                     continue
                 if key not in _LOCAL and not name.startswith("."):
-                    found[key] = "" if _is_part(key) else _state(self.root / key)
+                    found[key] = self._state(key)
         return found
+
+    def _state(self, key: str) -> str:
+        """Return the state of a file here, in the words of the bucket."""
+        if _is_part(key):
+            return ""
+        digest = _digest(self.root / key)
+        known, tag = self._tags.get(key, ("", ""))
+        # What S3 says of an object that was put in one request, if it is not encrypted.
+        return tag if known == digest else digest
+
+    def _learn(self, key: str, tag: str | None) -> None:
+        """Note what the bucket calls the state of a file that is the same here."""
+        if tag and not _is_part(key):
+            self._tags[key] = (_digest(self.root / key), tag.strip('"'))
+
+    def _keep_tags(self) -> None:
+        draft = self.root / f"{_TAGS}-draft"
+        draft.write_text(json.dumps(self._tags), encoding="utf-8")
+        draft.replace(self.root / _TAGS)
 
     def _named(self, key: str) -> list[str]:
         """Return the parts that an entry of a log adds."""
@@ -250,10 +277,12 @@ class Mirror:
             target = self.root / key
             target.parent.mkdir(parents=True, exist_ok=True)
             draft = target.with_name(f".{target.name}")
+            answer = obstore.get(self._store, self._prefix + key)
             with draft.open("wb") as file:
-                for chunk in obstore.get(self._store, self._prefix + key).stream():
+                for chunk in answer.stream():
                     file.write(chunk)
             draft.replace(target)
+            self._learn(key, answer.meta["e_tag"])
 
         try:
             _all(fetch, keys)
@@ -264,8 +293,9 @@ class Mirror:
         import obstore  # noqa: PLC0415
 
         def send(key: str) -> None:
-            obstore.put(self._store, self._prefix + key, self.root / key)
-            self._published[key] = "" if _is_part(key) else _state(self.root / key)
+            answer = obstore.put(self._store, self._prefix + key, self.root / key)
+            self._learn(key, answer["e_tag"])
+            self._published[key] = self._state(key)
 
         try:
             _all(send, keys)
@@ -277,14 +307,17 @@ class Mirror:
 
         data = (self.root / key).read_bytes()
         try:
-            obstore.put(self._store, self._prefix + key, data, mode="create")
+            tag = obstore.put(self._store, self._prefix + key, data, mode="create")["e_tag"]
         except obstore.exceptions.AlreadyExistsError as error:
             # It may be ours: an answer was lost on the way and the request was sent again.
-            if bytes(obstore.get(self._store, self._prefix + key).bytes()) != data:
+            answer = obstore.get(self._store, self._prefix + key)
+            tag = answer.meta["e_tag"]
+            if bytes(answer.bytes()) != data:
                 raise Outrun(self.url) from error
         except (obstore.exceptions.BaseError, OSError) as error:
             raise WriteFailed(self.url, error) from error
-        self._published[key] = _state(self.root / key)
+        self._learn(key, tag)
+        self._published[key] = self._state(key)
 
 
 _OURS = frozenset(
@@ -342,12 +375,17 @@ def _is_log(key: str) -> bool:
     return "/_delta_log/" in key
 
 
-def _state(path: Path) -> str:
-    """Return what S3 says of an object that was put in one request.
-
-    Where it says something else, as with keys of its own, objects are fetched more often.
-    """
+def _digest(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _read_tags(path: Path) -> dict[str, tuple[str, str]]:
+    """Return what an earlier process noted; nothing if it was killed before, or there was none."""
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: (digest, tag) for key, (digest, tag) in noted.items()}
 
 
 def _all(work: Callable[[str], Any], keys: Iterable[str]) -> None:
