@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import subprocess
 import sys
@@ -9,6 +10,10 @@ from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
+
+from warehouse.dicom.scan import SourceFile, discover
+from warehouse.elements.extract import extract
+from warehouse.process import collector_paused
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -46,3 +51,21 @@ print(len(pyarrow.Table.from_pandas(pandas.DataFrame({{"a": [1, 2]}})).to_pandas
     )  # fmt: skip
     assert done.stderr == ""
     assert done.stdout.split() == [str(imported), "2"]
+
+
+@pytest.mark.parametrize("reader", ["fast", "pydicom"])
+def test_reading_leaves_nothing_to_the_collector(reader: str) -> None:
+    """Or a chunk of files with long headers would pile up while the collector is paused."""
+    packaged = Path(get_testdata_file("CT_small.dcm")).parent
+    found = [item for item in discover([packaged]) if isinstance(item, SourceFile)]
+
+    def read() -> int:
+        return sum(portion.rows.num_rows for portion in extract(found, 1, 10**6, reader=reader))
+
+    read()  # imports, and what is kept for the next time
+    gc.collect()
+    with collector_paused():
+        assert not gc.isenabled()
+        assert read() > 10_000
+        assert gc.collect() == 0
+    assert gc.isenabled()

@@ -15,7 +15,7 @@ from multiprocessing import forkserver, get_context, parent_process
 from typing import TYPE_CHECKING
 
 from warehouse.errors import SchedulerUnreachable, UsageError
-from warehouse.process import do_without_pandas, keep_freed_memory, keep_what_is_imported
+from warehouse.process import do_without_pandas, keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,6 @@ def begin_worker() -> None:
     """Tune a new worker process, and let it end when the one that started it was killed."""
     keep_freed_memory()
     do_without_pandas()
-    keep_what_is_imported()
     parent = parent_process()
 
     def wait() -> None:

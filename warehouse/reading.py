@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.elements.extract import extract
 from warehouse.errors import WrongMachine
+from warehouse.process import collector_paused
 from warehouse.store.marker import found_identity
 from warehouse.store.stage import Staged, stage
 
@@ -34,7 +35,8 @@ def stage_chunk(
     """
     if found_identity(root) != warehouse_id:
         raise WrongMachine(root, platform.node())
-    return [
-        stage(root, batch, place, portion, settings.mode, keep_blobs=settings.keep_blobs)
-        for portion in extract(sources, first_id, settings.chunk_rows)
-    ]
+    with collector_paused():
+        return [
+            stage(root, batch, place, portion, settings.mode, keep_blobs=settings.keep_blobs)
+            for portion in extract(sources, first_id, settings.chunk_rows)
+        ]
