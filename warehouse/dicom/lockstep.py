@@ -11,13 +11,12 @@ and left to the reference reader, which knows what pydicom makes of it. Values a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom.uid
 
 from warehouse.dicom.element import PIXEL_TAGS
-from warehouse.dicom.found import Found, Pixels, Records, tag_of
+from warehouse.dicom.found import tag_of
 from warehouse.dicom.grammar import (
     DELIMITER,
     ELBOW,
@@ -43,13 +42,15 @@ from warehouse.dicom.grammar import (
     dictionary_vr,
     hash_head,
 )
-from warehouse.dicom.pixels import pass_over, pixel_vr
+from warehouse.dicom.meta import read_meta
 from warehouse.dicom.shapes import read_by_shape
+from warehouse.dicom.state import Scan
 from warehouse.dicom.walk import FIRST_TAG, walk_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from warehouse.dicom.found import Found, Records
     from warehouse.dicom.heads import Heads
 
 MIN_TOGETHER = 64
@@ -63,121 +64,39 @@ NO_ELEMENT = -1
 _PIXELS = np.array(PIXEL_NUMBERS, np.uint32)
 assert {f"{number:08X}" for number in PIXEL_NUMBERS} == PIXEL_TAGS
 
-_SYNTAXES = {
-    str(uid).encode(): uid == pydicom.uid.ImplicitVRLittleEndian
-    for uid in pydicom.uid.AllTransferSyntaxes
-    if uid not in {pydicom.uid.ExplicitVRBigEndian, pydicom.uid.DeflatedExplicitVRLittleEndian}
-}
-"""Transfer syntaxes that are taken, and whether they are implicit VR."""
-
 
 def scan(heads: Heads, count: int, records: Records) -> tuple[Scan, Found]:
     """Find all elements of the first ``count`` files."""
     state = Scan(heads, count, records)
-    start = state.read_meta()
+    start = read_meta(state)
     for implicit in (False, True):
         files = start[state.implicit[start] == implicit]
-        state.read_datasets(read_by_shape(state, files, implicit=implicit), implicit=implicit)
+        left = read_by_shape(state, files, implicit=implicit)
+        Steps(state, left, implicit=implicit).run()
     return state, state.found()
 
 
-class Scan:
-    """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item and so on."""
+class Steps:
+    """Files that are stepped together, a place in each array for each; those that leave go."""
 
-    def __init__(self, heads: Heads, count: int, records: Records) -> None:
-        self.heads = heads
-        self.count = count
-        self.status = np.full(count, REFERENCE, np.uint8)
-        self.implicit = np.zeros(count, bool)
-        self.syntax: list[str | None] = [None] * count
-        self.pixels: dict[int, Pixels] = {}
-        self.at = np.zeros(count, np.int64)
-        self.level = np.zeros(count, np.int64)
-        # Per level: where it ends in the file; whether that is said by a delimiter; the node, or
-        # the number of the sequence; the last tag, or the number of items so far.
-        shape = (MAX_LEVEL + 2, count)
-        self.end = np.zeros(shape, np.int64)
-        self.open = np.zeros(shape, bool)
-        self.name = np.zeros(shape, np.int64)
-        self.last = np.zeros(shape, np.int64)
-        self.nodes: list[tuple[Any, ...]] = []
-        self.sequences: list[tuple[Any, Any]] = []
-        self.node_count = 2 * count
-        self.sequence_count = 0
-        self.records = records
-        records.count = 0
-        self.outside: list[tuple[int, int]] = []
-
-    # ------------------------------------------------------------------ file meta information
-
-    def read_meta(self) -> NDArray[np.int64]:
-        """Read group 0002 of all files; return those whose data set can be read here."""
-        heads, count = self.heads, self.count
-        files = np.flatnonzero(heads.window_at[:count] - heads.base[:count] >= 132 + 2 * ELBOW)
-        files = files[heads.halves[heads.base[files] + 128] == 0x4D434944]
-        p = heads.base[files] + 132
-        last = np.zeros(len(files), np.uint32)
-        ready: list[NDArray[np.int64]] = []
-        syntax_at: dict[int, tuple[int, int]] = {}
-        while files.size:
-            soft = heads.window_at[files] - ELBOW
-            near = p > soft
-            h = heads.words[np.where(near, 0, p)]
-            t = tag_of(h)
-            meta = (t >> 16) == 2
-            ended = ~meta & ~near
-            self.at[files[ended]] = p[ended] - heads.base[files[ended]]
-            ready.append(files[ended])
-            c = EXPLICIT_CLASS[(h >> np.uint64(32)) & np.uint64(0xFFFF)]
-            long = c == LONG
-            length = (h >> np.uint64(48)).view(np.int64)
-            length = np.where(long, heads.halves[np.where(near, 0, p + 8)], length)
-            value_at = p + 8 + 4 * long
-            q = value_at + length
-            good = meta & ~near & (c <= LONG) & (q <= soft + ELBOW) & (t > last)
-            for i in np.flatnonzero(good & (t == 0x00020010)):
-                syntax_at[int(files[i])] = (int(value_at[i]), int(length[i]))
-            files, p, last = files[good], q[good], t[good]
-            self.records.add(heads, files, h[good], value_at[good], length[good], files + count)
-        return self._start(np.sort(np.concatenate(ready)) if ready else files, syntax_at)
-
-    def _start(
-        self, files: NDArray[np.int64], syntax_at: dict[int, tuple[int, int]]
-    ) -> NDArray[np.int64]:
-        """Decide by the transfer syntax how each data set is read."""
-        heads = self.heads
-        memory = heads.arena.data
-        for number in files.tolist():
-            at, length = syntax_at.get(number, (0, 0))
-            written = bytes(memory[at : at + length])
-            if written.endswith(b"\0"):
-                written = written[:-1]
-            implicit = _SYNTAXES.get(written)
-            if implicit is not None:
-                self.implicit[number] = implicit
-                self.syntax[number] = written.decode("ascii")
-        files = files[np.array([self.syntax[n] is not None for n in files.tolist()], bool)]
-        h = heads.words[self.at[files] + heads.base[files]]
-        # A first element that looks like the other encoding, or a command set: pydicom decides.
-        looks_explicit = LOOKS_EXPLICIT[(h >> np.uint64(32)) & np.uint64(0xFFFF)]
-        files = files[(looks_explicit != self.implicit[files]) & ((h & np.uint64(0xFFFF)) != 0)]
-        self.end[0, files] = heads.size[files]
-        self.name[0, files] = files
-        return files
-
-    # ------------------------------------------------------------------------------ data sets
-
-    def read_datasets(self, files: NDArray[np.int64], *, implicit: bool) -> None:  # noqa: PLR0915
-        """Step all files together until few are left, then walk those alone."""
-        heads = self.heads
+    def __init__(self, scan: Scan, files: NDArray[np.int64], *, implicit: bool) -> None:
+        self.scan = scan
+        self.implicit = implicit
+        self.heads = scan.heads
+        self.level, self.end, self.open = scan.level, scan.end, scan.open
+        self.name, self.last = scan.name, scan.last
         self.a = files
-        self.p = self.at[files] + heads.base[files]
+        self.p = scan.at[files] + scan.heads.base[files]
         self.mode = np.zeros(len(files), np.uint64)
         self.node = files.copy()
         self.before = np.full(len(files), FIRST_TAG, np.uint32)
         self.soft = np.zeros(len(files), np.int64)
         self.alive = np.ones(len(files), bool)
         self._soften(np.arange(len(files)))
+
+    def run(self) -> None:
+        """Step all files together until few are left, then walk those alone."""
+        heads, implicit = self.heads, self.implicit
         vr_shift, length_shift, mask = np.uint64(32), np.uint64(48), np.uint64(0xFFFF)
         while self.a.size >= MIN_TOGETHER:
             p = self.p
@@ -205,27 +124,30 @@ class Scan:
             if events.size:
                 self.kept = length.copy()
                 self.node = self.node.copy()
-                self._events(events, c[events], h, t, value_at, implicit=implicit)
+                self._events(events, c[events], h, t, value_at)
             edges = np.flatnonzero((self.q > self.soft) & self.alive)
             if edges.size:
                 if self.kept is length:
                     self.kept, self.node = length.copy(), self.node.copy()
                 self._edges(edges, p, value_at, was)
             if self.kept is length:
-                self.records.add(heads, self.a, h, value_at, length, self.node_now)
+                self.scan.records.add(heads, self.a, h, value_at, length, self.node_now)
             else:
                 k = np.flatnonzero(self.kept != NO_ELEMENT)
-                self.records.add(
+                self.scan.records.add(
                     heads, self.a[k], h[k], value_at[k], self.kept[k], self.node_now[k]
                 )
             self.p = self.q
             if not self.alive.all():
                 self._compress()
-            if self.records.count > MAX_FOUND:
-                self._leave(np.arange(len(self.a)), LATER if self.count > 1 else REFERENCE)
+            if self.scan.records.count > MAX_FOUND:
+                self._leave(np.arange(len(self.a)), LATER if self.scan.count > 1 else REFERENCE)
                 return
-        for i in range(len(self.a)):
-            walk_on(self, i, implicit=implicit)
+        for number, place, before in zip(
+            self.a.tolist(), self.p.tolist(), self.before.tolist(), strict=True
+        ):
+            at = place - int(heads.base[number])
+            walk_on(self.scan, number, at, before, implicit=implicit)
 
     def _compress(self) -> None:
         alive = self.alive
@@ -236,7 +158,7 @@ class Scan:
         self.alive = np.ones(len(self.a), bool)
 
     def _leave(self, i: NDArray[np.int64], status: int = REFERENCE) -> None:
-        self.status[self.a[i]] = status
+        self.scan.status[self.a[i]] = status
         self.alive[i] = False
 
     def _soften(self, i: NDArray[np.int64]) -> None:
@@ -249,10 +171,10 @@ class Scan:
 
     def _events(
         self, e: NDArray[np.int64], c: NDArray[np.uint8], h: NDArray[np.uint64],
-        t: NDArray[np.uint32], value_at: NDArray[np.int64], *, implicit: bool,
+        t: NDArray[np.uint32], value_at: NDArray[np.int64],
     ) -> None:  # fmt: skip
         halves = self.heads.halves
-        if not implicit:
+        if not self.implicit:
             long = e[(c == LONG) | (c == SEQUENCE)]
             if long.size:
                 length = halves[self.p[long] + 8].astype(np.int64)
@@ -261,9 +183,7 @@ class Scan:
                 self.q[long] = value_at[long] + length
                 special = long[(length == UNDEFINED) | (t[long] >> 16 == 0x7FE0)]
                 for i in special[c[np.searchsorted(e, special)] == LONG].tolist():
-                    self._pixels(
-                        i, int(t[i]), int(value_at[i]), int(self.kept[i]), h, implicit=False
-                    )
+                    self._pixels(i, int(t[i]), int(value_at[i]), int(self.kept[i]), h)
             i = e[c == SEQUENCE]
             if i.size:
                 self._push_sequences(i[self.alive[i]], t, value_at)
@@ -295,7 +215,7 @@ class Scan:
         for k in np.flatnonzero(undefined | pixel).tolist():
             j = int(i[k])
             if pixel[k]:
-                self._pixels(j, int(t[j]), int(value_at[j]), int(self.kept[j]), h, implicit=True)
+                self._pixels(j, int(t[j]), int(value_at[j]), int(self.kept[j]), h)
             elif dictionary_vr(int(t[j])) is None and self.heads.halves[value_at[j]] == ITEM_HEAD:
                 known[k] = True
             else:
@@ -307,9 +227,9 @@ class Scan:
         self, i: NDArray[np.int64], t: NDArray[np.uint32], value_at: NDArray[np.int64]
     ) -> None:
         length = self.kept[i]
-        numbers = self.sequence_count + np.arange(len(i))
-        self.sequence_count += len(i)
-        self.sequences.append((t[i], length == UNDEFINED))
+        numbers = self.scan.sequence_count + np.arange(len(i))
+        self.scan.sequence_count += len(i)
+        self.scan.sequences.append((t[i], length == UNDEFINED))
         self.kept[i] = -2 - numbers
         filled = length != 0
         i, length, numbers = i[filled], length[filled], numbers[filled]
@@ -355,10 +275,10 @@ class Scan:
             self.q[i[ends]] = self.p[i[ends]] + 8
         i, f, length = i[enters], f[enters], length[enters]
         if i.size:
-            numbers = self.node_count + np.arange(len(i))
-            self.node_count += len(i)
+            numbers = self.scan.node_count + np.arange(len(i))
+            self.scan.node_count += len(i)
             level = self.level[f]
-            self.nodes.append(
+            self.scan.nodes.append(
                 (f, self.name[level - 1, f], self.name[level, f], self.last[level, f], level + 1)
             )
             self.last[level, f] += 1
@@ -440,7 +360,7 @@ class Scan:
             self._leave(np.array([i]))
         elif length > EXTERNAL_BYTES:
             target = int(self.q[i]) - base
-            value_at[i] = self.note_outside(int(value_at[i]) - base, length)
+            value_at[i] = self.scan.note_outside(int(value_at[i]) - base, length)
             self.kept[i] = min(length, LONGEST)
             if target < heads.size[number]:
                 self._refill(i, target)
@@ -455,11 +375,9 @@ class Scan:
             self.q[i] = self.heads.base[number] + offset
         else:
             # The arena is full; alone in a batch a file that does not fit is no ordinary one.
-            self._leave(np.array([i]), LATER if self.count > 1 else REFERENCE)
+            self._leave(np.array([i]), LATER if self.scan.count > 1 else REFERENCE)
 
-    def _pixels(
-        self, i: int, tag: int, value_at: int, length: int, h: NDArray[np.uint64], *, implicit: bool
-    ) -> None:
+    def _pixels(self, i: int, tag: int, value_at: int, length: int, h: NDArray[np.uint64]) -> None:
         """Note where top-level pixel data lie and move behind them."""
         number = int(self.a[i])
         heads = self.heads
@@ -469,7 +387,7 @@ class Scan:
                 self._leave(np.array([i]))
             return
         size = int(heads.size[number])
-        end = self.note_pixels(number, tag, offset, length, int(h[i]), implicit=implicit)
+        end = self.scan.note_pixels(number, tag, offset, length, int(h[i]), implicit=self.implicit)
         self.kept[i] = NO_ELEMENT
         if end is None:
             self._leave(np.array([i]))
@@ -481,48 +399,5 @@ class Scan:
             self._refill(i, end)
             self._soften(np.array([i]))
             first = int(heads.words[self.q[i]]) if self.alive[i] else 0
-            if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == implicit:
-                self._leave(np.array([i]), int(self.status[number]))
-
-    def note_outside(self, offset: int, length: int) -> int:
-        """Record a value that is not read now; return what stands for its place."""
-        self.outside.append((offset, length))
-        return -len(self.outside)
-
-    def note_pixels(
-        self, number: int, tag: int, offset: int, length: int, head: int, *, implicit: bool
-    ) -> int | None:
-        """Record the pixel data; None if a second one shows up, or their end cannot be read."""
-        if number in self.pixels or offset > self.heads.size[number]:
-            return None
-        vr = pixel_vr(tag, length, head, implicit=implicit)
-        source, state = self.heads.sources[number], self.heads.state.get(number)
-        try:
-            place, note, end = pass_over(
-                source, offset, length, int(self.heads.size[number]), state
-            )
-        except OSError:
-            return None
-        self.pixels[number] = Pixels(tag, vr, place, note)
-        return end
-
-    # ------------------------------------------------------------------------------- results
-
-    def found(self) -> Found:
-        """Return what was found in the files that were taken."""
-        roots = np.concatenate([np.arange(self.count), np.arange(self.count)])
-        none = np.full(2 * self.count, -1)
-        zero = np.zeros(2 * self.count, np.int64)
-        nodes = [(roots, none, none, zero, zero), *self.nodes]
-        of_file, parent, sequence, item, level = (
-            np.concatenate(column).astype(np.int64) for column in zip(*nodes, strict=True)
-        )
-        tags = [np.zeros(0, np.int64), *(np.asarray(pair[0]) for pair in self.sequences)]
-        undefined = [np.zeros(0, bool), *(np.asarray(pair[1]) for pair in self.sequences)]
-        file, head, value_at, length, node, low, high = self.records.taken()
-        return Found(
-            file, head, value_at, length, node, low, high, self.outside, of_file, parent, sequence,
-            item, level // 2, np.concatenate(tags).astype(np.int64),
-            np.concatenate(undefined).astype(bool), self.status, self.implicit, self.syntax,
-            self.pixels,
-        )  # fmt: skip
+            if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == self.implicit:
+                self._leave(np.array([i]), int(self.scan.status[number]))

@@ -33,8 +33,8 @@ from warehouse.dicom.walk import walk
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from warehouse.dicom.lockstep import Scan
     from warehouse.dicom.shape import Headers
+    from warehouse.dicom.state import Scan
     from warehouse.dicom.walk import Walker
 
 BLOCK_FILES = 128

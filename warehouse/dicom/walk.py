@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from warehouse.dicom.found import Found
-    from warehouse.dicom.lockstep import Scan
+    from warehouse.dicom.state import Scan
 
 _word = struct.Struct("<Q").unpack_from
 _half = struct.Struct("<L").unpack_from
@@ -77,9 +77,8 @@ def walk(scan: Scan, number: int, *, implicit: bool) -> Walker | None:
     return walker if _finish(walker, int(scan.at[number]), stack) else None
 
 
-def walk_on(scan: Scan, i: int, *, implicit: bool) -> None:
-    """Walk the file at place ``i`` of those stepped together from where it stands to its end."""
-    number = int(scan.a[i])
+def walk_on(scan: Scan, number: int, at: int, before: int, *, implicit: bool) -> None:
+    """Walk a file to its end from where lock-step left it: the offset, and the tag before it."""
     top = int(scan.level[number])
     stack = [
         [int(scan.end[k, number]), int(scan.open[k, number]), int(scan.name[k, number]),
@@ -87,9 +86,8 @@ def walk_on(scan: Scan, i: int, *, implicit: bool) -> None:
         for k in range(top + 1)
     ]  # fmt: skip
     if top % 2 == 0:
-        stack[-1][3] = int(scan.before[i])
-    walker = Walker(scan, number, implicit=implicit)
-    _finish(walker, int(scan.p[i] - scan.heads.base[number]), stack)
+        stack[-1][3] = before
+    _finish(Walker(scan, number, implicit=implicit), at, stack)
 
 
 def _finish(walker: Walker, at: int, stack: list[list[int]]) -> bool:

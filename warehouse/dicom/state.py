@@ -1,0 +1,87 @@
+"""Where every file of a scan stands, and what was found in it so far.
+
+In: nothing; ``meta``, ``lockstep``, ``shapes`` and ``walk`` fill it. Out: ``Found``. How elements
+are found does not belong here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from warehouse.dicom.found import Found, Pixels, Records
+from warehouse.dicom.grammar import MAX_LEVEL, REFERENCE
+from warehouse.dicom.pixels import pass_over, pixel_vr
+
+if TYPE_CHECKING:
+    from warehouse.dicom.heads import Heads
+
+
+class Scan:
+    """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item and so on."""
+
+    def __init__(self, heads: Heads, count: int, records: Records) -> None:
+        self.heads = heads
+        self.count = count
+        self.status = np.full(count, REFERENCE, np.uint8)
+        self.implicit = np.zeros(count, bool)
+        self.syntax: list[str | None] = [None] * count
+        self.pixels: dict[int, Pixels] = {}
+        self.at = np.zeros(count, np.int64)
+        self.level = np.zeros(count, np.int64)
+        # Per level: where it ends in the file; whether that is said by a delimiter; the node, or
+        # the number of the sequence; the last tag, or the number of items so far.
+        shape = (MAX_LEVEL + 2, count)
+        self.end = np.zeros(shape, np.int64)
+        self.open = np.zeros(shape, bool)
+        self.name = np.zeros(shape, np.int64)
+        self.last = np.zeros(shape, np.int64)
+        self.nodes: list[tuple[Any, ...]] = []
+        self.sequences: list[tuple[Any, Any]] = []
+        self.node_count = 2 * count
+        self.sequence_count = 0
+        self.records = records
+        records.count = 0
+        self.outside: list[tuple[int, int]] = []
+
+    def note_outside(self, offset: int, length: int) -> int:
+        """Record a value that is not read now; return what stands for its place."""
+        self.outside.append((offset, length))
+        return -len(self.outside)
+
+    def note_pixels(
+        self, number: int, tag: int, offset: int, length: int, head: int, *, implicit: bool
+    ) -> int | None:
+        """Record the pixel data; None if a second one shows up, or their end cannot be read."""
+        if number in self.pixels or offset > self.heads.size[number]:
+            return None
+        vr = pixel_vr(tag, length, head, implicit=implicit)
+        source, state = self.heads.sources[number], self.heads.state.get(number)
+        try:
+            place, note, end = pass_over(
+                source, offset, length, int(self.heads.size[number]), state
+            )
+        except OSError:
+            return None
+        self.pixels[number] = Pixels(tag, vr, place, note)
+        return end
+
+    def found(self) -> Found:
+        """Return what was found in the files that were taken."""
+        roots = np.concatenate([np.arange(self.count), np.arange(self.count)])
+        none = np.full(2 * self.count, -1)
+        zero = np.zeros(2 * self.count, np.int64)
+        nodes = [(roots, none, none, zero, zero), *self.nodes]
+        of_file, parent, sequence, item, level = (
+            np.concatenate(column).astype(np.int64) for column in zip(*nodes, strict=True)
+        )
+        tags = [np.zeros(0, np.int64), *(np.asarray(pair[0]) for pair in self.sequences)]
+        undefined = [np.zeros(0, bool), *(np.asarray(pair[1]) for pair in self.sequences)]
+        file, head, value_at, length, node, low, high = self.records.taken()
+        return Found(
+            file, head, value_at, length, node, low, high, self.outside, of_file, parent, sequence,
+            item, level // 2, np.concatenate(tags).astype(np.int64),
+            np.concatenate(undefined).astype(bool), self.status, self.implicit, self.syntax,
+            self.pixels,
+        )  # fmt: skip
