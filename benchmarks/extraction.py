@@ -477,21 +477,23 @@ def among(results: Results) -> list[str]:
     if not results.among:
         return []
     (alone, plain), *mixtures = results.among.items()
+    nothing: Run = {"seconds": 0, "elements": 0, "sizes": {"rows": 0}}
 
-    def costs(runs: Sequence[Run], without: Sequence[Run] | None) -> list[float]:
-        before: Sequence[Any] = without or [None] * len(runs)
-        counts = {"elements": lambda r: r["elements"], "rows": lambda r: r["sizes"]["rows"]}
-        return [
-            middle(
-                (now["seconds"] - (old["seconds"] if old else 0))
-                / (count(now) - (count(old) if old else 0))
-                for now, old in zip(runs, before, strict=True)
+    def costs(runs: Sequence[Run], without: Sequence[Run]) -> tuple[float, float]:
+        """Return µs of an element and of a row that come on top, round by round."""
+        rounds = [
+            (
+                1e6 * (now["seconds"] - old["seconds"]),
+                now["elements"] - old["elements"],
+                now["sizes"]["rows"] - old["sizes"]["rows"],
             )
-            * 1e6
-            for count in counts.values()
+            for now, old in zip(runs, without, strict=True)
         ]
+        return middle(us / elements for us, elements, _ in rounds), middle(
+            us / rows for us, _, rows in rounds
+        )
 
-    usual = costs(plain, None)
+    usual = costs(plain, [nothing] * len(plain))
     rows = [[alone, f"{plain[0]['elements']:,}", *(f"{cost:.2f}" for cost in usual), "-", "-"]]
     for name, runs in mixtures:
         theirs = costs(runs, plain)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from warehouse.catalog.header import Header, HeaderElement, Stored
-from warehouse.dicom.element import join_path
+from warehouse.dicom.element import join_path, path_step
 from warehouse.dicom.open import local_path
 from warehouse.dicom.private_names import Dictionary, private_name
 from warehouse.dicom.scan import SourceFile, path_text
@@ -131,7 +131,9 @@ def _elements(tree: Tree, path: str, names: Dictionary | None) -> tuple[HeaderEl
         first = rows[0]
         count = (first["integer"] or 0) if first["vr"] == "SQ" else 0
         values = [Stored(*(row[name] for name in Stored._fields)) for row in rows]
-        items = (_elements(tree, join_path(path, tag, item), names) for item in range(count))
+        items = (
+            _elements(tree, join_path(path, path_step(tag, item)), names) for item in range(count)
+        )
         elements.append(HeaderElement(
             tag, first["keyword"], private_name(tag, first["creator"], names), first["vr"],
             first["vm"], first["creator"], tuple(values) if first["vm"] else (), tuple(items),

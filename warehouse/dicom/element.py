@@ -69,11 +69,15 @@ def keyword_of(tag: str) -> str | None:
     return keyword_for_tag(int(tag, 16)) or None
 
 
-def join_path(path: str, tag: str, item: int) -> str:
-    """Return the path of the elements of one sequence item.
+def path_step(tag: str, item: int) -> str:
+    """Return what one item of a sequence adds to a path.
 
-    >>> join_path("", "00400275", 0)
+    >>> path_step("00400275", 0)
     'RequestAttributesSequence[0]'
     """
-    step = f"{keyword_of(tag) or tag}[{item}]"
+    return f"{keyword_of(tag) or tag}[{item}]"
+
+
+def join_path(path: str, step: str) -> str:
+    """Return the path of the elements of one sequence item inside of what lies at ``path``."""
     return f"{path}.{step}" if path else step

@@ -31,6 +31,7 @@ from warehouse.dicom.element import (
     Header,
     PixelPlace,
     join_path,
+    path_step,
 )
 from warehouse.dicom.open import open_source
 from warehouse.errors import Rejected
@@ -309,7 +310,7 @@ def _sequence(
         inside = [
             element
             for number, item in enumerate(items)
-            for element in _elements(item, join_path(path, tag, number), depth + 1)
+            for element in _elements(item, join_path(path, path_step(tag, number)), depth + 1)
         ]
     except (RecursionError, MemoryError):
         raise

@@ -23,7 +23,7 @@ from pydicom.filewriter import _AMBIGUOUS_US_SS_TAGS
 from pydicom.tag import Tag
 
 from warehouse.dicom.charset import DEFAULT, decode_text
-from warehouse.dicom.element import join_path
+from warehouse.dicom.element import join_path, path_step
 from warehouse.dicom.found import tag_of
 from warehouse.dicom.grammar import ITEM_HEAD, VR_NUMBER, VRS, dictionary_vr, vr_bytes
 from warehouse.elements.values import ALL_VRS
@@ -297,9 +297,7 @@ def _paths(found: Found) -> tuple[list[str], NDArray[Any]]:
     step = np.zeros(len(node_path), np.int64)
     tags = found.sequence_tag[found.node_sequence[inside]]
     step[inside], steps = encode(tags << 32 | found.node_item[inside])
-    texts = [
-        join_path("", f"{key >> 32 & 0xFFFFFFFF:08X}", key & 0xFFFFFFFF) for key in steps.tolist()
-    ]
+    texts = [path_step(f"{key >> 32 & 0xFFFFFFFF:08X}", key & 0xFFFFFFFF) for key in steps.tolist()]
     for level in range(1, int(found.node_level.max()) + 1):
         here = np.flatnonzero((found.node_level == level) & inside)
         number, keys = encode(
@@ -307,9 +305,7 @@ def _paths(found: Found) -> tuple[list[str], NDArray[Any]]:
         )
         node_path[here] = len(paths) + number
         outer, last = (part.tolist() for part in np.divmod(keys, len(steps)))
-        paths += [
-            f"{paths[o]}.{texts[i]}" if o else texts[i] for o, i in zip(outer, last, strict=True)
-        ]
+        paths += [join_path(paths[o], texts[i]) for o, i in zip(outer, last, strict=True)]
     return paths, node_path
 
 

@@ -102,7 +102,8 @@ class Mirror:
         foreign = {key.split("/", 1)[0] for key in found} - {*layout.TABLES, *_OURS}
         if foreign and layout.MARKER not in found:
             raise NotAWarehouse(self.url, "there are other objects; name another prefix")
-        if self._here().get(layout.MARKER, "") != found.get(layout.MARKER):
+        marker = self.root / layout.MARKER
+        if not marker.exists() or self._state(layout.MARKER) != found.get(layout.MARKER):
             # Of a warehouse that was there before, or of one that nobody finished making.
             shutil.rmtree(self.root, ignore_errors=True)
             self.root.mkdir(mode=0o700)
@@ -111,7 +112,6 @@ class Mirror:
         self.take_back()
         here = self._here()
         self._download(key for key in found if not _is_part(key) and key not in here)
-        self._published |= {key: state for key, state in self._here().items() if not _is_part(key)}
         if layout.MARKER not in found:
             return
         snapshot = delta.snapshot(self.root)
@@ -225,10 +225,14 @@ class Mirror:
         # What S3 says of an object that was put in one request, if it is not encrypted.
         return tag if known == digest else digest
 
-    def _learn(self, key: str, tag: str | None) -> None:
-        """Note what the bucket calls the state of a file that is the same here."""
-        if tag and not _is_part(key):
-            self._tags[key] = (_digest(self.root / key), tag.strip('"'))
+    def _agree(self, key: str, tag: str | None) -> None:
+        """Note that a file is the same here and there, and what the bucket calls its state."""
+        if _is_part(key):
+            self._published[key] = ""
+            return
+        digest = _digest(self.root / key)
+        self._published[key] = (tag or digest).strip('"')
+        self._tags[key] = (digest, self._published[key])
 
     def _keep_tags(self) -> None:
         draft = self.root / f"{_TAGS}-draft"
@@ -282,7 +286,7 @@ class Mirror:
                 for chunk in answer.stream():
                     file.write(chunk)
             draft.replace(target)
-            self._learn(key, answer.meta["e_tag"])
+            self._agree(key, answer.meta["e_tag"])
 
         try:
             _all(fetch, keys)
@@ -294,8 +298,7 @@ class Mirror:
 
         def send(key: str) -> None:
             answer = obstore.put(self._store, self._prefix + key, self.root / key)
-            self._learn(key, answer["e_tag"])
-            self._published[key] = self._state(key)
+            self._agree(key, answer["e_tag"])
 
         try:
             _all(send, keys)
@@ -316,8 +319,7 @@ class Mirror:
                 raise Outrun(self.url) from error
         except (obstore.exceptions.BaseError, OSError) as error:
             raise WriteFailed(self.url, error) from error
-        self._learn(key, tag)
-        self._published[key] = self._state(key)
+        self._agree(key, tag)
 
 
 _OURS = frozenset(
