@@ -10,15 +10,27 @@
 #   make bench-queries   the same for questions to a million instances; docs/benchmarks-queries.md
 #   make bench-pixels    the same for series that become arrays; docs/benchmarks-pixels.md
 #   make setup   install everything for working on the project
+#   make lock    choose the newest versions that pyproject.toml allows, and write them to locks/
+#   make test-latest   the tests with the newest versions that pyproject.toml allows
+#   make test-lowest   the tests with the oldest ones
+#
+# What is installed is what locks/ says, with hashes. Other interpreters, each beside the first:
+#   make test PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo test test-slow soak check format docs bench bench-queries bench-pixels dev clean
+.PHONY: setup demo test test-slow soak check format docs bench bench-queries bench-pixels dev clean \
+	lock test-latest test-lowest
 
 setup: $(VENV)/.dev
+
+PIP := -m pip install --quiet --disable-pip-version-check
+# Every package by its hash, then the checkout itself, built by what the lock brought.
+locked = $(BIN)/python $(PIP) --require-hashes -r locks/$(1).txt && \
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation --editable .
 
 # A bare Debian has Python without ensurepip: then virtualenv, from the package index, does it.
 $(BIN)/python:
@@ -26,19 +38,42 @@ $(BIN)/python:
 	$(PYTHON) -m pip install --quiet --target $(VENV)-bootstrap virtualenv && \
 	PYTHONPATH=$(VENV)-bootstrap $(PYTHON) -m virtualenv --quiet $(VENV) && rm -rf $(VENV)-bootstrap; }
 
-$(VENV)/.package: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[pixels]'
+$(VENV)/.package: $(BIN)/python pyproject.toml locks/package.txt
+	$(call locked,package)
 	touch $@
 
-$(VENV)/.dev: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/.dev: $(BIN)/python pyproject.toml locks/dev.txt
+	$(call locked,dev)
 	touch $@ $(VENV)/.package
 
 # Not every peer is to be had on every platform; what is missing is shown as missing.
-$(VENV)/.bench: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[pixels]'
+$(VENV)/.bench: $(BIN)/python pyproject.toml locks/bench.txt
+	$(call locked,bench) || { $(call locked,package); }
 	touch $@ $(VENV)/.package
+
+# uv resolves for all interpreters and platforms at once; only this target needs it.
+COMPILE = $(VENV)-uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	pyproject.toml locks/build.in
+
+lock: $(VENV)-uv/bin/uv
+	$(COMPILE) --extra dev -o locks/dev.txt
+	$(COMPILE) --extra pixels -c locks/dev.txt -o locks/package.txt
+	$(COMPILE) --extra bench -c locks/dev.txt -o locks/bench.txt
+
+# The ends of the ranges in pyproject.toml, each in an environment made anew.
+test-latest test-lowest: test-%: $(VENV)-uv/bin/uv
+	rm -rf $(VENV)-$*
+	$(VENV)-uv/bin/uv venv --quiet --python $(PYTHON) $(VENV)-$*
+	VIRTUAL_ENV=$(VENV)-$* $(VENV)-uv/bin/uv pip install --quiet --editable '.[dev]' \
+		--resolution $(if $(filter lowest,$*),lowest-direct,highest)
+	VIRTUAL_ENV=$(VENV)-$* $(VENV)-uv/bin/uv pip freeze --quiet --exclude-editable > $(VENV)-$*/versions.txt
+	$(VENV)-$*/bin/python -m pytest -n 2 --dist worksteal
+	@echo "versions: $(VENV)-$*/versions.txt"
+
+$(VENV)-uv/bin/uv:
+	$(MAKE) --no-print-directory $(VENV)-uv/bin/python VENV=$(VENV)-uv
+	$(VENV)-uv/bin/python $(PIP) 'uv>=0.9'
 
 demo: $(VENV)/.package
 	rm -rf $(DEMO)
@@ -85,4 +120,4 @@ dev: $(VENV)/.dev
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -m pipelines.definitions
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-* $(DEMO) build dist *.egg-info

@@ -41,10 +41,10 @@ _SURROUNDINGS = frozenset({
 """Functions that answer about the process or run text as SQL."""
 _CLOCKS = frozenset({
     "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "now",
-    "today", "get_current_time", "get_current_timestamp", "transaction_timestamp", "age", "ago",
+    "today", "get_current_time", "get_current_timestamp", "transaction_timestamp", "ago",
     "current_localtime", "current_localtimestamp", "pg_conf_load_time",
 })  # fmt: skip
-"""Functions of the moment; some are written without parentheses, as a column is."""
+"""Functions that read the clock; some are written without parentheses, as a column is."""
 _ORDERED = frozenset({
     "any_value", "arbitrary", "first", "last", "row_number", "ntile", "lag", "lead", "first_value",
     "last_value", "nth_value",
@@ -52,6 +52,7 @@ _ORDERED = frozenset({
 """Functions that take the rows as they come: without an order they answer as the files lie."""
 _DRAWN = frozenset({"approx_quantile", "approx_top_k", "reservoir_quantile"})
 """Functions whose answer is near, and how near depends on the order of the rows."""
+_ZONED = re.compile(r"WITH TIME ZONE|TIMESTAMPTZ|TIMETZ")
 _QUERIES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 """Statements that only read; a CTE can also be an INSERT, UPDATE or DELETE."""
 
@@ -165,11 +166,31 @@ def _table_macros() -> frozenset[str]:
 
 def _functions(connection: duckdb.DuckDBPyConnection) -> dict[str, bool]:
     """Return the functions of DuckDB and of ``sql/``: name → depends on its arguments only."""
-    known: dict[str, bool] = {}
-    rows = connection.execute("select function_name, stability from duckdb_functions()").fetchall()
-    for name, stability in rows:
-        steady = stability in {None, "CONSISTENT"} or name == "error"
-        known[name.lower()] = known.get(name.lower(), True) and steady
+    return {name: any(overloads) for name, overloads in overloads_of(connection).items()}
+
+
+def overloads_of(connection: duckdb.DuckDBPyConnection) -> dict[str, list[bool]]:
+    """Return for each function whether each of its overloads depends on its arguments only.
+
+    DuckDB marks an overload for values with a time zone (``timestamptz - interval``) as consistent
+    within a query only, because its answer depends on the setting ``TimeZone``. Here that setting
+    is locked (``locked_catalog``), so such an overload is as repeatable as its siblings without a
+    zone. What then remains unsteady has no steady overload, whatever types a query binds to
+    (a test holds that for the installed DuckDB), so that the name decides.
+    """
+    known: dict[str, list[bool]] = {}
+    # Macros have no stability of their own; some wrap a function of the same name.
+    rows = connection.execute(
+        "select function_name, stability, parameter_types, return_type from duckdb_functions() "
+        "order by stability is null"
+    ).fetchall()
+    for name, stability, parameters, returned in rows:
+        zoned = any(_ZONED.search(str(kind)) for kind in (*parameters, returned))
+        locked = stability == "CONSISTENT_WITHIN_QUERY" and bool(parameters) and zoned
+        steady = stability in {None, "CONSISTENT"} or locked or name == "error"
+        overloads = known.setdefault(name.lower(), [])
+        if stability is not None or not overloads:
+            overloads.append(steady)
     return known
 
 
@@ -246,6 +267,9 @@ class _Rules:
         elif name not in self.functions and name not in self.table_functions:
             raise UnsafeCohort(f"there is no function {name}")
         elif name in _CLOCKS | _SURROUNDINGS or not self.functions.get(name, True):
+            self._refuse(name)
+        elif name == "age" and len(node.get("arguments") or ()) == 1:
+            # The difference to today; with two arguments it reads no clock.
             self._refuse(name)
 
     def _refuse(self, name: str) -> None:
