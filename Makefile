@@ -53,7 +53,7 @@ $(VENV)/.bench: $(BIN)/python pyproject.toml locks/bench.txt
 
 # uv resolves for all interpreters and platforms at once; only this target needs it.
 COMPILE = $(VENV)-uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 	pyproject.toml locks/build.in
 
 lock: $(VENV)-uv/bin/uv
