@@ -16,6 +16,7 @@ WarehouseError
 │   ├── UnknownCohort      no cohort, or no run of one, has that name
 │   ├── UnknownParameter
 │   ├── UnsafeCohort       the SQL of a cohort is not one SELECT over the warehouse
+│   ├── CohortStopped      the SQL of a cohort took more time or memory than it may
 │   ├── MembersUnclear     the rows of a cohort do not say which entities are members
 │   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
 │   ├── TargetExists       what is written never replaces a file
@@ -132,6 +133,13 @@ class UnknownParameter(UsageError):
 
 class UnsafeCohort(UsageError):
     """The SQL of a cohort is not one SELECT that reads the warehouse and nothing else."""
+
+
+class CohortStopped(UsageError):
+    """The SQL of a cohort took more time or memory than it may."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the cohort was stopped: {why}. Ask a narrower question")
 
 
 class MembersUnclear(UsageError):

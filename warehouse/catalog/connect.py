@@ -59,24 +59,37 @@ class Catalog:
         raise UnknownTable(name, self.models)
 
 
-def open_catalog(root: Path) -> Catalog:
-    """Open the newest version of a warehouse. Later commits are not seen until it is opened again.
+def open_catalog(root: Path, version: int | None = None, *, mirrored: bool = False) -> Catalog:
+    """Open a version of a warehouse. Later commits are not seen until it is opened again.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    version
+        An older version; the newest by default.
+    mirrored
+        Give the same rows in another order, with other ids of instances and batches: an answer that
+        is then another one depends on how the warehouse was filled.
 
     Raises
     ------
-    NotAWarehouse, LayoutMismatch
+    NotAWarehouse, LayoutMismatch, UnknownVersion
     """
-    snapshot = delta.snapshot(root)
-    connection = connect()
+    snapshot = delta.snapshot(root, version)
+    connection = connect(threads=1 if mirrored else None)
+    if mirrored:
+        connection.execute("set preserve_insertion_order = false")
     for table in snapshot.parts:
-        connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
+        paths = snapshot.paths(table)[:: -1 if mirrored else 1]
+        connection.execute(f"set variable {table}_files = $1", [paths])
     names = read_dictionary(root)
     set_dictionaries(connection, names)
     set_rules(connection, read_rules(root))
-    kept = kept_files(snapshot)
+    kept = None if mirrored else kept_files(snapshot)
     for name, path in (kept or {}).items():
         connection.execute(f"set variable {name}_kept = $1", [[path]])
-    attach_views(connection, kept=kept is not None)
+    attach_views(connection, kept=kept is not None, mirrored=mirrored)
     return Catalog(snapshot, connection, {m.name: m for m in read_models() if m.is_view}, names)
 
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from warehouse.sqlfiles import read_models
+from warehouse.store import layout
 from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from warehouse.sqlfiles import Model
 
@@ -29,11 +30,17 @@ NAME = "dicom_warehouse"
 
 
 def make_views(
-    connection: duckdb.DuckDBPyConnection, models: Iterable[Model], *, kept: bool
+    connection: duckdb.DuckDBPyConnection,
+    models: Iterable[Model],
+    *,
+    kept: bool,
+    mirrored: bool = False,
 ) -> None:
     """Make the views and macros; the variables with the files of each table must be set.
 
     With ``kept``, the entity views read the answers that variables name (see ``catalog.kept``).
+    With ``mirrored``, ids of instances and batches count backwards, as if the files had been read
+    in another order: for those who ask whether an answer depends on it.
     Headers go into comments, where any client of the database shows them.
     """
     connection.execute("begin")
@@ -42,34 +49,56 @@ def make_views(
             source = f"read_parquet(getvariable('{model.name}_kept'))"
             connection.execute(f"create or replace view {model.name} as from {source}")
         else:
-            connection.execute(model.sql)
+            connection.execute(_mirrored(model) if mirrored else model.sql)
         if model.is_view:
             connection.execute(_comments(model))
     connection.execute("commit")
 
 
-def attach_views(connection: duckdb.DuckDBPyConnection, *, kept: bool) -> None:
+def _mirrored(model: Model) -> str:
+    """Return the SQL of a model with the ids and batches of a stored table counted backwards."""
+    columns = {column.name for column in model.columns}
+    if model.table is None or "instance_id" not in columns:
+        return model.sql
+    head = f"create or replace view {model.name} as"
+    body = model.sql[model.sql.index(head) + len(head) :].rstrip().rstrip(";")
+    last_id = (1 << 47) - 1
+    last_batch = last_id >> layout.ID_BITS
+    swapped = f"{last_id} - instance_id as instance_id"
+    if "batch" in columns:
+        swapped += f", printf('%06d', {last_batch} - cast(batch as integer)) as batch"
+    return f"{head} select * replace ({swapped}) from ({body})"
+
+
+def attach_views(
+    connection: duckdb.DuckDBPyConnection, *, kept: bool, mirrored: bool = False
+) -> None:
     """Give a connection the views and macros, from the file if there is one or can be.
 
     The variables with the files of each table must be set. Tables and views that a user makes go
     into memory, as without the file.
     """
-    file = _file(kept)
+    kind = "mirrored" if mirrored else "kept" if kept else "views"
+    file = _file(kind)
+
+    def make() -> None:
+        make_views(connection, read_models(), kept=kept, mirrored=mirrored)
+
     if file is None:
-        make_views(connection, read_models(), kept=kept)
+        make()
         return
     try:
         if not file.exists():
-            _make(connection, file, kept=kept)
+            _make(connection, file, make)
         connection.execute(f"attach {literal(str(file))} as {NAME} (read_only)")
     except (OSError, duckdb.Error):
         # Without a place to keep them, or with a file that was damaged: as slow as the first time.
-        make_views(connection, read_models(), kept=kept)
+        make()
         return
     connection.execute(f"set search_path = 'memory.main,{NAME}.main'")
 
 
-def _make(connection: duckdb.DuckDBPyConnection, file: Path, *, kept: bool) -> None:
+def _make(connection: duckdb.DuckDBPyConnection, file: Path, make: Callable[[], None]) -> None:
     """Write the file in one step, so that nobody finds half of it."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     begun = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
@@ -77,7 +106,7 @@ def _make(connection: duckdb.DuckDBPyConnection, file: Path, *, kept: bool) -> N
         connection.execute(f"attach {literal(str(begun))} as {NAME}")
         try:
             connection.execute(f"use {NAME}")
-            make_views(connection, read_models(), kept=kept)
+            make()
             connection.execute(f"checkpoint {NAME}")
         finally:
             connection.execute("use memory")
@@ -88,14 +117,13 @@ def _make(connection: duckdb.DuckDBPyConnection, file: Path, *, kept: bool) -> N
 
 
 @cache
-def _file(kept: bool) -> Path | None:
+def _file(kind: str) -> Path | None:
     """Return where the file for these models belongs; None without a home for caches."""
     folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if not os.path.isabs(folder):
         return None
     text = "\0".join([duckdb.__version__, *(model.sql for model in read_models())])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    kind = "kept" if kept else "views"
     return Path(folder) / "dicom-warehouse" / f"{kind}-{key}.duckdb"
 
 

@@ -15,7 +15,7 @@ from warehouse import errors
 from warehouse.catalog import answer
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
 from warehouse.cli.screen import boxed, console
-from warehouse.cohorts import compare, definitions, runs
+from warehouse.cohorts import asking, compare, definitions, runs
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
 from warehouse.cohorts.filters import select as select_rows
@@ -128,9 +128,17 @@ def list_(*, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
 
 @cohort.command
 def run(
-    name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False, **parameters: str
+    name: str,
+    /,
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    timeout: float = asking.SECONDS,
+    as_json: Json = False,
+    **parameters: str,
 ) -> int:
     """Ask a cohort of the newest version and keep its members.
+
+    A saved cohort is asked twice, of the same rows in two orders, and refused where answers differ.
 
     Example: `dicom-warehouse cohort run ct_thin_slice --max_slice_mm 1.0`
 
@@ -138,11 +146,14 @@ def run(
     ----------
     name
         Cohort; see `dicom-warehouse cohort list`.
+    timeout
+        Seconds that the SQL of a saved cohort may take.
     parameters
         Its parameters by name.
     """
     given = {key.replace("-", "_"): value for key, value in parameters.items()}
-    _report(runs.run_cohort(warehouse, name, given), as_json=as_json)
+    limits = asking.Limits(seconds=timeout)
+    _report(runs.run_cohort(warehouse, name, given, limits), as_json=as_json)
     return 0
 
 

@@ -131,8 +131,11 @@ def save(catalog: Catalog, name: str, sql: str) -> Definition:
         target.parent.mkdir(exist_ok=True)
         draft.write_text(text.strip() + "\n", encoding="utf-8")
         made = Definition(name, "saved", *_header(draft), text.strip() + "\n")
-        question(catalog, made)
+        asked = question(catalog, made)
+        catalog.connection.execute(f"describe {asked.sql}", values(catalog, made, {}))
         os.link(draft, target)
+    except duckdb.Error as error:
+        raise UnsafeCohort(f"it cannot be asked: {error}") from None
     except FileExistsError:
         raise TargetExists(target) from None
     except OSError as error:

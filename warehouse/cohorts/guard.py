@@ -36,9 +36,9 @@ _HARMLESS_TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 _SURROUNDINGS = frozenset({
     "current_catalog", "current_database", "current_query", "current_role", "current_schema",
     "current_schemas", "current_setting", "current_user", "getenv", "getvariable", "query",
-    "query_table", "session_user", "user", "version", "pg_postmaster_start_time",
+    "query_table", "session_user", "user", "version", "pg_postmaster_start_time", "pg_sleep",
 })  # fmt: skip
-"""Functions that answer about the process or run text as SQL."""
+"""Functions that answer about the process, let it wait, or run text as SQL."""
 _CLOCKS = frozenset({
     "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "now",
     "today", "get_current_time", "get_current_timestamp", "transaction_timestamp", "ago",
@@ -50,6 +50,11 @@ _ORDERED = frozenset({
     "last_value", "nth_value",
 })  # fmt: skip
 """Functions that take the rows as they come: without an order they answer as the files lie."""
+_IN_ORDER = frozenset({
+    "mode", "list", "array_agg", "string_agg", "group_concat", "listagg", "arg_max", "arg_min",
+    "max_by", "min_by", "argmax", "argmin", "sum", "avg", "fsum", "favg", "product", "histogram",
+})  # fmt: skip
+"""Aggregates that may depend on the order of rows: by ties, by rounding or by what they collect."""
 _DRAWN = frozenset({"approx_quantile", "approx_top_k", "reservoir_quantile"})
 """Functions whose answer is near, and how near depends on the order of the rows."""
 _ZONED = re.compile(r"WITH TIME ZONE|TIMESTAMPTZ|TIMETZ")
@@ -66,9 +71,9 @@ class Question:
     """Names of ``$name`` in it."""
 
 
-def locked_catalog(root: Path) -> Catalog:
-    """Open the newest version on a connection that reads the warehouse's Parquet files only."""
-    catalog = open_catalog(root)
+def locked_catalog(root: Path, version: int | None = None, *, mirrored: bool = False) -> Catalog:
+    """Open a version on a connection that reads the warehouse's Parquet files only."""
+    catalog = open_catalog(root, version, mirrored=mirrored)
     folders = [literal(f"{table_folder(root, table)}/") for table in (*TABLES, "_empty")]
     connection = catalog.connection
     bound(connection)
@@ -112,6 +117,21 @@ def check(catalog: Catalog, sql: str) -> Question:
         raise UnknownParameter("write parameters with names, as in $max_mm, and declare them")
     again = catalog.connection.execute("select json_deserialize_sql($1)", [json.dumps(tree)])
     return Question(str(again.fetchall()[0][0]), frozenset(names))
+
+
+def suspects(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
+    """Return what in a question may depend on the order or the ids of rows, as people wrote it."""
+    found = set[str]()
+    for node in _nodes(_parsed(connection, sql)):
+        name = str(node.get("function_name", "")).lower()
+        if name in _ORDERED | _IN_ORDER:
+            found.add(f"{name}()")
+        if "LIMIT_MODIFIER" in {m["type"] for m in node.get("modifiers") or ()}:
+            found.add("ORDER BY … LIMIT")
+        if node.get("type") == "COLUMN_REF":
+            column = str(node["column_names"][-1]).lower()
+            found |= {column} & {"instance_id", "batch"}
+    return sorted(found)
 
 
 def _one_query(sql: str) -> None:

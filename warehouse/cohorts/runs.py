@@ -22,13 +22,13 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.cohorts.asking import Limits, pick, pick_apart
 from warehouse.cohorts.definitions import FOLDER, definition, question, valid_name, values
 from warehouse.cohorts.guard import locked_catalog
-from warehouse.errors import MembersUnclear, QueryFailed, UnknownCohort, WriteFailed
+from warehouse.errors import UnknownCohort, WriteFailed
 from warehouse.sqlfiles import statement
 from warehouse.store.duck import connect
 from warehouse.store.marker import identity
@@ -37,18 +37,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    import duckdb
+
     from warehouse.catalog.connect import Catalog
 
 MEMBERS = "members.parquet"
 ABOUT = "run.json"
 LEVELS = ("instance", "series", "study", "patient")
-KEYS = {
-    "instance_key": "instance", "SOPInstanceUID": "instance",
-    "series_key": "series", "SeriesInstanceUID": "series",
-    "study_key": "study", "StudyInstanceUID": "study",
-    "patient_key": "patient",
-}  # fmt: skip
-"""Columns by which a cohort names its members, the finest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +83,9 @@ def members_file(root: Path, run: Run) -> Path:
     return runs_folder(root) / run.run / MEMBERS
 
 
-def run_cohort(root: Path, name: str, given: Mapping[str, Any] | None = None) -> Run:
+def run_cohort(
+    root: Path, name: str, given: Mapping[str, Any] | None = None, limits: Limits | None = None
+) -> Run:
     """Ask a cohort of the newest version and keep its members.
 
     The same question of the same version of a warehouse is one run: asked again, the run that
@@ -97,49 +94,32 @@ def run_cohort(root: Path, name: str, given: Mapping[str, Any] | None = None) ->
     Raises
     ------
     UnknownCohort, UnknownParameter, UnsafeCohort, UnknownTable, MembersUnclear, WriteFailed
+    CohortStopped
+        The SQL of a saved cohort took more time or memory than ``limits``.
     """
     catalog = locked_catalog(root)
     cohort = definition(root, name)
     asked = question(catalog, cohort)
     parameters = values(catalog, cohort, given or {})
     connection = catalog.connection
-    level = _pick(connection, asked.sql, parameters)
+    version = catalog.snapshot.version
+    if cohort.kind == "saved":
+        picked = pick_apart(root, asked.sql, parameters, version, limits or Limits())
+    else:
+        picked = pick(connection, asked.sql, parameters)
+    connection.from_arrow(pa.table({"key": picked.keys})).create("picked")
+    connection.execute("set variable picked_level = $1", [picked.level])
     facts = {
         "id": identity(root),
-        "version": catalog.snapshot.version,
+        "version": version,
         "newest_instance_id": _newest(catalog),
     }
     members = _arrow(connection, statement("members", "runs"))
     return keep(
         root, members, cohort=name, kind=cohort.kind, sql=cohort.text, parameters=parameters,
-        level=level,
+        level=picked.level,
         warehouse=facts,
     )  # fmt: skip
-
-
-def _pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> str:
-    """Put the keys that a question names into the table ``picked``; return their level."""
-    try:
-        described = connection.execute(f"describe {sql}", dict(parameters)).fetchall()
-        columns = {row[0] for row in described}
-        key = next((name for name in KEYS if name in columns), None)
-        if key is None:
-            raise MembersUnclear(f"a cohort returns one of the columns {', '.join(KEYS)}")
-        connection.execute(
-            f"create or replace temp table picked as select distinct "
-            f'cast("{key}" as varchar) as key from ({sql})',
-            dict(parameters),
-        )
-    except duckdb.Error as error:
-        raise QueryFailed(str(error)) from error
-    unknown = connection.execute("select count(*) from picked where key is null").fetchall()[0][0]
-    if unknown:
-        raise MembersUnclear(
-            f"the cohort returns rows without {key}; return {KEYS[key]}_key, which is never null "
-            "for an image, or leave these rows out"
-        )
-    connection.execute("set variable picked_level = $1", [KEYS[key]])
-    return KEYS[key]
 
 
 def _arrow(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:

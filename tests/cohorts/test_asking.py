@@ -1,0 +1,116 @@
+"""SQL that the guard lets pass, and that would answer otherwise, take too long or too much."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import warehouse
+from warehouse.cohorts import definitions
+from warehouse.cohorts.asking import Limits, pick_apart, pick_twice
+from warehouse.cohorts.guard import check, locked_catalog
+from warehouse.cohorts.runs import run_cohort
+from warehouse.errors import CohortStopped, QueryFailed, UnsafeCohort
+
+
+def _checked(archive: warehouse.Warehouse, sql: str) -> tuple[str, int]:
+    catalog = locked_catalog(archive.root)
+    return check(catalog, sql).sql, catalog.snapshot.version
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ("select mode(series_key) as series_key from series", "mode()"),
+        ("select max_by(series_key, 1) as series_key from series", "max_by()"),
+        ("select list(series_key order by Modality)[1] as series_key from series", "list()"),
+        (
+            "select split_part(string_agg(series_key, ','), ',', 1) as series_key from series",
+            "string_agg()",
+        ),
+        ("select series_key from series order by Modality limit 1", "ORDER BY … LIMIT"),
+        (
+            "select series_key from series qualify row_number() over (order by Modality) = 1",
+            "row_number()",
+        ),
+        ("select series_key from instances where instance_id % 3 = 0", "instance_id"),
+        ("select series_key from elements join instances using (instance_id) where elements.batch = '000001'", "batch"),
+        ("select series_key from files join instances using (instance_id) where files.batch = '000001'", "batch"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_depends_on_the_order_of_rows_is_refused(
+    archive: warehouse.Warehouse, sql: str, named: str
+) -> None:
+    asked, version = _checked(archive, sql)
+    with pytest.raises(UnsafeCohort, match="another order") as refused:
+        pick_twice(archive.root, asked, {}, version)
+    assert named in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select series_key from instances join attribute('SliceThickness') using (instance_id) where real > 2",
+        "select series_key from series where instance_count = (select mode(instance_count) from series)",
+        "select series_key from instances group by series_key having count(distinct instance_id) = 2",
+        "select series_key from series order by series_key limit 2",
+        "select series_key from files join instances using (instance_id) where files.size_bytes > 10",
+    ],
+)
+def test_an_answer_that_does_not_is_taken(archive: warehouse.Warehouse, sql: str) -> None:
+    asked, version = _checked(archive, sql)
+    assert len(pick_twice(archive.root, asked, {}, version).keys) > 0
+
+
+def test_values_of_every_type_reach_the_process_that_asks(archive: warehouse.Warehouse) -> None:
+    params = [
+        "makers | VARCHAR[] | ['ACME'] | m", "day | DATE | 2001-02-03 | d", "at | TIME | 04:05:06 | t",
+        "moment | TIMESTAMP | 2001-02-03 04:05:06.000007 | m", "thick | DOUBLE | 2.5 | mm",
+        "many | BIGINT | 1 | n", "yes | BOOLEAN | true | b", "nothing | VARCHAR | null | n",
+    ]  # fmt: skip
+    sql = (
+        "select series_key from series where Manufacturer in (select unnest($makers)) and "
+        "SliceThickness > $thick and $yes and instance_count > $many and $nothing is null "
+        "and $day + $at = timestamp '2001-02-03 04:05:06' and microsecond($moment) = 6000007"
+    )
+    text = "-- Of every type.\n--\n" + "".join(f"-- param: {line}\n" for line in params) + sql
+    definitions.save(locked_catalog(archive.root), "typed", text)
+    # Of patients 1, 3 and 5 with 1, 3 and 5 mm.
+    assert run_cohort(archive.root, "typed").counts["series"] == 2
+
+
+@pytest.mark.parametrize(
+    "waste",
+    [
+        # not stopped by an interrupt: the process has to be killed
+        "length(lpad(series_key, 2000000000, 'b')) > 1",
+        "instance_count in (with recursive a as (select 1 x union all select x + 1 from a) from a)",
+    ],
+)
+def test_time_is_limited(archive: warehouse.Warehouse, waste: str) -> None:
+    asked, version = _checked(archive, f"select series_key from series where {waste}")
+    begun = time.monotonic()
+    with pytest.raises(CohortStopped, match="more than 2 s"):
+        pick_apart(archive.root, asked, {}, version, Limits(seconds=2))
+    assert time.monotonic() - begun < 10
+
+
+def test_memory_is_limited(archive: warehouse.Warehouse) -> None:
+    waste = "select series_key from series where length(repeat('a', 3000000000)) > 1"
+    asked, version = _checked(archive, waste)
+    with pytest.raises((CohortStopped, QueryFailed), match=r"(?i)memory"):
+        pick_apart(archive.root, asked, {}, version, Limits(memory_bytes=1 << 30))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select series_key from series where NoSuchColumn = 1",
+        "select series_key from series where SliceThickness = 'x' || 1 || [2]",
+    ],
+)
+def test_what_cannot_be_asked_is_not_saved(archive: warehouse.Warehouse, sql: str) -> None:
+    with pytest.raises(UnsafeCohort, match="cannot be asked"):
+        definitions.save(locked_catalog(archive.root), "broken", sql)
+    assert not (archive.root / "cohorts" / "broken.sql").exists()

@@ -1,0 +1,217 @@
+"""A checked question → its members, asked twice in a process of its own.
+
+In: a question that ``guard`` let pass. Out: ``Picked``, the keys it names. SQL of users may take
+any time and memory: ``repeat('a', 3e9)`` allocates past DuckDB's own limit, and ``lpad`` does not
+stop when it is interrupted. A process has limits that hold, and can be killed.
+
+What ``guard`` cannot see in the text shows when the question is asked again with the parts of each
+table in reverse order, other ids, one thread, and no order kept: a cohort whose members then differ
+(``mode`` with ties, an aggregate in the order of rows, a condition on ``instance_id``) is refused.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.ipc
+
+from warehouse.cohorts.guard import locked_catalog, suspects
+from warehouse.errors import (
+    CohortStopped,
+    MembersUnclear,
+    QueryFailed,
+    UnsafeCohort,
+    WarehouseError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEYS = {
+    "instance_key": "instance", "SOPInstanceUID": "instance",
+    "series_key": "series", "SeriesInstanceUID": "series",
+    "study_key": "study", "StudyInstanceUID": "study",
+    "patient_key": "patient",
+}  # fmt: skip
+"""Columns by which a cohort names its members, the finest first."""
+_START = "import sys; sys.path[:] = {path!r}; from warehouse.cohorts.asking import main; main()"
+
+
+SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the SQL of a cohort may take."""
+
+    seconds: float = SECONDS
+    """Time of both askings together."""
+    memory_bytes: int = 4 << 30
+    """Memory of the process that asks; DuckDB spills to disk long before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What a question names."""
+
+    level: str
+    """What a key stands for: instance, series, study or patient."""
+    keys: pa.Array
+    """Keys as text, sorted, each once."""
+
+
+def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> Picked:
+    """Ask once, on this connection.
+
+    Raises
+    ------
+    MembersUnclear
+        The question returns no key, or rows without one.
+    QueryFailed
+        DuckDB refuses it.
+    """
+    try:
+        described = connection.execute(f"describe {sql}", dict(parameters)).fetchall()
+        columns = {row[0] for row in described}
+        key = next((name for name in KEYS if name in columns), None)
+        if key is None:
+            raise MembersUnclear(f"a cohort returns one of the columns {', '.join(KEYS)}")
+        named = f'select distinct cast("{key}" as varchar) as key from ({sql})'
+        answer = connection.sql(f"{named} order by key nulls first", params=dict(parameters))
+        keys = answer.to_arrow_table().column("key").combine_chunks()
+    except duckdb.Error as error:
+        raise QueryFailed(str(error)) from error
+    if len(keys) and not keys[0].is_valid:
+        raise MembersUnclear(
+            f"the cohort returns rows without {key}; return {KEYS[key]}_key, which is never null "
+            "for an image, or leave these rows out"
+        )
+    return Picked(KEYS[key], keys)
+
+
+def pick_apart(
+    root: Path, sql: str, parameters: Mapping[str, Any], version: int, limits: Limits
+) -> Picked:
+    """Ask twice, of one version, in a process with limits.
+
+    Raises
+    ------
+    UnsafeCohort
+        The members of the two askings differ.
+    CohortStopped
+        It took more than it may.
+    MembersUnclear, QueryFailed
+        As ``pick``.
+    """
+    with tempfile.TemporaryDirectory(prefix="dicom-warehouse-cohort-") as folder:
+        target = Path(folder, "keys.arrow")
+        asked = {
+            "root": str(root), "sql": sql, "version": version, "target": str(target),
+            "parameters": [[name, *_typed(value)] for name, value in parameters.items()],
+            "memory_bytes": limits.memory_bytes,
+        }  # fmt: skip
+        command = [sys.executable, "-c", _START.format(path=sys.path)]
+        try:
+            done = subprocess.run(  # noqa: S603
+                command, input=json.dumps(asked).encode(), capture_output=True, check=False,
+                timeout=limits.seconds,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise CohortStopped(
+                f"it took more than {limits.seconds:g} s; allow more with --timeout"
+            ) from None
+        try:
+            told = json.loads(done.stdout)
+        except ValueError:
+            # Nothing catches an allocation that fails inside of a library: the process ends.
+            raise CohortStopped(
+                f"it needs more than {limits.memory_bytes >> 20:,} MiB of memory, "
+                f"or broke the process that asked (exit code {done.returncode})"
+            ) from None
+        if "error" in told:
+            raise _ERRORS.get(told["error"], QueryFailed)(told["message"])
+        with pa.memory_map(str(target)) as source:
+            keys = pa.ipc.open_file(source).read_all()["key"].combine_chunks()
+            return Picked(told["level"], pa.concat_arrays([keys]))
+
+
+_ERRORS: dict[str, type[WarehouseError]] = {
+    error.__name__: error for error in (MembersUnclear, QueryFailed, UnsafeCohort)
+}
+
+
+def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int) -> Picked:
+    """Ask in both orders of the rows, in this process.
+
+    Raises
+    ------
+    UnsafeCohort
+        The members of the two askings differ.
+    MembersUnclear, QueryFailed
+        As ``pick``.
+    """
+    catalog = locked_catalog(root, version)
+    first = pick(catalog.connection, sql, parameters)
+    other = locked_catalog(root, version, mirrored=True)
+    if pick(other.connection, sql, parameters).keys.equals(first.keys):
+        return first
+    named = ", ".join(suspects(catalog.connection, sql))
+    raise UnsafeCohort(
+        "the cohort has other members when the same rows are stored in another order, so it could "
+        f"not be repeated{named and ': look at '}{named}. Order by a key that is unique, and put "
+        "no condition on an id or a batch"
+    )
+
+
+def main() -> None:
+    """Answer the question on standard input; what ``pick_apart`` starts."""
+    asked = json.load(sys.stdin)
+    _limit(asked["memory_bytes"])
+    parameters = {name: _value(kind, value) for name, kind, value in asked["parameters"]}
+    told: dict[str, str]
+    try:
+        picked = pick_twice(Path(asked["root"]), asked["sql"], parameters, asked["version"])
+        table = pa.table({"key": picked.keys})
+        with pa.OSFile(asked["target"], "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
+            file.write_table(table)
+        told = {"level": picked.level}
+    except WarehouseError as error:
+        told = {"error": type(error).__name__, "message": str(error)}
+    json.dump(told, sys.stdout)
+
+
+def _typed(value: object) -> tuple[str, Any]:
+    """Return a value of a parameter as JSON has it, and what it is."""
+    if isinstance(value, list):
+        return "list", [_typed(each) for each in value]
+    kind = type(value).__name__
+    return kind, value.isoformat() if isinstance(value, dt.date | dt.time) else value
+
+
+def _value(kind: str, value: Any) -> Any:
+    if kind == "list":
+        return [_value(*each) for each in value]
+    kinds: dict[str, type[dt.date | dt.time]] = {
+        "date": dt.date, "time": dt.time, "datetime": dt.datetime,
+    }  # fmt: skip
+    return kinds[kind].fromisoformat(value) if kind in kinds else value
+
+
+def _limit(memory_bytes: int) -> None:
+    """Let the kernel refuse memory beyond this; where it has no such limit, only DuckDB's holds."""
+    try:
+        import resource  # noqa: PLC0415
+
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (ImportError, ValueError, OSError):
+        return
