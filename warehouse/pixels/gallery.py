@@ -11,7 +11,7 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from warehouse.errors import PixelError, WarehouseError
+from warehouse.errors import NotInstalled, WarehouseError
 from warehouse.pixels import pictures
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.stack import Stack
@@ -85,8 +85,12 @@ def _thumbnail(catalog: Catalog, series_uid: str) -> bytes | str:
     try:
         stack = Stack(series_uid, images_of_series(catalog, series_uid), Values())
         return pictures.png(pictures.slice_picture(stack))
-    except PixelError as error:
+    except NotInstalled:
+        raise
+    except WarehouseError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 - the other series have nothing to do with it
+        return f"series {series_uid} cannot be shown ({type(error).__name__})"
 
 
 def _cell(picture: bytes | str) -> str:

@@ -13,6 +13,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from warehouse.errors import PixelsUnreadable
 
+UNKNOWN = -1
+"""High Bit of an image whose elements the warehouse does not have."""
 _PLAIN = {str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)}
 
 
@@ -56,6 +58,16 @@ class Image(NamedTuple):
     size_bytes: int | None
     """Of its file when it was ingested, as the next."""
     modified_us: int | None
+    high_bit: int | None = None
+    """High Bit, where it is not one less than Bits Stored; ``UNKNOWN`` in mode minimal."""
+    keeps_words: bool = False
+    """Whether frames are read as words, with the bits that are no part of their samples."""
+
+    @property
+    def high_bit_of_words(self) -> int:
+        """Number of the highest bit of a sample in its word."""
+        known = self.high_bit is not None and self.high_bit != UNKNOWN
+        return self.high_bit if known else (self.BitsStored or 0) - 1  # type: ignore[return-value]
 
     @property
     def frame_count(self) -> int:
@@ -67,6 +79,13 @@ class Image(NamedTuple):
         """Shape of a frame: (rows, columns), of colour (rows, columns, 3)."""
         shape = (self.Rows or 0, self.Columns or 0)
         return shape if (self.SamplesPerPixel or 1) == 1 else (*shape, self.SamplesPerPixel or 1)
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether a pixel is one number that is no place in a palette."""
+        return (
+            self.SamplesPerPixel in {None, 1} and self.PhotometricInterpretation != "PALETTE COLOR"
+        )
 
     @property
     def pixel_keyword(self) -> str:
@@ -132,6 +151,8 @@ class Image(NamedTuple):
                 return "PixelRepresentation does not say whether values have a sign"
             if stored is None or not 1 <= stored <= allocated:
                 return "BitsStored is missing or not between 1 and BitsAllocated"
+            if not stored <= self.high_bit_of_words + 1 <= allocated:
+                return "HighBit is not between BitsStored and BitsAllocated"
         if not self.is_encapsulated:
             needed = math.ceil(self.frame_bytes * self.frame_count)
             if needed > self.pixel_length:

@@ -91,3 +91,6 @@ def _load(volume: LazyVolume) -> Loaded:
         return Loaded(volume.series_uid, volume, volume.read(), None)
     except PixelError as error:
         return Loaded(volume.series_uid, volume, None, str(error))
+    except Exception as error:  # noqa: BLE001 - the other series have nothing to do with it
+        why = f"series {volume.series_uid} cannot be read ({type(error).__name__})"
+        return Loaded(volume.series_uid, volume, None, why)
