@@ -44,12 +44,6 @@ _BY_PYLIBJPEG = {str(uid) for uid in (RLELossless, JPEG2000Lossless, JPEG2000)}
 Its own for RLE is ten times as slow; GDCM's for JPEG 2000 takes all processors for one frame, while
 frames are decoded next to each other here.
 """
-MAX_RLE_RATIO = 64
-"""Two bytes of an RLE segment stand for at most 128 (PS3.5 G.3.1)."""
-LARGE_FRAME_BYTES = 64 << 20
-"""Unpacked; up to this size a frame may be as small as it likes, as blank ones are …"""
-MAX_RATIO = 200
-"""… larger ones unpack to at most so many times their bytes; lossy pictures reach 100."""
 _CODESTREAMS = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes}
 
 # pydicom logs whatever its plugins raise, whose text may quote a header; the reason is raised here.
@@ -253,10 +247,7 @@ def _precision(image: Image, encoded: bytes, index: int) -> int | None:
                 image.path,
                 f"{frame} is compressed as {_by(said[:3])}, the header says {_by(wanted)}",
             )
-    size = math.prod(image.frame_shape) * image.dtype.itemsize
-    ratio = MAX_RLE_RATIO if image.TransferSyntaxUID == RLELossless else MAX_RATIO
-    is_rle = image.TransferSyntaxUID == RLELossless
-    if size > ratio * len(encoded) and (is_rle or size > LARGE_FRAME_BYTES):
+    if image.is_beyond(len(encoded)):
         raise PixelsUnreadable(image.path, f"{frame} has too few bytes for its size")
     return found[0].precision if found else None
 

@@ -83,7 +83,8 @@ def _numbers(volume: LazyVolume) -> tuple[np.ndarray, tuple[float, float] | None
     (one, *others) = mappings.values()
     scale = (one.slope, one.intercept)
     # The header has them as float32, where a slope of 0 says that there is none.
-    held = np.array(scale, np.float64).astype(np.float32)
+    with np.errstate(over="ignore"):
+        held = np.array(scale, np.float64).astype(np.float32)
     if not others and one.table is None and np.isfinite(held).all() and held[0] != 0:
         array = np.asarray(volume)
         if one.holds(array):

@@ -9,13 +9,21 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from warehouse.errors import PixelsUnreadable
 
 UNKNOWN = -1
 """High Bit of an image whose elements the warehouse does not have."""
 _PLAIN = {str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)}
+
+
+MAX_RLE_RATIO = 64
+"""Two bytes of an RLE segment stand for at most 128 (PS3.5 G.3.1)."""
+LARGE_FRAME_BYTES = 64 << 20
+"""Unpacked; up to this size a frame may be as small as it likes, as blank ones are …"""
+MAX_RATIO = 200
+"""… larger ones unpack to at most so many times their bytes; lossy pictures reach 100."""
 
 
 class Image(NamedTuple):
@@ -125,6 +133,13 @@ class Image(NamedTuple):
             and (self.SamplesPerPixel == 1 or self.PlanarConfiguration == 0)
         )
 
+    def is_beyond(self, encoded_bytes: int) -> bool:
+        """Tell whether no frame of this size can be made of so many compressed bytes."""
+        size = math.prod(self.frame_shape) * self.dtype.itemsize
+        if self.TransferSyntaxUID == RLELossless:
+            return size > MAX_RLE_RATIO * encoded_bytes
+        return size > max(MAX_RATIO * encoded_bytes, LARGE_FRAME_BYTES)
+
     def check(self) -> None:
         """Refuse a header from which no frame can be read, before anything is allocated.
 
@@ -166,4 +181,8 @@ class Image(NamedTuple):
                 return "pixel data are not subsampled although YBR_FULL_422 says so"
         elif self.pixel_length < 8 * (self.frame_count + 1):
             return f"{self.frame_count} frames cannot lie in {self.pixel_length} bytes"
+        elif self.is_beyond(self.pixel_length):
+            return (
+                f"{self.pixel_length} bytes are too few for frames of {self.Rows} x {self.Columns}"
+            )
         return None

@@ -279,6 +279,8 @@ class LazyVolume:
         inner = tuple(parts[depth:])
         shape = tuple(length_of(part, n) for part, n in zip(inner, self._frame_shape, strict=True))
         inner_shape = tuple(n for n in shape if n is not None)
+        for number in np.unique(layout.frames[refs[refs >= 0], 0]).tolist():
+            layout.images[number].check()
         out = allocated(self.series_uid, (*refs.shape, *inner_shape), self.dtype)
         if out.size == 0:
             return out
@@ -299,10 +301,7 @@ class LazyVolume:
                 sink.put(source, kept)
             else:
                 wanted.setdefault(source[0], []).append((source[1], source))
-        jobs = []
-        for number, frames in wanted.items():
-            layout.images[number].check()
-            jobs.append(Job(layout.images[number], frames))
+        jobs = [Job(layout.images[number], frames) for number, frames in wanted.items()]
         read(jobs, sink, self._tables, workers)
         return out
 
