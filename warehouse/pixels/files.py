@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from warehouse.pixels.volume import LazyVolume
 
 _PORTION_BYTES = 64 << 20
+_LONGEST = 32767
+"""NIfTI-1 counts along an axis with 16 bits."""
 
 
 def nifti(volume: LazyVolume) -> Any:
@@ -48,6 +50,8 @@ def nifti(volume: LazyVolume) -> Any:
     ras = volume.affine_ras
     if ras is None:
         raise UsageError("a film has no place in space: write it with --npy")
+    if max(volume.shape) > _LONGEST:
+        raise UsageError(f"an axis of more than {_LONGEST} has no place in NIfTI-1: use --npy")
     is_color = not volume.images[0].is_grey
     if is_color and volume.values.overlay is None:
         volume = volume.with_values(replace(volume.values, colour=True))

@@ -120,6 +120,6 @@ def spread(values: np.ndarray, *, inverted: bool = False) -> np.ndarray:
 
 def as_bytes(shown: np.ndarray, *, inverted: bool) -> np.ndarray:
     """Return numbers from 0 to 255 as bytes, 255 less that if inverted."""
-    finite = np.nan_to_num(np.clip(shown, 0, _FULL))
+    finite = np.nan_to_num(np.clip(shown, 0, _FULL), copy=False)
     made: np.ndarray = np.rint(finite).astype(np.uint8)
     return np.uint8(255) - made if inverted else made
