@@ -176,6 +176,17 @@ def test_a_header_that_cannot_be_true_is_refused_before_memory_is_asked_for(
         odd.stack(f"1.{list(LIES).index(name)}")[:]
 
 
+@pytest.mark.parametrize("lie", [{"BitsAllocated": 5}, {"PixelRepresentation": 7}])
+def test_a_type_that_there_is_none_of_is_a_named_error(lie: dict[str, Any], series: Ingest) -> None:
+    wh = series(voxels(2), **lie)
+    with pytest.raises(PixelsUnreadable, match="BitsAllocated is 5|whether values have a sign"):
+        wh.volume(UID)
+    (loaded,) = wh.iter_volumes([UID])
+    assert loaded.why_not
+    (picture,) = wh.gallery(UID).pictures
+    assert isinstance(picture, str)
+
+
 def test_no_number_of_frames_and_zero_are_one_frame_as_in_pydicom(series: Ingest) -> None:
     wh = series(voxels(2), {"NumberOfFrames": 0}, {"NumberOfFrames": None})
     assert np.array_equal(wh.stack(UID)[:], voxels(2))

@@ -17,6 +17,7 @@ from tests.dicom_files import dataset
 from tests.pixels.conftest import UID, write_slice
 from tests.pixels.test_multiframe import DOSE, ENHANCED_CT, IN_STACK, SHARED, frame, write_frames
 from tests.pixels.test_pictures import opened
+from warehouse.cli.run import run as run_command
 from warehouse.errors import NoSingleUnit, NotReferable, PixelsUnreadable
 from warehouse.pixels import files, pictures
 from warehouse.pixels.values import Values
@@ -343,3 +344,35 @@ def test_a_window_in_functional_groups_counts_like_one_at_the_top(tmp_path: Path
         picture = opened(pictures.png(pictures.slice_picture(wh.volume(UID), 1)))
         assert picture.shape == (3, 3), "square pixels"
         assert picture[:, [0, -1]].tolist() == wanted
+
+
+# -- the command ------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_the_unit_and_asks_for_a_mapping(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wh = made(tmp_path, maps(ADC, PERFUSION))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            run_command(["volume", UID, *map(str, arguments), "-w", str(wh.root)])
+        assert isinstance(ended.value.code, int)
+        return (ended.value.code, *capsys.readouterr())
+
+    code, out, _ = run(
+        "--mapping", "ADC", "--npy", tmp_path / "a.npy", "--nifti", tmp_path / "a.nii"
+    )
+    assert (code, out.splitlines()[0]) == (0, "unit     um2/s")
+    assert np.load(tmp_path / "a.npy")[:, 0, 0].tolist() == [35, 60, 85]
+    assert nibabel.load(tmp_path / "a.nii").get_fdata()[0, 0].tolist() == [35, 60, 85]
+    assert "unit     ml/min\n" in run("--mapping", "ml/min")[1]
+    for asked in (
+        ["--rescale"],
+        ["--nifti", tmp_path / "b.nii"],
+        ["--references", tmp_path / "b.json"],
+    ):
+        code, _, said = run(*asked)
+        assert (code, "ADC [um2/s], CBF [ml/min]" in said, "Traceback" in said) == (1, True, False)
+    assert not list(tmp_path.glob("b.*"))
+    assert run("--png", tmp_path / "c.png")[0] == 0, "a picture needs no unit"

@@ -18,6 +18,8 @@ UNKNOWN = -1
 _PLAIN = {str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)}
 
 
+_BITS = {1, 8, 16, 32, 64}
+"""Bits Allocated that can be read."""
 MAX_RLE_RATIO = 64
 """Two bytes of an RLE segment stand for at most 128 (PS3.5 G.3.1)."""
 LARGE_FRAME_BYTES = 64 << 20
@@ -106,7 +108,15 @@ class Image(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of stored values, in the byte order of this machine; packed bits are ``uint8``."""
+        """Type of stored values, in the byte order of this machine; packed bits are ``uint8``.
+
+        Raises
+        ------
+        PixelsUnreadable
+            The header names no such type.
+        """
+        if self.BitsAllocated not in _BITS or self.PixelRepresentation not in {None, 0, 1}:
+            raise PixelsUnreadable(self.path, self._why_unreadable() or "no type holds its values")
         if self.pixel_keyword != "PixelData":
             return np.dtype(f"f{(self.BitsAllocated or 0) // 8}")
         if self.BitsAllocated == 1:
@@ -158,7 +168,7 @@ class Image(NamedTuple):
             return f"NumberOfFrames is {self.NumberOfFrames}"
         if self.SamplesPerPixel not in {1, 3}:
             return f"SamplesPerPixel is {self.SamplesPerPixel}; 1 and 3 can be read"
-        if allocated not in {1, 8, 16, 32, 64}:
+        if allocated not in _BITS:
             what = "missing" if allocated is None else f"{allocated}"
             return f"BitsAllocated is {what}; 1, 8, 16, 32 and 64 can be read"
         if self.pixel_keyword == "PixelData":
