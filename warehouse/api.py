@@ -165,7 +165,7 @@ class Warehouse:
         return header_of_instance(self.catalog, uid)
 
     def volume(
-        self, series_uid: str, *, rescale: bool = False,
+        self, series_uid: str, *, rescale: bool | str = False,
         window: tuple[float, float] | str | None = None, invert: bool = False,
         colour: bool = False, overlay: int | None = None, stack: str | None = None,
     ) -> LazyVolume:  # fmt: skip
@@ -182,8 +182,9 @@ class Warehouse:
         return open_gallery(self.catalog, series_uids, limit=limit)
 
     def iter_volumes(
-        self, cohort: runs.Run | str | Iterable[str], *, ahead: int = 1, rescale: bool = False
-    ) -> Iterator[Loaded]:
+        self, cohort: runs.Run | str | Iterable[str], *, ahead: int = 1,
+        rescale: bool | str = False,
+    ) -> Iterator[Loaded]:  # fmt: skip
         """Yield the series of a cohort with their voxels, the next ones read meanwhile.
 
         ``cohort`` is a run, the name of one, or SeriesInstanceUIDs; see
@@ -195,7 +196,7 @@ class Warehouse:
         return iter_volumes(self.catalog, cohort, ahead=ahead, values=Values(rescale=rescale))
 
     def stack(
-        self, series_uid: str, *, rescale: bool = False, overlay: int | None = None
+        self, series_uid: str, *, rescale: bool | str = False, overlay: int | None = None
     ) -> Stack:  # fmt: skip
         """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
         values = Values(rescale=rescale, overlay=overlay)

@@ -378,6 +378,24 @@ class PixelsUnreadable(PixelError):
         super().__init__(f"pixels of {path} cannot be read: {why}")
 
 
+class NoSingleUnit(PixelError, ValueError):
+    """Values cannot be given in one unit; ``why`` names the mappings or units that there are."""
+
+    def __init__(self, what: str, why: str) -> None:
+        self.why = why
+        super().__init__(f"{what} cannot be given in one unit: {why}")
+
+
+class ArrayTooLarge(PixelError, MemoryError):
+    """There is not enough memory for the array or frame that was asked for."""
+
+    def __init__(self, what: str, size_bytes: int) -> None:
+        super().__init__(
+            f"{what} needs {size_bytes / 2**30:.1f} GiB of memory, which is not there; ask for "
+            "fewer slices at a time"
+        )
+
+
 class NoDecoder(PixelError):
     """Nothing that is installed decodes a transfer syntax."""
 

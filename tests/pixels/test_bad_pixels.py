@@ -22,11 +22,14 @@ import warehouse
 from tests.conftest import PACKAGED
 from tests.dicom_files import element, image, part10, write
 from tests.pixels.conftest import UID, voxels, write_slice
-from warehouse.errors import NoDecoder, PixelsUnreadable, SourceChanged
-from warehouse.pixels.codestream import size_of
+from warehouse.errors import ArrayTooLarge, NoDecoder, PixelsUnreadable, SourceChanged
+from warehouse.pixels import pictures
+from warehouse.pixels.codestream import describe
 from warehouse.pixels.image import Image
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.places import compressed_frames
+from warehouse.pixels.read import allocated
+from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,6 +176,17 @@ def test_a_header_that_cannot_be_true_is_refused_before_memory_is_asked_for(
         odd.stack(f"1.{list(LIES).index(name)}")[:]
 
 
+@pytest.mark.parametrize("lie", [{"BitsAllocated": 5}, {"PixelRepresentation": 7}])
+def test_a_type_that_there_is_none_of_is_a_named_error(lie: dict[str, Any], series: Ingest) -> None:
+    wh = series(voxels(2), **lie)
+    with pytest.raises(PixelsUnreadable, match="BitsAllocated is 5|whether values have a sign"):
+        wh.volume(UID)
+    (loaded,) = wh.iter_volumes([UID])
+    assert loaded.why_not
+    (picture,) = wh.gallery(UID).pictures
+    assert isinstance(picture, str)
+
+
 def test_no_number_of_frames_and_zero_are_one_frame_as_in_pydicom(series: Ingest) -> None:
     wh = series(voxels(2), {"NumberOfFrames": 0}, {"NumberOfFrames": None})
     assert np.array_equal(wh.stack(UID)[:], voxels(2))
@@ -288,7 +302,8 @@ DAMAGED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"PixelData": encapsulated(b"no codestream at all")},
-        r"frame 1 cannot be decoded \(RuntimeError\)",
+        # No decoder is asked to find a size that the frame does not say.
+        "frame 1 is no codestream of its transfer syntax",
     ),
     ({"PixelData": encapsulated()}, "0 fragments for 1 frames"),
     ({"NumberOfFrames": 2, "PixelData": encapsulated(b"\0" * 100)}, "1 fragments for 2 frames"),
@@ -307,6 +322,18 @@ def test_damaged_compressed_pixels_are_refused(number: int, odd: warehouse.Wareh
 
 def test_rle_that_is_too_short_for_its_size_is_not_unpacked(tmp_path: Path, ingest: Ingest) -> None:
     rewritten(tmp_path / "in" / "a.dcm", RLE_FRAMES, Rows=60_000, Columns=60_000, NumberOfFrames=1)
+    ingest()
+    # Seen in the catalog now, before the file is opened.
+    with pytest.raises(PixelsUnreadable, match="1368 bytes are too few for frames of 60000"):
+        ingest.warehouse.stack(UID)[0]  # type: ignore[attr-defined]
+
+
+def test_one_frame_that_is_too_short_among_others_is_not_unpacked(
+    tmp_path: Path, ingest: Ingest
+) -> None:
+    frames = rle_frames()
+    short = encapsulated(frames[0][:64] + bytes(8), frames[1])
+    rewritten(tmp_path / "in" / "a.dcm", RLE_FRAMES, PixelData=short)
     ingest()
     with pytest.raises(PixelsUnreadable, match="frame 1 has too few bytes for its size"):
         ingest.warehouse.stack(UID)[0]  # type: ignore[attr-defined]
@@ -370,9 +397,9 @@ def test_every_codestream_of_the_packages_says_its_size(sample: warehouse.Wareho
                 continue
             raw = Path(found.path).read_bytes()
             fragments = compressed_frames(found, lambda at, length, raw=raw: raw[at : at + length])  # type: ignore[misc]
-            size = size_of(b"".join(raw[at : at + length] for at, length in fragments[0]))
+            (said,) = describe(b"".join(raw[at : at + length] for at, length in fragments[0]))
             if Path(found.path).name != "JPEG2000-embedded-sequence-delimiter.dcm":
-                assert size == (found.Rows, found.Columns, found.SamplesPerPixel), found.path
+                assert said[:3] == (found.Rows, found.Columns, found.SamplesPerPixel), found.path
             seen += 1
     assert seen > 20
 
@@ -402,3 +429,96 @@ def test_a_deflated_file_that_rotted_is_unreadable(tmp_path: Path, ingest: Inges
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(PixelsUnreadable, match="deflated data set is damaged"):
         wh.stack(UID)[0]
+
+
+# -- frames that claim to be large ------------------------------------------------------------------
+
+
+def j2k_of(rows: int, columns: int) -> bytes:
+    """Return the markers of a JPEG 2000 codestream of one tile, without its data."""
+    size = struct.pack(">HHLLLLLLLLH", 41, 0, columns, rows, 0, 0, columns, rows, 0, 0, 1)
+    style = b"\xff\x52" + struct.pack(">HBBHBBBBBB", 12, 0, 0, 1, 0, 5, 4, 4, 0, 1)
+    steps = b"\xff\x5c" + struct.pack(">HB", 19, 0x40) + b"\x48" * 16
+    tile = b"\xff\x90" + struct.pack(">HHLBB", 10, 0, 0, 0, 1) + b"\xff\x93" + bytes(8)
+    return b"\xff\x4f\xff\x51" + size + b"\x0f\1\1" + style + steps + tile + b"\xff\xd9"
+
+
+def jpeg_of(rows: int, columns: int, code: int = 0xC0, before: bytes = b"") -> bytes:
+    """Return the markers of a JPEG or JPEG-LS codestream, without its data."""
+    frame = b"\xff" + bytes([code]) + struct.pack(">HBHHB", 11, 8, rows, columns, 1) + b"\1\x11\0"
+    return b"\xff\xd8" + before + frame + b"\xff\xda\0\x08\1\1\0\0\0\0" + bytes(16) + b"\xff\xd9"
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">L4s", 8 + len(content), kind) + content
+
+
+SIGNATURE = box(b"jP  ", b"\r\n\x87\n")
+J2K_UID, HTJ2K_UID = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201"
+JPEG_UID, JPEG_LS_UID, RLE_UID = (f"1.2.840.10008.1.2.{end}" for end in ("4.50", "4.80", "5"))
+ALL = (60_000, 60_000)
+DECOY = box(b"uuid", j2k_of(16, 16)[:60])
+
+# Name: transfer syntax, frame, rows and columns of the header, what is said.
+CLAIMS: dict[str, tuple[str, bytes, tuple[int, int], str]] = {
+    "JPEG 2000": (J2K_UID, j2k_of(*ALL), ALL, "too few for frames of 60000 x 60000"),
+    "HTJ2K": (HTJ2K_UID, j2k_of(*ALL), ALL, "too few for frames"),
+    "JPEG": (JPEG_UID, jpeg_of(*ALL), ALL, "too few for frames"),
+    "JPEG, progressive": (JPEG_UID, jpeg_of(*ALL, 0xC2), ALL, "too few for frames"),
+    "JPEG-LS": (JPEG_LS_UID, jpeg_of(*ALL, 0xF7), ALL, "too few for frames"),
+    "RLE": (RLE_UID, struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\x07" * 32, ALL, "too few for frames"),
+    "JPEG 2000, small header": (J2K_UID, j2k_of(*ALL), (16, 16), "compressed as 60000 x 60000 x 1"),
+    "second frame header": (JPEG_UID, jpeg_of(*ALL, before=jpeg_of(16, 16)[2:15]), (16, 16), "as 60000 x 60000 x 1"),
+    "JP2 with a decoy": (J2K_UID, SIGNATURE + DECOY + box(b"jp2c", j2k_of(*ALL)), (16, 16), "as 60000 x 60000 x 1"),
+    "bytes in front": (J2K_UID, b"\xff\xff" + j2k_of(*ALL), (16, 16), "no codestream"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def claims(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    folder = tmp_path_factory.mktemp("claims")
+    (folder / "in").mkdir()
+    for number, (syntax, frame, (rows, columns), _) in enumerate(CLAIMS.values()):
+        rewritten(
+            folder / "in" / f"1.{number}", J2K, PixelData=encapsulate([frame]), Rows=rows, Columns=columns,
+            BitsAllocated=8, BitsStored=8, HighBit=7, TransferSyntaxUID=pydicom.uid.UID(syntax),
+        )  # fmt: skip
+    write_slice(folder / "in" / "good", voxels(1)[0], SeriesInstanceUID="1.99", uid="1.99.1")
+    wh = warehouse.open(folder / "w")
+    wh.ingest(folder / "in", workers=1)
+    return wh
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_sizes_are_checked_before_anything_is_allocated(
+    name: str, claims: warehouse.Warehouse
+) -> None:
+    stack = claims.stack(f"1.{list(CLAIMS).index(name)}")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for values in (Values(), Values(window="header"), Values(colour=True)):
+        with pytest.raises(PixelsUnreadable, match=CLAIMS[name][3]):
+            stack.with_values(values)[0]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_large_claims_take_no_picture_from_other_series(claims: warehouse.Warehouse) -> None:
+    gallery = claims.gallery()
+    shown = {row[0]: picture for row, picture in zip(gallery.rows, gallery.pictures, strict=True)}
+    assert [uid for uid, picture in shown.items() if isinstance(picture, bytes)] == ["1.99"]
+    assert len(shown) == len(CLAIMS) + 1
+
+
+def test_an_array_without_memory_is_a_named_error() -> None:
+    for shape in ((1 << 46, 4), (1 << 62, 4)):  # more than there is, more than can be addressed
+        with pytest.raises(ArrayTooLarge, match=r"series 1.2 needs \d+.0 GiB of memory"):
+            allocated("1.2", shape, np.dtype("u2"))
+
+
+def test_a_frame_larger_than_a_picture_is_thinned_before_it_is_rescaled(series: Ingest) -> None:
+    """A scan of 8000 x 8000 needs no 512 MB to be looked at."""
+    wh = series(np.zeros((1, 8_000, 8_000), np.uint8))
+    stack = wh.stack(UID)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    picture = pictures.slice_picture(stack)
+    assert max(picture.shape) <= pictures.MAX_SIDE
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 250_000  # kB

@@ -19,7 +19,8 @@ from tests.pixels.conftest import UID, voxels
 from warehouse.cli.run import run as run_command
 from warehouse.errors import TargetExists, UsageError
 from warehouse.pixels import files, pictures
-from warehouse.pixels.values import Values, windowed
+from warehouse.pixels.values import Values
+from warehouse.pixels.voi import windowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -47,7 +47,7 @@ def test_a_series_is_read_in_place(series: Ingest) -> None:
     assert dict(found.attrs) == {
         "_ARRAY_DIMENSIONS": ["slice", "row", "column"], "SeriesInstanceUID": UID,
         "affine": volume.affine.tolist(), "spacing_mm": [2, 0.5, 0.75],
-        "RescaleSlope": 2, "RescaleIntercept": -1000,
+        "RescaleSlope": 2, "RescaleIntercept": -1000, "rescaled_unit": "HU",
     }  # fmt: skip
 
 

@@ -45,6 +45,8 @@ class Catalog:
     """Names of private elements that users added."""
     pixel_scans: Scans = field(default_factory=dict)
     """How each series is read; filled by ``pixels/lookup`` when pixels are first asked for."""
+    high_bits: dict[int, int] = field(default_factory=dict)
+    """High Bit by instance_id, where it is not Bits Stored - 1; filled at the same time."""
 
     def model(self, name: str) -> Model:
         """Return a table or view; names ignore case as in SQL.

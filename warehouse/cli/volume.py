@@ -16,6 +16,7 @@ from warehouse.cli.screen import size_text
 from warehouse.cohorts.drafts import refuse_existing
 from warehouse.pixels import files, pictures
 from warehouse.pixels.stack import Stack
+from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume
 
 
@@ -34,6 +35,8 @@ def volume(
     lead: Annotated[int, Parameter(name="--volume")] = 0,
     window: Annotated[tuple[float, float] | None, Parameter(allow_leading_hyphen=True)] = None,
     rescale: Annotated[bool, Parameter(negative="")] = False,
+    mapping: str | None = None,
+    color: Annotated[bool, Parameter(negative="")] = False,
     stack: Annotated[bool, Parameter(negative="")] = False,
     stack_id: str | None = None,
 ) -> int:
@@ -52,9 +55,10 @@ def volume(
     montage
         Picture of up to 20 slices side by side.
     nifti
-        .nii or .nii.gz with the affine: stored values, slope and intercept in the header.
+        .nii or .nii.gz with the affine: stored values, slope and intercept in the header where
+        these give every slice its numbers, else the numbers; color as RGB.
     npy
-        NumPy array with the axes that are printed.
+        NumPy array with the axes that are printed: stored values, colors as they are stored.
     references
         Kerchunk JSON of an uncompressed series, which zarr, xarray and dask open without a copy.
     slice_
@@ -62,9 +66,14 @@ def volume(
     lead
         Of a series of several volumes: which one is shown, from 0.
     window
-        Centre and width in rescaled values, such as 40 400; by default those of the header.
+        Center and width in rescaled values, such as 40 400; by default those of the header.
     rescale
-        Write --npy and --nifti in rescaled values (float64), such as HU.
+        Write --npy and --nifti in numbers of the unit that the header states (float64), such as HU
+        or Gy; the unit is printed.
+    mapping
+        Like --rescale, by the mapping of that label or unit, where there are several.
+    color
+        Write --npy in RGB, palettes and YBR too.
     stack
         The frames one by one as stored, in the order of acquisition: for series that are no volume.
     stack_id
@@ -79,10 +88,11 @@ def volume(
             "a stack has no place in space: --stack goes with --png, --montage, --npy"
         )
     opened = existing(warehouse)
+    values = Values(rescale=mapping or rescale, colour=color)
     shown: LazyVolume | Stack = (
-        opened.stack(series_uid, rescale=rescale)
+        opened.stack(series_uid).with_values(values)
         if stack
-        else opened.volume(series_uid, rescale=rescale, stack=stack_id)
+        else opened.volume(series_uid, stack=stack_id).with_values(values)
     )
     if png is not None:
         picture = pictures.slice_picture(shown, slice_, window=window, lead=lead)
@@ -96,6 +106,8 @@ def volume(
     if references is not None and isinstance(shown, LazyVolume):
         files.write_bytes(json.dumps(shown.references()).encode(), references)
     written = [target for target in targets if target is not None]
+    if written and shown.values.rescale:
+        print(f"unit     {shown.unit or 'not stated'}")
     for target in written:
         print(f"{target}: {size_text(target.stat().st_size)}")
     if not written:
@@ -105,10 +117,11 @@ def volume(
 
 def _facts(shown: LazyVolume | Stack) -> list[str]:
     """Return what is known of an array before a voxel is read, one fact per line."""
+    unit = [f"unit     {shown.unit or 'not stated'}"] if shown.values.rescale else []
     if isinstance(shown, Stack):
-        return [repr(shown).strip("<>")]
+        return [repr(shown).strip("<>"), *unit]
     sizes = ", ".join(f"{name} {size}" for name, size in zip(shown.dims, shown.shape, strict=True))
-    lines = [f"axes     {sizes}", f"values   {shown.dtype}, {size_text(shown.nbytes)}"]
+    lines = [f"axes     {sizes}", f"values   {shown.dtype}, {size_text(shown.nbytes)}", *unit]
     if shown.spacing is not None and shown.affine is not None:
         mm = " x ".join(f"{step:.6g}" for step in shown.spacing)
         lines.append(f"spacing  {mm} mm between slices, rows, columns")

@@ -7,5 +7,6 @@ Read in this order: ``image`` (what the catalog knows of an instance), ``lookup`
 images), ``places`` (which bytes are
 a frame), ``source`` (bytes of a file), ``decode`` (bytes → pixels), ``geometry`` (frames → grid),
 ``layout`` (series → grid), ``read`` (many frames at once), ``volume`` and ``stack``, then what
-people look at: ``values``, ``pictures``, ``nifti``.
+the numbers are: ``facts`` (header → what it says of its values), ``mappings``, ``units``, ``lut``,
+``voi``, ``values``, and what people look at: ``pictures``, ``files``, ``gallery``.
 """

@@ -19,12 +19,16 @@ from pydicom.uid import (
     UID,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
     RLELossless,
 )
 
-from warehouse.errors import NoDecoder, PixelsUnreadable
-from warehouse.pixels.codestream import size_of
+from warehouse.errors import ArrayTooLarge, NoDecoder, PixelsUnreadable
+from warehouse.pixels.codestream import Codestream, describe
 from warehouse.pixels.places import Range, compressed_frames, native_frame
+from warehouse.pixels.source import open_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +44,7 @@ _BY_PYLIBJPEG = {str(uid) for uid in (RLELossless, JPEG2000Lossless, JPEG2000)}
 Its own for RLE is ten times as slow; GDCM's for JPEG 2000 takes all processors for one frame, while
 frames are decoded next to each other here.
 """
-MAX_RLE_RATIO = 64
-"""Two bytes of an RLE segment stand for at most 128 (PS3.5 G.3.1)."""
+_CODESTREAMS = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes}
 
 # pydicom logs whatever its plugins raise, whose text may quote a header; the reason is raised here.
 logging.getLogger("pydicom").addHandler(logging.NullHandler())
@@ -98,10 +101,7 @@ def read_plain(opened: OpenPixels, index: int, out: np.ndarray | None = None) ->
     opened.read_into(out, offset)
     if not np.little_endian:
         out.byteswap(inplace=True)
-    unused = 8 * out.itemsize - (image.BitsStored or 0)
-    if unused and image.pixel_keyword == "PixelData":
-        _clear_unused(out, unused)
-    return out
+    return out if image.keeps_words else _samples(image, out)
 
 
 def read_frame(
@@ -129,27 +129,72 @@ def read_frame(
     if image.BitsAllocated == 1 and not image.is_encapsulated and decoder.UID.is_little_endian:
         return _bits(opened, index)
     options = _options(image)
+    precision = None
     if fragments is None:
         options |= {"pixel_keyword": image.pixel_keyword, "pixel_vr": opened.pixel_vr}
         opened.file.seek(image.pixel_offset)
         array = _decoded(image, decoder, opened.file, index, options)
     else:
         encoded = b"".join(opened.read(*fragment) for fragment in fragments[index])
+        precision = _precision(image, encoded, index)
         array = _compressed(image, decoder, encoded, index, options)
     if array.shape != image.frame_shape:
         raise PixelsUnreadable(image.path, f"frame {index + 1} is not of Rows x Columns")
-    return array.astype(image.dtype, copy=False)
+    array = array.astype(image.dtype, copy=False)
+    return array if image.keeps_words else _samples(image, array, precision)
 
 
-def _clear_unused(frame: np.ndarray, unused: int) -> None:
-    """Give unused high bits the value of the sign (PS3.5 8.1.1), where they have another.
+def read_words(image: Image, index: int) -> tuple[np.ndarray, int]:
+    """Return a frame as unsigned words, all their bits as stored, and how many bits each holds.
 
-    Most frames need no change; to see that costs less than to shift them to and fro.
+    Fewer than Bits Allocated where a codestream was made of fewer.
+
+    Raises
+    ------
+    SourceChanged, PixelsUnreadable, NoDecoder
     """
-    information = np.iinfo(frame.dtype)
-    if frame.min() < information.min >> unused or frame.max() > information.max >> unused:
-        np.left_shift(frame, unused, out=frame)
-        np.right_shift(frame, unused, out=frame)
+    image.check()
+    with open_pixels(image._replace(keeps_words=True)) as opened:
+        fragments = fragments_of(opened)
+        frame = read_frame(opened, index, fragments)
+        precision = None
+        if fragments is not None:
+            encoded = b"".join(opened.read(*fragment) for fragment in fragments[index])
+            precision = _precision(image, encoded, index)
+    return frame.view(f"u{frame.itemsize}"), precision or 8 * frame.itemsize
+
+
+def _samples(image: Image, words: np.ndarray, precision: int | None = None) -> np.ndarray:
+    """Return the samples of words, changed in place: bits that are not stored are no part of them.
+
+    Such bits get the value of the sign (PS3.5 8.1.1), whatever decoder left something there, as
+    overlays of old files do. Most frames need no change; to see that costs less than to shift
+    them to and fro.
+
+    Parameters
+    ----------
+    image
+        Its High Bit says where in a word samples end, if not at the lowest bits.
+    words
+        A frame.
+    precision
+        Bits of a sample of the codestream: one of no more than Bits Stored has the sample alone.
+    """
+    allocated = 8 * words.itemsize
+    stored = image.BitsStored or allocated
+    if image.pixel_keyword != "PixelData" or stored >= allocated or not words.size:
+        return words
+    high = image.high_bit_of_words
+    if high == stored - 1 or (precision is not None and precision <= stored):
+        information = np.iinfo(words.dtype)
+        unused = allocated - stored
+        if words.min() >= information.min >> unused and words.max() <= information.max >> unused:
+            return words
+        high = stored - 1
+    words = words if words.flags.writeable else words.copy()
+    np.left_shift(words, allocated - 1 - high, out=words)
+    np.right_shift(words, allocated - stored, out=words)
+    return words
 
 
 def _bits(opened: OpenPixels, index: int) -> np.ndarray:
@@ -169,19 +214,6 @@ def _bits(opened: OpenPixels, index: int) -> np.ndarray:
 def _compressed(
     image: Image, decoder: Decoder, encoded: bytes, index: int, options: dict[str, Any]
 ) -> np.ndarray:
-    if not encoded:
-        raise PixelsUnreadable(image.path, f"frame {index + 1} has no bytes")
-    size = size_of(encoded)
-    wanted = (image.Rows, image.Columns, image.SamplesPerPixel)
-    # Before any memory is asked for: a frame of some bytes may claim to hold gigabytes.
-    if size is not None and size != wanted:
-        raise PixelsUnreadable(
-            image.path,
-            f"frame {index + 1} is compressed as {_by(size)}, the header says {_by(wanted)}",
-        )
-    is_rle = image.TransferSyntaxUID == RLELossless
-    if is_rle and int(image.frame_bytes) > MAX_RLE_RATIO * len(encoded):
-        raise PixelsUnreadable(image.path, f"frame {index + 1} has too few bytes for its size")
     if image.TransferSyntaxUID in _BY_PYLIBJPEG and "pylibjpeg" in decoder.available_plugins:
         options["decoding_plugin"] = "pylibjpeg"
     # One frame as pixel data of its own: an empty offset table, one item, and the end.
@@ -189,6 +221,35 @@ def _compressed(
     item = b"\xfe\xff\x00\xe0" + len(padded).to_bytes(4, "little") + padded
     whole = b"\xfe\xff\x00\xe0\0\0\0\0" + item + b"\xfe\xff\xdd\xe0\0\0\0\0"
     return _decoded(image, decoder, whole, 0, options, index + 1)
+
+
+def _precision(image: Image, encoded: bytes, index: int) -> int | None:
+    """Return the precision of a codestream, once its size was seen to be that of the header.
+
+    Before any memory is asked for: a frame of some bytes may claim to hold gigabytes.
+
+    Raises
+    ------
+    PixelsUnreadable
+    """
+    frame = f"frame {index + 1}"
+    if not encoded:
+        raise PixelsUnreadable(image.path, f"{frame} has no bytes")
+    found: list[Codestream] = []
+    if image.TransferSyntaxUID in _CODESTREAMS:
+        found = describe(encoded)
+        if not found:
+            raise PixelsUnreadable(image.path, f"{frame} is no codestream of its transfer syntax")
+    wanted = (image.Rows, image.Columns, image.SamplesPerPixel)
+    for said in found:
+        if said[:3] != wanted:
+            raise PixelsUnreadable(
+                image.path,
+                f"{frame} is compressed as {_by(said[:3])}, the header says {_by(wanted)}",
+            )
+    if image.is_beyond(len(encoded)):
+        raise PixelsUnreadable(image.path, f"{frame} has too few bytes for its size")
+    return found[0].precision if found else None
 
 
 def _by(size: Sequence[int | None]) -> str:
@@ -204,7 +265,8 @@ def _decoded(
             warnings.simplefilter("ignore", UserWarning)
             array, _ = decoder.as_array(source, index=index, raw=True, **options)
     except MemoryError:
-        raise
+        size = math.prod(image.frame_shape) * image.dtype.itemsize
+        raise ArrayTooLarge(f"frame {number or index + 1} of {image.path}", size) from None
     except Exception as error:
         # Plugins raise whatever they met; its text may quote the header, its type does not.
         raise PixelsUnreadable(
@@ -222,4 +284,8 @@ def _options(image: Image) -> dict[str, Any]:
         "bits_stored": image.BitsStored, "pixel_representation": image.PixelRepresentation,
         "number_of_frames": 1 if image.is_encapsulated else image.frame_count,
     }  # fmt: skip
-    return {name: value for name, value in stated.items() if value is not None}
+    corrected = not image.keeps_words
+    return {name: value for name, value in stated.items() if value is not None} | {
+        "apply_j2k_sign_correction": corrected, "apply_jls_sign_correction": corrected,
+        "correct_unused_bits": False,  # see ``_samples``
+    }  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from warehouse.pixels.volume import LazyVolume
 
 _PORTION_BYTES = 64 << 20
+_LONGEST = 32767
+"""NIfTI-1 counts along an axis with 16 bits."""
 
 
 def nifti(volume: LazyVolume) -> Any:
@@ -30,13 +33,15 @@ def nifti(volume: LazyVolume) -> Any:
 
     Its axes are (column, row, slice), then one for all others in the order of the array; its affine
     is in RAS, mm, as NIfTI has it. Stored values go in as they are, with slope and intercept in
-    the header if all frames have the same, else rescaled as float64. Colour is RGB24.
+    the header, if these give every frame its numbers; else the numbers themselves as float64. They
+    are those of ``rescale=True``, and their unit stands in ``descrip``. Color, palettes too, is
+    RGB24.
 
     Raises
     ------
     UsageError
-        The frames lie in no space.
-    NotInstalled
+        The frames lie in no space, or colors have more than 8 bits.
+    NotInstalled, NoSingleUnit, PixelsUnreadable
     """
     try:
         import nibabel  # noqa: PLC0415 - an extra
@@ -45,15 +50,16 @@ def nifti(volume: LazyVolume) -> Any:
     ras = volume.affine_ras
     if ras is None:
         raise UsageError("a film has no place in space: write it with --npy")
-    scales = np.unique(volume.scales, axis=0)
-    in_header = len(scales) == 1 and volume.values == Values()
-    if len(scales) > 1 and volume.values == Values():
-        volume = volume.with_values(Values(rescale=True))
-    array = np.asarray(volume)
+    if max(volume.shape) > _LONGEST:
+        raise UsageError(f"an axis of more than {_LONGEST} has no place in NIfTI-1: use --npy")
+    is_color = not volume.images[0].is_grey
+    if is_color and volume.values.overlay is None:
+        volume = volume.with_values(replace(volume.values, colour=True))
+    array, scale, unit = (np.asarray(volume), None, None) if is_color else _numbers(volume)
     if "sample" in volume.dims:
         rgb = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
         if array.dtype != np.uint8:
-            raise UsageError("colours of 16 bits have no place in NIfTI: write them with --npy")
+            raise UsageError("colors of 16 bits have no place in NIfTI: write them with --npy")
         array = np.ascontiguousarray(array).view(rgb)[..., 0]
     leading = volume.leading
     array = array.reshape(-1, *array.shape[leading:]).transpose(3, 2, 1, 0)
@@ -64,9 +70,30 @@ def nifti(volume: LazyVolume) -> Any:
     made.header.set_xyzt_units("mm")
     made.set_sform(affine, code=1)
     made.set_qform(affine, code=1, strip_shears=True)
-    if in_header and array.dtype.names is None:
-        made.header.set_slope_inter(*scales[0].tolist())
+    if scale is not None:
+        made.header.set_slope_inter(*scale)
+    if unit is not None:
+        made.header["descrip"] = f"unit: {unit}".encode("ascii", "replace")[:79]
     return made
+
+
+def _numbers(volume: LazyVolume) -> tuple[np.ndarray, tuple[float, float] | None, str | None]:
+    """Return an array, the slope and intercept that make its numbers, and their unit."""
+    if volume.values != Values():
+        return np.asarray(volume), None, volume.unit
+    rescaled = volume.with_values(Values(rescale=True))
+    unit = rescaled.unit
+    mappings = {one.key: one for one in rescaled.mappings()}
+    (one, *others) = mappings.values()
+    scale = (one.slope, one.intercept)
+    # The header has them as float32, where a slope of 0 says that there is none.
+    with np.errstate(over="ignore"):
+        held = np.array(scale, np.float64).astype(np.float32)
+    if not others and one.table is None and np.isfinite(held).all() and held[0] != 0:
+        array = np.asarray(volume)
+        if one.holds(array):
+            return array, scale, unit
+    return np.asarray(rescaled), None, unit
 
 
 def write_nifti(volume: LazyVolume, target: Path) -> None:

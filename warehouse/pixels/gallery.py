@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from warehouse.errors import PixelError, WarehouseError
+from warehouse.errors import NotInstalled, WarehouseError
 from warehouse.pixels import pictures
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.stack import Stack
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
     from warehouse.pixels.volume import LazyVolume
 
+THUMBNAIL_BYTES = 256 << 20
+"""Of an unpacked frame; of larger ones no thumbnail is made, which would take half a minute."""
 THUMBNAIL_HEIGHT = 96
 """In pixels of the screen."""
 
@@ -84,9 +87,16 @@ def open_gallery(catalog: Catalog, series_uids: Sequence[str] = (), *, limit: in
 def _thumbnail(catalog: Catalog, series_uid: str) -> bytes | str:
     try:
         stack = Stack(series_uid, images_of_series(catalog, series_uid), Values())
+        image = stack.images[stack.source_of(len(stack) // 2)[0]]
+        if math.prod(image.frame_shape) * max(1, image.BitsAllocated or 0) // 8 > THUMBNAIL_BYTES:
+            return f"frames of series {series_uid} are too large for a thumbnail"
         return pictures.png(pictures.slice_picture(stack))
-    except PixelError as error:
+    except NotInstalled:
+        raise
+    except WarehouseError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 - the other series have nothing to do with it
+        return f"series {series_uid} cannot be shown ({type(error).__name__})"
 
 
 def _cell(picture: bytes | str) -> str:

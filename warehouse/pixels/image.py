@@ -9,11 +9,23 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from warehouse.errors import PixelsUnreadable
 
+UNKNOWN = -1
+"""High Bit of an image whose elements the warehouse does not have."""
 _PLAIN = {str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)}
+
+
+_BITS = {1, 8, 16, 32, 64}
+"""Bits Allocated that can be read."""
+MAX_RLE_RATIO = 64
+"""Two bytes of an RLE segment stand for at most 128 (PS3.5 G.3.1)."""
+LARGE_FRAME_BYTES = 64 << 20
+"""Unpacked; up to this size a frame may be as small as it likes, as blank ones are …"""
+MAX_RATIO = 200
+"""… larger ones unpack to at most so many times their bytes; lossy pictures reach 100."""
 
 
 class Image(NamedTuple):
@@ -56,6 +68,16 @@ class Image(NamedTuple):
     size_bytes: int | None
     """Of its file when it was ingested, as the next."""
     modified_us: int | None
+    high_bit: int | None = None
+    """High Bit, where it is not one less than Bits Stored; ``UNKNOWN`` in mode minimal."""
+    keeps_words: bool = False
+    """Whether frames are read as words, with the bits that are no part of their samples."""
+
+    @property
+    def high_bit_of_words(self) -> int:
+        """Number of the highest bit of a sample in its word."""
+        known = self.high_bit is not None and self.high_bit != UNKNOWN
+        return self.high_bit if known else (self.BitsStored or 0) - 1  # type: ignore[return-value]
 
     @property
     def frame_count(self) -> int:
@@ -69,6 +91,13 @@ class Image(NamedTuple):
         return shape if (self.SamplesPerPixel or 1) == 1 else (*shape, self.SamplesPerPixel or 1)
 
     @property
+    def is_grey(self) -> bool:
+        """Whether a pixel is one number that is no place in a palette."""
+        return (
+            self.SamplesPerPixel in {None, 1} and self.PhotometricInterpretation != "PALETTE COLOR"
+        )
+
+    @property
     def pixel_keyword(self) -> str:
         """``PixelData``, or that of floating point pixels, which state no sign (C.7.6.24)."""
         if self.PixelRepresentation is None and self.BitsStored is None:
@@ -79,7 +108,15 @@ class Image(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of stored values, in the byte order of this machine; packed bits are ``uint8``."""
+        """Type of stored values, in the byte order of this machine; packed bits are ``uint8``.
+
+        Raises
+        ------
+        PixelsUnreadable
+            The header names no such type.
+        """
+        if self.BitsAllocated not in _BITS or self.PixelRepresentation not in {None, 0, 1}:
+            raise PixelsUnreadable(self.path, self._why_unreadable() or "no type holds its values")
         if self.pixel_keyword != "PixelData":
             return np.dtype(f"f{(self.BitsAllocated or 0) // 8}")
         if self.BitsAllocated == 1:
@@ -106,6 +143,13 @@ class Image(NamedTuple):
             and (self.SamplesPerPixel == 1 or self.PlanarConfiguration == 0)
         )
 
+    def is_beyond(self, encoded_bytes: int) -> bool:
+        """Tell whether no frame of this size can be made of so many compressed bytes."""
+        size = math.prod(self.frame_shape) * self.dtype.itemsize
+        if self.TransferSyntaxUID == RLELossless:
+            return size > MAX_RLE_RATIO * encoded_bytes
+        return size > max(MAX_RATIO * encoded_bytes, LARGE_FRAME_BYTES)
+
     def check(self) -> None:
         """Refuse a header from which no frame can be read, before anything is allocated.
 
@@ -124,7 +168,7 @@ class Image(NamedTuple):
             return f"NumberOfFrames is {self.NumberOfFrames}"
         if self.SamplesPerPixel not in {1, 3}:
             return f"SamplesPerPixel is {self.SamplesPerPixel}; 1 and 3 can be read"
-        if allocated not in {1, 8, 16, 32, 64}:
+        if allocated not in _BITS:
             what = "missing" if allocated is None else f"{allocated}"
             return f"BitsAllocated is {what}; 1, 8, 16, 32 and 64 can be read"
         if self.pixel_keyword == "PixelData":
@@ -132,6 +176,8 @@ class Image(NamedTuple):
                 return "PixelRepresentation does not say whether values have a sign"
             if stored is None or not 1 <= stored <= allocated:
                 return "BitsStored is missing or not between 1 and BitsAllocated"
+            if not stored <= self.high_bit_of_words + 1 <= allocated:
+                return "HighBit is not between BitsStored and BitsAllocated"
         if not self.is_encapsulated:
             needed = math.ceil(self.frame_bytes * self.frame_count)
             if needed > self.pixel_length:
@@ -145,4 +191,8 @@ class Image(NamedTuple):
                 return "pixel data are not subsampled although YBR_FULL_422 says so"
         elif self.pixel_length < 8 * (self.frame_count + 1):
             return f"{self.frame_count} frames cannot lie in {self.pixel_length} bytes"
+        elif self.is_beyond(self.pixel_length):
+            return (
+                f"{self.pixel_length} bytes are too few for frames of {self.Rows} x {self.Columns}"
+            )
         return None

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from warehouse.errors import NoPixels, SeriesNotFound
-from warehouse.pixels.image import Image
+from warehouse.pixels.image import UNKNOWN, Image
+from warehouse.settings import Mode
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _INSTANCES = [
 ]  # fmt: skip
 _FILES = [
     pl.col("instance_id"), pl.col("size_bytes"), pl.col("modified_at").dt.epoch("us"),
+    pl.when(pl.col("mode") == Mode.MINIMAL.value).then(UNKNOWN).alias("high_bit"),
 ]  # fmt: skip
 
 
@@ -63,7 +65,11 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
         files.filter(pl.col("instance_id").is_between(first, last)),
     ])  # fmt: skip
     seen = {row[0]: row[1:] for row in of_files.rows()}
-    images = [Image._make((*row, *seen[row[0]])) for row in of_series.rows()]
+    high_bits = catalog.high_bits
+    images = []
+    for row in of_series.rows():
+        *state, unknown = seen[row[0]]
+        images.append(Image._make((*row, *state, high_bits.get(row[0], unknown), False)))
     return sorted(images, key=_order)
 
 
@@ -94,6 +100,8 @@ def _scans(catalog: Catalog) -> Scans:
             return found
 
         rows = catalog.connection.execute(statement("parts", "pixels")).fetchall()
+        high_bits = catalog.connection.execute(statement("high_bits", "pixels")).fetchall()
+        catalog.high_bits.update(high_bits)
         for series_uid, instances, files, first, last in rows:
             known[series_uid] = scan(instances, _INSTANCES), scan(files, _FILES), first, last
     return known

@@ -1,7 +1,8 @@
 """The overlay of an image → a mask as large as its frame: graphics and regions drawn on it.
 
 In: an image, a frame and the number of an overlay. Out: 0 and 1, (row, column). Overlay planes
-stand in the header (PS3.3 C.9.2, groups 6000 to 601E); unpacking their bits is pydicom's.
+stand in the header (PS3.3 C.9.2, groups 6000 to 601E); unpacking their bits is pydicom's. Before
+2004 they were also kept in bits of the pixels that no sample uses (PS3.5 8.1.2, retired).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import numpy as np
 import pydicom
 
 from warehouse.errors import PixelsUnreadable
+from warehouse.pixels.decode import read_words
+from warehouse.pixels.facts import with_high_bit
 from warehouse.pixels.source import open_pixels
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ def mask_of(image: Image, index: int, plane: int) -> np.ndarray:
     ------
     SourceChanged
     PixelsUnreadable
-        The overlay is damaged, or kept in unused bits of the pixels, as before 2004.
+        The overlay is damaged, or the bits that it is kept in are not there.
     """
     group = 0x6000 + 2 * plane
     mask = np.zeros(image.frame_shape[:2], np.uint8)
@@ -57,14 +60,28 @@ def mask_of(image: Image, index: int, plane: int) -> np.ndarray:
             )
             if (group, _ROWS) not in found and (group, _DATA) not in found:
                 return mask
-            is_embedded = (group, _DATA) not in found
-            if not is_embedded:
+            if (group, _DATA) in found:
                 _draw(mask, found, group, index)
+                return mask
+            position = int(_value(found, group, _POSITION, 0))
         except Exception as error:
             why = f"overlay {plane} is damaged ({type(error).__name__})"
             raise PixelsUnreadable(image.path, why) from error
-    if is_embedded:
-        raise PixelsUnreadable(image.path, f"overlay {plane} is kept in unused bits of the pixels")
+    return _embedded(image, index, plane, position)
+
+
+def _embedded(image: Image, index: int, plane: int, position: int) -> np.ndarray:
+    """Return the bit of each word that a retired overlay lies in."""
+    image = with_high_bit(image)
+    highest = image.high_bit_of_words
+    if highest - (image.BitsStored or 0) < position <= highest or position < 0:
+        why = f"overlay {plane} should lie in unused bits of the pixels, but bit {position} is used"
+        raise PixelsUnreadable(image.path, why)
+    words, bits = read_words(image, index)
+    if position >= bits or words.ndim > 2:
+        why = f"overlay {plane} lies in bit {position}, which its compressed pixels do not hold"
+        raise PixelsUnreadable(image.path, why)
+    mask: np.ndarray = (words >> words.dtype.type(position) & words.dtype.type(1)).astype(np.uint8)
     return mask
 
 

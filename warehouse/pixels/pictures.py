@@ -1,9 +1,10 @@
 """Volumes and stacks → pictures that people look at: one slice, a montage, three planes.
 
 In: a ``LazyVolume`` or ``Stack``. Out: arrays of bytes, (row, column) or (row, column, 3), and PNG.
-Grey values are rescaled and shown through one window: the one asked for, else the first of the
-header, else between the 1st and 99th percentile of what is shown. MONOCHROME1 is turned round.
-Pictures have square pixels: planes are stretched to the spacing of the voxels.
+Grey values are rescaled and shown through one window: the one asked for, else the VOI LUT or first
+window of the header, else between the 1st and 99th percentile of what is shown. MONOCHROME1 is
+inverted. Pictures have square pixels: planes are stretched to the spacing of the voxels. Of frames
+larger than a picture only every n-th pixel is worked on.
 """
 
 from __future__ import annotations
@@ -15,10 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from warehouse.errors import NotInstalled, UsageError
+from warehouse.pixels.mappings import MODALITY
 from warehouse.pixels.stack import Stack
-from warehouse.pixels.values import Values, windowed
+from warehouse.pixels.values import Values
+from warehouse.pixels.voi import Voi
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.pixels.facts import Headers
     from warehouse.pixels.image import Image
     from warehouse.pixels.volume import LazyVolume
 
@@ -26,8 +32,10 @@ Window = tuple[float, float]
 
 MAX_SIDE = 2048
 """Pixels of a side of a picture, beyond which it is made smaller."""
+_LARGEST = float(np.finfo(np.float64).max)
 
-_SHOWN = Values(rescale=True, colour=True)
+_STORED = Values()
+_COLOR = Values(colour=True)
 
 
 def slice_picture(
@@ -44,7 +52,7 @@ def slice_picture(
         Slice of the volume or frame of the stack, from 0, negative from the end; the middle one
         by default.
     window
-        Centre and width, in rescaled values.
+        Center and width, in rescaled values.
     lead
         Of an array of several volumes, which of them, from 0, in the order of the array.
 
@@ -54,8 +62,8 @@ def slice_picture(
         There is no such slice or volume.
     """
     slices = _Slices(shown, lead)
-    found = slices[slices.checked(len(slices) // 2 if number is None else number)]
-    return _stretched(_bytes(found, slices.image, window), *slices.in_plane_mm)
+    chosen = slices.checked(len(slices) // 2 if number is None else number)
+    return _stretched(slices.shown([chosen], window)[0], *slices.in_plane_mm)
 
 
 def montage(
@@ -64,10 +72,10 @@ def montage(
     """Return slices side by side, evenly chosen from the first to the last, all in one window."""
     slices = _Slices(shown, lead)
     chosen = np.unique(np.linspace(0, len(slices) - 1, min(count, len(slices))).round())
-    frames = [slices[int(number)] for number in chosen]
+    frames = slices.shown([int(number) for number in chosen], window)
     if len({frame.shape for frame in frames}) > 1:
         raise UsageError("frames of several shapes make no montage")
-    tiles = _bytes(np.stack(frames), slices.image, window)
+    tiles = np.stack(frames)
     across = math.ceil(math.sqrt(len(tiles)))
     rows, columns = tiles.shape[1:3]
     sheet = np.zeros(
@@ -87,26 +95,32 @@ def three_planes(volume: LazyVolume, *, window: Window | None = None) -> np.ndar
     """
     if volume.spacing is None:
         return slice_picture(volume, window=window)
-    shown = volume.with_values(_SHOWN)
     slices, rows, columns = volume.shape[volume.leading : volume.leading + 3]
     at = (0,) * volume.leading
-    upwards = slice(None, None, -1)
+    number, index = volume.source_of(*at, slices // 2)
+    image, headers = volume.images[number], volume.headers
+    look = _Look(headers, image, index, window) if image.is_grey else None
+    shown = volume.with_values(look.values if look else _COLOR)
+    upwards, down_by, right_by = (_every(n) for n in (slices, rows, columns))
+    upwards = slice(None, None, -upwards.step)
     planes = [
-        shown[(*at, slices // 2)],
-        shown[(*at, upwards, rows // 2)],
-        shown[(*at, upwards, slice(None), columns // 2)],
+        shown[(*at, slices // 2, down_by, right_by)],
+        shown[(*at, upwards, rows // 2, right_by)],
+        shown[(*at, upwards, down_by, columns // 2)],
     ]
-    image = volume.images[0]
-    if window is None:
-        depth = 1 if "sample" in shown.dims else 0
-        window = _window_of(image, np.concatenate([p.ravel() for p in planes[: 3 - 2 * depth]]))
+    if look is not None:
+        look.settle(np.concatenate([plane.ravel() for plane in planes]))
+    shapes = [(rows, columns), (slices, columns), (slices, rows)]
     deep, down, right = volume.spacing
     unit = min(volume.spacing)
     steps = [(down, right), (deep, right), (deep, down)]
     drawn = [
-        _stretched(_bytes(plane, image, window), y, x, unit)
-        for plane, (y, x) in zip(planes, steps, strict=True)
-    ]
+        _stretched(
+            look.bytes_of(plane) if look else _to_bytes(plane),
+            y * tall / plane.shape[0], x * wide / plane.shape[1], unit,
+        )
+        for plane, (y, x), (tall, wide) in zip(planes, steps, shapes, strict=True)
+    ]  # fmt: skip
     height = max(plane.shape[0] for plane in drawn)
     gap = 8
     padded = [
@@ -129,23 +143,15 @@ def png(picture: np.ndarray) -> bytes:
 
 
 class _Slices:
-    """The slices of a volume, or the frames of a stack, in rescaled values or colours."""
+    """The slices of a volume, or the frames of a stack, as bytes."""
 
     def __init__(self, shown: LazyVolume | Stack, lead: int) -> None:
-        self._frames: Any = shown.with_values(_SHOWN)
-        self.image = shown.images[0]
+        self._frames: Any = shown.with_values(_STORED)
         self.in_plane_mm = (1.0, 1.0)
         if isinstance(shown, Stack):
             self._at: tuple[int, ...] = ()
             self._count = len(shown)
-            spacing = self.image.PixelSpacing
-            if (
-                spacing is not None
-                and len(spacing) == 2
-                and None not in spacing
-                and min(spacing) > 0
-            ):
-                self.in_plane_mm = (spacing[0], spacing[1])
+            self.in_plane_mm = _pixel_mm(shown.images[0])
             return
         leading = shown.shape[: shown.leading]
         if not 0 <= lead < max(1, math.prod(leading)):
@@ -158,9 +164,23 @@ class _Slices:
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, number: int) -> np.ndarray:
-        found: np.ndarray = self._frames[(*self._at, number) if self._at else number]
-        return found
+    def shown(self, numbers: Sequence[int], window: Window | None) -> list[np.ndarray]:
+        """Return slices as bytes, all through one window; large ones with fewer pixels."""
+        found = []
+        for number in numbers:
+            frame: np.ndarray = self._frames[(*self._at, number) if self._at else number]
+            source, index = self._frames.source_of(*self._at, number)
+            found.append((_thinned(frame), self._frames.images[source], index))
+        headers, (_, first, index) = self._frames.headers, found[0]
+        if not all(image.is_grey for _, image, _ in found):
+            return [
+                _to_bytes(_COLOR.apply(frame, image, index, headers))
+                for frame, image, index in found
+            ]
+        look = _Look(headers, first, index, window)
+        rescaled = [look.values.apply(frame, image, n, headers) for frame, image, n in found]
+        look.settle(np.concatenate([values.ravel() for values in rescaled]))
+        return [look.bytes_of(values) for values in rescaled]
 
     def checked(self, number: int) -> int:
         if not -len(self) <= number < len(self):
@@ -168,25 +188,60 @@ class _Slices:
         return number % len(self)
 
 
-def _bytes(values: np.ndarray, image: Image, window: Window | None) -> np.ndarray:
-    """Return rescaled values through a window, colours as bytes."""
-    if image.PhotometricInterpretation not in {"MONOCHROME1", "MONOCHROME2"}:
-        return (
-            (values >> 8).astype(np.uint8) if values.dtype == np.uint16 else values.astype(np.uint8)
-        )
-    inverted = image.PhotometricInterpretation == "MONOCHROME1"
-    return windowed(values, *(window or _window_of(image, values)), inverted=inverted)
+class _Look:
+    """How grey frames are shown: which values, through which window."""
+
+    def __init__(
+        self, headers: Headers, image: Image, index: int, window: Window | None
+    ) -> None:  # fmt: skip
+        # A window that is asked for is one of numbers with a unit, that of a header is one of the
+        # modality LUT (PS3.3 C.11.2.1.2).
+        self.values = Values(rescale=MODALITY if window is None else True)
+        self._inverted = image.PhotometricInterpretation == "MONOCHROME1"
+        self._voi = None if window is None else Voi(*window)
+        if window is None and not isinstance(stated := headers.of(image).of(index).stated_voi, str):
+            self._voi = stated
+
+    def settle(self, values: np.ndarray) -> None:
+        """Take the window from the values that are shown, if there is none so far."""
+        if self._voi is not None:
+            return
+        finite = values[np.isfinite(values)]
+        lowest, highest = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
+        if highest <= lowest:
+            lowest, highest = finite.min(initial=lowest), finite.max(initial=highest)
+        width = max(float(highest) - float(lowest), 1.0)
+        self._voi = Voi(float(lowest) / 2 + float(highest) / 2, min(width, _LARGEST))
+
+    def bytes_of(self, values: np.ndarray) -> np.ndarray:
+        assert self._voi is not None
+        with np.errstate(all="ignore"):
+            return self._voi.apply(values, inverted=self._inverted)
 
 
-def _window_of(image: Image, values: np.ndarray) -> Window:
-    if image.WindowCenter and image.WindowWidth:
-        centre, width = image.WindowCenter[0], image.WindowWidth[0]
-        if centre is not None and width is not None and width >= 1:
-            return centre, width
-    lowest, highest = np.percentile(values, [1, 99])
-    if highest <= lowest:
-        lowest, highest = values.min(), values.max()
-    return float(lowest + highest) / 2, max(float(highest - lowest), 1.0)
+def _pixel_mm(image: Image) -> tuple[float, float]:
+    """Return the distances of rows and columns; 1 where they are not known or make no picture."""
+    spacing = image.PixelSpacing or []
+    if len(spacing) != 2:
+        return 1.0, 1.0
+    down, right = (0.0 if step is None else step for step in spacing)
+    if not (down > 0 and right > 0 and 1 / MAX_SIDE <= down / right <= MAX_SIDE):
+        return 1.0, 1.0
+    return down, right
+
+
+def _every(count: int) -> slice:
+    """Return a slice that takes no more of an axis than a picture has pixels."""
+    return slice(None, None, max(1, count // MAX_SIDE))
+
+
+def _thinned(frame: np.ndarray) -> np.ndarray:
+    step = max(_every(n).step for n in frame.shape[:2])  # pixels stay as square as they are
+    return frame[:: min(step, frame.shape[0]), :: min(step, frame.shape[1])]
+
+
+def _to_bytes(colors: np.ndarray) -> np.ndarray:
+    return (colors >> 8 if colors.dtype == np.uint16 else colors).astype(np.uint8)
 
 
 def _stretched(
@@ -195,6 +250,8 @@ def _stretched(
     """Return a picture with square pixels of a size, by default that of its smaller side."""
     unit = unit_mm or min(row_mm, column_mm)
     height, width = picture.shape[0] * row_mm / unit, picture.shape[1] * column_mm / unit
+    if not (math.isfinite(height) and math.isfinite(width)):
+        height, width = picture.shape[:2]
     scale = min(1.0, MAX_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if size == (picture.shape[1], picture.shape[0]):

@@ -80,10 +80,16 @@ def _begin(
     try:
         volume = open_volume(catalog, series_uid, values=values)
     except (PixelError, SeriesNotFound) as error:
-        done: Future[Loaded] = Future()
-        done.set_result(Loaded(series_uid, None, None, str(error)))
-        return done
+        return _without(series_uid, str(error))
+    except Exception as error:  # noqa: BLE001 - the other series have nothing to do with it
+        return _without(series_uid, f"series {series_uid} cannot be read ({type(error).__name__})")
     return pool.submit(_load, volume)
+
+
+def _without(series_uid: str, why: str) -> Future[Loaded]:
+    done: Future[Loaded] = Future()
+    done.set_result(Loaded(series_uid, None, None, why))
+    return done
 
 
 def _load(volume: LazyVolume) -> Loaded:
@@ -91,3 +97,6 @@ def _load(volume: LazyVolume) -> Loaded:
         return Loaded(volume.series_uid, volume, volume.read(), None)
     except PixelError as error:
         return Loaded(volume.series_uid, volume, None, str(error))
+    except Exception as error:  # noqa: BLE001 - the other series have nothing to do with it
+        why = f"series {volume.series_uid} cannot be read ({type(error).__name__})"
+        return Loaded(volume.series_uid, volume, None, why)

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from pydicom.uid import RLELossless
 
+from warehouse.errors import ArrayTooLarge, PixelsUnreadable
 from warehouse.pixels.decode import fragments_of, read_frame, read_plain
+from warehouse.pixels.facts import with_high_bit
+from warehouse.pixels.image import UNKNOWN
 from warehouse.pixels.source import open_pixels, will_need
 from warehouse.settings import processors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from concurrent.futures import Executor, Future
-
-    import numpy as np
 
     from warehouse.pixels.image import Image
     from warehouse.pixels.places import Range
@@ -40,6 +43,20 @@ PARALLEL_RLE_PIXELS = 16 * PARALLEL_PIXELS
 
 Key = Any
 """What a sink calls a frame."""
+
+
+def allocated(series_uid: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an empty array for frames of a series.
+
+    Raises
+    ------
+    ArrayTooLarge
+    """
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError):  # the second: more than addresses
+        size = math.prod(shape) * dtype.itemsize
+        raise ArrayTooLarge(f"an array of series {series_uid}", size) from None
 
 
 class Sink(Protocol):
@@ -90,6 +107,8 @@ def read(
     plain: list[Job] = []
     others: list[Job] = []
     for job in jobs:
+        if job.image.high_bit == UNKNOWN:
+            job = Job(with_high_bit(job.image), job.wanted)  # noqa: PLW2901
         (plain if job.image.is_plain else others).append(job)
     _run_plain(plain, sink)
     frames = sum(len(job.wanted) for job in others)
@@ -175,6 +194,9 @@ def _run_in(pool: Executor, jobs: Sequence[Job], sink: Sink, waiting: int) -> No
                 _put(running.popleft(), sink)
         while running:
             _put(running.popleft(), sink)
+    except BrokenExecutor:
+        why = "a process that decoded its frames was killed, most often for want of memory"
+        raise PixelsUnreadable(jobs[0].image.path, why) from None
     finally:
         for future in running:
             future.cancel()

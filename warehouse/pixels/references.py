@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydicom.uid import ExplicitVRBigEndian
 
-from warehouse.errors import NotReferable, UsageError
+from warehouse.errors import NoSingleUnit, NotReferable, UsageError
 from warehouse.pixels.decode import read_frame
+from warehouse.pixels.facts import stored_range
 from warehouse.pixels.places import native_frame
 from warehouse.pixels.source import open_pixels
 from warehouse.pixels.values import Values
@@ -34,8 +35,10 @@ def references(volume: LazyVolume) -> dict[str, Any]:
     The group holds the array ``voxels`` with the axes and the type of the volume, and one array per
     axis: mm from the first voxel along ``slice``, ``row`` and ``column``, labels as of
     ``volume.labels``. Attributes of ``voxels``: ``affine`` (LPS, as of the volume), ``spacing_mm``,
-    ``SeriesInstanceUID``, and ``RescaleSlope`` and ``RescaleIntercept``, if they are not 1 and 0: a
-    number, or one per frame in the order of the leading axes.
+    ``SeriesInstanceUID``, ``PhotometricInterpretation`` of palettes, and ``RescaleSlope`` and
+    ``RescaleIntercept``, if they are not 1 and 0: a number, or one per frame in the order of the
+    leading axes; ``rescaled_unit`` is that of the numbers that they make of stored values, whatever
+    in the header they come from.
 
     Every file is opened once and seen to be the one that was ingested; where not all allocated bits
     are in use, frames are read to see that the rest of them changes nothing.
@@ -113,6 +116,8 @@ def _why_not(image: Image) -> str | None:
         return "its pixels are packed, eight to a byte"
     if image.PhotometricInterpretation == "YBR_FULL_422":
         return "its colours are subsampled"
+    if (image.PhotometricInterpretation or "").startswith("YBR"):
+        return "its colors are no RGB"
     if (image.SamplesPerPixel or 1) > 1 and image.PlanarConfiguration != 0:
         return "its colours lie plane by plane"
     return None
@@ -124,12 +129,36 @@ def _facts(volume: LazyVolume) -> dict[str, Any]:
         facts["affine"] = volume.affine.tolist()
         facts["spacing_mm"] = list(volume.spacing)
     layout = volume.layout
-    for axis, (name, usual) in enumerate({"RescaleSlope": 1, "RescaleIntercept": 0}.items()):
-        scales = layout.scales[layout.grid, axis]
-        if (scales != usual).any():
-            same = bool((scales == scales.flat[0]).all())
-            facts[name] = float(scales.flat[0]) if same else scales.tolist()
+    if not layout.images[0].is_grey:
+        return facts | {"PhotometricInterpretation": layout.images[0].PhotometricInterpretation}
+    try:
+        rescaled = volume.with_values(Values(rescale=True))
+        unit, mappings = rescaled.unit, rescaled.mappings()
+    except NoSingleUnit as error:
+        raise NotReferable(volume.series_uid, error.why) from None
+    if any(one.table is not None for one in mappings):
+        raise NotReferable(volume.series_uid, "its values are numbers by a lookup table")
+    if not all(one.bounds is None or _has_within(volume, one.bounds) for one in mappings):
+        raise NotReferable(volume.series_uid, "some of its stored values stand for no number")
+    scales = {
+        "RescaleSlope": (1.0, [one.slope for one in mappings]),
+        "RescaleIntercept": (0.0, [one.intercept for one in mappings]),
+    }
+    for name, (usual, numbers) in scales.items():
+        if set(numbers) != {usual}:
+            each = np.reshape(numbers, layout.grid.shape).tolist()
+            facts[name] = each if len(set(numbers)) > 1 else numbers[0]
+    if unit is not None:
+        facts["rescaled_unit"] = unit
     return facts
+
+
+def _has_within(volume: LazyVolume, bounds: tuple[float, float]) -> bool:
+    """Tell whether every value that can be stored lies within bounds."""
+    return all(
+        bounds[0] <= lowest and highest <= bounds[1]
+        for lowest, highest in (stored_range(image) for image in volume.layout.images)
+    )
 
 
 def _axes(volume: LazyVolume) -> list[tuple[str, np.ndarray, str | None]]:

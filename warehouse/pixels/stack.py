@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from warehouse.errors import NotAVolume
-from warehouse.pixels.layout import scales_of
+from warehouse.pixels.facts import Headers
 from warehouse.pixels.lookup import images_of_series
-from warehouse.pixels.read import Job, Tables, read
+from warehouse.pixels.read import Job, Tables, allocated, read
+from warehouse.pixels.units import one_unit
 from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from warehouse.catalog.connect import Catalog
     from warehouse.pixels.image import Image
@@ -30,15 +31,18 @@ class Stack:
     A frame has the axes (row, column), of colour (row, column, sample), and the values that
     pydicom's ``pixel_array(raw=True)`` gives: as stored, colours not converted. Images come by
     InstanceNumber, the frames of each as stored. ``values`` says what else is done to them, such
-    as ``Values(rescale=True)``: float64, the scale that of the image.
+    as ``Values(rescale=True)``: float64, in the unit of ``unit``.
     """
 
-    def __init__(self, series_uid: str, images: Sequence[Image], values: Values) -> None:
+    def __init__(
+        self, series_uid: str, images: Sequence[Image], values: Values,
+        headers: Headers | None = None,
+    ) -> None:  # fmt: skip
         self.series_uid = series_uid
+        self.headers = headers or Headers()
         self.images = tuple(images)
         self.values = values
         self._first = np.cumsum([0, *(image.frame_count for image in images)])
-        self._scales = scales_of([(i.RescaleSlope, i.RescaleIntercept) for i in images])
         self._tables: Tables = {}
 
     def __repr__(self) -> str:
@@ -80,8 +84,13 @@ class Stack:
 
     def instance_of(self, index: int) -> tuple[str, int]:
         """Return the instance_key and frame number, from 1, of a frame."""
+        number, frame = self.source_of(index)
+        return self.images[number].instance_key, frame + 1
+
+    def source_of(self, index: int) -> tuple[int, int]:
+        """Return number of the image and frame, from 0, of a frame of the stack."""
         number = int(np.searchsorted(self._first, index, side="right")) - 1
-        return self.images[number].instance_key, index - int(self._first[number]) + 1
+        return number, index - int(self._first[number])
 
     def _sizes(self) -> list[str]:
         counts: dict[str, int] = {}
@@ -98,7 +107,11 @@ class Stack:
             raise NotAVolume(self.series_uid, f"several shapes: {', '.join(self._sizes())}")
         stored = np.result_type(*{image.dtype for image in chosen})
         dtype = np.result_type(*{self.values.dtype(image, stored) for image in chosen})
-        out = np.empty((len(wanted), *shapes.pop()), dtype)
+        one_unit(self.series_uid, self._units(
+            (self.images[number], (wanted[key] - int(self._first[number]) for key in keys))
+            for number, keys in per_image.items()
+        ))  # fmt: skip
+        out = allocated(self.series_uid, (len(wanted), *shapes.pop()), dtype)
         sources = {
             key: (number, wanted[key] - int(self._first[number]))
             for number, keys in per_image.items()
@@ -132,12 +145,27 @@ class Stack:
 
     def with_values(self, values: Values) -> Stack:
         """Return the same frames with other values."""
-        return Stack(self.series_uid, self.images, values)
+        return Stack(self.series_uid, self.images, values, self.headers)
 
-    def scale_of(self, number: int) -> tuple[float, float]:
-        """Return rescale slope and intercept of an image."""
-        slope, intercept = self._scales[number].tolist()
-        return slope, intercept
+    @property
+    def unit(self) -> str | None:
+        """What the numbers are, if ``rescale`` is asked for; see ``LazyVolume.unit``.
+
+        Raises
+        ------
+        NoSingleUnit, SourceChanged, PixelsUnreadable
+        """
+        for image in self.images:
+            image.check()  # a header may promise more frames than anybody could count
+        every = ((image, range(image.frame_count)) for image in self.images)
+        return one_unit(self.series_uid, self._units(every))
+
+    def _units(self, wanted: Iterable[tuple[Image, Iterable[int]]]) -> Iterator[str | None]:
+        return (
+            self.values.unit_of(image, index, self.headers)
+            for image, indices in wanted
+            for index in indices
+        )
 
 
 class _Frames:
@@ -159,7 +187,7 @@ class _Frames:
         if not values.are_stored:
             image = self.stack.images[number]
             frame = values.drawn(frame, image, index)
-            frame = values.apply(frame, image, *self.stack.scale_of(number))
+            frame = values.apply(frame, image, index, self.stack.headers)
         self.out[key] = frame
 
 

@@ -21,20 +21,23 @@ import numpy as np
 import polars as pl
 
 from warehouse.errors import NotAVolume
+from warehouse.pixels.facts import Headers
 from warehouse.pixels.index import Part, expand, length_of
 from warehouse.pixels.layout import Layout, axes, layout_of_slices
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.mosaics import is_mosaic, layout_of_mosaics
 from warehouse.pixels.multiframe import layout_of_frames
-from warehouse.pixels.read import Job, Tables, read
+from warehouse.pixels.read import Job, Tables, allocated, read
+from warehouse.pixels.units import one_unit
 from warehouse.pixels.values import Values
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from warehouse.catalog.connect import Catalog
     from warehouse.pixels.image import Image
+    from warehouse.pixels.mappings import Mapping
 
 CACHE_BYTES = 64 << 20
 """Decoded frames that a volume keeps; plain ones stay with the operating system."""
@@ -70,9 +73,12 @@ class LazyVolume:
         What an axis counts: segment numbers, values of dimension indices.
     """
 
-    def __init__(self, series_uid: str, layout: Layout, values: Values) -> None:
+    def __init__(
+        self, series_uid: str, layout: Layout, values: Values, headers: Headers | None = None
+    ) -> None:  # fmt: skip
         self.series_uid = series_uid
         self.values = values
+        self.headers = headers or Headers()
         self._layout = layout
         first = layout.images[0]
         shape = values.frame_shape(first, layout.frame_shape)
@@ -166,6 +172,14 @@ class LazyVolume:
         """Number of axes that stand before that of the slices (of a film: before its frames)."""
         return self._layout.grid.ndim - 1
 
+    def source_of(self, *place: int) -> Source:
+        """Return image and frame, from 0, at a place of the axes in front of rows and columns.
+
+        Those of the first place that has one, where an empty frame is left out.
+        """
+        ref = int(self._layout.grid[place])
+        return self._sources[ref] if ref >= 0 else self.sources[0]
+
     @property
     def layout(self) -> Layout:
         """Which frame lies where."""
@@ -177,13 +191,42 @@ class LazyVolume:
         return self._layout.images
 
     @property
-    def scales(self) -> np.ndarray:
-        """(n, 2): rescale slope and intercept of each frame."""
-        return self._layout.scales
+    def unit(self) -> str | None:
+        """What the numbers are, if ``rescale`` is asked for: a code of UCUM, or ``HU``.
+
+        The headers of all images are read. None where they do not say, and for stored values,
+        windows and colors.
+
+        Raises
+        ------
+        NoSingleUnit
+            Frames have numbers of several units, or several mappings and none was asked for.
+        SourceChanged, PixelsUnreadable
+        """
+        return one_unit(self.series_uid, self._units(self.sources))
+
+    @property
+    def sources(self) -> list[Source]:
+        """Image and frame, from 0, of each place that has one."""
+        refs = self._layout.grid
+        return [self._sources[ref] for ref in refs[refs >= 0].tolist()]
+
+    def mappings(self) -> list[Mapping]:
+        """Return what ``rescale`` does to each frame, in the order of ``sources``.
+
+        Raises
+        ------
+        NoSingleUnit, SourceChanged, PixelsUnreadable
+        """
+        asked = self.values.rescale or True
+        return [
+            self.headers.of(self.images[number]).of(index).mapping(asked)
+            for number, index in self.sources
+        ]
 
     def with_values(self, values: Values) -> LazyVolume:
         """Return the same frames with other values."""
-        return LazyVolume(self.series_uid, self._layout, values)
+        return LazyVolume(self.series_uid, self._layout, values, self.headers)
 
     def references(self) -> dict[str, Any]:
         """Return where the voxels lie in their files, as a virtual Zarr array.
@@ -236,7 +279,9 @@ class LazyVolume:
         inner = tuple(parts[depth:])
         shape = tuple(length_of(part, n) for part, n in zip(inner, self._frame_shape, strict=True))
         inner_shape = tuple(n for n in shape if n is not None)
-        out = np.empty((*refs.shape, *inner_shape), self.dtype)
+        for number in np.unique(layout.frames[refs[refs >= 0], 0]).tolist():
+            layout.images[number].check()
+        out = allocated(self.series_uid, (*refs.shape, *inner_shape), self.dtype)
         if out.size == 0:
             return out
         flat = out.reshape((refs.size, *inner_shape))
@@ -248,6 +293,7 @@ class LazyVolume:
                 places.setdefault(self._sources[ref], []).append(place)
         is_whole = all(part == slice(None) for part in inner)
         sink = _Voxels(self, flat, refs.ravel(), inner, places, is_whole=is_whole)
+        one_unit(self.series_uid, self._units(places))
         wanted: dict[int, list[tuple[int, Source]]] = {}
         for source in places:
             kept = self._cache.get(source)
@@ -255,12 +301,13 @@ class LazyVolume:
                 sink.put(source, kept)
             else:
                 wanted.setdefault(source[0], []).append((source[1], source))
-        jobs = []
-        for number, frames in wanted.items():
-            layout.images[number].check()
-            jobs.append(Job(layout.images[number], frames))
+        jobs = [Job(layout.images[number], frames) for number, frames in wanted.items()]
         read(jobs, sink, self._tables, workers)
         return out
+
+    def _units(self, sources: Iterable[Source]) -> Iterator[str | None]:
+        images = self._layout.images
+        return (self.values.unit_of(images[number], n, self.headers) for number, n in sources)
 
 
 class _Voxels:
@@ -301,9 +348,11 @@ class _Voxels:
             ref = self.refs[place]
             _, _, top, left = self.layout.frames[ref].tolist()
             tile = frame[top : top + rows, left : left + columns]
+            if values.are_pointwise:  # no more than is asked for
+                tile = np.asarray(tile[self.inner])
             if not values.are_stored:
-                tile = values.apply(tile, image, *self.layout.scales[ref].tolist())
-            self.flat[place] = tile[self.inner]
+                tile = values.apply(tile, image, key[1], self.volume.headers)
+            self.flat[place] = tile if values.are_pointwise else tile[self.inner]
 
 
 class _Cache:
