@@ -14,6 +14,7 @@ import atexit
 import errno
 import os
 import pickle
+import select
 import signal
 import socket
 import struct
@@ -277,10 +278,10 @@ class _Server:
 
     def end(self) -> int:
         """End it, and with it its workers; return how it ended."""
+        # Another thread may wait for its answer.
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
-        if not self.is_ready:
-            # It may still import, and would read the end of the stream only then.
-            self._process.kill()
         return self._process.wait()
 
     def forget(self) -> None:
@@ -354,10 +355,11 @@ def begin_worker() -> None:
 
 def serve(descriptor: int) -> NoReturn:
     """Fork workers, and say how they ended, until the process that asks is gone."""
-    import warehouse.reading  # noqa: F401, PLC0415 - what is imported before the fork is shared
-
-    begin_worker()
     control = socket.socket(fileno=descriptor)
+    with _ending_with(control):
+        import warehouse.reading  # noqa: F401, PLC0415 - what is imported before the fork is shared
+
+        begin_worker()
     running: set[int] = set()
     while True:
         try:
@@ -381,6 +383,28 @@ def serve(descriptor: int) -> NoReturn:
         if pid > 0:
             os.kill(pid, signal.SIGKILL)
     os._exit(0)
+
+
+@contextmanager
+def _ending_with(control: socket.socket) -> Iterator[None]:
+    """End this process as soon as nobody holds the other end, in what may take seconds."""
+    reader, writer = os.pipe()
+
+    def watch() -> None:
+        events = select.poll()
+        events.register(control, 0)  # the end of it alone
+        events.register(reader, select.POLLIN)
+        if any(descriptor != reader for descriptor, _ in events.poll()):
+            os._exit(0)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    yield
+    os.write(writer, b".")
+    # No thread is left when workers are forked.
+    watching.join()
+    os.close(reader)
+    os.close(writer)
 
 
 def _forked(control: socket.socket, end: int) -> int:
