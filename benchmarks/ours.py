@@ -11,15 +11,14 @@ import importlib
 import os
 import time
 from collections import Counter
-from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from peers import Method, Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
 
 WAREHOUSE = "warehouse"
 """Name of the warehouse inside the folder for what is written."""
@@ -110,27 +109,24 @@ def bytes_in(path: str) -> int:
 
 
 @contextmanager
-def warm_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def warm_pool(workers: int) -> Iterator[Executor]:
     """Start worker processes as an ingest does, and let each import what it needs.
 
     Who holds them reads nothing itself, so its first run goes through them too.
     """
-    from warehouse.executors import begin_worker, start_fork_server
+    from warehouse.workers import WorkerPool
 
-    start_fork_server()
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("forkserver"), initializer=begin_worker
-    ) as pool:
+    with WorkerPool(workers) as pool:
         _each(pool, workers, _import_library)
         yield pool
 
 
-def peaks(pool: ProcessPoolExecutor, workers: int) -> list[int]:
+def peaks(pool: Executor, workers: int) -> list[int]:
     """Return the peak memory of each worker process in bytes."""
     return _each(pool, workers, peak_memory)
 
 
-def _each(pool: ProcessPoolExecutor, workers: int, call: Callable[[], int]) -> list[int]:
+def _each(pool: Executor, workers: int, call: Callable[[], int]) -> list[int]:
     """Call a function in every worker; ask again until all have answered."""
     answers: dict[int, int] = {}
     while len(answers) < workers:

@@ -16,7 +16,7 @@ from pydantic import Field
 from warehouse.dicom.objects import is_object
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
-from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.settings import PLANNED_FILES, IngestSettings, Mode, S3Access
 
 ROOT = dg.EnvVar("DICOM_WAREHOUSE")
 SOURCES = dg.EnvVar("DICOM_WAREHOUSE_SOURCES")
@@ -85,7 +85,7 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
         default=True, description="Store binary values over 256 bytes in the table blobs."
     )
     batch_files: int = Field(
-        default=IngestSettings().batch_files, description="Files of one batch, that is of one run."
+        default=PLANNED_FILES, description="Files of one batch, that is of one run."
     )
 
     def create_resource(self, context: dg.InitResourceContext) -> Intake:  # noqa: ARG002 - Dagster passes it

@@ -34,7 +34,7 @@ WarehouseError
 │   └── QueryFailed
 ├── WorkerError        files are read elsewhere, and there is something wrong
 │   ├── SchedulerUnreachable   no Dask scheduler answers at that address
-│   ├── WorkersLost            processes were killed; nothing of their batch was committed
+│   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
 │   └── WrongMachine           a worker sees another folder where the warehouse should be
 ├── ExportFailed       members cannot be written, or what was written is not what it was
 ├── InstanceNotFound   no instance with that UID
@@ -60,6 +60,10 @@ if TYPE_CHECKING:
 
 class WarehouseError(Exception):
     """Base of everything raised on purpose; safe to show to a user without a traceback."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message, not the arguments: files are read in other processes."""
+        return _remade, (type(self), self.args, self.__dict__)
 
 
 class SourceError(WarehouseError):
@@ -262,14 +266,36 @@ class SchedulerUnreachable(WorkerError, ConnectionError):
 
 
 class WorkersLost(WorkerError):
-    """Processes that read a batch were killed, more often than it was tried again."""
+    """A process that read files of a batch is gone; ``how`` says what became of it."""
 
-    def __init__(self, batch: str, cause: BaseException) -> None:
+    def __init__(self, batch: str, how: str) -> None:
         super().__init__(
-            f"the processes that read batch {batch} were killed ({type(cause).__name__}), most "
-            "often for want of memory. Nothing of this batch was committed; run the same command "
-            "again with fewer workers"
+            f"a process that read batch {batch} {how}. Nothing of this batch was committed; run "
+            "the same command again, with fewer workers if memory is short"
         )
+
+
+def stopped(kept: int, files: int | None) -> KeyboardInterrupt:
+    """Return what Ctrl-C raises out of an ingest: the exception itself, with a message.
+
+    Not an error of ours: a shell that runs a script has to see that it was interrupted, and Python
+    sees to that for this very class alone. A notebook shows the message without a traceback.
+
+    Parameters
+    ----------
+    kept
+        Files whose rows are in the warehouse.
+    files
+        Files found, or None if they were still being listed.
+    """
+    what = (
+        f"{kept:,} of {files:,} files are in the warehouse" if files is not None
+        else "files were still being listed, nothing was read"
+    )  # fmt: skip
+    error = KeyboardInterrupt(f"stopped: {what}; run the same command again to go on")
+    # What IPython asks an exception for instead of drawing its traceback.
+    error._render_traceback_ = lambda: [f"KeyboardInterrupt: {error}"]  # type: ignore[attr-defined]
+    return error
 
 
 class WrongMachine(WorkerError):
@@ -281,9 +307,6 @@ class WrongMachine(WorkerError):
             f"the worker on {machine} does not see the warehouse {root}: mount the folder there "
             "under the same path, or stop that worker"
         )
-
-    def __reduce__(self) -> tuple[type[WrongMachine], tuple[Path, str]]:
-        return type(self), (self.root, self.machine)
 
 
 class CatalogError(WarehouseError):
@@ -328,10 +351,6 @@ class SeriesNotFound(WarehouseError, LookupError):
 
 class PixelError(WarehouseError):
     """Pixels cannot be had as asked."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the message, not the arguments: frames are decoded in other processes."""
-        return _remade, (type(self), self.args, self.__dict__)
 
 
 class NoPixels(PixelError):
@@ -415,7 +434,9 @@ class ExportFailed(WarehouseError):
         super().__init__(f"could not write {what}: {why}. Nothing was left behind")
 
 
-def _remade(kind: type[PixelError], args: tuple[Any, ...], state: dict[str, Any]) -> PixelError:
+def _remade(
+    kind: type[WarehouseError], args: tuple[Any, ...], state: dict[str, Any]
+) -> WarehouseError:
     """Return an error that was pickled."""
     made = kind.__new__(kind)
     made.args = args

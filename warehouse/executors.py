@@ -6,25 +6,19 @@ process. What is done there is the same in every case and does not belong here.
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from multiprocessing import forkserver, get_context, parent_process
 from typing import TYPE_CHECKING
 
 from warehouse.errors import SchedulerUnreachable, UsageError
-from warehouse.process import do_without_pandas, keep_freed_memory
+from warehouse.workers import WorkerLost, WorkerPool, start_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from warehouse.dicom.scan import SourceFile, Unreadable
     from warehouse.settings import IngestSettings
-
-PRELOADED = "warehouse.reading"
-"""Imported once for all processes of this machine, before they are forked."""
 
 CONNECT_SECONDS = 30
 """How long a scheduler may take to answer."""
@@ -49,10 +43,8 @@ def executor(
     workers = min(settings.worker_count, -(-files // settings.chunk_files))
     if workers <= 1:
         return nullcontext(None)
-    start_fork_server()
-    return ProcessPoolExecutor(
-        workers, mp_context=get_context("forkserver"), initializer=begin_worker
-    )
+    start_server()
+    return WorkerPool(workers)
 
 
 @contextmanager
@@ -86,34 +78,18 @@ def losses() -> tuple[type[BaseException], ...]:
     return (BrokenExecutor, KilledWorker, FutureCancelledError, CommClosedError)
 
 
+def how_lost(error: BaseException) -> str:
+    """Say what became of the process that ran a chunk, as far as it is known."""
+    if isinstance(error, WorkerLost):
+        return str(error)
+    return f"was lost ({type(error).__name__}; its log may say why)"
+
+
 def starting_workers(
     found: Iterator[SourceFile | Unreadable], chunk_files: int
 ) -> Iterator[SourceFile | Unreadable]:
     """Pass files on; from the second chunk of them on the server of workers is started."""
     for number, item in enumerate(found):
         if number == chunk_files:
-            start_fork_server()
+            start_server()
         yield item
-
-
-def start_fork_server() -> None:
-    """Start the process that workers are forked from, if it is not there yet.
-
-    It imports what reads files once for all of them, while files are still being listed.
-    """
-    get_context("forkserver").set_forkserver_preload([PRELOADED])
-    forkserver.ensure_running()
-
-
-def begin_worker() -> None:
-    """Tune a new worker process, and let it end when the one that started it was killed."""
-    keep_freed_memory()
-    do_without_pandas()
-    parent = parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.dicom.scan import SourceFile, Unreadable
 from warehouse.elements.extract import Outcome, Portion, no_rows
-from warehouse.errors import UsageError, WorkersLost
+from warehouse.errors import UsageError, WorkersLost, stopped
 from warehouse.executors import executor as where_to_read
-from warehouse.executors import losses
+from warehouse.executors import how_lost, losses
 from warehouse.reading import stage_chunk
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import statement
@@ -29,6 +30,7 @@ from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import identity, require
 from warehouse.store.stage import Staged, stage
 from warehouse.survey import (
+    Pace,
     Progress,
     files_of_batch,
     forget_planned,
@@ -109,16 +111,18 @@ def ingest(
     settings = settings or IngestSettings()
     root = Path(os.path.abspath(root))
     started = time.monotonic()
-    with connect() as listing:
+    counts, readers, batches = Counter[str](), Counter[str](), list[str]()
+    with _saying_what_is_kept(counts) as found, connect() as listing:
         total, unseen = survey(
             listing, root, sources, settings, progress, starting=executor is None
         )
-        counts, readers, batches = Counter(seen_files(listing)), Counter[str](), list[str]()
+        counts.update(seen_files(listing))
+        found.append(total)
         if progress:
             progress.planned(unseen)
         with delta.writing(root), where_to_read(executor, settings, unseen) as pool:
             for batch, done in _read_batches(listing, root, settings, pool, progress):
-                counts += done.outcomes
+                counts.update(done.outcomes)
                 readers += done.readers
                 batches.append(batch)
                 if committed:
@@ -215,6 +219,19 @@ def run_batch(
     )
 
 
+@contextmanager
+def _saying_what_is_kept(counts: Counter[str]) -> Iterator[list[int]]:
+    """Let Ctrl-C say how many files are in the warehouse, of how many that the block tells."""
+    found: list[int] = []
+    try:
+        yield found
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # DuckDB makes an error of its own of an interrupt that meets a query.
+        if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
+            raise
+        raise stopped(counts.total(), found[0] if found else None) from None
+
+
 def _report(
     counts: Counter[str], readers: Counter[str], batches: list[str], root: Path, started: float,
     *, files: int, rejects: list[tuple[str, str]] | None = None,
@@ -255,7 +272,8 @@ def _read_batches(
 ) -> Iterator[tuple[str, Counts]]:  # fmt: skip
     """Read all unseen files; while one batch is committed, the pool reads the next."""
     running: _Running | None = None
-    for chunks in unseen_batches(listing, settings):
+    pace = Pace(settings)
+    for chunks in unseen_batches(listing, settings, pace):
         following = _begin(root, delta.claim_batch(root), chunks, settings, pool)
         if running is not None:
             try:
@@ -263,6 +281,7 @@ def _read_batches(
             except BaseException:
                 following.cancel()
                 raise
+            pace.read(counts.outcomes.total())
             yield running.batch, counts
         running = following
     if running is not None:
@@ -336,8 +355,9 @@ def _finish(
                 files = sum(portion.files.num_rows for portion in done)
                 progress.read(files, sum(_rejected(portion) for portion in done))
     except losses() as error:
+        running.cancel()
         discard(root, staged)
-        raise WorkersLost(running.batch, error) from error
+        raise WorkersLost(running.batch, how_lost(error)) from error
     except BaseException:
         running.cancel()
         discard(root, staged)

@@ -1,18 +1,22 @@
 """What the process is told before and while it reads. Nothing here changes a row.
 
-``keep_freed_memory`` and ``do_without_pandas`` change what other code finds: they are for processes
-that belong to this project alone, the command and its workers, and are called by nothing else.
+``keep_freed_memory``, ``do_without_pandas`` and ``go_last`` change what other code finds: they are
+for processes that belong to this project alone, the command and its workers, and are called by
+nothing else.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
+from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +39,31 @@ def keep_freed_memory() -> None:
     for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
         tune(parameter, _KEPT_BYTES)
     pa.set_memory_pool(pa.system_memory_pool())
+
+
+def go_last(nice: int, *, idle: bool = False) -> None:
+    """Let other processes go before this one and those that it starts from now on.
+
+    Parameters
+    ----------
+    nice
+        Added to the niceness, 0 to 19.
+    idle
+        Run only when nobody else wants to; Linux asks the disk for such a process last, too.
+
+    Raises
+    ------
+    UsageError
+        The number has no meaning, or the system has no such class.
+    """
+    if not 0 <= nice <= 19:
+        raise UsageError(f"--nice {nice} has no meaning; choose a number from 0 to 19")
+    if nice:
+        os.nice(nice)
+    if idle:
+        if not hasattr(os, "SCHED_IDLE"):
+            raise UsageError("--idle needs Linux; use --nice 19 on this system")
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 @contextmanager

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+PLANNED_FILES = 10_000
+"""Files of a batch that is planned, and read by a run of its own, unless others are asked for."""
+
+
 class Mode(StrEnum):
     """Which elements become rows of the long table; entities are complete in every mode."""
 
@@ -83,8 +87,9 @@ class IngestSettings:
     """How sources ``s3://bucket/…`` are reached."""
     keep_blobs: bool = True
     """Store binary values over 256 bytes in ``blobs``; otherwise only their length and digest."""
-    batch_files: int = 10_000
-    """Files committed in one transaction: the unit of progress that survives a kill."""
+    batch_files: int = 5_000
+    """Most files committed in one transaction: the unit of progress that survives a kill. An ingest
+    that would take longer than half a minute for them commits fewer."""
     chunk_files: int = 2_500
     """Files one worker reads at a time: with ``chunk_rows`` the unit of memory."""
     chunk_rows: int = 1_000_000

@@ -8,6 +8,7 @@ nothing is read here but folders.
 from __future__ import annotations
 
 import os
+import time
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,6 +52,25 @@ GONE = "no longer there"
 """Reason of a known file that has vanished when it is to be read again."""
 
 
+FIRST_FILES = 1_000
+"""Files of the first batches of an ingest, before it is known how fast they are read."""
+
+LEAST_FILES = 100
+"""Files of a batch even where these take longer than they should: each leaves parts of its own."""
+
+BATCH_SECONDS = 30.0
+"""How long a batch may take to read: what is not committed is lost when the ingest is stopped."""
+
+LEAST_CHUNK = 250
+"""Files of a chunk below which a batch is not divided among more workers."""
+
+REMOTE_WORKERS = 16
+"""Among so many workers a batch is divided that a scheduler hands out; it may have more."""
+
+LISTING_SECONDS = 0.1
+"""How often is told how many files were found."""
+
+
 class Progress(Protocol):
     """Someone who watches an ingest; the command line draws a bar."""
 
@@ -62,6 +82,29 @@ class Progress(Protocol):
 
     def read(self, files: int, rejected: int) -> None:
         """Tell that so many more files have been read, so many of them rejected."""
+
+
+class Pace:
+    """How many files the next batch has: what can be read in ``BATCH_SECONDS``, within limits."""
+
+    def __init__(self, settings: IngestSettings) -> None:
+        self._settings = settings
+        self._workers = REMOTE_WORKERS if settings.scheduler else settings.worker_count
+        self._since = time.monotonic()
+        self.files = min(settings.batch_files, FIRST_FILES)
+
+    @property
+    def chunk(self) -> int:
+        """Files of a chunk, so that every worker has one."""
+        return min(self._settings.chunk_files, max(LEAST_CHUNK, -(-self.files // self._workers)))
+
+    def read(self, files: int) -> None:
+        """Tell that so many files have been read since the last time."""
+        now = time.monotonic()
+        rate = files / max(now - self._since, 1e-3)
+        self._since = now
+        wanted = max(LEAST_FILES, int(rate * BATCH_SECONDS))
+        self.files = min(self._settings.batch_files, wanted)
 
 
 def survey(
@@ -97,11 +140,12 @@ def seen_files(listing: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def unseen_batches(
-    listing: duckdb.DuckDBPyConnection, settings: IngestSettings
+    listing: duckdb.DuckDBPyConnection, settings: IngestSettings, pace: Pace | None = None
 ) -> Iterator[Iterator[list[SourceFile | Unreadable]]]:
     """Hand out the unseen files in order of their paths: of each batch, a chunk at a time.
 
-    A batch has to be taken to its end before the next one.
+    A batch has to be taken to its end before the next one. How many files it has is asked when its
+    turn comes: of ``pace``, else it is ``batch_files``.
     """
     reader = listing.cursor()
     reader.execute("select * from unseen order by path")
@@ -109,9 +153,13 @@ def unseen_batches(
     def fetch(count: int) -> list[SourceFile | Unreadable]:
         return [_source(*row, s3=settings.s3) for row in reader.fetchmany(count)]
 
-    whole, size = settings.batch_files, settings.chunk_files
-    first, *others = (min(size, whole - start) for start in range(0, whole, size))
-    while chunk := fetch(first):
+    while True:
+        whole, size = settings.batch_files, settings.chunk_files
+        if pace is not None:
+            whole, size = pace.files, pace.chunk
+        first, *others = (min(size, whole - start) for start in range(0, whole, size))
+        if not (chunk := fetch(first)):
+            break
         yield chain([chunk], takewhile(bool, map(fetch, others)))
     reader.close()
 
@@ -202,12 +250,14 @@ def _list(
         listing.execute("insert into listed_often from listing_rows")
         rows.clear()
 
+    told = time.monotonic()
     for total, item in enumerate(found, 1):
         rows.append(_listing_row(item))
+        if progress and total % 16 == 1 and (now := time.monotonic()) - told >= LISTING_SECONDS:
+            told = now
+            progress.listed(total)
         if len(rows) >= LISTING_ROWS:
             flush()
-            if progress:
-                progress.listed(total)
     flush()
     # Sources may overlap: a file counts once.
     listing.execute("create table listed as select distinct on (path) * from listed_often")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit: 0 done, 1 the work failed, 2 wrong usage."""
-    # Here, because worker processes import the script that started them, and need none of it.
-    from warehouse.cli.run import run  # noqa: PLC0415
-    from warehouse.process import do_without_pandas  # noqa: PLC0415
+    """Run the command and exit: 0 done, 1 the work failed, 2 wrong usage, 130 and 143 stopped."""
+    from warehouse.cli.stopping import stoppable  # noqa: PLC0415
 
-    do_without_pandas()
-    run(arguments)
+    with stoppable():
+        # Here, because to import it all takes a second, in which the command may be stopped.
+        from warehouse.cli.run import run  # noqa: PLC0415
+        from warehouse.process import do_without_pandas  # noqa: PLC0415
+
+        do_without_pandas()
+        run(arguments)

@@ -17,7 +17,7 @@ from warehouse.cli.screen import Bar
 from warehouse.ingest import plan as plan_batches
 from warehouse.ingest import planned_batches, run_batch, stored_batches
 from warehouse.rebuild import mode_of_batch
-from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.settings import PLANNED_FILES, IngestSettings, Mode, S3Access
 
 batch = App(
     name="batch",
@@ -40,7 +40,7 @@ def plan(
     warehouse: Root = DEFAULT_WAREHOUSE,
     mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "normal",
     pattern: Annotated[list[str] | None, Parameter(negative="")] = None,
-    batch_files: int = IngestSettings().batch_files,
+    batch_files: int = PLANNED_FILES,
 ) -> int:
     """Find new and changed files and put them down as batches; print a key a line. Nothing is read.
 

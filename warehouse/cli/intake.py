@@ -17,6 +17,7 @@ from warehouse.cli.screen import Bar, console
 from warehouse.dicom.sources import day_folders
 from warehouse.ingest import IngestReport
 from warehouse.ingest import ingest as run_ingest
+from warehouse.process import go_last
 from warehouse.settings import IngestSettings, Mode, S3Access
 
 
@@ -33,6 +34,9 @@ def ingest(
     pattern: Annotated[list[str] | None, Parameter(negative="")] = None,
     workers: int | None = None,
     scheduler: Annotated[str | None, Parameter(env_var="DICOM_WAREHOUSE_SCHEDULER")] = None,
+    batch_files: int = IngestSettings().batch_files,
+    nice: int = 0,
+    idle: Annotated[bool, Parameter(negative="")] = False,
     blobs: bool = True,
     today: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
@@ -58,6 +62,13 @@ def ingest(
         Processes that read in parallel; by default one per processor.
     scheduler
         Read with the workers of the Dask scheduler at this address, such as tcp://node1:8786.
+    batch_files
+        Most files of one transaction. Fewer are committed where these would take longer than half
+        a minute to read.
+    nice
+        Let other processes go first, from 1 (a little) to 19 (always).
+    idle
+        Take processor and disk only when nobody else wants them. Linux only.
     blobs
         Keep binary values over 256 bytes (never pixel data); otherwise only length and digest.
     today
@@ -69,9 +80,10 @@ def ingest(
     quiet
         Print no report.
     """
+    go_last(nice, idle=idle)
     settings = IngestSettings(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs,
-        scheduler=scheduler, s3=S3Access.from_variables(os.environ),
+        batch_files=batch_files, scheduler=scheduler, s3=S3Access.from_variables(os.environ),
     )  # fmt: skip
     with Bar(enabled=not quiet) as bar:
         chosen = day_folders(sources) if today else sources

@@ -20,6 +20,7 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     volume,
 )
 from warehouse.cli.app import app
+from warehouse.cli.stopping import received, say
 
 USAGE_ERRORS = (
     errors.UsageError, errors.SourceNotFound, errors.UnknownTable, errors.NotAWarehouse,
@@ -29,23 +30,33 @@ USAGE_ERRORS = (
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """Run the command and exit: 0 done, 1 the work failed, 2 wrong usage."""
+    """Run the command and exit: 0 done, 1 the work failed, 2 wrong usage, 130 and 143 stopped."""
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         buckets.publish()
-    except CycloptsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        print("try: dicom-warehouse --help", file=sys.stderr)
-        code = 2
-    except errors.WarehouseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = 2 if isinstance(error, USAGE_ERRORS) else 1
-    except KeyboardInterrupt:
-        print("stopped; what was committed stays, run it again to go on", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except KeyboardInterrupt as stop:
+        code = say(stop)
+    except Exception as error:
+        # A library may turn the interrupt into an error of its own.
+        code = _said_of(error) if received() is None else say(error)
+        if code is None:
+            raise
     buckets.close()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _said_of(error: Exception) -> int | None:
+    """Say what went wrong and return the exit code; None if it is nobody's to be said."""
+    match error:
+        case CycloptsError():
+            print(f"error: {error}", file=sys.stderr)
+            print("try: dicom-warehouse --help", file=sys.stderr)
+            return 2
+        case errors.WarehouseError():
+            print(f"error: {error}", file=sys.stderr)
+            return 2 if isinstance(error, USAGE_ERRORS) else 1
+        case BrokenPipeError():
+            # The reader of our output has gone, as `head` does; nothing is left to say to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+    return None

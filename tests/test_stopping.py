@@ -1,0 +1,338 @@
+"""Ctrl-C and SIGTERM at any moment of an ingest: one line, its exit code, nothing left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.command_line import run
+from tests.content import content
+from tests.dicom_files import image, write
+from warehouse.ingest import ingest
+from warehouse.settings import IngestSettings
+from warehouse.store import layout
+from warehouse.survey import BATCH_SECONDS, LEAST_FILES, Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHECKOUT = Path(__file__).parents[1]
+FILES = 600
+
+SLOWLY = """
+import sys
+from warehouse.cli import main
+from warehouse.cli.stopping import stoppable
+with stoppable():
+    import warehouse.cli.intake
+    from dataclasses import replace
+    read = warehouse.cli.intake.run_ingest
+    warehouse.cli.intake.run_ingest = lambda root, sources, settings, **options: read(
+        root, sources, replace(settings, workers=2, chunk_files=40, batch_files=80), **options
+    )
+    main(sys.argv[1:])
+"""
+"""The command with small batches, so that there are moments between them."""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be written to."""
+    folder = tmp_path_factory.mktemp("source") / "in"
+    write(folder / "0", image("1.2.9999.5"))
+    made = (folder / "0").read_bytes()
+    for number in range(1, FILES):
+        (folder / f"{number}").write_bytes(made.replace(b"1.2.9999.5", b"1.2.%04d.5" % number))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clean(source: Path) -> dict[str, Any]:
+    ingest(source.parent / "clean", [source], IngestSettings(workers=1))
+    return content(source.parent / "clean")
+
+
+class Running:
+    """The command in a session of its own, so that whatever it starts can be found."""
+
+    def __init__(self, root: Path, source: Path, *begin: str) -> None:
+        self.root = root
+        self.process = subprocess.Popen(
+            [*(begin or (sys.executable, "-c", SLOWLY)), "ingest", str(source), "-w", str(root)],
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, cwd=root.parent,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def wait_until(self, what: Callable[[], bool]) -> None:
+        until = time.monotonic() + 60
+        while not what() and self.process.poll() is None and time.monotonic() < until:
+            time.sleep(0.005)
+
+    def stop(self, number: int, *, whole_group: bool) -> tuple[int, str, str, float]:
+        """Send a signal as a terminal does, or to the process alone."""
+        begun = time.monotonic()
+        (os.killpg if whole_group else os.kill)(self.process.pid, number)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err, time.monotonic() - begun
+
+    def hears_signals(self) -> bool:
+        """Tell whether the interpreter has come so far as to ask for SIGTERM."""
+        with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as status:
+            (caught,) = [line.split()[1] for line in status if line.startswith("SigCgt")]
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+    def left(self) -> list[str]:
+        """Return the processes of the session that still run."""
+        found = []
+        for process in Path("/proc").iterdir():
+            try:
+                fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[3]) == self.process.pid and fields[0] != "Z":
+                found.append(process.name)
+        return found
+
+
+@pytest.fixture(params=[(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+                ids=["Ctrl-C", "SIGTERM", "SIGTERM to all"])  # fmt: skip
+def sent(request: pytest.FixtureRequest) -> tuple[int, bool]:
+    number, whole_group = request.param
+    return int(number), bool(whole_group)
+
+
+def committed(root: Path, version: int) -> bool:
+    return (root / "files" / "_delta_log" / f"{version:020}.json").exists()
+
+
+def workers_run(running: Running) -> bool:
+    return len(running.left()) >= 4
+
+
+MOMENTS: dict[str, Callable[[Running], bool]] = {
+    "imports": lambda running: running.hears_signals(),
+    "the warehouse is made": lambda running: running.root.exists(),
+    "workers start": lambda running: len(running.left()) >= 2,
+    "workers read": workers_run,
+    "one batch is committed": lambda running: committed(running.root, 1),
+    "three are": lambda running: committed(running.root, 3),
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_stopped_ingest_says_what_is_kept_and_leaves_nothing(
+    source: Path, tmp_path: Path, sent: tuple[int, bool], moment: str, clean: dict[str, Any]
+) -> None:
+    root = tmp_path / "w"
+    before = set(Path("/dev/shm").glob("sem.*"))
+    running = Running(root, source)
+    running.wait_until(lambda: MOMENTS[moment](running))
+    number, whole_group = sent
+    code, out, err, seconds = running.stop(number, whole_group=whole_group)
+    assert (code, out) == (128 + number, "")
+    assert err.startswith("stopped")
+    assert err.endswith("run the same command again to go on\n")
+    assert err.count("\n") == 1
+    assert seconds < 2
+    until = time.monotonic() + 1
+    while running.left() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert running.left() == []
+    assert set(Path("/dev/shm").glob("sem.*")) <= before
+    if (root / layout.MARKER).exists():
+        with (root / "_lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kept = len(content(root)["files"])
+        if " of " in err:
+            assert err.startswith(f"stopped: {kept} of {FILES} files are in the warehouse;")
+        if "committed" in moment:
+            assert kept > 0
+    if moment == "three are":
+        ingest(root, [source], IngestSettings(workers=1))
+        assert content(root) == clean
+
+
+def test_a_library_that_does_not_come_back_is_not_waited_for(tmp_path: Path) -> None:
+    """Here a sleep that begins anew when it is interrupted, as some C code does."""
+    program = (
+        "import sys, time\n"
+        "from warehouse.cli.stopping import stoppable\n"
+        "with stoppable():\n"
+        "    print('begun', flush=True)\n"
+        "    until = time.monotonic() + 20\n"
+        "    while time.monotonic() < until:\n"
+        "        try: time.sleep(20)\n"
+        "        except KeyboardInterrupt: pass\n"
+    )
+    stuck = subprocess.Popen(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert stuck.stdout is not None
+    stuck.stdout.readline()
+    begun = time.monotonic()
+    stuck.terminate()
+    _, err = stuck.communicate(timeout=10)
+    assert time.monotonic() - begun < 2
+    assert (stuck.returncode, err) == (
+        143, "stopped; what was committed is kept, run the same command again to go on\n",
+    )  # fmt: skip
+
+
+def may_be_first() -> bool:
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return False
+    tried = subprocess.run(
+        [unshare, "--pid", "--fork", "--kill-child", "true"], capture_output=True, check=False
+    )
+    return tried.returncode == 0
+
+
+@pytest.mark.skipif(not may_be_first(), reason="needs the right to make a PID namespace")
+def test_the_first_process_of_a_container_stops_too(source: Path, tmp_path: Path) -> None:
+    """There the kernel gives SIGTERM to nobody who has not asked for it."""
+    root = tmp_path / "w"
+    running = Running(
+        root, source, "unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", SLOWLY
+    )
+    running.wait_until(lambda: committed(root, 1))
+    ((first,),) = [
+        Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+    ]
+    begun = time.monotonic()
+    os.kill(int(first), signal.SIGTERM)
+    _, err = running.process.communicate(timeout=30)
+    assert time.monotonic() - begun < 2
+    assert running.process.returncode == 143
+    assert err.startswith("stopped")
+    assert err.count("\n") == 1
+
+
+def test_python_m_warehouse_is_the_command(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "0", image())
+    running = Running(tmp_path / "w", tmp_path / "in", sys.executable, "-m", "warehouse")
+    out, err = running.process.communicate(timeout=60)
+    assert (running.process.returncode, err) == (0, "")
+    assert out.startswith("1 files: 1 created")
+
+
+def test_a_shell_sees_that_a_script_was_interrupted(source: Path, tmp_path: Path) -> None:
+    """Python ends by the signal itself for KeyboardInterrupt alone, not for a class made of it."""
+    program = (
+        "import os, signal, warehouse\n"
+        "class Stop:\n"
+        "    def listed(self, files): os.kill(os.getpid(), signal.SIGINT)\n"
+        f"warehouse.open('w').ingest({str(source)!r}, progress=Stop())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr.splitlines()[-1].startswith("KeyboardInterrupt: stopped: files were still")
+
+
+# -- batches ---------------------------------------------------------------------------------------
+
+
+def test_batches_are_as_large_as_half_a_minute_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("warehouse.survey.time.monotonic", lambda: now)
+    pace = Pace(IngestSettings(workers=4))
+    assert (pace.files, pace.chunk) == (1_000, 250)
+    now += 1
+    pace.read(1_000)
+    assert (pace.files, pace.chunk) == (IngestSettings().batch_files, 1_250)
+    now += 100
+    pace.read(1_000)
+    assert pace.files == 10 * BATCH_SECONDS
+    now += 1_000
+    pace.read(10)
+    assert pace.files == LEAST_FILES
+
+
+class Watcher:
+    """Notes what an ingest tells."""
+
+    def __init__(self) -> None:
+        self.found: list[int] = []
+
+    def listed(self, files: int) -> None:
+        self.found.append(files)
+
+    def planned(self, files: int) -> None: ...
+
+    def read(self, files: int, rejected: int) -> None: ...
+
+
+def test_listing_is_told_as_it_goes_on(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warehouse.survey.LISTING_SECONDS", 0.0)
+    watcher = Watcher()
+    ingest(tmp_path / "w", [source], IngestSettings(workers=1), progress=watcher)
+    assert len(watcher.found) > 10
+    assert watcher.found == sorted(watcher.found)
+    assert watcher.found[-1] == FILES
+
+
+def on_a_terminal(arguments: list[str], cwd: Path) -> Iterator[tuple[float, str]]:
+    """Run the command on a terminal of its own; yield what it draws, and after how long."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(cwd)
+        os.environ.update(PYTHONPATH=str(CHECKOUT), TERM="xterm", COLUMNS="100")
+        os.execv(sys.executable, [sys.executable, "-c", SLOWLY, *arguments])
+    begun = time.monotonic()
+    while True:
+        try:
+            drawn = os.read(terminal, 65_536)
+        except OSError:
+            break
+        yield time.monotonic() - begun, drawn.decode(errors="replace")
+    os.close(terminal)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_the_bar_shows_listing_and_reading(source: Path, tmp_path: Path) -> None:
+    drawn = "".join(text for _, text in on_a_terminal(["ingest", str(source), "-w", "w"], tmp_path))
+    assert "listing" in drawn
+    assert f"{80:>3}/{FILES}" in drawn
+    assert f"{FILES} files: {FILES} created" in drawn
+
+
+# -- priority --------------------------------------------------------------------------------------
+
+
+def test_an_ingest_goes_last_if_it_is_told_to(source: Path, tmp_path: Path) -> None:
+    running = Running(
+        tmp_path / "w", source, sys.executable, "-c", SLOWLY.replace("sys.argv[1:]", "[*sys.argv[1:], '--nice', '7', '--idle']"),
+    )  # fmt: skip
+    running.wait_until(lambda: workers_run(running))
+    scheduled = {
+        (os.getpriority(os.PRIO_PROCESS, int(pid)), os.sched_getscheduler(int(pid)))
+        for pid in running.left()
+    }
+    running.process.communicate(timeout=60)
+    assert running.process.returncode == 0
+    assert scheduled == {(7, os.SCHED_IDLE)}
+
+
+def test_a_niceness_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    done = run("ingest", tmp_path, "--nice", "-3", "-w", tmp_path / "w")
+    assert (done.returncode, done.stderr) == (
+        2, "error: --nice -3 has no meaning; choose a number from 0 to 19\n",
+    )  # fmt: skip

@@ -1,0 +1,464 @@
+"""Worker processes of this machine, forked from a server that has imported what reads files.
+
+In: calls. Out: futures; where a process was lost, the reason that the system gives.
+
+Neither the server nor a worker imports ``__main__``, so any script, ``python -c``, standard input
+or notebook may start them. ``ProcessPoolExecutor`` has its workers import it whatever the start
+method; it also waits for running calls when it is interrupted, does not say how a worker ended,
+and leaves named semaphores behind when it is killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import traceback
+import warnings
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from warehouse.errors import WarehouseError
+from warehouse.process import do_without_pandas, keep_freed_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+_Answer = TypeVar("_Answer")
+
+_NUMBER = struct.Struct("q")
+"""A request to the server, the pid of a worker or 0 for a new one, and its answer."""
+
+_OUT_OF_MEMORY = "oom_kill "
+"""The line of a cgroup's ``memory.events`` and of ``/proc/vmstat`` that counts killed processes."""
+
+
+class WorkerLost(BrokenExecutor):
+    """The process that ran a call has ended; the message says how."""
+
+
+class WorkerPool(Executor):
+    """Runs calls in worker processes, which start when they are needed.
+
+    A worker that is lost costs the call that it ran, which raises ``WorkerLost``; the next call
+    has a new one. Left by an exception, ``with`` kills the workers and waits for nothing.
+
+    Parameters
+    ----------
+    workers
+        How many processes may run at a time.
+
+    Examples
+    --------
+    >>> with WorkerPool(2) as pool:
+    ...     pool.submit(divmod, 7, 2).result()
+    (3, 1)
+    """
+
+    def __init__(self, workers: int) -> None:
+        # Each thread has one worker, and waits for its answers.
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="dicom-warehouse")
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._workers: set[_Worker] = set()
+        self._is_killed = False
+        self._killed_before = _killed_for_memory()
+
+    def submit(
+        self, call: Callable[..., _Answer], /, *arguments: Any, **options: Any
+    ) -> Future[_Answer]:
+        """Run a call in the next worker that is free; all of it has to be picklable."""
+        return self._threads.submit(self._run, call, arguments, options)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the workers when they have run what was submitted."""
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+        if wait:
+            self._end_workers()
+
+    def kill(self) -> None:
+        """End the workers now; what they run raises ``WorkerLost``."""
+        with self._lock:
+            self._is_killed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        # Who waits for a server that still imports waits no longer.
+        end_unready_server()
+        self._end_workers()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.shutdown()
+        else:
+            self.kill()
+
+    def _end_workers(self) -> None:
+        with self._lock:
+            workers = list(self._workers)
+            self._workers.clear()
+        for worker in workers:
+            worker.end()
+
+    def _run(
+        self, call: Callable[..., _Answer], arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> _Answer:
+        """Run a call in the worker of this thread."""
+        request = pickle.dumps((call, arguments, options), pickle.HIGHEST_PROTOCOL)
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        if worker is None:
+            worker = self._own.worker = self._started()
+        try:
+            worker.connection.send_bytes(request)
+            answer = worker.connection.recv_bytes()
+        except (EOFError, OSError):
+            self._own.worker = None
+            with self._lock:
+                self._workers.discard(worker)
+            worker.connection.close()
+            raise WorkerLost(self._reason(worker.end())) from None
+        is_done, result = pickle.loads(answer)  # noqa: S301 - from our own process
+        if not is_done:
+            raise result
+        done: _Answer = result
+        return done
+
+    def _started(self) -> _Worker:
+        if not self._is_killed:
+            worker = _Worker()
+            with self._lock:
+                if not self._is_killed:
+                    self._workers.add(worker)
+                    return worker
+            worker.end()
+        raise WorkerLost("was stopped")
+
+    def _reason(self, code: int | None) -> str:
+        if self._is_killed:
+            return "was stopped"
+        now = _killed_for_memory()
+        is_for_memory = None not in (now, self._killed_before) and now != self._killed_before
+        return how_it_ended(code, is_for_memory=is_for_memory)
+
+
+def how_it_ended(code: int | None, *, is_for_memory: bool = False) -> str:
+    """Say in words how a process ended.
+
+    Parameters
+    ----------
+    code
+        Exit code, a negative signal, or None if nobody knows.
+    is_for_memory
+        The kernel has counted a process that it killed for want of memory.
+
+    Examples
+    --------
+    >>> how_it_ended(3)
+    'ended with exit code 3'
+    >>> how_it_ended(-9, is_for_memory=True)
+    'was killed by the kernel (SIGKILL) because memory ran out'
+    """
+    if code is None:
+        return "was lost with the process that it was forked from"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    if is_for_memory and -code == signal.SIGKILL:
+        return f"was killed by the kernel ({name}) because memory ran out"
+    return f"was killed by {name}"
+
+
+def _killed_for_memory() -> int | None:
+    """Count processes that the kernel killed for want of memory: in our cgroup, else anywhere."""
+    places = ["/proc/vmstat"]
+    with suppress(OSError), open("/proc/self/cgroup", encoding="utf-8") as lines:
+        places[:0] = [
+            f"/sys/fs/cgroup{line.rstrip().removeprefix('0::')}/memory.events"
+            for line in lines if line.startswith("0::")
+        ]  # fmt: skip
+    for place in places:
+        with suppress(OSError), open(place, encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith(_OUT_OF_MEMORY):
+                    return int(line.removeprefix(_OUT_OF_MEMORY))
+    return None
+
+
+# -- this process -------------------------------------------------------------------------------
+
+
+class _Worker:
+    """A worker process, and what it is asked through."""
+
+    def __init__(self) -> None:
+        self._ending = threading.Lock()
+        self._has_ended = False
+        self._code: int | None = None
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.connection = Connection(ours.detach())
+            try:
+                self._server = start_server()
+                self._pid = self._server.fork(theirs)
+            except BaseException:
+                self.connection.close()
+                raise
+
+    def end(self) -> int | None:
+        """Kill the process if it runs; return how it ended, if the server knows."""
+        with self._ending:
+            if not self._has_ended:
+                # Its pid is no other process's before the server has waited for it.
+                with suppress(OSError):
+                    os.kill(self._pid, signal.SIGKILL)
+                self._code = self._server.wait_for(self._pid)
+                self._has_ended = True
+        return self._code
+
+
+class _Server:
+    """The process that workers are forked from."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._control, theirs = socket.socketpair()
+        self.is_ready = False
+        program = (
+            f"import sys; sys.path[:] = {[os.fspath(path) for path in sys.path]!r}; "
+            f"from warehouse.workers import serve; serve({theirs.fileno()})"
+        )
+        # Else paths would be spelled in other bytes there.
+        encoding = ["-X", "utf8"] if sys.flags.utf8_mode else []
+        with theirs, _signals_kept_from_children():
+            self._process = subprocess.Popen(  # noqa: S603 - our interpreter, our program
+                [sys.executable, *encoding, "-c", program], pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    def fork(self, end: socket.socket) -> int:
+        """Start a worker that is asked through the other end; return its pid."""
+        try:
+            with self._lock:
+                socket.send_fds(self._control, [_NUMBER.pack(0)], [end.fileno()])
+                (pid,) = _NUMBER.unpack(self._control.recv(_NUMBER.size))
+                self.is_ready = True
+        except (OSError, struct.error):
+            ended = how_it_ended(self.end())
+            raise WorkerLost(f"could not be started: its server {ended}") from None
+        if pid < 0:
+            raise WorkerLost(f"could not be started: {os.strerror(-pid)}")
+        return int(pid)
+
+    def wait_for(self, pid: int) -> int | None:
+        """Return the exit code of a worker that is ending, or its signal below 0."""
+        try:
+            with self._lock:
+                self._control.sendall(_NUMBER.pack(pid))
+                (code,) = _NUMBER.unpack(self._control.recv(_NUMBER.size))
+        except (OSError, struct.error):
+            return None
+        return int(code)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
+    def end(self) -> int:
+        """End it, and with it its workers; return how it ended."""
+        # Another thread may wait for its answer.
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        self._control.close()
+        return self._process.wait()
+
+    def forget(self) -> None:
+        """Leave it to the process that this one was forked from."""
+        self._control.close()
+        self._process.returncode = 0
+
+
+_servers: list[_Server] = []
+"""The server of this process, if it runs: an import costs as much as reading 2,000 files."""
+_servers_lock = threading.Lock()
+
+
+def start_server() -> _Server:
+    """Start the process that workers are forked from, if it is not there yet.
+
+    It imports what reads files once for all of them, while files are still being listed.
+    """
+    with _servers_lock:
+        if _servers and not _servers[0].runs:
+            _servers.pop().end()
+        if not _servers:
+            _servers.append(_Server())
+        return _servers[0]
+
+
+def end_unready_server() -> None:
+    """End the server if it still imports."""
+    with _servers_lock:
+        if _servers and not _servers[0].is_ready:
+            _servers.pop().end()
+
+
+@atexit.register
+def _end_server() -> None:
+    while _servers:
+        _servers.pop().end()
+
+
+def _forget_server() -> None:
+    global _servers_lock  # noqa: PLW0603 - another thread may hold it for ever
+    _servers_lock = threading.Lock()
+    while _servers:
+        _servers.pop().forget()
+
+
+os.register_at_fork(after_in_child=_forget_server)
+
+
+@contextmanager
+def _signals_kept_from_children() -> Iterator[None]:
+    """Start processes that Ctrl-C and SIGTERM do not reach: the one that started them ends them.
+
+    Blocked and not ignored: a mask is inherited from the first instruction on, by any thread.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# -- the other processes ------------------------------------------------------------------------
+
+
+def begin_worker() -> None:
+    """Tune a process that does nothing but read files."""
+    keep_freed_memory()
+    do_without_pandas()
+
+
+def serve(descriptor: int) -> NoReturn:
+    """Fork workers, and say how they ended, until the process that asks is gone."""
+    control = socket.socket(fileno=descriptor)
+    with _ending_with(control):
+        import warehouse.reading  # noqa: F401, PLC0415 - what is imported before the fork is shared
+
+        begin_worker()
+    running: set[int] = set()
+    while True:
+        try:
+            request, ends, _, _ = socket.recv_fds(control, _NUMBER.size, 1)
+        except OSError:
+            break
+        if not request:
+            break
+        (pid,) = _NUMBER.unpack(request)
+        if ends:
+            answer = _forked(control, ends[0])
+            running.add(answer)
+        else:
+            running.discard(pid)
+            answer = _code_of(pid)
+        try:
+            control.sendall(_NUMBER.pack(answer))
+        except OSError:
+            break
+    for pid in running:
+        if pid > 0:
+            os.kill(pid, signal.SIGKILL)
+    os._exit(0)
+
+
+@contextmanager
+def _ending_with(control: socket.socket) -> Iterator[None]:
+    """End this process as soon as nobody holds the other end, in what may take seconds."""
+    reader, writer = os.pipe()
+
+    def watch() -> None:
+        events = select.poll()
+        events.register(control, 0)  # the end of it alone
+        events.register(reader, select.POLLIN)
+        if any(descriptor != reader for descriptor, _ in events.poll()):
+            os._exit(0)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    yield
+    os.write(writer, b".")
+    # No thread is left when workers are forked.
+    watching.join()
+    os.close(reader)
+    os.close(writer)
+
+
+def _forked(control: socket.socket, end: int) -> int:
+    """Start a worker; return its pid, or why there is none as a negative ``errno``."""
+    try:
+        with warnings.catch_warnings():
+            # Threads that libraries hold ready do nothing yet.
+            warnings.simplefilter("ignore")
+            pid = os.fork()
+    except OSError as error:
+        pid = -(error.errno or errno.EAGAIN)
+    if pid == 0:
+        code = 1
+        try:
+            control.close()
+            _work(Connection(end))
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(end)
+    return pid
+
+
+def _code_of(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _work(connection: Connection) -> None:
+    """Run calls until nobody asks any more."""
+    while True:
+        try:
+            request = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        try:
+            call, arguments, options = pickle.loads(request)  # noqa: S301 - from our own process
+            result = (True, call(*arguments, **options))
+        except BaseException as error:  # noqa: BLE001 - whoever asked decides
+            result = (False, _portable(error))
+        answer = pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
+        del result
+        try:
+            connection.send_bytes(answer)
+        except OSError:
+            return
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return an error that another process can unpickle, with where it was raised as a note."""
+    if not isinstance(error, WarehouseError):
+        where = "".join(traceback.format_tb(error.__traceback__))
+        error.add_note(f"raised in a worker process:\n{where}")
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301
+    except Exception:  # noqa: BLE001 - what an error does when it is pickled is its affair
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
