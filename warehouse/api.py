@@ -153,7 +153,8 @@ class Warehouse:
         """Write the members of a run; see ``export_rows`` and ``export_files`` of cohorts."""
         found = runs.find_run(self.root, run) if isinstance(run, str) else run
         if form in FILE_FORMATS:
-            return export_files(self.root, found, Path(target), form, **options)
+            s3 = S3Access.from_variables(os.environ)
+            return export_files(self.root, found, Path(target), form, s3=s3, **options)
         return export_rows(self.root, found, Path(target), form, **options)
 
     def compare(self, before: str, after: str) -> compare.Difference:

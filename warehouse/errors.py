@@ -8,6 +8,7 @@ WarehouseError
 ├── SourceError        a file outside the warehouse cannot be used
 │   ├── SourceNotFound     a path given by the caller does not exist
 │   ├── BucketUnreachable  a bucket cannot be listed
+│   ├── NotAsIngested      a known source is gone or has changed
 │   └── Rejected           this file cannot become rows (kept as a reason, never fatal)
 │       └── Unreachable        it could not be read this time; the next ingest tries again
 ├── UsageError         an argument has no meaning here
@@ -92,6 +93,14 @@ class BucketUnreachable(SourceError, ConnectionError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class NotAsIngested(SourceError):
+    """A known source is gone, or its size or time are not those of its ingest."""
+
+    def __init__(self, why: str, *, is_gone: bool = False) -> None:
+        self.is_gone = is_gone
+        super().__init__(why)
 
 
 class Rejected(SourceError):

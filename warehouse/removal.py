@@ -17,6 +17,7 @@ import pyarrow as pa
 from warehouse.dicom.objects import find_objects, is_object
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import Unreadable, discover, path_text
+from warehouse.dicom.source import holding_file
 from warehouse.errors import SourceNotFound, SourcesVanished
 from warehouse.ingest import settle
 from warehouse.settings import IngestSettings
@@ -25,7 +26,6 @@ from warehouse.store import delta
 from warehouse.store.commit import commit_removal
 from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import require
-from warehouse.survey import holding_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from warehouse.dicom.objects import is_object
 from warehouse.dicom.open import local_path
-from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile, Unreadable, discover, list_again
+from warehouse.dicom.scan import SourceFile, Unreadable, discover, list_again
+from warehouse.dicom.source import holding_file
 from warehouse.executors import starting_workers
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
@@ -207,29 +208,26 @@ def listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile 
     """List files that are known already, in their order; archives by their member."""
     objects = [path for path in paths if is_object(path)]
     known = dict(zip(objects, list_again(objects, settings.s3) if objects else (), strict=True))
-    return [
-        (known[path] or Unreadable(path, GONE)) if path in known else _file_listed_again(path)
-        for path in paths
-    ]
+    items: list[SourceFile | Unreadable] = []
+    archive, members = "", dict[str, SourceFile | Unreadable]()
+    for path in paths:
+        if path in known:
+            items.append(known[path] or Unreadable(path, GONE))
+            continue
+        holding = holding_file(path)
+        # Paths come sorted: the members of one archive follow one another.
+        if holding == path or holding != archive:
+            archive, members = holding, _found_in(holding)
+        items.append(members.get(path) or Unreadable(path, GONE))
+    return items
 
 
-def _file_listed_again(path: str) -> SourceFile | Unreadable:
+def _found_in(path: str) -> dict[str, SourceFile | Unreadable]:
+    """List a file or the members of an archive, by their paths."""
     try:
-        for item in discover([os.fsdecode(local_path(holding_file(path)))]):
-            if item.path == path:
-                return item
+        return {item.path: item for item in discover([os.fsdecode(local_path(path))])}
     except FileNotFoundError:
-        pass
-    return Unreadable(path, GONE)
-
-
-def holding_file(path: str) -> str:
-    """Return the archive of a member, the path itself of a file; folders may end in ``!`` too."""
-    end = -1
-    while (end := path.find(ARCHIVE_SEPARATOR, end + 1)) > 0:
-        if os.path.isfile(local_path(path[:end])):
-            return path[:end]
-    return path
+        return {}
 
 
 # -- listing ------------------------------------------------------------------------------------

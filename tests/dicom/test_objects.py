@@ -24,6 +24,7 @@ from warehouse.dicom.scan import SourceFile, Unreadable, discover, list_again
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import (
     BucketUnreachable,
+    ExportFailed,
     NotReferable,
     SourceChanged,
     SourceNotFound,
@@ -197,6 +198,40 @@ def test_pixels_are_read_from_the_objects_that_are_sliced(
     put(line.access, "pixels", {"1.dcm": files["2.dcm"] + b"\0\0"})
     with pytest.raises(SourceChanged, match=r"1\.dcm is not what was ingested: it has"):
         volume[1]
+
+
+def thin(path: Path, number: int) -> bytes:
+    """Return a slice that the cohort `ct_thin_slice` takes."""
+    return write(path, uid=f"1.{number}", SliceThickness=1).read_bytes()
+
+
+def test_files_of_a_bucket_are_exported_as_they_are(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"s/{n}.dcm": thin(tmp_path / f"{n}", n) for n in range(3)}
+    put(line.access, "exported", files)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", line.access.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", line.access.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", line.access.secret_access_key)
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest("s3://exported/s", workers=1)
+    found = wh.cohort("ct_thin_slice", min_instances=1)
+    assert found.counts["instances"] == 3
+    out = tmp_path / "out"
+    wh.export(found, out, "copy", template="{SOPInstanceUID}")
+    assert {path.name: path.read_bytes() for path in out.glob("1.*")} == {
+        f"1.{n}": files[f"s/{n}.dcm"] for n in range(3)
+    }
+    wh.export(found, tmp_path / "a.zip", "zip")
+    with pytest.raises(ExportFailed, match="is an object in a bucket; export copies"):
+        wh.export(found, tmp_path / "links", "link")
+    put(line.access, "exported", {"s/1.dcm": files["s/1.dcm"] + b"  "})
+    with pytest.raises(ExportFailed, match="its source has changed since it was ingested"):
+        wh.export(found, tmp_path / "again", "copy")
+    obstore.delete(objects.bucket_store("exported", line.access), "s/1.dcm")
+    with pytest.raises(ExportFailed, match="cannot be read: there is no such object any more"):
+        wh.export(found, tmp_path / "again", "copy")
+    assert not (tmp_path / "again").exists()
 
 
 def test_planned_batches_are_read_and_read_anew(line: Line, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from warehouse.cohorts.filters import select as select_rows
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.names import TEMPLATE
 from warehouse.cohorts.provenance import verify as verify_export
+from warehouse.settings import S3Access
 
 cohort = App(
     name="cohort",
@@ -348,7 +350,8 @@ def export(
         raise errors.UsageError(f"--format is needed: the name {target.name} does not say it")
     found = runs.find_run(warehouse, name)
     if chosen in FILE_FORMATS:
-        export_files(warehouse, found, target, chosen, template=template)
+        s3 = S3Access.from_variables(os.environ)
+        export_files(warehouse, found, target, chosen, template=template, s3=s3)
     else:
         export_rows(
             warehouse, found, target, chosen, rows=rows, preset=preset, spreadsheet=spreadsheet,

@@ -22,8 +22,9 @@ from warehouse.cohorts.members import Member, members_of, sources
 from warehouse.cohorts.names import TEMPLATE, check_template, fill
 from warehouse.cohorts.provenance import ABOUT, MANIFEST, MANIFEST_FIELDS, provenance, text
 from warehouse.dicom.open import local_path, open_source
-from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile
-from warehouse.errors import ExportFailed, SourceError, TargetExists, UsageError
+from warehouse.dicom.source import known_source
+from warehouse.errors import ExportFailed, NotAsIngested, SourceError, TargetExists, UsageError
+from warehouse.settings import S3Access
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from warehouse.catalog.connect import Catalog
     from warehouse.cohorts.runs import Run
+    from warehouse.dicom.scan import SourceFile
 
 FILE_FORMATS = ("zip", "copy", "link")
 _CHUNK = 1 << 20
@@ -41,13 +43,19 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 class _Out(Protocol):
     """Where files go."""
 
-    def put(self, name: str, member: Member, file: IO[bytes]) -> str: ...
+    def put(self, name: str, member: Member, source: SourceFile, file: IO[bytes]) -> str: ...
 
     def note(self, name: str, content: IO[bytes]) -> None: ...
 
 
 def export_files(
-    root: Path, run: Run, target: Path, form: str, *, template: str = TEMPLATE
+    root: Path,
+    run: Run,
+    target: Path,
+    form: str,
+    *,
+    template: str = TEMPLATE,
+    s3: S3Access | None = None,
 ) -> dict[str, Any]:
     """Write the files of the members of a run; return what is said about them.
 
@@ -63,6 +71,8 @@ def export_files(
         ``zip``; ``copy``, a folder of copies; ``link``, a folder of symbolic links.
     template
         Names of the files; see ``warehouse.cohorts.names``.
+    s3
+        How sources in buckets are reached.
 
     Raises
     ------
@@ -80,18 +90,19 @@ def export_files(
         if form == "zip":
             with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 archive.comment = f"cohort {run.run} {run.digest}".encode()
-                _write(_Zip(archive), catalog, template, facts)
+                _write(_Zip(archive), catalog, template, facts, s3 or S3Access())
             settle(draft, target, facts)
         else:
             draft.mkdir()
-            _write(_Folder(draft, links=form == "link"), catalog, template, facts)
+            links = form == "link"
+            _write(_Folder(draft, links), catalog, template, facts, s3 or S3Access())
             if os.path.lexists(target):
                 raise TargetExists(target)
             draft.rename(target)
     return facts
 
 
-def _write(out: _Out, catalog: Catalog, template: str, facts: dict[str, Any]) -> None:
+def _write(out: _Out, catalog: Catalog, template: str, facts: dict[str, Any], s3: S3Access) -> None:
     """Write every member, then the manifest, then the facts with the digest of the manifest."""
     with tempfile.TemporaryFile() as raw:
         manifest = io.TextIOWrapper(raw, encoding="utf-8", newline="")
@@ -99,9 +110,9 @@ def _write(out: _Out, catalog: Catalog, template: str, facts: dict[str, Any]) ->
         rows.writerow(MANIFEST_FIELDS)
         for member in sources(catalog):
             name = fill(template, member.names)
-            with _opened(member) as file:
+            with _opened(member, s3) as (source, file):
                 try:
-                    sha256 = out.put(name, member, file)
+                    sha256 = out.put(name, member, source, file)
                 except OSError as error:  # a full disk, which is not the fault of the source
                     raise ExportFailed(name, error.strerror or str(error)) from error
             rows.writerow(
@@ -119,7 +130,8 @@ def _write(out: _Out, catalog: Catalog, template: str, facts: dict[str, Any]) ->
 class _Zip:
     archive: zipfile.ZipFile
 
-    def put(self, name: str, member: Member, file: IO[bytes]) -> str:
+    def put(self, name: str, member: Member, source: SourceFile, file: IO[bytes]) -> str:
+        del source
         info = zipfile.ZipInfo(name, _ZIP_TIME)
         info.file_size = member.size_bytes
         with self.archive.open(info, "w") as packed:
@@ -136,16 +148,15 @@ class _Folder:
     folder: Path
     links: bool
 
-    def put(self, name: str, member: Member, file: IO[bytes]) -> str:
+    def put(self, name: str, member: Member, source: SourceFile, file: IO[bytes]) -> str:
         target = self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if not self.links:
             with target.open("xb") as copy:
                 return _copy(file, copy, member)
-        if _place(member.path)[0] is not None:
-            raise ExportFailed(
-                "a folder of links", f"{member.path} is a member of an archive; export copies"
-            )
+        if source.archive is not None or source.access is not None:
+            what = "a member of an archive" if source.archive else "an object in a bucket"
+            raise ExportFailed("a folder of links", f"{member.path} is {what}; export copies")
         os.symlink(os.fsencode(local_path(member.path)), os.fsencode(target))
         return ""
 
@@ -168,21 +179,17 @@ def _copy(file: IO[bytes], out: IO[bytes], member: Member) -> str:
 
 
 @contextmanager
-def _opened(member: Member) -> Iterator[IO[bytes]]:
+def _opened(member: Member, s3: S3Access) -> Iterator[tuple[SourceFile, IO[bytes]]]:
     """Open the source of a member, unless it has changed since it was ingested."""
-    archive, inner = _place(member.path)
     try:
-        status = os.stat(local_path(member.path) if archive is None else archive)
-    except OSError as error:
-        raise ExportFailed(member.path, f"its source cannot be read: {error.strerror}") from error
-    if status.st_mtime_ns // 1000 != member.modified_us or (
-        archive is None and status.st_size != member.size_bytes
-    ):
-        raise _changed(member)
-    source = SourceFile(member.path, member.size_bytes, member.modified_us, archive, inner)
-    try:
+        source = known_source(member.path, member.size_bytes, member.modified_us, s3)
         with open_source(source) as file:
-            yield file
+            yield source, file
+    except NotAsIngested as error:
+        if not error.is_gone:
+            raise _changed(member) from error
+        why = f"its source cannot be read: {error}"
+        raise ExportFailed(member.path, why) from error
     except SourceError as error:
         raise ExportFailed(member.path, str(error)) from error
 
@@ -191,16 +198,3 @@ def _changed(member: Member) -> ExportFailed:
     return ExportFailed(
         member.path, "its source has changed since it was ingested; ingest again, then rerun"
     )
-
-
-def _place(path: str) -> tuple[str | None, str | None]:
-    """Return archive and member of a path of ``files``, none of a file of its own."""
-    if os.path.isfile(local_path(path)):
-        return None, None
-    archive, separator, member = path.partition(ARCHIVE_SEPARATOR)
-    while separator:
-        if os.path.isfile(local_path(archive)):
-            return os.fsdecode(local_path(archive)), os.fsdecode(local_path(member))
-        more, separator, member = member.partition(ARCHIVE_SEPARATOR)
-        archive = f"{archive}{ARCHIVE_SEPARATOR}{more}"
-    return None, None

@@ -9,14 +9,17 @@ What the bytes mean does not belong here.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from warehouse.dicom.objects import READ_BYTES, Range, read_range, read_ranges
+from warehouse.dicom.archive import open_member
+from warehouse.dicom.objects import READ_BYTES, Range, open_object, read_range, read_ranges
 from warehouse.dicom.open import local_path
+from warehouse.errors import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +40,9 @@ NEXT_BYTES = 64 << 10
 
 ARENA_BYTES = 96 << 20
 """Bytes of headers held at a time; files that do not fit any more wait for the next batch."""
+
+MEMBER_BYTES = 64 << 20
+"""Members of archives held unpacked at a time; a longer one is left to the reference reader."""
 
 PAD = 64
 """Spare bytes behind the arena, so that reading a whole word at its end stays inside."""
@@ -67,6 +73,8 @@ class Heads:
         """Where byte 0 of the file would lie: ``base + offset`` is the place in the arena."""
         self.state: dict[int, str | None] = {}
         """Of an object in a bucket: the state of it that is read."""
+        self.unpacked: dict[int, bytes] = {}
+        """Of a member of an archive: all of it, because its CRC-32 is that of the whole."""
         self.window_at = np.zeros(count, np.int64)
         """Where the current window ends."""
 
@@ -77,6 +85,7 @@ class Heads:
         """
         self._begin(sources)
         objects: dict[int, Range | None] = {}
+        unpacked = 0
         for number, source in enumerate(self.sources):
             # Half of the arena is kept for further windows.
             wanted = first if source.access is None else OBJECT_BYTES
@@ -88,7 +97,10 @@ class Heads:
                 self._take(number, objects[number])
                 continue
             if source.archive is not None:
-                self.size[number] = -1
+                unpacked += source.size_bytes or 0
+                if self.unpacked and unpacked > MEMBER_BYTES:
+                    return number
+                self._unpack(number, first)
                 continue
             try:
                 # O_NONBLOCK: a file swapped for a FIFO since it was listed must not block the run.
@@ -114,6 +126,22 @@ class Heads:
             self.window_at[number] = self.used
         return len(self.sources)
 
+    def _unpack(self, number: int, first: int) -> None:
+        """Unpack a member; what cannot be unpacked the reference reader tells why."""
+        source = self.sources[number]
+        self.size[number] = -1
+        if source.archive is None or source.member is None:
+            return
+        if (source.size_bytes or 0) > MEMBER_BYTES:
+            return
+        try:
+            with open_member(source.archive, source.member) as file:
+                data = file.read()
+        except (OSError, Rejected):
+            return
+        self.unpacked[number] = data
+        self._take(number, Range(memoryview(data)[:first], len(data), None))
+
     def _some_objects(self, begin: int) -> dict[int, Range | None]:
         """Read the beginning of the next objects, many at a time."""
         objects = [
@@ -125,7 +153,7 @@ class Heads:
         return {number: read for (number, *_), read in zip(objects, ranges, strict=True)}
 
     def _take(self, number: int, read: Range | None) -> None:
-        """Put the beginning of an object into the arena."""
+        """Put the beginning of an object or a member into the arena."""
         if read is None:
             self.size[number] = -1
             return
@@ -158,24 +186,39 @@ class Heads:
 
     def read_into(self, number: int, target: memoryview, offset: int) -> bool:
         """Fill ``target`` from ``offset`` of a file; False if that many bytes are not there."""
-        return read_into(self.sources[number], target, offset, self.state.get(number))
-
-
-def read_into(
-    source: SourceFile, target: memoryview, offset: int, state: str | None = None
-) -> bool:
-    """Fill ``target`` from ``offset`` of the file; False if that many bytes are not there."""
-    try:
-        if source.access is not None:
-            data = read_range(source.path, source.access, offset, len(target), state).data
-            if len(data) != len(target):
-                return False
-            target[:] = data
-            return True
-        descriptor = os.open(local_path(source.path), os.O_RDONLY | os.O_NONBLOCK)
+        source = self.sources[number]
         try:
-            return os.preadv(descriptor, [target], offset) == len(target)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return False
+            if number in self.unpacked:
+                data = memoryview(self.unpacked[number])[offset : offset + len(target)]
+            elif source.access is not None:
+                state = self.state.get(number)
+                data = read_range(source.path, source.access, offset, len(target), state).data
+            else:
+                descriptor = os.open(local_path(source.path), os.O_RDONLY | os.O_NONBLOCK)
+                try:
+                    return os.preadv(descriptor, [target], offset) == len(target)
+                finally:
+                    os.close(descriptor)
+        except OSError:
+            return False
+        if len(data) != len(target):
+            return False
+        target[:] = data
+        return True
+
+    def open(self, number: int) -> IO[bytes]:
+        """Open a file, in the state that is read, to read small pieces here and there.
+
+        Raises
+        ------
+        OSError
+            The file, or this state of an object, cannot be read.
+        """
+        source = self.sources[number]
+        if number in self.unpacked:
+            return io.BytesIO(self.unpacked[number])
+        if source.access is not None:
+            size, state = int(self.size[number]), self.state.get(number)
+            return open_object(source.path, source.access, size, state)
+        descriptor = os.open(local_path(source.path), os.O_RDONLY | os.O_NONBLOCK)
+        return open(descriptor, "rb", buffering=0)

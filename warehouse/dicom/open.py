@@ -6,18 +6,16 @@ a temporary file, never beside the source.
 
 from __future__ import annotations
 
-import lzma
 import os
 import shutil
 import tempfile
-import zipfile
-import zlib
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from warehouse.dicom.archive import open_member
 from warehouse.dicom.objects import open_object
-from warehouse.errors import Rejected, Unreachable
+from warehouse.errors import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
 SPOOL_BYTES = 64 << 20
 """Archive members longer than this go through a temporary file."""
-
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 def local_path(path: str) -> str | bytes:
@@ -67,12 +63,7 @@ def open_source(source: SourceFile) -> Iterator[IO[bytes]]:
 @contextmanager
 def _unpacked(archive: str, member: str) -> Iterator[IO[bytes]]:
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
-        try:
-            with zipfile.ZipFile(archive) as opened, opened.open(member) as packed:
-                shutil.copyfileobj(packed, file, 1 << 20)
-        except (*_DAMAGED, KeyError, EOFError, ValueError, NotImplementedError) as error:
-            raise Rejected("broken zip archive: the member cannot be unpacked") from error
-        except RuntimeError as error:
-            raise Rejected("zip member is encrypted") from error
+        with open_member(archive, member) as packed:
+            shutil.copyfileobj(packed, file, 1 << 20)
         file.seek(0)
         yield file

@@ -6,19 +6,14 @@ only the item headers of encapsulated ones are read, 8 bytes each.
 
 from __future__ import annotations
 
-import os
 import struct
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from warehouse.dicom.element import PixelPlace
 from warehouse.dicom.grammar import UNDEFINED
-from warehouse.dicom.objects import open_object
-from warehouse.dicom.open import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from warehouse.dicom.scan import SourceFile
 
 _ITEM, _SEQUENCE_END = 0xE000FFFE, 0xE0DDFFFE
 _header = struct.Struct("<LL").unpack
@@ -39,14 +34,14 @@ def pixel_vr(tag: int, length: int, head: int, *, implicit: bool) -> str:
 
 
 def pass_over(
-    source: SourceFile, offset: int, length: int, size: int, state: str | None = None
+    opened: Callable[[], IO[bytes]], offset: int, length: int, size: int
 ) -> tuple[PixelPlace, str | None, int]:
     """Return the place, a note if the file ends before the pixel data do, and where they end.
 
     Raises
     ------
     OSError
-        The file, or this state of an object, cannot be read.
+        What ``opened`` opens, the file for a look at its fragments, cannot be read.
     """
     if length != UNDEFINED:
         end = offset + length
@@ -55,28 +50,18 @@ def pass_over(
             note = f"pixel data end early: {there} of {length} bytes are there"
             return PixelPlace(offset, there, encapsulated=False), note, size
         return PixelPlace(offset, length, encapsulated=False), None, end
-    last = _end_of_fragments(source, offset, size, state)
+    with opened() as file:
+        last = _follow(file, offset, size)
     if last is None:
         note = "encapsulated pixel data end early: no sequence delimiter"
         return PixelPlace(offset, size - offset, encapsulated=True), note, size
     return PixelPlace(offset, last - offset, encapsulated=True), None, last
 
 
-def _end_of_fragments(source: SourceFile, offset: int, size: int, state: str | None) -> int | None:
-    if source.access is not None:
-        with open_object(source.path, source.access, size, state) as file:
-            return _follow(lambda at: file.read(8) if file.seek(at) == at else b"", offset, size)
-    descriptor = os.open(local_path(source.path), os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        return _follow(lambda at: os.pread(descriptor, 8, at), offset, size)
-    finally:
-        os.close(descriptor)
-
-
-def _follow(read: Callable[[int], bytes], at: int, size: int) -> int | None:
+def _follow(file: IO[bytes], at: int, size: int) -> int | None:
     """Go from item to item; return where the sequence delimiter ends, None without one."""
     while True:
-        head = read(at)
+        head = file.read(8) if file.seek(at) == at else b""
         tag, step = _header(head) if len(head) == 8 else (0, 0)
         if tag == _SEQUENCE_END:
             return at + 8

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import stat
-import zipfile
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from warehouse.dicom.archive import directory
 from warehouse.dicom.objects import find_objects, is_object, list_objects
-from warehouse.errors import SourceNotFound
+from warehouse.errors import Rejected, SourceNotFound
 from warehouse.settings import S3Access
 
 if TYPE_CHECKING:
@@ -158,30 +158,28 @@ def _list_file(path: str, patterns: Sequence[str]) -> Iterable[SourceFile | Unre
     if not stat.S_ISREG(status.st_mode):
         return (Unreadable(path_text(path), "not a regular file"),)
     if is_archive:
-        return _list_archive(path, status, patterns)
+        return _list_archive(path, patterns)
     return (SourceFile(path_text(path), status.st_size, status.st_mtime_ns // 1000),)
 
 
-def _list_archive(
-    path: str, status: os.stat_result, patterns: Sequence[str]
-) -> Iterator[SourceFile | Unreadable]:
+def _list_archive(path: str, patterns: Sequence[str]) -> Iterator[SourceFile | Unreadable]:
     text = path_text(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            # By name, because of several members with one name only the last can be opened.
-            members = [info for info in archive.NameToInfo.values() if not info.is_dir()]
+        found = directory(path)
     except OSError as error:
         yield Unreadable(text, f"cannot be opened: {error.strerror}")
         return
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        yield Unreadable(text, f"broken zip archive: {error}")
+    except Rejected as why:
+        yield Unreadable(text, why.reason)
         return
+    members = [info for info in found.members.values() if not info.is_dir()]
     unpacked = sum(info.file_size for info in members)
-    if unpacked > MAX_UNCHECKED_BYTES and unpacked > MAX_RATIO * max(status.st_size, 1):
+    if unpacked > MAX_UNCHECKED_BYTES and unpacked > MAX_RATIO * max(found.size_bytes, 1):
+        times = unpacked // max(found.size_bytes, 1)
         yield Unreadable(
             text,
-            f"zip archive would unpack to {unpacked} bytes, "
-            f"{unpacked // max(status.st_size, 1)} times its size: refused as a possible zip bomb",
+            f"zip archive would unpack to {unpacked} bytes, {times} times its size: refused as a "
+            "possible zip bomb",
         )
         return
     for info in members:
@@ -190,6 +188,11 @@ def _list_archive(
         name = f"{text}{ARCHIVE_SEPARATOR}{path_text(info.filename)}"
         if info.filename.lower().endswith(".zip"):
             yield Unreadable(name, "zip archive inside a zip archive: not opened")
+        elif info.filename in found.overlapping:
+            yield Unreadable(
+                name,
+                "member shares its bytes with another one: refused as a possible zip bomb",
+            )
         elif info.file_size > MAX_UNCHECKED_BYTES and info.file_size > MAX_RATIO * max(
             info.compress_size, 1
         ):
@@ -198,9 +201,7 @@ def _list_archive(
                 f"member would unpack to {info.file_size} bytes: refused as a possible zip bomb",
             )
         else:
-            yield SourceFile(
-                name, info.file_size, status.st_mtime_ns // 1000, archive=path, member=info.filename
-            )
+            yield SourceFile(name, info.file_size, found.modified_us, path, info.filename)
 
 
 def _list_bucket(

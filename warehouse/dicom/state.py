@@ -57,11 +57,9 @@ class Scan:
         if number in self.pixels or offset > self.heads.size[number]:
             return None
         vr = pixel_vr(tag, length, head, implicit=implicit)
-        source, state = self.heads.sources[number], self.heads.state.get(number)
+        size = int(self.heads.size[number])
         try:
-            place, note, end = pass_over(
-                source, offset, length, int(self.heads.size[number]), state
-            )
+            place, note, end = pass_over(lambda: self.heads.open(number), offset, length, size)
         except OSError:
             return None
         self.pixels[number] = Pixels(tag, vr, place, note)

@@ -11,23 +11,22 @@ import io
 import os
 import zlib
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from warehouse.dicom.objects import SCHEME, find_objects
 from warehouse.dicom.open import local_path, open_source
-from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile
-from warehouse.errors import PixelsUnreadable, SourceChanged, SourceError
+from warehouse.dicom.source import known_source, require_unchanged
+from warehouse.errors import NotAsIngested, PixelsUnreadable, SourceChanged, SourceError
 from warehouse.settings import S3Access
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    from warehouse.dicom.scan import SourceFile
     from warehouse.pixels.image import Image
 
 _TAGS = {
@@ -191,7 +190,7 @@ def open_pixels(image: Image) -> AbstractContextManager[OpenPixels]:
     try:
         # Before a file object is made of it, which a folder or a pipe would refuse.
         status = os.fstat(descriptor)
-        _compare(image, status.st_size, status.st_mtime_ns // 1000)
+        _require_unchanged(image, status.st_size, status.st_mtime_ns // 1000)
     except BaseException:
         os.close(descriptor)
         raise
@@ -228,53 +227,21 @@ def _unpacked(image: Image) -> Iterator[OpenPixels]:
 
 
 def _source(image: Image) -> SourceFile:
-    """Return the file, archive member or object of an image; file or archive must be unchanged."""
-    known = SourceFile(image.path, image.size_bytes, image.modified_us)
-    if image.path.startswith(SCHEME):
-        return _object(image)
-    if (status := _status(image.path)) is not None:
-        _compare(image, *status)
-        return known
-    archive, separator, member = image.path.partition(ARCHIVE_SEPARATOR)
-    while separator:
-        if (status := _status(archive)) is not None:
-            _compare(image, None, status[1])
-            inside = os.fsdecode(local_path(archive)), os.fsdecode(local_path(member))
-            return replace(known, archive=inside[0], member=inside[1])
-        more, separator, member = member.partition(ARCHIVE_SEPARATOR)
-        archive = f"{archive}{ARCHIVE_SEPARATOR}{more}"
-    raise SourceChanged(image.path, "there is no such file any more")
-
-
-def _object(image: Image) -> SourceFile:
-    """Return the object of an image; its server is reached as the ingest reaches it."""
+    """Return the file, archive member or object of an image, as it was ingested."""
     access = S3Access.from_variables(os.environ)
     try:
-        (found,) = find_objects([image.path], access)
+        return known_source(image.path, image.size_bytes, image.modified_us, access)
+    except NotAsIngested as error:
+        raise SourceChanged(image.path, str(error)) from error
     except SourceError as error:
         raise PixelsUnreadable(image.path, str(error)) from error
-    if found is None:
-        raise SourceChanged(image.path, "there is no such object any more")
-    _compare(image, found.size_bytes, found.modified_us)
-    return SourceFile(image.path, image.size_bytes, image.modified_us, access=access)
 
 
-def _status(path: str) -> tuple[int, int] | None:
-    """Return size and modification time in microseconds."""
+def _require_unchanged(image: Image, size_bytes: int, modified_us: int) -> None:
     try:
-        status = os.stat(local_path(path))
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns // 1000
-
-
-def _compare(image: Image, size_bytes: int | None, modified_us: int | None) -> None:
-    """See that a source is what was ingested; of an archive nobody noted the size: None."""
-    if size_bytes is not None and size_bytes != image.size_bytes:
-        why = f"it has {size_bytes} bytes, {image.size_bytes} when it was ingested"
-        raise SourceChanged(image.path, why)
-    if modified_us != image.modified_us:
-        raise SourceChanged(image.path, "its modification time is not that of its ingest")
+        require_unchanged(size_bytes, modified_us, image.size_bytes, image.modified_us)
+    except NotAsIngested as error:
+        raise SourceChanged(image.path, str(error)) from error
 
 
 def _inflated(image: Image, file: IO[bytes]) -> IO[bytes]:
