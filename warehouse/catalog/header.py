@@ -178,16 +178,19 @@ class Header:
         return _by_name(self.elements)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return the DICOM JSON model (PS3.18 Annex F), equal to pydicom's ``to_json_dict``.
+        """Return the DICOM JSON model (PS3.18 Annex F), as pydicom's ``to_json_dict``.
 
-        Like pydicom it keeps group lengths (tags that end in 0000, retired but in many files),
-        which PS3.18 F.2.2 leaves out: leave them out before sending the model to a web service.
+        It differs where pydicom's is no JSON or not as the standard has it: NaN and infinity are
+        None, and so is an empty value among several; names have only groups that are not empty;
+        an empty sequence has no ``Value`` (F.2.2, F.2.5). Like pydicom it keeps group lengths (tags
+        that end in 0000, retired but in many files), which F.2.2 leaves out: leave them out before
+        sending the model to a web service.
         """
         return json_model(self.elements, self.bulk_uri)
 
     def to_json(self) -> str:
         """Return the DICOM JSON model as text."""
-        return json.dumps(self.to_json_dict(), ensure_ascii=False)
+        return json.dumps(self.to_json_dict(), ensure_ascii=False, allow_nan=False)
 
     def frame(self) -> pl.DataFrame:
         """Return one row per element: Tag (with its place in sequences), Keyword, VR, VM, Value."""

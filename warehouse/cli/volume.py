@@ -94,7 +94,7 @@ def volume(
     if npy is not None:
         files.write_npy(shown, npy)
     if references is not None and isinstance(shown, LazyVolume):
-        files.write_bytes(json.dumps(shown.references()).encode(), references)
+        files.write_bytes(json.dumps(shown.references(), allow_nan=False).encode(), references)
     written = [target for target in targets if target is not None]
     for target in written:
         print(f"{target}: {size_text(target.stat().st_size)}")

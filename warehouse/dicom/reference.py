@@ -73,7 +73,7 @@ def read_header_from(file: IO[bytes]) -> Header:
     if size == 0:
         raise Rejected("empty file", 0)
     head = file.read(132 + 8)
-    has_prefix = head[128:132] == b"DICM"
+    has_prefix = has_preamble(head, size)
     if not has_prefix and not _starts_like_a_dataset(head, size):
         raise Rejected("not DICOM: no DICM prefix, and the first bytes are no data element", 0)
     watched = _Watched(file)
@@ -105,7 +105,21 @@ def read_header_from(file: IO[bytes]) -> Header:
     return header
 
 
-def _starts_like_a_dataset(head: bytes, size: int) -> bool:
+def has_preamble(head: bytes, size: int | None) -> bool:
+    """Tell whether a file begins with a preamble (PS3.10 7.1), from its first 140 bytes.
+
+    The letters DICM may stand at the same place inside a value of a data set without preamble. Such
+    a data set begins at byte 0 with an element, and what follows the letters is no file meta
+    element; or it begins with file meta elements itself.
+    """
+    if head[128:132] != b"DICM":
+        return False
+    if head[132:134] == b"\2\0" and head[:2] != b"\2\0":
+        return True
+    return not _starts_like_a_dataset(head, size)
+
+
+def _starts_like_a_dataset(head: bytes, size: int | None) -> bool:
     """Tell whether a file without preamble begins with an element of group 0002 or 0008."""
     if len(head) < 8:
         return False
@@ -114,7 +128,7 @@ def _starts_like_a_dataset(head: bytes, size: int) -> bool:
         if group not in {0x0002, 0x0008} or not dictionary_has_tag((group << 16) | element):
             continue
         explicit = head[4:6].isalpha() and head[4:6].isupper()
-        if explicit or struct.unpack(f"{order}L", head[4:8])[0] <= size:
+        if explicit or size is None or struct.unpack(f"{order}L", head[4:8])[0] <= size:
             return True
     return False
 
@@ -135,6 +149,7 @@ def _read(file: _Watched, size: int, *, start: int) -> Header:
         dataset = read_dataset(_as_file(file), False, True, stop_when=_at_pixels)
     else:
         file.seek(0)
+        file.hides_prefix = not start
         # The whole of pydicom's own logic: missing meta, command sets, wrong transfer syntaxes.
         dataset = read_partial(_as_file(file), stop_when=_at_pixels, force=True)
     implicit, little = dataset.original_encoding
@@ -402,6 +417,8 @@ class _Watched:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.cut_at: int | None = None
+        self.hides_prefix = False
+        """Whether the next read of four bytes, in which pydicom looks for DICM, finds nothing."""
         self.seek = file.seek
         self.tell = file.tell
         self.read_if = file.read
@@ -409,6 +426,9 @@ class _Watched:
 
     def read(self, count: int = -1) -> bytes:
         data = self._file.read(count)
+        if self.hides_prefix and count == 4:
+            self.hides_prefix = False
+            return bytes(len(data))
         if len(data) < count and count != _SEARCH_BLOCK and (count > 8 or (count == 8 and data)):
             self.cut_at = self._file.tell()
         return data

@@ -20,6 +20,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from warehouse.dicom.objects import SCHEME, find_objects
 from warehouse.dicom.open import local_path, open_source
+from warehouse.dicom.reference import has_preamble
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile
 from warehouse.errors import PixelsUnreadable, SourceChanged, SourceError
 from warehouse.settings import S3Access
@@ -279,8 +280,8 @@ def _compare(image: Image, size_bytes: int | None, modified_us: int | None) -> N
 
 def _inflated(image: Image, file: IO[bytes]) -> IO[bytes]:
     """Return a deflated data set, unpacked as far as the pixel data go, which bounds it."""
-    prefix = file.read(132)
-    file.seek(132 if prefix[128:] == b"DICM" else 0)
+    head = file.read(140)
+    file.seek(132 if has_preamble(head, image.size_bytes) else 0)
     # The meta information is not deflated (PS3.5 A.5).
     read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)  # type: ignore[arg-type]
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
