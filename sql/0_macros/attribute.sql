@@ -5,7 +5,7 @@
 -- where the VR has no such values. An empty element has a row with vm 0, a missing one has none.
 -- A person's name is written as in the file.
 --
--- depends: elements, attribute_tag, person_name
+-- depends: normal_elements, attribute_tag, person_name
 create or replace macro attribute(name) as table
 select
     instance_id,
@@ -25,6 +25,6 @@ select
     if(count("integer") > 0, list("integer" order by "index"), null) as integers,
     if(count("real") > 0, list("real" order by "index"), null) as reals,
     any_value(warning) as warning
-from elements
+from normal_elements
 where path = '' and tag = attribute_tag(name)
 group by instance_id;

@@ -5,7 +5,7 @@
 -- instance without the element has null. The statement is put together before it runs: one
 -- LEFT JOIN per name, which is the fastest way through the long table (docs/architecture.md).
 --
--- depends: elements, instances, attribute_tag
+-- depends: normal_elements, instances, attribute_tag
 create or replace macro attributes(names) as table
 select *
 from query(
@@ -26,7 +26,7 @@ from query(
                 'any_value(' || attribute_value(keyword_entry(name).vr)
                 || ') filter (where "index" = 0)'
             )
-            || ' as "' || name || '" from elements where path = '''' and tag = '''
+            || ' as "' || name || '" from normal_elements where path = '''' and tag = '''
             || attribute_tag(name)
             || ''' group by instance_id) as "' || name || '" using (instance_id)'
         ),

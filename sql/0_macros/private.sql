@@ -4,12 +4,12 @@
 -- hexadecimal numbers). One row per value of a top-level element; `tag` shows the block that its
 -- creator reserved in this instance.
 --
--- depends: elements
+-- depends: normal_elements
 create or replace macro private(private_creator, element) as table
 select
     instance_id, tag, vr, vm, "index", text, "integer", "real", "date", "time", "timestamp",
     bytes, length, sha256, warning
-from elements
+from normal_elements
 where
     path = '' and creator = private_creator
     -- As every private element; row groups without such rows are not read.

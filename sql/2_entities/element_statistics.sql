@@ -5,7 +5,7 @@
 -- see `is_identifying`.
 --
 -- grain:   tag, creator, vr
--- depends: elements
+-- depends: elements, normal_elements
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
@@ -41,7 +41,7 @@ with
                 cast(elements."real" as varchar), elements.sha256
             ) as value,
             withheld.path is not null as is_withheld
-        from elements
+        from normal_elements as elements
         left join withheld on elements.path = withheld.path
     ),
 

@@ -6,7 +6,7 @@
 -- minimal attributes that `instances` does not have are null.
 --
 -- grain:   series_key
--- depends: series, instances, elements
+-- depends: series, instances, normal_elements
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -86,7 +86,7 @@ with said as (
             filter (where elements.tag = '00189311') as SpiralPitchFactor,
         arg_min(elements.text, instances.instance_key)
             filter (where elements.tag = '00181040') as ContrastBolusRoute
-    from elements
+    from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     where
         instances.Modality = 'CT'

@@ -7,7 +7,7 @@
 -- they say by frame stands in vectors: times in cine, numbers in nuclear medicine, offsets in dose.
 --
 -- grain:   instance_id, frame_number
--- depends: elements, instances
+-- depends: elements, normal_elements, instances
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  frame_number | BIGINT | from 1, as DICOM counts frames
@@ -55,7 +55,7 @@ with
             instance_id,
             try_cast(regexp_extract(path, '^PerFrameFunctionalGroupsSequence\[(\d+)\]', 1) as bigint) as item,
             tag, "index", text, "integer", "real", "timestamp"
-        from elements
+        from normal_elements
         where
             tag in (
                 '00089007', '00180050', '00180088', '00189074', '00189082', '00189087',

@@ -8,7 +8,7 @@
 -- `sequence_types`.
 --
 -- grain:   series_key
--- depends: series, instances, elements
+-- depends: series, instances, normal_elements
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -94,7 +94,7 @@ with said as (
             filter (where elements.tag = '00189069') as ParallelReductionFactorInPlane,
         arg_min(elements."real", instances.instance_key)
             filter (where elements.tag = '00189073') as AcquisitionDuration
-    from elements
+    from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     where
         instances.Modality = 'MR'

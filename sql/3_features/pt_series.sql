@@ -7,7 +7,7 @@
 -- Of several radiopharmaceuticals the first is taken.
 --
 -- grain:   series_key
--- depends: series, instances, elements
+-- depends: series, instances, normal_elements
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -69,7 +69,7 @@ with said as (
             filter (where elements.tag = '00540081') as NumberOfSlices,
         arg_min(elements."integer", instances.instance_key)
             filter (where elements.tag = '00540101') as NumberOfTimeSlices
-    from elements
+    from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     where
         instances.Modality = 'PT'
@@ -113,7 +113,7 @@ inside as (
             where elements.tag = '00181078'
             and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
         ) as RadiopharmaceuticalStartDateTime
-    from elements
+    from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     where
         instances.Modality = 'PT'
@@ -139,7 +139,7 @@ lists as (
             instance_id,
             list(text order by "index") filter (where tag = '00541000') as SeriesType,
             list(text order by "index") filter (where tag = '00280051') as CorrectedImage
-        from elements
+        from normal_elements
         where path = '' and vm > 0 and tag in ('00541000', '00280051')
         group by instance_id
     ) as gathered

@@ -4,7 +4,7 @@
 -- joined by its number. Contours themselves are in `elements`.
 --
 -- grain:   instance_id, item
--- depends: instances, elements
+-- depends: instances, normal_elements
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  item | BIGINT | place in the Structure Set ROI Sequence, from 0
 -- column:  series_key | VARCHAR | key to `series`
@@ -39,7 +39,7 @@ titles as (
         instance_id,
         any_value(text) filter (where tag = '30060002') as StructureSetLabel,
         any_value(text) filter (where tag = '30060004') as StructureSetName
-    from elements
+    from normal_elements
     where path = '' and "index" = 0 and tag in ('30060002', '30060004')
     group by instance_id
 ),
@@ -54,7 +54,7 @@ rois as (
         any_value(text) filter (where tag = '30060028') as ROIDescription,
         any_value("real") filter (where tag = '3006002C') as ROIVolume,
         any_value(text) filter (where tag = '30060036') as ROIGenerationAlgorithm
-    from elements
+    from normal_elements
     where
         tag in ('30060022', '30060024', '30060026', '30060028', '3006002C', '30060036')
         and "index" = 0
@@ -69,7 +69,7 @@ observed as (
         any_value("integer") filter (where tag = '30060084') as roi_number,
         any_value(text) filter (where tag = '300600A4') as RTROIInterpretedType,
         any_value(text) filter (where tag = '30060085') as ROIObservationLabel
-    from elements
+    from normal_elements
     where
         tag in ('30060084', '30060085', '300600A4')
         and "index" = 0
@@ -97,7 +97,7 @@ drawn as (
         count(*) filter (where tag = '30060042') as contour_count,
         try_cast(sum("integer") filter (where tag = '30060046') as bigint) as point_count,
         list(distinct text) filter (where tag = '30060042') as contour_types
-    from elements
+    from normal_elements
     where
         tag in ('30060042', '30060046', '30060084')
         and "index" = 0
@@ -121,7 +121,7 @@ referenced as (
     select
         instance_id,
         list_sort(list(distinct text)) as referenced_series_uids
-    from elements
+    from normal_elements
     where
         tag = '0020000E'
         and vm > 0

@@ -5,7 +5,7 @@
 -- source, if the warehouse has them.
 --
 -- grain:   series_key
--- depends: series, instances, elements, segments
+-- depends: series, instances, normal_elements, segments
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -43,7 +43,7 @@ said as (
     select
         segmentations.series_key,
         arg_min(elements.text, segmentations.instance_key) as SegmentationType
-    from elements
+    from normal_elements as elements
     join segmentations on elements.instance_id = segmentations.instance_id
     where elements.tag = '00620001' and elements.path = '' and elements."index" = 0
     group by segmentations.series_key
@@ -69,7 +69,7 @@ named as (
         segmentations.instance_id,
         segmentations.series_key,
         elements.text as uid
-    from elements
+    from normal_elements as elements
     join segmentations on elements.instance_id = segmentations.instance_id
     where
         elements.tag = '0020000E'
@@ -81,7 +81,7 @@ sources as (
     select distinct
         segmentations.series_key,
         elements.text as uid
-    from elements
+    from normal_elements as elements
     join segmentations on elements.instance_id = segmentations.instance_id
     where
         elements.tag = '00081155'

@@ -3,7 +3,7 @@
 -- Codes are of the first item of their sequence, as scheme and value: SCT:10200004.
 --
 -- grain:   instance_id, item
--- depends: elements, instances
+-- depends: normal_elements, instances
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  item | BIGINT | place in the Segment Sequence, from 0
 -- column:  series_key | VARCHAR | key to `series`
@@ -30,7 +30,7 @@ with said as (
         tag,
         text,
         "integer"
-    from elements
+    from normal_elements
     where
         tag in (
             '00080100', '00080102', '00080104', '00620004', '00620005', '00620006', '00620008',
@@ -91,7 +91,7 @@ referring as (
         instance_id,
         "integer" as segment_number,
         count(*) as frame_count
-    from elements
+    from normal_elements
     where tag = '0062000B' and starts_with(path, 'PerFrameFunctionalGroupsSequence[')
     group by instance_id, "integer"
 )

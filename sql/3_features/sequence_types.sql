@@ -6,7 +6,7 @@
 -- are applied when the view is asked: a changed rule changes only series for which it holds or held.
 --
 -- grain:   series_key
--- depends: instances, elements, phase_encoding, sequence_rules
+-- depends: instances, normal_elements, phase_encoding, sequence_rules
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  sequence_type | VARCHAR | such as mprage, bold or dwi; null if no rule holds
 -- column:  rule | VARCHAR | the rule that holds, of `sequence_rules`
@@ -65,7 +65,7 @@ other as (
                 elements.text, cast(elements."integer" as varchar), cast(elements."real" as varchar)
             ) order by elements."index"
         ) as said
-    from elements
+    from normal_elements as elements
     join judged on elements.instance_id = judged.instance_id
     join (
         select distinct

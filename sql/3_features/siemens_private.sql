@@ -5,7 +5,7 @@
 -- are stored in mode full only.
 --
 -- grain:   instance_id
--- depends: elements
+-- depends: normal_elements
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  CSAImageHeaderType | VARCHAR | SIEMENS CSA HEADER (0029,xx08)
 -- column:  CSAImageHeaderVersion | VARCHAR | SIEMENS CSA HEADER (0029,xx09)
@@ -34,7 +34,7 @@ with siemens as (
         vm,
         tag,
         sha256
-    from elements
+    from normal_elements
     where
         path = ''
         and vm > 0

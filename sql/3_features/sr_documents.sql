@@ -4,7 +4,7 @@
 -- content itself is in `elements`: from sequence_items('ContentSequence').
 --
 -- grain:   instance_id
--- depends: instances, elements
+-- depends: instances, normal_elements
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  study_key | VARCHAR | key to `studies`
@@ -45,7 +45,7 @@ said as (
         any_value(text) filter (where tag = '0040A491') as CompletionFlag,
         any_value(text) filter (where tag = '0040A493') as VerificationFlag,
         any_value(text) filter (where tag = '0040A496') as PreliminaryFlag
-    from elements
+    from normal_elements
     where
         "index" = 0
         and (
@@ -62,7 +62,7 @@ contents as (
         count(*) as content_item_count,
         count(*) filter (where text = 'NUM') as measurement_count,
         count(*) filter (where text = 'IMAGE') as image_reference_count
-    from elements
+    from normal_elements
     where
         tag = '0040A040'
         and "index" = 0
@@ -74,7 +74,7 @@ evidence as (
     select
         instance_id,
         list_sort(list(distinct text)) as referenced_series_uids
-    from elements
+    from normal_elements
     where
         tag = '0020000E'
         and vm > 0

@@ -257,7 +257,8 @@ def _test(
     kind = "VARCHAR" if operator in _TEXT else found.type
     _fits(found, name, operator)
     given = _listed(value) if several else value
-    bound = _cast(query, name, given, f"{kind}[]" if several else kind)
+    exact = kind == "VARCHAR" and operator not in _TEXT
+    bound = _cast(query, name, given, f"{kind}[]" if several else kind, exact=exact)
     if operator == "existing":
         _must_exist(query, found, name, bound)
         operator = "is"
@@ -286,9 +287,14 @@ def _must_exist(query: Query, found: Attribute, name: str, value: object) -> Non
         raise UnknownFilter(f"{name}: no row of {query.model.name} has that {attribute}")
 
 
-def _cast(query: Query, name: str, value: object, kind: str) -> Any:
-    """Return a value as its type, so that what cannot be one is an error, not no rows."""
+def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = False) -> Any:
+    """Return a value as its type, so that what cannot be one is an error, not no rows.
+
+    A text that has to be equal is asked for without the spaces that texts are kept without.
+    """
     given = _dates(value) if kind.startswith("DATE") else value
+    if exact:
+        given = _without_spaces(given)
     # DuckDB rounds 1.6 to 2, and another question would be answered.
     wider = kind.replace("BIGINT", "DOUBLE")
     sql = f"select cast($1 as {kind}) as typed, cast($1 as {wider}) = typed"
@@ -300,6 +306,12 @@ def _cast(query: Query, name: str, value: object, kind: str) -> Any:
         hint = ", as in 2024-12-31 or 20241231" if kind.startswith("DATE") else ""
         raise UnknownFilter(f"{name}: the value is no {kind}{hint}")
     return cast
+
+
+def _without_spaces(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_spaces(each) for each in value]
+    return value.strip(" ") if isinstance(value, str) else value
 
 
 def _dates(value: Any) -> Any:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import pydicom.uid
-from pydicom.datadict import dictionary_has_tag
+from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import read_dataset, read_partial
 from pydicom.hooks import raw_element_vr
@@ -34,6 +34,7 @@ from warehouse.dicom.element import (
     path_step,
 )
 from warehouse.dicom.open import open_source
+from warehouse.dicom.preamble import has_preamble, starts_like_a_dataset
 from warehouse.errors import Rejected
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def read_header_from(file: IO[bytes]) -> Header:
         raise Rejected("empty file", 0)
     head = file.read(132 + 8)
     has_prefix = has_preamble(head, size)
-    if not has_prefix and not _starts_like_a_dataset(head, size):
+    if not has_prefix and not starts_like_a_dataset(head, size):
         raise Rejected("not DICOM: no DICM prefix, and the first bytes are no data element", 0)
     watched = _Watched(file)
     try:
@@ -103,34 +104,6 @@ def read_header_from(file: IO[bytes]) -> Header:
     if not has_prefix and not any(e.tag in _IDENTITY_TAGS and not e.path for e in header.elements):
         raise Rejected("not DICOM: no DICM prefix and no SOP class or instance UID", 0)
     return header
-
-
-def has_preamble(head: bytes, size: int | None) -> bool:
-    """Tell whether a file begins with a preamble (PS3.10 7.1), from its first 140 bytes.
-
-    The letters DICM may stand at the same place inside a value of a data set without preamble. Such
-    a data set begins at byte 0 with an element, and what follows the letters is no file meta
-    element; or it begins with file meta elements itself.
-    """
-    if head[128:132] != b"DICM":
-        return False
-    if head[132:134] == b"\2\0" and head[:2] != b"\2\0":
-        return True
-    return not _starts_like_a_dataset(head, size)
-
-
-def _starts_like_a_dataset(head: bytes, size: int | None) -> bool:
-    """Tell whether a file without preamble begins with an element of group 0002 or 0008."""
-    if len(head) < 8:
-        return False
-    for order in "<>":
-        group, element = struct.unpack(f"{order}HH", head[:4])
-        if group not in {0x0002, 0x0008} or not dictionary_has_tag((group << 16) | element):
-            continue
-        explicit = head[4:6].isalpha() and head[4:6].isupper()
-        if explicit or size is None or struct.unpack(f"{order}L", head[4:8])[0] <= size:
-            return True
-    return False
 
 
 def _read(file: _Watched, size: int, *, start: int) -> Header:
@@ -262,15 +235,22 @@ def _pass_over(
             )
 
 
-def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
-    """Flatten a data set, depth first; sequences come before the elements of their items."""
+def _elements(
+    dataset: Dataset, path: str, depth: int, outer: tuple[str, ...] | None = None
+) -> list[Element]:
+    """Flatten a data set, depth first; sequences come before the elements of their items.
+
+    ``outer`` are character sets of a data set around it that pydicom did not understand.
+    """
     if depth > MAX_DEPTH:
         raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels")
     found: list[Element] = []
-    encoding: Any = dataset.original_character_set or DEFAULT
-    charsets = (encoding,) if isinstance(encoding, str) else tuple(encoding)
     # Not `elements()`, which converts empty elements, and with them others they depend on.
     raws: list[Any] = [raw for _, raw in sorted(dataset.items())]
+    encoding: Any = dataset.original_character_set or DEFAULT
+    charsets = (encoding,) if isinstance(encoding, str) else tuple(encoding)
+    outer = _charsets_without_spaces(raws, outer)
+    charsets = outer or charsets
     creators = _creators(raws, charsets)
     for raw in raws:
         tag = f"{raw.tag:08X}"
@@ -281,7 +261,7 @@ def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
             # pydicom has converted already what it needed itself: sequences of undefined length
             # and Specific Character Set.
             if raw.VR == "SQ":
-                found += _sequence(raw, dataset, path, tag, creator, charsets, depth)
+                found += _sequence(raw, dataset, path, tag, creator, charsets, depth, outer)
             else:
                 found.append(
                     Element(path, tag, str(raw.VR), creator, _written(raw), charsets, True)
@@ -295,12 +275,32 @@ def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
             )
         vr = _vr_of(raw, dataset)
         if vr == "SQ":
-            found += _sequence(raw, dataset, path, tag, creator, charsets, depth)
+            found += _sequence(raw, dataset, path, tag, creator, charsets, depth, outer)
         else:
             found.append(
                 Element(path, tag, vr, creator, value, charsets, bool(raw.is_little_endian))
             )
     return found
+
+
+def _charsets_without_spaces(
+    raws: list[Any], outer: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """Return character sets whose terms stand behind spaces, which pydicom takes for unknown ones.
+
+    They mean nothing in CS (PS3.5 6.2). Where there are none, those around the data set hold,
+    unless it states its own.
+    """
+    stated = next((raw for raw in raws if raw.tag == 0x00080005), None)
+    if stated is None:
+        return outer
+    raw = _written(stated) if isinstance(stated, DataElement) else stated.value or b""
+    written = raw.decode(DEFAULT).rstrip("\0 ").split("\\")
+    if all(term == term.lstrip(" ") for term in written):
+        return None
+    with _quiet():
+        terms = [term.strip(" ") for term in written]
+        return tuple(convert_encodings(terms if len(terms) > 1 else terms[0]))
 
 
 def _written(element: DataElement) -> bytes:
@@ -314,7 +314,7 @@ def _written(element: DataElement) -> bytes:
 
 def _sequence(
     raw: DataElement | RawDataElement, dataset: Dataset, path: str, tag: str,
-    creator: str | None, charsets: tuple[str, ...], depth: int,
+    creator: str | None, charsets: tuple[str, ...], depth: int, outer: tuple[str, ...] | None,
 ) -> list[Element]:  # fmt: skip
     """Return the sequence and all that is in it; one that cannot be parsed is kept as bytes."""
     try:
@@ -325,7 +325,9 @@ def _sequence(
         inside = [
             element
             for number, item in enumerate(items)
-            for element in _elements(item, join_path(path, path_step(tag, number)), depth + 1)
+            for element in _elements(
+                item, join_path(path, path_step(tag, number)), depth + 1, outer
+            )
         ]
     except (RecursionError, MemoryError):
         raise
@@ -363,7 +365,7 @@ def _creators(raws: list[Any], charsets: tuple[str, ...]) -> Mapping[int, str]:
     creators = {}
     for raw in raws:
         if raw.tag.is_private_creator and isinstance(raw, RawDataElement) and raw.value:
-            creator = decode_text(raw.value, charsets).split("\\")[0].rstrip("\0 ")
+            creator = decode_text(raw.value, charsets).split("\\")[0].strip("\0 ")
             if creator:
                 creators[(raw.tag.group << 8) | (raw.tag.elem & 0xFF)] = creator
     return creators

@@ -20,7 +20,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from warehouse.dicom.objects import SCHEME, find_objects
 from warehouse.dicom.open import local_path, open_source
-from warehouse.dicom.reference import has_preamble
+from warehouse.dicom.preamble import has_preamble
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile
 from warehouse.errors import PixelsUnreadable, SourceChanged, SourceError
 from warehouse.settings import S3Access
