@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from warehouse.elements.values import LEADING_SPACES
 from warehouse.errors import ModelError
 from warehouse.sqlfiles import by_name
 
@@ -43,8 +44,7 @@ _TYPES = {
 _STORED_AS = {"time": "time_us"}
 
 _AROUND_COMPONENTS = ((r'":" +', '":"'), (r' +("[,}])', r"\1"))
-_LEADING_SPACES = pa.array(["ST", "LT", "UT", "UC"])
-"""VRs in which spaces before a text mean something (PS3.5 6.2)."""
+_LEADING_SPACES = pa.array(sorted(LEADING_SPACES))
 
 
 @dataclass(frozen=True, slots=True)
