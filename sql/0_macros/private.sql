@@ -2,7 +2,8 @@
 --
 -- The element is the last byte of its tag, as a number (156) or as text ('0x9c'; DuckDB has no
 -- hexadecimal numbers). One row per value of a top-level element; `tag` shows the block that its
--- creator reserved in this instance.
+-- creator reserved in this instance. `timestamp` is in UTC where the value has an offset, as in
+-- `elements`.
 --
 -- depends: normal_elements
 create or replace macro private(private_creator, element) as table

@@ -2,7 +2,7 @@
 --
 -- One row per value: `sequence_path` is where the sequence lies ('' at top level), `item` counts
 -- from 0, `inner_path` is where in the item the value lies ('' directly in it). Sequences without
--- a keyword go by their tag. A sequence inside one of its own kind counts as part of the outer.
+-- a keyword go by their tag. `timestamp` is in UTC where the value has an offset, as in `elements`. A sequence inside one of its own kind counts as part of the outer.
 --
 -- depends: normal_elements
 create or replace macro sequence_items(sequence_name) as table

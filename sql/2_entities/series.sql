@@ -52,7 +52,7 @@
 -- column:  KVP | DOUBLE | KVP (0018,0060), kV
 -- column:  ConvolutionKernel | VARCHAR[] | Convolution Kernel (0018,1210)
 -- column:  ContrastBolusAgent | VARCHAR | Contrast/Bolus Agent (0018,0010)
--- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime; midnight if the time is missing, null without a date
+-- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  spatial_resolution_mm | DOUBLE[] | PixelSpacing (rows, columns) and SliceThickness; two values without a thickness, null without a spacing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data

@@ -7,7 +7,7 @@
 -- they say by frame stands in vectors: times in cine, numbers in nuclear medicine, offsets in dose.
 --
 -- grain:   instance_id, frame_number
--- depends: elements, normal_elements, instances
+-- depends: elements, normal_elements, utc_offsets, instances
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  frame_number | BIGINT | from 1, as DICOM counts frames
@@ -19,8 +19,9 @@
 -- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
 -- column:  SpacingBetweenSlices | DOUBLE | Spacing Between Slices (0018,0088), mm
 -- column:  FrameAcquisitionNumber | BIGINT | Frame Acquisition Number (0020,9156)
--- column:  FrameAcquisitionDateTime | TIMESTAMP | Frame Acquisition DateTime (0018,9074)
--- column:  FrameReferenceDateTime | TIMESTAMP | Frame Reference DateTime (0018,9151)
+-- column:  FrameAcquisitionDateTime | TIMESTAMP | Frame Acquisition DateTime (0018,9074), in the clock of the dates and times of the object
+-- column:  FrameReferenceDateTime | TIMESTAMP | Frame Reference DateTime (0018,9151), in the clock of the dates and times of the object
+-- column:  date_time_why_not | VARCHAR | why a date-time that is stated is null: it has an offset from UTC, and the clock of the object is unknown
 -- column:  FrameAcquisitionDuration | DOUBLE | Frame Acquisition Duration (0018,9220), ms
 -- column:  NominalCardiacTriggerDelayTime | DOUBLE | Nominal Cardiac Trigger Delay Time (0020,9153), ms after the R peak
 -- column:  TemporalPositionIndex | BIGINT | Temporal Position Index (0020,9128)
@@ -52,10 +53,14 @@ with
     -- One level of groups below each item; a group has one item. Gradient directions lie deeper.
     grouped as (
         select
-            instance_id,
+            normal_elements.instance_id,
             try_cast(regexp_extract(path, '^PerFrameFunctionalGroupsSequence\[(\d+)\]', 1) as bigint) as item,
-            tag, "index", text, "integer", "real", "timestamp"
+            tag, "index", text, "integer", "real",
+            local_timestamp(text, "timestamp", utc_offset_minutes) as "timestamp",
+            vr = 'DT' and has_utc_offset(text) and utc_offset_minutes is null as is_clock_unknown
         from normal_elements
+        left join utc_offsets
+            on normal_elements.instance_id = utc_offsets.instance_id and normal_elements.vr = 'DT'
         where
             tag in (
                 '00089007', '00180050', '00180088', '00189074', '00189082', '00189087',
@@ -86,6 +91,7 @@ with
             any_value("integer") filter (where tag = '00209156' and "index" = 0) as FrameAcquisitionNumber,
             any_value("timestamp") filter (where tag = '00189074' and "index" = 0) as FrameAcquisitionDateTime,
             any_value("timestamp") filter (where tag = '00189151' and "index" = 0) as FrameReferenceDateTime,
+            bool_or(is_clock_unknown) as is_clock_unknown,
             any_value("real") filter (where tag = '00189220' and "index" = 0) as FrameAcquisitionDuration,
             any_value("real") filter (where tag = '00209153' and "index" = 0) as NominalCardiacTriggerDelayTime,
             any_value("integer") filter (where tag = '00209128' and "index" = 0) as TemporalPositionIndex,
@@ -233,6 +239,10 @@ select
     coalesce(own.FrameAcquisitionNumber, shared.FrameAcquisitionNumber) as FrameAcquisitionNumber,
     coalesce(own.FrameAcquisitionDateTime, shared.FrameAcquisitionDateTime) as FrameAcquisitionDateTime,
     coalesce(own.FrameReferenceDateTime, shared.FrameReferenceDateTime) as FrameReferenceDateTime,
+    if(
+        own.is_clock_unknown or shared.is_clock_unknown,
+        'it has an offset from UTC, and the object no TimezoneOffsetFromUTC', null
+    ) as date_time_why_not,
     coalesce(own.FrameAcquisitionDuration, shared.FrameAcquisitionDuration) as FrameAcquisitionDuration,
     coalesce(own.NominalCardiacTriggerDelayTime, shared.NominalCardiacTriggerDelayTime) as NominalCardiacTriggerDelayTime,
     coalesce(own.TemporalPositionIndex, shared.TemporalPositionIndex) as TemporalPositionIndex,

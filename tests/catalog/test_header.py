@@ -270,6 +270,12 @@ def test_values_are_typed_unless_asked_as_written(
     assert header.get(key, parsed=False) == raw
 
 
+def test_a_date_time_with_an_offset_says_that_it_is_in_utc(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", AcquisitionDateTime="20240102091600+0900")
+    at = warehouse.header(path)["AcquisitionDateTime"]
+    assert at == dt.datetime(2024, 1, 2, 0, 16, tzinfo=dt.UTC)
+
+
 @pytest.mark.acceptance("D35")
 def test_a_missing_element_is_the_default_or_a_key_error(header: warehouse.Header) -> None:
     for key in ("EchoTime", "00180081", 0x00180081, "no keyword", "ReferencedStudySequence[5].X"):

@@ -6,6 +6,7 @@ Rows of the long table are the only source, so what is shown is what is stored.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from warehouse.catalog.dicom_json import json_model
 from warehouse.elements.values import person_name_text
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator, Sequence
 
 _TAG = re.compile(r"\(?([0-9a-fA-F]{4})[, ]?\s?([0-9a-fA-F]{4})\)?")
+_OFFSET = re.compile(r"[+-]\d{4}$")
+"""End of a DT that says its offset from UTC."""
 _STEP = re.compile(r"(?P<sequence>.+?)\[(?P<item>\d+)\]\.(?P<rest>.+)")
 
 Key = str | int | tuple[int | str, int | str]
@@ -241,6 +243,8 @@ def _one_or_list(values: list[Any]) -> Any:
 def _typed(vr: str, value: Stored) -> Any:
     if vr == "AT":
         return value.text
+    if vr == "DT" and value.timestamp is not None and _OFFSET.search(value.text or ""):
+        return value.timestamp.replace(tzinfo=dt.UTC)
     for meaning in (value.integer, value.real, value.date, value.time, value.timestamp):
         if meaning is not None and vr != "AS":
             return meaning
