@@ -3,10 +3,10 @@
 -- An attribute is that of the instance with the smallest instance_key that has one; where instances
 -- differ by their nature, the least and the most are given, or all values. Of images of several
 -- frames only what they say at top level is taken: their functional groups are in `frames`. In mode
--- minimal attributes that `instances` does not have are null.
+-- minimal attributes that `instances` does not have are null; `not_read` says so.
 --
 -- grain:   series_key
--- depends: series, instances, normal_elements
+-- depends: series, instances, normal_elements, unread_series
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -51,6 +51,7 @@
 -- column:  exposure_min_mas | BIGINT | least Exposure (0018,1152)
 -- column:  exposure_max_mas | BIGINT | most Exposure (0018,1152)
 -- column:  is_localizer | BOOLEAN | an image says so in ImageType: a scout, no slices
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
 -- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
@@ -158,10 +159,12 @@ select
     ranges.exposure_min_mas,
     ranges.exposure_max_mas,
     ranges.is_localizer,
+    unread_series.elements_not_read as not_read,
     series.instance_count,
     series.image_count,
     series.frame_count
 from series
 left join said on series.series_key = said.series_key
 left join ranges on series.series_key = ranges.series_key
+left join unread_series on series.series_key = unread_series.series_key
 where series.Modality = 'CT';

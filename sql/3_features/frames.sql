@@ -7,11 +7,12 @@
 -- they say by frame stands in vectors: times in cine, numbers in nuclear medicine, offsets in dose.
 --
 -- grain:   instance_id, frame_number
--- depends: elements, normal_elements, utc_offsets, instances
+-- depends: elements, normal_elements, utc_offsets, instances, unread
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  frame_number | BIGINT | from 1, as DICOM counts frames
--- column:  has_own_groups | BOOLEAN | an item of the Per-Frame Functional Groups Sequence describes it
+-- column:  has_own_groups | BOOLEAN | an item of the Per-Frame Functional Groups Sequence describes it; null if elements were not read
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs: all else is null; null if nothing
 -- column:  FrameType | VARCHAR[] | Frame Type (0008,9007)
 -- column:  ImagePositionPatient | DOUBLE[] | Image Position (Patient) (0020,0032), mm, LPS
 -- column:  ImageOrientationPatient | DOUBLE[] | Image Orientation (Patient) (0020,0037), direction cosines of a row, then of a column
@@ -191,19 +192,31 @@ with
             unnest(range(
                 greatest(
                     coalesce(item_counts.items, 0),
-                    least(coalesce(instances.NumberOfFrames, 0), coalesce(instances.pixel_length, 0))
+                    least(
+                        coalesce(instances.NumberOfFrames, if(unread.not_read is null, 0, 1)),
+                        coalesce(instances.pixel_length, 0)
+                    )
                 )
             )) as item
         from instances
         left join item_counts on instances.instance_id = item_counts.instance_id
-        where item_counts.items > 0 or instances.NumberOfFrames > 1
+        left join unread
+            on instances.instance_id = unread.instance_id and unread.is_without_elements
+        -- One frame may have groups too, which were not read.
+        where
+            item_counts.items > 0 or instances.NumberOfFrames > 1
+            or unread.not_read is not null
+            and (instances.NumberOfFrames = 1 or instances.Modality = 'SEG')
     )
 
 select
     numbered.instance_id,
     numbered.series_key,
     numbered.item + 1 as frame_number,
-    coalesce(numbered.item < numbered.items, false) as has_own_groups,
+    if(
+        unread.not_read is null, coalesce(numbered.item < numbered.items, false), null
+    ) as has_own_groups,
+    unread.not_read,
     coalesce(own.FrameType, shared.FrameType) as FrameType,
     coalesce(
         own.ImagePositionPatient,
@@ -274,7 +287,9 @@ select
     numbers.angular_view_number,
     numbers.time_slice_number
 from numbered
-join instances on numbered.instance_id = instances.instance_id
+left join unread on numbered.instance_id = unread.instance_id and unread.is_without_elements
+-- What the object says does not count where what its frames say was not read.
+left join instances on numbered.instance_id = instances.instance_id and unread.not_read is null
 left join gathered as own
     on numbered.instance_id = own.instance_id and numbered.item = own.item
 left join gathered as shared

@@ -3,12 +3,12 @@
 -- An attribute is that of the instance with the smallest instance_key that has one; where instances
 -- differ by their nature, the least and the most are given, or all values. Of images of several
 -- frames only what they say at top level is taken: their functional groups are in `frames`. In mode
--- minimal attributes that `instances` does not have are null.
+-- minimal attributes that `instances` does not have are null; `not_read` says so.
 -- How each image was encoded and weighted is in `mr_encoding`, what kind of sequence it is in
 -- `sequence_types`.
 --
 -- grain:   series_key
--- depends: series, instances, normal_elements
+-- depends: series, instances, normal_elements, unread_series
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -61,6 +61,7 @@
 -- column:  echo_times_ms | DOUBLE[] | different values of EchoTime (0018,0081), ascending
 -- column:  b_values | DOUBLE[] | different values of DiffusionBValue (0018,9087), s/mm², ascending; `diffusion_series` has those of vendors too
 -- column:  temporal_position_count | BIGINT | different values of TemporalPositionIdentifier (0020,0100); null if there is none
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
 -- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
@@ -173,10 +174,12 @@ select
     ranges.echo_times_ms,
     ranges.b_values,
     ranges.temporal_position_count,
+    unread_series.elements_not_read as not_read,
     series.instance_count,
     series.image_count,
     series.frame_count
 from series
 left join said on series.series_key = said.series_key
 left join ranges on series.series_key = ranges.series_key
+left join unread_series on series.series_key = unread_series.series_key
 where series.Modality = 'MR';

@@ -3,7 +3,7 @@
 -- An attribute is that of the instance with the smallest instance_key that has one; where instances
 -- differ by their nature, the least and the most are given, or all values. Of images of several
 -- frames only what they say at top level is taken: their functional groups are in `frames`. In mode
--- minimal attributes that `instances` does not have are null.
+-- minimal attributes that `instances` does not have are null; `not_read` says so.
 -- Of several radiopharmaceuticals the first is taken.
 --
 -- All times are in one clock, that of the dates and times of the series, as written. The scan began
@@ -11,7 +11,7 @@
 -- processed later may have a later one (QIBA's pseudo-code for SUV takes them so).
 --
 -- grain:   series_key
--- depends: series, instances, normal_elements, utc_offsets
+-- depends: series, instances, normal_elements, utc_offsets, unread_series
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -54,6 +54,7 @@
 -- column:  CorrectedImage | VARCHAR[] | Corrected Image (0028,0051): ATTN, DECY, SCAT, RAN, …
 -- column:  PatientWeight | DOUBLE | Patient's Weight (0010,1030), kg
 -- column:  has_suv_attributes | BOOLEAN | all that SUV by body weight needs is stated: Units BQML, decay and attenuation corrected, dose, half-life and start of the tracer in the clock of the series, weight, time of the scan
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
 -- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
@@ -253,13 +254,13 @@ select
     judged.injected_at,
     judged.scan_started_at,
     if(
-        judged.why_not is null, epoch(judged.scan_started_at - judged.injected_at), null
+        unread_series.elements_not_read is null and judged.why_not is null, epoch(judged.scan_started_at - judged.injected_at), null
     ) as uptake_time_s,
-    judged.why_not as uptake_why_not,
+    coalesce(unread_series.elements_not_read, judged.why_not) as uptake_why_not,
     lists.SeriesType,
     lists.CorrectedImage,
     ranges.PatientWeight,
-    coalesce(
+    if(unread_series.elements_not_read is not null, null, coalesce(
         said.Units = 'BQML'
         and said.DecayCorrection in ('START', 'ADMIN')
         and list_has_all(lists.CorrectedImage, ['ATTN', 'DECY'])
@@ -268,7 +269,8 @@ select
         and judged.why_not is null
         and ranges.PatientWeight > 0,
         false
-    ) as has_suv_attributes,
+    )) as has_suv_attributes,
+    unread_series.elements_not_read as not_read,
     series.instance_count,
     series.image_count,
     series.frame_count
@@ -278,4 +280,5 @@ left join inside on series.series_key = inside.series_key
 left join lists on series.series_key = lists.series_key
 left join judged on series.series_key = judged.series_key
 left join ranges on series.series_key = ranges.series_key
+left join unread_series on series.series_key = unread_series.series_key
 where series.Modality = 'PT';

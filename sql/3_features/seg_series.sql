@@ -5,7 +5,7 @@
 -- source, if the warehouse has them.
 --
 -- grain:   series_key
--- depends: series, instances, normal_elements, segments
+-- depends: series, instances, normal_elements, segments, unread_series
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -27,6 +27,7 @@
 -- column:  property_type_codes | VARCHAR[] | their schemes and values, such as SCT:10200004
 -- column:  anatomic_regions | VARCHAR[] | meanings of the Anatomic Regions
 -- column:  referenced_series_uids | VARCHAR[] | SeriesInstanceUID of the segmented images
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
 create or replace view seg_series as
@@ -52,7 +53,7 @@ said as (
 segmented as (
     select
         series_key,
-        count(*) as segment_count,
+        count(item) as segment_count,
         list_sort(list(distinct SegmentLabel) filter (where SegmentLabel is not null)) as segment_labels,
         list_sort(list(distinct SegmentAlgorithmType) filter (where SegmentAlgorithmType is not null)) as algorithm_types,
         list_sort(list(distinct SegmentAlgorithmName) filter (where SegmentAlgorithmName is not null)) as algorithm_names,
@@ -123,7 +124,9 @@ select
     series.Manufacturer,
     series.ManufacturerModelName,
     said.SegmentationType,
-    coalesce(segmented.segment_count, 0) as segment_count,
+    if(
+        unread_series.elements_not_read is null, coalesce(segmented.segment_count, 0), null
+    ) as segment_count,
     segmented.segment_labels,
     segmented.algorithm_types,
     segmented.algorithm_names,
@@ -132,10 +135,12 @@ select
     segmented.property_type_codes,
     segmented.anatomic_regions,
     referenced.referenced_series_uids,
+    unread_series.elements_not_read as not_read,
     series.instance_count,
     series.frame_count
 from series
 left join said on series.series_key = said.series_key
 left join segmented on series.series_key = segmented.series_key
 left join referenced on series.series_key = referenced.series_key
+left join unread_series on series.series_key = unread_series.series_key
 where series.Modality = 'SEG';
