@@ -10,6 +10,7 @@ import polars as pl
 
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.contents import describe
+from warehouse.catalog.duplicates import Compared, compare_duplicates
 from warehouse.catalog.header_rows import header_of_file, header_of_instance
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cohorts import compare, filters, runs
@@ -101,6 +102,15 @@ class Warehouse:
         ``wh.info()["modes"]`` is ``{"full": 1200}`` where every element was read.
         """
         return describe(self.catalog)
+
+    def duplicates(self, *, limit: int | None = None) -> Iterator[Compared]:
+        """Read each duplicate and its holder, and say whether and where they differ.
+
+        ``[d for d in wh.duplicates() if d.verdict != "same"]`` are no true copies; see
+        ``warehouse.catalog.duplicates``.
+        """
+        access = S3Access.from_variables(os.environ)
+        return compare_duplicates(self.catalog, limit=limit, s3=access)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Ask in SQL; a DuckDB relation with ``.pl()``, ``.df()``, ``.fetchall()``."""

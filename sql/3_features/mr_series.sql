@@ -21,6 +21,7 @@
 -- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
+-- column:  manufacturer_name | VARCHAR | maker by one name, such as Siemens, GE, Philips, Canon or UIH, whatever Manufacturer says of it; else as stated
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
 -- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
 -- column:  ImageType | VARCHAR[] | Image Type (0008,0008)
@@ -29,7 +30,8 @@
 -- column:  PixelSpacing | DOUBLE[] | Pixel Spacing (0028,0030), mm: between rows, between columns
 -- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
 -- column:  SpacingBetweenSlices | DOUBLE | Spacing Between Slices (0018,0088), mm
--- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), tesla
+-- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), as stored: tesla, or gauss
+-- column:  magnetic_field_strength_t | DOUBLE | MagneticFieldStrength in tesla: more than 20 is taken for gauss; null if it is no field strength
 -- column:  ScanningSequence | VARCHAR[] | Scanning Sequence (0018,0020)
 -- column:  SequenceVariant | VARCHAR[] | Sequence Variant (0018,0021)
 -- column:  ScanOptions | VARCHAR[] | Scan Options (0018,0022)
@@ -134,6 +136,7 @@ select
     series.BodyPartExamined,
     series.ProtocolName,
     series.Manufacturer,
+    series.manufacturer_name,
     series.ManufacturerModelName,
     series.PatientPosition,
     series.ImageType,
@@ -143,6 +146,7 @@ select
     series.SliceThickness,
     series.SpacingBetweenSlices,
     series.MagneticFieldStrength,
+    series.magnetic_field_strength_t,
     series.ScanningSequence,
     series.SequenceVariant,
     series.ScanOptions,

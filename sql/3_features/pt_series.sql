@@ -24,6 +24,7 @@
 -- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
+-- column:  manufacturer_name | VARCHAR | maker by one name, such as Siemens, GE, Philips, Canon or UIH, whatever Manufacturer says of it; else as stated
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
 -- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
 -- column:  ImageType | VARCHAR[] | Image Type (0008,0008)
@@ -229,6 +230,7 @@ select
     series.BodyPartExamined,
     series.ProtocolName,
     series.Manufacturer,
+    series.manufacturer_name,
     series.ManufacturerModelName,
     series.PatientPosition,
     series.ImageType,
