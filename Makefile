@@ -77,7 +77,7 @@ $(VENV)-uv/bin/uv:
 
 demo: $(VENV)/.package
 	rm -rf $(DEMO)
-	$(BIN)/dicom-warehouse ingest "$$($(BIN)/python -c 'import pydicom.data as d; print(*d.__path__)')" -w $(DEMO) --mode full
+	$(BIN)/dicom-warehouse ingest "$$($(BIN)/python -c 'import pydicom.data as d; print(*d.__path__)')" -w $(DEMO)
 	@echo; $(BIN)/dicom-warehouse info -w $(DEMO)
 	@echo; echo 'SQL: which modalities, from which vendors?'
 	@$(BIN)/dicom-warehouse sql "select Modality, count(*) as series, cast(sum(instance_count) as bigint) as instances, list_sort(list(distinct Manufacturer)) as manufacturers from series group by all order by instances desc, Modality" -w $(DEMO)

@@ -68,7 +68,7 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
     )
     mode: str = Field(
         default="",
-        description="minimal, normal or full; else $DICOM_WAREHOUSE_MODE, else normal.",
+        description="minimal, normal or full; else $DICOM_WAREHOUSE_MODE, else full.",
     )
     patterns: list[str] = Field(
         default=[], description="Shell patterns that file names must match; none takes every file."
@@ -102,7 +102,7 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
             root=Path(os.path.abspath(root)),
             sources=tuple(self.sources or filter(None, listed)),
             settings=IngestSettings(
-                mode=Mode.parse(self.mode or MODE.get_value() or Mode.NORMAL),
+                mode=Mode.parse(self.mode or MODE.get_value() or Mode.FULL),
                 patterns=tuple(self.patterns),
                 workers=self.workers,
                 scheduler=self.scheduler or SCHEDULER.get_value() or None,

@@ -13,6 +13,9 @@ from warehouse.sqlfiles import Model, by_name, read_models
 from warehouse.store.duck import connect
 from warehouse.store.rules import read_rules
 
+THROUGH = {"normal_elements"}
+"""Views that are made over a given table, because they are that table in another form."""
+
 
 class View:
     """A DuckDB connection in which the tables that a view reads are drawn by hand."""
@@ -85,6 +88,9 @@ class View:
         return self.connection.execute(question).fetchall()
 
     def _make(self, model: Model) -> None:
+        if model.name in THROUGH and set(model.depends) <= self._given:
+            self.make(model.name)
+            return
         columns = ", ".join(f'"{column.name}" {column.type}' for column in model.columns)
         self.connection.execute(f'create table "{model.name}" ({columns})')
         self._given.add(model.name)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import polars as pl
 
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
+from warehouse.catalog.contents import describe
+from warehouse.catalog.duplicates import Compared, compare_duplicates
 from warehouse.catalog.header_rows import header_of_file, header_of_instance
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cohorts import compare, filters, runs
@@ -75,7 +77,7 @@ class Warehouse:
         return self._mirror.work(lambda: action(push))
 
     def ingest(
-        self, *sources: str | os.PathLike[str], mode: str = "normal", pattern: str | None = None,
+        self, *sources: str | os.PathLike[str], mode: str = "full", pattern: str | None = None,
         workers: int | None = None, keep_blobs: bool = True, progress: Progress | None = None,
     ) -> IngestReport:  # fmt: skip
         """Read new and changed files; see ``warehouse.ingest.ingest``."""
@@ -93,6 +95,22 @@ class Warehouse:
         keep_if_worthwhile(self.root)
         self.refresh()
         return report
+
+    def info(self) -> dict[str, Any]:
+        """Return version and sizes, and how many of each entity, file status and import mode.
+
+        ``wh.info()["modes"]`` is ``{"full": 1200}`` where every element was read.
+        """
+        return describe(self.catalog)
+
+    def duplicates(self, *, limit: int | None = None) -> Iterator[Compared]:
+        """Read each duplicate and its holder, and say whether and where they differ.
+
+        ``[d for d in wh.duplicates() if d.verdict != "same"]`` are no true copies; see
+        ``warehouse.catalog.duplicates``.
+        """
+        access = S3Access.from_variables(os.environ)
+        return compare_duplicates(self.catalog, limit=limit, s3=access)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Ask in SQL; a DuckDB relation with ``.pl()``, ``.df()``, ``.fetchall()``."""

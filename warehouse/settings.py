@@ -74,7 +74,7 @@ class S3Access:
 class IngestSettings:
     """How an ingest reads and writes."""
 
-    mode: Mode = Mode.NORMAL
+    mode: Mode = Mode.FULL
     """Which elements become rows."""
     patterns: tuple[str, ...] = ()
     """Shell patterns that narrow the file names, without case; none takes every file."""

@@ -3,12 +3,13 @@
 -- The name is a keyword or a tag of eight hex digits. `text`, `integer`, `real`, `date`, `time`,
 -- `timestamp` and `bytes` are the first value, `texts`, `integers` and `reals` all of them; null
 -- where the VR has no such values. An empty element has a row with vm 0, a missing one has none.
--- A person's name is written as in the file.
+-- A person's name is written as in the file. `timestamp` is in the clock of the dates and times of
+-- its instance, null where that is unknown (see `local_timestamp`).
 --
--- depends: elements, attribute_tag, person_name
+-- depends: normal_elements, utc_offsets, attribute_tag, clocks, person_name
 create or replace macro attribute(name) as table
 select
-    instance_id,
+    normal_elements.instance_id,
     any_value(vr) as vr,
     any_value(vm) as vm,
     any_value(if(vr = 'PN', person_name_text(text), text)) filter (where "index" = 0) as text,
@@ -16,7 +17,8 @@ select
     any_value("real") filter (where "index" = 0) as "real",
     any_value("date") filter (where "index" = 0) as "date",
     any_value("time") filter (where "index" = 0) as "time",
-    any_value("timestamp") filter (where "index" = 0) as "timestamp",
+    any_value(local_timestamp(text, "timestamp", utc_offset_minutes))
+        filter (where "index" = 0) as "timestamp",
     any_value(bytes) filter (where "index" = 0) as bytes,
     if(
         count(text) > 0,
@@ -25,6 +27,8 @@ select
     if(count("integer") > 0, list("integer" order by "index"), null) as integers,
     if(count("real") > 0, list("real" order by "index"), null) as reals,
     any_value(warning) as warning
-from elements
+from normal_elements
+left join utc_offsets
+    on normal_elements.instance_id = utc_offsets.instance_id and normal_elements.vr = 'DT'
 where path = '' and tag = attribute_tag(name)
-group by instance_id;
+group by normal_elements.instance_id;

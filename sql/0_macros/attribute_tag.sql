@@ -19,7 +19,7 @@ create or replace macro attribute_value(vr) as
         when vr in ('DS', 'FL', 'FD') then '"real"'
         when vr = 'DA' then '"date"'
         when vr = 'TM' then '"time"'
-        when vr = 'DT' then '"timestamp"'
+        when vr = 'DT' then 'local_timestamp(text, "timestamp", utc_offset_minutes)'
         when vr in ('OB', 'OD', 'OF', 'OL', 'OV', 'OW', 'UN') or vr like '% OW' then 'bytes'
         when vr is null then 'coalesce(text, cast("integer" as varchar), cast("real" as varchar))'
         else 'text'

@@ -2,10 +2,11 @@
 --
 -- The type of a column comes from the DICOM dictionary: what may have several values is a list. A
 -- tag of eight hex digits that the dictionary does not have gives its first value as text. An
--- instance without the element has null. The statement is put together before it runs: one
+-- instance without the element has null. A date-time is in the clock of the dates and times beside
+-- it, null where that is unknown (see `local_timestamp`). The statement is put together before it runs: one
 -- LEFT JOIN per name, which is the fastest way through the long table (docs/architecture.md).
 --
--- depends: elements, instances, attribute_tag
+-- depends: normal_elements, instances, utc_offsets, attribute_tag, clocks
 create or replace macro attributes(names) as table
 select *
 from query(
@@ -26,7 +27,11 @@ from query(
                 'any_value(' || attribute_value(keyword_entry(name).vr)
                 || ') filter (where "index" = 0)'
             )
-            || ' as "' || name || '" from elements where path = '''' and tag = '''
+            || ' as "' || name || '" from normal_elements'
+            || if(
+                keyword_entry(name).vr = 'DT', ' left join utc_offsets using (instance_id)', ''
+            )
+            || ' where path = '''' and tag = '''
             || attribute_tag(name)
             || ''' group by instance_id) as "' || name || '" using (instance_id)'
         ),

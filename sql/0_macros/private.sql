@@ -2,14 +2,15 @@
 --
 -- The element is the last byte of its tag, as a number (156) or as text ('0x9c'; DuckDB has no
 -- hexadecimal numbers). One row per value of a top-level element; `tag` shows the block that its
--- creator reserved in this instance.
+-- creator reserved in this instance. `timestamp` is in UTC where the value has an offset, as in
+-- `elements`.
 --
--- depends: elements
+-- depends: normal_elements
 create or replace macro private(private_creator, element) as table
 select
     instance_id, tag, vr, vm, "index", text, "integer", "real", "date", "time", "timestamp",
     bytes, length, sha256, warning
-from elements
+from normal_elements
 where
     path = '' and creator = private_creator
     -- As every private element; row groups without such rows are not read.

@@ -2,9 +2,9 @@
 --
 -- One row per value: `sequence_path` is where the sequence lies ('' at top level), `item` counts
 -- from 0, `inner_path` is where in the item the value lies ('' directly in it). Sequences without
--- a keyword go by their tag. A sequence inside one of its own kind counts as part of the outer.
+-- a keyword go by their tag. `timestamp` is in UTC where the value has an offset, as in `elements`. A sequence inside one of its own kind counts as part of the outer.
 --
--- depends: elements
+-- depends: normal_elements
 create or replace macro sequence_items(sequence_name) as table
 select
     instance_id,
@@ -15,5 +15,5 @@ select
     regexp_extract(path, '^(?:.*?\.)??' || sequence_name || '\[\d+\]\.?(.*)$', 1) as inner_path,
     tag, keyword, vr, creator, vm, "index", text, "integer", "real", "date", "time", "timestamp",
     bytes, length, sha256, warning
-from elements
+from normal_elements
 where contains('.' || path, '.' || sequence_name || '[');

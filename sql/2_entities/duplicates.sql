@@ -1,6 +1,7 @@
 -- One row per file whose instance is held by another file.
 --
--- The file whose path comes first holds the instance; which one was read first does not matter.
+-- A used SOP Instance UID does not make a copy: `dicom-warehouse duplicates` and `wh.duplicates()`
+-- read both files and say whether and where they differ. The file whose path comes first holds the instance; which one was read first does not matter.
 --
 -- grain:   path
 -- depends: files
@@ -8,12 +9,20 @@
 -- column:  held_by | VARCHAR | file whose rows stand for the instance
 -- column:  instance_key | VARCHAR | identity of the instance
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
+-- column:  is_same_size | BOOLEAN | both files have as many bytes, as copies have
+-- column:  is_same_pixel_length | BOOLEAN | their pixel data have as many bytes; null if none has any, or they are in two transfer syntaxes
 create or replace view duplicates as
 select
     duplicate_files.path,
     holders.path as held_by,
     duplicate_files.instance_key,
-    duplicate_files.SOPInstanceUID
+    duplicate_files.SOPInstanceUID,
+    duplicate_files.size_bytes = holders.size_bytes as is_same_size,
+    if(
+        duplicate_files.TransferSyntaxUID is not distinct from holders.TransferSyntaxUID
+        and coalesce(duplicate_files.pixel_length, holders.pixel_length) is not null,
+        duplicate_files.pixel_length is not distinct from holders.pixel_length, null
+    ) as is_same_pixel_length
 from files as duplicate_files
 left join files as holders
     on duplicate_files.instance_key = holders.instance_key and holders.status = 'ingested'

@@ -5,7 +5,7 @@
 -- see `is_identifying`.
 --
 -- grain:   tag, creator, vr
--- depends: elements
+-- depends: elements, normal_elements
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
@@ -19,8 +19,8 @@
 -- column:  max_real | DOUBLE | largest
 -- column:  min_date | DATE | earliest
 -- column:  max_date | DATE | latest
--- column:  min_timestamp | TIMESTAMP | earliest
--- column:  max_timestamp | TIMESTAMP | latest
+-- column:  min_timestamp | TIMESTAMP | earliest, of those with an offset in UTC, of the others as written
+-- column:  max_timestamp | TIMESTAMP | latest, of those with an offset in UTC, of the others as written
 -- column:  max_vm | INTEGER | most values of one element
 -- column:  max_length | BIGINT | bytes of the longest binary value
 -- column:  example | VARCHAR | one value; null if it may identify a person or has no text
@@ -41,7 +41,7 @@ with
                 cast(elements."real" as varchar), elements.sha256
             ) as value,
             withheld.path is not null as is_withheld
-        from elements
+        from normal_elements as elements
         left join withheld on elements.path = withheld.path
     ),
 

@@ -5,7 +5,7 @@
 -- sequences are left out, and so are empty elements.
 --
 -- grain:   tag, creator, vr, value
--- depends: elements, instances
+-- depends: normal_elements, instances
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
@@ -33,7 +33,7 @@ select
         where instances.pixel_offset is not null
     ) as image_count,
     count(distinct instances.series_key) as series_count
-from elements
+from normal_elements as elements
 join instances on elements.instance_id = instances.instance_id
 where
     elements.vm > 0 and elements.vr != 'SQ'

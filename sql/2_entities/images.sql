@@ -25,7 +25,7 @@
 -- column:  PixelSpacing | DOUBLE[] | Pixel Spacing (0028,0030), mm: between rows, between columns
 -- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
 -- column:  SliceLocation | DOUBLE | Slice Location (0020,1041), mm
--- column:  created_at | TIMESTAMP | InstanceCreationDate and InstanceCreationTime; midnight if the time is missing
+-- column:  created_at | TIMESTAMP | InstanceCreationDate and InstanceCreationTime as written, in the clock of the device; midnight if the time is missing
 -- column:  path | VARCHAR | file that holds the pixel data
 -- column:  TransferSyntaxUID | VARCHAR | Transfer Syntax UID (0002,0010)
 -- column:  pixel_offset | BIGINT | first byte of the pixel data in the file

@@ -87,7 +87,7 @@
 -- column:  MRAcquisitionType | VARCHAR | MR Acquisition Type (0018,0023)
 -- column:  SequenceName | VARCHAR | Sequence Name (0018,0024)
 -- column:  PulseSequenceName | VARCHAR | Pulse Sequence Name (0018,9005)
--- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), tesla
+-- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), as stored: tesla, or gauss
 -- column:  EchoTime | DOUBLE | Echo Time (0018,0081), ms
 -- column:  InversionTime | DOUBLE | Inversion Time (0018,0082), ms
 -- column:  RepetitionTime | DOUBLE | Repetition Time (0018,0080), ms
@@ -107,7 +107,7 @@
 -- column:  ge_sequence_name | VARCHAR | private name of the pulse sequence, (0019,xx9C) of creator GEMS_ACQU_01
 create or replace view instance_attributes as
 with core as (
-    select instance_id, tag, "index", text, "integer", "real", "date", "time"
+    select instance_id, tag, "index", normal_text(vr, text) as text, "integer", "real", "date", "time"
     from elements
     where path = ''
         and vm > 0
@@ -241,7 +241,7 @@ value_lists as (
 private_values as (
     select
         instance_id,
-        max(case when creator = 'GEMS_ACQU_01' and tag like '0019__9C' then text end)
+        max(case when creator = 'GEMS_ACQU_01' and tag like '0019__9C' then normal_text(vr, text) end)
             as ge_sequence_name
     from elements
     where path = ''

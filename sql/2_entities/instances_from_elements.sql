@@ -91,7 +91,7 @@
 -- column:  MRAcquisitionType | VARCHAR | MR Acquisition Type (0018,0023)
 -- column:  SequenceName | VARCHAR | Sequence Name (0018,0024)
 -- column:  PulseSequenceName | VARCHAR | Pulse Sequence Name (0018,9005)
--- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), tesla
+-- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), as stored: tesla, or gauss
 -- column:  EchoTime | DOUBLE | Echo Time (0018,0081), ms
 -- column:  InversionTime | DOUBLE | Inversion Time (0018,0082), ms
 -- column:  RepetitionTime | DOUBLE | Repetition Time (0018,0080), ms

@@ -25,7 +25,7 @@
 -- column:  study_count | BIGINT | studies
 -- column:  series_count | BIGINT | series
 -- column:  instance_count | BIGINT | instances
--- column:  latest_study_at | TIMESTAMP | latest StudyDate and StudyTime
+-- column:  latest_study_at | TIMESTAMP | latest StudyDate and StudyTime as written, in the clock of the device
 create or replace view patients as
 with gathered as (
     select

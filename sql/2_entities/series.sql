@@ -22,6 +22,7 @@
 -- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
+-- column:  manufacturer_name | VARCHAR | maker by one name, such as Siemens, GE, Philips, Canon or UIH, whatever Manufacturer says of it; else as stated
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
 -- column:  DeviceSerialNumber | VARCHAR | Device Serial Number (0018,1000)
 -- column:  StationName | VARCHAR | Station Name (0008,1010)
@@ -36,7 +37,8 @@
 -- column:  SequenceName | VARCHAR | Sequence Name (0018,0024)
 -- column:  PulseSequenceName | VARCHAR | Pulse Sequence Name (0018,9005)
 -- column:  pulse_sequence_name | VARCHAR | PulseSequenceName (0018,9005), else the private one of GE (0019,xx9C) by GEMS_ACQU_01
--- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), tesla
+-- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), as stored: tesla, or gauss
+-- column:  magnetic_field_strength_t | DOUBLE | MagneticFieldStrength in tesla: more than 20 is taken for gauss; null if it is no field strength
 -- column:  EchoTime | DOUBLE | Echo Time (0018,0081), ms
 -- column:  InversionTime | DOUBLE | Inversion Time (0018,0082), ms
 -- column:  RepetitionTime | DOUBLE | Repetition Time (0018,0080), ms
@@ -52,7 +54,7 @@
 -- column:  KVP | DOUBLE | KVP (0018,0060), kV
 -- column:  ConvolutionKernel | VARCHAR[] | Convolution Kernel (0018,1210)
 -- column:  ContrastBolusAgent | VARCHAR | Contrast/Bolus Agent (0018,0010)
--- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime; midnight if the time is missing, null without a date
+-- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  spatial_resolution_mm | DOUBLE[] | PixelSpacing (rows, columns) and SliceThickness; two values without a thickness, null without a spacing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
@@ -134,6 +136,7 @@ select
     PatientPosition,
     ProtocolName,
     Manufacturer,
+    manufacturer_name(Manufacturer) as manufacturer_name,
     ManufacturerModelName,
     DeviceSerialNumber,
     StationName,
@@ -149,6 +152,7 @@ select
     PulseSequenceName,
     pulse_sequence_name,
     MagneticFieldStrength,
+    field_strength_tesla(MagneticFieldStrength) as magnetic_field_strength_t,
     EchoTime,
     InversionTime,
     RepetitionTime,

@@ -17,7 +17,7 @@
 -- column:  StudyDescription | VARCHAR | Study Description (0008,1030)
 -- column:  AccessionNumber | VARCHAR | Accession Number (0008,0050)
 -- column:  ReferringPhysicianName | VARCHAR | Referring Physician's Name (0008,0090), as written: Family^Given^Middle^Prefix^Suffix
--- column:  study_at | TIMESTAMP | StudyDate and StudyTime; midnight if the time is missing, null without a date
+-- column:  study_at | TIMESTAMP | StudyDate and StudyTime as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  modalities | VARCHAR[] | distinct Modality of its instances, in order
 -- column:  patient_count | BIGINT | patients
 -- column:  series_count | BIGINT | series

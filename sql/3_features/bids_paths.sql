@@ -22,6 +22,8 @@ with described as (
     select
         sequence_types.series_key,
         sequence_types.sequence_type,
+        sequence_types.not_read,
+        phase_encoding.not_read as phase_not_read,
         series.study_key,
         series.patient_key,
         series.series_at,
@@ -98,6 +100,11 @@ labelled as (
     select
         described.series_key,
         described.sequence_type,
+        -- Without its direction a path would be another one.
+        coalesce(
+            described.not_read,
+            if(list_contains(kinds.labels, 'dir'), described.phase_not_read, null)
+        ) as not_read,
         described.series_at,
         described.SeriesNumber,
         subjects.subject,
@@ -163,8 +170,9 @@ select
     data_type,
     suffix,
     if(data_type is not null and series_in_path > 1, place, null) as run,
-    folder || name || if(series_in_path > 1, '_run-' || place, '') || '_' || suffix as path,
+    if(not_read is not null, null, folder || name || if(series_in_path > 1, '_run-' || place, '') || '_' || suffix) as path,
     case
+        when not_read is not null then not_read
         when sequence_type is null then 'no rule tells what kind of sequence it is'
         when data_type is null then 'BIDS has no place for ' || sequence_type
     end as why_not

@@ -3,10 +3,10 @@
 -- An attribute is that of the instance with the smallest instance_key that has one; where instances
 -- differ by their nature, the least and the most are given, or all values. Of images of several
 -- frames only what they say at top level is taken: their functional groups are in `frames`. In mode
--- minimal attributes that `instances` does not have are null.
+-- minimal attributes that `instances` does not have are null; `not_read` says so.
 --
 -- grain:   series_key
--- depends: series, instances, elements
+-- depends: series, instances, normal_elements, unread_series
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -14,11 +14,12 @@
 -- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  SeriesNumber | BIGINT | Series Number (0020,0011)
--- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime; midnight if the time is missing, null without a date
+-- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  SeriesDescription | VARCHAR | Series Description (0008,103E)
 -- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
+-- column:  manufacturer_name | VARCHAR | maker by one name, such as Siemens, GE, Philips, Canon or UIH, whatever Manufacturer says of it; else as stated
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
 -- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
 -- column:  ImageType | VARCHAR[] | Image Type (0008,0008)
@@ -51,6 +52,7 @@
 -- column:  exposure_min_mas | BIGINT | least Exposure (0018,1152)
 -- column:  exposure_max_mas | BIGINT | most Exposure (0018,1152)
 -- column:  is_localizer | BOOLEAN | an image says so in ImageType: a scout, no slices
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
 -- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
@@ -86,7 +88,7 @@ with said as (
             filter (where elements.tag = '00189311') as SpiralPitchFactor,
         arg_min(elements.text, instances.instance_key)
             filter (where elements.tag = '00181040') as ContrastBolusRoute
-    from elements
+    from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     where
         instances.Modality = 'CT'
@@ -126,6 +128,7 @@ select
     series.BodyPartExamined,
     series.ProtocolName,
     series.Manufacturer,
+    series.manufacturer_name,
     series.ManufacturerModelName,
     series.PatientPosition,
     series.ImageType,
@@ -158,10 +161,12 @@ select
     ranges.exposure_min_mas,
     ranges.exposure_max_mas,
     ranges.is_localizer,
+    unread_series.elements_not_read as not_read,
     series.instance_count,
     series.image_count,
     series.frame_count
 from series
 left join said on series.series_key = said.series_key
 left join ranges on series.series_key = ranges.series_key
+left join unread_series on series.series_key = unread_series.series_key
 where series.Modality = 'CT';

@@ -3,22 +3,23 @@
 -- Of several statements the first counts: standard elements in the functional groups of the frame,
 -- in the shared ones, of the whole object; then the Siemens CSA header; then private elements of
 -- Siemens, Philips, United Imaging and GE, found by creator. Private elements are stored in mode
--- full only. UIH states directions along row, column and slice, which are turned into the patient.
+-- full only: an MR instance read in another has a row that says so, unless all is stated elsewhere. UIH states directions along row, column and slice, which are turned into the patient.
 -- GE writes b-values with an offset of 1e9, states the largest b-value of a series for its weaker
 -- shells and for its images without weighting too, and directions along the axes of its gradients.
 -- Here the weaker ones are scaled by the squared length of their direction and rounded to 5, as
 -- dcm2niix does. Canon's directions stand in comments and are not taken.
 --
 -- grain:   instance_id, frame_number
--- depends: elements, vendor_elements, instances
+-- depends: elements, vendor_elements, instances, unread
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  frame_number | BIGINT | from 1; 1 for an instance of one frame
+-- column:  frame_number | BIGINT | from 1; 1 for an instance of one frame; null if nothing of an instance was read
 -- column:  series_key | VARCHAR | the series
 -- column:  b_value | DOUBLE | s/mm²; null if none between 0 and 1e6 is stated
 -- column:  b_value_source | VARCHAR | private creator that reserved the element, or `standard`
 -- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates, LPS; null without direction, as in isotropic images, and if only gradient axes are known
 -- column:  gradient_axes_direction | DOUBLE[] | GE: unit vector along frequency, phase and slice gradients; how they lie in the patient depends on the order of slices
 -- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3, patient coordinates
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
 create or replace view diffusion_frames as
 with
     -- Parts of a statement: 0 b-value, 1 to 3 direction, 4 to 9 matrix, 10 GE's count of directions.
@@ -213,24 +214,57 @@ with
         from stated
         join instances on stated.instance_id = instances.instance_id
         left join item_counts on stated.instance_id = item_counts.instance_id
+    ),
+
+    answered as (
+        select
+            instance_id,
+            item + 1 as frame_number,
+            any_value(series_key) as series_key,
+            arg_min(b_value, statement) filter (where b_value between 0 and 1e6) as b_value,
+            [
+                'standard', 'standard', 'standard', 'SIEMENS CSA HEADER', 'SIEMENS MR HEADER',
+                'Philips Imaging DD 001', 'Image Private Header', 'GEMS_PARM_01'
+            ][min(statement) filter (where b_value between 0 and 1e6)] as b_value_source,
+            arg_min(direction, statement) as diffusion_gradient_direction,
+            if(
+                arg_min(direction, statement) is null, arg_min(axes_direction, statement), null
+            ) as gradient_axes_direction,
+            arg_min(b_matrix, statement) as b_matrix
+        from understood
+        group by instance_id, item
+        having
+            count(b_value) filter (where b_value between 0 and 1e6) > 0
+            or count(direction) + count(axes_direction) > 0
+    ),
+
+    -- A CSA header that was read says all that Siemens says.
+    lacking as (
+        select
+            unread.instance_id,
+            instances.series_key,
+            unread.not_read
+        from unread
+        join instances on unread.instance_id = instances.instance_id
+        anti join csa on unread.instance_id = csa.instance_id and csa.part = 0
+        where instances.Modality = 'MR'
     )
 
 select
-    instance_id,
-    item + 1 as frame_number,
-    any_value(series_key) as series_key,
-    arg_min(b_value, statement) filter (where b_value between 0 and 1e6) as b_value,
-    [
-        'standard', 'standard', 'standard', 'SIEMENS CSA HEADER', 'SIEMENS MR HEADER',
-        'Philips Imaging DD 001', 'Image Private Header', 'GEMS_PARM_01'
-    ][min(statement) filter (where b_value between 0 and 1e6)] as b_value_source,
-    arg_min(direction, statement) as diffusion_gradient_direction,
+    coalesce(answered.instance_id, lacking.instance_id) as instance_id,
+    answered.frame_number,
+    coalesce(answered.series_key, lacking.series_key) as series_key,
+    answered.b_value,
+    answered.b_value_source,
+    answered.diffusion_gradient_direction,
+    answered.gradient_axes_direction,
+    answered.b_matrix,
     if(
-        arg_min(direction, statement) is null, arg_min(axes_direction, statement), null
-    ) as gradient_axes_direction,
-    arg_min(b_matrix, statement) as b_matrix
-from understood
-group by instance_id, item
-having
-    count(b_value) filter (where b_value between 0 and 1e6) > 0
-    or count(direction) + count(axes_direction) > 0;
+        answered.b_value = 0
+        or answered.b_value > 0 and coalesce(
+            answered.diffusion_gradient_direction, answered.gradient_axes_direction
+        ) is not null,
+        null, lacking.not_read
+    ) as not_read
+from answered
+full join lacking on answered.instance_id = lacking.instance_id;

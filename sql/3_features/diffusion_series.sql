@@ -1,4 +1,7 @@
--- One row per series with diffusion weighting.
+-- One row per series with diffusion weighting, or of which too little was read to tell.
+--
+-- Private elements are stored in mode full only: of a series that was read in another mode, and does
+-- not state all elsewhere, nothing is said but that.
 --
 -- grain:   series_key
 -- depends: diffusion_frames
@@ -7,18 +10,30 @@
 -- column:  diffusion_direction_count | BIGINT | distinct gradient directions with a b-value over 0, equal to three decimals; 0 if none is stated
 -- column:  weighted_frame_count | BIGINT | frames with a b-value over 0; an instance of one frame is one
 -- column:  unweighted_frame_count | BIGINT | frames with a b-value of 0
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
 create or replace view diffusion_series as
+with counted as (
+    select
+        series_key,
+        list_sort(list(distinct b_value) filter (where b_value is not null)) as b_values,
+        -- Adding 0 makes 0 of -0, which would be a direction of its own.
+        count(distinct list_transform(
+            coalesce(diffusion_gradient_direction, gradient_axes_direction),
+            lambda part: round(part, 3) + 0
+        )) filter (where b_value > 0) as diffusion_direction_count,
+        count(*) filter (where b_value > 0) as weighted_frame_count,
+        count(*) filter (where b_value = 0) as unweighted_frame_count,
+        min(not_read) as not_read
+    from diffusion_frames
+    group by series_key
+    having max(b_value) > 0 or min(not_read) is not null
+)
+
 select
     series_key,
-    list_sort(list(distinct b_value)) as b_values,
-    -- Adding 0 makes 0 of -0, which would be a direction of its own.
-    count(distinct list_transform(
-        coalesce(diffusion_gradient_direction, gradient_axes_direction),
-        lambda part: round(part, 3) + 0
-    )) filter (where b_value > 0) as diffusion_direction_count,
-    count(*) filter (where b_value > 0) as weighted_frame_count,
-    count(*) filter (where b_value = 0) as unweighted_frame_count
-from diffusion_frames
-where b_value is not null
-group by series_key
-having max(b_value) > 0;
+    if(not_read is null, b_values, null) as b_values,
+    if(not_read is null, diffusion_direction_count, null) as diffusion_direction_count,
+    if(not_read is null, weighted_frame_count, null) as weighted_frame_count,
+    if(not_read is null, unweighted_frame_count, null) as unweighted_frame_count,
+    not_read
+from counted;

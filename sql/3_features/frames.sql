@@ -7,11 +7,12 @@
 -- they say by frame stands in vectors: times in cine, numbers in nuclear medicine, offsets in dose.
 --
 -- grain:   instance_id, frame_number
--- depends: elements, instances
+-- depends: elements, normal_elements, utc_offsets, instances, unread
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  frame_number | BIGINT | from 1, as DICOM counts frames
--- column:  has_own_groups | BOOLEAN | an item of the Per-Frame Functional Groups Sequence describes it
+-- column:  has_own_groups | BOOLEAN | an item of the Per-Frame Functional Groups Sequence describes it; null if elements were not read
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs: all else is null; null if nothing
 -- column:  FrameType | VARCHAR[] | Frame Type (0008,9007)
 -- column:  ImagePositionPatient | DOUBLE[] | Image Position (Patient) (0020,0032), mm, LPS
 -- column:  ImageOrientationPatient | DOUBLE[] | Image Orientation (Patient) (0020,0037), direction cosines of a row, then of a column
@@ -19,8 +20,9 @@
 -- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
 -- column:  SpacingBetweenSlices | DOUBLE | Spacing Between Slices (0018,0088), mm
 -- column:  FrameAcquisitionNumber | BIGINT | Frame Acquisition Number (0020,9156)
--- column:  FrameAcquisitionDateTime | TIMESTAMP | Frame Acquisition DateTime (0018,9074)
--- column:  FrameReferenceDateTime | TIMESTAMP | Frame Reference DateTime (0018,9151)
+-- column:  FrameAcquisitionDateTime | TIMESTAMP | Frame Acquisition DateTime (0018,9074), in the clock of the dates and times of the object
+-- column:  FrameReferenceDateTime | TIMESTAMP | Frame Reference DateTime (0018,9151), in the clock of the dates and times of the object
+-- column:  date_time_why_not | VARCHAR | why a date-time that is stated is null: it has an offset from UTC, and the clock of the object is unknown
 -- column:  FrameAcquisitionDuration | DOUBLE | Frame Acquisition Duration (0018,9220), ms
 -- column:  NominalCardiacTriggerDelayTime | DOUBLE | Nominal Cardiac Trigger Delay Time (0020,9153), ms after the R peak
 -- column:  TemporalPositionIndex | BIGINT | Temporal Position Index (0020,9128)
@@ -52,10 +54,14 @@ with
     -- One level of groups below each item; a group has one item. Gradient directions lie deeper.
     grouped as (
         select
-            instance_id,
+            normal_elements.instance_id,
             try_cast(regexp_extract(path, '^PerFrameFunctionalGroupsSequence\[(\d+)\]', 1) as bigint) as item,
-            tag, "index", text, "integer", "real", "timestamp"
-        from elements
+            tag, "index", text, "integer", "real",
+            local_timestamp(text, "timestamp", utc_offset_minutes) as "timestamp",
+            vr = 'DT' and has_utc_offset(text) and utc_offset_minutes is null as is_clock_unknown
+        from normal_elements
+        left join utc_offsets
+            on normal_elements.instance_id = utc_offsets.instance_id and normal_elements.vr = 'DT'
         where
             tag in (
                 '00089007', '00180050', '00180088', '00189074', '00189082', '00189087',
@@ -86,6 +92,7 @@ with
             any_value("integer") filter (where tag = '00209156' and "index" = 0) as FrameAcquisitionNumber,
             any_value("timestamp") filter (where tag = '00189074' and "index" = 0) as FrameAcquisitionDateTime,
             any_value("timestamp") filter (where tag = '00189151' and "index" = 0) as FrameReferenceDateTime,
+            bool_or(is_clock_unknown) as is_clock_unknown,
             any_value("real") filter (where tag = '00189220' and "index" = 0) as FrameAcquisitionDuration,
             any_value("real") filter (where tag = '00209153' and "index" = 0) as NominalCardiacTriggerDelayTime,
             any_value("integer") filter (where tag = '00209128' and "index" = 0) as TemporalPositionIndex,
@@ -185,19 +192,31 @@ with
             unnest(range(
                 greatest(
                     coalesce(item_counts.items, 0),
-                    least(coalesce(instances.NumberOfFrames, 0), coalesce(instances.pixel_length, 0))
+                    least(
+                        coalesce(instances.NumberOfFrames, if(unread.not_read is null, 0, 1)),
+                        coalesce(instances.pixel_length, 0)
+                    )
                 )
             )) as item
         from instances
         left join item_counts on instances.instance_id = item_counts.instance_id
-        where item_counts.items > 0 or instances.NumberOfFrames > 1
+        left join unread
+            on instances.instance_id = unread.instance_id and unread.is_without_elements
+        -- One frame may have groups too, which were not read.
+        where
+            item_counts.items > 0 or instances.NumberOfFrames > 1
+            or unread.not_read is not null
+            and (instances.NumberOfFrames = 1 or instances.Modality = 'SEG')
     )
 
 select
     numbered.instance_id,
     numbered.series_key,
     numbered.item + 1 as frame_number,
-    coalesce(numbered.item < numbered.items, false) as has_own_groups,
+    if(
+        unread.not_read is null, coalesce(numbered.item < numbered.items, false), null
+    ) as has_own_groups,
+    unread.not_read,
     coalesce(own.FrameType, shared.FrameType) as FrameType,
     coalesce(
         own.ImagePositionPatient,
@@ -233,6 +252,10 @@ select
     coalesce(own.FrameAcquisitionNumber, shared.FrameAcquisitionNumber) as FrameAcquisitionNumber,
     coalesce(own.FrameAcquisitionDateTime, shared.FrameAcquisitionDateTime) as FrameAcquisitionDateTime,
     coalesce(own.FrameReferenceDateTime, shared.FrameReferenceDateTime) as FrameReferenceDateTime,
+    if(
+        own.is_clock_unknown or shared.is_clock_unknown,
+        'it has an offset from UTC, and the object no TimezoneOffsetFromUTC', null
+    ) as date_time_why_not,
     coalesce(own.FrameAcquisitionDuration, shared.FrameAcquisitionDuration) as FrameAcquisitionDuration,
     coalesce(own.NominalCardiacTriggerDelayTime, shared.NominalCardiacTriggerDelayTime) as NominalCardiacTriggerDelayTime,
     coalesce(own.TemporalPositionIndex, shared.TemporalPositionIndex) as TemporalPositionIndex,
@@ -264,7 +287,9 @@ select
     numbers.angular_view_number,
     numbers.time_slice_number
 from numbered
-join instances on numbered.instance_id = instances.instance_id
+left join unread on numbered.instance_id = unread.instance_id and unread.is_without_elements
+-- What the object says does not count where what its frames say was not read.
+left join instances on numbered.instance_id = instances.instance_id and unread.not_read is null
 left join gathered as own
     on numbered.instance_id = own.instance_id and numbered.item = own.item
 left join gathered as shared

@@ -1,7 +1,7 @@
 -- How an MR instance was encoded: phase direction, plane, diffusion weighting and multiband.
 --
 -- Standard elements come first, then what vendors say; `diffusion_frames` has the order and says
--- it by frame. In mode minimal only the plane is known.
+-- it by frame. In mode minimal only the plane is known; `not_read` says what was not.
 --
 -- grain:   instance_id
 -- depends: instances, vendor_elements, diffusion_frames, phase_encoding
@@ -13,6 +13,7 @@
 -- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates; null if several frames have one
 -- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3; null if several frames have one
 -- column:  multiband_factor | BIGINT | slices excited at once, from the Siemens protocol; null if it does not say
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
 create or replace view mr_encoding as
 with
     siemens as (
@@ -33,7 +34,8 @@ with
             instance_id,
             if(min(b_value) = max(b_value), min(b_value), null) as b_value,
             if(count(*) = 1, any_value(diffusion_gradient_direction), null) as direction,
-            if(count(*) = 1, any_value(b_matrix), null) as b_matrix
+            if(count(*) = 1, any_value(b_matrix), null) as b_matrix,
+            min(not_read) as not_read
         from diffusion_frames
         group by instance_id
     ),
@@ -49,7 +51,8 @@ with
             siemens.multiband_factor,
             diffusion.b_value,
             diffusion.direction,
-            diffusion.b_matrix
+            diffusion.b_matrix,
+            coalesce(diffusion.not_read, phase_encoding.not_read) as not_read
         from instances
         left join phase_encoding on instances.instance_id = phase_encoding.instance_id
         left join siemens on instances.instance_id = siemens.instance_id
@@ -69,5 +72,6 @@ select
     b_value,
     direction as diffusion_gradient_direction,
     b_matrix,
-    multiband_factor
+    multiband_factor,
+    not_read
 from gathered;

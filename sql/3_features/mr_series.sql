@@ -3,12 +3,12 @@
 -- An attribute is that of the instance with the smallest instance_key that has one; where instances
 -- differ by their nature, the least and the most are given, or all values. Of images of several
 -- frames only what they say at top level is taken: their functional groups are in `frames`. In mode
--- minimal attributes that `instances` does not have are null.
+-- minimal attributes that `instances` does not have are null; `not_read` says so.
 -- How each image was encoded and weighted is in `mr_encoding`, what kind of sequence it is in
 -- `sequence_types`.
 --
 -- grain:   series_key
--- depends: series, instances, elements
+-- depends: series, instances, normal_elements, unread_series
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -16,11 +16,12 @@
 -- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  SeriesNumber | BIGINT | Series Number (0020,0011)
--- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime; midnight if the time is missing, null without a date
+-- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  SeriesDescription | VARCHAR | Series Description (0008,103E)
 -- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
+-- column:  manufacturer_name | VARCHAR | maker by one name, such as Siemens, GE, Philips, Canon or UIH, whatever Manufacturer says of it; else as stated
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
 -- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
 -- column:  ImageType | VARCHAR[] | Image Type (0008,0008)
@@ -29,7 +30,8 @@
 -- column:  PixelSpacing | DOUBLE[] | Pixel Spacing (0028,0030), mm: between rows, between columns
 -- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
 -- column:  SpacingBetweenSlices | DOUBLE | Spacing Between Slices (0018,0088), mm
--- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), tesla
+-- column:  MagneticFieldStrength | DOUBLE | Magnetic Field Strength (0018,0087), as stored: tesla, or gauss
+-- column:  magnetic_field_strength_t | DOUBLE | MagneticFieldStrength in tesla: more than 20 is taken for gauss; null if it is no field strength
 -- column:  ScanningSequence | VARCHAR[] | Scanning Sequence (0018,0020)
 -- column:  SequenceVariant | VARCHAR[] | Sequence Variant (0018,0021)
 -- column:  ScanOptions | VARCHAR[] | Scan Options (0018,0022)
@@ -61,6 +63,7 @@
 -- column:  echo_times_ms | DOUBLE[] | different values of EchoTime (0018,0081), ascending
 -- column:  b_values | DOUBLE[] | different values of DiffusionBValue (0018,9087), s/mm², ascending; `diffusion_series` has those of vendors too
 -- column:  temporal_position_count | BIGINT | different values of TemporalPositionIdentifier (0020,0100); null if there is none
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
 -- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
@@ -94,7 +97,7 @@ with said as (
             filter (where elements.tag = '00189069') as ParallelReductionFactorInPlane,
         arg_min(elements."real", instances.instance_key)
             filter (where elements.tag = '00189073') as AcquisitionDuration
-    from elements
+    from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     where
         instances.Modality = 'MR'
@@ -133,6 +136,7 @@ select
     series.BodyPartExamined,
     series.ProtocolName,
     series.Manufacturer,
+    series.manufacturer_name,
     series.ManufacturerModelName,
     series.PatientPosition,
     series.ImageType,
@@ -142,6 +146,7 @@ select
     series.SliceThickness,
     series.SpacingBetweenSlices,
     series.MagneticFieldStrength,
+    series.magnetic_field_strength_t,
     series.ScanningSequence,
     series.SequenceVariant,
     series.ScanOptions,
@@ -173,10 +178,12 @@ select
     ranges.echo_times_ms,
     ranges.b_values,
     ranges.temporal_position_count,
+    unread_series.elements_not_read as not_read,
     series.instance_count,
     series.image_count,
     series.frame_count
 from series
 left join said on series.series_key = said.series_key
 left join ranges on series.series_key = ranges.series_key
+left join unread_series on series.series_key = unread_series.series_key
 where series.Modality = 'MR';

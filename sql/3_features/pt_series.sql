@@ -3,11 +3,15 @@
 -- An attribute is that of the instance with the smallest instance_key that has one; where instances
 -- differ by their nature, the least and the most are given, or all values. Of images of several
 -- frames only what they say at top level is taken: their functional groups are in `frames`. In mode
--- minimal attributes that `instances` does not have are null.
+-- minimal attributes that `instances` does not have are null; `not_read` says so.
 -- Of several radiopharmaceuticals the first is taken.
 --
+-- All times are in one clock, that of the dates and times of the series, as written. The scan began
+-- at the earlier of the time of the series and of its first acquisition, because a series that was
+-- processed later may have a later one (QIBA's pseudo-code for SUV takes them so).
+--
 -- grain:   series_key
--- depends: series, instances, elements
+-- depends: series, instances, normal_elements, utc_offsets, unread_series
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -15,11 +19,12 @@
 -- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  SeriesNumber | BIGINT | Series Number (0020,0011)
--- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime; midnight if the time is missing, null without a date
+-- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  SeriesDescription | VARCHAR | Series Description (0008,103E)
 -- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
+-- column:  manufacturer_name | VARCHAR | maker by one name, such as Siemens, GE, Philips, Canon or UIH, whatever Manufacturer says of it; else as stated
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
 -- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
 -- column:  ImageType | VARCHAR[] | Image Type (0008,0008)
@@ -41,11 +46,16 @@
 -- column:  RadionuclideTotalDose | DOUBLE | Radionuclide Total Dose (0018,1074), Bq
 -- column:  RadionuclideHalfLife | DOUBLE | Radionuclide Half Life (0018,1075), s
 -- column:  RadiopharmaceuticalStartTime | TIME | Radiopharmaceutical Start Time (0018,1072)
--- column:  RadiopharmaceuticalStartDateTime | TIMESTAMP | Radiopharmaceutical Start DateTime (0018,1078)
+-- column:  RadiopharmaceuticalStartDateTime | TIMESTAMP | Radiopharmaceutical Start DateTime (0018,1078), in the clock of the series; null if it has an offset from UTC and the series no TimezoneOffsetFromUTC
+-- column:  injected_at | TIMESTAMP | RadiopharmaceuticalStartDateTime, else RadiopharmaceuticalStartTime on the day of the scan, or on the day before if it is later than the scan
+-- column:  scan_started_at | TIMESTAMP | earlier of series_at, if SeriesTime is stated, and the first AcquisitionDate and AcquisitionTime
+-- column:  uptake_time_s | DOUBLE | s from injected_at to scan_started_at
+-- column:  uptake_why_not | VARCHAR | why uptake_time_s is null
 -- column:  SeriesType | VARCHAR[] | Series Type (0054,1000): STATIC, DYNAMIC, GATED or WHOLE BODY, then IMAGE or REPROJECTION
 -- column:  CorrectedImage | VARCHAR[] | Corrected Image (0028,0051): ATTN, DECY, SCAT, RAN, …
 -- column:  PatientWeight | DOUBLE | Patient's Weight (0010,1030), kg
--- column:  has_suv_attributes | BOOLEAN | all that SUV by body weight needs is stated: Units BQML, decay and attenuation corrected, dose, half-life and start of the tracer, weight, time of the series
+-- column:  has_suv_attributes | BOOLEAN | all that SUV by body weight needs is stated: Units BQML, decay and attenuation corrected, dose, half-life and start of the tracer in the clock of the series, weight, time of the scan
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
 -- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
@@ -69,7 +79,7 @@ with said as (
             filter (where elements.tag = '00540081') as NumberOfSlices,
         arg_min(elements."integer", instances.instance_key)
             filter (where elements.tag = '00540101') as NumberOfTimeSlices
-    from elements
+    from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     where
         instances.Modality = 'PT'
@@ -109,12 +119,19 @@ inside as (
             where elements.tag = '00181072'
             and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
         ) as RadiopharmaceuticalStartTime,
-        arg_min(elements."timestamp", instances.instance_key) filter (
+        arg_min(
+            local_timestamp(elements.text, elements."timestamp", utc_offsets.utc_offset_minutes),
+            instances.instance_key
+        ) filter (
             where elements.tag = '00181078'
             and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
-        ) as RadiopharmaceuticalStartDateTime
-    from elements
+        ) as RadiopharmaceuticalStartDateTime,
+        coalesce(bool_or(
+            has_utc_offset(elements.text) and utc_offsets.utc_offset_minutes is null
+        ) filter (where elements.tag = '00181078'), false) as is_clock_unknown
+    from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
+    left join utc_offsets on elements.instance_id = utc_offsets.instance_id
     where
         instances.Modality = 'PT'
         and elements.path in (
@@ -139,7 +156,7 @@ lists as (
             instance_id,
             list(text order by "index") filter (where tag = '00541000') as SeriesType,
             list(text order by "index") filter (where tag = '00280051') as CorrectedImage
-        from elements
+        from normal_elements
         where path = '' and vm > 0 and tag in ('00541000', '00280051')
         group by instance_id
     ) as gathered
@@ -151,10 +168,53 @@ lists as (
 ranges as (
     select
         series_key,
-        arg_min(PatientWeight, instance_key) as PatientWeight
+        arg_min(PatientWeight, instance_key) as PatientWeight,
+        least(
+            arg_min(SeriesDate + SeriesTime, instance_key), min(AcquisitionDate + AcquisitionTime)
+        ) as scan_started_at
     from instances
     where Modality = 'PT'
     group by series_key
+),
+
+uptakes as (
+    select
+        ranges.series_key,
+        ranges.scan_started_at,
+        inside.is_clock_unknown,
+        coalesce(
+            inside.RadiopharmaceuticalStartDateTime,
+            -- A time without a day is of the 24 hours before the scan.
+            cast(ranges.scan_started_at as date) + inside.RadiopharmaceuticalStartTime
+            - to_days(if(
+                inside.RadiopharmaceuticalStartTime > cast(ranges.scan_started_at as time), 1, 0
+            ))
+        ) as injected_at,
+        -- Both are stated and name another minute: one of the clocks is wrong.
+        coalesce(abs(epoch(
+            cast(inside.RadiopharmaceuticalStartDateTime as date)
+            + inside.RadiopharmaceuticalStartTime - inside.RadiopharmaceuticalStartDateTime
+        )) >= 60, false) as is_contradicted
+    from ranges
+    left join inside on ranges.series_key = inside.series_key
+),
+
+judged as (
+    select
+        series_key,
+        injected_at,
+        scan_started_at,
+        case
+            when injected_at is null and is_clock_unknown
+                then 'RadiopharmaceuticalStartDateTime has an offset from UTC, and the series no TimezoneOffsetFromUTC'
+            when scan_started_at is null then 'no date and time of series or acquisition'
+            when injected_at is null then 'no start of the radiopharmaceutical is stated'
+            when is_contradicted
+                then 'RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime differ'
+            when injected_at > scan_started_at
+                then 'the radiopharmaceutical starts after the scan'
+        end as why_not
+    from uptakes
 )
 
 select
@@ -170,6 +230,7 @@ select
     series.BodyPartExamined,
     series.ProtocolName,
     series.Manufacturer,
+    series.manufacturer_name,
     series.ManufacturerModelName,
     series.PatientPosition,
     series.ImageType,
@@ -192,23 +253,26 @@ select
     inside.RadionuclideHalfLife,
     inside.RadiopharmaceuticalStartTime,
     inside.RadiopharmaceuticalStartDateTime,
+    judged.injected_at,
+    judged.scan_started_at,
+    if(
+        unread_series.elements_not_read is null and judged.why_not is null, epoch(judged.scan_started_at - judged.injected_at), null
+    ) as uptake_time_s,
+    coalesce(unread_series.elements_not_read, judged.why_not) as uptake_why_not,
     lists.SeriesType,
     lists.CorrectedImage,
     ranges.PatientWeight,
-    coalesce(
+    if(unread_series.elements_not_read is not null, null, coalesce(
         said.Units = 'BQML'
         and said.DecayCorrection in ('START', 'ADMIN')
         and list_has_all(lists.CorrectedImage, ['ATTN', 'DECY'])
         and inside.RadionuclideTotalDose > 0
         and inside.RadionuclideHalfLife > 0
-        and (
-            inside.RadiopharmaceuticalStartTime is not null
-            or inside.RadiopharmaceuticalStartDateTime is not null
-        )
-        and ranges.PatientWeight > 0
-        and series.series_at is not null,
+        and judged.why_not is null
+        and ranges.PatientWeight > 0,
         false
-    ) as has_suv_attributes,
+    )) as has_suv_attributes,
+    unread_series.elements_not_read as not_read,
     series.instance_count,
     series.image_count,
     series.frame_count
@@ -216,5 +280,7 @@ from series
 left join said on series.series_key = said.series_key
 left join inside on series.series_key = inside.series_key
 left join lists on series.series_key = lists.series_key
+left join judged on series.series_key = judged.series_key
 left join ranges on series.series_key = ranges.series_key
+left join unread_series on series.series_key = unread_series.series_key
 where series.Modality = 'PT';

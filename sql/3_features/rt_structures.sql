@@ -1,12 +1,12 @@
 -- One row per structure (region of interest) of an RT structure set.
 --
--- Names, observations and contours of a structure stand in three sequences of the file and are
+-- A structure set of which no element was read has one row without a structure. Names, observations and contours of a structure stand in three sequences of the file and are
 -- joined by its number. Contours themselves are in `elements`.
 --
 -- grain:   instance_id, item
--- depends: instances, elements
+-- depends: instances, normal_elements, unread
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  item | BIGINT | place in the Structure Set ROI Sequence, from 0
+-- column:  item | BIGINT | place in the Structure Set ROI Sequence, from 0; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -22,6 +22,7 @@
 -- column:  ReferencedFrameOfReferenceUID | VARCHAR | Referenced Frame of Reference UID (3006,0024)
 -- column:  RTROIInterpretedType | VARCHAR | RT ROI Interpreted Type (3006,00A4), such as GTV, PTV or ORGAN
 -- column:  ROIObservationLabel | VARCHAR | ROI Observation Label (3006,0085)
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  contour_count | BIGINT | contours; 0 for an empty structure
 -- column:  point_count | BIGINT | points of these, as stated
 -- column:  contour_types | VARCHAR[] | ContourGeometricType (3006,0042), each once, sorted, such as CLOSED_PLANAR
@@ -39,7 +40,7 @@ titles as (
         instance_id,
         any_value(text) filter (where tag = '30060002') as StructureSetLabel,
         any_value(text) filter (where tag = '30060004') as StructureSetName
-    from elements
+    from normal_elements
     where path = '' and "index" = 0 and tag in ('30060002', '30060004')
     group by instance_id
 ),
@@ -54,7 +55,7 @@ rois as (
         any_value(text) filter (where tag = '30060028') as ROIDescription,
         any_value("real") filter (where tag = '3006002C') as ROIVolume,
         any_value(text) filter (where tag = '30060036') as ROIGenerationAlgorithm
-    from elements
+    from normal_elements
     where
         tag in ('30060022', '30060024', '30060026', '30060028', '3006002C', '30060036')
         and "index" = 0
@@ -69,7 +70,7 @@ observed as (
         any_value("integer") filter (where tag = '30060084') as roi_number,
         any_value(text) filter (where tag = '300600A4') as RTROIInterpretedType,
         any_value(text) filter (where tag = '30060085') as ROIObservationLabel
-    from elements
+    from normal_elements
     where
         tag in ('30060084', '30060085', '300600A4')
         and "index" = 0
@@ -97,7 +98,7 @@ drawn as (
         count(*) filter (where tag = '30060042') as contour_count,
         try_cast(sum("integer") filter (where tag = '30060046') as bigint) as point_count,
         list(distinct text) filter (where tag = '30060042') as contour_types
-    from elements
+    from normal_elements
     where
         tag in ('30060042', '30060046', '30060084')
         and "index" = 0
@@ -121,7 +122,7 @@ referenced as (
     select
         instance_id,
         list_sort(list(distinct text)) as referenced_series_uids
-    from elements
+    from normal_elements
     where
         tag = '0020000E'
         and vm > 0
@@ -147,15 +148,19 @@ select
     rois.ReferencedFrameOfReferenceUID,
     observations.RTROIInterpretedType,
     observations.ROIObservationLabel,
-    coalesce(contours.contour_count, 0) as contour_count,
-    coalesce(contours.point_count, 0) as point_count,
+    unread.not_read,
+    if(rois.item is null, null, coalesce(contours.contour_count, 0)) as contour_count,
+    if(rois.item is null, null, coalesce(contours.point_count, 0)) as point_count,
     contours.contour_types,
     referenced.referenced_series_uids
 from structure_sets
-join rois on structure_sets.instance_id = rois.instance_id
+left join unread
+    on structure_sets.instance_id = unread.instance_id and unread.is_without_elements
+left join rois on structure_sets.instance_id = rois.instance_id
 left join titles on structure_sets.instance_id = titles.instance_id
 left join observations
     on rois.instance_id = observations.instance_id and rois.ROINumber = observations.roi_number
 left join contours
     on rois.instance_id = contours.instance_id and rois.ROINumber = contours.roi_number
-left join referenced on structure_sets.instance_id = referenced.instance_id;
+left join referenced on structure_sets.instance_id = referenced.instance_id
+where rois.item is not null or unread.not_read is not null;

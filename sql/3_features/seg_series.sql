@@ -5,7 +5,7 @@
 -- source, if the warehouse has them.
 --
 -- grain:   series_key
--- depends: series, instances, elements, segments
+-- depends: series, instances, normal_elements, segments, unread_series
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -13,7 +13,7 @@
 -- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  SeriesNumber | BIGINT | Series Number (0020,0011)
--- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime; midnight if the time is missing, null without a date
+-- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  SeriesDescription | VARCHAR | Series Description (0008,103E)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
@@ -27,6 +27,7 @@
 -- column:  property_type_codes | VARCHAR[] | their schemes and values, such as SCT:10200004
 -- column:  anatomic_regions | VARCHAR[] | meanings of the Anatomic Regions
 -- column:  referenced_series_uids | VARCHAR[] | SeriesInstanceUID of the segmented images
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
 create or replace view seg_series as
@@ -43,7 +44,7 @@ said as (
     select
         segmentations.series_key,
         arg_min(elements.text, segmentations.instance_key) as SegmentationType
-    from elements
+    from normal_elements as elements
     join segmentations on elements.instance_id = segmentations.instance_id
     where elements.tag = '00620001' and elements.path = '' and elements."index" = 0
     group by segmentations.series_key
@@ -52,7 +53,7 @@ said as (
 segmented as (
     select
         series_key,
-        count(*) as segment_count,
+        count(item) as segment_count,
         list_sort(list(distinct SegmentLabel) filter (where SegmentLabel is not null)) as segment_labels,
         list_sort(list(distinct SegmentAlgorithmType) filter (where SegmentAlgorithmType is not null)) as algorithm_types,
         list_sort(list(distinct SegmentAlgorithmName) filter (where SegmentAlgorithmName is not null)) as algorithm_names,
@@ -69,7 +70,7 @@ named as (
         segmentations.instance_id,
         segmentations.series_key,
         elements.text as uid
-    from elements
+    from normal_elements as elements
     join segmentations on elements.instance_id = segmentations.instance_id
     where
         elements.tag = '0020000E'
@@ -81,7 +82,7 @@ sources as (
     select distinct
         segmentations.series_key,
         elements.text as uid
-    from elements
+    from normal_elements as elements
     join segmentations on elements.instance_id = segmentations.instance_id
     where
         elements.tag = '00081155'
@@ -123,7 +124,9 @@ select
     series.Manufacturer,
     series.ManufacturerModelName,
     said.SegmentationType,
-    coalesce(segmented.segment_count, 0) as segment_count,
+    if(
+        unread_series.elements_not_read is null, coalesce(segmented.segment_count, 0), null
+    ) as segment_count,
     segmented.segment_labels,
     segmented.algorithm_types,
     segmented.algorithm_names,
@@ -132,10 +135,12 @@ select
     segmented.property_type_codes,
     segmented.anatomic_regions,
     referenced.referenced_series_uids,
+    unread_series.elements_not_read as not_read,
     series.instance_count,
     series.frame_count
 from series
 left join said on series.series_key = said.series_key
 left join segmented on series.series_key = segmented.series_key
 left join referenced on series.series_key = referenced.series_key
+left join unread_series on series.series_key = unread_series.series_key
 where series.Modality = 'SEG';

@@ -1,11 +1,11 @@
 -- One row per segment of a segmentation.
 --
--- Codes are of the first item of their sequence, as scheme and value: SCT:10200004.
+-- A segmentation of which no element was read has one row without a segment. Codes are of the first item of their sequence, as scheme and value: SCT:10200004.
 --
 -- grain:   instance_id, item
--- depends: elements, instances
+-- depends: normal_elements, instances, unread
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  item | BIGINT | place in the Segment Sequence, from 0
+-- column:  item | BIGINT | place in the Segment Sequence, from 0; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  SegmentNumber | BIGINT | Segment Number (0062,0004)
 -- column:  SegmentLabel | VARCHAR | Segment Label (0062,0005)
@@ -20,6 +20,7 @@
 -- column:  property_type_code | VARCHAR | its scheme and value
 -- column:  anatomic_region | VARCHAR | meaning of the Anatomic Region
 -- column:  anatomic_region_code | VARCHAR | its scheme and value
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  frame_count | BIGINT | frames that refer to the segment; 0 in label maps and where frames do not say
 create or replace view segments as
 with said as (
@@ -30,7 +31,7 @@ with said as (
         tag,
         text,
         "integer"
-    from elements
+    from normal_elements
     where
         tag in (
             '00080100', '00080102', '00080104', '00620004', '00620005', '00620006', '00620008',
@@ -91,13 +92,22 @@ referring as (
         instance_id,
         "integer" as segment_number,
         count(*) as frame_count
-    from elements
+    from normal_elements
     where tag = '0062000B' and starts_with(path, 'PerFrameFunctionalGroupsSequence[')
     group by instance_id, "integer"
+),
+
+lacking as (
+    select
+        unread.instance_id,
+        unread.not_read
+    from unread
+    join instances on unread.instance_id = instances.instance_id
+    where unread.is_without_elements and instances.Modality = 'SEG'
 )
 
 select
-    gathered.instance_id,
+    instances.instance_id,
     gathered.item,
     instances.series_key,
     gathered.SegmentNumber,
@@ -116,9 +126,11 @@ select
     gathered.anatomic_region,
     gathered.anatomic_region_scheme || ':'
     || gathered.anatomic_region_value as anatomic_region_code,
-    coalesce(referring.frame_count, 0) as frame_count
+    lacking.not_read,
+    if(gathered.item is null, null, coalesce(referring.frame_count, 0)) as frame_count
 from gathered
-join instances on gathered.instance_id = instances.instance_id
+full join lacking on gathered.instance_id = lacking.instance_id
+join instances on coalesce(gathered.instance_id, lacking.instance_id) = instances.instance_id
 left join referring
     on
         gathered.instance_id = referring.instance_id

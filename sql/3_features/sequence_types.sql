@@ -3,14 +3,16 @@
 -- A series is judged by one instance, that with the smallest instance_key, so that the answer does
 -- not depend on the order of ingest. Rules are tried in their order; the first whose conditions all
 -- hold gives the type. Where none holds, or there are none for the modality, the type is null. Rules
--- are applied when the view is asked: a changed rule changes only series for which it holds or held.
+-- that need what the import mode left out may hold: where one of them comes first, the type is null
+-- and `not_read` says so. Rules are applied when the view is asked: a changed rule changes only series for which it holds or held.
 --
 -- grain:   series_key
--- depends: instances, elements, phase_encoding, sequence_rules
+-- depends: instances, normal_elements, phase_encoding, sequence_rules, unread
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  sequence_type | VARCHAR | such as mprage, bold or dwi; null if no rule holds
 -- column:  rule | VARCHAR | the rule that holds, of `sequence_rules`
 -- column:  instance_id | BIGINT | the instance that was judged
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
 create or replace view sequence_types as
 with chosen as (
     select
@@ -65,7 +67,7 @@ other as (
                 elements.text, cast(elements."integer" as varchar), cast(elements."real" as varchar)
             ) order by elements."index"
         ) as said
-    from elements
+    from normal_elements as elements
     join judged on elements.instance_id = judged.instance_id
     join (
         select distinct
@@ -108,6 +110,7 @@ stated_values as (
             [phase_encoding.phase_encoding_direction] as said
         from phase_encoding
         join judged on phase_encoding.instance_id = judged.instance_id
+        where phase_encoding.phase_encoding_direction is not null
     )
 ),
 
@@ -119,57 +122,77 @@ tested as (
         sequence_rules.sequence_type,
         sequence_rules.test,
         sequence_rules.alternatives,
-        coalesce(stated_values.said, []) as said
+        coalesce(stated_values.said, []) as said,
+        -- Odd groups are private; what has no tag comes from vendor payloads.
+        unread.instance_id is not null
+        and coalesce(
+            unread.is_without_elements or instr('13579BDF', sequence_rules.tag[4]) > 0, false
+        )
+        and stated_values.said is null
+        and sequence_rules.attribute not in (select core.attribute from core) as is_unread
     from judged
     join sequence_rules on judged.Modality = sequence_rules.rule_modality
     left join stated_values
         on
             judged.instance_id = stated_values.instance_id
             and sequence_rules.attribute = stated_values.attribute
+    left join unread on judged.instance_id = unread.instance_id
 ),
 
+conditions as (
+    select
+        *,
+        coalesce(case test
+            when 'is' then list_contains(alternatives, said)
+            when 'has' then list_contains(list_transform(
+                alternatives, lambda wanted: list_has_all(said, wanted)
+            ), true)
+            when 'has not' then len(said) > 0 and not list_contains(list_transform(
+                alternatives, lambda wanted: list_has_all(said, wanted)
+            ), true)
+            when 'contains' then list_contains(list_transform(
+                flatten(alternatives),
+                lambda wanted: contains(lower(array_to_string(said, '\')), lower(wanted))
+            ), true)
+            when 'contains not' then len(said) > 0 and not list_contains(list_transform(
+                flatten(alternatives),
+                lambda wanted: contains(lower(array_to_string(said, '\')), lower(wanted))
+            ), true)
+            when 'above' then try_cast(said[1] as double) > try_cast(alternatives[1][1] as double)
+            when 'below' then try_cast(said[1] as double) < try_cast(alternatives[1][1] as double)
+        end, false) as holds
+    from tested
+),
+
+-- A rule may hold if none of what was read speaks against it.
 holding as (
     select
         series_key,
         rule,
         any_value("position") as rule_position,
-        any_value(sequence_type) as sequence_type
-    from tested
+        any_value(sequence_type) as sequence_type,
+        bool_or(is_unread and not holds) as may_hold
+    from conditions
     group by series_key, rule
-    having bool_and(coalesce(case test
-        when 'is' then list_contains(alternatives, said)
-        when 'has' then list_contains(list_transform(
-            alternatives, lambda wanted: list_has_all(said, wanted)
-        ), true)
-        when 'has not' then len(said) > 0 and not list_contains(list_transform(
-            alternatives, lambda wanted: list_has_all(said, wanted)
-        ), true)
-        when 'contains' then list_contains(list_transform(
-            flatten(alternatives),
-            lambda wanted: contains(lower(array_to_string(said, '\')), lower(wanted))
-        ), true)
-        when 'contains not' then len(said) > 0 and not list_contains(list_transform(
-            flatten(alternatives),
-            lambda wanted: contains(lower(array_to_string(said, '\')), lower(wanted))
-        ), true)
-        when 'above' then try_cast(said[1] as double) > try_cast(alternatives[1][1] as double)
-        when 'below' then try_cast(said[1] as double) < try_cast(alternatives[1][1] as double)
-    end, false))
+    having bool_and(holds or is_unread)
 ),
 
 decided as (
     select
         series_key,
         arg_min(sequence_type, rule_position) as sequence_type,
-        arg_min(rule, rule_position) as rule
+        arg_min(rule, rule_position) as rule,
+        arg_min(may_hold, rule_position) as is_open
     from holding
     group by series_key
 )
 
 select
     chosen.series_key,
-    decided.sequence_type,
-    decided.rule,
-    chosen.instance_id
+    if(decided.is_open, null, decided.sequence_type) as sequence_type,
+    if(decided.is_open, null, decided.rule) as rule,
+    chosen.instance_id,
+    if(decided.is_open, unread.not_read, null) as not_read
 from chosen
-left join decided on chosen.series_key = decided.series_key;
+left join decided on chosen.series_key = decided.series_key
+left join unread on chosen.instance_id = unread.instance_id;

@@ -2,10 +2,11 @@
 --
 -- Found by private creator, in whatever block it reserved: elements of other vendors at the same
 -- tags are not taken. Where two blocks hold one element, the first block counts. Private elements
--- are stored in mode full only.
+-- are stored in mode full only: otherwise each instance of Siemens, or of no named manufacturer, has
+-- a row that says so.
 --
 -- grain:   instance_id
--- depends: elements
+-- depends: normal_elements, instances, unread
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  CSAImageHeaderType | VARCHAR | SIEMENS CSA HEADER (0029,xx08)
 -- column:  CSAImageHeaderVersion | VARCHAR | SIEMENS CSA HEADER (0029,xx09)
@@ -22,6 +23,7 @@
 -- column:  B_matrix | DOUBLE[] | SIEMENS MR HEADER (0019,xx27), s/mm²: xx, xy, xz, yy, yz, zz
 -- column:  BandwidthPerPixelPhaseEncode | DOUBLE | SIEMENS MR HEADER (0019,xx28), Hz
 -- column:  MosaicRefAcqTimes | DOUBLE[] | SIEMENS MR HEADER (0019,xx29), ms of each slice since the first
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 create or replace view siemens_private as
 with siemens as (
     select
@@ -34,7 +36,7 @@ with siemens as (
         vm,
         tag,
         sha256
-    from elements
+    from normal_elements
     where
         path = ''
         and vm > 0
@@ -45,35 +47,53 @@ with siemens as (
         and tag[7:8] in (
             '08', '09', '10', '18', '19', '20', '0A', '0B', '0C', '0D', '0E', '0F', '27', '28', '29'
         )
+),
+
+stated as (
+    select
+        instance_id,
+        arg_min(text, tag) filter (where element = 'CSA08' and "index" = 0) as CSAImageHeaderType,
+        arg_min(text, tag) filter (where element = 'CSA09' and "index" = 0) as CSAImageHeaderVersion,
+        arg_min(sha256, tag) filter (where element = 'CSA10' and "index" = 0) as CSAImageHeaderInfo,
+        arg_min(text, tag) filter (where element = 'CSA18' and "index" = 0) as CSASeriesHeaderType,
+        arg_min(text, tag) filter (where element = 'CSA19' and "index" = 0) as CSASeriesHeaderVersion,
+        arg_min(sha256, tag) filter (where element = 'CSA20' and "index" = 0) as CSASeriesHeaderInfo,
+        arg_min("integer", tag) filter (where element = 'MR 0A' and "index" = 0) as NumberOfImagesInMosaic,
+        arg_min(number, tag) filter (where element = 'MR 0B' and "index" = 0) as SliceMeasurementDuration,
+        arg_min("integer", tag) filter (where element = 'MR 0C' and "index" = 0) as B_value,
+        arg_min(text, tag) filter (where element = 'MR 0D' and "index" = 0) as DiffusionDirectionality,
+        list_slice(
+            list(number order by tag, "index") filter (where element = 'MR 0E'),
+            1, arg_min(vm, tag) filter (where element = 'MR 0E')
+        ) as DiffusionGradientDirection,
+        arg_min(text, tag) filter (where element = 'MR 0F' and "index" = 0) as GradientMode,
+        list_slice(
+            list(number order by tag, "index") filter (where element = 'MR 27'),
+            1, arg_min(vm, tag) filter (where element = 'MR 27')
+        ) as B_matrix,
+        arg_min(number, tag) filter (where element = 'MR 28' and "index" = 0) as BandwidthPerPixelPhaseEncode,
+        list_slice(
+            list(number order by tag, "index") filter (where element = 'MR 29'),
+            1, arg_min(vm, tag) filter (where element = 'MR 29')
+        ) as MosaicRefAcqTimes
+    from siemens
+    where element[1:3] = 'CSA' and element[4:5] in ('08', '09', '10', '18', '19', '20')
+        or element[1:3] = 'MR ' and element[4:5] not in ('08', '09', '10', '18', '19', '20')
+    group by instance_id
+),
+
+lacking as (
+    select
+        unread.instance_id,
+        unread.not_read
+    from unread
+    join instances on unread.instance_id = instances.instance_id
+    where coalesce(contains(lower(instances.Manufacturer), 'siemens'), true)
 )
 
 select
-    instance_id,
-    arg_min(text, tag) filter (where element = 'CSA08' and "index" = 0) as CSAImageHeaderType,
-    arg_min(text, tag) filter (where element = 'CSA09' and "index" = 0) as CSAImageHeaderVersion,
-    arg_min(sha256, tag) filter (where element = 'CSA10' and "index" = 0) as CSAImageHeaderInfo,
-    arg_min(text, tag) filter (where element = 'CSA18' and "index" = 0) as CSASeriesHeaderType,
-    arg_min(text, tag) filter (where element = 'CSA19' and "index" = 0) as CSASeriesHeaderVersion,
-    arg_min(sha256, tag) filter (where element = 'CSA20' and "index" = 0) as CSASeriesHeaderInfo,
-    arg_min("integer", tag) filter (where element = 'MR 0A' and "index" = 0) as NumberOfImagesInMosaic,
-    arg_min(number, tag) filter (where element = 'MR 0B' and "index" = 0) as SliceMeasurementDuration,
-    arg_min("integer", tag) filter (where element = 'MR 0C' and "index" = 0) as B_value,
-    arg_min(text, tag) filter (where element = 'MR 0D' and "index" = 0) as DiffusionDirectionality,
-    list_slice(
-        list(number order by tag, "index") filter (where element = 'MR 0E'),
-        1, arg_min(vm, tag) filter (where element = 'MR 0E')
-    ) as DiffusionGradientDirection,
-    arg_min(text, tag) filter (where element = 'MR 0F' and "index" = 0) as GradientMode,
-    list_slice(
-        list(number order by tag, "index") filter (where element = 'MR 27'),
-        1, arg_min(vm, tag) filter (where element = 'MR 27')
-    ) as B_matrix,
-    arg_min(number, tag) filter (where element = 'MR 28' and "index" = 0) as BandwidthPerPixelPhaseEncode,
-    list_slice(
-        list(number order by tag, "index") filter (where element = 'MR 29'),
-        1, arg_min(vm, tag) filter (where element = 'MR 29')
-    ) as MosaicRefAcqTimes
-from siemens
-where element[1:3] = 'CSA' and element[4:5] in ('08', '09', '10', '18', '19', '20')
-    or element[1:3] = 'MR ' and element[4:5] not in ('08', '09', '10', '18', '19', '20')
-group by instance_id;
+    coalesce(stated.instance_id, lacking.instance_id) as instance_id,
+    stated.* exclude (instance_id),
+    lacking.not_read
+from stated
+full join lacking on stated.instance_id = lacking.instance_id;

@@ -4,7 +4,7 @@
 -- content itself is in `elements`: from sequence_items('ContentSequence').
 --
 -- grain:   instance_id
--- depends: instances, elements
+-- depends: instances, normal_elements, unread
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  study_key | VARCHAR | key to `studies`
@@ -23,6 +23,7 @@
 -- column:  CompletionFlag | VARCHAR | Completion Flag (0040,A491): COMPLETE or PARTIAL
 -- column:  VerificationFlag | VARCHAR | Verification Flag (0040,A493): VERIFIED or UNVERIFIED
 -- column:  PreliminaryFlag | VARCHAR | Preliminary Flag (0040,A496): PRELIMINARY or FINAL
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  content_item_count | BIGINT | content items below the document itself
 -- column:  measurement_count | BIGINT | those with a number (NUM)
 -- column:  image_reference_count | BIGINT | those that refer to an image (IMAGE)
@@ -45,7 +46,7 @@ said as (
         any_value(text) filter (where tag = '0040A491') as CompletionFlag,
         any_value(text) filter (where tag = '0040A493') as VerificationFlag,
         any_value(text) filter (where tag = '0040A496') as PreliminaryFlag
-    from elements
+    from normal_elements
     where
         "index" = 0
         and (
@@ -62,7 +63,7 @@ contents as (
         count(*) as content_item_count,
         count(*) filter (where text = 'NUM') as measurement_count,
         count(*) filter (where text = 'IMAGE') as image_reference_count
-    from elements
+    from normal_elements
     where
         tag = '0040A040'
         and "index" = 0
@@ -74,7 +75,7 @@ evidence as (
     select
         instance_id,
         list_sort(list(distinct text)) as referenced_series_uids
-    from elements
+    from normal_elements
     where
         tag = '0020000E'
         and vm > 0
@@ -104,11 +105,14 @@ select
     said.CompletionFlag,
     said.VerificationFlag,
     said.PreliminaryFlag,
-    coalesce(contents.content_item_count, 0) as content_item_count,
-    coalesce(contents.measurement_count, 0) as measurement_count,
-    coalesce(contents.image_reference_count, 0) as image_reference_count,
+    unread.not_read,
+    if(unread.not_read is null, coalesce(contents.content_item_count, 0), null) as content_item_count,
+    if(unread.not_read is null, coalesce(contents.measurement_count, 0), null) as measurement_count,
+    if(unread.not_read is null, coalesce(contents.image_reference_count, 0), null) as image_reference_count,
     evidence.referenced_series_uids
 from documents
 left join said on documents.instance_id = said.instance_id
 left join contents on documents.instance_id = contents.instance_id
-left join evidence on documents.instance_id = evidence.instance_id;
+left join evidence on documents.instance_id = evidence.instance_id
+left join unread
+    on documents.instance_id = unread.instance_id and unread.is_without_elements;

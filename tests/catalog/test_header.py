@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import struct
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 import warehouse
+from tests.command_line import run
 from tests.conftest import packaged_files
 from tests.dicom_files import dataset, element, image, item, part10, sequence, write
 from warehouse.dicom.element import PIXEL_TAGS
@@ -49,12 +51,96 @@ def without_pixels(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_padding(value: Any) -> Any:
-    """Remove trailing spaces, insignificant in CS and UI, that pydicom leaves before a backslash."""
+    """Remove trailing spaces, insignificant in CS and UI, that pydicom leaves before a backslash.
+
+    And write what is empty as PS3.18 F.2.2 and F.2.5 have it, where pydicom has an empty text, an
+    empty Alphabetic group and an empty list.
+    """
     if isinstance(value, dict):
-        return {key: without_padding(inner) for key, inner in value.items()}
+        found = {key: without_padding(inner) for key, inner in value.items()}
+        if set(found) <= {"Alphabetic", "Ideographic", "Phonetic"} and found:
+            return {key: inner for key, inner in found.items() if inner != NULL} or NULL
+        if value.get("vr") == "SQ" and value.get("Value") == []:
+            del found["Value"]
+        return found
     if isinstance(value, list):
         return [without_padding(inner) for inner in value]
-    return value.rstrip("\0 ") if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return value.rstrip("\0 ") or NULL
+    return repr(value)
+
+
+NULL = repr(None)
+
+
+def strictly(text: str) -> Any:
+    """Parse JSON as RFC 8259 has it: Python's own reader takes NaN and Infinity too."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_model_is_json_for_values_that_json_writers_trip_over(tmp_path: Path) -> None:
+    """PS3.18 F.2.2, F.2.5; https://github.com/fo-dicom/fo-dicom/issues/1063 (NaN).
+
+    And https://github.com/pydicom/pydicom/issues/1693, https://github.com/fo-dicom/fo-dicom/issues/873.
+    """
+    path = tmp_path / "a"
+    nan, inf = struct.pack("<d", float("nan")), struct.pack("<d", float("-inf"))
+    path.write_bytes(
+        part10(
+            element(0x00080005, "CS", b"ISO_IR 192"),
+            element(0x00080008, "CS", b"ORIGINAL\\\\AXIAL "),
+            element(0x00081060, "PN", "=王^小東".encode()),
+            element(0x00081070, "PN", b"A^B\\\\C^D"),
+            element(0x00081110, "SQ", b""),
+            element(0x00082111, "ST", b""),
+            element(0x00180050, "DS", b"@ "),
+            element(0x00189073, "FD", nan),
+            element(0x00189087, "FD", struct.pack("<d", 1.5) + inf),
+            element(0x00280030, "DS", b"0.50\\\\1E-2 "),
+            element(0x00720082, "SV", struct.pack("<q", -(2**62) - 1)),
+        )
+    )
+    model = strictly(warehouse.header(path).to_json())
+    assert {tag: found.get("Value") for tag, found in model.items()} == {
+        "00080005": ["ISO_IR 192"],
+        "00080008": ["ORIGINAL", None, "AXIAL"],
+        "00080018": ["1.1"],
+        "00081060": [{"Ideographic": "王^小東"}],
+        "00081070": [{"Alphabetic": "A^B"}, None, {"Alphabetic": "C^D"}],
+        "00081110": None,
+        "00082111": None,
+        "00180050": ["@"],
+        "00189073": [None],
+        "00189087": [1.5, None],
+        "00280030": [0.5, None, 0.01],
+        "00720082": [-(2**62) - 1],
+    }
+    assert all("Value" in found or set(found) == {"vr"} for found in model.values())
+    done = run("header", path, "--format", "json")
+    assert (done.returncode, strictly(done.stdout)) == (0, model)
+
+
+def test_answers_are_json_whatever_lies_in_lists_structs_and_maps(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a")
+    warehouse.open(tmp_path / "w").ingest(tmp_path / "in", workers=1)
+    question = """
+        select 'nan'::double as a, [1.5, 'inf'::double] as b, [['nan'::float]] as c, null as d,
+            {'x y': '-inf'::double, 'z': [{'q': 'nan'::double}]} as e, map {'k': 'inf'::double} as f,
+            to_json('nan'::double) as g, '{"n": "nan"}'::json as h, array_value('nan'::double, 2) as i
+    """
+    done = run("sql", question, "-w", tmp_path / "w", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert strictly(done.stdout) == [
+        {
+            "a": None, "b": [1.5, None], "c": [[None]], "d": None,
+            "e": {"x y": None, "z": [{"q": None}]}, "f": {"k": None},
+            "g": "NaN", "h": '{"n": "nan"}', "i": [None, 2.0],
+        }
+    ]  # fmt: skip
 
 
 def test_the_json_model_of_every_packaged_file_is_that_of_pydicom() -> None:
@@ -182,6 +268,12 @@ def test_values_are_typed_unless_asked_as_written(
 ) -> None:
     assert header.get(key) == typed
     assert header.get(key, parsed=False) == raw
+
+
+def test_a_date_time_with_an_offset_says_that_it_is_in_utc(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", AcquisitionDateTime="20240102091600+0900")
+    at = warehouse.header(path)["AcquisitionDateTime"]
+    assert at == dt.datetime(2024, 1, 2, 0, 16, tzinfo=dt.UTC)
 
 
 @pytest.mark.acceptance("D35")

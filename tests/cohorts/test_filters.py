@@ -45,6 +45,13 @@ EACH = {
 }
 
 
+def normal(value: Any) -> Any:
+    """Texts of entities are in their normal form (PS3.5 6.2), and are asked for in it."""
+    if isinstance(value, list):
+        return [normal(each) for each in value]
+    return value.strip(" ") if isinstance(value, str) else value
+
+
 def holds(found: Any, operator: str, value: Any) -> bool:
     if not isinstance(found, list):
         return bool(EACH[operator](found, value))
@@ -63,7 +70,8 @@ def wanted(found: Any, condition: tuple[str, str, Any, bool]) -> bool:
     _, operator, value, negated = condition
     if operator == "null":
         return ((found is None) is value) != negated
-    return found is not None and holds(found, operator, value) != negated
+    asked = normal(value) if operator in {"is", "in"} else value
+    return found is not None and holds(found, operator, asked) != negated
 
 
 def written(condition: tuple[str, str, Any, bool]) -> tuple[str, Any]:
@@ -85,7 +93,7 @@ TEXT_OPERATORS = [("is", WORDS), ("contains", WORDS), ("icontains", WORDS),
                   ("in", st.lists(WORDS, min_size=1, max_size=2))]  # fmt: skip
 RANGES = ["is", "min", "max", "after", "before"]
 COLUMNS: dict[str, tuple[Any, list[tuple[str, Any]]]] = {
-    "SeriesDescription": (WORDS, TEXT_OPERATORS),
+    "SeriesDescription": (WORDS.map(normal), TEXT_OPERATORS),
     "EchoTime": (NUMBERS, [(o, NUMBERS) for o in RANGES]),
     "SeriesDate": (DAYS, [*[(o, DAYS) for o in RANGES], ("during", st.sampled_from([*PERIODS]))]),
     "SeriesTime": (TIMES, [(o, TIMES) for o in RANGES]),
@@ -122,6 +130,7 @@ def drawn() -> Callable[[], Catalog]:
     view = View()
     for name in ("series", "instances", "elements"):
         view.given(name, "batch" if name != "series" else "series_key")
+    view.make("normal_elements")
     view.connection.execute(by_name("attributes").sql)
     catalog = Catalog(None, view.connection, {m.name: m for m in read_models() if m.is_view})  # type: ignore[arg-type]
     return lambda: catalog

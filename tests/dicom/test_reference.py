@@ -30,6 +30,7 @@ from warehouse.dicom.element import Header
 from warehouse.dicom.reference import read_header, read_header_from
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements.batches import RowBuilder
+from warehouse.elements.extract import extract
 from warehouse.elements.values import person_name_text
 from warehouse.errors import Rejected
 
@@ -392,6 +393,57 @@ def test_a_file_without_preamble_is_read_if_it_names_its_class() -> None:
     assert [e.tag for e in read(bare).elements] == ["00080016", "00080060", "00204000"]
     with pytest.raises(Rejected, match="no SOP class or instance UID"):
         read(more)
+
+
+def bare(*ends: bytes, first: bytes = b"") -> bytes:
+    """Return a data set without preamble in whose bytes 128 to 131 the letters DICM stand."""
+    begin = first or element(0x00080005, "CS", b"ISO_IR 100")
+    begin += element(0x00080016, "UI", b"1.2.840.10008.5.1.4.1.1.2\0")
+    begin += element(0x00080018, "UI", b"1.2.3.41") + element(0x00080060, "CS", b"CT")
+    fill = 128 - len(begin) - 8 - 8
+    name = element(0x00080070, "LO", b"M" * fill) + element(0x00081010, "SH", ends[0])
+    return begin + name + b"".join(ends[1:])
+
+
+ID = element(0x00100020, "LO", b"P41 ")
+META = element(0x00020010, "UI", b"1.2.840.10008.1.2.1\0")
+
+
+@pytest.mark.parametrize(
+    ("content", "station"),
+    [
+        (bare(b"DICMA1", ID), b"DICMA1"),
+        # What follows the letters may itself be an element of group 0008.
+        (bare(b"DICM", element(0x0008103E, "LO", b"ab"), ID), b"DICM"),
+        (bare(b"DICM", ID), b"DICM"),
+        # File meta without a preamble, and another element of it behind the letters.
+        (bare(b"DICM", ID, first=META), b"DICM"),
+    ],
+    ids=["inside a value", "then group 0008", "then group 0010", "file meta first"],
+)
+def test_four_letters_in_a_value_are_no_preamble(
+    tmp_path: Path, content: bytes, station: bytes
+) -> None:
+    """https://github.com/dcm4che/dcm4che/issues/981; PS3.10 7.1 has group 0002 behind DICM."""
+    assert content[128:132] == b"DICM"
+    tags = {e.tag: e.raw for e in read(content).elements}
+    assert tags["00081010"] == station
+    assert tags["00100020"] == b"P41 "
+    assert tags["00080060"] == b"CT"
+    # The same rows from all ways in.
+    (tmp_path / "bare").write_bytes(content)
+    source = SourceFile(str(tmp_path / "bare"), len(content), 0)
+    (portion,) = extract([source], 0, 1 << 20)
+    builder = RowBuilder()
+    builder.add(0, read_header(source).elements)
+    assert portion.rows.to_pylist() == builder.take()[0].to_pylist()
+
+
+def test_a_preamble_may_look_like_anything_when_file_meta_follow_it() -> None:
+    """PS3.10 7.1: applications do not need to look into the preamble."""
+    preamble = bare(b"DICM")[:128]
+    content = preamble + part10(element(0x00100020, "LO", b"P1"))[128:]
+    assert [e.tag for e in read(content).elements if e.tag[:4] == "0010"] == ["00100020"]
 
 
 # -- files that are none -------------------------------------------------------------------------

@@ -56,6 +56,32 @@ def test_attributes_are_one_column_each_for_every_instance(view: View) -> None:
     ]
 
 
+def test_a_date_time_is_in_the_clock_of_the_dates_beside_it(view: View) -> None:
+    """PS3.3 C.12.1.1.8: DA, TM, and DT without an offset, are of TimezoneOffsetFromUTC."""
+    view.given("instances", "instance_id\n1\n2\n3")
+    view.given("utc_offsets", "instance_id | utc_offset_minutes\n1 | 540")
+    view.given("elements", """
+        instance_id | path | tag      | vr | vm | index | text                | timestamp
+        1           | ''   | 0008002A | DT | 1  | 0     | 20240102091600+0900 | 2024-01-02 00:16:00
+        2           | ''   | 0008002A | DT | 1  | 0     | 20240102091600+0900 | 2024-01-02 00:16:00
+        3           | ''   | 0008002A | DT | 1  | 0     | 20240102091600      | 2024-01-02 09:16:00
+    """)  # fmt: skip
+    local = dt.datetime(2024, 1, 2, 9, 16)  # noqa: DTZ001
+    expected = [(1, local), (2, None), (3, local)]
+    assert view.ask("attributes", "from attributes(['AcquisitionDateTime']) order by 1") == expected
+    one = "select instance_id, timestamp from attribute('AcquisitionDateTime') order by 1"
+    assert view.ask("attribute", one) == expected
+
+
+@pytest.mark.parametrize(
+    ("stated", "minutes"),
+    [("+0900", 540), ("-0330", -210), ("+1400", 840), ("0900", None), ("+0960", None), ("", None)],
+)
+def test_an_offset_is_read_as_ps3_5_writes_it(view: View, stated: str, minutes: int | None) -> None:
+    answer = view.connection.execute("select utc_offset_minutes($1)", [stated]).fetchall()
+    assert answer == [(minutes,)]
+
+
 @pytest.mark.parametrize(
     "name", ["SliceThicknes", "", "0018005", "x'; drop table elements", 'a" from instances --']
 )

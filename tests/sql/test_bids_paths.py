@@ -38,7 +38,10 @@ def paths(*rows: dict[str, Any]) -> list[tuple[str | None, str | None]]:
         }  # fmt: skip
         key, study = f"s{n}", f"{row['PatientID']}{row['study']}"
         ask = view.connection.execute
-        ask("insert into sequence_types values (?, ?, null, ?)", [key, row["kind"], n])
+        ask(
+            "insert into sequence_types (series_key, sequence_type, rule, instance_id) values (?, ?, null, ?)",
+            [key, row["kind"], n],
+        )
         ask(
             "insert into series (series_key, study_key, patient_key, PatientID, Modality, SeriesDescription, "
             "ProtocolName, ImageType, InversionTime, series_at, SeriesNumber) values (?, ?, ?, ?, 'MR', ?, ?, ?, ?, ?, ?)",

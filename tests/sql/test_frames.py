@@ -273,3 +273,28 @@ def test_nuclear_medicine_numbers_its_frames_in_vectors(tmp_path: Path) -> None:
     for column, (_, values) in vectors.items():
         assert answer[column].to_list() == values
     assert answer["frame_time_ms"].to_list() == [None] * 4, "these frames are no row of times"
+
+
+def test_frame_times_are_in_the_clock_of_the_object(view: View) -> None:
+    """PS3.3 C.12.1.1.8; an offset without the clock of the object is a reason, no time."""
+    view.given("instances", """
+        instance_id | series_key | NumberOfFrames | pixel_length
+        1           | s          | 2              | 100
+        2           | s          | 2              | 100
+    """)  # fmt: skip
+    view.given("utc_offsets", "instance_id | utc_offset_minutes\n1 | 540")
+    at = "PerFrameFunctionalGroupsSequence[0].FrameContentSequence[0]"
+    view.given("elements", f"""
+        instance_id | path | tag      | vr | vm | index | integer | text                | timestamp
+        1           | ''   | 52009230 | SQ | 1  | 0     | 2       |                     |
+        2           | ''   | 52009230 | SQ | 1  | 0     | 2       |                     |
+        1           | {at} | 00189074 | DT | 1  | 0     |         | 20240102091600+0900 | 2024-01-02 00:16:00
+        2           | {at} | 00189074 | DT | 1  | 0     |         | 20240102091600+0900 | 2024-01-02 00:16:00
+    """)  # fmt: skip
+    view.expect("frames", """
+        instance_id | frame_number | FrameAcquisitionDateTime | date_time_why_not
+        1           | 1            | 2024-01-02 09:16:00      |
+        1           | 2            |                          |
+        2           | 1            |                          | it has an offset from UTC, and the object no TimezoneOffsetFromUTC
+        2           | 2            |                          |
+    """)  # fmt: skip

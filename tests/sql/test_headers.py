@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MODELS = read_models()
 VIEWS = [model for model in MODELS if model.is_view]
 CHECKS = read_checks()
+EMPTY_IN_MODE_FULL = {"unread", "unread_series"}
 VENDORS_NAME = re.compile(r"^[A-Z][A-Z0-9 _]+ \([0-9A-F]{4},xx[0-9A-F]{2}\)")
 """How the description of a column named by a vendor begins: creator and place in its block."""
 
@@ -41,7 +42,8 @@ def test_the_grain_is_unique(model: Model, sample: warehouse.Warehouse) -> None:
         f"select {grain} from {model.name} group by {grain} having count(*) > 1"
     ).fetchall()
     assert twice == []
-    assert sample.sql(f"select count(*) from {model.name}").fetchall() != [(0,)]
+    if model.name not in EMPTY_IN_MODE_FULL:
+        assert sample.sql(f"select count(*) from {model.name}").fetchall() != [(0,)]
 
 
 @each([*VIEWS, *CHECKS])

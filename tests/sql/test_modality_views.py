@@ -137,6 +137,76 @@ def test_without_any_of_its_parts_no_suv(tmp_path: Path, attributes: dict[str, A
     assert only(wh, "pt_series", "has_suv_attributes") == (False,)
 
 
+OFFSET = "RadiopharmaceuticalStartDateTime has an offset from UTC"
+DIFFER = "RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime differ"
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "start_at", "series", "expected", "why"),
+    [
+        # https://github.com/rordenlab/dcm2niix/issues/978,
+        # https://github.com/QIICR/Slicer-PETDICOMExtension/issues/28; PS3.3 C.12.1.1.8.
+        ("+0900", "091600", "20240102091600", "101600", HOUR, None),
+        ("+0900", "091600", "20240102091600+0900", "101600", HOUR, None),
+        (" +0900", None, "20240102091600+0900", "101600", HOUR, None),
+        # Written in UTC, or in another clock, by a device that says which is its own.
+        ("-0330", "091600", "20240102124600+0000", "101600", HOUR, None),
+        (None, "091600", "20240102091600", "101600", HOUR, None),
+        (None, "091600", None, "101600", HOUR, None),
+        # The clock of the date-time is unknown: the time of day is in that of the series.
+        (None, "091600", "20240102001600+0000", "101600", HOUR, None),
+        (None, None, "20240102001600+0000", "101600", None, OFFSET),
+        ("wrong", None, "20240102001600+0000", "101600", None, OFFSET),
+        # Over midnight.
+        (None, "233000", None, "003000", HOUR, None),
+        ("-0500", None, "20240102043000+0000", "003000", HOUR, None),
+        # What contradicts itself is no uptake time.
+        ("+0900", "001600", "20240102091600+0900", "101600", None, DIFFER),
+        (None, None, "20240102111600", "101600", None, "the radiopharmaceutical starts after"),
+        (None, None, None, "101600", None, "no start of the radiopharmaceutical"),
+        (None, "091600", None, None, None, "no date and time of series or acquisition"),
+    ],
+)
+def test_the_uptake_time_is_in_one_clock(
+    tmp_path: Path, zone: str | None, start: str | None, start_at: str | None, series: str | None,
+    expected: float | None, why: str | None,
+) -> None:  # fmt: skip
+    given = tracer()
+    del given[0].RadiopharmaceuticalStartTime
+    if start:
+        given[0].RadiopharmaceuticalStartTime = start
+    if start_at:
+        given[0].RadiopharmaceuticalStartDateTime = start_at
+    made = pet(
+        1, TimezoneOffsetFromUTC=zone, SeriesDate="20240102", SeriesTime=series,
+        RadiopharmaceuticalInformationSequence=given,
+    )  # fmt: skip
+    write(tmp_path / "in" / "a.dcm", made)
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(tmp_path / "in", workers=1)
+    uptake, reason, has = only(
+        wh, "pt_series", "uptake_time_s", "uptake_why_not", "has_suv_attributes"
+    )
+    assert (uptake, has) == (expected, expected is not None)
+    assert reason == why or reason.startswith(why)
+    if zone == "+0900" and start_at:
+        nine = dt.datetime(2024, 1, 2, 9, 16)  # noqa: DTZ001
+        assert only(wh, "pt_series", "RadiopharmaceuticalStartDateTime") == (nine,)
+
+
+def test_a_series_processed_later_began_with_its_first_acquisition(tmp_path: Path) -> None:
+    for n, at in enumerate(("103000", "101600")):
+        made = pet(
+            n, SeriesDate="20240102", SeriesTime="170000", AcquisitionDate="20240102",
+            AcquisitionTime=at,
+        )  # fmt: skip
+        write(tmp_path / "in" / f"{n}.dcm", made)
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(tmp_path / "in", workers=1)
+    assert only(wh, "pt_series", "uptake_time_s") == (46 * 60.0,)
+
+
 def test_segments_have_their_codes_and_frames(made: warehouse.Warehouse) -> None:
     rows = made.sql(
         "select item, SegmentNumber, SegmentLabel, SegmentAlgorithmType, property_category, property_type, "

@@ -134,3 +134,33 @@ def test_a_missing_uid_in_one_instance_marks_the_series(view: View) -> None:
         2          | false
     """,
     )
+
+
+@pytest.mark.parametrize(
+    ("stated", "tesla"),
+    # PS3.3 C.8.3.1: nominal field strength in tesla; some scanners write gauss.
+    [(1.5, 1.5), (15000, 1.5), (30000, 3.0), (0.35, 0.35), (0, None), (-1, None), (1e9, None), (None, None)],
+)  # fmt: skip
+def test_a_field_strength_is_in_tesla(
+    view: View, stated: float | None, tesla: float | None
+) -> None:
+    view.given("instances", f"""
+        instance_id | instance_key | series_key | MagneticFieldStrength
+        1           | a            | s          | {"" if stated is None else stated}
+    """)  # fmt: skip
+    columns = ["MagneticFieldStrength", "magnetic_field_strength_t"]
+    assert view.rows("series", columns) == [(stated, tesla)]
+
+
+@pytest.mark.parametrize(
+    ("stated", "name"),
+    [
+        ("SIEMENS", "Siemens"), ("Siemens Healthineers", "Siemens"), ("GE MEDICAL SYSTEMS", "GE"),
+        ("GEMS", "GE"), ("Philips Medical Systems", "Philips"), ("TOSHIBA_MEC", "Canon"),
+        ("CANON_MEC", "Canon"), ("UIH", "UIH"), ("Geiger Inc", "Geiger Inc"), ("", None),
+    ],
+)  # fmt: skip
+def test_a_maker_has_one_name(view: View, stated: str, name: str | None) -> None:
+    view.given("instances", "instance_id | instance_key | series_key\n1 | a | s")
+    view.connection.execute("update instances set Manufacturer = $1", [stated])
+    assert view.rows("series", ["Manufacturer", "manufacturer_name"]) == [(stated, name)]

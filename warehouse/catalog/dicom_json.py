@@ -1,15 +1,20 @@
 """Elements of a header → the DICOM JSON model (PS3.18 Annex F).
 
-In: elements in order. Out: a dictionary as pydicom's ``Dataset.to_json_dict`` gives, which is the
-oracle, also where it is wider than the standard: group lengths, which PS3.18 F.2.2 excludes, are
-kept, so that the model of a header has every element of it. File meta information is no part of the
-model. Binary values are inline if their bytes are at hand, else references.
+In: elements in order. Out: a dictionary that any JSON parser reads. pydicom's
+``Dataset.to_json_dict`` is the oracle but for three rules of the standard: an empty value among
+several is null (PS3.18 F.2.5), where pydicom writes an empty text or name; a name has only the
+groups that are not empty (F.2.2), where pydicom writes an empty ``Alphabetic``; and an empty
+sequence has no ``Value`` (F.2.5), where pydicom writes an empty list. NaN and infinity are null,
+because JSON has no such numbers. Like pydicom it keeps group lengths, which F.2.2 excludes, so that
+the model of a header has every element of it. File meta information is no part of the model. Binary
+values are inline if their bytes are at hand, else references.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from warehouse.elements.values import BINARY
@@ -39,7 +44,8 @@ def _attribute(element: HeaderElement, bulk_uri: str) -> dict[str, Any]:
     attribute: dict[str, Any] = {"vr": element.vr}
     first = element.values[0] if element.values else None
     if element.vr == "SQ" and (first is None or first.length is None):
-        attribute["Value"] = [json_model(item, bulk_uri) for item in element.items]
+        if element.items:
+            attribute["Value"] = [json_model(item, bulk_uri) for item in element.items]
     elif first is not None and (element.vr in BINARY or _is_only_bytes(first)):
         if first.bytes is not None:
             attribute["InlineBinary"] = base64.b64encode(first.bytes).decode("ascii")
@@ -56,21 +62,19 @@ def _is_only_bytes(value: Stored) -> bool:
 
 
 def _value(vr: str, value: Stored) -> Any:
+    if value.real is not None and not math.isfinite(value.real):
+        return None
     if vr == "PN":
-        return _person_name(value.text or "")
+        return _person_name(value.text) if value.text else None
     if vr == "UV" and value.text:
         return int(value.text)
-    if vr in {"IS", "US", "SS", "UL", "SL", "SV"}:
-        return value.text if value.integer is None else value.integer
-    if vr in {"DS", "FL", "FD"}:
-        return value.text if value.real is None else value.real
-    return value.text
+    if vr in {"IS", "US", "SS", "UL", "SL", "SV"} and value.integer is not None:
+        return value.integer
+    if vr in {"DS", "FL", "FD"} and value.real is not None:
+        return value.real
+    return value.text or None
 
 
-def _person_name(components: str) -> dict[str, str]:
-    groups = json.loads(components) if components else {"alphabetic": {}}
-    return {
-        _PN_GROUPS[group]: "^".join(parts.values())
-        for group, parts in groups.items()
-        if parts or group == "alphabetic"
-    }
+def _person_name(components: str) -> dict[str, str] | None:
+    written = {group: "^".join(parts.values()) for group, parts in json.loads(components).items()}
+    return {_PN_GROUPS[group]: name for group, name in written.items() if name} or None

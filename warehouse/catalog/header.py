@@ -6,6 +6,7 @@ Rows of the long table are the only source, so what is shown is what is stored.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from warehouse.catalog.dicom_json import json_model
 from warehouse.elements.values import person_name_text
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator, Sequence
 
 _TAG = re.compile(r"\(?([0-9a-fA-F]{4})[, ]?\s?([0-9a-fA-F]{4})\)?")
+_OFFSET = re.compile(r"[+-]\d{4}$")
+"""End of a DT that says its offset from UTC."""
 _STEP = re.compile(r"(?P<sequence>.+?)\[(?P<item>\d+)\]\.(?P<rest>.+)")
 
 Key = str | int | tuple[int | str, int | str]
@@ -178,16 +180,19 @@ class Header:
         return _by_name(self.elements)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return the DICOM JSON model (PS3.18 Annex F), equal to pydicom's ``to_json_dict``.
+        """Return the DICOM JSON model (PS3.18 Annex F), as pydicom's ``to_json_dict``.
 
-        Like pydicom it keeps group lengths (tags that end in 0000, retired but in many files),
-        which PS3.18 F.2.2 leaves out: leave them out before sending the model to a web service.
+        It differs where pydicom's is no JSON or not as the standard has it: NaN and infinity are
+        None, and so is an empty value among several; names have only groups that are not empty;
+        an empty sequence has no ``Value`` (F.2.2, F.2.5). Like pydicom it keeps group lengths (tags
+        that end in 0000, retired but in many files), which F.2.2 leaves out: leave them out before
+        sending the model to a web service.
         """
         return json_model(self.elements, self.bulk_uri)
 
     def to_json(self) -> str:
         """Return the DICOM JSON model as text."""
-        return json.dumps(self.to_json_dict(), ensure_ascii=False)
+        return json.dumps(self.to_json_dict(), ensure_ascii=False, allow_nan=False)
 
     def frame(self) -> pl.DataFrame:
         """Return one row per element: Tag (with its place in sequences), Keyword, VR, VM, Value."""
@@ -238,6 +243,8 @@ def _one_or_list(values: list[Any]) -> Any:
 def _typed(vr: str, value: Stored) -> Any:
     if vr == "AT":
         return value.text
+    if vr == "DT" and value.timestamp is not None and _OFFSET.search(value.text or ""):
+        return value.timestamp.replace(tzinfo=dt.UTC)
     for meaning in (value.integer, value.real, value.date, value.time, value.timestamp):
         if meaning is not None and vr != "AS":
             return meaning

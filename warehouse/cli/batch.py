@@ -38,7 +38,7 @@ def plan(
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "normal",
+    mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "full",
     pattern: Annotated[list[str] | None, Parameter(negative="")] = None,
     batch_files: int = PLANNED_FILES,
 ) -> int:
@@ -100,7 +100,7 @@ def run(
     Parameters
     ----------
     mode
-        minimal, normal or full; by default as the batch was read before, else normal.
+        minimal, normal or full; by default as the batch was read before, else full.
     workers
         Processes that read in parallel; by default one per processor.
     scheduler
@@ -113,7 +113,7 @@ def run(
     root = existing(warehouse).root
     for key in (key.zfill(6) for key in keys):
         settings = IngestSettings(
-            mode=Mode.parse(mode) if mode else mode_of_batch(root, key) or Mode.NORMAL,
+            mode=Mode.parse(mode) if mode else mode_of_batch(root, key) or Mode.FULL,
             workers=workers, scheduler=scheduler, s3=S3Access.from_variables(os.environ),
         )  # fmt: skip
         with Bar(enabled=not quiet) as bar:

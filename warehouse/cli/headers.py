@@ -1,9 +1,11 @@
-"""``header``, ``tags`` and ``dictionary``."""
+"""``header``, ``tags``, ``duplicates`` and ``dictionary``."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,6 +97,45 @@ def tags(
         console().print(grid, highlight=False)
     else:
         answer.send(existing(warehouse).catalog, found, form, sys.stdout.buffer)
+    return 0
+
+
+@app.command
+def duplicates(
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    limit: int | None = None,
+    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Tell files with a used SOPInstanceUID but other content from true copies.
+
+    Each duplicate and the file that holds its instance are read again. The verdict is same, same
+    header, same pixels, differs, or unknown; then come the attributes that differ.
+
+    Example: `dicom-warehouse duplicates -w my-warehouse`
+
+    Parameters
+    ----------
+    limit
+        Duplicates to look at, in the order of their paths; all of them if left out.
+    every
+        List true copies too.
+    as_json
+        Print one JSON array.
+    """
+    found = list(existing(warehouse).duplicates(limit=limit))
+    shown = [one for one in found if every or one.verdict != "same"]
+    if as_json:
+        print(json.dumps([asdict(one) for one in shown], ensure_ascii=False))
+        return 0
+    screen = console()
+    for one in shown:
+        where = ", ".join(one.differs_in) or one.why_not or ""
+        text = f"{one.verdict}: {one.path}\n  held by {one.held_by}\n  {where}".rstrip()
+        screen.print(text, markup=False, highlight=False, soft_wrap=True)
+    copies = sum(one.verdict == "same" for one in found)
+    screen.print(f"{len(found):,} duplicates, {copies:,} of them true copies", highlight=False)
     return 0
 
 

@@ -30,7 +30,7 @@ def ingest(
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "normal",
+    mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "full",
     pattern: Annotated[list[str] | None, Parameter(negative="")] = None,
     workers: int | None = None,
     scheduler: Annotated[str | None, Parameter(env_var="DICOM_WAREHOUSE_SCHEDULER")] = None,
@@ -48,13 +48,13 @@ def ingest(
     Source files are opened read-only. A file that cannot be read becomes a row of `files` with
     the reason, and the run goes on. Run it again at any time: nothing is read twice.
 
-    Example: `dicom-warehouse ingest /data/2026 archive.zip -w my-warehouse --mode full`
+    Example: `dicom-warehouse ingest /data/2026 archive.zip -w my-warehouse`
 
     Parameters
     ----------
     mode
-        Which elements become rows: minimal (none, entities only), normal (no private elements)
-        or full.
+        Which elements become rows: full (all), normal (no private elements) or minimal (none,
+        entities only). Views say where an answer would need what was left out.
     pattern
         Take only files whose name matches this shell pattern, in upper or lower case; may be
         repeated.

@@ -6,12 +6,13 @@ import datetime as dt
 import json
 import os
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.table import Table
 
+from warehouse.catalog.contents import describe
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cli import buckets
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
@@ -22,7 +23,7 @@ from warehouse.rebuild import rebuild as run_rebuild
 from warehouse.removal import remove as run_remove
 from warehouse.settings import IngestSettings, S3Access
 from warehouse.store.compact import compact as run_compact
-from warehouse.store.report import ColumnFacts, describe_columns, describe_store
+from warehouse.store.report import ColumnFacts, describe_columns
 from warehouse.store.vacuum import RETENTION
 from warehouse.store.vacuum import vacuum as run_vacuum
 
@@ -48,35 +49,28 @@ def info(
         Print one JSON object.
     """
     catalog = existing(warehouse).catalog
-    facts = replace(describe_store(catalog.snapshot), root=buckets.shown(catalog.snapshot.root))
-    entities = {
-        name: catalog.connection.execute(f"select count(*) from {name}").fetchall()[0][0]
-        for name in ("patients", "studies", "series", "instances")
-    }
-    statuses = dict(
-        catalog.connection.execute(
-            "select status, count(*) from files group by all order by all"
-        ).fetchall()
-    )
+    facts = describe(catalog) | {"root": buckets.shown(catalog.snapshot.root)}
     listed = describe_columns(catalog.snapshot) if columns else []
     if as_json:
         more = {"columns": [asdict(column) for column in listed]} if columns else {}
-        print(json.dumps(asdict(facts) | {"entities": entities, "files": statuses} | more))
+        print(json.dumps(facts | more))
         return 0
     screen = console()
-    screen.print(f"[bold]{facts.root}[/]  version {facts.version}, layout {facts.layout}\n")
-    screen.print("  ".join(f"{count:,} {name}" for name, count in entities.items()))
     screen.print(
-        "files: " + (", ".join(f"{n:,} {s}" for s, n in statuses.items()) or "none") + "\n"
+        f"[bold]{facts['root']}[/]  version {facts['version']}, layout {facts['layout']}\n"
     )
+    screen.print("  ".join(f"{count:,} {name}" for name, count in facts["entities"].items()))
+    for title, counts in (("files", facts["files"]), ("modes of instances", facts["modes"])):
+        listing = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        screen.print(f"{title}: {listing or 'none'}", highlight=False)
+    screen.print()
     grid = Table(
         "table", "rows", "parts", "size", "bytes/row", box=None, header_style="bold", pad_edge=False
     )
-    for table in facts.tables:
-        per_row = f"{table.size_bytes / table.rows:.1f}" if table.rows else ""
-        grid.add_row(
-            table.name, f"{table.rows:,}", str(table.parts), size_text(table.size_bytes), per_row
-        )
+    for table in facts["tables"]:
+        rows, size = table["rows"], table["size_bytes"]
+        per_row = f"{size / rows:.1f}" if rows else ""
+        grid.add_row(table["name"], f"{rows:,}", str(table["parts"]), size_text(size), per_row)
     for column in grid.columns[1:]:
         column.justify = "right"
     screen.print(grid)

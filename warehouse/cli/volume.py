@@ -104,7 +104,7 @@ def volume(
     if npy is not None:
         files.write_npy(shown, npy)
     if references is not None and isinstance(shown, LazyVolume):
-        files.write_bytes(json.dumps(shown.references()).encode(), references)
+        files.write_bytes(json.dumps(shown.references(), allow_nan=False).encode(), references)
     written = [target for target in targets if target is not None]
     if written and shown.values.rescale:
         print(f"unit     {shown.unit or 'not stated'}")

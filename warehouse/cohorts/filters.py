@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 
+from warehouse.elements.values import LEADING_SPACES
 from warehouse.errors import QueryFailed, UnknownFilter, UsageError
 
 if TYPE_CHECKING:
@@ -257,7 +258,8 @@ def _test(
     kind = "VARCHAR" if operator in _TEXT else found.type
     _fits(found, name, operator)
     given = _listed(value) if several else value
-    bound = _cast(query, name, given, f"{kind}[]" if several else kind)
+    exact = operator not in _TEXT and not _spaces_matter(name)
+    bound = _cast(query, name, given, f"{kind}[]" if several else kind, exact=exact)
     if operator == "existing":
         _must_exist(query, found, name, bound)
         operator = "is"
@@ -286,9 +288,14 @@ def _must_exist(query: Query, found: Attribute, name: str, value: object) -> Non
         raise UnknownFilter(f"{name}: no row of {query.model.name} has that {attribute}")
 
 
-def _cast(query: Query, name: str, value: object, kind: str) -> Any:
-    """Return a value as its type, so that what cannot be one is an error, not no rows."""
+def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = False) -> Any:
+    """Return a value as its type, so that what cannot be one is an error, not no rows.
+
+    With ``exact``, texts are asked for without the spaces that entities are kept without.
+    """
     given = _dates(value) if kind.startswith("DATE") else value
+    if exact:
+        given = _without_spaces(given)
     # DuckDB rounds 1.6 to 2, and another question would be answered.
     wider = kind.replace("BIGINT", "DOUBLE")
     sql = f"select cast($1 as {kind}) as typed, cast($1 as {wider}) = typed"
@@ -300,6 +307,22 @@ def _cast(query: Query, name: str, value: object, kind: str) -> Any:
         hint = ", as in 2024-12-31 or 20241231" if kind.startswith("DATE") else ""
         raise UnknownFilter(f"{name}: the value is no {kind}{hint}")
     return cast
+
+
+def _spaces_matter(name: str) -> bool:
+    """Tell whether spaces before a text of an attribute mean something (PS3.5 6.2)."""
+    match = _NAME.fullmatch(name)
+    tag = tag_for_keyword(match[2]) or _element_tag(match[2]) if match else None
+    number = int(tag, 16) if isinstance(tag, str) else tag
+    if number is None or not dictionary_has_tag(number):
+        return False
+    return dictionary_VR(number) in LEADING_SPACES
+
+
+def _without_spaces(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_spaces(each) for each in value]
+    return value.strip(" ") if isinstance(value, str) else value
 
 
 def _dates(value: Any) -> Any:

@@ -59,7 +59,7 @@ def provenance(run: Run, form: str, exported_version: int) -> dict[str, Any]:
 
 def text(facts: dict[str, Any]) -> str:
     """Return facts as JSON, the same text for the same facts."""
-    return json.dumps(facts, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    return json.dumps(facts, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"
 
 
 def sidecar(target: Path) -> Path:

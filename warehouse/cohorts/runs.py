@@ -167,7 +167,7 @@ def _settle(folder: Path, draft: Path, made: Run) -> Run:
                 return run
         number = max((int(run.run.rsplit("-", 1)[1]) for run in known), default=0) + 1
         named = Run(**{**asdict(made), "run": f"{made.cohort}-{number:04d}"})
-        text = json.dumps(asdict(named), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(asdict(named), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         (draft / ABOUT).write_text(text, encoding="utf-8")
         for name in (ABOUT, MEMBERS):
             os.chmod(draft / name, 0o444)

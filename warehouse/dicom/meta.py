@@ -32,6 +32,8 @@ def read_meta(scan: Scan) -> NDArray[np.int64]:
     heads, count = scan.heads, scan.count
     files = np.flatnonzero(heads.window_at[:count] - heads.base[:count] >= 132 + 2 * ELBOW)
     files = files[heads.halves[heads.base[files] + 128] == 0x4D434944]
+    # A file that begins with file meta has no preamble: the letters stand inside of a value.
+    files = files[(heads.halves[heads.base[files]] & np.uint32(0xFFFF)) != 2]
     p = heads.base[files] + 132
     last = np.zeros(len(files), np.uint32)
     ready: list[NDArray[np.int64]] = []

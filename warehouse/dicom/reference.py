@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import pydicom.uid
-from pydicom.datadict import dictionary_has_tag
+from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import read_dataset, read_partial
 from pydicom.hooks import raw_element_vr
@@ -34,6 +34,7 @@ from warehouse.dicom.element import (
     path_step,
 )
 from warehouse.dicom.open import open_source
+from warehouse.dicom.preamble import has_preamble, starts_like_a_dataset
 from warehouse.errors import Rejected
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def read_header_from(file: IO[bytes]) -> Header:
     if size == 0:
         raise Rejected("empty file", 0)
     head = file.read(132 + 8)
-    has_prefix = head[128:132] == b"DICM"
-    if not has_prefix and not _starts_like_a_dataset(head, size):
+    has_prefix = has_preamble(head, size)
+    if not has_prefix and not starts_like_a_dataset(head, size):
         raise Rejected("not DICOM: no DICM prefix, and the first bytes are no data element", 0)
     watched = _Watched(file)
     try:
@@ -105,20 +106,6 @@ def read_header_from(file: IO[bytes]) -> Header:
     return header
 
 
-def _starts_like_a_dataset(head: bytes, size: int) -> bool:
-    """Tell whether a file without preamble begins with an element of group 0002 or 0008."""
-    if len(head) < 8:
-        return False
-    for order in "<>":
-        group, element = struct.unpack(f"{order}HH", head[:4])
-        if group not in {0x0002, 0x0008} or not dictionary_has_tag((group << 16) | element):
-            continue
-        explicit = head[4:6].isalpha() and head[4:6].isupper()
-        if explicit or struct.unpack(f"{order}L", head[4:8])[0] <= size:
-            return True
-    return False
-
-
 def _read(file: _Watched, size: int, *, start: int) -> Header:
     """Read file meta and data set, passing over top-level pixel data wherever they stand."""
     file.seek(start)
@@ -135,6 +122,7 @@ def _read(file: _Watched, size: int, *, start: int) -> Header:
         dataset = read_dataset(_as_file(file), False, True, stop_when=_at_pixels)
     else:
         file.seek(0)
+        file.hides_prefix = not start
         # The whole of pydicom's own logic: missing meta, command sets, wrong transfer syntaxes.
         dataset = read_partial(_as_file(file), stop_when=_at_pixels, force=True)
     implicit, little = dataset.original_encoding
@@ -247,15 +235,22 @@ def _pass_over(
             )
 
 
-def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
-    """Flatten a data set, depth first; sequences come before the elements of their items."""
+def _elements(
+    dataset: Dataset, path: str, depth: int, outer: tuple[str, ...] | None = None
+) -> list[Element]:
+    """Flatten a data set, depth first; sequences come before the elements of their items.
+
+    ``outer`` are character sets of a data set around it that pydicom did not understand.
+    """
     if depth > MAX_DEPTH:
         raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels")
     found: list[Element] = []
-    encoding: Any = dataset.original_character_set or DEFAULT
-    charsets = (encoding,) if isinstance(encoding, str) else tuple(encoding)
     # Not `elements()`, which converts empty elements, and with them others they depend on.
     raws: list[Any] = [raw for _, raw in sorted(dataset.items())]
+    encoding: Any = dataset.original_character_set or DEFAULT
+    charsets = (encoding,) if isinstance(encoding, str) else tuple(encoding)
+    outer = _charsets_without_spaces(raws, outer)
+    charsets = outer or charsets
     creators = _creators(raws, charsets)
     for raw in raws:
         tag = f"{raw.tag:08X}"
@@ -266,7 +261,7 @@ def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
             # pydicom has converted already what it needed itself: sequences of undefined length
             # and Specific Character Set.
             if raw.VR == "SQ":
-                found += _sequence(raw, dataset, path, tag, creator, charsets, depth)
+                found += _sequence(raw, dataset, path, tag, creator, charsets, depth, outer)
             else:
                 found.append(
                     Element(path, tag, str(raw.VR), creator, _written(raw), charsets, True)
@@ -280,12 +275,32 @@ def _elements(dataset: Dataset, path: str, depth: int) -> list[Element]:
             )
         vr = _vr_of(raw, dataset)
         if vr == "SQ":
-            found += _sequence(raw, dataset, path, tag, creator, charsets, depth)
+            found += _sequence(raw, dataset, path, tag, creator, charsets, depth, outer)
         else:
             found.append(
                 Element(path, tag, vr, creator, value, charsets, bool(raw.is_little_endian))
             )
     return found
+
+
+def _charsets_without_spaces(
+    raws: list[Any], outer: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """Return character sets whose terms stand behind spaces, which pydicom takes for unknown ones.
+
+    They mean nothing in CS (PS3.5 6.2). Where there are none, those around the data set hold,
+    unless it states its own.
+    """
+    stated = next((raw for raw in raws if raw.tag == 0x00080005), None)
+    if stated is None:
+        return outer
+    raw = _written(stated) if isinstance(stated, DataElement) else stated.value or b""
+    written = raw.decode(DEFAULT).rstrip("\0 ").split("\\")
+    if all(term == term.lstrip(" ") for term in written):
+        return None
+    with _quiet():
+        terms = [term.strip(" ") for term in written]
+        return tuple(convert_encodings(terms if len(terms) > 1 else terms[0]))
 
 
 def _written(element: DataElement) -> bytes:
@@ -299,7 +314,7 @@ def _written(element: DataElement) -> bytes:
 
 def _sequence(
     raw: DataElement | RawDataElement, dataset: Dataset, path: str, tag: str,
-    creator: str | None, charsets: tuple[str, ...], depth: int,
+    creator: str | None, charsets: tuple[str, ...], depth: int, outer: tuple[str, ...] | None,
 ) -> list[Element]:  # fmt: skip
     """Return the sequence and all that is in it; one that cannot be parsed is kept as bytes."""
     try:
@@ -310,7 +325,9 @@ def _sequence(
         inside = [
             element
             for number, item in enumerate(items)
-            for element in _elements(item, join_path(path, path_step(tag, number)), depth + 1)
+            for element in _elements(
+                item, join_path(path, path_step(tag, number)), depth + 1, outer
+            )
         ]
     except (RecursionError, MemoryError):
         raise
@@ -348,7 +365,7 @@ def _creators(raws: list[Any], charsets: tuple[str, ...]) -> Mapping[int, str]:
     creators = {}
     for raw in raws:
         if raw.tag.is_private_creator and isinstance(raw, RawDataElement) and raw.value:
-            creator = decode_text(raw.value, charsets).split("\\")[0].rstrip("\0 ")
+            creator = decode_text(raw.value, charsets).split("\\")[0].strip("\0 ")
             if creator:
                 creators[(raw.tag.group << 8) | (raw.tag.elem & 0xFF)] = creator
     return creators
@@ -402,6 +419,8 @@ class _Watched:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.cut_at: int | None = None
+        self.hides_prefix = False
+        """Whether the next read of four bytes, in which pydicom looks for DICM, finds nothing."""
         self.seek = file.seek
         self.tell = file.tell
         self.read_if = file.read
@@ -409,6 +428,9 @@ class _Watched:
 
     def read(self, count: int = -1) -> bytes:
         data = self._file.read(count)
+        if self.hides_prefix and count == 4:
+            self.hides_prefix = False
+            return bytes(len(data))
         if len(data) < count and count != _SEARCH_BLOCK and (count > 8 or (count == 8 and data)):
             self.cut_at = self._file.tell()
         return data

@@ -385,8 +385,8 @@ def _creators(
     for k, key in enumerate(keys.tolist()):
         raw, charset = divmod(key, len(charsets))
         text = decode_text(raws[raw].as_py(), charsets[charset])
-        name = text.split("\\")[0].rstrip("\0 ")
-        if "\\" in text or not text.isascii():
+        name = text.split("\\")[0].strip("\0 ")
+        if "\\" in text or text.startswith(" ") or not text.isascii():
             wrong.append(found.file[at[number == k]])
         if name:
             of_key[k] = seen.setdefault(name, len(seen))

@@ -38,6 +38,9 @@ SINGLE_TEXT = frozenset({"LT", "ST", "UT", "UR"})
 STRIPPED = frozenset({"AE", "DS", "IS"})
 """Text VRs in which spaces before a value mean nothing either, in each of several (PS3.5 6.2)."""
 
+LEADING_SPACES = frozenset({"ST", "LT", "UT", "UC"})
+"""Text VRs in which spaces before a value mean something; in all others they do not."""
+
 CHARSET_TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """VRs whose bytes are read with Specific Character Set (0008,0005); all others are ASCII."""
 

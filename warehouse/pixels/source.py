@@ -18,6 +18,7 @@ from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from warehouse.dicom.open import local_path, open_source
+from warehouse.dicom.preamble import has_preamble
 from warehouse.dicom.source import known_source, require_unchanged
 from warehouse.errors import NotAsIngested, PixelsUnreadable, SourceChanged, SourceError
 from warehouse.settings import S3Access
@@ -246,8 +247,8 @@ def _require_unchanged(image: Image, size_bytes: int, modified_us: int) -> None:
 
 def _inflated(image: Image, file: IO[bytes]) -> IO[bytes]:
     """Return a deflated data set, unpacked as far as the pixel data go, which bounds it."""
-    prefix = file.read(132)
-    file.seek(132 if prefix[128:] == b"DICM" else 0)
+    head = file.read(140)
+    file.seek(132 if has_preamble(head, image.size_bytes) else 0)
     # The meta information is not deflated (PS3.5 A.5).
     read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)  # type: ignore[arg-type]
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from warehouse.elements.values import LEADING_SPACES
 from warehouse.errors import ModelError
 from warehouse.sqlfiles import by_name
 
@@ -28,7 +30,8 @@ _LIST = re.compile(
 )
 
 _PRIVATE = re.compile(
-    r"max\(case when creator = '(\w+)' and tag like '(\w{4})__(\w{2})' then text end\)\s+as (\w+)"
+    r"max\(case when creator = '(\w+)' and tag like '(\w{4})__(\w{2})' "
+    r"then normal_text\(vr, text\) end\)\s+as (\w+)"
 )
 
 _TYPES = {
@@ -39,6 +42,9 @@ _TYPES = {
     "time": pa.int64(),
 }
 _STORED_AS = {"time": "time_us"}
+
+_AROUND_COMPONENTS = ((r'":" +', '":"'), (r' +("[,}])', r"\1"))
+_LEADING_SPACES = pa.array(sorted(LEADING_SPACES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,10 @@ def gather(rows: pa.Table) -> pa.Table:
         source = rows[_STORED_AS.get(attribute.source, attribute.source)].chunk(0)
         has_any[places[found]] = True
         make = _lists if attribute.is_list else _singles
-        columns[attribute.name] = make(source, found, places, index, len(instances))
+        values = source.take(pa.array(found))
+        if attribute.source == "text":
+            values = _normal(values, rows["vr"].chunk(0).take(pa.array(found)))
+        columns[attribute.name] = make(values, found, places, index, len(instances))
     return pa.table(columns).filter(pa.array(has_any))
 
 
@@ -176,25 +185,40 @@ def _runs(rows: pa.Table) -> dict[str, tuple[int, int]]:
     return {tag: (int(start), int(end)) for tag, start, end in zip(tags, starts, ends, strict=True)}
 
 
+def _normal(values: pa.Array, vrs: pa.DictionaryArray) -> pa.Array:
+    """Return texts as ``normal_text`` of sql/0_macros does."""
+    is_name = pc.equal(vrs, "PN")
+    if pc.any(is_name).as_py():
+        for pattern, written in _AROUND_COMPONENTS:
+            trimmed = pc.replace_substring_regex(values, pattern, written)
+            values = pc.if_else(is_name, trimmed, values)
+    begins = pc.starts_with(values, " ")
+    if not pc.any(begins).as_py():
+        return values
+    means_nothing = pc.invert(pc.is_in(vrs.cast(pa.string()), _LEADING_SPACES))
+    return pc.if_else(means_nothing, pc.utf8_ltrim(values, " "), values)
+
+
 def _singles(
-    source: pa.Array, found: NDArray[np.int64], places: NDArray[np.int64],
+    values: pa.Array, found: NDArray[np.int64], places: NDArray[np.int64],
     _index: NDArray[np.int32], count: int,
 ) -> pa.Array:  # fmt: skip
     take = np.zeros(count, np.int64)
     missing = np.ones(count, bool)
-    take[places[found]] = found
+    take[places[found]] = np.arange(len(found))
     missing[places[found]] = False
-    return source.take(pa.array(take, mask=missing))
+    return values.take(pa.array(take, mask=missing))
 
 
 def _lists(
-    source: pa.Array, found: NDArray[np.int64], places: NDArray[np.int64],
+    values: pa.Array, found: NDArray[np.int64], places: NDArray[np.int64],
     index: NDArray[np.int32], count: int,
 ) -> pa.Array:  # fmt: skip
-    found = found[np.lexsort((index[found], places[found]))]
+    order = np.lexsort((index[found], places[found]))
+    found = found[order]
     sizes = np.bincount(places[found], minlength=count)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    values = source.take(pa.array(found))
+    values = values.take(pa.array(order))
     # A null offset marks a null list: an instance without the element, not one with an empty one.
     mask = np.append(sizes == 0, False)
     return pa.ListArray.from_arrays(pa.array(offsets, mask=mask), values)
@@ -212,7 +236,10 @@ def _private(
             continue
         creators = rows["creator"].chunk(0).indices.slice(start, end - start).fill_null(-1)
         found = start + np.flatnonzero((creators.to_numpy() == creator) & first[start:end])
-        texts = rows["text"].chunk(0).take(pa.array(found)).to_pylist()
+        chosen = pa.array(found)
+        texts = _normal(
+            rows["text"].chunk(0).take(chosen), rows["vr"].chunk(0).take(chosen)
+        ).to_pylist()
         for place, text in zip(places[found].tolist(), texts, strict=True):
             if text is not None:
                 values[place] = max(values.get(place, text), text)

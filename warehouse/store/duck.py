@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -69,17 +70,43 @@ def columns_for_json(connection: duckdb.DuckDBPyConnection, query: str) -> str:
     query
         A SELECT without a semicolon.
     """
-    shown = []
-    for name, kind, *_ in connection.execute(f"describe {query}").fetchall():
-        column = '"' + name.replace('"', '""') + '"'
-        if kind in {"DOUBLE", "FLOAT"}:
-            shown.append(f"if(isfinite({column}), {column}, null) as {column}")
-        elif kind in {"DOUBLE[]", "FLOAT[]"}:
-            each = f"list_transform({column}, lambda number: if(isfinite(number), number, null))"
-            shown.append(f"{each} as {column}")
-        else:
-            shown.append(column)
-    return ", ".join(shown)
+    relation = connection.sql(query)
+    columns = ['"' + name.replace('"', '""') + '"' for name in relation.columns]
+    return ", ".join(
+        f"{_finite(column, kind)} as {column}"
+        for column, kind in zip(columns, relation.types, strict=True)
+    )
+
+
+def _finite(value: str, kind: Any, depth: int = 0) -> str:
+    """Return an expression with null for each number in a value that is NaN or infinite."""
+    if str(kind) == "JSON":
+        # DuckDB takes NaN for JSON: such a value is a text.
+        outside = f"""regexp_replace(cast({value} as varchar), '"([^"\\\\]|\\\\.)*"', '', 'g')"""
+        is_json = f"not regexp_matches({outside}, 'nan|inf', 'i')"
+        return f"if({is_json}, {value}, to_json(cast({value} as varchar)))"
+    if not re.search(r"DOUBLE|FLOAT", str(kind)):
+        return value
+    if kind.id in {"double", "float"}:
+        return f"if(isfinite({value}), {value}, null)"
+    if kind.id in {"list", "array"}:
+        each = f"each{depth}"
+        inner = _finite(each, kind.children[0][1], depth + 1)
+        return f"list_transform(cast({value} as {kind.children[0][1]}[]), lambda {each}: {inner})"
+    if kind.id == "struct":
+        fields = ", ".join(
+            f"{name} := {_finite(f'{value}.{name}', inner, depth)}"
+            for name, inner in (('"' + n.replace('"', '""') + '"', k) for n, k in kind.children)
+        )
+        return f"if({value} is null, null, struct_pack({fields}))"
+    if kind.id == "map":
+        each = f"each{depth}"
+        # Keys are texts in JSON, whatever they are.
+        inner = _finite(f"{each}.value", kind.children[1][1], depth + 1)
+        pair = f"struct_pack(k := {each}.key, v := {inner})"
+        return f"map_from_entries(list_transform(map_entries({value}), lambda {each}: {pair}))"
+    # A union, or a type of the user's: as text, which no number in it can spoil.
+    return f"cast({value} as varchar)"
 
 
 def copy_to(connection: duckdb.DuckDBPyConnection, select: str, folder: Path, part: str) -> Part:

@@ -1,0 +1,17 @@
+-- Which clock a date-time is in, and the one in the clock of the dates and times beside it.
+--
+-- DA and TM have no offset from UTC: Timezone Offset From UTC (0008,0201) of their instance is
+-- theirs, and that of each DT that writes none (PS3.3 C.12.1.1.8). `utc_offset_minutes` reads &ZZXX
+-- (-1200 to +1400); `local_timestamp` turns a DT into the clock of DA and TM, and is null where the
+-- DT writes an offset and its instance states none: which clock DA and TM are in is then unknown.
+create or replace macro utc_offset_minutes(stated) as
+    if(
+        regexp_full_match(stated, '[+-](0\d|1[0-4])[0-5]\d'),
+        if(stated[1] = '-', -1, 1)
+        * (60 * try_cast(stated[2:3] as integer) + try_cast(stated[4:5] as integer)),
+        null
+    );
+create or replace macro has_utc_offset(written) as
+    coalesce(regexp_matches(written, '[+-]\d{4}$'), false);
+create or replace macro local_timestamp(written, instant, offset_minutes) as
+    if(has_utc_offset(written), instant + to_minutes(offset_minutes), instant);

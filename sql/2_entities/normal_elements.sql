@@ -1,0 +1,48 @@
+-- The rows of `elements` with each text in its normal form, for whatever compares texts.
+--
+-- Spaces that PS3.5 6.2 calls insignificant are gone: ' CT' is CT (see `normal_text`). `elements`
+-- has the text as it is stored.
+--
+-- grain:   instance_id, path, tag, index
+-- depends: elements
+-- column:  batch | VARCHAR | ingest batch that read the row: what its id begins with
+-- column:  instance_id | BIGINT | key to `instances`
+-- column:  path | VARCHAR | '' at top level, else the sequence path, such as RequestAttributesSequence[0]; items count from 0
+-- column:  tag | VARCHAR | group and element, eight upper-case hex digits
+-- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
+-- column:  vr | VARCHAR | Value Representation
+-- column:  creator | VARCHAR | private creator that reserved the block of a private element
+-- column:  vm | INTEGER | number of values of the element; 0 if it is empty, 1 for a sequence with items
+-- column:  index | INTEGER | position of this value, from 0
+-- column:  text | VARCHAR | the value without insignificant spaces; JSON of components for PN; tag for AT; exact decimal for UV
+-- column:  integer | BIGINT | IS, US, SS, UL, SL, SV, UV, AT; number of items of a sequence
+-- column:  real | DOUBLE | DS, FL, FD; AS in years
+-- column:  date | DATE | DA
+-- column:  time | TIME | TM
+-- column:  timestamp | TIMESTAMP | DT; in UTC if the value has an offset, else as written
+-- column:  bytes | BLOB | binary values of up to 256 bytes
+-- column:  length | BIGINT | bytes of a binary value or of pixel data
+-- column:  sha256 | VARCHAR | digest of a binary value; key to `blobs` if it is longer than 256 bytes
+-- column:  warning | VARCHAR | why the typed value is missing or doubtful although a value was stored
+create or replace view normal_elements as
+select
+    batch,
+    instance_id,
+    path,
+    tag,
+    keyword,
+    vr,
+    creator,
+    vm,
+    "index",
+    normal_text(vr, text) as text,
+    "integer",
+    "real",
+    "date",
+    "time",
+    "timestamp",
+    bytes,
+    length,
+    sha256,
+    warning
+from elements;

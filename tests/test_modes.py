@@ -1,0 +1,160 @@
+"""What an import mode left out is missing with a reason: no smaller number, no row that is not there.
+
+Each view is asked in every mode about the same files. Ids are those of the places of files in their
+batch, so that rows of two modes can be compared.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import warehouse
+from tests.command_line import run
+from tests.conftest import packaged_files
+from tests.dicom_files import image, write
+from warehouse.settings import IngestSettings
+from warehouse.sqlfiles import by_name, read_models
+
+VIEWS = [model for model in read_models() if model.is_view]
+INVENTORIES = {
+    "normal_elements", "element_values", "element_statistics", "element_definitions",
+    "element_conflicts", "tags", "vendor_elements", "utc_offsets", "private_names",
+}  # fmt: skip
+"""Views of the stored elements themselves: what was not stored is not among them."""
+SAYING = [model for model in VIEWS if "not_read" in [column.name for column in model.columns]]
+
+
+def philips_and_ge(folder: Path) -> None:
+    """Diffusion whose b-values or directions stand in private elements, and a rule's attribute."""
+    for n, b in enumerate((0, 500, 1000)):
+        ge = image(
+            f"1.7.{n}", Modality="MR", SeriesInstanceUID="1.7", Manufacturer="GE MEDICAL SYSTEMS",
+            DiffusionBValue=1000.0 if b else 0.0,
+        )  # fmt: skip
+        block = ge.private_block(0x0019, "GEMS_ACQU_01", create=True)
+        for element, part in ((0xBB, 0.6), (0xBC, 0.8), (0xBD, 0.0)):
+            block.add_new(element, "DS", str(part if b else 0))
+        write(folder / f"ge{n}", ge)
+        philips = image(
+            f"1.8.{n}", Modality="MR", SeriesInstanceUID="1.8", Manufacturer="Philips",
+            AcquisitionContrast="DIFFUSION",
+        )  # fmt: skip
+        block = philips.private_block(0x2001, "Philips Imaging DD 001", create=True)
+        block.add_new(0x03, "FL", float(b))
+        write(folder / f"philips{n}", philips)
+
+
+@pytest.fixture(scope="module")
+def modes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, warehouse.Warehouse]:
+    folder = tmp_path_factory.mktemp("modes")
+    philips_and_ge(folder / "in")
+    # No package brings a PET.
+    pet = image("1.9.1", Modality="PT", SeriesInstanceUID="1.9", Units="BQML")
+    write(folder / "in" / "pet", pet)
+    opened = {}
+    for mode in ("minimal", "normal", "full"):
+        opened[mode] = warehouse.open(folder / mode)
+        opened[mode].ingest(folder / "in", *packaged_files(), mode=mode, workers=1)
+    return opened
+
+
+def depends_on_elements(name: str) -> bool:
+    """Tell whether a view reads elements or vendor payloads, itself or through others."""
+    if name in {"elements", "vendor_payloads", "vendor_values"}:
+        return True
+    model = by_name(name)
+    # Stored by the ingest, which read all elements whatever the mode.
+    return model.table is None and any(map(depends_on_elements, model.depends))
+
+
+def test_every_view_over_elements_says_what_was_not_read() -> None:
+    silent = {
+        model.name
+        for model in VIEWS
+        if model.table is None and depends_on_elements(model.name)
+    } - {model.name for model in SAYING} - INVENTORIES  # fmt: skip
+    # These define the stored table, or say it in `why_not`.
+    assert silent == {
+        "instance_attributes", "instances_from_elements", "bids_paths", "frame_slices",
+        "stack_geometry", "mosaic_geometry",
+    }  # fmt: skip
+
+
+def rows_of(wh: warehouse.Warehouse, view: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    grain = by_name(view).grain
+    rows = wh.sql(f"from {view}").pl().to_dicts()
+    return {tuple(row[column] for column in grain): row for row in rows}
+
+
+@pytest.mark.parametrize("mode", ["minimal", "normal"])
+@pytest.mark.parametrize("view", [model.name for model in SAYING if model.name != "unread"])
+def test_a_view_is_right_or_null_with_the_reason(
+    modes: dict[str, warehouse.Warehouse], view: str, mode: str
+) -> None:
+    whole, less = rows_of(modes["full"], view), rows_of(modes[mode], view)
+    assert all(row["not_read"] is None for row in whole.values())
+    excused = {key[0] for key, row in less.items() if row["not_read"] is not None}
+    for key, row in less.items():
+        full = whole.get(key, {})
+        wrong = {
+            name
+            for name, value in row.items()
+            if name not in {"not_read", *by_name(view).grain, "series_key", "uptake_why_not"}
+            and value != full.get(name)
+            # NaN differs from itself, and an entity is known in every mode.
+            and value == value  # noqa: PLR0124
+            and value is not None
+        }
+        assert not (wrong and full), (key, wrong)
+        changed = any(row[name] != full.get(name) for name in row if name != "not_read")
+        assert not changed or row["not_read"] is not None or not full, key
+        assert full or row["not_read"] is not None, key
+    assert {key[0] for key in set(whole) - set(less)} <= excused
+    if mode == "minimal":
+        assert excused
+
+
+def test_diffusion_is_whole_or_nothing(modes: dict[str, warehouse.Warehouse]) -> None:
+    """In mode normal the b-values of GE were [1000.0], without directions."""
+    question = (
+        "select series_key, b_values, diffusion_direction_count, not_read from diffusion_series "
+        "where series_key in ('1.7', '1.8') order by all"
+    )
+    assert modes["full"].sql(question).fetchall() == [
+        ("1.7", [0.0, 1000.0], 1, None), ("1.8", [0.0, 500.0, 1000.0], 0, None),
+    ]  # fmt: skip
+    why = "read in mode normal: private elements were not stored"
+    assert modes["normal"].sql(question).fetchall() == [
+        ("1.7", None, None, why), ("1.8", None, None, why),
+    ]  # fmt: skip
+
+
+def test_full_is_the_default_everywhere(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a")
+    assert IngestSettings().mode == "full"
+    warehouse.open(tmp_path / "api").ingest(tmp_path / "in", workers=1)
+    run("ingest", tmp_path / "in", "-w", tmp_path / "cli", "--quiet")
+    asked = {"api": "full", "cli": "full"}
+    for mode in ("normal", "minimal"):
+        run("ingest", tmp_path / "in", "-w", tmp_path / mode, "-q", "--quiet", "--mode", mode)
+        run("ingest", tmp_path / "in", "-w", tmp_path / f"env-{mode}", DICOM_WAREHOUSE_MODE=mode)
+        asked[f"env-{mode}"] = mode
+    for name, mode in asked.items():
+        found = warehouse.open(tmp_path / name).sql("select mode from files").fetchall()
+        assert found == [(mode,)], name
+
+
+def test_info_counts_the_instances_of_each_mode(tmp_path: Path) -> None:
+    for n, mode in enumerate(("minimal", "normal", "normal", "full")):
+        write(tmp_path / mode / str(n), uid=f"1.{n}")
+    wh = warehouse.open(tmp_path / "w")
+    for mode in ("minimal", "normal", "full"):
+        wh.ingest(tmp_path / mode, mode=mode, workers=1)
+    counted = {"minimal": 1, "normal": 2, "full": 1}
+    assert json.loads(run("info", "-w", tmp_path / "w", "--json").stdout)["modes"] == counted
+    assert "1 minimal, 2 normal, 1 full" in run("info", "-w", tmp_path / "w").stdout
+    assert wh.info()["modes"] == counted
