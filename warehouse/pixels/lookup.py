@@ -17,7 +17,7 @@ from warehouse.pixels.image import Image
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from warehouse.catalog.connect import Catalog, Scans
 
@@ -36,7 +36,10 @@ _FILES = [
 
 
 def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
-    """Return the images of a series in the order of acquisition: by InstanceNumber.
+    """Return the images of a series in the order of acquisition.
+
+    That is by acquisition time, if every image states one, and by InstanceNumber within one time;
+    else by InstanceNumber first. Scanners number images in orders of their own.
 
     Parameters
     ----------
@@ -64,17 +67,20 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
     ])  # fmt: skip
     seen = {row[0]: row[1:] for row in of_files.rows()}
     images = [Image._make((*row, *seen[row[0]])) for row in of_series.rows()]
-    return sorted(images, key=_order)
+    return sorted(images, key=_order(images))
 
 
-def _order(image: Image) -> tuple[float, float, str]:
-    """As the scanner counted; time and then the key decide where it did not."""
-    number, time = image.InstanceNumber, image.acquired_us
-    return (
-        math.inf if number is None else number,
-        math.inf if time is None else time,
-        image.instance_key,
-    )
+def _order(images: list[Image]) -> Callable[[Image], tuple[float, float, str]]:
+    """Return by what images are sorted; the key decides where neither time nor number does."""
+    is_timed = all(image.acquired_us is not None for image in images)
+
+    def order(image: Image) -> tuple[float, float, str]:
+        number = math.inf if image.InstanceNumber is None else image.InstanceNumber
+        time = math.inf if image.acquired_us is None else image.acquired_us
+        first, second = (time, number) if is_timed else (number, time)
+        return first, second, image.instance_key
+
+    return order
 
 
 def _scans(catalog: Catalog) -> Scans:

@@ -17,6 +17,7 @@ import numpy as np
 from warehouse.errors import NotAVolume
 from warehouse.pixels.geometry import COSINE_TOLERANCE, POSITION_TOLERANCE_MM
 from warehouse.pixels.layout import Layout, planes_of, scales_of
+from warehouse.pixels.volumes import Labels, labels_of, numbered, stated_of
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def layout_of_mosaics(catalog: Catalog, series_uid: str, images: Sequence[Image]
         tiles.reverse()
         affine[:3, 3] += (count - 1) * affine[:3, 0]
         affine[:3, 0] *= -1
+    images, labels = _in_order(catalog, series_uid, images)
     grid = np.arange(len(images) * count).reshape(len(images), count)
     return Layout(
         images=tuple(images),
@@ -78,8 +80,22 @@ def layout_of_mosaics(catalog: Catalog, series_uid: str, images: Sequence[Image]
         scales=scales_of(
             [(i.RescaleSlope, i.RescaleIntercept) for i in images for _ in range(count)]
         ),
-        labels={},
+        labels=labels,
     )
+
+
+def _in_order(
+    catalog: Catalog, series_uid: str, images: Sequence[Image]
+) -> tuple[Sequence[Image], Labels]:
+    """Return the mosaics as volumes follow each other, and what they are."""
+    if len(images) == 1:
+        return images, Labels()
+    numbers = [(number, 0) for number in range(len(images))]
+    stated = stated_of(catalog, "image_slices", series_uid, images, numbers)
+    volumes = numbered(stated, np.zeros(len(images), np.int64))
+    # Each is a volume whatever is stated; of those that nothing orders the key decides.
+    order = np.arange(len(images)) if isinstance(volumes, str) else np.argsort(volumes)
+    return [images[n] for n in order], labels_of(stated, order[:, None], ["volume"])
 
 
 def _csa(catalog: Catalog, series_uid: str) -> dict[int, tuple[int, np.ndarray | None]]:
