@@ -16,7 +16,7 @@ import warehouse
 from tests.conftest import PACKAGED
 from tests.dicom_files import dataset, image, write
 from tests.pixels.conftest import UID, voxels
-from tests.vendor_payloads import CSA, add_private, csa
+from tests.vendor_payloads import CSA, add_private, ascconv, csa
 from warehouse.errors import NotAVolume, PixelsUnreadable
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def ingested(ingest: Ingest) -> warehouse.Warehouse:
 
 
 def write_mosaic(
-    path: Path, volume: np.ndarray, normal: Sequence[float] | None, **attributes: Any
-) -> None:
+    path: Path, volume: np.ndarray, normal: Sequence[float] | None, *, protocol: str = "", **attributes: Any
+) -> None:  # fmt: skip
     """Write slices (slice, row, column) as the tiles of a mosaic, padding all ones."""
     count, rows, columns = volume.shape
     side = int(np.ceil(np.sqrt(count)))
@@ -60,7 +60,12 @@ def write_mosaic(
     elements = [("NumberOfImagesInMosaic", "US", [str(count)])]
     if normal is not None:
         elements.append(("SliceNormalVector", "FD", [str(part) for part in normal]))
-    add_private(made, CSA, 0x0029, 0x10, x10=("OB", csa(elements)))
+    series = (
+        [("MrPhoenixProtocol", "UN", [protocol])]
+        if protocol
+        else [("UsedPatientWeight", "IS", ["1"])]
+    )
+    add_private(made, CSA, 0x0029, 0x10, x10=("OB", csa(elements)), x20=("OB", csa(series)))
     write(path, made)
 
 
@@ -93,6 +98,24 @@ def test_slices_of_mosaics_go_along_the_normal_of_rows_and_columns(
     assert np.allclose(volume.affine[:3, 0], [0, 0, 5])
 
 
+def test_a_distance_that_only_the_protocol_states_is_that_of_the_view(
+    tmp_path: Path, ingest: Ingest
+) -> None:
+    protocol = ascconv(
+        "sSliceArray.asSlice[0].sPosition.dTra = -3.5", "sSliceArray.asSlice[1].sPosition.dTra = 4"
+    )
+    write_mosaic(
+        tmp_path / "in" / "a.dcm", np.ones((5, 2, 3), np.uint16), [0, 0, 1], protocol=protocol,
+        SpacingBetweenSlices=None,
+    )  # fmt: skip
+    wh = ingested(ingest)
+    volume = wh.volume(UID)
+    assert volume.spacing == (7.5, 2, 2)
+    assert volume.affine is not None
+    ((affine,),) = wh.sql("select affine from mosaic_geometry").fetchall()
+    assert np.allclose(np.reshape(affine, (4, 4))[:, [2, 1, 0, 3]], volume.affine)
+
+
 def test_mosaics_of_a_scanner_equal_nibabel(tmp_path: Path) -> None:
     source = next(PACKAGED["nibabel"].glob("siemens_dwi_1000.dcm.gz"))
     path = tmp_path / "a.dcm"
@@ -121,7 +144,7 @@ def test_mosaics_of_a_scanner_equal_nibabel(tmp_path: Path) -> None:
     [
         (None, {}, "do not say how many slices they hold and which way"),
         ([0, 1, 0], {}, "is not at right angles"),
-        ([0, 0, 1], {"SpacingBetweenSlices": None}, "without SpacingBetweenSlices"),
+        ([0, 0, 1], {"SpacingBetweenSlices": None}, "without a distance between slices"),
         ([0, 0, 1], {"PixelSpacing": None}, "without position, orientation or spacing"),
         ([0, 0, 1], {"Rows": 5, "PixelData": bytes(90)}, "do not divide into 3 x 3 tiles"),
     ],

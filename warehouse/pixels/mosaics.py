@@ -2,9 +2,10 @@
 
 In: a catalog and images. Out: ``Layout``. Tiles are read from the left to the right and downwards;
 a square number of them has room, those beyond the number of slices are padding and left out. The
-CSA header says how many there are and which way the slices go. Image Position (Patient) is wrong in
-mosaics: the scanner centres the large frame where a slice should be. The true position is half the
-difference in size further on (as dcm2niix and nibabel have it, see nibabel's dicom_mosaic.rst).
+view ``mosaic_geometry`` says how many there are, which way the slices go and how far apart. Image
+Position (Patient) is wrong in mosaics: the scanner centres the large frame where a slice should be.
+The true position is half the difference in size further on (as dcm2niix and nibabel have it, see
+nibabel's dicom_mosaic.rst).
 """
 
 from __future__ import annotations
@@ -45,24 +46,29 @@ def layout_of_mosaics(catalog: Catalog, series_uid: str, images: Sequence[Image]
     def refuse(why: str) -> NotAVolume:
         return NotAVolume(series_uid, f"mosaics {why}")
 
-    said = _csa(catalog, series_uid)
-    counts = {said.get(image.instance_id, (0, None))[0] for image in images}
-    normals = [said.get(image.instance_id, (0, None))[1] for image in images]
+    ids = [image.instance_id for image in images]
+    asked = statement("mosaics", "pixels")
+    rows = catalog.connection.execute(asked, [series_uid, min(ids), max(ids)]).fetchall()
+    said = {instance_id: stated for instance_id, *stated in rows}
+    stated = [said.get(instance_id, [None, None, None]) for instance_id in ids]
+    counts = {count or 0 for count, _, _ in stated}
     count = counts.pop()
-    if counts or count < 1 or any(normal is None for normal in normals):
+    if counts or count < 1 or any(normal is None for _, normal, _ in stated):
         raise refuse(
             "whose Siemens CSA headers do not say how many slices they hold and which way these go"
             " (mode minimal does not keep CSA headers)"
         )
+    if count == 1:
+        raise refuse("of a single tile")
+    _, normal, step = stated[0]
     planes = planes_of(images)
     _check(planes, refuse)
     side = math.ceil(math.sqrt(count))
-    first = images[0]
     rows, columns, samples = planes.shapes[0]
     if rows % side or columns % side or samples != 1:
         raise refuse(f"of {rows} x {columns} do not divide into {side} x {side} tiles")
     shape = (int(rows) // side, int(columns) // side)
-    affine, backwards = _affine(planes, shape, first.SpacingBetweenSlices, normals[0], refuse)
+    affine, backwards = _affine(planes, shape, step, np.array(normal), refuse)
     tiles = [(t // side * shape[0], t % side * shape[1]) for t in range(count)]
     if backwards:
         tiles.reverse()
@@ -98,23 +104,6 @@ def _in_order(
     return [images[n] for n in order], labels_of(stated, order[:, None], ["volume"])
 
 
-def _csa(catalog: Catalog, series_uid: str) -> dict[int, tuple[int, np.ndarray | None]]:
-    """Return number of slices and their normal (LPS) per instance."""
-    answer = catalog.connection.execute(statement("mosaics", "pixels"), [series_uid]).fetchall()
-    said: dict[int, dict[str, list[float]]] = {}
-    for instance_id, name, _, number in answer:
-        said.setdefault(instance_id, {}).setdefault(name, []).append(number)
-    return {
-        instance_id: (
-            int(values.get("NumberOfImagesInMosaic", [0])[0]),
-            np.array(values["SliceNormalVector"])
-            if len(values.get("SliceNormalVector", [])) == 3
-            else None,
-        )
-        for instance_id, values in said.items()
-    }
-
-
 def _check(planes: Planes, refuse: object) -> None:
     assert callable(refuse)
     numbers = np.hstack([planes.positions, planes.orientations, planes.spacings])
@@ -129,7 +118,7 @@ def _check(planes: Planes, refuse: object) -> None:
 
 
 def _affine(
-    planes: Planes, shape: tuple[int, int], step: float | None, normal: np.ndarray | None,
+    planes: Planes, shape: tuple[int, int], step: float | None, normal: np.ndarray,
     refuse: object,
 ) -> tuple[np.ndarray, bool]:  # fmt: skip
     """Return the affine with slices in the order of the tiles, and whether they go backwards.
@@ -144,7 +133,7 @@ def _affine(
     if abs(abs(same) - 1) > 1e-3:
         raise refuse("whose CSA normal is not at right angles to their rows and columns")
     if step is None or not step > 0:
-        raise refuse("without SpacingBetweenSlices")
+        raise refuse("without a distance between slices")
     surplus = (planes.shapes[0][:2] - np.array(shape)) / 2
     affine = np.eye(4)
     affine[:3, 0] = math.copysign(step, same) * straight
