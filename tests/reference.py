@@ -67,7 +67,10 @@ def several(dataset: pydicom.Dataset, keyword: str) -> list[str] | None:
     if value is None or (not isinstance(value, MultiValue) and not str(value).strip("\0 ")):
         return None
     values = value if isinstance(value, MultiValue) else [value]
-    return [str(one).rstrip("\0 ") for one in values] or None
+    # Spaces before a value mean something in ST, LT, UT and UC alone (PS3.5 6.2).
+    is_exact = dataset[keyword].VR in {"ST", "LT", "UT", "UC"}
+    texts = [str(one).rstrip("\0 ") for one in values]
+    return [one if is_exact else one.lstrip(" ") for one in texts] or None
 
 
 def number(dataset: pydicom.Dataset, keyword: str) -> float | None:
@@ -163,5 +166,5 @@ def name_of(datasets: list[pydicom.Dataset]) -> dict[str, str | None]:
         name = dataset.get("PatientName")
         if name and str(name).strip("\0 "):
             assert isinstance(name, PersonName)
-            return {part: getattr(name, part).rstrip() or None for part in parts}
+            return {part: getattr(name, part).strip() or None for part in parts}
     return dict.fromkeys(parts)

@@ -26,7 +26,9 @@ COLUMNS = ", ".join(
 BY_VIEWS = (
     f"select {COLUMNS} from instances join files using (instance_id) where series_key = $1 and "
     "instances.pixel_offset is not null "
-    "order by InstanceNumber nulls last, acquired_us nulls last, instances.instance_key"
+    # By time where all state one (the order of acquisition), else as the scanner numbered.
+    "order by if(count(acquired_us) over () = count(*) over (), acquired_us, null), "
+    "InstanceNumber nulls last, acquired_us nulls last, instances.instance_key"
 )
 
 

@@ -19,6 +19,9 @@ from warehouse.pixels.stack import Stack
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume
 
+_LABELS = 12
+"""Values of a label that are printed."""
+
 
 @app.command
 def volume(
@@ -129,5 +132,6 @@ def _facts(shown: LazyVolume | Stack) -> list[str]:
         rows = np.round(shown.affine, 6) + 0.0  # no minus before zero
         lines += ["         " + " ".join(f"{number:12.6f}" for number in row) for row in rows]
     for name, values in shown.labels.items():
-        lines.append(f"{name}  {', '.join(str(value) for value in values)}")
+        rest = [f"… {len(values)} in all"] if len(values) > _LABELS else []
+        lines.append(f"{name}  {', '.join([*map(str, values[:_LABELS]), *rest])}")
     return lines

@@ -18,7 +18,7 @@ from warehouse.settings import Mode
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from warehouse.catalog.connect import Catalog, Scans
 
@@ -38,7 +38,10 @@ _FILES = [
 
 
 def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
-    """Return the images of a series in the order of acquisition: by InstanceNumber.
+    """Return the images of a series in the order of acquisition.
+
+    That is by acquisition time, if every image states one, and by InstanceNumber within one time;
+    else by InstanceNumber first. Scanners number images in orders of their own.
 
     Parameters
     ----------
@@ -70,17 +73,20 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
     for row in of_series.rows():
         *state, unknown = seen[row[0]]
         images.append(Image._make((*row, *state, high_bits.get(row[0], unknown), False)))
-    return sorted(images, key=_order)
+    return sorted(images, key=_order(images))
 
 
-def _order(image: Image) -> tuple[float, float, str]:
-    """As the scanner counted; time and then the key decide where it did not."""
-    number, time = image.InstanceNumber, image.acquired_us
-    return (
-        math.inf if number is None else number,
-        math.inf if time is None else time,
-        image.instance_key,
-    )
+def _order(images: list[Image]) -> Callable[[Image], tuple[float, float, str]]:
+    """Return by what images are sorted; the key decides where neither time nor number does."""
+    is_timed = all(image.acquired_us is not None for image in images)
+
+    def order(image: Image) -> tuple[float, float, str]:
+        number = math.inf if image.InstanceNumber is None else image.InstanceNumber
+        time = math.inf if image.acquired_us is None else image.acquired_us
+        first, second = (time, number) if is_timed else (number, time)
+        return first, second, image.instance_key
+
+    return order
 
 
 def _scans(catalog: Catalog) -> Scans:
