@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,13 +43,15 @@ class Warehouse:
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;
-    ``refresh`` looks for commits of others.
+    ``refresh`` looks for commits of others. Any number of threads may use it at once; each answer
+    is of one version.
     """
 
     def __init__(self, root: Path, mirror: Mirror | None = None) -> None:
         self.root = root
         self._mirror = mirror
         self._catalog: Catalog | None = None
+        self._opening = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Warehouse({self._mirror.url if self._mirror else str(self.root)!r})"
@@ -56,15 +59,17 @@ class Warehouse:
     @property
     def catalog(self) -> Catalog:
         """The open catalog: DuckDB connection, views, version."""
-        if self._catalog is None:
-            self._catalog = open_catalog(self.root)
-        return self._catalog
+        with self._opening:
+            if self._catalog is None:
+                self._catalog = open_catalog(self.root)
+            return self._catalog
 
     def refresh(self) -> None:
         """Look at the newest version at the next question."""
         if self._mirror:
             self._mirror.pull()
-        self._catalog = None
+        with self._opening:
+            self._catalog = None
 
     def _published(self, action: Callable[[Callable[[], None] | None], _Answer]) -> _Answer:
         """Do something to the folder; publish it if it stands for a bucket."""

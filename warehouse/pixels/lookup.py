@@ -8,7 +8,9 @@ one slice. Hence the columns of ``Image`` alone are read, of the files that hold
 from __future__ import annotations
 
 import math
+import threading
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
@@ -19,7 +21,14 @@ from warehouse.sqlfiles import statement
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from warehouse.catalog.connect import Catalog, Scans
+    from warehouse.catalog.connect import Catalog
+
+Scans = dict[str, tuple[pl.LazyFrame, pl.LazyFrame, int, int]]
+"""By series: the parts of `instances` and of `files` that hold it, first and last instance_id."""
+
+_FOUND: WeakKeyDictionary[Catalog, Scans] = WeakKeyDictionary()
+"""How each series of a catalog is read; goes with the catalog."""
+_FINDING = threading.Lock()
 
 _FIND_SERIES = "select 1 from instances where series_key = $1 limit 1"
 _DAY_US = 86_400_000_000
@@ -52,11 +61,12 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
     NoPixels
         It has, but none of its instances has pixel data.
     """
-    if series_uid not in _scans(catalog):
+    scans = _scans(catalog)
+    if series_uid not in scans:
         if catalog.connection.execute(_FIND_SERIES, [series_uid]).fetchall():
             raise NoPixels(series_uid)
         raise SeriesNotFound(series_uid)
-    instances, files, first, last = _scans(catalog)[series_uid]
+    instances, files, first, last = scans[series_uid]
     of_series, of_files = pl.collect_all([
         instances.filter(pl.col("series_key") == series_uid, pl.col("pixel_offset").is_not_null())
         .drop("series_key"),
@@ -82,18 +92,23 @@ def _scans(catalog: Catalog) -> Scans:
 
     A scan keeps what it has learned of its files, and is shared by the series in them.
     """
-    known = catalog.pixel_scans
-    if not known:
-        scans: dict[tuple[str, ...], pl.LazyFrame] = {}
+    with _FINDING:
+        if catalog not in _FOUND:
+            _FOUND[catalog] = _find_scans(catalog)
+        return _FOUND[catalog]
 
-        def scan(parts: list[str], columns: Sequence[pl.Expr]) -> pl.LazyFrame:
-            found = scans.get(tuple(parts))
-            if found is None:
-                found = pl.scan_parquet(parts, hive_partitioning=False).select(columns)
-                scans[tuple(parts)] = found
-            return found
 
-        rows = catalog.connection.execute(statement("parts", "pixels")).fetchall()
-        for series_uid, instances, files, first, last in rows:
-            known[series_uid] = scan(instances, _INSTANCES), scan(files, _FILES), first, last
-    return known
+def _find_scans(catalog: Catalog) -> Scans:
+    found: dict[tuple[str, ...], pl.LazyFrame] = {}
+
+    def scan(parts: list[str], columns: Sequence[pl.Expr]) -> pl.LazyFrame:
+        key = tuple(parts)
+        if key not in found:
+            found[key] = pl.scan_parquet(parts, hive_partitioning=False).select(columns)
+        return found[key]
+
+    rows = catalog.connection.execute(statement("parts", "pixels")).fetchall()
+    return {
+        series_uid: (scan(instances, _INSTANCES), scan(files, _FILES), first, last)
+        for series_uid, instances, files, first, last in rows
+    }
