@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from warehouse.catalog.dictionaries import make_dictionaries, private_dictionary, sequence_rules
-from warehouse.sqlfiles import Model, by_name, read_models
+from warehouse.sqlfiles import LAYERS, Model, by_name, read_models
 from warehouse.store.duck import connect
 from warehouse.store.rules import read_rules
 
@@ -28,7 +28,7 @@ class View:
         for name, value in variables.items():
             self.connection.execute(f"set variable {name} = $1", [value])
         for model in read_models():
-            if model.is_plain_macro:
+            if model.layer == LAYERS[0] and not model.depends:
                 self.connection.execute(model.sql)
 
     def given(self, name: str, drawing: str) -> None:

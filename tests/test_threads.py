@@ -61,7 +61,7 @@ def test_threads_ask_one_warehouse_at_once(
         lambda: len(sample.stack(volume)),
     ]
     expected = [question() for question in questions]
-    another = warehouse.open(sample.root)  # not even its catalog is open yet
+    another = warehouse.open(sample.root, create=True)  # not even its catalog is open yet
     assert at_once(*questions) == expected
     counted = at_once(*[lambda: another.sql("select count(*) from instances").fetchall()] * THREADS)
     assert counted == [sample.sql("select count(*) from instances").fetchall()] * THREADS
@@ -92,15 +92,15 @@ def test_an_answer_that_is_still_being_read_is_in_nobodys_way(sample: warehouse.
 def test_a_lookup_of_pixels_is_complete_for_every_thread(
     sample: warehouse.Warehouse, facts: tuple[str, str]
 ) -> None:
-    again = warehouse.open(sample.root)
+    again = warehouse.open(sample.root, create=True)
     found = at_once(*[lambda: images_of_series(again.catalog, facts[0])] * THREADS)
     assert all(images == images_of_series(sample.catalog, facts[0]) for images in found)
 
 
 def test_each_answer_is_of_one_version_while_another_writes(tmp_path: Path) -> None:
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "in" / "0.dcm", uid="1.0"), workers=1)
-    reader, stop = warehouse.open(tmp_path / "w"), threading.Event()
+    reader, stop = warehouse.open(tmp_path / "w", create=True), threading.Event()
     both = "select (select count(*) from instances), (select count(*) from files)"
 
     def ask() -> set[tuple[int, int]]:

@@ -15,6 +15,7 @@ import polars as pl
 from duckdb.polars_io import duckdb_source
 
 from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
+from warehouse.catalog.frames import relation
 from warehouse.catalog.kept import kept_files
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable
@@ -25,7 +26,7 @@ from warehouse.store.duck import connect, literal, set_variables
 from warehouse.store.rules import read_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from warehouse.dicom.private_names import Dictionary
@@ -104,14 +105,14 @@ class Catalog:
         raise UnknownTable(name, self.models)
 
 
-def open_catalog(root: Path) -> Catalog:
-    """Open the newest version of a warehouse. Later commits are not seen until it is opened again.
+def open_catalog(root: Path, version: int | None = None) -> Catalog:
+    """Open the newest version of a warehouse, or an older one; later commits are not seen.
 
     Raises
     ------
-    NotAWarehouse, LayoutMismatch
+    NotAWarehouse, LayoutMismatch, UnknownVersion
     """
-    snapshot = delta.snapshot(root)
+    snapshot = delta.snapshot(root, version)
     connection = connect()
     names = read_dictionary(root)
     variables: dict[str, str | list[str]] = {
@@ -127,8 +128,22 @@ def open_catalog(root: Path) -> Catalog:
     return Catalog(snapshot, Sessions(connection, variables), models, names)
 
 
-def ask(catalog: Catalog, query: str) -> duckdb.DuckDBPyRelation:
+def ask(
+    catalog: Catalog, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None,
+    frames: Mapping[str, object] | None = None,
+) -> duckdb.DuckDBPyRelation:  # fmt: skip
     """Return the relation of a query; it runs when its rows are fetched.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    query
+        One statement that returns rows.
+    params
+        Values of ``?`` and ``$1``, or by name those of ``$name``; the query then runs at once.
+    frames
+        Tables of the caller that the query may name; one of the warehouse comes first.
 
     Raises
     ------
@@ -136,12 +151,14 @@ def ask(catalog: Catalog, query: str) -> duckdb.DuckDBPyRelation:
         DuckDB refuses the statement, or it returns no rows by its nature.
     """
     try:
-        relation = catalog.session().sql(query)
-    except duckdb.Error as error:
-        raise QueryFailed(str(error)) from error
-    if relation is None:
+        found = relation(catalog.session(), query, params, frames or {})
+    except (duckdb.Error, TypeError, ValueError) as error:
+        # DuckDB's own words, with its hint; its traceback says nothing about the question.
+        raise QueryFailed(str(error).strip()) from None
+    if found is None:
         raise QueryFailed("the statement returns no rows; ask with SELECT, FROM, DESCRIBE or SHOW")
-    return relation
+    answer: duckdb.DuckDBPyRelation = found
+    return answer
 
 
 def table(catalog: Catalog, name: str) -> pl.LazyFrame:
