@@ -94,8 +94,9 @@ class Model:
 
     @property
     def is_plain_macro(self) -> bool:
-        """Whether the file makes macros that read no table, so that they can stand alone."""
-        return self.layer == LAYERS[0] and not self.depends
+        """Whether the file makes macros that read no table and no dictionary: they stand alone."""
+        alone = not self.depends and "keyword_dictionary()" not in self.sql
+        return self.layer == LAYERS[0] and alone
 
     @property
     def summary(self) -> str:

@@ -18,22 +18,24 @@ from query(
     || ' from instances'
     || list_aggregate(
         list_transform(
-            names,
-            lambda name: ' left join (select instance_id, '
+            -- Each name is looked up once: what a lambda names is written in as often as it is used.
+            list_transform(
+                names,
+                lambda name: {'name': name, 'tag': attribute_tag(name), 'fields': keyword_fields(name)}
+            ),
+            lambda asked: ' left join (select instance_id, '
             || if(
-                attribute_is_list(keyword_entry(name).vr, keyword_entry(name).vm),
-                'list(' || attribute_value(keyword_entry(name).vr)
+                attribute_is_list(asked['fields'][2], asked['fields'][3]),
+                'list(' || attribute_value(asked['fields'][2])
                 || ' order by "index") filter (where vm > 0)',
-                'any_value(' || attribute_value(keyword_entry(name).vr)
+                'any_value(' || attribute_value(asked['fields'][2])
                 || ') filter (where "index" = 0)'
             )
-            || ' as "' || name || '" from normal_elements'
-            || if(
-                keyword_entry(name).vr = 'DT', ' left join utc_offsets using (instance_id)', ''
-            )
+            || ' as "' || asked['name'] || '" from normal_elements'
+            || if(asked['fields'][2] = 'DT', ' left join utc_offsets using (instance_id)', '')
             || ' where path = '''' and tag = '''
-            || attribute_tag(name)
-            || ''' group by instance_id) as "' || name || '" using (instance_id)'
+            || asked['tag']
+            || ''' group by instance_id) as "' || asked['name'] || '" using (instance_id)'
         ),
         'string_agg', ''
     )

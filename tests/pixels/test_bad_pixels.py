@@ -163,7 +163,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     for number, made in enumerate(TABLES.values()):
         table = made or struct.pack("<2L", 0, 8 + len(frames[0]))
         rewritten(folder / f"3.{number}", RLE_FRAMES, PixelData=encapsulated(*frames, table=table))
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder, workers=1)
     return wh
 

@@ -48,7 +48,7 @@ def test_a_look_up_equals_the_views(sample: warehouse.Warehouse) -> None:
 
 def test_a_series_may_lie_in_several_parts(tmp_path: Path) -> None:
     """Slices that came with different ingests, and one that was replaced, are one series."""
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     for number, pixels in enumerate(voxels(4)):
         write_slice(tmp_path / "in" / f"{number}.dcm", pixels, InstanceNumber=number + 1)
         wh.ingest(tmp_path / "in", workers=1)
@@ -59,7 +59,7 @@ def test_a_series_may_lie_in_several_parts(tmp_path: Path) -> None:
 
 
 def test_series_without_pixels_and_unknown_ones_are_told_apart(tmp_path: Path) -> None:
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     write_slice(tmp_path / "in" / "1.dcm", voxels(1)[0], PixelData=None)
     wh.ingest(tmp_path / "in", workers=1)
     with pytest.raises(NoPixels):

@@ -120,7 +120,7 @@ def test_mosaics_of_a_scanner_equal_nibabel(tmp_path: Path) -> None:
     source = next(PACKAGED["nibabel"].glob("siemens_dwi_1000.dcm.gz"))
     path = tmp_path / "a.dcm"
     path.write_bytes(gzip.decompress(source.read_bytes()))
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(path, workers=1)
     volume = wh.volume(wh.sql("select series_key from series").fetchall()[0][0])
     with warnings.catch_warnings():

@@ -139,7 +139,7 @@ def test_columns_have_the_types_of_the_dictionary(tmp_path: Path) -> None:
         ReferencedStudySequence=[dataset(), dataset()], FrameIncrementPointer=0x00181063,
         RedPaletteColorLookupTableData=b"\1\2", WindowCenter="40",
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     expected: dict[str, Any] = {
         "PatientName": "Doe^Jane",

@@ -66,7 +66,7 @@ def test_the_groups_of_a_frame_come_before_the_shared_ones_and_those_before_the_
 
 def test_a_number_of_frames_that_cannot_be_is_not_believed(tmp_path: Path) -> None:
     made = image(NumberOfFrames=2_000_000_000)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     assert wh.sql("select count(*) from frames").fetchall() == [(4,)], "bytes of pixel data"
 
@@ -93,7 +93,7 @@ def test_the_frames_of_an_enhanced_object_are_those_that_pydicom_finds(tmp_path:
         SOPClassUID="1.2.840.10008.5.1.4.1.1.4.1", NumberOfFrames=4, PixelData=bytes(16),
         SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=frames,
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     answer = wh.table("frames").collect().sort("frame_number")
     assert answer["ImagePositionPatient"].to_list() == [[0, 0, 2.5 * n] for n in range(4)]
@@ -123,7 +123,7 @@ def test_the_frames_of_real_objects_are_those_that_pydicom_finds(
     path: Path, tmp_path: Path
 ) -> None:
     data = pydicom.dcmread(path, stop_before_pixels=True)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(path, workers=1)
     answer = wh.table("frames").collect().sort("frame_number")
     groups = data.PerFrameFunctionalGroupsSequence
@@ -403,7 +403,7 @@ def test_packaged_multi_frame_objects_have_the_times_and_offsets_that_pydicom_fi
     cine, dose = (
         Path(str(get_testdata_file(name))) for name in ("examples_ybr_color.dcm", "rtdose.dcm")
     )
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(cine, dose, workers=1)
     of_frames = (
         "select {} from frames join instances using (instance_id)"
@@ -441,7 +441,7 @@ def test_nuclear_medicine_numbers_its_frames_in_vectors(tmp_path: Path) -> None:
         NumberOfEnergyWindows=2, NumberOfDetectors=2,
         **dict(vectors.values()),
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     answer = wh.table("frames").collect().sort("frame_number")
     for column, (_, values) in vectors.items():

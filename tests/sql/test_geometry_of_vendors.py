@@ -20,7 +20,7 @@ FOLDERS = ("ct_head", "ge_fmri", "canon_dti", "philips_epi", "siemens_mosaic", "
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    made = warehouse.open(tmp_path_factory.mktemp("corpus") / "w")
+    made = warehouse.open(tmp_path_factory.mktemp("corpus") / "w", create=True)
     root = Path(os.environ["DICOM_CORPUS"])
     made.ingest(*(root / name for name in FOLDERS), mode="normal", workers=1)
     return made

@@ -17,7 +17,7 @@ HEAD = "rank,rule,sequence_type,modality,attribute,test,values\n"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    made = warehouse.open(tmp_path / "w")
+    made = warehouse.open(tmp_path / "w", create=True)
     write(tmp_path / "in" / "a.dcm")
     made.ingest(tmp_path / "in", workers=1)
     return made.root

@@ -48,4 +48,4 @@ Root = Annotated[
 
 def existing(root: Path) -> api.Warehouse:
     """Open the warehouse that a command asks; one that does not exist is an error when asked."""
-    return api.open(root)
+    return api.open(root, create=True)

@@ -197,7 +197,7 @@ def select(
     ]
     sql = " ".join(part for part in parts if part)
     try:
-        return catalog.connection.sql(sql, params=query.values or None)
+        return catalog.session().sql(sql, params=query.values or None)
     except duckdb.Error as error:
         raise QueryFailed(str(error)) from error
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import html
 import json
 import os
 import shutil
@@ -41,12 +42,14 @@ if TYPE_CHECKING:
 
     from warehouse.catalog.connect import Catalog
 
+_WIDTH = 200
+"""Characters of a question that are shown."""
 MEMBERS = "members.parquet"
 ABOUT = "run.json"
 LEVELS = ("instance", "series", "study", "patient")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
     """What a cohort was, once."""
 
@@ -67,6 +70,19 @@ class Run:
     counts: dict[str, int]
     made_of: list[dict[str, str]] = field(default_factory=list)
     """Runs that it was made of: their name and digest."""
+
+    def __repr__(self) -> str:
+        """Return what was asked and how many were found."""
+        given = ", ".join(f"{k}={v!r}" for k, v in self.parameters.items() if v is not None)
+        text = f"{self.cohort}({given})"
+        counts = ", ".join(f"{count:,} {level}" for level, count in self.counts.items())
+        short = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+        version = self.warehouse.get("version")
+        return f"<Run {self.run}: {short}\n {counts}\n version {version}, digest {self.digest}>"
+
+    def _repr_html_(self) -> str:
+        """Return the same for notebooks."""
+        return f"<pre>{html.escape(repr(self))}</pre>"
 
     def same_question(self, other: Run) -> bool:
         """Whether both ask the same SQL with the same parameters."""
