@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import polars as pl
 
@@ -23,6 +24,7 @@ from warehouse.pixels.stack import Stack, open_stack
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume, open_volume
 from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.store.damage import failures_named
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
 from warehouse.store.mirror import Mirror, open_mirror
@@ -36,6 +38,18 @@ if TYPE_CHECKING:
     from warehouse.survey import Progress
 
 _Answer = TypeVar("_Answer")
+_Asked = ParamSpec("_Asked")
+
+
+def _named(method: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
+    """Let a method that meets a damaged part raise ``StoreDamaged``, not the engine's error."""
+
+    @functools.wraps(method)
+    def call(*args: _Asked.args, **kwargs: _Asked.kwargs) -> _Answer:
+        with failures_named(cast("Warehouse", args[0]).root):
+            return method(*args, **kwargs)
+
+    return call
 
 
 class Warehouse:
@@ -74,6 +88,7 @@ class Warehouse:
         push = self._mirror.push
         return self._mirror.work(lambda: action(push))
 
+    @_named
     def ingest(
         self, *sources: str | os.PathLike[str], mode: str = "normal", pattern: str | None = None,
         workers: int | None = None, keep_blobs: bool = True, progress: Progress | None = None,
@@ -94,19 +109,23 @@ class Warehouse:
         self.refresh()
         return report
 
+    @_named
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Ask in SQL; a DuckDB relation with ``.pl()``, ``.df()``, ``.fetchall()``."""
         return ask(self.catalog, query)
 
+    @_named
     def table(self, name: str) -> pl.LazyFrame:
         """Return any table or view as a Polars LazyFrame."""
         return table(self.catalog, name)
 
+    @_named
     def attributes(self, *names: str) -> duckdb.DuckDBPyRelation:
         """Return one row per instance with a typed column per keyword or tag."""
         listed = ", ".join(literal(name) for name in names)
         return self.sql(f"from attributes([{listed}])")
 
+    @_named
     def tags(self, *, like: str = "", private: bool = False) -> duckdb.DuckDBPyRelation:
         """Return what the archive contains: elements, counts, and examples that name nobody."""
         wanted = f"contains(lower(concat_ws(' ', tag, name, creator)), lower({literal(like)}))"
@@ -119,6 +138,7 @@ class Warehouse:
         self.refresh()
         return count
 
+    @_named
     def select(
         self, table: str = "series", conditions: dict[str, Any] | None = None, *,
         search: str | None = None, order: str | Iterable[str] = (),
@@ -134,19 +154,23 @@ class Warehouse:
             self.catalog, table, asked, search=search, order=order, limit=limit, offset=offset
         )
 
+    @_named
     def values(self, table: str, attribute: str) -> list[Any]:
         """Return the distinct values of an attribute, sorted."""
         return filters.values(self.catalog, table, attribute)
 
+    @_named
     def cohort(self, name: str, **parameters: Any) -> runs.Run:
         """Run a cohort on the newest version; its members are kept, see ``members``."""
         return self._published(lambda _: runs.run_cohort(self.root, name, parameters))
 
+    @_named
     def members(self, run: runs.Run | str) -> pl.LazyFrame:
         """Return the members of a run, or of the latest of a cohort: one row per instance."""
         found = runs.find_run(self.root, run) if isinstance(run, str) else run
         return pl.scan_parquet(runs.members_file(self.root, found))
 
+    @_named
     def export(
         self, run: runs.Run | str, target: str | os.PathLike[str], form: str, **options: Any
     ) -> dict[str, Any]:
@@ -157,14 +181,17 @@ class Warehouse:
             return export_files(self.root, found, Path(target), form, s3=s3, **options)
         return export_rows(self.root, found, Path(target), form, **options)
 
+    @_named
     def compare(self, before: str, after: str) -> compare.Difference:
         """Return in which instances two runs differ, and why."""
         return compare.difference(self.root, before, after)
 
+    @_named
     def header(self, uid: str) -> Header:
         """Return the header of a stored instance, by SOPInstanceUID or path of its file."""
         return header_of_instance(self.catalog, uid)
 
+    @_named
     def volume(
         self, series_uid: str, *, rescale: bool = False,
         window: tuple[float, float] | str | None = None, invert: bool = False,
@@ -178,10 +205,12 @@ class Warehouse:
         values = Values(rescale, window, invert, colour, overlay)
         return open_volume(self.catalog, series_uid, values=values, stack=stack)
 
+    @_named
     def gallery(self, *series_uids: str, limit: int = 24) -> Gallery:
         """Return series with a thumbnail each, which a notebook shows as a table."""
         return open_gallery(self.catalog, series_uids, limit=limit)
 
+    @_named
     def iter_volumes(
         self, cohort: runs.Run | str | Iterable[str], *, ahead: int = 1, rescale: bool = False
     ) -> Iterator[Loaded]:
@@ -195,6 +224,7 @@ class Warehouse:
             cohort = [key for key in keys["series_key"] if key is not None]
         return iter_volumes(self.catalog, cohort, ahead=ahead, values=Values(rescale=rescale))
 
+    @_named
     def stack(
         self, series_uid: str, *, rescale: bool = False, overlay: int | None = None
     ) -> Stack:  # fmt: skip

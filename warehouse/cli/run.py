@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import duckdb
 from cyclopts import CycloptsError
 
 from warehouse import errors
@@ -19,7 +20,8 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     store,
     volume,
 )
-from warehouse.cli.app import app
+from warehouse.cli.app import DEFAULT_WAREHOUSE, app
+from warehouse.store.damage import explained
 
 USAGE_ERRORS = (
     errors.UsageError, errors.SourceNotFound, errors.UnknownTable, errors.NotAWarehouse,
@@ -37,6 +39,9 @@ def run(arguments: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         print("try: dicom-warehouse --help", file=sys.stderr)
         code = 2
+    except (errors.QueryFailed, duckdb.Error) as error:
+        print(f"error: {_damage(arguments, error) or error}", file=sys.stderr)
+        code = 1
     except errors.WarehouseError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2 if isinstance(error, USAGE_ERRORS) else 1
@@ -47,5 +52,16 @@ def run(arguments: list[str] | None = None) -> None:
         # The reader of our output has gone, as `head` does; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        # A file that the caller named, or a disk: no fault of a source, which would be a row.
+        named = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror or type(error).__name__}{named}", file=sys.stderr)
+        code = 1
     buckets.close()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _damage(arguments: list[str] | None, error: Exception) -> errors.StoreDamaged | None:
+    """Return what is damaged in the warehouse of a command, if that made an engine fail."""
+    _, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    return explained(bound.arguments.get("warehouse", DEFAULT_WAREHOUSE), error)
