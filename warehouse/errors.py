@@ -25,6 +25,7 @@ WarehouseError
 ├── StoreError         the folder is not the store that its layout promises
 │   ├── NotAWarehouse
 │   ├── LayoutMismatch
+│   ├── StoreDamaged       files of the store are gone, cut, garbled or not its own
 │   ├── UnknownVersion     there is no such version, or no longer
 │   ├── LockIgnored        two writers committed at once; the second one was refused
 │   ├── Outrun             another writer published to a bucket at the same time
@@ -211,6 +212,20 @@ class LayoutMismatch(StoreError):
             f"{root} has storage layout {found}, this version reads layout {supported}; "
             "install the version that wrote it, or ingest the sources into a new warehouse"
         )
+
+
+class StoreDamaged(StoreError):
+    """Files of the store are not what was committed; nothing is answered from a part of it."""
+
+    def __init__(
+        self, root: Path, what: str,
+        remedy: str = "restore it from a backup, or ingest the sources into a new warehouse",
+    ) -> None:  # fmt: skip
+        self.root, self.what, self.remedy = root, what, remedy
+        super().__init__(f"{root} is damaged: {what}; {remedy}")
+
+    def __reduce__(self) -> tuple[type[StoreDamaged], tuple[Path, str, str]]:
+        return type(self), (self.root, self.what, self.remedy)
 
 
 class UnknownVersion(StoreError, LookupError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import duckdb
 from cyclopts import CycloptsError
 
 from warehouse import errors
@@ -19,8 +20,9 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     store,
     volume,
 )
-from warehouse.cli.app import app
+from warehouse.cli.app import DEFAULT_WAREHOUSE, app
 from warehouse.cli.stopping import received, say
+from warehouse.store.damage import explained
 
 USAGE_ERRORS = (
     errors.UsageError, errors.SourceNotFound, errors.UnknownTable, errors.NotAWarehouse,
@@ -38,20 +40,23 @@ def run(arguments: list[str] | None = None) -> None:
         code = say(stop)
     except Exception as error:
         # A library may turn the interrupt into an error of its own.
-        code = _said_of(error) if received() is None else say(error)
+        code = _said_of(arguments, error) if received() is None else say(error)
         if code is None:
             raise
     buckets.close()
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _said_of(error: Exception) -> int | None:
+def _said_of(arguments: list[str] | None, error: Exception) -> int | None:
     """Say what went wrong and return the exit code; None if it is nobody's to be said."""
     match error:
         case CycloptsError():
             print(f"error: {error}", file=sys.stderr)
             print("try: dicom-warehouse --help", file=sys.stderr)
             return 2
+        case errors.QueryFailed() | duckdb.Error():
+            print(f"error: {_damage(arguments, error) or error}", file=sys.stderr)
+            return 1
         case errors.WarehouseError():
             print(f"error: {error}", file=sys.stderr)
             return 2 if isinstance(error, USAGE_ERRORS) else 1
@@ -59,4 +64,15 @@ def _said_of(error: Exception) -> int | None:
             # The reader of our output has gone, as `head` does; nothing is left to say to it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+        case OSError():
+            # A file that the caller named, or a disk: no fault of a source, which would be a row.
+            named = f": {error.filename}" if error.filename else ""
+            print(f"error: {error.strerror or type(error).__name__}{named}", file=sys.stderr)
+            return 1
     return None
+
+
+def _damage(arguments: list[str] | None, error: Exception) -> errors.StoreDamaged | None:
+    """Return what is damaged in the warehouse of a command, if that made an engine fail."""
+    _, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    return explained(bound.arguments.get("warehouse", DEFAULT_WAREHOUSE), error)
