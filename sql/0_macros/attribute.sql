@@ -5,6 +5,7 @@
 -- where the VR has no such values. An empty element has a row with vm 0, a missing one has none.
 -- A person's name is written as in the file.
 --
+-- example: from attribute('SliceThickness') limit 5
 -- depends: elements, attribute_tag, person_name
 create or replace macro attribute(name) as table
 select

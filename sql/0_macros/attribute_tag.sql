@@ -4,6 +4,8 @@
 -- dictionary: keywords and tags, and tag, VR and VM of each (a map takes ten times as long to
 -- set). They are constants before a query runs, so that asking for an
 -- attribute reads only the row groups of its tag. A name that is neither is an error, not no rows.
+--
+-- example: select attribute_tag('EchoTime') as tag
 create or replace macro keyword_entry(name) as
     getvariable('keyword_entries')[list_position(getvariable('keyword_names'), name)];
 create or replace macro attribute_tag(name) as

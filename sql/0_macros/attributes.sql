@@ -5,6 +5,7 @@
 -- instance without the element has null. The statement is put together before it runs: one
 -- LEFT JOIN per name, which is the fastest way through the long table (docs/architecture.md).
 --
+-- example: from attributes(['Modality', 'EchoTime', 'PixelSpacing']) limit 5
 -- depends: elements, instances, attribute_tag
 create or replace macro attributes(names) as table
 select *

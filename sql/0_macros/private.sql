@@ -4,6 +4,7 @@
 -- hexadecimal numbers). One row per value of a top-level element; `tag` shows the block that its
 -- creator reserved in this instance.
 --
+-- example: from private('GEMS_ACQU_01', '0x9c') limit 5
 -- depends: elements
 create or replace macro private(private_creator, element) as table
 select

@@ -4,6 +4,7 @@
 -- from 0, `inner_path` is where in the item the value lies ('' directly in it). Sequences without
 -- a keyword go by their tag. A sequence inside one of its own kind counts as part of the outer.
 --
+-- example: from sequence_items('RequestAttributesSequence') limit 5
 -- depends: elements
 create or replace macro sequence_items(sequence_name) as table
 select

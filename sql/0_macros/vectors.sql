@@ -4,6 +4,8 @@
 -- list_dot_product would be an error then. Cosines of one series differ by rounding
 -- only; positions are written with two decimals by many scanners. `rounding_mm` is by how much
 -- one position may be off so, less where pixels are small; two may be off by twice that.
+--
+-- example: select cross_product([1, 0, 0], [0, 1, 0]) as normal
 create or replace macro cross_product(a, b) as [
     a[2] * b[3] - a[3] * b[2], a[3] * b[1] - a[1] * b[3], a[1] * b[2] - a[2] * b[1]
 ];

@@ -14,6 +14,7 @@ import polars as pl
 
 from warehouse.catalog.dictionaries import set_dictionaries, set_rules
 from warehouse.catalog.kept import kept_files
+from warehouse.catalog.statements import require_one
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
@@ -87,8 +88,11 @@ def ask(catalog: Catalog, query: str) -> duckdb.DuckDBPyRelation:
     ------
     QueryFailed
         DuckDB refuses the statement, or it returns no rows by its nature.
+    UsageError
+        There is no statement, or more than one.
     """
     try:
+        require_one(query)
         relation = catalog.connection.sql(query)
     except duckdb.Error as error:
         raise QueryFailed(str(error)) from error

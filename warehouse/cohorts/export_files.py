@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from warehouse.cohorts.drafts import draft_of, refuse_existing, settle
+from warehouse.cohorts.drafts import refuse_export, settle
 from warehouse.cohorts.members import Member, members_of, sources
 from warehouse.cohorts.names import TEMPLATE, check_template, fill
 from warehouse.cohorts.provenance import ABOUT, MANIFEST, MANIFEST_FIELDS, provenance, text
 from warehouse.dicom.open import local_path, open_source
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile
 from warehouse.errors import ExportFailed, SourceError, TargetExists, UsageError
+from warehouse.outputs import draft_of, refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,8 +48,9 @@ class _Out(Protocol):
 
 
 def export_files(
-    root: Path, run: Run, target: Path, form: str, *, template: str = TEMPLATE
-) -> dict[str, Any]:
+    root: Path, run: Run, target: Path, form: str, *, template: str = TEMPLATE,
+    force: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Write the files of the members of a run; return what is said about them.
 
     Parameters
@@ -63,6 +65,8 @@ def export_files(
         ``zip``; ``copy``, a folder of copies; ``link``, a folder of symbolic links.
     template
         Names of the files; see ``warehouse.cohorts.names``.
+    force
+        Replace a zip of that name, and the file with its facts. A folder is never replaced.
 
     Raises
     ------
@@ -73,7 +77,12 @@ def export_files(
     if form not in FILE_FORMATS:
         raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(FILE_FORMATS)}")
     check_template(template)
-    refuse_existing(target)
+    if form == "zip":
+        refuse_export(target, force=force)
+    elif os.path.lexists(target):
+        raise TargetExists(target)
+    else:
+        refuse_existing(target)
     catalog = members_of(root, run)
     facts = provenance(run, form, catalog.snapshot.version)
     with draft_of(target) as draft:
@@ -81,7 +90,7 @@ def export_files(
             with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 archive.comment = f"cohort {run.run} {run.digest}".encode()
                 _write(_Zip(archive), catalog, template, facts)
-            settle(draft, target, facts)
+            settle(draft, target, facts, force=force)
         else:
             draft.mkdir()
             _write(_Folder(draft, links=form == "link"), catalog, template, facts)
