@@ -153,7 +153,9 @@ def test_the_fifteen_private_elements_are_typed_in_any_block(folder: Path, inges
     columns = ask(ingest, "describe siemens_private", mode="full")
     # The id, fifteen elements, and what was not read.
     assert len(columns) == 17
-    (row,) = ask(ingest, "select * exclude (instance_id, not_read) from siemens_private", mode="full")
+    (row,) = ask(
+        ingest, "select * exclude (instance_id, not_read) from siemens_private", mode="full"
+    )
     digests = row[2], row[5]
     assert [len(digest) for digest in digests] == [64, 64]
     assert [value for value in row if value not in digests] == [

@@ -303,7 +303,7 @@ class Warehouse:
     def select(
         self, table: str = "series", conditions: dict[str, Any] | None = None, *,
         search: str | None = None, order: str | Iterable[str] = (),
-        limit: int | None = None, offset: int = 0, **more: Any,
+        limit: int | None = None, offset: int = 0, columns: Iterable[str] = (), **more: Any,
     ) -> duckdb.DuckDBPyRelation:  # fmt: skip
         """Return the rows for which every condition holds: ``Modality="MR", EchoTime__max=30``.
 
@@ -312,8 +312,9 @@ class Warehouse:
         """
         asked = (conditions or {}) | more
         return filters.select(
-            self.catalog, table, asked, search=search, order=order, limit=limit, offset=offset
-        )
+            self.catalog, table, asked, search=search, order=order, limit=limit, offset=offset,
+            columns=columns,
+        )  # fmt: skip
 
     @_named
     def values(self, table: str, attribute: str) -> list[Any]:

@@ -4,6 +4,8 @@
 -- line of keyword or tag, tag, VR and VM, with tabs between, for each (a list of them takes longer to
 -- make and to search). It is a constant before a query runs, so that asking for an attribute reads
 -- only the row groups of its tag. A name that is neither is an error, not no rows.
+--
+-- example: select attribute_tag('EchoTime') as tag
 create or replace macro keyword_fields(name) as
     string_split(
         nullif(

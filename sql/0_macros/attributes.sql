@@ -6,6 +6,7 @@
 -- it, null where that is unknown (see `local_timestamp`). The statement is put together before it runs: one
 -- LEFT JOIN per name, which is the fastest way through the long table (docs/architecture.md).
 --
+-- example: from attributes(['Modality', 'EchoTime', 'PixelSpacing']) limit 5
 -- depends: normal_elements, instances, utc_offsets, attribute_tag
 create or replace macro attributes(names) as table
 select *

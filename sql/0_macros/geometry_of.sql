@@ -6,6 +6,8 @@
 -- of a series and for the frames of an image; what each column means stands there.
 --
 -- No step is joined with another, so that asking for one stack reads only its slices.
+--
+-- example: from geometry_of('image_slices') limit 5
 create or replace macro geometry_of(slices) as table
 with checked as (
     select
@@ -289,7 +291,7 @@ explained as (
             if(has_geometry and not is_orthonormal, 'directions not at right angles', null),
             if(
                 has_single_orientation and not is_complete,
-                missing_count || ' missing slices', null
+                missing_count || ' missing slice' || if(missing_count = 1, '', 's'), null
             ),
             if(
                 has_single_orientation and not is_evenly_spaced

@@ -6,6 +6,7 @@
 -- their own: a value belongs to the innermost. `timestamp` is in UTC where the value has an offset,
 -- as in `elements`.
 --
+-- example: from sequence_items('RequestAttributesSequence') limit 5
 -- depends: normal_elements
 create or replace macro sequence_items(sequence_name) as table
 select

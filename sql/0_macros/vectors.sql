@@ -6,6 +6,8 @@
 -- one position may be off so, less where pixels are small; two may be off by twice that.
 -- `gradient_direction` is null for what is no unit vector, such as the zeros of images without
 -- weighting; it has no minus before zero, which would compare as another direction.
+--
+-- example: select cross_product([1, 0, 0], [0, 1, 0]) as normal
 create or replace macro cross_product(a, b) as [
     a[2] * b[3] - a[3] * b[2], a[3] * b[1] - a[1] * b[3], a[1] * b[2] - a[2] * b[1]
 ];

@@ -9,6 +9,7 @@
 -- rounding_mm() of the pixel spacing, whichever is larger.
 --
 -- grain:   series_key
+-- example: select series_key, is_volume, why_not from series_geometry limit 5
 -- depends: image_slices
 -- column:  series_key | VARCHAR | the series; only those with images
 -- column:  slice_count | BIGINT | images of one frame each

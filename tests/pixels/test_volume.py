@@ -113,7 +113,7 @@ def test_images_at_equal_positions_are_volumes_in_the_order_of_numbers(
 
 
 REFUSED = {
-    "a gap": ([0, 1, 2, 4, 5], {}, "1 missing slices"),
+    "a gap": ([0, 1, 2, 4, 5], {}, "1 missing slice"),
     "a slice off the grid": ([0, 1, 2.1, 3], {}, r"uneven spacing: distances of 1\.8, 2\.0, 2\.2 mm"),
     "one slice": ([0], {}, "a single slice"),
     "a position twice": ([0, 1, 2, 2], {}, "1 repeated positions"),

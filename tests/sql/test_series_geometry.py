@@ -92,6 +92,7 @@ def bent(slices: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
     ("slices", "condition", "why"),
     [
         (stack([0, 1, 2, 5, 6]), "is_complete", "2 missing slices"),
+        (stack([0, 1, 2, 4, 5]), "is_complete", "1 missing slice"),
         (stack([0, 1, 1.7, 3]), "is_evenly_spaced", "uneven spacing: distances of 0.7, 1.0, 1.3 mm"),
         (stack([0, 1, 2.75, 3.75, 5.5]), "is_evenly_spaced", "uneven spacing: distances of 1.0, 1.75 mm"),
         (stack([0, 0, 1, 2]), "has_unique_positions", "1 repeated positions"),

@@ -17,6 +17,7 @@ from duckdb.polars_io import duckdb_source
 from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
 from warehouse.catalog.frames import relation
 from warehouse.catalog.kept import kept_files
+from warehouse.catalog.statements import require_one
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
@@ -162,8 +163,11 @@ def ask(
     ------
     QueryFailed
         DuckDB refuses the statement, or it returns no rows by its nature.
+    UsageError
+        There is no statement, or more than one.
     """
     try:
+        require_one(query)
         found = relation(catalog.session(), query, params, frames or {})
     except (duckdb.Error, TypeError, ValueError) as error:
         # DuckDB's own words, with its hint; its traceback says nothing about the question.
