@@ -47,6 +47,8 @@ WarehouseError
     ├── SourceChanged      a file is not what was ingested
     ├── NotReferable       voxels do not lie in their files as they are
     ├── PixelsUnreadable   what a file holds cannot be pixels, or is damaged
+    ├── NoSingleUnit       numbers have several units, or several mappings to choose from
+    ├── ArrayTooLarge      there is not enough memory for what was asked for
     └── NoDecoder          nothing installed decodes the transfer syntax
 """
 
