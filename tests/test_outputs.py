@@ -24,8 +24,10 @@ FILES = Path(pydicom.data.__path__[0]) / "test_files"
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse of two files and a run of a cohort. Not to write to."""
     root = tmp_path_factory.mktemp("outputs") / "w"
-    warehouse.open(root).ingest(FILES / "CT_small.dcm", FILES / "MR_small.dcm", workers=1)
-    warehouse.open(root).cohort("ct_thin_slice", max_slice_mm=5)
+    warehouse.open(root, create=True).ingest(
+        FILES / "CT_small.dcm", FILES / "MR_small.dcm", workers=1
+    )
+    warehouse.open(root, create=True).cohort("ct_thin_slice", max_slice_mm=5)
     return root
 
 

@@ -34,7 +34,7 @@ LOCALES = [
 def read(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse without private elements but with a CSA header. Not to write to."""
     folder = tmp_path_factory.mktemp("terminal")
-    made = warehouse.open(folder / "w")
+    made = warehouse.open(folder / "w", create=True)
     made.ingest(FILES / "CT_small.dcm", FILES / "MR_small.dcm", workers=1, mode="normal")
     return folder / "w"
 
@@ -186,7 +186,7 @@ def test_tables_counts_views_only_when_asked(read):
 def test_every_example_of_describe_runs(read, entry):
     assert entry.example
     assert not set(entry.example) & {'"', "$", "`"}, "it stands between double quotes of a shell"
-    warehouse.open(read).sql(entry.example).fetchall()
+    warehouse.open(read, create=True).sql(entry.example).fetchall()
 
 
 def test_describe_knows_macros_and_cohorts(read, tmp_path):
@@ -206,7 +206,7 @@ def test_why_there_is_nothing_private(read, tmp_path):
         assert "2 of 2 files were read without their private elements (mode normal)" in done.stderr
         assert len(done.stdout.splitlines()) == 1
     assert run("tags", "--like", "Modality", "-w", read).stderr == ""
-    made = warehouse.open(tmp_path / "w")
+    made = warehouse.open(tmp_path / "w", create=True)
     made.ingest(FILES / "MR_small.dcm", workers=1, mode="full")
     assert "none of the 1 file" not in run("tags", "-w", made.root).stderr
 

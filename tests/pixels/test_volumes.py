@@ -110,7 +110,7 @@ def test_private_b_values_tell_volumes_apart(tmp_path: Path) -> None:
             made, "Philips Imaging DD 001", 0x2001, 0x10, x03=("FL", [0.0, 1000.0][number // DEPTH])
         )
         write(path, made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
     volume = wh.volume(UID)
     assert volume.labels == {"b_value": [0, 1000]}

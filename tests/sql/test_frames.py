@@ -302,7 +302,7 @@ def detector(z: float) -> pydicom.Dataset:
 def test_frames_of_nuclear_medicine_lie_where_the_detector_says(
     attributes: dict[str, object], heights: list[float] | None, why: str | None, tmp_path: Path
 ) -> None:
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(nuclear(tmp_path / "a", **attributes), workers=1)
     rows = wh.sql(
         "select ImagePositionPatient, ImageOrientationPatient, position_why_not from frames order by frame_number"
@@ -345,7 +345,7 @@ def test_frames_that_do_not_lie_in_the_patient_say_so(
         NumberOfFrames=2, PixelData=bytes(8), **attributes,
         PerFrameFunctionalGroupsSequence=[dataset(**groups), dataset(**groups)],
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     asked = (
         "select distinct ImagePositionPatient, position_why_not, ImagePositionVolume from frames"
@@ -366,7 +366,7 @@ def test_a_three_dimensional_angiography_lies_where_its_groups_say(tmp_path: Pat
         SOPClassUID="1.2.840.10008.5.1.4.1.1.13.1.1", Modality="XA", NumberOfFrames=2, PixelData=bytes(8),
         PerFrameFunctionalGroupsSequence=frames,
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     asked = "select ImagePositionPatient, position_why_not from frames order by frame_number"
     assert wh.sql(asked).fetchall() == [([0, 0, 0], None), ([0, 0, 5], None)]
@@ -385,7 +385,7 @@ def test_groups_say_how_a_frame_was_acquired(tmp_path: Path) -> None:
         )
         for n, kind in ((1, "MAGNITUDE"), (2, "PHASE"))
     ]  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     made = image(NumberOfFrames=2, PixelData=bytes(8), PerFrameFunctionalGroupsSequence=own)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     asked = (

@@ -183,7 +183,7 @@ def test_the_uptake_time_is_in_one_clock(
         RadiopharmaceuticalInformationSequence=given,
     )  # fmt: skip
     write(tmp_path / "in" / "a.dcm", made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     uptake, reason, has = only(
         wh, "pt_series", "uptake_time_s", "uptake_why_not", "has_suv_attributes"
@@ -202,7 +202,7 @@ def test_a_series_processed_later_began_with_its_first_acquisition(tmp_path: Pat
             AcquisitionTime=at,
         )  # fmt: skip
         write(tmp_path / "in" / f"{n}.dcm", made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     assert only(wh, "pt_series", "uptake_time_s") == (46 * 60.0,)
 
