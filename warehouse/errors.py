@@ -34,7 +34,8 @@ WarehouseError
 ├── WorkerError        files are read elsewhere, and there is something wrong
 │   ├── SchedulerUnreachable   no Dask scheduler answers at that address
 │   ├── WorkersLost            processes were killed; nothing of their batch was committed
-│   └── WrongMachine           a worker sees another folder where the warehouse should be
+│   ├── WrongMachine           a worker sees another folder where the warehouse should be
+│   └── ReadingFailed          no file can be read here, not even one that is known to be good
 ├── ExportFailed       members cannot be written, or what was written is not what it was
 ├── InstanceNotFound   no instance with that UID
 ├── SeriesNotFound     no series with that UID
@@ -59,6 +60,13 @@ if TYPE_CHECKING:
 
 class WarehouseError(Exception):
     """Base of everything raised on purpose; safe to show to a user without a traceback."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message, not the arguments it was made of.
+
+        An error that cannot be unpickled is taken for a worker process that was killed.
+        """
+        return _remade, (type(self), self.args, self.__dict__)
 
 
 class SourceError(WarehouseError):
@@ -274,8 +282,16 @@ class WrongMachine(WorkerError):
             "under the same path, or stop that worker"
         )
 
-    def __reduce__(self) -> tuple[type[WrongMachine], tuple[Path, str]]:
-        return type(self), (self.root, self.machine)
+
+class ReadingFailed(WorkerError):
+    """An unexpected error is not one file's: a file that is known to be good fails too."""
+
+    def __init__(self, stage: str, kind: str) -> None:
+        super().__init__(
+            f"files cannot be read here: {kind} in stage {stage!r}, with a file that is known to "
+            "be good too. Nothing of this batch was committed; check memory, disk and installation "
+            "and run the same command again"
+        )
 
 
 class CatalogError(WarehouseError):
@@ -320,10 +336,6 @@ class SeriesNotFound(WarehouseError, LookupError):
 
 class PixelError(WarehouseError):
     """Pixels cannot be had as asked."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the message, not the arguments: frames are decoded in other processes."""
-        return _remade, (type(self), self.args, self.__dict__)
 
 
 class NoPixels(PixelError):
@@ -389,7 +401,9 @@ class ExportFailed(WarehouseError):
         super().__init__(f"could not write {what}: {why}. Nothing was left behind")
 
 
-def _remade(kind: type[PixelError], args: tuple[Any, ...], state: dict[str, Any]) -> PixelError:
+def _remade(
+    kind: type[WarehouseError], args: tuple[Any, ...], state: dict[str, Any]
+) -> WarehouseError:
     """Return an error that was pickled."""
     made = kind.__new__(kind)
     made.args = args

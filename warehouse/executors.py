@@ -12,19 +12,25 @@ import threading
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import forkserver, get_context, parent_process
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from warehouse.errors import SchedulerUnreachable, UsageError
 from warehouse.process import do_without_pandas, keep_freed_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from warehouse.dicom.scan import SourceFile, Unreadable
     from warehouse.settings import IngestSettings
 
+T = TypeVar("T")
+
 PRELOADED = "warehouse.reading"
 """Imported once for all processes of this machine, before they are forked."""
+
+LOST = BrokenExecutor
+"""What a call raises whose process of this machine was killed."""
 
 CONNECT_SECONDS = 30
 """How long a scheduler may take to answer."""
@@ -49,10 +55,61 @@ def executor(
     workers = min(settings.worker_count, -(-files // settings.chunk_files))
     if workers <= 1:
         return nullcontext(None)
-    start_fork_server()
-    return ProcessPoolExecutor(
-        workers, mp_context=get_context("forkserver"), initializer=begin_worker
-    )
+    return Workers(workers)
+
+
+class Workers(Executor):
+    """Processes of this machine. Where one is killed, new ones take over what comes next.
+
+    Parameters
+    ----------
+    count
+        How many read at once.
+    begin
+        Called in each new process.
+    """
+
+    def __init__(self, count: int, begin: Callable[[], None] | None = None) -> None:
+        start_fork_server()
+        self._count, self._begin = count, begin or begin_worker
+        self._pool = self._processes(count)
+        self._lone: ProcessPoolExecutor | None = None
+
+    def submit(self, work: Callable[..., T], /, *arguments: Any, **named: Any) -> Future[T]:
+        """Have something done by one of the processes."""
+        try:
+            return self._pool.submit(work, *arguments, **named)
+        except LOST:
+            # One death takes all processes of a pool with it, and all that waits for them.
+            self._pool.shutdown(wait=False)
+            self._pool = self._processes(self._count)
+            return self._pool.submit(work, *arguments, **named)
+
+    def alone(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Have something done in a process where nothing else waits, and wait for it.
+
+        Raises
+        ------
+        BrokenExecutor
+            The process was killed; the next call has a new one.
+        """
+        self._lone = self._lone or self._processes(1)
+        try:
+            return self._lone.submit(work, *arguments).result()
+        except LOST:
+            self._lone.shutdown(wait=False)
+            self._lone = None
+            raise
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the processes end."""
+        for pool in filter(None, (self._pool, self._lone)):
+            pool.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _processes(self, count: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            count, mp_context=get_context("forkserver"), initializer=self._begin
+        )
 
 
 @contextmanager
@@ -78,12 +135,12 @@ def dask_workers(address: str) -> Iterator[Executor]:
 def losses() -> tuple[type[BaseException], ...]:
     """Return what the result of a chunk raises if those who read it are gone."""
     if "distributed" not in sys.modules:
-        return (BrokenExecutor,)
+        return (LOST,)
     from distributed import KilledWorker  # noqa: PLC0415
     from distributed.client import FutureCancelledError  # noqa: PLC0415
     from distributed.comm import CommClosedError  # noqa: PLC0415
 
-    return (BrokenExecutor, KilledWorker, FutureCancelledError, CommClosedError)
+    return (LOST, KilledWorker, FutureCancelledError, CommClosedError)
 
 
 def starting_workers(
