@@ -18,7 +18,7 @@ from tests.content import content
 from tests.test_crashes import ten_files
 from warehouse.errors import SchedulerUnreachable, WorkersLost, WrongMachine
 from warehouse.ingest import ingest
-from warehouse.reading import stage_chunk
+from warehouse.reading import Chunk, stage_chunk
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta
 
@@ -153,7 +153,7 @@ def test_a_worker_that_sees_another_folder_writes_nothing(source: Path, tmp_path
     before = set(tmp_path.rglob("*"))
     for root in (tmp_path / "w", tmp_path / "not-mounted"):
         with pytest.raises(WrongMachine, match="mount the folder there under the same path"):
-            stage_chunk(root, "of another warehouse", "000002", 0, [], 0, SETTINGS)
+            stage_chunk(Chunk(root, "of another warehouse", "000002", 0, [], 0, SETTINGS))
     assert set(tmp_path.rglob("*")) == before
 
 

@@ -27,12 +27,12 @@ import sys
 from pathlib import Path
 {begin}
 from warehouse.dicom.scan import discover
-from warehouse.reading import stage_chunk
+from warehouse.reading import Chunk, stage_chunk
 from warehouse.settings import IngestSettings
 from warehouse.store.marker import found_identity
 
 root, file = Path(sys.argv[1]), sys.argv[2]
-stage_chunk(root, found_identity(root), "000001", 0, list(discover([file])), 1, IngestSettings())
+stage_chunk(Chunk(root, found_identity(root), "000001", 0, list(discover([file])), 1, IngestSettings()))
 print("pandas" in sys.modules)
 import pandas, pyarrow
 print(len(pyarrow.Table.from_pandas(pandas.DataFrame({{"a": [1, 2]}})).to_pandas()))

@@ -37,7 +37,8 @@ WarehouseError
 ├── WorkerError        files are read elsewhere, and there is something wrong
 │   ├── SchedulerUnreachable   no Dask scheduler answers at that address
 │   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
-│   └── WrongMachine           a worker sees another folder where the warehouse should be
+│   ├── WrongMachine           a worker sees another folder where the warehouse should be
+│   └── ReadingFailed          no file can be read here, not even one that is known to be good
 ├── ExportFailed       an output cannot be written, or a source of it is not what it was
 ├── InstanceNotFound   no instance with that UID
 ├── SeriesNotFound     no series with that UID
@@ -100,7 +101,10 @@ class WarehouseError(Exception):
     """Base of everything raised on purpose; safe to show to a user without a traceback."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the message, not the arguments: files are read in other processes."""
+        """Pickle the message, not the arguments it was made of.
+
+        An error that cannot be unpickled is taken for a worker process that was killed.
+        """
         return _remade, (type(self), self.args, self.__dict__)
 
 
@@ -366,6 +370,17 @@ class WrongMachine(WorkerError):
         super().__init__(
             f"the worker on {machine} does not see the warehouse {root}: mount the folder there "
             "under the same path, or stop that worker"
+        )
+
+
+class ReadingFailed(WorkerError):
+    """An unexpected error is not one file's: a file that is known to be good fails too."""
+
+    def __init__(self, stage: str, kind: str) -> None:
+        super().__init__(
+            f"files cannot be read here: {kind} in stage {stage!r}, with a file that is known to "
+            "be good too. Nothing of this batch was committed; check memory, disk and installation "
+            "and run the same command again"
         )
 
 

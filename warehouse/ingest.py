@@ -15,21 +15,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from warehouse.dicom.scan import SourceFile, Unreadable
 from warehouse.elements.extract import Outcome, Portion, no_rows
 from warehouse.errors import UsageError, WorkersLost, stopped
 from warehouse.executors import executor as where_to_read
 from warehouse.executors import how_lost, losses
-from warehouse.reading import stage_chunk
+from warehouse.isolation import results
+from warehouse.reading import Chunk, stage_chunk
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
-from warehouse.store.commit import Counts, commit_batch, discard
+from warehouse.store.commit import Counts, commit_batch
 from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import identity, require
-from warehouse.store.stage import Staged, stage
+from warehouse.store.stage import Staged, discard, stage
 from warehouse.survey import (
     Pace,
     Progress,
@@ -335,20 +336,20 @@ def _begin(
     following = layout.first_id(batch) if first is None else first
     warehouse_id = identity(root)
     unreadable: list[Unreadable] = []
-    calls: list[tuple[Any, ...]] = []
+    given: list[Chunk] = []
     futures: list[Future[list[Staged]]] = []
     for place, items in enumerate(chunks):
         unreadable += [item for item in items if isinstance(item, Unreadable)]
         sources = [item for item in items if isinstance(item, SourceFile)]
-        call = (root, warehouse_id, batch, place, sources, following, settings)
-        if pool is None:
-            calls.append(call)
-        elif sources:
-            futures.append(pool.submit(stage_chunk, *call))
+        if not sources:
+            continue
+        given.append(Chunk(root, warehouse_id, batch, place, sources, following, settings))
+        if pool is not None:
+            futures.append(pool.submit(stage_chunk, given[-1]))
         following += len(sources)
     if pool is None:
-        return _Running(batch, unreadable, (stage_chunk(*call) for call in calls), [])
-    return _Running(batch, unreadable, (future.result() for future in futures), futures)
+        return _Running(batch, unreadable, map(stage_chunk, given), [])
+    return _Running(batch, unreadable, results(pool, given, futures), futures)
 
 
 def _finish(

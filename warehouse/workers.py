@@ -58,6 +58,8 @@ class WorkerPool(Executor):
     ----------
     workers
         How many processes may run at a time.
+    begin
+        Called in each new process before anything else.
 
     Examples
     --------
@@ -66,7 +68,8 @@ class WorkerPool(Executor):
     (3, 1)
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, begin: Callable[[], object] | None = None) -> None:
+        self._begin = begin
         # Each thread has one worker, and waits for its answers.
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="dicom-warehouse")
         self._own = threading.local()
@@ -102,6 +105,11 @@ class WorkerPool(Executor):
         else:
             self.kill()
 
+    @property
+    def is_killed(self) -> bool:
+        """Whether the workers were ended on purpose."""
+        return self._is_killed
+
     def _end_workers(self) -> None:
         with self._lock:
             workers = list(self._workers)
@@ -114,12 +122,17 @@ class WorkerPool(Executor):
     ) -> _Answer:
         """Run a call in the worker of this thread."""
         request = pickle.dumps((call, arguments, options), pickle.HIGHEST_PROTOCOL)
+        requests = [request]
         worker: _Worker | None = getattr(self._own, "worker", None)
         if worker is None:
             worker = self._own.worker = self._started()
+            if self._begin is not None:
+                begin = pickle.dumps((self._begin, (), {}), pickle.HIGHEST_PROTOCOL)
+                requests = [begin, request]
         try:
-            worker.connection.send_bytes(request)
-            answer = worker.connection.recv_bytes()
+            for each in requests:
+                worker.connection.send_bytes(each)
+                answer = worker.connection.recv_bytes()
         except (EOFError, OSError):
             self._own.worker = None
             with self._lock:

@@ -85,8 +85,9 @@ def read_header_from(file: IO[bytes]) -> Header:
         raise
     except RecursionError as error:
         raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels") from error
-    except MemoryError as error:
-        raise Rejected("header does not fit into memory") from error
+    except MemoryError:
+        # Other files hold memory too: whose fault it is, is found out by reading this one alone.
+        raise
     except Exception as error:
         if _was_too_deep(error):
             raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels") from error
@@ -379,6 +380,8 @@ def _vr_of(raw: RawDataElement, dataset: Dataset) -> str:
     if vr in AMBIGUOUS_VR:
         try:
             vr = str(dataset[raw.tag].VR)
+        except MemoryError:
+            raise
         except Exception:  # noqa: BLE001 - without the attributes it depends on, pydicom gives up
             vr = "US or OW" if "OW" in vr else vr
     if vr in AMBIGUOUS_VR:

@@ -43,8 +43,10 @@ def read_ascconv(text: str) -> list[PayloadValue]:
             values[name] = _assigned(name, written.strip())
         else:
             unread += 1
-    if unread and why is None:
+    if why is None and unread:
         why = f"{unread} lines are no assignments"
+    if why is None and not values:
+        why = "ASCCONV part without assignments"
     return [*values.values(), *([damaged(why)] if why else [])]
 
 

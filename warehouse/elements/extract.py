@@ -14,6 +14,7 @@ from warehouse.elements.columns import Batch
 from warehouse.elements.fast import BatchRead, Room, read_batch
 from warehouse.elements.schema import BLOBS, ELEMENTS
 from warehouse.errors import Rejected, Unreachable, UsageError
+from warehouse.stages import Stage, during
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -137,11 +138,18 @@ def _portions(
             rows += added
         outcomes.append(outcome)
         if rows >= max_rows or batch.values.blob_bytes - held >= MAX_BLOB_BYTES:
-            yield Portion(*batch.tables(start, number + 1, first_id), outcomes)
+            yield _portion(batch, start, number + 1, first_id, outcomes)
             batch.back_to(mark)
             outcomes, start, rows = [], number + 1, 0
     if outcomes:
-        yield Portion(*batch.tables(start, len(sources), first_id), outcomes)
+        yield _portion(batch, start, len(sources), first_id, outcomes)
+
+
+def _portion(
+    batch: Batch, start: int, stop: int, first_id: int, outcomes: list[Outcome]
+) -> Portion:
+    with during(Stage.COLUMNS):
+        return Portion(*batch.tables(start, stop, first_id), outcomes)
 
 
 def _read_one(
@@ -149,13 +157,15 @@ def _read_one(
 ) -> tuple[Outcome, int]:
     """Read one file with the reference reader; return what became of it and its rows."""
     try:
-        header = read_header(source)
+        with during(Stage.READ):
+            header = read_header(source)
     except Unreachable as why:
         # Without size and time, because it was not read: so the next ingest tries again.
         return Outcome(replace(source, size_bytes=None, modified_us=None), reason=why.reason), 0
     except Rejected as why:
         return Outcome(source, reason=why.reason, offset=why.offset), 0
-    rows = batch.add_elements(number, header.elements)
+    with during(Stage.DECODE):
+        rows = batch.add_elements(number, header.elements)
     outcome = Outcome(
         source, instance_id, "pydicom", header.transfer_syntax, header.pixels, header.note
     )

@@ -30,6 +30,7 @@ from warehouse.elements.raws import Raws, distinct_raws
 from warehouse.elements.resolve import Kind, Resolved, encode, private_sequences, resolve
 from warehouse.elements.schema import INLINE_BYTES
 from warehouse.elements.values import LUT_DESCRIPTORS, Value, decode
+from warehouse.stages import Stage, during
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,12 +75,20 @@ class Room:
 def read_batch(sources: Sequence[SourceFile], room: Room) -> BatchRead:
     """Read the headers of some files together."""
     heads = room.heads
-    count = heads.load(sources)
-    state, found = scan(heads, count, room.records)
-    _postpone(found)
-    restrict(found)
-    while (hidden := private_sequences(found, heads)).size:
-        found.status[look_into(state, found, hidden)] = REFERENCE
+    with during(Stage.READ):
+        count = heads.load(sources)
+    with during(Stage.SCAN):
+        state, found = scan(heads, count, room.records)
+        _postpone(found)
+        restrict(found)
+        while (hidden := private_sequences(found, heads)).size:
+            found.status[look_into(state, found, hidden)] = REFERENCE
+    with during(Stage.DECODE):
+        return _decoded(heads, found, count, len(sources))
+
+
+def _decoded(heads: Heads, found: Found, count: int, given: int) -> BatchRead:
+    """Decode the elements that were found in ``count`` of the given files."""
     raws = distinct_raws(heads, found)
     resolved = resolve(found, raws.of_value, raws.bytes)
     status = found.status
@@ -95,7 +104,7 @@ def read_batch(sources: Sequence[SourceFile], room: Room) -> BatchRead:
             pixels.note if pixels else None,
         )
     _add_pixels(batch, found, taken)
-    later = [*np.flatnonzero(status == LATER).tolist(), *range(count, len(sources))]
+    later = [*np.flatnonzero(status == LATER).tolist(), *range(count, given)]
     return BatchRead(batch, taken, later)
 
 

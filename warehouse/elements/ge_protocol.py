@@ -49,6 +49,8 @@ def read_ge_protocol(raw: bytes) -> list[PayloadValue]:
         kept, warning = clipped(written)
         integer, real = read_number(written.strip()) or (None, None)
         values[found[1]] = PayloadValue(found[1], 0, None, kept, integer, real, warning)
-    if unread and why is None:
+    if why is None and unread:
         why = f"{unread} lines are no settings"
+    if why is None and not values:
+        why = "protocol data block without settings"
     return [*values.values(), *([damaged(why)] if why else [])]

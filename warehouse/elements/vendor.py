@@ -222,6 +222,8 @@ def _table(values: dict[int, tuple[PayloadValue, ...]]) -> pa.Table:
     cheaper than to compare what they hold.
     """
     objects = [value for some in values.values() for value in some]
+    if not objects:
+        return VENDOR_VALUES.empty_table()
     _, first, of_row = np.unique(
         np.fromiter(map(id, objects), np.int64, len(objects)),
         return_index=True, return_inverse=True,

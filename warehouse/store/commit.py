@@ -12,21 +12,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
+from warehouse.elements.schema import BLOBS, INLINE_BYTES
 from warehouse.errors import WriteFailed
-from warehouse.sqlfiles import by_name, statement
+from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
-from warehouse.store.attributes import gather
 from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import connect, copy_to, view_files
+from warehouse.store.instances import derive_instances
 from warehouse.store.layout import Part
 from warehouse.store.schema import FILES
-from warehouse.store.stage import Staged, write_small
+from warehouse.store.stage import Staged, discard, write_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,7 +138,7 @@ def _prepare(
     staged: list[Staged], changes: dict[str, Change], *, read_anew: bool,
 ) -> list[tuple[str, Part]]:  # fmt: skip
     """Judge the files and write the parts of the new version; return parts that are of no use."""
-    instances = _instances(connection, files, staged)
+    instances, files = derive_instances(connection, files, staged)
     connection.register("staged", _identified(files, instances))
     view_files(connection, base.paths("files"))
     connection.execute("create or replace temp view ledger as from files")
@@ -158,11 +157,6 @@ def _prepare(
     copies = _bring_in(connection, base.root, batch, staged, instances, changes)
     _settle_blobs(connection, base, batch, staged, changes)
     return copies
-
-
-def discard(root: Path, staged: Iterable[Staged]) -> None:
-    """Remove staged parts that will never be committed."""
-    _unlink(root, [(table, part) for portion in staged for table, part in portion.parts.items()])
 
 
 def _unlink(root: Path, parts: Iterable[tuple[str, Part]]) -> None:
@@ -249,7 +243,7 @@ def _bring_in(
     gone = connection.sql("from gone").to_arrow_table()["instance_id"]
     copied = []
     for portion in staged:
-        held = pc.is_in(gone, portion.attributes["instance_id"])
+        held = pc.is_in(gone, portion.files["instance_id"])
         loses = pc.any(held).as_py()
         # Rows of elements that an earlier path of the portion holds were not even written.
         loses_rows = pc.any(pc.and_(held, pc.invert(pc.is_in(gone, portion.left_out)))).as_py()
@@ -269,28 +263,6 @@ def _bring_in(
     if kept.num_rows:
         changes["instances"].add.append(write_small(root, "instances", batch, 0, kept))
     return copied
-
-
-def _instances(
-    connection: duckdb.DuckDBPyConnection, files: pa.Table, staged: list[Staged]
-) -> pa.Table:
-    """Ask the definition of ``instances`` about what the workers gathered."""
-    nothing = ELEMENTS.empty_table()
-    given = {
-        "files": [files],
-        "elements": [nothing, *(portion.nameless for portion in staged)],
-        "instance_attributes": [gather(nothing), *(portion.attributes for portion in staged)],
-    }
-    for name, tables in given.items():
-        connection.register(name, pa.concat_tables(tables))
-    # The macros that it uses; to make all takes longer than a small batch.
-    connection.execute(by_name("person_name").sql)
-    answer = connection.sql(by_name("instances_from_elements").query).to_arrow_table()
-    for name in given:
-        connection.unregister(name)
-    # DuckDB would sort all columns; they come in order already, or nearly.
-    ids = answer["instance_id"].to_numpy()
-    return answer if (np.diff(ids) > 0).all() else answer.take(np.argsort(ids))
 
 
 def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:

@@ -19,6 +19,7 @@ from warehouse.elements.schema import INLINE_BYTES
 from warehouse.elements.vendor import vendor_rows
 from warehouse.errors import WriteFailed
 from warehouse.settings import Mode
+from warehouse.stages import Stage, during
 from warehouse.store import layout
 from warehouse.store.attributes import gather
 from warehouse.store.layout import Part
@@ -26,7 +27,7 @@ from warehouse.store.rows import write_rows
 from warehouse.store.schema import FILES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from warehouse.elements.extract import Outcome, Portion
@@ -57,26 +58,35 @@ def stage(
     ------
     WriteFailed
     """
-    attributes = gather(portion.rows)
-    files = _files(portion.outcomes, mode)
-    losers = _losers(attributes, files)
-    staged = Staged({}, files, attributes, _nameless(portion.rows, attributes), losers)
-    rows = _kept(portion.rows, mode)
-    if len(losers):
-        rows = rows.filter(pc.invert(pc.is_in(rows["instance_id"], losers)))
+    with during(Stage.INSTANCES):
+        attributes = gather(portion.rows)
+        files = _files(portion.outcomes, mode)
+        losers = _losers(attributes, files)
+        staged = Staged({}, files, attributes, _nameless(portion.rows, attributes), losers)
     try:
-        _write(root, batch, chunk, rows, portion, staged.parts, mode, keep_blobs=keep_blobs)
+        with during(Stage.WRITE):
+            _write(root, batch, chunk, portion, staged, mode, keep_blobs=keep_blobs)
     except BaseException:
-        for table, part in staged.parts.items():
-            (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
+        discard(root, [staged])
         raise
     return staged
 
 
+def discard(root: Path, staged: Iterable[Staged]) -> None:
+    """Remove staged parts that will never be committed."""
+    for portion in staged:
+        for table, part in portion.parts.items():
+            (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
+
+
 def _write(
-    root: Path, batch: str, chunk: int, rows: pa.Table, portion: Portion, parts: dict[str, Part],
-    mode: Mode, *, keep_blobs: bool,
+    root: Path, batch: str, chunk: int, portion: Portion, staged: Staged, mode: Mode, *,
+    keep_blobs: bool,
 ) -> None:  # fmt: skip
+    parts = staged.parts
+    rows = _kept(portion.rows, mode)
+    if len(staged.left_out):
+        rows = rows.filter(pc.invert(pc.is_in(rows["instance_id"], staged.left_out)))
     if rows.num_rows:
         # In order already: readers sort, because they can do it cheaper than any database.
         parts["elements"] = write_part(
@@ -88,10 +98,12 @@ def _write(
         parts["blobs"] = write_small(root, "blobs", batch, chunk, kept, compression="none")
     # From all rows: what payloads say is kept in every mode that keeps elements, although the
     # private elements that carry them are not.
-    if mode is not Mode.MINIMAL:
-        payloads, values = vendor_rows(portion)
+    if mode is not Mode.MINIMAL and portion.rows.num_rows:
+        with during(Stage.VENDOR):
+            payloads, values = vendor_rows(portion)
         if payloads.num_rows:
             parts["vendor_payloads"] = write_small(root, "vendor_payloads", batch, chunk, payloads)
+        if values.num_rows:
             parts["vendor_values"] = write_part(
                 root, "vendor_values", batch, chunk, partial(write_rows, values), values.num_rows
             )
@@ -167,9 +179,12 @@ def write_part(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write(str(target))
-    except OSError as error:
+    except BaseException as error:
         target.unlink(missing_ok=True)
-        raise WriteFailed(f"rows of {table}", error) from error
+        # Without a number it is no error of the system: Parquet cannot encode these rows.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise WriteFailed(f"rows of {table}", error) from error
+        raise
     return Part(part, rows, target.stat().st_size)
 
 

@@ -1,0 +1,29 @@
+"""What a worker process is told to do before it reads, so that it dies. Imports little, to start soon."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from warehouse.store import stage
+
+POISON = "03 poison"
+
+
+def die() -> None:
+    """Let no worker live."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_of_poison() -> None:
+    """Let a worker die of the payloads of one file, as of a fault in a library."""
+    real = stage.vendor_rows
+
+    def fails(portion: Any) -> Any:
+        if any(Path(outcome.source.path).name == POISON for outcome in portion.outcomes):
+            die()
+        return real(portion)
+
+    stage.vendor_rows = fails

@@ -1,0 +1,387 @@
+"""One file never stops a run: whatever it raises, wherever, it is a reject and the others are in."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import re
+import struct
+import zlib
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.content import content
+from tests.dicom_files import element, image, part10, write
+from tests.dying_worker import POISON, die, die_of_poison
+from tests.vendor_payloads import CSA, ascconv, ge_protocol
+from warehouse import errors
+from warehouse.elements import extract, fast
+from warehouse.elements.columns import Batch
+from warehouse.errors import ReadingFailed, WorkersLost, WriteFailed
+from warehouse.ingest import ingest
+from warehouse.settings import IngestSettings, Mode
+from warehouse.sqlfiles import by_name
+from warehouse.stages import Stage
+from warehouse.store import delta, instances, stage
+from warehouse.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, chunk_files=8, batch_files=100)
+SECRET = "Doe^Jane"
+"""What libraries quote in their messages, and no reason may."""
+
+
+# -- payloads without any setting ------------------------------------------------------------------
+
+
+def private(group: int, creator: str, last: int, payload: bytes) -> bytes:
+    uid = f"1.{len(payload)}.{group}.{last}.{zlib.crc32(payload)}"
+    return part10(
+        element(group << 16 | 0x10, "LO", creator.encode() + b" " * (len(creator) % 2)),
+        element(group << 16 | 0x1000 | last, "OB", payload + b"\0" * (len(payload) % 2)),
+        uid=uid,
+    )
+
+
+def phoenix(text: bytes) -> bytes:
+    """A series header of Siemens whose only element is a protocol of this text, or none."""
+    items = struct.pack("<iiii", len(text), len(text), 77, len(text)) + text if text else b""
+    name = b"MrPhoenixProtocol".ljust(64, b"\0")
+    return (
+        b"SV10\4\3\2\1"
+        + struct.pack("<II", 1, 77)
+        + name
+        + struct.pack("<i4siii", 1, b"UN\0\0", 0, bool(text), 77)
+        + items
+    )
+
+
+WITHOUT_SETTING = {
+    "ge": private(0x25, "GEMS_SERS_01", 0x1B, ge_protocol("")),
+    "ge line end": private(0x25, "GEMS_SERS_01", 0x1B, ge_protocol("\n")),
+    "ge nul": private(0x25, "GEMS_SERS_01", 0x1B, ge_protocol("\0\0")),
+    "protocol of XA": private(0x21, "SIEMENS MR SDS 01", 0x19, ascconv().encode()),
+    "series header without item": private(0x29, CSA, 0x20, phoenix(b"")),
+    "series header with empty protocol": private(0x29, CSA, 0x20, phoenix(ascconv().encode())),
+    "header of no element": private(0x29, CSA, 0x10, b"SV10\4\3\2\1" + struct.pack("<II", 0, 77)),
+    "header of type 1 of no element": private(0x29, CSA, 0x10, struct.pack("<II", 0, 77)),
+    "no bytes": private(0x25, "GEMS_SERS_01", 0x1B, b""),
+}
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_payloads_without_any_setting_stop_nothing(mode: Mode, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, payload in WITHOUT_SETTING.items():
+        (tmp_path / "in" / name).write_bytes(payload)
+    # Alone in its portion: among others with settings none of them raised.
+    settings = IngestSettings(mode=mode, workers=1, chunk_files=1)
+    report = ingest(tmp_path / "w", [tmp_path / "in"], settings)
+    assert (report.created, report.rejects) == (len(WITHOUT_SETTING), [])
+    # Empty is not missing: who asks finds that a payload was read, and what is wrong with it.
+    with_rows = {row[0] for row in content(tmp_path / "w")["vendor_elements"]}
+    assert len(with_rows) == (0 if mode is Mode.MINIMAL else len(WITHOUT_SETTING) - 1)
+
+
+# -- a file that raises ----------------------------------------------------------------------------
+
+
+def is_poison(path: str) -> bool:
+    return Path(path).name == POISON
+
+
+def of_sources(position: int, *arguments: Any) -> bool:
+    """Whether the poisoned file is among the sources of the buffers that are given."""
+    return any(is_poison(source.path) for source in arguments[position].sources)
+
+
+def of_rows(*arguments: Any) -> bool:
+    return "00991001" in arguments[0]["tag"].unique().to_pylist()
+
+
+TARGETS: dict[str, tuple[Any, str, Callable[..., bool], Stage]] = {
+    "reading many": (
+        fast.Heads, "load", lambda _, sources: any(is_poison(s.path) for s in sources), Stage.READ,
+    ),
+    "reading one": (extract, "read_header", lambda source: is_poison(source.path), Stage.READ),
+    "finding elements": (fast, "scan", partial(of_sources, 0), Stage.SCAN),
+    "decoding many": (fast, "distinct_raws", partial(of_sources, 0), Stage.DECODE),
+    "decoding one": (
+        Batch, "add_elements", lambda _, __, elements: any(e.tag == "00991001" for e in elements),
+        Stage.DECODE,
+    ),
+    "sorting": (
+        Batch, "tables", lambda batch, *_: any(k.tag == "00991001" for k in batch._kinds),
+        Stage.COLUMNS,
+    ),
+    "attributes": (stage, "gather", of_rows, Stage.INSTANCES),
+    "payloads": (
+        stage, "vendor_rows",
+        lambda portion: any(is_poison(outcome.source.path) for outcome in portion.outcomes),
+        Stage.VENDOR,
+    ),
+    "writing": (stage, "write_rows", of_rows, Stage.WRITE),
+}  # fmt: skip
+"""Where a failure is put in: of what, the name, whether the poisoned file is there, its stage."""
+
+ONE_BY_ONE = {"reading one", "decoding one"}
+"""Where files are read one at a time: the poisoned one is then one that the fast reader leaves."""
+
+KINDS = {"raises": ValueError, "memory": MemoryError}
+
+
+def poison(target: str, kind: str, put: Callable[..., None] = setattr) -> None:
+    """Let the poisoned file fail at one place of this process."""
+    of, name, concerns, _ = TARGETS[target]
+    real = getattr(of, name)
+
+    def fails(*arguments: Any, **named: Any) -> Any:
+        if concerns(*arguments):
+            raise KINDS[kind](SECRET)
+        return real(*arguments, **named)
+
+    put(of, name, fails)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty files of several shapes, for both readers, and a duplicate. Not to be written to."""
+    folder = tmp_path_factory.mktemp("good") / "in"
+    for number in range(20):
+        syntax = ["explicit", "implicit", "deflated"][number % 3]
+        write(folder / f"{number:02d}", uid=f"1.{number}", syntax=syntax, InstanceNumber=number)
+    write(folder / "04 copy", uid="1.4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(good: Path) -> dict[str, Any]:
+    """What the good files are without the poisoned one."""
+    ingest(good.parent / "w", [good], SETTINGS)
+    return content(good.parent / "w")
+
+
+@pytest.fixture
+def poisoned(good: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The good files and the poisoned one, which the reader that is meant takes."""
+    bad = image("1.666")
+    bad.add_new(0x00990010, "LO", "POISON")
+    bad.add_new(0x00991001, "LO", SECRET)
+    of_test = getattr(request.node, "callspec", None)
+    one_by_one = of_test is not None and of_test.params["target"] in ONE_BY_ONE
+    yield write(good / POISON, bad, syntax="deflated" if one_by_one else "explicit").parent
+    (good / POISON).unlink()
+
+
+def holds(root: Path, expected: dict[str, Any], reason: str, *, is_tidy: bool = True) -> None:
+    """All good files are in with the rows they have alone; the poisoned one is a row with a reason."""
+    made = content(root)
+    ledger = {row[0]: row for row in made.pop("files")}
+    bad = ledger.pop(next(path for path in ledger if is_poison(path)))
+    assert bad[1:3] == ("rejected", reason)
+    assert SECRET not in repr(bad)
+    assert sorted(ledger.values(), key=repr) == expected["files"]
+    assert made == {table: rows for table, rows in expected.items() if table != "files"}
+    # Nothing lies about that no version names, but what a killed process has left to the vacuum.
+    snapshot = delta.snapshot(root)
+    named = {path for table in snapshot.parts for path in snapshot.paths(table)}
+    assert not is_tidy or {str(path) for path in root.glob("*/batch=0*/*.parquet")} <= named
+
+
+def reason_of(target: str, kind: str) -> str:
+    return f"{KINDS[kind].__name__} in stage {TARGETS[target][3]}: not read, the next ingest tries again"
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        *((target, "raises") for target in TARGETS),
+        ("decoding many", "memory"),
+        ("sorting", "memory"),
+    ],
+)
+def test_a_file_that_raises_is_a_reject_and_the_others_are_in(
+    target: str, kind: str, poisoned: Path, expected: dict[str, Any], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with monkeypatch.context() as patched:
+        poison(target, kind, patched.setattr)
+        report = ingest(tmp_path / "w", [poisoned], SETTINGS)
+    assert (report.created, report.duplicate, report.rejected) == (20, 1, 1)
+    holds(tmp_path / "w", expected, reason_of(target, kind))
+    # The file is not lost: it comes in as soon as whatever failed is mended.
+    assert ingest(tmp_path / "w", [poisoned], SETTINGS).replaced == 1
+
+
+@pytest.mark.parametrize("target", ["finding elements"])
+def test_a_file_that_raises_in_a_worker_process(
+    target: str, poisoned: Path, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    begin = partial(poison, target, "raises")
+    with ProcessPoolExecutor(1, get_context("forkserver"), begin) as pool:
+        ingest(tmp_path / "w", [poisoned], SETTINGS, executor=pool)
+    holds(tmp_path / "w", expected, reason_of(target, "raises"))
+
+
+def test_a_file_that_kills_its_process(
+    poisoned: Path, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    # Each half is a new process.
+    settings = replace(SETTINGS, chunk_files=4)
+    with WorkerPool(1, die_of_poison) as pool:
+        report = ingest(tmp_path / "w", [poisoned], settings, executor=pool)
+    assert (report.created, report.duplicate, report.rejected) == (20, 1, 1)
+    holds(
+        tmp_path / "w", expected,
+        "the process that read it was killed: not read, the next ingest tries again",
+        is_tidy=False,
+    )  # fmt: skip
+
+
+def test_an_instance_that_sql_refuses(
+    poisoned: Path, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = by_name("instances_from_elements")
+    refuse = "select * replace (if(SOPInstanceUID = '1.666', error('Doe^Jane'), path) as path)"
+
+    class Refusing:
+        sql = real.sql
+        query = f"{refuse} from ({real.query})"
+
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            instances, "by_name",
+            lambda name: Refusing if name == "instances_from_elements" else by_name(name),
+        )  # fmt: skip
+        ingest(tmp_path / "w", [poisoned], SETTINGS)
+    holds(
+        tmp_path / "w", expected,
+        "InvalidInputException in stage instances: not read, the next ingest tries again",
+    )  # fmt: skip
+    assert ingest(tmp_path / "w", [poisoned], SETTINGS).replaced == 1
+
+
+def test_many_files_that_raise(
+    poisoned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fast.scan
+
+    def fails(heads: Any, *rest: Any) -> Any:
+        if any(Path(source.path).name[:2].isdecimal() for source in heads.sources):
+            raise ValueError(SECRET)
+        return real(heads, *rest)
+
+    monkeypatch.setattr(fast, "scan", fails)
+    write(tmp_path / "one")
+    report = ingest(tmp_path / "w", [poisoned, tmp_path / "one"], SETTINGS)
+    assert (report.created, report.rejected) == (1, 22)
+
+
+# -- what is not one file's ------------------------------------------------------------------------
+
+
+def test_what_every_file_raises_rejects_none(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise MemoryError(SECRET)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "gather", fails)
+        with pytest.raises(ReadingFailed, match="MemoryError in stage 'instances'") as why:
+            ingest(tmp_path / "w", [good], SETTINGS)
+    assert SECRET not in str(why.value)
+    assert delta.snapshot(tmp_path / "w").version == 0
+    assert not list(tmp_path.glob("w/*/batch=*/*"))
+    assert ingest(tmp_path / "w", [good], SETTINGS).created == 20
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT])
+def test_what_the_system_refuses_rejects_none(
+    number: int, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(stage, "write_rows", fails)
+    with pytest.raises(WriteFailed, match=re.escape(errors.cause_of(OSError(number, ""))[0])):
+        ingest(tmp_path / "w", [good], SETTINGS)
+    assert delta.snapshot(tmp_path / "w").version == 0
+    assert not list(tmp_path.glob("w/*/batch=*/*"))
+
+
+def full() -> None:
+    """Let no worker write."""
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    stage.write_rows = fails
+
+
+def test_a_full_disk_is_told_by_workers_too(good: Path, tmp_path: Path) -> None:
+    with (
+        WorkerPool(1, full) as pool,
+        pytest.raises(WriteFailed, match="no space is left on the disk"),
+    ):
+        ingest(tmp_path / "w", [good], SETTINGS, executor=pool)
+
+
+def test_rows_that_parquet_cannot_encode_are_one_files(
+    poisoned: Path, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Arrow raises it without a number: https://github.com/apache/arrow/issues/20512
+    real = stage.write_rows
+
+    def fails(rows: Any, path: str) -> None:
+        if of_rows(rows):
+            raise OSError("Parquet cannot store strings with size 2GB or more")
+        real(rows, path)
+
+    monkeypatch.setattr(stage, "write_rows", fails)
+    ingest(tmp_path / "w", [poisoned], SETTINGS)
+    holds(tmp_path / "w", expected, "OSError in stage write: not read, the next ingest tries again")
+
+
+@pytest.mark.parametrize("signalled", [KeyboardInterrupt, SystemExit])
+def test_who_ends_a_run_ends_it(
+    signalled: type[BaseException], good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise signalled
+
+    monkeypatch.setattr(stage, "vendor_rows", fails)
+    with pytest.raises(signalled):
+        ingest(tmp_path / "w", [good], SETTINGS)
+    assert not list(tmp_path.glob("w/*/batch=*/*"))
+
+
+def test_processes_that_die_whatever_they_read_reject_none(good: Path, tmp_path: Path) -> None:
+    with WorkerPool(1, die) as pool, pytest.raises(WorkersLost, match="Nothing of this batch"):
+        ingest(tmp_path / "w", [good / "00"], SETTINGS, executor=pool)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WriteFailed("rows", OSError(errno.ENOSPC, "full")),
+        ReadingFailed("decode", "KeyError"),
+        errors.WrongMachine(Path("/w"), "node"),
+        errors.UnknownMode("x", ["full"]),
+        errors.SourceNotFound("/a"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_a_worker_is_the_same_in_the_command(error: errors.WarehouseError) -> None:
+    # One that cannot be unpickled would be taken for a process that was killed.
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy)) == (type(error), str(error))

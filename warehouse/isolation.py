@@ -1,0 +1,73 @@
+"""Chunks whose process was killed → their rows, and the file that kills as a reject.
+
+In: chunks and what reads them. Out: ``Staged``, chunk by chunk. A library written in C may end the
+process that called it, or the kernel does, for want of memory; then nothing is left that could say
+which file it was. So a lost chunk is read again in a process of its own, in halves if that is
+killed as well, until the file stands alone. Exceptions are isolated inside of the process
+(``warehouse.reading``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from warehouse.reading import prove, rejected, stage_chunk
+from warehouse.store.stage import discard
+from warehouse.workers import WorkerLost, WorkerPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Executor, Future
+
+    from warehouse.reading import Chunk
+    from warehouse.store.stage import Staged
+
+KILLED = "the process that read it was killed: not read, the next ingest tries again"
+
+
+def results(
+    pool: Executor, chunks: Sequence[Chunk], futures: Sequence[Future[list[Staged]]]
+) -> Iterator[list[Staged]]:
+    """Wait for chunks in their order; those of killed processes are read again, alone.
+
+    Only in processes of this machine. A scheduler of Dask reads a chunk again by itself, and an
+    executor that the caller has brought cannot be told to begin anew: there the loss is raised.
+    """
+    for chunk, future in zip(chunks, futures, strict=True):
+        try:
+            yield future.result()
+            continue
+        except WorkerLost:
+            if not isinstance(pool, WorkerPool) or pool.is_killed:
+                raise
+        yield _read_alone(pool, chunk)
+
+
+def _read_alone(pool: WorkerPool, chunk: Chunk) -> list[Staged]:
+    """Read a chunk whose process was killed, each piece of it in a new process.
+
+    Raises
+    ------
+    WorkerLost
+        Even a file that is known to be good has its process killed.
+    """
+    staged: list[Staged] = []
+    waiting = [chunk]
+    try:
+        while waiting:
+            some = waiting.pop()
+            try:
+                staged += pool.submit(stage_chunk, some).result()
+                continue
+            except WorkerLost:
+                if len(some.sources) == 1:
+                    pool.submit(prove, some).result()
+            if len(some.sources) == 1:
+                staged.append(rejected(some, KILLED))
+            else:
+                first, second = some.halves()
+                waiting += [second, first]
+    except BaseException:
+        discard(chunk.root, staged)
+        raise
+    return staged
