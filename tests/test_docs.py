@@ -57,6 +57,28 @@ def test_the_notebook_example_runs(tmp_path, monkeypatch):
     assert names["brain"].height > 0
 
 
+def test_the_examples_for_other_tools_count_no_old_parts(tmp_path, monkeypatch):
+    import warehouse
+    from tests.command_line import run
+
+    text = (ROOT / "docs" / "storage-layout.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    wh = warehouse.open("my-warehouse", create=True)
+    for folder in ("77654033/CR1", "77654033/CR2", "77654033/CR3"):
+        wh.ingest(f"{SAMPLES}/{folder}", workers=1)
+    wh.compact()  # leaves the three parts that it merged
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(example, "storage-layout.md", "exec"), names)
+    assert names["instances"] == names["counted"] == 3
+    (shell,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    listed = run(*shlex.split(shell)[1:])
+    assert listed.stdout.splitlines()[1:] == names["parts"]
+    # What the page warns of: a pattern takes the old parts too.
+    everything = names["con"].execute("select count(*) from 'my-warehouse/instances/**/*.parquet'")
+    assert everything.fetchone()[0] > 3
+
+
 PAGES = sorted(
     page for page in ROOT.glob("**/*.md")
     if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import html
 import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import polars as pl
 
@@ -36,7 +35,7 @@ from warehouse.removal import RemovalReport, remove
 from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.store import layout
 from warehouse.store.compact import Compacted, compact
-from warehouse.store.damage import failures_named
+from warehouse.store.damage import failures_named, names_failures
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
 from warehouse.store.marker import require
@@ -55,18 +54,6 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 _ASK_TO_CREATE = "warehouse.open(..., create=True) lets the first ingest make it"
-_Asked = ParamSpec("_Asked")
-
-
-def _named(method: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
-    """Let a method that meets a damaged part raise ``StoreDamaged``, not the engine's error."""
-
-    @functools.wraps(method)
-    def call(*args: _Asked.args, **kwargs: _Asked.kwargs) -> _Answer:
-        with failures_named(cast("Warehouse", args[0]).root):
-            return method(*args, **kwargs)
-
-    return call
 
 
 class Warehouse:
@@ -142,7 +129,7 @@ class Warehouse:
         push = self._mirror.push
         return self._mirror.work(lambda: action(push))
 
-    @_named
+    @names_failures
     def ingest(
         self, *sources: str | os.PathLike[str], mode: str = "full", pattern: str | None = None,
         workers: int | None = None, keep_blobs: bool = True, progress: Progress | None = None,
@@ -272,7 +259,7 @@ class Warehouse:
         """Forget a registered frame; answers that were asked before keep it."""
         self._frames = {known: frame for known, frame in self._frames.items() if known != name}
 
-    @_named
+    @names_failures
     def table(self, name: str) -> pl.LazyFrame:
         """Return any table, view or registered frame as a Polars LazyFrame."""
         if name in self._frames:
@@ -280,13 +267,13 @@ class Warehouse:
             return frame.lazy()
         return table(self.catalog, name)
 
-    @_named
+    @names_failures
     def attributes(self, *names: str) -> duckdb.DuckDBPyRelation:
         """Return one row per instance with a typed column per keyword or tag."""
         listed = ", ".join(literal(name) for name in names)
         return self.sql(f"from attributes([{listed}])")
 
-    @_named
+    @names_failures
     def tags(self, *, like: str = "", private: bool = False) -> duckdb.DuckDBPyRelation:
         """Return what the archive contains: elements, counts, and examples that name nobody."""
         wanted = f"contains(lower(concat_ws(' ', tag, name, creator)), lower({literal(like)}))"
@@ -299,7 +286,7 @@ class Warehouse:
         self.refresh()
         return count
 
-    @_named
+    @names_failures
     def select(
         self, table: str = "series", conditions: dict[str, Any] | None = None, *,
         search: str | None = None, order: str | Iterable[str] = (),
@@ -316,7 +303,7 @@ class Warehouse:
             columns=columns,
         )  # fmt: skip
 
-    @_named
+    @names_failures
     def values(self, table: str, attribute: str) -> list[Any]:
         """Return the distinct values of an attribute, sorted."""
         return filters.values(self.catalog, table, attribute)
@@ -333,18 +320,18 @@ class Warehouse:
         """Keep a SELECT over tables of the warehouse as a cohort; see docs/how-to/cohorts.md."""
         return self._published(lambda _: definitions.save(locked_catalog(self.root), name, sql))
 
-    @_named
+    @names_failures
     def cohort(self, name: str, **parameters: Any) -> Run:
         """Run a cohort on the newest version; its members are kept, see ``members``."""
         return self._published(lambda _: runs.run_cohort(self.root, name, parameters))
 
-    @_named
+    @names_failures
     def members(self, run: Run | str) -> pl.LazyFrame:
         """Return the members of a run, or of the latest of a cohort: one row per instance."""
         found = runs.find_run(self.root, run) if isinstance(run, str) else run
         return pl.scan_parquet(runs.members_file(self.root, found))
 
-    @_named
+    @names_failures
     def export(
         self, run: Run | str, target: str | os.PathLike[str], form: str, **options: Any
     ) -> dict[str, Any]:
@@ -355,17 +342,17 @@ class Warehouse:
             return export_files(self.root, found, Path(target), form, s3=s3, **options)
         return export_rows(self.root, found, Path(target), form, **options)
 
-    @_named
+    @names_failures
     def compare(self, before: str, after: str) -> compare.Difference:
         """Return in which instances two runs differ, and why."""
         return compare.difference(self.root, before, after)
 
-    @_named
+    @names_failures
     def header(self, uid: str) -> Header:
         """Return the header of a stored instance, by SOPInstanceUID or path of its file."""
         return header_of_instance(self.catalog, uid)
 
-    @_named
+    @names_failures
     def volume(
         self, series_uid: str, *, rescale: bool | str = False,
         window: tuple[float, float] | str | None = None, invert: bool = False,
@@ -379,12 +366,12 @@ class Warehouse:
         values = Values(rescale, window, invert, colour, overlay)
         return open_volume(self.catalog, series_uid, values=values, stack=stack)
 
-    @_named
+    @names_failures
     def gallery(self, *series_uids: str, limit: int = 24) -> Gallery:
         """Return series with a thumbnail each, which a notebook shows as a table."""
         return open_gallery(self.catalog, series_uids, limit=limit)
 
-    @_named
+    @names_failures
     def iter_volumes(
         self, cohort: Run | str | Iterable[str], *, ahead: int = 1,
         rescale: bool | str = False,
@@ -399,7 +386,7 @@ class Warehouse:
             cohort = [key for key in keys["series_key"] if key is not None]
         return iter_volumes(self.catalog, cohort, ahead=ahead, values=Values(rescale=rescale))
 
-    @_named
+    @names_failures
     def stack(
         self, series_uid: str, *, rescale: bool | str = False, overlay: int | None = None
     ) -> Stack:  # fmt: skip

@@ -8,12 +8,13 @@ only when an engine has failed.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import duckdb
 import polars as pl
@@ -26,7 +27,7 @@ from warehouse.errors import QueryFailed, StoreDamaged, WriteFailed
 from warehouse.store import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 TOTALS = "dicomWarehouseTotals"
@@ -38,6 +39,9 @@ _NOTES_KEPT = 100
 _ENGINES = (duckdb.Error, pa.ArrowException, DeltaError, pl.exceptions.PolarsError)
 
 Totals = dict[str, list[int]]
+
+_Answer = TypeVar("_Answer")
+_Asked = ParamSpec("_Asked")
 
 
 def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:
@@ -207,13 +211,26 @@ def failures_named(root: Path) -> Iterator[None]:
         raise found from error
 
 
+def names_failures(method: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
+    """Let a method of what has a ``root`` raise ``StoreDamaged`` for ``failures_named``."""
+
+    @functools.wraps(method)
+    def call(*args: _Asked.args, **kwargs: _Asked.kwargs) -> _Answer:
+        owner: Any = args[0]
+        with failures_named(owner.root):
+            return method(*args, **kwargs)
+
+    return call
+
+
 def explained(root: Path, error: BaseException) -> StoreDamaged | None:
     """Return what is damaged if an engine failed for that reason; None if nothing is.
 
     Takes time: parts are read until one cannot be.
     """
-    if isinstance(error, QueryFailed) and isinstance(error.__cause__, BaseException):
-        error = error.__cause__
+    if isinstance(error, QueryFailed):
+        # The context too: what people see leaves the engine's traceback out.
+        error = error.__cause__ or error.__context__ or error
     if not isinstance(error, _ENGINES) or isinstance(error, duckdb.ProgrammingError):
         return None
     named = re.search(re.escape(str(root)) + r"/([^\"'\n]+?\.parquet)", str(error))
