@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).parents[1]
 @pytest.mark.skipif(importlib.util.find_spec("pandas") is None, reason="needs pandas")
 @pytest.mark.parametrize(
     ("begin", "imported"),
-    [("", True), ("from warehouse.workers import begin_worker; begin_worker()", False)],
+    [("", True), ("from warehouse.forking import begin_worker; begin_worker()", False)],
     ids=["any process", "worker"],
 )
 def test_a_worker_reads_without_pandas_and_leaves_it_to_others(

@@ -11,34 +11,26 @@ and leaves named semaphores behind when it is killed.
 from __future__ import annotations
 
 import atexit
-import errno
 import os
 import pickle
-import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
-import traceback
-import warnings
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from warehouse.errors import WarehouseError
-from warehouse.process import do_without_pandas, keep_freed_memory
+from warehouse.forking import NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
 _Answer = TypeVar("_Answer")
-
-_NUMBER = struct.Struct("q")
-"""A request to the server, the pid of a worker or 0 for a new one, and its answer."""
 
 _OUT_OF_MEMORY = "oom_kill "
 """The line of a cgroup's ``memory.events`` and of ``/proc/vmstat`` that counts killed processes."""
@@ -249,23 +241,23 @@ class _Server:
         self._control, theirs = socket.socketpair()
         self.is_ready = False
         program = (
-            f"import sys; sys.path[:] = {[os.fspath(path) for path in sys.path]!r}; "
-            f"from warehouse.workers import serve; serve({theirs.fileno()})"
+            f"import sys; sys.path[:] = {[_absolute(path) for path in sys.path]!r}; "
+            f"from warehouse.forking import serve; serve({theirs.fileno()})"
         )
         # Else paths would be spelled in other bytes there.
         encoding = ["-X", "utf8"] if sys.flags.utf8_mode else []
         with theirs, _signals_kept_from_children():
             self._process = subprocess.Popen(  # noqa: S603 - our interpreter, our program
                 [sys.executable, *encoding, "-c", program], pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL, cwd="/",  # ours may be gone, and Python 3.13 needs one
             )  # fmt: skip
 
     def fork(self, end: socket.socket) -> int:
         """Start a worker that is asked through the other end; return its pid."""
         try:
             with self._lock:
-                socket.send_fds(self._control, [_NUMBER.pack(0)], [end.fileno()])
-                (pid,) = _NUMBER.unpack(self._control.recv(_NUMBER.size))
+                socket.send_fds(self._control, [NUMBER.pack(0)], [end.fileno()])
+                (pid,) = NUMBER.unpack(self._control.recv(NUMBER.size))
                 self.is_ready = True
         except (OSError, struct.error):
             ended = how_it_ended(self.end())
@@ -278,8 +270,8 @@ class _Server:
         """Return the exit code of a worker that is ending, or its signal below 0."""
         try:
             with self._lock:
-                self._control.sendall(_NUMBER.pack(pid))
-                (code,) = _NUMBER.unpack(self._control.recv(_NUMBER.size))
+                self._control.sendall(NUMBER.pack(pid))
+                (code,) = NUMBER.unpack(self._control.recv(NUMBER.size))
         except (OSError, struct.error):
             return None
         return int(code)
@@ -306,6 +298,13 @@ class _Server:
 _servers: list[_Server] = []
 """The server of this process, if it runs: an import costs as much as reading 2,000 files."""
 _servers_lock = threading.Lock()
+
+
+def _absolute(path: str) -> str:
+    """Return an entry of ``sys.path`` that means the same in any folder."""
+    with suppress(OSError):
+        return os.path.abspath(path)
+    return path
 
 
 def start_server() -> _Server:
@@ -355,123 +354,3 @@ def _signals_kept_from_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# -- the other processes ------------------------------------------------------------------------
-
-
-def begin_worker() -> None:
-    """Tune a process that does nothing but read files."""
-    keep_freed_memory()
-    do_without_pandas()
-
-
-def serve(descriptor: int) -> NoReturn:
-    """Fork workers, and say how they ended, until the process that asks is gone."""
-    control = socket.socket(fileno=descriptor)
-    with _ending_with(control):
-        import warehouse.reading  # noqa: F401, PLC0415 - what is imported before the fork is shared
-
-        begin_worker()
-    running: set[int] = set()
-    while True:
-        try:
-            request, ends, _, _ = socket.recv_fds(control, _NUMBER.size, 1)
-        except OSError:
-            break
-        if not request:
-            break
-        (pid,) = _NUMBER.unpack(request)
-        if ends:
-            answer = _forked(control, ends[0])
-            running.add(answer)
-        else:
-            running.discard(pid)
-            answer = _code_of(pid)
-        try:
-            control.sendall(_NUMBER.pack(answer))
-        except OSError:
-            break
-    for pid in running:
-        if pid > 0:
-            os.kill(pid, signal.SIGKILL)
-    os._exit(0)
-
-
-@contextmanager
-def _ending_with(control: socket.socket) -> Iterator[None]:
-    """End this process as soon as nobody holds the other end, in what may take seconds."""
-    reader, writer = os.pipe()
-
-    def watch() -> None:
-        events = select.poll()
-        events.register(control, 0)  # the end of it alone
-        events.register(reader, select.POLLIN)
-        if any(descriptor != reader for descriptor, _ in events.poll()):
-            os._exit(0)
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    yield
-    os.write(writer, b".")
-    # No thread is left when workers are forked.
-    watching.join()
-    os.close(reader)
-    os.close(writer)
-
-
-def _forked(control: socket.socket, end: int) -> int:
-    """Start a worker; return its pid, or why there is none as a negative ``errno``."""
-    try:
-        with warnings.catch_warnings():
-            # Threads that libraries hold ready do nothing yet.
-            warnings.simplefilter("ignore")
-            pid = os.fork()
-    except OSError as error:
-        pid = -(error.errno or errno.EAGAIN)
-    if pid == 0:
-        code = 1
-        try:
-            control.close()
-            _work(Connection(end))
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(end)
-    return pid
-
-
-def _code_of(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _work(connection: Connection) -> None:
-    """Run calls until nobody asks any more."""
-    while True:
-        try:
-            request = connection.recv_bytes()
-        except (EOFError, OSError):
-            return
-        try:
-            call, arguments, options = pickle.loads(request)  # noqa: S301 - from our own process
-            result = (True, call(*arguments, **options))
-        except BaseException as error:  # noqa: BLE001 - whoever asked decides
-            result = (False, _portable(error))
-        answer = pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
-        del result
-        try:
-            connection.send_bytes(answer)
-        except OSError:
-            return
-
-
-def _portable(error: BaseException) -> BaseException:
-    """Return an error that another process can unpickle, with where it was raised as a note."""
-    if not isinstance(error, WarehouseError):
-        where = "".join(traceback.format_tb(error.__traceback__))
-        error.add_note(f"raised in a worker process:\n{where}")
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301
-    except Exception:  # noqa: BLE001 - what an error does when it is pickled is its affair
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error

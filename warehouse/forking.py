@@ -1,0 +1,147 @@
+"""The process that workers are forked from, and what a worker does.
+
+In: requests of the process that ``warehouse.workers`` runs in. Out: answers. Nothing here imports
+``__main__``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import threading
+import traceback
+import warnings
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, NoReturn
+
+from warehouse.errors import WarehouseError
+from warehouse.process import do_without_pandas, keep_freed_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NUMBER = struct.Struct("q")
+"""A request, the pid of a worker or 0 for a new one, and its answer."""
+
+
+def begin_worker() -> None:
+    """Tune a process that does nothing but read files."""
+    keep_freed_memory()
+    do_without_pandas()
+
+
+def serve(descriptor: int) -> NoReturn:
+    """Fork workers, and say how they ended, until the process that asks is gone."""
+    control = socket.socket(fileno=descriptor)
+    with _ending_with(control):
+        import warehouse.reading  # noqa: F401, PLC0415 - what is imported before the fork is shared
+
+        begin_worker()
+    running: set[int] = set()
+    while True:
+        try:
+            request, ends, _, _ = socket.recv_fds(control, NUMBER.size, 1)
+        except OSError:
+            break
+        if not request:
+            break
+        (pid,) = NUMBER.unpack(request)
+        if ends:
+            answer = _forked(control, ends[0])
+            running.add(answer)
+        else:
+            running.discard(pid)
+            answer = _code_of(pid)
+        try:
+            control.sendall(NUMBER.pack(answer))
+        except OSError:
+            break
+    for pid in running:
+        if pid > 0:
+            os.kill(pid, signal.SIGKILL)
+    os._exit(0)
+
+
+@contextmanager
+def _ending_with(control: socket.socket) -> Iterator[None]:
+    """End this process as soon as nobody holds the other end, in what may take seconds."""
+    reader, writer = os.pipe()
+
+    def watch() -> None:
+        events = select.poll()
+        events.register(control, 0)  # the end of it alone
+        events.register(reader, select.POLLIN)
+        if any(descriptor != reader for descriptor, _ in events.poll()):
+            os._exit(0)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    yield
+    os.write(writer, b".")
+    # No thread is left when workers are forked.
+    watching.join()
+    os.close(reader)
+    os.close(writer)
+
+
+def _forked(control: socket.socket, end: int) -> int:
+    """Start a worker; return its pid, or why there is none as a negative ``errno``."""
+    try:
+        with warnings.catch_warnings():
+            # Threads that libraries hold ready do nothing yet.
+            warnings.simplefilter("ignore")
+            pid = os.fork()
+    except OSError as error:
+        pid = -(error.errno or errno.EAGAIN)
+    if pid == 0:
+        code = 1
+        try:
+            control.close()
+            _work(Connection(end))
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(end)
+    return pid
+
+
+def _code_of(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _work(connection: Connection) -> None:
+    """Run calls until nobody asks any more."""
+    while True:
+        try:
+            request = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        try:
+            call, arguments, options = pickle.loads(request)  # noqa: S301 - from our own process
+            result = (True, call(*arguments, **options))
+        except BaseException as error:  # noqa: BLE001 - whoever asked decides
+            result = (False, _portable(error))
+        answer = pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
+        del result
+        try:
+            connection.send_bytes(answer)
+        except OSError:
+            return
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return an error that another process can unpickle, with where it was raised as a note."""
+    if not isinstance(error, WarehouseError):
+        where = "".join(traceback.format_tb(error.__traceback__))
+        error.add_note(f"raised in a worker process:\n{where}")
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301
+    except Exception:  # noqa: BLE001 - what an error does when it is pickled is its affair
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
