@@ -5,7 +5,6 @@ which files arrived and not those of studies.
 """
 
 import datetime as dt
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import dagster as dg
 
 from warehouse.catalog.batch_report import BatchReport
 from warehouse.cohorts.reruns import Rerun
+from warehouse.escape import escaped, markdown
 from warehouse.ingest import IngestReport
 from warehouse.removal import RemovalReport
 
@@ -22,7 +22,10 @@ BAR = 40
 
 def batch_metadata(report: IngestReport, batch: BatchReport, table: str) -> dict[str, Any]:
     """Return what reading a batch did, and what it left in one table."""
-    rejects = [dg.TableRecord({"path": path, "reason": why}) for path, why in report.rejects]
+    rejects = [
+        dg.TableRecord({"path": escaped(path), "reason": escaped(why)})
+        for path, why in report.rejects
+    ]
     paths = dg.TableSchema([dg.TableColumn("path"), dg.TableColumn("reason")])
     return {
         "dagster/partition_row_count": batch.stored_rows[table],
@@ -98,9 +101,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    # As JSON writes it, control characters and line ends are visible and harmless.
-    text = json.dumps(str(value), ensure_ascii=False)[1:-1].replace('\\"', '"')
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
+    return markdown(value)
 
 
 def _plot(days: Sequence[tuple[dt.date, int]]) -> str:

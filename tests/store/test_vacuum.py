@@ -25,6 +25,7 @@ from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta, layout
 from warehouse.store.commit import commit_batch
+from warehouse.store.damage import open_log
 from warehouse.store.duck import connect
 from warehouse.store.stage import stage
 from warehouse.store.vacuum import vacuum
@@ -167,7 +168,7 @@ def test_a_part_of_the_future_stays(root: Path) -> None:
 def test_what_a_killed_writer_committed_to_one_table_alone_can_be_taken_back(root: Path) -> None:
     """Its table is at a version that nobody follows, the pinned parts are in the one before."""
     held, snapshot = content(root), delta.snapshot(root)
-    table = delta._at(root, "elements", snapshot.versions["elements"])
+    table = open_log(root, "elements", snapshot.versions["elements"])
     delta._apply(table, delta.Change(remove=list(snapshot.parts["elements"])), {})
     vacuum(root, NOW, delete=True)
     assert content(root) == held

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from warehouse.escape import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -46,7 +48,7 @@ def lines(header: Header, width: int | None) -> Iterator[tuple[str, str]]:
         Characters per line; longer values are cut. None leaves them whole.
     """
     entries = list(_entries(header.elements, 0, inside_private=False))
-    name_width = max([len(e.name) + 2 * e.depth for e in entries], default=0)
+    name_width = max([len(escaped(e.name)) + 2 * e.depth for e in entries], default=0)
     name_width = min(max(name_width, len("Keyword")), 44)
     head = f"{'Tag':<11}  {'Keyword':<{name_width}}  VR  {'VM':>3}  Value"
     for title, wanted in (("Data Elements", False), ("Private Data Elements", True)):
@@ -61,10 +63,10 @@ def lines(header: Header, width: int | None) -> Iterator[tuple[str, str]]:
             if found is None:
                 yield "item", f"{'':<11}  {indent}{entry.name}"
                 continue
-            name = (indent + entry.name)[:name_width]
-            value = found.text.replace("\r", " ").replace("\n", " ")
+            name = (indent + escaped(entry.name))[:name_width]
+            value = escaped(found.text.replace("\r", " ").replace("\n", " "))
             line = (
-                f"({found.tag[:4]},{found.tag[4:]})  {name:<{name_width}}  {found.vr:<2}  "
+                f"({found.tag[:4]},{found.tag[4:]})  {name:<{name_width}}  {escaped(found.vr):<2}  "
                 f"{found.vm:>3}  {value}"
             )
             if width is not None and len(line) > width:

@@ -14,6 +14,7 @@ from warehouse.cli import buckets
 from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, existing
 from warehouse.cli.intake import print_report
 from warehouse.cli.screen import Bar
+from warehouse.escape import escaped
 from warehouse.ingest import plan as plan_batches
 from warehouse.ingest import planned_batches, run_batch, stored_batches
 from warehouse.rebuild import mode_of_batch
@@ -79,7 +80,7 @@ def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> in
     else:
         for state, some in keys.items():
             for key in some:
-                print(f"{key}  {state}")
+                print(escaped(f"{key}  {state}"))
     return 0
 
 

@@ -13,13 +13,14 @@ from rich.table import Table
 
 from warehouse import errors
 from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app
-from warehouse.cli.screen import console, counted, counted_level, send_text
+from warehouse.cli.screen import console, counted, counted_level, printed, send_text
 from warehouse.cohorts import asking, compare, definitions, runs
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.names import TEMPLATE
 from warehouse.cohorts.provenance import verify as verify_export
+from warehouse.escape import escaped, json_text
 from warehouse.inputs import read_text
 from warehouse.outputs import format_of
 from warehouse.settings import S3Access
@@ -49,18 +50,19 @@ def list_(*, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     for found in definitions.definitions(warehouse).values():
         given = ", ".join(f"{p.name}={p.default}" for p in found.params)
         summary = found.description.split("\n\n", 1)[0].replace("\n", " ")
-        grid.add_row(found.name, found.kind, given, summary)
+        grid.add_row(*map(printed, (found.name, found.kind, given, summary)))
     screen = console()
-    screen.print(grid, markup=False)
+    screen.print(grid)
     kept = runs.runs(warehouse)
     if kept:
         names = ("run", "made", "version", "series", "instances", "digest")
         grid = Table(*names, box=None, header_style="bold")
         for run in kept:
-            grid.add_row(
-                run.run, run.made_at, str(run.warehouse["version"]), str(run.counts["series"]),
-                str(run.counts["instances"]), run.digest[:12],
+            cells = (
+                run.run, run.made_at, run.warehouse["version"], run.counts["series"],
+                run.counts["instances"], run.digest[:12],
             )  # fmt: skip
+            grid.add_row(*map(printed, cells))
         screen.print()
         screen.print(grid)
     return 0
@@ -128,11 +130,11 @@ def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = F
     try:
         found = runs.find_run(warehouse, name)
     except errors.UnknownCohort:
-        print(definitions.definition(warehouse, name).text, end="")
+        print(escaped(definitions.definition(warehouse, name).text, keep="\n\t"), end="")
         return 0
     _report(found, as_json=as_json)
     if not as_json:
-        print(f"\n{found.sql}")
+        print("\n" + escaped(found.sql, keep="\n\t"))
     return 0
 
 
@@ -289,7 +291,7 @@ def export(
             source=source, force=force,
         )  # fmt: skip
     many = counted(found.counts["instances"], "instance")
-    print(f"{target}: {found.run}, {many}, digest {found.digest}")
+    print(escaped(f"{target}: {found.run}, {many}, digest {found.digest}"))
     return 0
 
 
@@ -301,22 +303,22 @@ def verify(target: Path, /) -> int:
     """
     found = verify_export(target)
     for problem in found.problems:
-        print(problem)
-    print(
-        f"{target}: {'changed' if found.problems else 'unchanged'}, "
-        f"{counted(found.files, 'file')}, digest {found.digest}"
-    )
+        print(escaped(problem))
+    state = "changed" if found.problems else "unchanged"
+    many = counted(found.files, "file")
+    print(escaped(f"{target}: {state}, {many}, digest {found.digest}"))
     return 1 if found.problems else 0
 
 
 def _report(found: runs.Run, *, as_json: bool) -> None:
     if as_json:
-        send_text(json.dumps(asdict(found), ensure_ascii=False) + "\n")
+        send_text(json_text(json.dumps(asdict(found), ensure_ascii=False)) + "\n")
         return
     counts = ", ".join(counted_level(count, level) for level, count in found.counts.items())
     given = {name: value for name, value in found.parameters.items() if value is not None}
-    print(f"{found.run}  {definitions.call(found.cohort, given)}")
-    print(f"  {counts}\n  digest {found.digest}")
+    print(escaped(f"{found.run}  {definitions.call(found.cohort, given)}"))
+    print(escaped(f"  {counts}"))
+    print(escaped(f"  digest {found.digest}"))
 
 
 def _report_difference(found: compare.Difference, *, as_json: bool) -> None:
@@ -325,11 +327,11 @@ def _report_difference(found: compare.Difference, *, as_json: bool) -> None:
             "before": found.before.run, "after": found.after.run, "same": found.same_members,
             "rows": found.rows.to_pylist(),
         }  # fmt: skip
-        send_text(json.dumps(facts, ensure_ascii=False) + "\n")
+        send_text(json_text(json.dumps(facts, ensure_ascii=False)) + "\n")
         return
-    print(f"{found.before.run} → {found.after.run}: ", end="")
-    print(f"same digest {found.after.digest}" if found.same_members else "other members")
+    print(escaped(f"{found.before.run} → {found.after.run}: "), end="")
+    print(escaped(f"same digest {found.after.digest}") if found.same_members else "other members")
     if not found.before.same_question(found.after):
         print("  the question or its parameters differ")
     for change, why, count in found.counts():
-        print(f"  {change:8} {count:>9,}  {why}")
+        print(escaped(f"  {change:8} {count:>9,}  {why}"))

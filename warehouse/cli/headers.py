@@ -30,7 +30,8 @@ from warehouse.cli.app import (
     dictionary,
     existing,
 )
-from warehouse.cli.screen import console, counted, printable, say, send_text, visible
+from warehouse.cli.screen import console, counted, printable, say, send_text
+from warehouse.escape import escaped, json_text
 from warehouse.outputs import format_of, is_stream, refuse_existing
 from warehouse.store.dictionary import add_dictionary, read_dictionary
 
@@ -75,14 +76,14 @@ def header(
         except errors.NotAWarehouse as error:
             raise errors.InstanceNotFound(uid_or_file) from error
     if chosen == "json":
-        send_text(f"{found.to_json()}\n", output, force=force)
+        send_text(f"{json_text(found.to_json())}\n", output, force=force)
         return 0
     if chosen == "csv":
         send_text(found.frame().write_csv(), output, force=force)
         return 0
     screen = console()
     width = None if full or output else max(80, screen.width)
-    drawn = [(kind, visible(line)) for kind, line in lines(found, width)]
+    drawn = [(kind, escaped(line)) for kind, line in lines(found, width)]
     if output:
         send_text("".join(f"{line}\n" for _, line in drawn), output, force=force)
         return 0

@@ -15,6 +15,7 @@ from warehouse.cli import buckets
 from warehouse.cli.app import DEFAULT_WAREHOUSE, TAKE_IN, Root, app
 from warehouse.cli.screen import Bar, console, counted
 from warehouse.dicom.sources import day_folders
+from warehouse.escape import escaped
 from warehouse.ingest import IngestReport
 from warehouse.ingest import ingest as run_ingest
 from warehouse.process import go_last
@@ -106,7 +107,7 @@ def ingest(
         print_report(report, buckets.shown(warehouse))
     if strict and report.rejected:
         for path, reason in report.rejects:
-            print(f"rejected: {path}: {reason}", file=sys.stderr)
+            print(escaped(f"rejected: {path}: {reason}"), file=sys.stderr)
         return 1
     return 0
 
@@ -127,10 +128,11 @@ def print_report(report: IngestReport, root: str) -> None:
         highlight=False,
     )
     for path, reason in report.rejects[:5]:
-        screen.print(f"  rejected {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        line = escaped(f"  rejected {path}: {reason}")
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
     if report.rejected > 5:
         screen.print(
             f"  … all of them: dicom-warehouse sql "
-            f"\"select path, reason from files where status = 'rejected'\" -w {root}",
+            f"\"select path, reason from files where status = 'rejected'\" -w {escaped(root)}",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip

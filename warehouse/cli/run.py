@@ -6,7 +6,6 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import duckdb
 from cyclopts import CycloptsError
 
 from warehouse import errors
@@ -25,7 +24,8 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
 from warehouse.cli.app import DEFAULT_WAREHOUSE, app
 from warehouse.cli.screen import Screen, any_locale
 from warehouse.cli.stopping import received, say
-from warehouse.store.damage import explained
+from warehouse.escape import escaped
+from warehouse.store.damage import FAILURES, explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,15 +62,17 @@ def _said_of(arguments: list[str] | None, error: Exception) -> int | None:
     """Say what went wrong and return the exit code; None if it is nobody's to be said."""
     match error:
         case CycloptsError():
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {escaped(error)}", file=sys.stderr)
             asked = " ".join(("dicom-warehouse", *_known(error.command_chain or ())))
             print(f"try: {asked} --help", file=sys.stderr)
             return 2
-        case errors.QueryFailed() | duckdb.Error():
-            print(f"error: {_damage(arguments, error) or error}", file=sys.stderr)
+        case _ if isinstance(error, FAILURES):
+            # An engine points below the word that is wrong.
+            said = escaped(f"error: {_damage(arguments, error) or error}", keep="\n")
+            print(said, file=sys.stderr)
             return 1
         case errors.WarehouseError():
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {escaped(error)}", file=sys.stderr)
             return 2 if isinstance(error, USAGE_ERRORS) else 1
         case BrokenPipeError():
             # The reader of our output has gone, as `head` does; nothing is left to say to it.
@@ -79,7 +81,7 @@ def _said_of(arguments: list[str] | None, error: Exception) -> int | None:
         case OSError():
             # A file that the caller named, or a disk: no fault of a source, which would be a row.
             where = error.filename or "standard output"
-            print(f"error: {where}: {errors.cause_of(error)[0]}", file=sys.stderr)
+            print(f"error: {escaped(where)}: {errors.cause_of(error)[0]}", file=sys.stderr)
             _silence()
             return 1
     return None

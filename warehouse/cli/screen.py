@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import re
 import shutil
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import duckdb
 from rich.cells import cell_len
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,6 +26,7 @@ from rich.progress import (
 )
 
 from warehouse import errors
+from warehouse.escape import escaped
 from warehouse.outputs import write_bytes
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ _ASCII = str.maketrans(
 
 _WIDEST = 24
 """Characters of a text on a terminal that is too narrow for all."""
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e"}
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -116,7 +114,7 @@ def boxed(relation: duckdb.DuckDBPyRelation) -> str:
             relation.show(max_width=width, max_rows=MAX_ROWS)
     except duckdb.Error as error:
         raise errors.QueryFailed(str(error)) from error
-    return box.getvalue().rstrip("\n")
+    return escaped(box.getvalue().rstrip("\n"), keep="\n")
 
 
 def fitting(relation: duckdb.DuckDBPyRelation) -> tuple[duckdb.DuckDBPyRelation, list[str]]:
@@ -167,16 +165,7 @@ def _expanded(names: list[str], rows: list[tuple[str | None, ...]]) -> Iterator[
     for number, row in enumerate(rows, 1):
         yield f"-[ RECORD {number} ]".ljust(wide + 1, "-") + "+----"
         for name, cell in zip(names, row, strict=True):
-            yield f"{name:{wide}} | {'NULL' if cell is None else visible(cell)}"
-
-
-def visible(text: str) -> str:
-    r"""Return a value with its control characters written out, which a terminal would obey.
-
-    >>> visible("a\x1b[2J")
-    'a\\e[2J'
-    """
-    return _CONTROL.sub(lambda found: _ESCAPES.get(found[0], f"\\x{ord(found[0]):02x}"), text)
+            yield f"{name:{wide}} | {'NULL' if cell is None else escaped(cell)}"
 
 
 def console() -> Console:
@@ -230,9 +219,14 @@ def counted_level(count: int, level: str) -> str:
     return counted(count, _ONE[level], level)
 
 
+def printed(cell: object) -> str:
+    """Return a value for a cell of a table: no control characters, no markup of the console."""
+    return escape(escaped(cell))
+
+
 def printable(cell: object) -> str:
     """Return a value on one line, cut after 60 characters."""
-    text = visible(" ".join(str(cell).split()))
+    text = escaped(" ".join(str(cell).split()))
     return text if len(text) <= 60 else text[:59] + "…"
 
 

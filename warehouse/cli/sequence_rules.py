@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.markup import escape
 from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, rules
-from warehouse.cli.screen import console, counted, send_text
+from warehouse.cli.screen import console, counted, printed, send_text
 from warehouse.outputs import format_of
 from warehouse.store.rules import add_rules, read_rules, written
 
@@ -63,6 +62,6 @@ def list_rules(
             f"{c.attribute} {c.test} {c.values or 'empty'}" for c in rule.conditions
         )
         cells = (f"{rule.rank:g}", rule.name, rule.sequence_type, rule.modality, holds, rule.source)
-        grid.add_row(*(escape(cell) for cell in cells))
+        grid.add_row(*map(printed, cells))
     console().print(grid, highlight=False)
     return 0

@@ -16,7 +16,7 @@ from warehouse.catalog.contents import describe
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cli import buckets
 from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, existing
-from warehouse.cli.screen import console, counted, counted_level, size_text
+from warehouse.cli.screen import console, counted, counted_level, printed, size_text
 from warehouse.errors import UsageError
 from warehouse.rebuild import read_anew
 from warehouse.rebuild import rebuild as run_rebuild
@@ -57,7 +57,7 @@ def info(
         return 0
     screen = console()
     screen.print(
-        f"[bold]{facts['root']}[/]  version {facts['version']}, layout {facts['layout']}\n"
+        f"[bold]{printed(facts['root'])}[/]  version {facts['version']}, layout {facts['layout']}\n"
     )
     entities = facts["entities"].items()
     screen.print("  ".join(counted_level(count, name) for name, count in entities))

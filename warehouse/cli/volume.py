@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from warehouse import errors
 from warehouse.cli.app import DEFAULT_WAREHOUSE, PIXELS, Force, Root, app, existing
 from warehouse.cli.screen import size_text
+from warehouse.escape import escaped
 from warehouse.outputs import refuse_existing, require_suffix, write_bytes
 from warehouse.pixels import files, pictures
 from warehouse.pixels.stack import Stack
@@ -122,9 +123,9 @@ def volume(
     if written and shown.values.rescale:
         print(f"unit     {shown.unit or 'not stated'}")
     for target in written:
-        print(f"{target}: {size_text(target.stat().st_size)}")
+        print(escaped(f"{target}: {size_text(target.stat().st_size)}"))
     if not written:
-        print("\n".join(_facts(shown)), file=sys.stdout)
+        print("\n".join(map(escaped, _facts(shown))), file=sys.stdout)
     return 0
 
 

@@ -7,6 +7,8 @@ whether anything could not be read.
 from __future__ import annotations
 
 import re
+import threading
+import warnings
 from typing import TYPE_CHECKING
 
 from pydicom.charset import decode_bytes
@@ -20,13 +22,19 @@ DEFAULT = "iso8859"
 
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 
+_quiet = threading.Lock()
+"""Filters of warnings are those of the process: two threads would restore each other's."""
+
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
 def decode_text(raw: bytes, charsets: Sequence[str]) -> str:
     """Decode a text value; what is not readable becomes U+FFFD."""
     try:
-        text = decode_bytes(raw, charsets, TEXT_VR_DELIMS)
+        # What pydicom would say on stderr is a row: `warning`, where a byte could not be read.
+        with _quiet, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            text = decode_bytes(raw, charsets, TEXT_VR_DELIMS)
     except (UnicodeError, LookupError):
         return raw.decode("ascii", "replace")
     # pydicom lets a file name any codec of Python; some make halves of characters (UTF-7 can).

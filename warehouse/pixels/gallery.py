@@ -7,12 +7,12 @@ shown says why.
 from __future__ import annotations
 
 import base64
-import html
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import NotInstalled, WarehouseError
+from warehouse.escape import html_text
 from warehouse.pixels import pictures
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.stack import Stack
@@ -33,11 +33,11 @@ THUMBNAIL_HEIGHT = 96
 
 def volume_html(volume: LazyVolume) -> str:
     """Return a volume as HTML: its facts and three planes through the middle."""
-    facts = f"<p><code>{html.escape(repr(volume))}</code></p>"
+    facts = f"<p><code>{html_text(repr(volume))}</code></p>"
     try:
         return facts + _img(pictures.png(pictures.three_planes(volume)), 320)
     except WarehouseError as error:
-        return f"{facts}<p>{html.escape(str(error))}</p>"
+        return f"{facts}<p>{html_text(str(error))}</p>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ class Gallery:
     """PNG of the middle frame of each series, or why there is none."""
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *self.columns))
+        head = "".join(f"<th>{html_text(name)}</th>" for name in ("", *self.columns))
         body = "".join(
             f"<tr><td>{_cell(picture)}</td>"
-            + "".join(f"<td>{html.escape('' if v is None else str(v))}</td>" for v in row)
+            + "".join(f"<td>{html_text('' if v is None else str(v))}</td>" for v in row)
             + "</tr>"
             for row, picture in zip(self.rows, self.pictures, strict=True)
         )
@@ -101,7 +101,7 @@ def _thumbnail(catalog: Catalog, series_uid: str) -> bytes | str:
 
 def _cell(picture: bytes | str) -> str:
     if isinstance(picture, str):
-        return f'<span title="{html.escape(picture)}">no picture</span>'
+        return f'<span title="{html_text(picture)}">no picture</span>'
     return _img(picture, THUMBNAIL_HEIGHT)
 
 

@@ -36,7 +36,15 @@ TOTALS = "dicomWarehouseTotals"
 _ENTRY = re.compile(r"([0-9]{20})\.(json|committed)")
 _PART = re.compile(r"batch=[0-9]+/[^/\\]+\.parquet")
 _NOTES_KEPT = 100
-_ENGINES = (duckdb.Error, pa.ArrowException, DeltaError, pl.exceptions.PolarsError)
+FAILURES: tuple[type[Exception], ...] = (
+    duckdb.Error, pa.ArrowException, DeltaError, pl.exceptions.PolarsError, QueryFailed,
+)  # fmt: skip
+"""What is raised where an engine reads the store."""
+
+_OF_THE_CALLER = (
+    duckdb.BinderException, duckdb.CatalogException, duckdb.ConversionException,
+    duckdb.ParserException,
+)  # fmt: skip
 
 Totals = dict[str, list[int]]
 
@@ -204,7 +212,7 @@ def failures_named(root: Path) -> Iterator[None]:
     """Turn an error of an engine that comes from a damaged part into ``StoreDamaged``."""
     try:
         yield
-    except (*_ENGINES, QueryFailed) as error:
+    except FAILURES as error:
         found = explained(root, error)
         if found is None:
             raise
@@ -231,10 +239,11 @@ def explained(root: Path, error: BaseException) -> StoreDamaged | None:
     if isinstance(error, QueryFailed):
         # The context too: what people see leaves the engine's traceback out.
         error = error.__cause__ or error.__context__ or error
-    if not isinstance(error, _ENGINES) or isinstance(error, duckdb.ProgrammingError):
+    if not isinstance(error, FAILURES) or isinstance(error, _OF_THE_CALLER):
         return None
     named = re.search(re.escape(str(root)) + r"/([^\"'\n]+?\.parquet)", str(error))
-    if named and not _is_readable(root / named[1]):
+    # One that is gone was vacuumed beneath a reader of an old version, else opening had seen it.
+    if named and (root / named[1]).exists() and not _is_readable(root / named[1]):
         return _unreadable(root, named[1])
     return next(
         (

@@ -170,7 +170,8 @@ def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = T
     except StoreDamaged:
         if version is None:
             raise
-        open_log(root, "files")
+        if _log_entry(root, "files", version).exists():
+            open_log(root, "files")
         raise UnknownVersion(root, version) from None
     pins, noted = _pins(root, files.version())
     versions = pins | {"files": files.version()}

@@ -1,0 +1,135 @@
+"""Errors of wrong calls, and of files outside the warehouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from warehouse.errors.root import WarehouseError, near
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+class SourceError(WarehouseError):
+    """A file or folder outside the warehouse cannot be used."""
+
+
+class SourceNotFound(SourceError, FileNotFoundError):
+    """A source given by the caller does not exist."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        super().__init__(f"no such file or folder: {source}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class BucketUnreachable(SourceError, ConnectionError):
+    """A bucket cannot be listed: no right to, no answer, or a key that cannot be asked for."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(
+            f"{url} cannot be listed: {why}. Check AWS_ENDPOINT_URL, AWS_REGION, "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or narrow the prefix"
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NotAsIngested(SourceError):
+    """A known source is gone, or its size or time are not those of its ingest."""
+
+    def __init__(self, why: str, *, is_gone: bool = False) -> None:
+        self.is_gone = is_gone
+        super().__init__(why)
+
+
+class Rejected(SourceError):
+    """A source file cannot become rows; ``reason`` and ``offset`` go into ``files``."""
+
+    def __init__(self, reason: str, offset: int | None = None) -> None:
+        self.reason = reason
+        self.offset = offset
+        super().__init__(reason)
+
+
+class Unreachable(Rejected):
+    """A source file could not be opened or read, whatever it holds: rights, a failing disk."""
+
+
+class UsageError(WarehouseError, ValueError):
+    """An argument has no meaning here."""
+
+
+class UnknownMode(UsageError):
+    """The import mode is none of those that exist."""
+
+    def __init__(self, mode: str, known: Iterable[str]) -> None:
+        self.mode = mode
+        super().__init__(f"unknown mode {mode!r}; choose one of: {', '.join(known)}")
+
+
+class UnknownFilter(UsageError):
+    """A condition names nothing that can be asked, or asks what its type does not have."""
+
+
+class UnknownCohort(UsageError, LookupError):
+    """No cohort, or no run of one, has that name."""
+
+    def __init__(self, name: str, known: Iterable[str], what: str = "cohort") -> None:
+        self.name = name
+        super().__init__(f"no {what} named {name!r}; {near(name, known)}")
+
+
+class UnknownParameter(UsageError):
+    """A cohort has no such parameter, or the value is not of its type."""
+
+
+class UnsafeCohort(UsageError):
+    """The SQL of a cohort is not one SELECT that reads the warehouse and nothing else."""
+
+
+class CohortStopped(UsageError):
+    """The SQL of a cohort took more time or memory than it may."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the cohort was stopped: {why}. Ask a narrower question")
+
+
+class MembersUnclear(UsageError):
+    """The rows of a cohort do not say which instances, series, studies or patients are members."""
+
+
+class SourcesVanished(UsageError):
+    """Not one of the known files of a source is left."""
+
+    def __init__(self, source: str, count: int) -> None:
+        super().__init__(
+            f"none of the {count:,} known files under {source} is there; is it mounted? "
+            "If they are gone for good, say so with --even-all"
+        )
+
+
+class TargetExists(UsageError, FileExistsError):
+    """A file or folder has the name already."""
+
+    def __init__(self, target: Path, advice: str = "name another or remove it") -> None:
+        super().__init__(f"{target} exists already; {advice}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NotInstalled(UsageError, ImportError):
+    """What was asked for needs a package that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs {package}: install it with pip install 'dicom-warehouse[{extra}]'"
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])

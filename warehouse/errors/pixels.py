@@ -1,0 +1,88 @@
+"""Errors of pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from warehouse.errors.root import WarehouseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class PixelError(WarehouseError):
+    """Pixels cannot be had as asked."""
+
+
+class NoPixels(PixelError):
+    """The instances of a series have no pixel data."""
+
+    def __init__(self, series_uid: str) -> None:
+        super().__init__(f"no instance of series {series_uid} has pixel data")
+
+
+class NotAVolume(PixelError, ValueError):
+    """The frames of a series make no regular grid; ``why`` says what is against it."""
+
+    def __init__(self, series_uid: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"series {series_uid} is no volume: {why}; its frames, one by one: wh.stack(...)"
+        )
+
+
+class SourceChanged(PixelError):
+    """A source file was moved, cut off or replaced since it was ingested."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        super().__init__(f"{path} is not what was ingested: {why}; ingest its folder again")
+
+
+class NotReferable(PixelError, ValueError):
+    """Voxels cannot be referred to where they lie; ``why`` says what is against it."""
+
+    def __init__(self, series_uid: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"series {series_uid} cannot be read in place by other tools: {why}; write a copy with "
+            "--npy or --nifti"
+        )
+
+
+class PixelsUnreadable(PixelError):
+    """The pixel data of a file are damaged, or not what its header says."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path, self.why = path, why
+        super().__init__(f"pixels of {path} cannot be read: {why}")
+
+
+class NoSingleUnit(PixelError, ValueError):
+    """Values cannot be given in one unit; ``why`` names the mappings or units that there are."""
+
+    def __init__(self, what: str, why: str) -> None:
+        self.why = why
+        super().__init__(f"{what} cannot be given in one unit: {why}")
+
+
+class ArrayTooLarge(PixelError, MemoryError):
+    """There is not enough memory for the array or frame that was asked for."""
+
+    def __init__(self, what: str, size_bytes: int) -> None:
+        super().__init__(
+            f"{what} needs {size_bytes / 2**30:.1f} GiB of memory, which is not there; ask for "
+            "fewer slices at a time"
+        )
+
+
+class NoDecoder(PixelError):
+    """Nothing that is installed decodes a transfer syntax."""
+
+    def __init__(self, uid: str, name: str, missing: Iterable[str]) -> None:
+        needs = "; ".join(missing)
+        advice = (
+            "install them with: pip install 'dicom-warehouse[pixels]' (pydicom asks for "
+            f"{needs})" if needs else "pydicom has no decoder for it"
+        )  # fmt: skip
+        super().__init__(f"no decoder for transfer syntax {name} ({uid}): {advice}")

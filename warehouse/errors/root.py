@@ -1,0 +1,73 @@
+"""What every error has: a message that is pickled as it is, and causes of the system in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+_CAUSES = {
+    errno.ENOSPC: ("no space is left on the disk", "free space"),
+    errno.EDQUOT: ("the disk quota is used up", "free space"),
+    errno.ENOENT: ("there is no such folder", "make the folder or name another"),
+    errno.ENOTDIR: ("a part of its path is a file, not a folder", "name another place"),
+    errno.EISDIR: ("it is a folder", "name a file"),
+    errno.EACCES: ("permission denied", "mend the permissions or name another place"),
+    errno.EPERM: ("permission denied", "mend the permissions or name another place"),
+    errno.EROFS: ("the file system is read-only", "name another place"),
+    errno.ENAMETOOLONG: ("the name is too long", "name a shorter one"),
+    errno.ELOOP: ("a link of its path leads to itself", "mend the link or name another place"),
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n)"),
+    errno.EIO: ("the disk reports an error", "check the disk"),
+}
+
+
+def cause_of(cause: BaseException) -> tuple[str, str]:
+    """Return what an error of the operating system means, and what to do about it.
+
+    DuckDB and Arrow tell it in the words of the operating system, at the end of a message.
+
+    >>> cause_of(OSError(errno.ENOSPC, "No space left on device"))
+    ('no space is left on the disk', 'free space')
+    """
+    found = getattr(cause, "errno", None)
+    said = str(cause)
+    for code, told in _CAUSES.items():
+        if code == found or (found is None and os.strerror(code) in said):
+            return told
+    return said.splitlines()[0] if said else type(cause).__name__, "mend that"
+
+
+class WarehouseError(Exception):
+    """Base of everything raised on purpose; safe to show to a user without a traceback."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message, not the arguments it was made of.
+
+        An error that cannot be unpickled is taken for a worker process that was killed.
+        """
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(
+    kind: type[WarehouseError], args: tuple[Any, ...], state: dict[str, Any]
+) -> WarehouseError:
+    """Return an error that was pickled."""
+    made = kind.__new__(kind)
+    made.args = args
+    made.__dict__.update(state)
+    return made
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return the names that are like one, or all."""
+    known = sorted(known)
+    similar = get_close_matches(name.lower(), known)
+    if similar:
+        return f"similar: {', '.join(similar)}"
+    return f"known: {', '.join(known)}" if known else "there is none"

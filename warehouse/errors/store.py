@@ -1,0 +1,162 @@
+"""Errors of the store, and of the processes that read for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from warehouse.errors.root import WarehouseError, cause_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class StoreError(WarehouseError):
+    """The store on disk is not what its layout promises."""
+
+
+class NotAWarehouse(StoreError):
+    """The folder exists but was not made by this library, or does not exist where it must."""
+
+    def __init__(self, root: Path | str, why: str) -> None:
+        self.root = root
+        super().__init__(f"{root} is not a warehouse: {why}")
+
+
+class LayoutMismatch(StoreError):
+    """The store was written with a layout this version does not read."""
+
+    def __init__(self, root: Path, found: object, supported: int) -> None:
+        super().__init__(
+            f"{root} has storage layout {found}, this version reads layout {supported}; "
+            "install the version that wrote it, or ingest the sources into a new warehouse"
+        )
+
+
+class StoreDamaged(StoreError):
+    """Files of the store are not what was committed; nothing is answered from a part of it."""
+
+    def __init__(
+        self, root: Path, what: str,
+        remedy: str = "restore it from a backup, or ingest the sources into a new warehouse",
+    ) -> None:  # fmt: skip
+        self.root, self.what, self.remedy = root, what, remedy
+        super().__init__(f"{root} is damaged: {what}; {remedy}")
+
+    def __reduce__(self) -> tuple[type[StoreDamaged], tuple[Path, str, str]]:
+        return type(self), (self.root, self.what, self.remedy)
+
+
+class UnknownVersion(StoreError, LookupError):
+    """A version of the warehouse that it does not have, or no longer."""
+
+    def __init__(self, root: Path, version: int) -> None:
+        super().__init__(
+            f"{root} has no version {version}, or no longer: old ones are cleaned away"
+        )
+
+
+class LockIgnored(StoreError):
+    """Another writer committed although the lock was held; nothing of this batch was."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"another writer committed to {root} at the same time. Nothing of this batch was "
+            "committed; run the same command again. If it happens again, the file system does not "
+            "keep locks between machines (flock): let one machine write at a time"
+        )
+
+
+class Outrun(StoreError):
+    """Another writer has published to a bucket meanwhile; nothing of this work was."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"another writer published to {url} at the same time. Nothing of this was published; "
+            "run the same command again"
+        )
+
+
+class WriteFailed(StoreError, OSError):
+    """The store could not be written; what was committed before is unchanged."""
+
+    def __init__(self, what: str, cause: BaseException) -> None:
+        wrong, advice = cause_of(cause)
+        super().__init__(
+            f"could not write {what}: {wrong}. Nothing of this batch was committed; "
+            f"{advice} and run the same command again"
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WorkerError(WarehouseError):
+    """Files are read by other processes, and these cannot do it."""
+
+
+class SchedulerUnreachable(WorkerError, ConnectionError):
+    """No Dask scheduler answers at the address given."""
+
+    def __init__(self, address: str, cause: BaseException) -> None:
+        super().__init__(
+            f"no Dask scheduler answers at {address} ({type(cause).__name__}); start one with: "
+            "dask scheduler"
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WorkersLost(WorkerError):
+    """A process that read files of a batch is gone; ``how`` says what became of it."""
+
+    def __init__(self, batch: str, how: str) -> None:
+        super().__init__(
+            f"a process that read batch {batch} {how}. Nothing of this batch was committed; run "
+            "the same command again, with fewer workers if memory is short"
+        )
+
+
+def stopped(kept: int, files: int | None) -> KeyboardInterrupt:
+    """Return what Ctrl-C raises out of an ingest: the exception itself, with a message.
+
+    Not an error of ours: a shell that runs a script has to see that it was interrupted, and Python
+    sees to that for this very class alone. A notebook shows the message without a traceback.
+
+    Parameters
+    ----------
+    kept
+        Files whose rows are in the warehouse.
+    files
+        Files found, or None if they were still being listed.
+    """
+    what = (
+        f"{kept:,} of {files:,} files are in the warehouse" if files is not None
+        else "files were still being listed, nothing was read"
+    )  # fmt: skip
+    error = KeyboardInterrupt(f"stopped: {what}; run the same command again to go on")
+    # What IPython asks an exception for instead of drawing its traceback.
+    error._render_traceback_ = lambda: [f"KeyboardInterrupt: {error}"]  # type: ignore[attr-defined]
+    return error
+
+
+class WrongMachine(WorkerError):
+    """A worker runs where the folder of the warehouse is not the one to be written to."""
+
+    def __init__(self, root: Path, machine: str) -> None:
+        self.root, self.machine = root, machine
+        super().__init__(
+            f"the worker on {machine} does not see the warehouse {root}: mount the folder there "
+            "under the same path, or stop that worker"
+        )
+
+
+class ReadingFailed(WorkerError):
+    """An unexpected error is not one file's: a file that is known to be good fails too."""
+
+    def __init__(self, stage: str, kind: str) -> None:
+        super().__init__(
+            f"files cannot be read here: {kind} in stage {stage!r}, with a file that is known to "
+            "be good too. Nothing of this batch was committed; check memory, disk and installation "
+            "and run the same command again"
+        )
