@@ -9,6 +9,7 @@ WarehouseError
 │   ├── SourceNotFound     a path given by the caller does not exist
 │   ├── BucketUnreachable  a bucket cannot be listed
 │   └── Rejected           this file cannot become rows (kept as a reason, never fatal)
+│       ├── TooMuch            it is beyond a limit of the settings
 │       └── Unreachable        it could not be read this time; the next ingest tries again
 ├── UsageError         an argument has no meaning here
 │   ├── UnknownMode
@@ -108,6 +109,13 @@ class Rejected(SourceError):
 
 class Unreachable(Rejected):
     """A source file could not be opened or read, whatever it holds: rights, a failing disk."""
+
+
+class TooMuch(Rejected):
+    """A source file is beyond a limit of ``warehouse.settings.Limits``."""
+
+    def __init__(self, limit: int, what: str) -> None:
+        super().__init__(f"more than {limit} {what}: refused, see Limits of the settings")
 
 
 class UsageError(WarehouseError, ValueError):
