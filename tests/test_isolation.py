@@ -112,7 +112,7 @@ TARGETS: dict[str, tuple[Any, str, Callable[..., bool], Stage]] = {
     "reading many": (
         fast.Heads, "load", lambda _, sources: any(is_poison(s.path) for s in sources), Stage.READ,
     ),
-    "reading one": (extract, "read_header", lambda source: is_poison(source.path), Stage.READ),
+    "reading one": (extract, "read_header", lambda source, *_: is_poison(source.path), Stage.READ),
     "finding elements": (fast, "scan", partial(of_sources, 0), Stage.SCAN),
     "decoding many": (fast, "distinct_raws", partial(of_sources, 0), Stage.DECODE),
     "decoding one": (

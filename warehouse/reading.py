@@ -152,7 +152,9 @@ def _stage(chunk: Chunk, staged: list[Staged]) -> tuple[str, str] | None:
 
 def _staged(chunk: Chunk) -> Iterator[Staged]:
     settings = chunk.settings
-    for portion in extract(chunk.sources, chunk.first_id, settings.chunk_rows):
+    for portion in extract(
+        chunk.sources, chunk.first_id, settings.chunk_rows, limits=settings.limits
+    ):
         yield stage(
             chunk.root, chunk.batch, chunk.place, portion, settings.mode,
             keep_blobs=settings.keep_blobs,

@@ -71,6 +71,38 @@ class S3Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may cost. Beyond, it is rejected with the number, and the run goes on.
+
+    With the defaults no file takes more than 1 GiB of memory. Whoever raises one has to give each
+    worker more.
+    """
+
+    rows: int = 2_500_000
+    """Values of one file: rows of the long table. Large RT structure sets have a million."""
+    elements: int = 1_000_000
+    """Data elements of one file, those in items too. Slides of 50,000 tiles have half a million."""
+    items: int = 500_000
+    """Sequence items of one file."""
+    header_bytes: int = 192 << 20
+    """Bytes of a header that is read by pydicom, without pixel data and long values."""
+    inflated_bytes: int = 1 << 30
+    """Bytes to which a deflated data set may unpack, pixel data among them. Unpacked on disk."""
+    value_bytes: int = 96 << 20
+    """Bytes of the values over a MiB of one file together. Beyond, of these only length and digest
+    are kept, read in pieces, and a warning says so: the file is not rejected for them."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that have no meaning."""
+        for name in ("rows", "elements", "items", "header_bytes", "inflated_bytes", "value_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class IngestSettings:
     """How an ingest reads and writes."""
 
@@ -94,6 +126,8 @@ class IngestSettings:
     """Files one worker reads at a time: with ``chunk_rows`` the unit of memory."""
     chunk_rows: int = 1_000_000
     """Rows after which a worker writes what it has, whatever the number of files."""
+    limits: Limits = DEFAULT_LIMITS
+    """What one file may cost."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that have no meaning."""

@@ -38,6 +38,8 @@ class Element(NamedTuple):
     pixel_length: int | None = None
     """Bytes of pixel data that were passed over; None for every other element."""
     warning: str | None = None
+    left: tuple[int, str] | None = None
+    """Length and SHA-256 of a value that is too long to be kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ EXTERNAL_BYTES = 32 << 10
 ELBOW = 12
 """Bytes of the longest element header; nearer than this to an end, a step is checked with care."""
 
-TAKEN, REFERENCE, LATER = 0, 1, 2
-"""What became of a file: scanned; left to the reference reader; no room, to be tried again."""
+TAKEN, REFERENCE, LATER, REFUSED = 0, 1, 2, 3
+"""What became of a file: scanned; left to the reference reader; no room now; beyond a limit."""
 
 MAX_FOUND = 1_500_000
 """Elements found in one go; files that are not finished then wait for the next batch."""

@@ -8,18 +8,15 @@ are taken over as bytes, so that a value pydicom would refuse still becomes a ro
 from __future__ import annotations
 
 import io
-import logging
 import os
 import struct
-import warnings
-import zlib
-from contextlib import contextmanager
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import pydicom.uid
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.filereader import read_dataset, read_partial
+from pydicom.filereader import read_dataset, read_partial, read_sequence
 from pydicom.hooks import raw_element_vr
 from pydicom.valuerep import AMBIGUOUS_VR, EXPLICIT_VR_LENGTH_32
 
@@ -35,39 +32,39 @@ from warehouse.dicom.element import (
 )
 from warehouse.dicom.open import open_source
 from warehouse.dicom.preamble import has_preamble, starts_like_a_dataset
-from warehouse.errors import Rejected
+from warehouse.dicom.said import quiet, tells_an_early_end, was_too_deep
+from warehouse.dicom.watched import Spent, Watched, inflated
+from warehouse.errors import Rejected, TooMuch
+from warehouse.settings import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from pydicom.dataset import Dataset
 
     from warehouse.dicom.scan import SourceFile
 
-MAX_INFLATED_BYTES = 512 << 20
-"""A deflated data set that unpacks to more than this is refused."""
+LONG_BYTES = 1 << 20
+"""Top-level values longer than this are read last, if at all (``Limits.value_bytes``)."""
 
 UNDEFINED = 0xFFFFFFFF
-_SEARCH_BLOCK = 8 * 1024
-"""Read size with which pydicom searches a delimiter; ending short there says nothing."""
-
 _PIXEL_NUMBERS = frozenset(int(tag, 16) for tag in PIXEL_TAGS)
 _IDENTITY_TAGS = frozenset({"00020002", "00020003", "00080016", "00080018"})
 
 
-def read_header(source: SourceFile) -> Header:
+def read_header(source: SourceFile, limits: Limits = DEFAULT_LIMITS) -> Header:
     """Read all elements of a file but its pixel data.
 
     Raises
     ------
     Rejected
-        The file cannot be read, is not DICOM, or ends inside its header.
+        The file cannot be read, is not DICOM, ends inside its header, or is beyond a limit.
     """
     with open_source(source) as file:
-        return read_header_from(file)
+        return read_header_from(file, limits)
 
 
-def read_header_from(file: IO[bytes]) -> Header:
+def read_header_from(file: IO[bytes], limits: Limits = DEFAULT_LIMITS) -> Header:
     """Read all elements from an open file but its pixel data; see ``read_header``."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -77,9 +74,9 @@ def read_header_from(file: IO[bytes]) -> Header:
     has_prefix = has_preamble(head, size)
     if not has_prefix and not starts_like_a_dataset(head, size):
         raise Rejected("not DICOM: no DICM prefix, and the first bytes are no data element", 0)
-    watched = _Watched(file)
+    watched = Watched(file, Spent(limits))
     try:
-        with _quiet() as said:
+        with quiet() as said:
             header = _read(watched, size, start=132 if has_prefix else 0)
     except Rejected:
         raise
@@ -89,7 +86,9 @@ def read_header_from(file: IO[bytes]) -> Header:
         # Other files hold memory too: whose fault it is, is found out by reading this one alone.
         raise
     except Exception as error:
-        if _was_too_deep(error):
+        if watched.spent.beyond is not None:
+            raise watched.spent.beyond from error
+        if was_too_deep(error):
             raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels") from error
         # pydicom raises whatever its parser met; its text may quote values, its type does not.
         raise Rejected(
@@ -98,7 +97,7 @@ def read_header_from(file: IO[bytes]) -> Header:
         ) from error
     if watched.cut_at is not None:
         raise Rejected(f"cut off: the file ends inside its header, at byte {size}", size)
-    if _tells_an_early_end(said):
+    if tells_an_early_end(said):
         raise Rejected(f"cut off: the file ends inside its header, at byte {size}", size)
     if not header.elements:
         raise Rejected("no data elements after the DICM prefix", 132)
@@ -107,25 +106,39 @@ def read_header_from(file: IO[bytes]) -> Header:
     return header
 
 
-def _read(file: _Watched, size: int, *, start: int) -> Header:
+def _read(file: Watched, size: int, *, start: int) -> Header:
     """Read file meta and data set, passing over top-level pixel data wherever they stand."""
     file.seek(start)
     meta = read_dataset(_as_file(file), False, True, stop_when=_not_group_2)
-    elements = _elements(meta, "", 0)
+    spent = file.spent
+    elements = _elements(meta, "", 0, spent)
     syntax = _text_of(elements, "00020010")
     begin = file.tell()
     if file.read_if(8) == bytes(8):
         raise Rejected("no data elements: zeros where the data set should begin", begin)
     file.seek(begin)
     if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
-        file = _Watched(_inflate(file))
-        size = file.size()
-        dataset = read_dataset(_as_file(file), False, True, stop_when=_at_pixels)
+        with inflated(file) as opened:
+            return _read_dataset(opened, opened.size(), elements, syntax)
+    file.seek(0)
+    file.hides_prefix = not start
+    return _read_dataset(file, size, elements, syntax)
+
+
+def _read_dataset(
+    file: Watched, size: int, elements: list[Element], syntax: str | None
+) -> Header:  # fmt: skip
+    """Read the data set, and what stands behind pixel data; ``elements`` are those before."""
+    spent = file.spent
+    if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
+        dataset = read_dataset(
+            _as_file(file), False, True, stop_when=_at_pixels, defer_size=LONG_BYTES
+        )
     else:
-        file.seek(0)
-        file.hides_prefix = not start
         # The whole of pydicom's own logic: missing meta, command sets, wrong transfer syntaxes.
-        dataset = read_partial(_as_file(file), stop_when=_at_pixels, force=True)
+        dataset = read_partial(
+            _as_file(file), stop_when=_at_pixels, defer_size=LONG_BYTES, force=True
+        )
     implicit, little = dataset.original_encoding
     pixels: PixelPlace | None = None
     pixel_elements: list[Element] = []
@@ -142,14 +155,15 @@ def _read(file: _Watched, size: int, *, start: int) -> Header:
             break
         tail = read_dataset(
             _as_file(file), bool(implicit), bool(little), stop_when=_at_pixels,
-            parent_encoding=dataset.original_character_set,
+            defer_size=LONG_BYTES, parent_encoding=dataset.original_character_set,
         )  # fmt: skip
         # Not through __setitem__, which would convert private elements.
         dataset._dict.update(tail._dict)  # noqa: SLF001
     unread = size - file.tell()
     if note is None and unread > 0:
         note = f"{unread} bytes after byte {file.tell()} are no data elements"
-    elements += _elements(dataset, "", 0) + pixel_elements
+    left = _fetch_long(file, dataset, size)
+    elements += _elements(dataset, "", 0, spent, left) + pixel_elements
     return Header(elements, pixels, syntax, note)
 
 
@@ -165,20 +179,40 @@ def _at_pixels(tag: int, _vr: str | None, length: int) -> bool:
     return tag in _PIXEL_NUMBERS or (tag == 0 and length == 0)
 
 
-def _inflate(file: _Watched) -> IO[bytes]:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = inflater.decompress(file.read(), MAX_INFLATED_BYTES)
-    if inflater.unconsumed_tail:
-        raise Rejected(
-            f"deflated data set unpacks to more than {MAX_INFLATED_BYTES} bytes: refused"
-        )
-    if not inflater.eof:
-        raise Rejected("cut off: the deflated data set is incomplete")
-    return io.BytesIO(data)
+def _fetch_long(file: Watched, dataset: Dataset, size: int) -> dict[int, str]:
+    """Read the long values that pydicom has passed over.
+
+    Where they are too many bytes together, they get a stub, and the digest of each is returned.
+    """
+    here = file.tell()
+    raws: dict[int, RawDataElement] = {
+        int(tag): raw for tag, raw in dataset.items()
+        if isinstance(raw, RawDataElement) and raw.value is None and 0 < raw.length < UNDEFINED
+    }  # fmt: skip
+    # Not through __setitem__, which would convert private elements.
+    held = dataset._dict  # noqa: SLF001
+    for tag, raw in raws.items():
+        held[raw.tag] = raws[tag] = raw._replace(value=b"\0\0")
+    values = {tag: raw for tag, raw in raws.items() if _vr_of(raw, dataset) != "SQ"}
+    keeps = sum(raw.length for raw in values.values()) <= file.spent.limits.value_bytes
+    digests: dict[int, str] = {}
+    for tag, raw in raws.items():
+        if raw.value_tell + raw.length > size:
+            file.cut_at = size
+            break
+        file.seek(raw.value_tell)
+        if tag not in values:
+            held[raw.tag] = raw._replace(value=file.read(raw.length))
+        elif keeps:
+            held[raw.tag] = raw._replace(value=file.read_if(raw.length))
+        else:
+            digests[tag] = file.digest(raw.length)
+    file.seek(here)
+    return digests
 
 
 def _pixel_header(
-    file: _Watched, *, implicit: bool, little: bool
+    file: Watched, *, implicit: bool, little: bool
 ) -> tuple[str, str | None, int, int] | None:
     """Return tag, VR, value offset and length if the file stands at pixel data."""
     order = "<" if little else ">"
@@ -206,7 +240,7 @@ def _implicit_pixel_vr(tag: str, length: int) -> str:
 
 
 def _pass_over(
-    file: _Watched, offset: int, length: int, size: int, *, little: bool
+    file: Watched, offset: int, length: int, size: int, *, little: bool
 ) -> tuple[PixelPlace, str | None]:
     """Move behind the pixel data; a note says if the file ends before they do."""
     if length != UNDEFINED:
@@ -237,17 +271,20 @@ def _pass_over(
 
 
 def _elements(
-    dataset: Dataset, path: str, depth: int, outer: tuple[str, ...] | None = None
-) -> list[Element]:
+    dataset: Dataset, path: str, depth: int, spent: Spent,
+    left: Mapping[int, str] = MappingProxyType({}), outer: tuple[str, ...] | None = None,
+) -> list[Element]:  # fmt: skip
     """Flatten a data set, depth first; sequences come before the elements of their items.
 
-    ``outer`` are character sets of a data set around it that pydicom did not understand.
+    ``left`` has the digests of values that are too long to be read, ``outer`` character sets of a
+    data set around it that pydicom did not understand.
     """
     if depth > MAX_DEPTH:
         raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels")
     found: list[Element] = []
     # Not `elements()`, which converts empty elements, and with them others they depend on.
     raws: list[Any] = [raw for _, raw in sorted(dataset.items())]
+    spent.add_elements(len(raws))
     encoding: Any = dataset.original_character_set or DEFAULT
     charsets = (encoding,) if isinstance(encoding, str) else tuple(encoding)
     outer = _charsets_without_spaces(raws, outer)
@@ -262,11 +299,17 @@ def _elements(
             # pydicom has converted already what it needed itself: sequences of undefined length
             # and Specific Character Set.
             if raw.VR == "SQ":
-                found += _sequence(raw, dataset, path, tag, creator, charsets, depth, outer)
+                found += _sequence(raw, dataset, path, tag, creator, charsets, depth, spent, outer)
             else:
                 found.append(
                     Element(path, tag, str(raw.VR), creator, _written(raw), charsets, True)
                 )
+            continue
+        if raw.tag in left:
+            found.append(
+                Element(path, tag, _vr_of(raw, dataset), creator, None, charsets, True,
+                        left=(raw.length, left[raw.tag]))
+            )  # fmt: skip
             continue
         value = raw.value or b""
         if raw.length not in {UNDEFINED, len(value)}:
@@ -276,7 +319,7 @@ def _elements(
             )
         vr = _vr_of(raw, dataset)
         if vr == "SQ":
-            found += _sequence(raw, dataset, path, tag, creator, charsets, depth, outer)
+            found += _sequence(raw, dataset, path, tag, creator, charsets, depth, spent, outer)
         else:
             found.append(
                 Element(path, tag, vr, creator, value, charsets, bool(raw.is_little_endian))
@@ -299,7 +342,7 @@ def _charsets_without_spaces(
     written = raw.decode(DEFAULT).rstrip("\0 ").split("\\")
     if all(term == term.lstrip(" ") for term in written):
         return None
-    with _quiet():
+    with quiet():
         terms = [term.strip(" ") for term in written]
         return tuple(convert_encodings(terms if len(terms) > 1 else terms[0]))
 
@@ -315,24 +358,28 @@ def _written(element: DataElement) -> bytes:
 
 def _sequence(
     raw: DataElement | RawDataElement, dataset: Dataset, path: str, tag: str,
-    creator: str | None, charsets: tuple[str, ...], depth: int, outer: tuple[str, ...] | None,
+    creator: str | None, charsets: tuple[str, ...], depth: int, spent: Spent,
+    outer: tuple[str, ...] | None,
 ) -> list[Element]:  # fmt: skip
     """Return the sequence and all that is in it; one that cannot be parsed is kept as bytes."""
     try:
-        with _quiet() as said:
+        with quiet() as said:
+            _count_first(raw, charsets, spent)
             items = dataset[raw.tag].value or []
-        if _tells_an_early_end(said):
+        if tells_an_early_end(said):
             raise Rejected("the value field ends inside an element")  # noqa: TRY301
         inside = [
             element
             for number, item in enumerate(items)
             for element in _elements(
-                item, join_path(path, path_step(tag, number)), depth + 1, outer
+                item, join_path(path, path_step(tag, number)), depth + 1, spent, outer=outer
             )
         ]
-    except (RecursionError, MemoryError):
+    except (RecursionError, MemoryError, TooMuch):
         raise
     except Exception as error:
+        if spent.beyond is not None:
+            raise spent.beyond from error
         if isinstance(raw, DataElement) or (
             isinstance(error, Rejected) and "nested" in error.reason
         ):
@@ -345,20 +392,22 @@ def _sequence(
     return [whole, *inside]
 
 
-def _was_too_deep(error: BaseException) -> bool:
-    """Tell whether an error hides that Python's stack was used up, as pydicom's OSError may."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, RecursionError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+def _count_first(
+    raw: DataElement | RawDataElement, charsets: tuple[str, ...], spent: Spent
+) -> None:  # fmt: skip
+    """Parse a sequence that may hold too many elements once for their number alone.
 
-
-def _tells_an_early_end(said: list[str]) -> bool:
-    return any(
-        "nd of file reached before" in text or "Unexpected end of file" in text for text in said
-    )
+    pydicom parses the bytes of a sequence as a whole, and cannot be stopped in between.
+    """
+    if isinstance(raw, RawDataElement) and len(raw.value or b"") > 8 * spent.limits.elements:
+        alone = Watched(io.BytesIO(raw.value or b""), Spent(spent.limits))
+        try:
+            read_sequence(
+                _as_file(alone), raw.is_implicit_VR, raw.is_little_endian, len(raw.value or b""),
+                list(charsets),
+            )  # fmt: skip
+        finally:
+            spent.beyond = alone.spent.beyond
 
 
 def _creators(raws: list[Any], charsets: tuple[str, ...]) -> Mapping[int, str]:
@@ -395,51 +444,6 @@ def _text_of(elements: list[Element], tag: str) -> str | None:
     return raw.decode("latin-1").strip("\0 ") or None if raw else None
 
 
-@contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Keep pydicom's warnings, which quote values, out of logs; collect them for the caller."""
-    logger = logging.getLogger("pydicom")
-    said: list[str] = []
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield said
-            said += [str(warning.message) for warning in caught]
-    finally:
-        logger.disabled = before
-
-
-def _as_file(file: _Watched) -> BinaryIO:
+def _as_file(file: Watched) -> BinaryIO:
     """Tell the type checker that pydicom reads, seeks and tells, and nothing else."""
     return cast("BinaryIO", file)
-
-
-class _Watched:
-    """A file that remembers whether a read ran past its end."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.cut_at: int | None = None
-        self.hides_prefix = False
-        """Whether the next read of four bytes, in which pydicom looks for DICM, finds nothing."""
-        self.seek = file.seek
-        self.tell = file.tell
-        self.read_if = file.read
-        """Read what is there, without judging."""
-
-    def read(self, count: int = -1) -> bytes:
-        data = self._file.read(count)
-        if self.hides_prefix and count == 4:
-            self.hides_prefix = False
-            return bytes(len(data))
-        if len(data) < count and count != _SEARCH_BLOCK and (count > 8 or (count == 8 and data)):
-            self.cut_at = self._file.tell()
-        return data
-
-    def size(self) -> int:
-        here = self._file.tell()
-        end = self._file.seek(0, os.SEEK_END)
-        self._file.seek(here)
-        return end

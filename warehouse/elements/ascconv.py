@@ -9,7 +9,14 @@ from __future__ import annotations
 
 import re
 
-from warehouse.elements.payload import MAX_NAME, PayloadValue, clipped, damaged, read_number
+from warehouse.elements.payload import (
+    MAX_LINES,
+    MAX_NAME,
+    PayloadValue,
+    clipped,
+    damaged,
+    read_number,
+)
 
 MAX_VALUES = 20_000
 """Assignments of one protocol; real ones have up to some thousands."""
@@ -27,13 +34,16 @@ def read_ascconv(text: str) -> list[PayloadValue]:
     # The first line may go on with attributes, up to its own ###.
     first = text.find("\n", begin)
     end = text.find(_END, begin)
-    lines = text[first + 1 : end if end >= 0 else len(text)].split("\n") if first >= 0 else []
+    part = text[first + 1 : end if end >= 0 else len(text)] if first >= 0 else ""
     values: dict[str, PayloadValue] = {}
     why = None if end >= 0 else "ASCCONV part has no end"
     unread = 0
-    for line in lines:
+    for number, line in enumerate(part.split("\n", MAX_LINES)):
         if len(values) >= MAX_VALUES:
             why = f"more than {MAX_VALUES} assignments: the rest is not read"
+            break
+        if number == MAX_LINES:
+            why = why or f"more than {MAX_LINES} lines: the rest is not read"
             break
         name, equals, written = line.partition("=")
         name = name.strip()

@@ -12,7 +12,15 @@ import pyarrow as pa
 
 from warehouse.dicom.element import keyword_of
 from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES, ORDER
-from warehouse.elements.values import Value, binary, decode
+from warehouse.elements.values import (
+    MAX_VALUES,
+    NUMBERS,
+    SEPARATED,
+    Value,
+    binary,
+    decode,
+    number_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,6 +92,9 @@ def element_values(element: Element) -> list[Value]:
     """Decode all values of an element; sequences and pixel data count as one."""
     if element.pixel_length is not None:
         return [Value(length=element.pixel_length)] if element.pixel_length else []
+    if element.left is not None:
+        length, digest = element.left
+        return [Value(length=length, sha256=digest, warning=f"{length} bytes: not kept")]
     if element.raw is None:
         return [Value(integer=element.items)] if element.items else []
     if element.vr == "SQ":
@@ -96,3 +107,17 @@ def element_values(element: Element) -> list[Value]:
 def element_vm(element: Element, values: list[Value]) -> int:
     """Return the value multiplicity: 1 for a sequence with items, as PS3.5 §7.5 has it."""
     return 1 if element.raw is None and values else len(values)
+
+
+def row_count(element: Element) -> int:
+    """Return how many rows an element will have, or a few more, without decoding its values."""
+    raw = element.raw
+    if not raw or element.vr == "SQ":
+        return 1
+    if element.vr in NUMBERS:
+        count = len(raw) // number_size(element.vr)
+        return count if 0 < count <= MAX_VALUES else 1
+    if element.vr in SEPARATED:
+        count = raw.count(b"\\") + 1
+        return count if count <= MAX_VALUES else 1
+    return 1

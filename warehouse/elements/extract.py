@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.reference import read_header
+from warehouse.elements.batches import row_count
 from warehouse.elements.columns import Batch
 from warehouse.elements.fast import BatchRead, Room, read_batch
 from warehouse.elements.schema import BLOBS, ELEMENTS
-from warehouse.errors import Rejected, Unreachable, UsageError
+from warehouse.errors import Rejected, TooMuch, Unreachable, UsageError
+from warehouse.settings import DEFAULT_LIMITS, Limits
 from warehouse.stages import Stage, during
 
 if TYPE_CHECKING:
@@ -69,8 +71,9 @@ class Portion:
 
 
 def extract(
-    sources: Sequence[SourceFile], first_id: int, max_rows: int, *, reader: str = "fast"
-) -> Iterator[Portion]:
+    sources: Sequence[SourceFile], first_id: int, max_rows: int, *, reader: str = "fast",
+    limits: Limits = DEFAULT_LIMITS,
+) -> Iterator[Portion]:  # fmt: skip
     """Read files; file ``i`` has the id ``first_id + i``.
 
     Parameters
@@ -84,6 +87,8 @@ def extract(
     reader
         ``fast`` reads what it can many files at a time and leaves the rest to pydicom;
         ``pydicom`` reads every file with the reference reader. Both give the same rows.
+    limits
+        What one file may cost; one beyond is rejected.
     """
     if reader not in {"fast", "pydicom"}:
         raise UsageError(f"unknown reader {reader!r}; choose one of: fast, pydicom")
@@ -92,7 +97,7 @@ def extract(
     batch_files = most_files = min(BATCH_FILES, max(MIN_BATCH_FILES, max_rows // USUAL_ROWS))
     while done < len(sources):
         some = sources[done : done + batch_files]
-        batch = read_batch(some, room) if room else BatchRead(Batch(), {}, [])
+        batch = read_batch(some, room, limits) if room else BatchRead(Batch(), {}, [], {})
         # Files that found no room, and all behind them, come again with the next batch.
         whole = min(batch.later, default=len(some))
         if whole == 0 and len(some) > 1:
@@ -100,7 +105,7 @@ def extract(
             continue
         batch_files = min(most_files, 2 * max(1, whole))
         some = some[: max(1, whole)]
-        yield from _portions(some, batch, first_id + done, max_rows)
+        yield from _portions(some, batch, first_id + done, max_rows, limits)
         done += len(some)
         del batch  # before the next one is read: memory is for one of them
     if room is not None:
@@ -116,7 +121,7 @@ def _room() -> Room:
 
 
 def _portions(
-    sources: Sequence[SourceFile], read: BatchRead, first_id: int, max_rows: int
+    sources: Sequence[SourceFile], read: BatchRead, first_id: int, max_rows: int, limits: Limits
 ) -> Iterator[Portion]:
     """Cut a batch into portions; what the fast reader left over is read when its turn comes."""
     batch = read.batch
@@ -133,8 +138,10 @@ def _portions(
                 source, instance_id, "fast", taken.transfer_syntax, taken.pixels, taken.note
             )
             rows += int(rows_of[number])
+        elif number in read.refused:
+            outcome = Outcome(source, reason=read.refused[number].reason)
         else:
-            outcome, added = _read_one(source, instance_id, number, batch)
+            outcome, added = _read_one(source, instance_id, number, batch, limits)
             rows += added
         outcomes.append(outcome)
         if rows >= max_rows or batch.values.blob_bytes - held >= MAX_BLOB_BYTES:
@@ -153,12 +160,14 @@ def _portion(
 
 
 def _read_one(
-    source: SourceFile, instance_id: int, number: int, batch: Batch
+    source: SourceFile, instance_id: int, number: int, batch: Batch, limits: Limits
 ) -> tuple[Outcome, int]:
     """Read one file with the reference reader; return what became of it and its rows."""
     try:
         with during(Stage.READ):
-            header = read_header(source)
+            header = read_header(source, limits)
+            if sum(map(row_count, header.elements)) > limits.rows:
+                raise TooMuch(limits.rows, "values")
     except Unreachable as why:
         # Without size and time, because it was not read: so the next ingest tries again.
         return Outcome(replace(source, size_bytes=None, modified_us=None), reason=why.reason), 0

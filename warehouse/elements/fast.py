@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouse.dicom.found import Records, restrict
-from warehouse.dicom.grammar import LATER, REFERENCE, TAKEN
+from warehouse.dicom.grammar import LATER, REFERENCE, REFUSED, TAKEN
 from warehouse.dicom.heads import Heads
 from warehouse.dicom.lockstep import scan
+from warehouse.dicom.reference import LONG_BYTES
 from warehouse.dicom.walk import look_into
 from warehouse.elements.columns import Batch
 from warehouse.elements.distinct import (
@@ -29,7 +30,17 @@ from warehouse.elements.distinct import (
 from warehouse.elements.raws import Raws, distinct_raws
 from warehouse.elements.resolve import Kind, Resolved, encode, private_sequences, resolve
 from warehouse.elements.schema import INLINE_BYTES
-from warehouse.elements.values import LUT_DESCRIPTORS, Value, decode
+from warehouse.elements.values import (
+    LUT_DESCRIPTORS,
+    MAX_VALUES,
+    NUMBERS,
+    SEPARATED,
+    Value,
+    decode,
+    number_size,
+)
+from warehouse.errors import TooMuch
+from warehouse.settings import DEFAULT_LIMITS, Limits
 from warehouse.stages import Stage, during
 
 if TYPE_CHECKING:
@@ -62,6 +73,8 @@ class BatchRead:
     taken: dict[int, Taken]
     later: list[int]
     """Files that found no room; all that are in none of the lists are for the reference reader."""
+    refused: dict[int, TooMuch]
+    """Files beyond a limit."""
 
 
 class Room:
@@ -72,27 +85,34 @@ class Room:
         self.records = Records()
 
 
-def read_batch(sources: Sequence[SourceFile], room: Room) -> BatchRead:
+def read_batch(
+    sources: Sequence[SourceFile], room: Room, limits: Limits = DEFAULT_LIMITS
+) -> BatchRead:
     """Read the headers of some files together."""
     heads = room.heads
     with during(Stage.READ):
         count = heads.load(sources)
     with during(Stage.SCAN):
         state, found = scan(heads, count, room.records)
+        refused = _refuse(found, count, limits)
         _postpone(found)
         restrict(found)
         while (hidden := private_sequences(found, heads)).size:
             found.status[look_into(state, found, hidden)] = REFERENCE
     with during(Stage.DECODE):
-        return _decoded(heads, found, count, len(sources))
+        return _decoded(heads, found, count, len(sources), limits, refused)
 
 
-def _decoded(heads: Heads, found: Found, count: int, given: int) -> BatchRead:
+def _decoded(
+    heads: Heads, found: Found, count: int, given: int, limits: Limits,
+    refused: dict[int, TooMuch],
+) -> BatchRead:  # fmt: skip
     """Decode the elements that were found in ``count`` of the given files."""
     raws = distinct_raws(heads, found)
     resolved = resolve(found, raws.of_value, raws.bytes)
     status = found.status
     status[resolved.given_up & (status == TAKEN)] = REFERENCE
+    refused |= _beyond(found, _too_many_rows(found, raws, resolved, limits), limits.rows, "values")
     batch = Batch()
     status[_decode(batch, heads, found, raws, resolved)] = REFERENCE
     taken: dict[int, Taken] = {}
@@ -105,7 +125,61 @@ def _decoded(heads: Heads, found: Found, count: int, given: int) -> BatchRead:
         )
     _add_pixels(batch, found, taken)
     later = [*np.flatnonzero(status == LATER).tolist(), *range(count, given)]
-    return BatchRead(batch, taken, later)
+    return BatchRead(batch, taken, later, refused)
+
+
+def _refuse(found: Found, count: int, limits: Limits) -> dict[int, TooMuch]:
+    """Refuse files beyond a limit; those with too many long values are left to the reference."""
+    files = len(found.status)
+    elements = np.bincount(found.file, minlength=files)
+    items = np.bincount(found.node_file[found.node_sequence >= 0], minlength=files)
+    length = found.length.astype(np.int64)
+    if found.outside:
+        outside = np.flatnonzero(found.value_at < 0)
+        lengths = np.array([length for _, length in found.outside], np.int64)
+        length[outside] = lengths[-1 - found.value_at[outside]]
+    long = np.flatnonzero(length > LONG_BYTES)
+    at_top = found.node[long] < count
+    values, inside = (
+        np.bincount(found.file[some], length[some], files) for some in (long[at_top], long[~at_top])
+    )
+    found.status[(values > limits.value_bytes) & (found.status == TAKEN)] = REFERENCE
+    return {
+        **_beyond(found, elements > limits.elements, limits.elements, "elements"),
+        **_beyond(found, items > limits.items, limits.items, "items"),
+        **_beyond(found, inside > limits.header_bytes, limits.header_bytes, "bytes of header"),
+    }
+
+
+def _beyond(
+    found: Found, files: NDArray[np.bool_], limit: int, what: str
+) -> dict[int, TooMuch]:  # fmt: skip
+    """Take files out that are beyond a limit."""
+    files &= found.status == TAKEN
+    found.status[files] = REFUSED
+    return {number: TooMuch(limit, what) for number in np.flatnonzero(files).tolist()}
+
+
+def _too_many_rows(
+    found: Found, raws: Raws, resolved: Resolved, limits: Limits
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Return the files with more values than a limit; only those that may have them are counted."""
+    files = len(found.status)
+    size = np.array([number_size(k.vr) if k.vr in NUMBERS else 0 for k in resolved.kinds], np.int64)
+    parted = np.array([k.vr in SEPARATED for k in resolved.kinds], bool)
+    size, parted = size[resolved.kind], parted[resolved.kind]
+    length = np.maximum(found.length, 0)
+    # Of text, as many as there are bytes; and one row where there is no value.
+    most = np.where(size > 0, length // np.maximum(size, 1), np.where(parted, length, 0))
+    most[most > MAX_VALUES] = np.where(parted, MAX_VALUES, 1)[most > MAX_VALUES]
+    suspects = np.bincount(found.file, np.maximum(most, 1), files) > limits.rows
+    if suspects.any():
+        texts = np.flatnonzero(parted & suspects[found.file] & (length > 0))
+        counted = pc.add(pc.count_substring(raws.bytes.cast(pa.large_binary()), "\\"), 1)
+        exact = counted.to_numpy()[raws.of_value[texts]]
+        most[texts] = np.where(exact > MAX_VALUES, 1, exact)
+        suspects = np.bincount(found.file, np.maximum(most, 1), files) > limits.rows
+    return suspects
 
 
 def _postpone(found: Found) -> None:

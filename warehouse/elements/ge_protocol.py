@@ -10,11 +10,21 @@ from __future__ import annotations
 import re
 import zlib
 
-from warehouse.elements.payload import MAX_NAME, PayloadValue, clipped, damaged, read_number
+from warehouse.elements.payload import (
+    MAX_LINES,
+    MAX_NAME,
+    PayloadValue,
+    clipped,
+    damaged,
+    read_number,
+)
 
 MAX_VALUES = 20_000
 MAX_EXPANSION = 64
 """Bytes of text per byte of the block; real ones have about three."""
+
+MAX_UNPACKED = 16 << 20
+"""Bytes of text; real ones have up to some hundred thousand."""
 
 _GZIP = b"\x1f\x8b"
 _SET = re.compile(r'(?:set[ \t]+)?(\S+)[ \t]+(?:"(.*)"|(\S+))[ \t]*')
@@ -25,7 +35,7 @@ def read_ge_protocol(raw: bytes) -> list[PayloadValue]:
     start = raw.find(_GZIP, 0, 64)
     if start < 0:
         return [damaged("not a protocol data block: no gzip")]
-    allowed = MAX_EXPANSION * len(raw)
+    allowed = min(MAX_EXPANSION * len(raw), MAX_UNPACKED)
     unpack = zlib.decompressobj(wbits=31)
     why = None
     try:
@@ -36,9 +46,12 @@ def read_ge_protocol(raw: bytes) -> list[PayloadValue]:
         why = f"text of over {allowed} bytes" if len(text) >= allowed else "gzip ends too early"
     values: dict[str, PayloadValue] = {}
     unread = 0
-    for written_line in text.decode("latin-1").split("\n"):
+    for number, written_line in enumerate(text.decode("latin-1").split("\n", MAX_LINES)):
         if len(values) >= MAX_VALUES:
             why = f"more than {MAX_VALUES} settings: the rest is not read"
+            break
+        if number == MAX_LINES:
+            why = why or f"more than {MAX_LINES} lines: the rest is not read"
             break
         line = written_line.strip("\r\0 ")
         found = _SET.fullmatch(line)

@@ -13,6 +13,9 @@ from typing import NamedTuple
 MAX_TEXT = 1 << 16
 """Characters of one value; protocols in MrEvaProtocol have some thousands."""
 
+MAX_LINES = 100_000
+"""Lines of a protocol, good ones and others; real ones have some thousands."""
+
 MAX_NAME = 512
 """Characters of a name; real ones have up to a hundred."""
 

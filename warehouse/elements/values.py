@@ -48,6 +48,9 @@ TEXT = (
     frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"}) | SINGLE_TEXT | CHARSET_TEXT
 )
 
+SEPARATED = TEXT - SINGLE_TEXT
+"""Text VRs in which backslashes part values."""
+
 NUMBERS = {
     "US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d",
     "AT": "HH",
@@ -174,7 +177,7 @@ def _decode_text(vr: str, raw: bytes, charsets: Sequence[str]) -> list[Value]:
 
 def _decode_numbers(vr: str, raw: bytes, *, little: bool, tag: str) -> list[Value]:
     """Unpack binary numbers; a length that fits no whole number of them is kept as bytes."""
-    size = struct.calcsize("=" + NUMBERS[vr])
+    size = number_size(vr)
     if len(raw) % size:
         return [
             binary(raw)._replace(
@@ -198,6 +201,11 @@ def _decode_numbers(vr: str, raw: bytes, *, little: bool, tag: str) -> list[Valu
     if tag in LUT_DESCRIPTORS and numbers[0] < 0:
         numbers = (numbers[0] + 65536, *numbers[1:])
     return [Value(integer=number) for number in numbers]
+
+
+def number_size(vr: str) -> int:
+    """Return the bytes of one binary number of a VR."""
+    return struct.calcsize("=" + NUMBERS[vr])
 
 
 def _plain(text: str) -> Value:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -60,8 +60,13 @@ ID_BITS = 16
 MAX_PAYLOAD_BYTES = 8 << 20
 """Longer payloads are not read; real ones have up to half a megabyte."""
 
+MAX_INSTANCE_VALUES = 100_000
+"""Values in all payloads of one instance; real ones have some thousands."""
+
 _MAX_REMEMBERED = 300_000
 """Values of payloads that are kept for the next portion of this process, some 100 MB."""
+
+_TOO_MANY = f"payloads of more than {MAX_INSTANCE_VALUES} values: the rest is not read"
 
 _CSA_IMAGE, _CSA_SERIES, _PROTOCOL, _GE = range(4)
 
@@ -135,6 +140,7 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
     values: dict[int, tuple[PayloadValue, ...]] = {}
     links: list[tuple[int, str, str, str, int]] = []
     read_here: dict[tuple[int, str], list[_Read]] = {}
+    rows_of: Counter[int] = Counter()
     for kind, instance, tag, path, creator, inline, length, digest in held:
         read = read_here.get((kind, digest))
         if read is None:
@@ -142,6 +148,10 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
             if raw is None and digest in place and length <= MAX_PAYLOAD_BYTES:
                 raw = blobs[place[digest]].as_py()
             read = read_here[kind, digest] = _read(kind, digest, raw, length)
+        rows_of[instance] += _count(read)
+        if rows_of[instance] > MAX_INSTANCE_VALUES:
+            # Under a name that is no digest: another instance may hold this payload and keep it.
+            read = [_Read("too many", (damaged(_TOO_MANY),))]
         for payload in read:
             key = payload.digest, kind
             number = numbers.get(key)

@@ -10,6 +10,7 @@ WarehouseError
 │   ├── BucketUnreachable  a bucket cannot be listed
 │   ├── NotAsIngested      a known source is gone or has changed
 │   └── Rejected           this file cannot become rows (kept as a reason, never fatal)
+│       ├── TooMuch            it is beyond a limit of the settings
 │       └── Unreachable        it could not be read this time; the next ingest tries again
 ├── UsageError         an argument has no meaning here
 │   ├── UnknownMode
@@ -66,6 +67,7 @@ from warehouse.errors.calls import (
     SourceNotFound,
     SourcesVanished,
     TargetExists,
+    TooMuch,
     UnknownCohort,
     UnknownFilter,
     UnknownMode,
@@ -149,6 +151,7 @@ __all__ = [
     "StoreDamaged",
     "StoreError",
     "TargetExists",
+    "TooMuch",
     "UnknownCohort",
     "UnknownFilter",
     "UnknownMode",

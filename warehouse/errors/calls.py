@@ -56,6 +56,13 @@ class Rejected(SourceError):
         super().__init__(reason)
 
 
+class TooMuch(Rejected):
+    """A source file is beyond a limit of ``warehouse.settings.Limits``."""
+
+    def __init__(self, limit: int, what: str) -> None:
+        super().__init__(f"more than {limit} {what}: refused, see Limits of the settings")
+
+
 class Unreachable(Rejected):
     """A source file could not be opened or read, whatever it holds: rights, a failing disk."""
 

@@ -253,4 +253,6 @@ def _mask(column: pa.ChunkedArray, test: object) -> pa.ChunkedArray:
 def _blobs_of(rows: pa.Table, blobs: pa.Table) -> pa.Table:
     """Return the long values that some kept row points to."""
     pointed = rows.filter(pc.greater(rows["length"], INLINE_BYTES))["sha256"].unique()
-    return blobs.filter(pc.is_in(blobs["sha256"], pointed))
+    kept = pc.is_in(blobs["sha256"], pointed)
+    # Mostly all are: then the longest values that there are need not be copied.
+    return blobs if pc.all(kept).as_py() else blobs.filter(kept)

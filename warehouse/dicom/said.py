@@ -1,0 +1,47 @@
+"""What pydicom says beside its answer: warnings, and errors that hide other ones.
+
+In: a call of pydicom. Out: what it said, for the reader and for nobody else.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def quiet() -> Iterator[list[str]]:
+    """Keep pydicom's warnings, which quote values, out of logs; collect them for the caller."""
+    logger = logging.getLogger("pydicom")
+    said: list[str] = []
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield said
+            said += [str(warning.message) for warning in caught]
+    finally:
+        logger.disabled = before
+
+
+def was_too_deep(error: BaseException) -> bool:
+    """Tell whether an error hides that Python's stack was used up, as pydicom's OSError may."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RecursionError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def tells_an_early_end(said: list[str]) -> bool:
+    """Tell whether a warning says that a value field ends too early."""
+    return any(
+        "nd of file reached before" in text or "Unexpected end of file" in text for text in said
+    )

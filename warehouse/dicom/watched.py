@@ -1,0 +1,143 @@
+"""A file under a watch: how much a parser takes out of it, and whether it ran past its end.
+
+In: an open file and limits. Out: the same bytes, or ``TooMuch``. pydicom keeps all that it parses,
+and cannot be asked in between how much that is: so what it reads is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, NoReturn
+
+from warehouse.errors import Rejected, TooMuch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from warehouse.settings import Limits
+
+SPOOL_BYTES = 32 << 20
+"""Deflated data sets that unpack to more than this go through a temporary file."""
+
+_PIECE = 1 << 20
+_SEARCH_BLOCK = 8 * 1024
+"""Read size with which pydicom searches a delimiter; ending short there says nothing."""
+
+_HEAD_BYTES = 8
+_ITEMS = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
+"""How an item begins, in both byte orders (PS3.5 7.5.2)."""
+
+
+class Spent:
+    """What of its limits one file has used up."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._bytes = self._items = self._heads = self._elements = 0
+        self.beyond: TooMuch | None = None
+        """Kept, because pydicom raises an error of its own for what its file raises."""
+
+    def add_wanted(self, count: int) -> None:
+        """Refuse what is too long before it is allocated."""
+        if self._bytes + count > self.limits.header_bytes:
+            self._refuse(self.limits.header_bytes, "bytes of header")
+
+    def add_read(self, data: bytes) -> None:
+        """Count bytes that a parser keeps, and what begins in them."""
+        self._bytes += len(data)
+        if len(data) < _HEAD_BYTES:
+            return
+        self._items += sum(data.count(item) for item in _ITEMS)
+        if self._items > self.limits.items:
+            self._refuse(self.limits.items, "items")
+        # Values of eight bytes are read like heads of elements, so there may be twice as many.
+        self._heads += len(data) == _HEAD_BYTES
+        if self._heads > 2 * (self.limits.elements + self.limits.items):
+            self._refuse(self.limits.elements, "elements")
+
+    def add_elements(self, count: int) -> None:
+        """Count elements that were parsed."""
+        self._elements += count
+        if self._elements > self.limits.elements:
+            self._refuse(self.limits.elements, "elements")
+
+    def _refuse(self, limit: int, what: str) -> NoReturn:
+        self.beyond = TooMuch(limit, what)
+        raise self.beyond
+
+
+class Watched:
+    """A file whose reads are counted; it remembers whether one ran past the end."""
+
+    def __init__(self, file: IO[bytes], spent: Spent) -> None:
+        self._file = file
+        self.spent = spent
+        self.cut_at: int | None = None
+        self.hides_prefix = False
+        """Whether the next read of four bytes, in which pydicom looks for DICM, finds nothing."""
+        self.seek = file.seek
+        self.tell = file.tell
+        self.read_if = file.read
+        """Read what is there, without judging."""
+
+    def read(self, count: int = -1) -> bytes:
+        """Read as a file does."""
+        self.spent.add_wanted(count)
+        data = self._file.read(count)
+        if self.hides_prefix and count == 4:
+            self.hides_prefix = False
+            return bytes(len(data))
+        if len(data) < count and count != _SEARCH_BLOCK and (count > 8 or (count == 8 and data)):
+            self.cut_at = self._file.tell()
+        self.spent.add_read(data)
+        return data
+
+    def digest(self, count: int) -> str:
+        """Return the SHA-256 of the next bytes, read in pieces."""
+        digest = hashlib.sha256()
+        while count > 0:
+            data = self._file.read(min(count, _PIECE))
+            if not data:
+                raise Rejected("the file has become shorter while it was read")
+            digest.update(data)
+            count -= len(data)
+        return digest.hexdigest()
+
+    def size(self) -> int:
+        """Return the size of the file."""
+        here = self._file.tell()
+        end = self._file.seek(0, os.SEEK_END)
+        self._file.seek(here)
+        return end
+
+
+@contextmanager
+def inflated(file: Watched) -> Iterator[Watched]:
+    """Unpack the rest of a file, into a temporary one where it is long; watched in its turn.
+
+    Raises
+    ------
+    TooMuch
+        It unpacks to more than the limits allow.
+    Rejected
+        It is cut off.
+    """
+    limit = file.spent.limits.inflated_bytes
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as unpacked:
+        size = 0
+        while not inflater.eof:
+            packed = inflater.unconsumed_tail or file.read_if(_PIECE)
+            data = inflater.decompress(packed, _PIECE)
+            if not packed and not data:
+                raise Rejected("cut off: the deflated data set is incomplete")
+            size += len(data)
+            if size > limit:
+                raise TooMuch(limit, "bytes in the deflated data set")
+            unpacked.write(data)
+        unpacked.seek(0)
+        yield Watched(unpacked, file.spent)
