@@ -1,6 +1,6 @@
 # Every target installs what it needs first; none needs another, root, Docker or a server.
 #
-#   make demo    ingest the DICOM files that come with pydicom and ask them two questions
+#   make demo    ingest three patients that come with pydicom and ask them two questions
 #   make test    run the tests
 #   make soak    run the long attacks of docs/reliability.md, some twelve minutes
 #   make check   run what CI runs besides the tests; changes nothing
@@ -77,7 +77,8 @@ $(VENV)-uv/bin/uv:
 
 demo: $(VENV)/.package
 	rm -rf $(DEMO)
-	$(BIN)/dicom-warehouse ingest "$$($(BIN)/python -c 'import pydicom.data as d; print(*d.__path__)')" -w $(DEMO)
+	cd "$$($(BIN)/python -c 'import pydicom.data as d; print(*d.__path__)')"/test_files/dicomdirtests && \
+	"$(CURDIR)/$(BIN)/dicom-warehouse" ingest 77654033 98892001 98892003 -w "$(CURDIR)/$(DEMO)"
 	@echo; $(BIN)/dicom-warehouse info -w $(DEMO)
 	@echo; echo 'SQL: which modalities, from which vendors?'
 	@$(BIN)/dicom-warehouse sql "select Modality, count(*) as series, cast(sum(instance_count) as bigint) as instances, list_sort(list(distinct Manufacturer)) as manufacturers from series group by all order by instances desc, Modality" -w $(DEMO)

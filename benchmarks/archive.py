@@ -29,7 +29,7 @@ def make_archive(
     import warehouse
 
     piece = corpus_files * CORPORA
-    shelf = warehouse.open(root)
+    shelf = warehouse.open(root, create=True)
     for number in range(-(-instances // piece)):
         done = 0
         if (root / "warehouse.json").exists():

@@ -45,7 +45,7 @@ def count_elements(out: str) -> int:
     """Count the elements in a warehouse: each has one value of index 0."""
     import warehouse
 
-    found = warehouse.open(os.path.join(out, WAREHOUSE)).sql(
+    found = warehouse.open(os.path.join(out, WAREHOUSE), create=True).sql(
         'select count(*) from elements where "index" = 0'
     )
     return int(found.fetchall()[0][0])
@@ -65,7 +65,7 @@ def sizes(out: str) -> dict[str, Any]:
     import warehouse
 
     root = os.path.join(out, WAREHOUSE)
-    ask = warehouse.open(root).sql
+    ask = warehouse.open(root, create=True).sql
     (rows, long_values, long_bytes), *_ = ask(
         """select count(*), count(*) filter (length > 256 and sha256 is not null),
         coalesce(sum(length) filter (length > 256 and sha256 is not null), 0)

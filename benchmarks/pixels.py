@@ -235,7 +235,7 @@ def page(folder: Path, slices: int, compressed: int, rounds: int) -> list[str]:
     """Measure everything and lay it out."""
     counts = {kind: compressed if kind in {"rle", "j2k"} else slices for kind in SERIES}
     paths = {kind: make_series(folder, kind, count) for kind, count in counts.items()}
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(*[folder / kind for kind in SERIES])
     tables, times = [], {}
     for kind, files in paths.items():

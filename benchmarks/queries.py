@@ -235,7 +235,7 @@ def page(as_ingested: Path, root: Path, rounds: int) -> list[str]:
     for made in (as_ingested, root):
         keep_answers(made)
     opening = [_opened(root) for _ in range(rounds + 1)]
-    wh, before = warehouse.open(root), warehouse.open(as_ingested)
+    wh, before = warehouse.open(root, create=True), warehouse.open(as_ingested, create=True)
     ((instances, series, rows),) = wh.sql(
         "select (select count(*) from instances), (select count(*) from series), "
         "(select count(*) from elements)"
@@ -294,7 +294,7 @@ def page(as_ingested: Path, root: Path, rounds: int) -> list[str]:
 
 def _opened(root: Path) -> float:
     began = time.perf_counter()
-    _ = warehouse.open(root).catalog
+    _ = warehouse.open(root, create=True).catalog
     return (time.perf_counter() - began) * 1000
 
 

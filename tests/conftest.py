@@ -67,7 +67,7 @@ def view() -> View:
 def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     """A warehouse of pydicom's package, two files of nibabel's and a PET, all elements. Not to write to."""
     folder = tmp_path_factory.mktemp("sample")
-    made = warehouse.open(folder / "w")
+    made = warehouse.open(folder / "w", create=True)
     # Of the packaged files only these have vendor payloads and diffusion.
     for path in PACKAGED["nibabel"].glob("siemens_dwi_*.dcm.gz"):
         (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
@@ -83,7 +83,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 @pytest.fixture
 def ingest(tmp_path: Path) -> Callable[..., warehouse.Warehouse]:
     """Ingest into the warehouse of this test, in this process; returns it with ``.report``."""
-    made = warehouse.open(tmp_path / "warehouse")
+    made = warehouse.open(tmp_path / "warehouse", create=True)
 
     def run(*sources: Path, **options: object) -> warehouse.IngestReport:
         return made.ingest(*(sources or (tmp_path / "in",)), **{"workers": 1, **options})  # type: ignore[arg-type]

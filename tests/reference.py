@@ -67,7 +67,8 @@ def several(dataset: pydicom.Dataset, keyword: str) -> list[str] | None:
     if value is None or (not isinstance(value, MultiValue) and not str(value).strip("\0 ")):
         return None
     values = value if isinstance(value, MultiValue) else [value]
-    return [str(one).rstrip("\0 ") for one in values] or None
+    # Spaces before a text mean as little as those behind it (PS3.5 6.2); no entity has an LT here.
+    return [str(one).rstrip("\0 ").lstrip(" ") for one in values] or None
 
 
 def number(dataset: pydicom.Dataset, keyword: str) -> float | None:
@@ -163,5 +164,5 @@ def name_of(datasets: list[pydicom.Dataset]) -> dict[str, str | None]:
         name = dataset.get("PatientName")
         if name and str(name).strip("\0 "):
             assert isinstance(name, PersonName)
-            return {part: getattr(name, part).rstrip() or None for part in parts}
+            return {part: getattr(name, part).strip() or None for part in parts}
     return dict.fromkeys(parts)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from warehouse.catalog.dictionaries import set_dictionaries, set_rules
-from warehouse.sqlfiles import Model, by_name, read_models
+from warehouse.catalog.dictionaries import make_dictionaries, private_dictionary, sequence_rules
+from warehouse.sqlfiles import LAYERS, Model, by_name, read_models
 from warehouse.store.duck import connect
 from warehouse.store.rules import read_rules
 
@@ -23,10 +23,15 @@ class View:
     def __init__(self) -> None:
         self.connection = connect()
         self._given: set[str] = set()
-        set_dictionaries(self.connection)
-        set_rules(self.connection, read_rules())
+        make_dictionaries(self.connection)
+        variables = {
+            "private_dictionary": private_dictionary({}),
+            "sequence_rules": sequence_rules(read_rules()),
+        }
+        for name, value in variables.items():
+            self.connection.execute(f"set variable {name} = $1", [value])
         for model in read_models():
-            if model.is_plain_macro:
+            if model.layer == LAYERS[0] and not model.depends:
                 self.connection.execute(model.sql)
 
     def given(self, name: str, drawing: str) -> None:

@@ -60,7 +60,7 @@ def every_vr(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
         body += element(0x00111000 + number, vr, value)
     path = folder / "vrs.dcm"
     path.write_bytes(part10(body))
-    made = warehouse.open(folder / "w")
+    made = warehouse.open(folder / "w", create=True)
     made.ingest(path, mode="full", workers=1)
     return made
 
@@ -135,7 +135,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     for number, age in enumerate(["027Y", "010W", "100D"], 2):
         write(folder / "in" / f"{number}.dcm", uid=f"1.{number}", PatientAge=age)
     write(folder / "in" / "1.dcm", made)
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", mode="full", workers=1)
     return wh
 
@@ -228,7 +228,7 @@ def test_what_cannot_be_read_keeps_its_text_and_says_why(tmp_path: Path) -> None
         path = tmp_path / "in" / f"{name}.dcm"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(part10(b"".join(parts[tag] for tag in sorted(parts))))
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     report = wh.ingest(tmp_path / "in", mode="full", workers=1)
     assert (report.created, report.rejected) == (len(ODD), 0)
     rows = wh.sql(
@@ -250,7 +250,7 @@ def test_missing_identity_and_odd_matrices_leave_the_image(tmp_path: Path) -> No
     made.add_new(0x00080120, "UR", "http://h/\\x")
     made.add_new(0x00204000, "LT", "nul\0inside")
     write(tmp_path / "in" / "a.dcm", made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     assert wh.ingest(tmp_path / "in", mode="full", workers=1).created == 1
     assert wh.sql("select count(*) from images").fetchall() == [(1,)]
 
@@ -262,7 +262,7 @@ def test_an_item_of_a_sequence_is_addressed_by_its_path(tmp_path: Path) -> None:
     inner.ReferencedStudySequence = [reference]
     outer.ReferencedStudySequence = [Dataset(), inner]
     write(tmp_path / "in" / "a.dcm", image(ReferencedStudySequence=[outer]))
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     step = "ReferencedStudySequence"
     rows = wh.sql(
@@ -278,7 +278,7 @@ def test_unknown_private_elements_are_kept_and_known_as_private(tmp_path: Path) 
     made.add_new(0x00991001, "UN", b"\1\2")
     made.add_new(0x00991002, "LO", "text")
     write(tmp_path / "in" / "a.dcm", made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
     rows = wh.sql(
         "select tag, creator, keyword from element_definitions where is_private order by tag"

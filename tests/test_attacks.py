@@ -113,9 +113,9 @@ def test_a_file_whose_clock_went_backwards_is_read_again(tmp_path: Path) -> None
         write(path, uid="1.1", PatientID=patient)
         os.utime(path, (seconds, seconds))
         assert ingest(root, [path], SETTINGS).replaced == 1
-        assert warehouse.open(root).sql("select PatientID from instances").fetchall() == [
-            (patient,)
-        ]
+        assert warehouse.open(root, create=True).sql(
+            "select PatientID from instances"
+        ).fetchall() == [(patient,)]
         assert ingest(root, [path], SETTINGS).existing == 1
 
 
@@ -166,7 +166,7 @@ def test_values_that_are_paths_or_code_are_only_values(tmp_path: Path) -> None:
     outside = {path for path in tmp_path.rglob("*") if root not in path.parents}
     report = ingest(root, [folder], SETTINGS)
     assert (report.created, report.rejected) == (len(VALUES), 0)
-    wh = warehouse.open(root)
+    wh = warehouse.open(root, create=True)
     question = "select {} from instances order by path"
     assert [v for (v,) in wh.sql(question.format("PatientID")).fetchall()] == VALUES
     assert [v for (v,) in wh.sql(question.format("SOPInstanceUID")).fetchall()] == VALUES
@@ -202,7 +202,7 @@ def test_names_that_are_code_or_patterns_are_only_names(tmp_path: Path) -> None:
     os.rename(os.fsencode(folder / "plain"), os.fsencode(folder) + b"/\xff\xfe")
     report = ingest(root, [folder], SETTINGS)
     assert (report.created, report.rejected) == (len(NAMES) + 1, 0)
-    wh = warehouse.open(root)
+    wh = warehouse.open(root, create=True)
     rows = dict(wh.sql("select SOPInstanceUID, path from files").fetchall())
     assert rows.pop("2.1").endswith("/%FF%FE")
     assert rows == {f"1.{number}": str(folder / name) for number, name in enumerate(NAMES)}

@@ -29,7 +29,7 @@ def test_plan_run_and_run_again(tmp_path: Path) -> None:
     listed = json.loads(run("batch", "list", "--json", *root).stdout)
     assert listed == {"waiting": ["000001"], "stored": ["000002"]}
     run("batch", "run", "000001", "000002", "--mode", "full", "--workers", "1", "--quiet", *root)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     private = "select count(*) from elements where creator = 'SOMEBODY'"
     ((before,),) = wh.sql(private).fetchall()
     assert before >= 5

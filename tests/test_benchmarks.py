@@ -125,7 +125,7 @@ def test_questions_have_one_answer_whoever_is_asked(tmp_path, monkeypatch):
     for instances in (300, 600):
         archive.make_archive(tmp_path / "w", instances, tmp_path / "scratch", 60)
     assert list((tmp_path / "scratch").iterdir()) == []
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     assert wh.sql("select count(*) from instances").fetchall() == [(600,)]
     asked = {row.title: row for row in queries.ask_entities(wh, wh, 1)}
     assert asked.keys() == {question.title for question in queries.QUESTIONS}

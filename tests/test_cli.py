@@ -30,7 +30,7 @@ def ingested(tmp_path_factory):
 def test_ingest_prints_a_report(tmp_path):
     done = run_apart("ingest", FILES / "CT_small.dcm", "-w", tmp_path / "w")
     assert done.returncode == 0
-    assert done.stdout.startswith("1 files: 1 created")
+    assert done.stdout.startswith("1 file: 1 created")
     assert done.stderr == "", "no progress bar off a terminal"
 
 
@@ -314,7 +314,7 @@ def test_a_dictionary_gives_private_elements_their_names(tmp_path):
     )
     (tmp_path / "v.csv").write_text("creator,tag,vr,name\nGEMS_ACQU_01,0019xx02,SL,My Cells\n")
     done = run("dictionary", "add", tmp_path / "v.csv", "-w", tmp_path / "w")
-    assert (done.returncode, done.stdout) == (0, "1 names of private elements added\n")
+    assert (done.returncode, done.stdout) == (0, "1 name of a private element added\n")
     printed = run("header", FILES / "CT_small.dcm", "-w", tmp_path / "w").stdout
     assert "[My Cells]" in printed
     (tmp_path / "v.csv").write_text("creator\nA\n")

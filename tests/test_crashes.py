@@ -249,7 +249,7 @@ def test_two_writers_of_overlapping_folders_equal_one(
 def test_a_reader_keeps_its_version_while_others_write(tmp_path: Path) -> None:
     root, source = tmp_path / "w", ten_files(tmp_path / "in")
     ingest(root, [source / "0"], SETTINGS)
-    reader = warehouse.open(root)
+    reader = warehouse.open(root, create=True)
     held = reader.sql("select path from files").fetchall()
     write(source / "0", uid="7.7")
     ingest(root, [source], SETTINGS)

@@ -50,7 +50,7 @@ def test_the_notebook_example_runs(tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    warehouse.open("tour").ingest(SAMPLES, mode="full", workers=1)
+    warehouse.open("tour", create=True).ingest(SAMPLES, mode="full", workers=1)
     names = {}
     exec(compile(example, "README.md", "exec"), names)
     assert names["kernels"].height == 1

@@ -52,12 +52,12 @@ def run(root: Path, *sources: Path, mode: str = "full", **options: Any) -> Inges
 
 
 def statuses(root: Path) -> dict[str, str]:
-    rows = warehouse.open(root).sql("select path, status from files").fetchall()
+    rows = warehouse.open(root, create=True).sql("select path, status from files").fetchall()
     return {Path(path).name: status for path, status in rows}
 
 
 def ask(root: Path, query: str) -> list[tuple[Any, ...]]:
-    return warehouse.open(root).sql(query).fetchall()
+    return warehouse.open(root, create=True).sql(query).fetchall()
 
 
 def some_files(folder: Path) -> None:
@@ -411,13 +411,14 @@ def test_a_higher_mode_later_reads_again_and_a_lower_one_does_not(
 @pytest.mark.acceptance("D1")
 def test_an_unknown_mode_is_an_error(source: Path, root: Path) -> None:
     with pytest.raises(UnknownMode, match="choose one of: minimal, normal, full"):
-        warehouse.open(root).ingest(source, mode="everything")
+        warehouse.open(root, create=True).ingest(source, mode="everything")
     assert Mode.parse("FULL") is Mode.FULL
 
 
-def test_normal_is_the_default(private: Path, root: Path) -> None:
-    warehouse.open(root).ingest(private, workers=1)
-    assert ask(root, "select mode from files") == [("normal",)]
+def test_full_is_the_default(private: Path, root: Path) -> None:
+    # It was normal, with which views over private elements answered wrongly (decision 0016).
+    warehouse.open(root, create=True).ingest(private, workers=1)
+    assert ask(root, "select mode from files") == [("full",)]
 
 
 # -- blobs ----------------------------------------------------------------------------------------
@@ -480,7 +481,7 @@ def test_hostile_files_are_rows_and_spoil_nothing(source: Path, root: Path) -> N
     report = run(root, source)
     assert report.created == len(HOSTILE)
     assert statuses(root) == dict.fromkeys([*HOSTILE, "good"], "ingested") | {"deep": "rejected"}
-    wh = warehouse.open(root)
+    wh = warehouse.open(root, create=True)
     for view in wh.catalog.models:
         wh.sql(f"from {view}").fetchall()
     assert ask(root, "select reason from files where status = 'rejected'") == [
@@ -622,7 +623,7 @@ def test_a_folder_with_other_files_is_no_warehouse_and_is_not_touched(
 
 def test_a_folder_that_does_not_exist_is_no_warehouse_to_ask(root: Path) -> None:
     with pytest.raises(NotAWarehouse, match="it does not exist; dicom-warehouse ingest SOURCE"):
-        warehouse.open(root).sql("from files")
+        warehouse.open(root, create=True).sql("from files")
 
 
 @pytest.mark.parametrize("marker", ["", "not json", "[]", "{}"])
@@ -630,7 +631,7 @@ def test_a_marker_that_cannot_be_read_is_told(source: Path, root: Path, marker: 
     run(root, source)
     (root / "warehouse.json").write_text(marker)
     with pytest.raises((NotAWarehouse, LayoutMismatch)):
-        warehouse.open(root).sql("from files")
+        warehouse.open(root, create=True).sql("from files")
 
 
 @pytest.mark.acceptance("D77")
@@ -639,7 +640,7 @@ def test_another_layout_is_told_with_both_versions(source: Path, root: Path) -> 
     (root / "warehouse.json").write_text(json.dumps({"layout": 99}))
     for attempt in (
         lambda: ingest(root, [source], ALONE),
-        lambda: warehouse.open(root).sql("from files"),
+        lambda: warehouse.open(root, create=True).sql("from files"),
     ):
         with pytest.raises(
             LayoutMismatch, match="has storage layout 99, this version reads layout 1"
@@ -656,7 +657,7 @@ def test_a_path_that_an_engine_would_take_for_a_pattern_is_refused(
     assert not (tmp_path / name).exists()
     (tmp_path / name).mkdir()
     with pytest.raises(UsageError):
-        warehouse.open(tmp_path / name).sql("from files")
+        warehouse.open(tmp_path / name, create=True).sql("from files")
 
 
 def test_any_other_path_will_do(source: Path, tmp_path: Path) -> None:
@@ -666,7 +667,7 @@ def test_any_other_path_will_do(source: Path, tmp_path: Path) -> None:
     (source / "series0" / "0.dcm").write_text("changed")
     run(root, source)
     held = content(root)
-    opened = warehouse.open(root)
+    opened = warehouse.open(root, create=True)
     for table in ("files", "elements", "instances", "blobs", "vendor_elements"):
         assert opened.table(table).collect().height == len(held[table])
 

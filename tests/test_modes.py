@@ -57,7 +57,7 @@ def modes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, warehouse.Wareh
     write(folder / "in" / "pet", pet)
     opened = {}
     for mode in ("minimal", "normal", "full"):
-        opened[mode] = warehouse.open(folder / mode)
+        opened[mode] = warehouse.open(folder / mode, create=True)
         opened[mode].ingest(folder / "in", *packaged_files(), mode=mode, workers=1)
     return opened
 
@@ -136,7 +136,7 @@ def test_diffusion_is_whole_or_nothing(modes: dict[str, warehouse.Warehouse]) ->
 def test_full_is_the_default_everywhere(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a")
     assert IngestSettings().mode == "full"
-    warehouse.open(tmp_path / "api").ingest(tmp_path / "in", workers=1)
+    warehouse.open(tmp_path / "api", create=True).ingest(tmp_path / "in", workers=1)
     run("ingest", tmp_path / "in", "-w", tmp_path / "cli", "--quiet")
     asked = {"api": "full", "cli": "full"}
     for mode in ("normal", "minimal"):
@@ -144,14 +144,16 @@ def test_full_is_the_default_everywhere(tmp_path: Path) -> None:
         run("ingest", tmp_path / "in", "-w", tmp_path / f"env-{mode}", DICOM_WAREHOUSE_MODE=mode)
         asked[f"env-{mode}"] = mode
     for name, mode in asked.items():
-        found = warehouse.open(tmp_path / name).sql("select mode from files").fetchall()
+        found = (
+            warehouse.open(tmp_path / name, create=True).sql("select mode from files").fetchall()
+        )
         assert found == [(mode,)], name
 
 
 def test_info_counts_the_instances_of_each_mode(tmp_path: Path) -> None:
     for n, mode in enumerate(("minimal", "normal", "normal", "full")):
         write(tmp_path / mode / str(n), uid=f"1.{n}")
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     for mode in ("minimal", "normal", "full"):
         wh.ingest(tmp_path / mode, mode=mode, workers=1)
     counted = {"minimal": 1, "normal": 2, "full": 1}

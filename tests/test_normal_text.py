@@ -43,7 +43,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
         block = made.private_block(0x0009, f"{s}ACME 1", create=True)
         block.add_new(1, "LO", f"{s}private")
         write(folder / "in" / str(n), made)
-    opened = warehouse.open(folder / "w")
+    opened = warehouse.open(folder / "w", create=True)
     assert opened.ingest(folder / "in", workers=1, mode="full").created == 3
     return opened
 
@@ -70,7 +70,7 @@ def test_uids_with_stray_spaces_are_the_same_uids(tmp_path: Path) -> None:
                 uid="",
             )
         )
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     assert wh.ingest(tmp_path, pattern="?", workers=1).duplicate == 1
     assert wh.sql("select instance_key, SOPInstanceUID from files order by path").fetchall() == [
         ("1.1.0", "1.1.0"), ("1.1.1", "1.1.1"), ("1.1.0", "1.1.0"),
@@ -147,7 +147,7 @@ def test_a_sequence_type_is_found_behind_spaces(tmp_path: Path) -> None:
             SequenceVariant=[f"{s}SK", f"{s}SP", f"{s}MP"], MRAcquisitionType=f"{s}3D",
             ScanOptions=f"{s}IR", InversionTime=900, EchoTime=3, RepetitionTime=2300,
         )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     types = wh.sql("select sequence_type from sequence_types").fetchall()
     assert types[0] == types[1]

@@ -71,7 +71,7 @@ def spoil(root: Path) -> None:
 
 
 def modalities(root: Path) -> list[tuple[Any, ...]]:
-    return warehouse.open(root).sql(
+    return warehouse.open(root, create=True).sql(
         "select mode, Modality, count(*) from instances join files using (instance_id)"
         " group by all order by all"
     ).fetchall()  # fmt: skip
@@ -104,10 +104,10 @@ def test_what_was_derived_otherwise_is_put_right(root: Path) -> None:
 
 def test_a_column_from_private_elements_stays_where_they_were_not_kept(root: Path) -> None:
     question = "select pulse_sequence_name from instances order by all"
-    held = warehouse.open(root).sql(question).fetchall()
+    held = warehouse.open(root, create=True).sql(question).fetchall()
     spoil(root)
     rebuild(root)
-    assert warehouse.open(root).sql(question).fetchall() == held
+    assert warehouse.open(root, create=True).sql(question).fetchall() == held
     assert held.count(("sequence1",)) == 3
 
 

@@ -87,7 +87,7 @@ def test_five_lines_as_the_readme_has_them(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import warehouse\n"
-        "wh = warehouse.open('w')\n"
+        "wh = warehouse.open('w', create=True)\n"
         "report = wh.ingest('in', workers=2)\n"
         "print(report.created, len(report.batches))\n"
         "print(wh.sql('select count(*) from instances').fetchall())\n"

@@ -234,7 +234,7 @@ def test_a_shell_sees_that_a_script_was_interrupted(source: Path, tmp_path: Path
         "import os, signal, warehouse\n"
         "class Stop:\n"
         "    def listed(self, files): os.kill(os.getpid(), signal.SIGINT)\n"
-        f"warehouse.open('w').ingest({str(source)!r}, progress=Stop())\n"
+        f"warehouse.open('w', create=True).ingest({str(source)!r}, progress=Stop())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(CHECKOUT)},

@@ -71,7 +71,7 @@ def test_readers_do_not_wait_for_a_writer_and_writers_do(
         assert other.poll() is None
         assert delta.snapshot(root).version == version
         # Asking needs no lock, of one who comes now neither.
-        reader = warehouse.open(root)
+        reader = warehouse.open(root, create=True)
         assert reader.sql("select count(*) from instances").fetchall() == [(1,)]
         assert reader.table("files").collect().height == 1
     out, err = other.communicate(timeout=60)
@@ -87,7 +87,7 @@ def test_many_readers_see_whole_versions_while_batches_are_committed(
     other = writer(root, source)
     seen: list[tuple[int, int]] = []
     while other.poll() is None:
-        reader = warehouse.open(root)
+        reader = warehouse.open(root, create=True)
         ((held, there, rows),) = reader.sql(
             "select (select count(*) from files where status = 'ingested'),"
             " (select count(*) from instances), (select count(distinct instance_id) from elements)"
@@ -128,7 +128,7 @@ def test_where_the_lock_is_ignored_the_second_is_refused_and_nothing_is_lost(
         ingest(root, [source / "0"], SETTINGS)
     assert getattr(delta, target) is real
     # What the other one brought is there.
-    held = warehouse.open(root).sql("select count(*) from instances").fetchall()
+    held = warehouse.open(root, create=True).sql("select count(*) from instances").fetchall()
     assert held == [(2,)]
     content(root)
     ingest(root, [source], SETTINGS)

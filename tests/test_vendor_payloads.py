@@ -151,8 +151,11 @@ def test_the_fifteen_private_elements_are_typed_in_any_block(folder: Path, inges
     )  # fmt: skip
     write(folder / "a", made)
     columns = ask(ingest, "describe siemens_private", mode="full")
-    assert len(columns) == 16
-    (row,) = ask(ingest, "select * exclude (instance_id) from siemens_private", mode="full")
+    # The id, fifteen elements, and what was not read.
+    assert len(columns) == 17
+    (row,) = ask(
+        ingest, "select * exclude (instance_id, not_read) from siemens_private", mode="full"
+    )
     digests = row[2], row[5]
     assert [len(digest) for digest in digests] == [64, 64]
     assert [value for value in row if value not in digests] == [
@@ -230,7 +233,7 @@ def test_diffusion_and_multiband_by_instance_and_series(folder: Path, ingest: In
     )
     matrix = [[1.0, 2.0, 3.0], [2.0, 4.0, 5.0], [3.0, 5.0, 6.0]]
     assert ask(ingest, query) == [(0.0, None, None, 2), (1000.0, [1.0, 0.0, 0.0], matrix, 2)]
-    series = ask(ingest, "select * exclude (series_key) from diffusion_series")
+    series = ask(ingest, "select * exclude (series_key, not_read) from diffusion_series")
     assert series == [([0.0, 1000.0], 2, 3, 1)]
 
 

@@ -1,7 +1,7 @@
 """A columnar analytics warehouse for DICOM.
 
 >>> import warehouse
->>> wh = warehouse.open("my-warehouse")                       # doctest: +SKIP
+>>> wh = warehouse.open("my-warehouse", create=True)          # doctest: +SKIP
 >>> wh.ingest("/data/dicom")                                  # doctest: +SKIP
 >>> wh.sql("select Modality, count(*) from series group by all")  # doctest: +SKIP
 

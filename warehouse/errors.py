@@ -25,6 +25,7 @@ WarehouseError
 ├── StoreError         the folder is not the store that its layout promises
 │   ├── NotAWarehouse
 │   ├── LayoutMismatch
+│   ├── StoreDamaged       files of the store are gone, cut, garbled or not its own
 │   ├── UnknownVersion     there is no such version, or no longer
 │   ├── LockIgnored        two writers committed at once; the second one was refused
 │   ├── Outrun             another writer published to a bucket at the same time
@@ -37,7 +38,7 @@ WarehouseError
 │   ├── SchedulerUnreachable   no Dask scheduler answers at that address
 │   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
 │   └── WrongMachine           a worker sees another folder where the warehouse should be
-├── ExportFailed       members cannot be written, or what was written is not what it was
+├── ExportFailed       an output cannot be written, or a source of it is not what it was
 ├── InstanceNotFound   no instance with that UID
 ├── SeriesNotFound     no series with that UID
 └── PixelError         pixels cannot be had as asked
@@ -46,17 +47,53 @@ WarehouseError
     ├── SourceChanged      a file is not what was ingested
     ├── NotReferable       voxels do not lie in their files as they are
     ├── PixelsUnreadable   what a file holds cannot be pixels, or is damaged
+    ├── NoSingleUnit       numbers have several units, or several mappings to choose from
+    ├── ArrayTooLarge      there is not enough memory for what was asked for
     └── NoDecoder          nothing installed decodes the transfer syntax
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+
+_CAUSES = {
+    errno.ENOSPC: ("no space is left on the disk", "free space"),
+    errno.EDQUOT: ("the disk quota is used up", "free space"),
+    errno.ENOENT: ("there is no such folder", "make the folder or name another"),
+    errno.ENOTDIR: ("a part of its path is a file, not a folder", "name another place"),
+    errno.EISDIR: ("it is a folder", "name a file"),
+    errno.EACCES: ("permission denied", "mend the permissions or name another place"),
+    errno.EPERM: ("permission denied", "mend the permissions or name another place"),
+    errno.EROFS: ("the file system is read-only", "name another place"),
+    errno.ENAMETOOLONG: ("the name is too long", "name a shorter one"),
+    errno.ELOOP: ("a link of its path leads to itself", "mend the link or name another place"),
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n)"),
+    errno.EIO: ("the disk reports an error", "check the disk"),
+}
+
+
+def cause_of(cause: BaseException) -> tuple[str, str]:
+    """Return what an error of the operating system means, and what to do about it.
+
+    DuckDB and Arrow tell it in the words of the operating system, at the end of a message.
+
+    >>> cause_of(OSError(errno.ENOSPC, "No space left on device"))
+    ('no space is left on the disk', 'free space')
+    """
+    found = getattr(cause, "errno", None)
+    said = str(cause)
+    for code, told in _CAUSES.items():
+        if code == found or (found is None and os.strerror(code) in said):
+            return told
+    return said.splitlines()[0] if said else type(cause).__name__, "mend that"
 
 
 class WarehouseError(Exception):
@@ -172,8 +209,8 @@ class SourcesVanished(UsageError):
 class TargetExists(UsageError, FileExistsError):
     """A file or folder has the name already."""
 
-    def __init__(self, target: Path) -> None:
-        super().__init__(f"{target} exists already; name another or remove it")
+    def __init__(self, target: Path, advice: str = "name another or remove it") -> None:
+        super().__init__(f"{target} exists already; {advice}")
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -213,6 +250,20 @@ class LayoutMismatch(StoreError):
         )
 
 
+class StoreDamaged(StoreError):
+    """Files of the store are not what was committed; nothing is answered from a part of it."""
+
+    def __init__(
+        self, root: Path, what: str,
+        remedy: str = "restore it from a backup, or ingest the sources into a new warehouse",
+    ) -> None:  # fmt: skip
+        self.root, self.what, self.remedy = root, what, remedy
+        super().__init__(f"{root} is damaged: {what}; {remedy}")
+
+    def __reduce__(self) -> tuple[type[StoreDamaged], tuple[Path, str, str]]:
+        return type(self), (self.root, self.what, self.remedy)
+
+
 class UnknownVersion(StoreError, LookupError):
     """A version of the warehouse that it does not have, or no longer."""
 
@@ -247,10 +298,10 @@ class WriteFailed(StoreError, OSError):
     """The store could not be written; what was committed before is unchanged."""
 
     def __init__(self, what: str, cause: BaseException) -> None:
-        detail = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        wrong, advice = cause_of(cause)
         super().__init__(
-            f"could not write {what}: {detail}. Nothing of this batch was committed; "
-            "free space or mend permissions and run the same command again"
+            f"could not write {what}: {wrong}. Nothing of this batch was committed; "
+            f"{advice} and run the same command again"
         )
 
     def __str__(self) -> str:
@@ -320,6 +371,10 @@ class WrongMachine(WorkerError):
 
 class CatalogError(WarehouseError):
     """A model in sql/, or a question asked of the catalog, is wrong."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: what is wrong, not where in this library it was found."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class ModelError(CatalogError):
@@ -437,7 +492,7 @@ class NoDecoder(PixelError):
 
 
 class ExportFailed(WarehouseError):
-    """What a cohort names cannot be written, or a source is not what was ingested."""
+    """An output cannot be written, or a source of it is not what was ingested."""
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(f"could not write {what}: {why}. Nothing was left behind")

@@ -7,6 +7,7 @@ commit, one transaction a batch.
 
 from __future__ import annotations
 
+import html
 import os
 import time
 from collections import Counter
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     import duckdb
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class IngestReport:
     """What one ingest did. The first five add up to ``files``."""
 
@@ -74,6 +75,18 @@ class IngestReport:
     seconds: float = 0.0
     rejects: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of the first rejected files among those found."""
+
+    def __repr__(self) -> str:
+        """Return the counts, and the reasons of the first rejects."""
+        kinds = ("created", "replaced", "existing", "duplicate", "rejected")
+        counts = ", ".join(f"{getattr(self, k):,} {k}" for k in kinds if getattr(self, k))
+        lines = [f"{path}: {why}"[:200] for path, why in self.rejects[:5]]
+        head = f"{self.files:,} files: {counts or 'none'}; version {self.version}"
+        return "\n ".join([f"<IngestReport {head}", *lines]) + ">"
+
+    def _repr_html_(self) -> str:
+        """Return the same for notebooks."""
+        return f"<pre>{html.escape(repr(self))}</pre>"
 
 
 def ingest(

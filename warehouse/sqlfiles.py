@@ -12,6 +12,7 @@ A header is the comment at the top of the file::
     -- table:   stored table it reads (layer 1 only)
     -- stores:  view whose answer that table holds
     -- kept:    when its answer is kept as Parquet (warehouse/catalog/kept.py)
+    -- example: a query to copy; what can be put together of the columns needs none
     -- severity: error or warn (checks only; error unless said otherwise)
     -- param:   name | TYPE | default | meaning (cohorts only)
     -- column:  name | TYPE | meaning
@@ -31,7 +32,7 @@ from warehouse.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FIELDS = ("grain", "depends", "table", "stores", "kept", "severity", "param", "column")
+_FIELDS = ("grain", "depends", "table", "stores", "kept", "example", "severity", "param", "column")
 _FIELD = re.compile(rf"^-- ({'|'.join(_FIELDS)}): *(.*)$")
 
 LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts")
@@ -75,6 +76,8 @@ class Model:
     """View whose answer, a batch at a time, that table holds."""
     is_kept: bool
     """Whether the answer of the view is kept for each version."""
+    example: str
+    """Query that shows it; empty for one that is put together of its columns."""
     severity: str
     """Of a check: ``error`` if the store contradicts itself, ``warn`` if its sources are odd."""
     columns: tuple[Column, ...]
@@ -94,8 +97,9 @@ class Model:
 
     @property
     def is_plain_macro(self) -> bool:
-        """Whether the file makes macros that read no table, so that they can stand alone."""
-        return self.layer == LAYERS[0] and not self.depends
+        """Whether the file makes macros that read no table and no dictionary: they stand alone."""
+        alone = not self.depends and "keyword_dictionary()" not in self.sql
+        return self.layer == LAYERS[0] and alone
 
     @property
     def summary(self) -> str:
@@ -161,6 +165,7 @@ def read_model(path: Path) -> Model:
         table=fields["table"][0] if fields["table"] else None,
         stores=fields["stores"][0] if fields["stores"] else None,
         is_kept=bool(fields["kept"]),
+        example=" ".join(fields["example"]),
         severity=severity,
         columns=tuple(columns),
         params=tuple(params),

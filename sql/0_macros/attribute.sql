@@ -6,6 +6,7 @@
 -- A person's name is written as in the file. `timestamp` is in the clock of the dates and times of
 -- its instance, null where that is unknown (see `local_timestamp`).
 --
+-- example: from attribute('SliceThickness') limit 5
 -- depends: normal_elements, utc_offsets, attribute_tag, clocks, person_name
 create or replace macro attribute(name) as table
 select

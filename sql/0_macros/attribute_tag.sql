@@ -1,14 +1,23 @@
 -- Keyword or tag as people write it, to the tag of its rows, and to the column that holds its value.
 --
--- They read the variables `keyword_names` and `keyword_entries`, which the catalog sets to the DICOM
--- dictionary: keywords and tags, and tag, VR and VM of each (a map takes ten times as long to
--- set). They are constants before a query runs, so that asking for an
--- attribute reads only the row groups of its tag. A name that is neither is an error, not no rows.
-create or replace macro keyword_entry(name) as
-    getvariable('keyword_entries')[list_position(getvariable('keyword_names'), name)];
+-- They read `keyword_dictionary()`, which the catalog makes of the DICOM dictionary: one text with a
+-- line of keyword or tag, tag, VR and VM, with tabs between, for each (a list of them takes longer to
+-- make and to search). It is a constant before a query runs, so that asking for an attribute reads
+-- only the row groups of its tag. A name that is neither is an error, not no rows.
+--
+-- example: select attribute_tag('EchoTime') as tag
+create or replace macro keyword_fields(name) as
+    string_split(
+        nullif(
+            regexp_extract(
+                keyword_dictionary(),
+                '(?m)^' || regexp_escape(name) || '\t(.*)$', 1
+            ), ''
+        ), chr(9)
+    );
 create or replace macro attribute_tag(name) as
     case
-        when keyword_entry(name).tag is not null then keyword_entry(name).tag
+        when keyword_fields(name) is not null then keyword_fields(name)[1]
         when regexp_full_match(name, '[0-9A-Fa-f]{8}') then upper(name)
         else error('neither a DICOM keyword nor a tag of eight hex digits: ' || name)
     end;

@@ -6,7 +6,8 @@
 -- it, null where that is unknown (see `local_timestamp`). The statement is put together before it runs: one
 -- LEFT JOIN per name, which is the fastest way through the long table (docs/architecture.md).
 --
--- depends: normal_elements, instances, utc_offsets, attribute_tag, clocks
+-- example: from attributes(['Modality', 'EchoTime', 'PixelSpacing']) limit 5
+-- depends: normal_elements, instances, utc_offsets, attribute_tag
 create or replace macro attributes(names) as table
 select *
 from query(
@@ -18,22 +19,24 @@ from query(
     || ' from instances'
     || list_aggregate(
         list_transform(
-            names,
-            lambda name: ' left join (select instance_id, '
+            -- Each name is looked up once: what a lambda names is written in as often as it is used.
+            list_transform(
+                names,
+                lambda name: {'name': name, 'tag': attribute_tag(name), 'fields': keyword_fields(name)}
+            ),
+            lambda asked: ' left join (select instance_id, '
             || if(
-                attribute_is_list(keyword_entry(name).vr, keyword_entry(name).vm),
-                'list(' || attribute_value(keyword_entry(name).vr)
+                attribute_is_list(asked['fields'][2], asked['fields'][3]),
+                'list(' || attribute_value(asked['fields'][2])
                 || ' order by "index") filter (where vm > 0)',
-                'any_value(' || attribute_value(keyword_entry(name).vr)
+                'any_value(' || attribute_value(asked['fields'][2])
                 || ') filter (where "index" = 0)'
             )
-            || ' as "' || name || '" from normal_elements'
-            || if(
-                keyword_entry(name).vr = 'DT', ' left join utc_offsets using (instance_id)', ''
-            )
+            || ' as "' || asked['name'] || '" from normal_elements'
+            || if(asked['fields'][2] = 'DT', ' left join utc_offsets using (instance_id)', '')
             || ' where path = '''' and tag = '''
-            || attribute_tag(name)
-            || ''' group by instance_id) as "' || name || '" using (instance_id)'
+            || asked['tag']
+            || ''' group by instance_id) as "' || asked['name'] || '" using (instance_id)'
         ),
         'string_agg', ''
     )

@@ -6,6 +6,8 @@
 -- of a series and for the frames of an image; what each column means stands there.
 --
 -- No step is joined with another, so that asking for one stack reads only its slices.
+--
+-- example: from geometry_of('image_slices') limit 5
 create or replace macro geometry_of(slices) as table
 with checked as (
     select
@@ -111,13 +113,29 @@ levels as (
         max(right_mm) as most_right_mm,
         min(down_mm) as least_down_mm,
         max(down_mm) as most_down_mm,
-        min(moment) < max(moment) as over_time,
-        min(diffusion) < max(diffusion) as over_diffusion,
+        any_value(position_why_not) as position_why_not,
+        min(temporal_position) < max(temporal_position)
+        or min(acquired_us) < max(acquired_us)
+        or min(elapsed_ms) < max(elapsed_ms) as over_time,
+        min(trigger_ms) < max(trigger_ms) as over_trigger,
+        min(cardiac_percent) < max(cardiac_percent) as over_heart,
+        min(respiratory_ms) < max(respiratory_ms)
+        or min(respiratory_percent) < max(respiratory_percent) as over_breath,
+        min(b_value) < max(b_value) or min(direction) < max(direction) as over_diffusion,
         min(echo_time) < max(echo_time) as over_echo,
         min(inversion_time) < max(inversion_time) as over_inversion,
         min(flip_angle) < max(flip_angle) as over_flip,
+        min(repetition_time) < max(repetition_time) as over_repetition,
         min(kind) < max(kind) as over_kind,
-        min(segment) < max(segment) as over_segment
+        min(segment) < max(segment) as over_segment,
+        min(tube_voltage) < max(tube_voltage) as over_voltage,
+        min(kernel) < max(kernel) as over_kernel,
+        min(vectors) < max(vectors) as over_vectors,
+        -- What has one value in a volume, of all slices here in any order.
+        sum(cast(hash(
+            kind, echo_time, inversion_time, flip_angle, b_value, direction, segment,
+            cardiac_percent, respiratory_ms, respiratory_percent, vectors
+        ) as hugeint)) as conditions
     from numbered
     group by whole, stack, level
 ),
@@ -152,13 +170,22 @@ stacks as (
         max(slice_count) filter (where level is not null) as most,
         list_filter([
             if(bool_or(over_time), 'time', null),
+            if(bool_or(over_trigger), 'trigger time', null),
+            if(bool_or(over_heart), 'cardiac phase', null),
+            if(bool_or(over_breath), 'respiratory phase', null),
             if(bool_or(over_diffusion), 'diffusion', null),
             if(bool_or(over_echo), 'echo', null),
             if(bool_or(over_inversion), 'inversion', null),
             if(bool_or(over_flip), 'flip angle', null),
+            if(bool_or(over_repetition), 'repetition time', null),
             if(bool_or(over_kind), 'image type', null),
-            if(bool_or(over_segment), 'segment', null)
-        ], lambda what: what is not null) as differences
+            if(bool_or(over_segment), 'segment', null),
+            if(bool_or(over_voltage), 'tube voltage', null),
+            if(bool_or(over_kernel), 'kernel', null),
+            if(bool_or(over_vectors), 'nuclear medicine vectors', null)
+        ], lambda what: what is not null) as differences,
+        min(conditions) = max(conditions) as has_common_conditions,
+        any_value(position_why_not) as position_why_not
     from levels
     group by whole, stack
 ),
@@ -172,7 +199,7 @@ spaced as (
         first_shape.row_count,
         first_shape.column_count,
         list_median(steps) as usual_step,
-        (highest - lowest) / nullif(position_count - 1, 0) as slice_spacing_mm,
+        (highest - lowest) / nullif(position_count - 1, 0) as mean_step,
         greatest(
             spacing_tolerance() * (highest - lowest) / nullif(position_count - 1, 0),
             2 * rounding_mm(first.spacing)
@@ -193,7 +220,7 @@ compared as (
             steps, lambda step: abs(step - greatest(round(step / usual_step), 1) * usual_step)
         )) as off_step_mm,
         list_max(list_transform(
-            range(0, len(heights)), lambda n: abs(heights[n + 1] - lowest - n * slice_spacing_mm)
+            range(0, len(heights)), lambda n: abs(heights[n + 1] - lowest - n * mean_step)
         )) as off_grid_mm
     from spaced
 ),
@@ -211,12 +238,14 @@ judged as (
         position_count = slice_count as has_unique_positions,
         missing_count = 0 as is_complete,
         off_grid_mm <= tolerance_mm as is_evenly_spaced,
+        -- The mean is more exact; where slices are missing it is the distance of none.
+        if(off_grid_mm <= tolerance_mm, mean_step, usual_step) as slice_spacing_mm,
         drift_mm <= greatest(
             drift_tolerance_pixels() * list_min(spacing), 2 * rounding_mm(spacing)
         ) as is_aligned,
         degrees(atan2(shift_mm, highest - lowest)) as tilt_degrees,
         -- Those within tolerance of their neighbour are one.
-        if(off_grid_mm <= tolerance_mm, [slice_spacing_mm], list_transform(
+        if(off_grid_mm <= tolerance_mm, [mean_step], list_transform(
             list_filter(
                 range(1, len(sorted_steps) + 1),
                 lambda n: n = 1 or sorted_steps[n] - sorted_steps[n - 1] > 2 * tolerance_mm
@@ -231,7 +260,12 @@ explained as (
         *,
         list_filter([
             if(not has_one_frame_each, 'images of several frames or mosaics', null),
-            if(not has_geometry, 'slices without position, orientation, spacing or size', null),
+            if(
+                not has_geometry,
+                'slices without position, orientation, spacing or size'
+                || coalesce(': ' || position_why_not, ''),
+                null
+            ),
             if(
                 not has_single_shape,
                 'several shapes: ' || array_to_string(list_transform(
@@ -257,7 +291,7 @@ explained as (
             if(has_geometry and not is_orthonormal, 'directions not at right angles', null),
             if(
                 has_single_orientation and not is_complete,
-                missing_count || ' missing slices', null
+                missing_count || ' missing slice' || if(missing_count = 1, '', 's'), null
             ),
             if(
                 has_single_orientation and not is_evenly_spaced
@@ -288,9 +322,10 @@ decided as (
     select
         *,
         len(reasons) = 0 and has_unique_positions as is_volume,
-        -- Slices that merely occur twice are no volumes: then something has to differ.
+        -- Slices that merely occur twice are no volumes: then something has to differ. Where all
+        -- positions occur equally often, it has to differ in the same way at each.
         len(reasons) = 0 and not has_unique_positions
-        and (fewest = most or len(differences) > 0) as is_volume_stack
+        and if(fewest = most, has_common_conditions, len(differences) > 0) as is_volume_stack
     from explained
 )
 
@@ -318,7 +353,7 @@ select
     drift_mm,
     tilt_degrees,
     [
-        column_count * spacing[2], row_count * spacing[1], position_count * slice_spacing_mm
+        column_count * spacing[2], row_count * spacing[1], highest - lowest + slice_spacing_mm
     ] as extent_mm,
     if(is_volume or is_volume_stack, [
         along_row[1] * spacing[2], along_column[1] * spacing[1],
@@ -339,7 +374,13 @@ select
             || if(fewest < most, ', ' || fewest || ' of them complete', ''),
             if(
                 fewest = most,
-                'each position occurs ' || most || ' times',
+                'each position occurs ' || most || ' times'
+                || if(
+                    has_common_conditions, '',
+                    ', not everywhere with the same ' || coalesce(nullif(array_to_string(
+                        list_filter(differences, lambda what: what not in ('time', 'trigger time')), ', '
+                    ), ''), 'conditions')
+                ),
                 slice_count - position_count || ' repeated positions'
             )
         )], cast([] as varchar[])

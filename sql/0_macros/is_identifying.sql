@@ -6,6 +6,8 @@
 -- but those of classes and syntaxes, private elements and elements that no dictionary knows.
 -- `is_identifying_path` knows the sequences of that table, whose items are not shown either, nor
 -- those of private sequences.
+--
+-- example: select is_identifying('00100010', 'PatientName', 'PN') as is_hidden
 create or replace macro is_identifying(tag, keyword, vr) as
     keyword is null
     or vr in ('AE', 'AS', 'DA', 'DT', 'LT', 'PN', 'ST', 'TM', 'UC', 'UN', 'UR', 'UT')

@@ -5,6 +5,7 @@
 -- creator reserved in this instance. `timestamp` is in UTC where the value has an offset, as in
 -- `elements`.
 --
+-- example: from private('GEMS_ACQU_01', '0x9c') limit 5
 -- depends: normal_elements
 create or replace macro private(private_creator, element) as table
 select

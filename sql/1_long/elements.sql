@@ -5,6 +5,7 @@
 -- Stored sorted by tag, path, index and instance_id, so that asking for a tag reads only its rows.
 --
 -- grain:   instance_id, path, tag, index
+-- example: select path, tag, vr, text from elements where keyword = 'EchoTime' limit 5
 -- table:   elements
 -- column:  batch | VARCHAR | ingest batch that read the row: what its id begins with
 -- column:  instance_id | BIGINT | key to `instances`

@@ -1,6 +1,7 @@
 -- One row per source file that the warehouse was shown, with what became of it.
 --
 -- grain:   path
+-- example: select status, reason, count(*) as n from files group by all order by n desc
 -- table:   files
 -- column:  batch | VARCHAR | ingest batch that read the file last
 -- column:  path | VARCHAR | absolute path; archive.zip!/member inside an archive; a file URL if the name is not UTF-8

@@ -4,6 +4,7 @@
 -- answer per batch.
 --
 -- grain:   instance_id
+-- example: select SOPInstanceUID, Modality, Rows, Columns from instances limit 5
 -- table:   instances
 -- stores:  instances_from_elements
 -- column:  batch | VARCHAR | ingest batch that read the row: what its id begins with

@@ -4,6 +4,7 @@
 -- tag to join them. A tag with more than one row of one creator has a VR conflict.
 --
 -- grain:   tag, creator, vr
+-- example: select tag, keyword, instance_count from element_definitions limit 5
 -- depends: elements, instances
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none

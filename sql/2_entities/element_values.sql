@@ -5,6 +5,7 @@
 -- sequences are left out, and so are empty elements.
 --
 -- grain:   tag, creator, vr, value
+-- example: select value, series_count from element_values where keyword = 'ImageType'
 -- depends: normal_elements, instances
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none

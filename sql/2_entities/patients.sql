@@ -6,6 +6,7 @@
 -- Instances without a PatientID make one patient per study, never one for all.
 --
 -- grain:   patient_key
+-- example: select PatientID, study_count, series_count from patients limit 5
 -- depends: instances
 -- kept:    at 20,000 instances and more, by the ingest
 -- column:  patient_key | VARCHAR | PatientID, else missing: and the study

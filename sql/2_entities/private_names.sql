@@ -1,8 +1,9 @@
 -- One row per private element that occurs, whatever its block, with its name.
 --
 -- Names come from the dictionaries that users added (`dicom-warehouse dictionary add FILE`), then
--- from pydicom's; the catalog sets the variable `private_dictionary` to both. Join it by creator
--- and block-free tag: `creator = p.creator and block_free_tag(tag) = p.element`.
+-- from pydicom's: the catalog makes `pydicom_dictionary()` of the one and sets the variable
+-- `private_dictionary` to the other. Join it by creator and block-free tag:
+-- `creator = p.creator and block_free_tag(tag) = p.element`.
 --
 -- grain:   creator, element
 -- depends: element_definitions
@@ -28,9 +29,27 @@ with
         group by all
     ),
 
+    stated as (
+        select
+            string_split(line, chr(9)) as fields,
+            'user' as source
+        from (select unnest(string_split(getvariable('private_dictionary'), chr(10))) as line)
+        union all
+        select
+            string_split(line, chr(9)) as fields,
+            'pydicom' as source
+        from (select unnest(string_split(pydicom_dictionary(), chr(10))) as line)
+    ),
+
     known as (
-        select entry.creator, entry.element, entry.vr, entry.name, entry.source
-        from (select unnest(getvariable('private_dictionary')) as entry)
+        select distinct on (fields[1], fields[2])
+            fields[1] as creator,
+            fields[2] as element,
+            fields[3] as vr,
+            fields[4] as name,
+            source
+        from stated
+        order by fields[1], fields[2], source desc
     )
 
 select

@@ -29,4 +29,4 @@ select
     stated.test,
     stated.alternatives,
     stated.source
-from (select unnest(getvariable('sequence_rules')) as stated);
+from (select unnest(stated_rules()) as stated);

@@ -4,6 +4,7 @@
 -- instance_key that has one is taken, and `entity_conflicts` lists the disagreement.
 --
 -- grain:   series_key
+-- example: select Modality, count(*) as n, sum(instance_count) as images from series group by all
 -- depends: instances
 -- kept:    at 20,000 instances and more, by the ingest
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance

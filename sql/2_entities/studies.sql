@@ -5,6 +5,7 @@
 -- One study may hold series of several patients; `patient_key` is then that of the first.
 --
 -- grain:   study_key
+-- example: select PatientID, StudyDate, modalities, series_count from studies limit 5
 -- depends: instances
 -- kept:    at 20,000 instances and more, by the ingest
 -- column:  study_key | VARCHAR | StudyInstanceUID, else missing: and the series

@@ -6,6 +6,7 @@
 -- Ask for a name: only its rows are read.
 --
 -- grain:   instance_id, source_tag, source_path, payload, name, index
+-- example: select name, text from vendor_elements where name = 'B_value' limit 5
 -- depends: vendor_payloads, vendor_values
 -- column:  batch | VARCHAR | ingest batch
 -- column:  instance_id | BIGINT | key to `instances`

@@ -6,6 +6,14 @@
 -- have a row per frame too; their number is not believed beyond the bytes of the pixel data. What
 -- they say by frame stands in vectors: times in cine, numbers in nuclear medicine, offsets in dose.
 --
+-- A position is null rather than guessed, and `position_why_not` says why. Planes of a dose follow
+-- PS3.3 C.8.8.3.2: offsets that begin with 0 run along the normal; those that begin with the third
+-- coordinate of the position are third coordinates, where rows and columns lie along x and y,
+-- either way (feet first too, which the standard leaves open); others mean nothing. Frames of
+-- nuclear medicine have position and orientation in the Detector Information Sequence;
+-- reconstructed slices follow each other by the signed Spacing Between Slices (C.8.4.15) along the
+-- normal. Ultrasound volumes and slides have a frame of reference that is not the patient's.
+--
 -- grain:   instance_id, frame_number
 -- depends: elements, normal_elements, utc_offsets, instances, unread
 -- column:  instance_id | BIGINT | key to `instances`
@@ -14,8 +22,12 @@
 -- column:  has_own_groups | BOOLEAN | an item of the Per-Frame Functional Groups Sequence describes it; null if elements were not read
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs: all else is null; null if nothing
 -- column:  FrameType | VARCHAR[] | Frame Type (0008,9007)
+-- column:  ComplexImageComponent | VARCHAR | Complex Image Component (0008,9208): MAGNITUDE, PHASE, REAL, IMAGINARY or MIXED
 -- column:  ImagePositionPatient | DOUBLE[] | Image Position (Patient) (0020,0032), mm, LPS
 -- column:  ImageOrientationPatient | DOUBLE[] | Image Orientation (Patient) (0020,0037), direction cosines of a row, then of a column
+-- column:  position_why_not | VARCHAR | why ImagePositionPatient is null; null if it is not
+-- column:  ImagePositionVolume | DOUBLE[] | Image Position (Volume) (0020,9301) of an ultrasound volume, mm, in its own frame of reference
+-- column:  ImageOrientationVolume | DOUBLE[] | Image Orientation (Volume) (0020,9302) of an ultrasound volume, in its own frame of reference
 -- column:  PixelSpacing | DOUBLE[] | Pixel Spacing (0028,0030), mm: between rows, between columns
 -- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
 -- column:  SpacingBetweenSlices | DOUBLE | Spacing Between Slices (0018,0088), mm
@@ -25,12 +37,18 @@
 -- column:  date_time_why_not | VARCHAR | why a date-time that is stated is null: it has an offset from UTC, and the clock of the object is unknown
 -- column:  FrameAcquisitionDuration | DOUBLE | Frame Acquisition Duration (0018,9220), ms
 -- column:  NominalCardiacTriggerDelayTime | DOUBLE | Nominal Cardiac Trigger Delay Time (0020,9153), ms after the R peak
+-- column:  NominalPercentageOfCardiacPhase | DOUBLE | Nominal Percentage of Cardiac Phase (0020,9241), %
+-- column:  NominalRespiratoryTriggerDelayTime | DOUBLE | Nominal Respiratory Trigger Delay Time (0020,9255), ms
+-- column:  NominalPercentageOfRespiratoryPhase | DOUBLE | Nominal Percentage of Respiratory Phase (0020,9245), %
 -- column:  TemporalPositionIndex | BIGINT | Temporal Position Index (0020,9128)
 -- column:  TemporalPositionTimeOffset | DOUBLE | Temporal Position Time Offset (0020,930D), s
 -- column:  StackID | VARCHAR | Stack ID (0020,9056)
 -- column:  InStackPositionNumber | BIGINT | In-Stack Position Number (0020,9057)
 -- column:  DimensionIndexValues | BIGINT[] | Dimension Index Values (0020,9157), in the order of the Dimension Index Sequence
 -- column:  EffectiveEchoTime | DOUBLE | Effective Echo Time (0018,9082), ms
+-- column:  RepetitionTime | DOUBLE | Repetition Time (0018,0080), ms
+-- column:  FlipAngle | DOUBLE | Flip Angle (0018,1314), degrees
+-- column:  InversionTimes | DOUBLE[] | Inversion Times (0018,9079), ms
 -- column:  DiffusionBValue | DOUBLE | Diffusion b-value (0018,9087), s/mm²
 -- column:  DiffusionGradientOrientation | DOUBLE[] | Diffusion Gradient Orientation (0018,9089), direction cosines, LPS
 -- column:  ReferencedSegmentNumber | BIGINT[] | Referenced Segment Number (0062,000B) of a segmentation
@@ -64,10 +82,12 @@ with
             on normal_elements.instance_id = utc_offsets.instance_id and normal_elements.vr = 'DT'
         where
             tag in (
-                '00089007', '00180050', '00180088', '00189074', '00189082', '00189087',
-                '00189089', '00189151', '00189220', '00200032', '00200037', '00209056',
-                '00209057', '00209128', '00209153', '00209156', '00209157', '0020930D',
-                '00280030', '00281050', '00281051', '00281052', '00281053', '0062000B'
+                '00089007', '00089208', '00180050', '00180080', '00180088', '00181314',
+                '00189074', '00189079', '00189082', '00189087', '00189089', '00189151',
+                '00189220', '00200032', '00200037', '00209056', '00209057', '00209128',
+                '00209153', '00209156', '00209157', '00209241', '00209245', '00209255',
+                '00209301', '00209302', '0020930D', '00280030', '00281050', '00281051',
+                '00281052', '00281053', '0062000B'
             )
             -- Of the sorted table only the rows between both names are read.
             and path between 'PerFrameFunctionalGroupsSequence[' and 'SharedFunctionalGroupsSequence]'
@@ -84,8 +104,11 @@ with
             instance_id,
             item,
             list(text order by "index") filter (where tag = '00089007') as FrameType,
+            any_value(text) filter (where tag = '00089208' and "index" = 0) as ComplexImageComponent,
             list("real" order by "index") filter (where tag = '00200032') as ImagePositionPatient,
             list("real" order by "index") filter (where tag = '00200037') as ImageOrientationPatient,
+            list("real" order by "index") filter (where tag = '00209301') as ImagePositionVolume,
+            list("real" order by "index") filter (where tag = '00209302') as ImageOrientationVolume,
             list("real" order by "index") filter (where tag = '00280030') as PixelSpacing,
             any_value("real") filter (where tag = '00180050' and "index" = 0) as SliceThickness,
             any_value("real") filter (where tag = '00180088' and "index" = 0) as SpacingBetweenSlices,
@@ -95,12 +118,18 @@ with
             bool_or(is_clock_unknown) as is_clock_unknown,
             any_value("real") filter (where tag = '00189220' and "index" = 0) as FrameAcquisitionDuration,
             any_value("real") filter (where tag = '00209153' and "index" = 0) as NominalCardiacTriggerDelayTime,
+            any_value("real") filter (where tag = '00209241' and "index" = 0) as NominalPercentageOfCardiacPhase,
+            any_value("real") filter (where tag = '00209255' and "index" = 0) as NominalRespiratoryTriggerDelayTime,
+            any_value("real") filter (where tag = '00209245' and "index" = 0) as NominalPercentageOfRespiratoryPhase,
             any_value("integer") filter (where tag = '00209128' and "index" = 0) as TemporalPositionIndex,
             any_value("real") filter (where tag = '0020930D' and "index" = 0) as TemporalPositionTimeOffset,
             any_value(text) filter (where tag = '00209056' and "index" = 0) as StackID,
             any_value("integer") filter (where tag = '00209057' and "index" = 0) as InStackPositionNumber,
             list("integer" order by "index") filter (where tag = '00209157') as DimensionIndexValues,
             any_value("real") filter (where tag = '00189082' and "index" = 0) as EffectiveEchoTime,
+            any_value("real") filter (where tag = '00180080' and "index" = 0) as RepetitionTime,
+            any_value("real") filter (where tag = '00181314' and "index" = 0) as FlipAngle,
+            list("real" order by "index") filter (where tag = '00189079') as InversionTimes,
             any_value("real") filter (where tag = '00189087' and "index" = 0) as DiffusionBValue,
             list("real" order by "index") filter (where tag = '00189089') as DiffusionGradientOrientation,
             list("integer" order by "index") filter (where tag = '0062000B') as ReferencedSegmentNumber,
@@ -184,6 +213,33 @@ with
         group by instance_id
     ),
 
+    -- Of each detector of nuclear medicine, counted from 0.
+    detectors as (
+        select
+            instance_id,
+            try_cast(regexp_extract(path, '\[(\d+)\]$', 1) as bigint) as item,
+            list("real" order by "index") filter (where tag = '00200032') as position,
+            list("real" order by "index") filter (where tag = '00200037') as orientation
+        from elements
+        where
+            tag in ('00200032', '00200037')
+            and path between 'DetectorInformationSequence[' and 'DetectorInformationSequence]'
+            and regexp_full_match(path, 'DetectorInformationSequence\[\d+\]')
+            and vm > 0
+        group by instance_id, item
+    ),
+
+    -- Frames that name no detector are those of all of them, where these say the same.
+    equal_detectors as (
+        select
+            instance_id,
+            any_value(position) as position,
+            any_value(orientation) as orientation
+        from detectors
+        group by instance_id
+        having count(distinct struct_pack(position := position, orientation := orientation)) = 1
+    ),
+
     numbered as (
         select
             instances.instance_id,
@@ -207,6 +263,77 @@ with
             item_counts.items > 0 or instances.NumberOfFrames > 1
             or unread.not_read is not null
             and (instances.NumberOfFrames = 1 or instances.Modality = 'SEG')
+    ),
+
+    -- What the object says of the place of a frame that has no groups of its own.
+    stated_places as (
+        select
+            numbered.instance_id,
+            numbered.item,
+            coalesce(
+                if(numbers.detector_number is null, equal_detectors.position, detectors.position),
+                instances.ImagePositionPatient
+            ) as first_position,
+            coalesce(
+                if(
+                    numbers.detector_number is null, equal_detectors.orientation, detectors.orientation
+                ),
+                instances.ImageOrientationPatient
+            ) as directions,
+            offsets.grid_frame_offset_mm as offset_mm,
+            case
+                when instances.SOPClassUID = '1.2.840.10008.5.1.4.1.1.481.2' or stated.has_offsets
+                    then case
+                        when not coalesce(stated.has_offsets, false) then 'no Grid Frame Offset Vector'
+                        when offsets.grid_frame_offset_mm is null
+                            then 'no value in the Grid Frame Offset Vector'
+                        when stated.first_offset_mm = 0 then 'relative'
+                        when not coalesce(stated.first_offset_mm = first_position[3], false)
+                            then 'the Grid Frame Offset Vector begins neither with 0 nor with the '
+                                || 'third coordinate of the position'
+                        when list_transform(directions, lambda cosine: abs(cosine)) = [1, 0, 0, 0, 1, 0]
+                            then 'absolute'
+                        else 'the Grid Frame Offset Vector holds third coordinates, but rows and '
+                            || 'columns do not lie along x and y'
+                    end
+                when instances.SOPClassUID = '1.2.840.10008.5.1.4.1.1.20'
+                    then case
+                        when list_contains(['TOMO', 'GATED TOMO'], instances.ImageType[3])
+                            then 'projections: the detector moves'
+                        when not coalesce(contains(instances.ImageType[3], 'RECON'), false)
+                            and numbers.slice_number is null
+                            then 'object'
+                        when numbers.slice_number is null then 'no Slice Vector'
+                        when instances.SpacingBetweenSlices is null then 'no Spacing Between Slices'
+                        else 'slices'
+                    end
+                when instances.SOPClassUID = '1.2.840.10008.5.1.4.1.1.77.1.6'
+                    then 'tiles lie in the frame of reference of the slide, not of the patient'
+                else 'object'
+            end as rule,
+            case rule
+                when 'relative' then offset_mm
+                when 'slices' then (numbers.slice_number - 1) * instances.SpacingBetweenSlices
+            end as along_normal_mm,
+            case
+                when rule = 'object' then first_position
+                when rule = 'absolute' then first_position[1:2] || [offset_mm]
+                when along_normal_mm is not null and len(first_position) = 3 and len(directions) = 6
+                    then list_transform(
+                        list_zip(first_position, cross_product(directions[1:3], directions[4:6])),
+                        lambda axis: axis[1] + along_normal_mm * axis[2]
+                    )
+            end as frame_position
+        from numbered
+        join instances on numbered.instance_id = instances.instance_id
+        left join stated on numbered.instance_id = stated.instance_id
+        left join offsets on numbered.instance_id = offsets.instance_id and numbered.item = offsets.item
+        left join numbers on numbered.instance_id = numbers.instance_id and numbered.item = numbers.item
+        left join detectors
+            on
+                numbered.instance_id = detectors.instance_id
+                and numbers.detector_number = detectors.item + 1
+        left join equal_detectors on numbered.instance_id = equal_detectors.instance_id
     )
 
 select
@@ -218,34 +345,26 @@ select
     ) as has_own_groups,
     unread.not_read,
     coalesce(own.FrameType, shared.FrameType) as FrameType,
+    coalesce(own.ComplexImageComponent, shared.ComplexImageComponent) as ComplexImageComponent,
     coalesce(
-        own.ImagePositionPatient,
-        shared.ImagePositionPatient,
-        case
-            -- Dose: the object has the position of the first frame. Offsets begin at 0, or are the
-            -- third coordinate where rows and columns are parallel to the axes of the patient.
-            when not coalesce(stated.has_offsets, false) then instances.ImagePositionPatient
-            when offsets.grid_frame_offset_mm is null then null
-            when stated.first_offset_mm = 0
-                then list_transform(
-                    list_zip(
-                        instances.ImagePositionPatient,
-                        cross_product(
-                            instances.ImageOrientationPatient[1:3],
-                            instances.ImageOrientationPatient[4:6]
-                        )
-                    ),
-                    lambda axis: axis[1] + offsets.grid_frame_offset_mm * axis[2]
-                )
-            when
-                stated.first_offset_mm = instances.ImagePositionPatient[3]
-                and list_transform(
-                    instances.ImageOrientationPatient, lambda cosine: abs(cosine)
-                ) = [1, 0, 0, 0, 1, 0]
-                then instances.ImagePositionPatient[1:2] || [offsets.grid_frame_offset_mm]
-        end
+        own.ImagePositionPatient, shared.ImagePositionPatient, places.frame_position
     ) as ImagePositionPatient,
-    coalesce(own.ImageOrientationPatient, shared.ImageOrientationPatient, instances.ImageOrientationPatient) as ImageOrientationPatient,
+    coalesce(
+        own.ImageOrientationPatient, shared.ImageOrientationPatient, places.directions
+    ) as ImageOrientationPatient,
+    case
+        when coalesce(own.ImagePositionPatient, shared.ImagePositionPatient, places.frame_position)
+            is not null
+            then null
+        when coalesce(own.ImagePositionVolume, shared.ImagePositionVolume) is not null
+            then 'frames lie in the frame of reference of an ultrasound volume, not of the patient'
+        when places.rule not in ('object', 'relative', 'absolute', 'slices') then places.rule
+        when instances.Modality in ('XA', 'RF', 'CR', 'DX', 'MG')
+            then 'a projection without a position in the patient'
+        else 'no position'
+    end as position_why_not,
+    coalesce(own.ImagePositionVolume, shared.ImagePositionVolume) as ImagePositionVolume,
+    coalesce(own.ImageOrientationVolume, shared.ImageOrientationVolume) as ImageOrientationVolume,
     coalesce(own.PixelSpacing, shared.PixelSpacing, instances.PixelSpacing) as PixelSpacing,
     coalesce(own.SliceThickness, shared.SliceThickness, instances.SliceThickness) as SliceThickness,
     coalesce(own.SpacingBetweenSlices, shared.SpacingBetweenSlices, instances.SpacingBetweenSlices) as SpacingBetweenSlices,
@@ -258,12 +377,24 @@ select
     ) as date_time_why_not,
     coalesce(own.FrameAcquisitionDuration, shared.FrameAcquisitionDuration) as FrameAcquisitionDuration,
     coalesce(own.NominalCardiacTriggerDelayTime, shared.NominalCardiacTriggerDelayTime) as NominalCardiacTriggerDelayTime,
+    coalesce(
+        own.NominalPercentageOfCardiacPhase, shared.NominalPercentageOfCardiacPhase
+    ) as NominalPercentageOfCardiacPhase,
+    coalesce(
+        own.NominalRespiratoryTriggerDelayTime, shared.NominalRespiratoryTriggerDelayTime
+    ) as NominalRespiratoryTriggerDelayTime,
+    coalesce(
+        own.NominalPercentageOfRespiratoryPhase, shared.NominalPercentageOfRespiratoryPhase
+    ) as NominalPercentageOfRespiratoryPhase,
     coalesce(own.TemporalPositionIndex, shared.TemporalPositionIndex) as TemporalPositionIndex,
     coalesce(own.TemporalPositionTimeOffset, shared.TemporalPositionTimeOffset) as TemporalPositionTimeOffset,
     coalesce(own.StackID, shared.StackID) as StackID,
     coalesce(own.InStackPositionNumber, shared.InStackPositionNumber) as InStackPositionNumber,
     coalesce(own.DimensionIndexValues, shared.DimensionIndexValues) as DimensionIndexValues,
     coalesce(own.EffectiveEchoTime, shared.EffectiveEchoTime) as EffectiveEchoTime,
+    coalesce(own.RepetitionTime, shared.RepetitionTime, instances.RepetitionTime) as RepetitionTime,
+    coalesce(own.FlipAngle, shared.FlipAngle, instances.FlipAngle) as FlipAngle,
+    coalesce(own.InversionTimes, shared.InversionTimes) as InversionTimes,
     coalesce(own.DiffusionBValue, shared.DiffusionBValue, instances.DiffusionBValue) as DiffusionBValue,
     coalesce(own.DiffusionGradientOrientation, shared.DiffusionGradientOrientation) as DiffusionGradientOrientation,
     coalesce(own.ReferencedSegmentNumber, shared.ReferencedSegmentNumber) as ReferencedSegmentNumber,
@@ -276,7 +407,7 @@ select
         when stated.pointers = ['00181063'] or stated.pointers is null and not stated.has_vector
             then stated.step_ms * numbered.item
     end as frame_time_ms,
-    offsets.grid_frame_offset_mm,
+    places.offset_mm as grid_frame_offset_mm,
     numbers.energy_window_number,
     numbers.detector_number,
     numbers.phase_number,
@@ -296,8 +427,8 @@ left join gathered as shared
     on numbered.instance_id = shared.instance_id and shared.item is null
 left join numbers
     on numbered.instance_id = numbers.instance_id and numbered.item = numbers.item
-left join offsets
-    on numbered.instance_id = offsets.instance_id and numbered.item = offsets.item
+join stated_places as places
+    on numbered.instance_id = places.instance_id and numbered.item = places.item
 left join increments
     on numbered.instance_id = increments.instance_id and numbered.item = increments.item
 left join stated on numbered.instance_id = stated.instance_id;

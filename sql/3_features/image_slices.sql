@@ -4,11 +4,13 @@
 -- the frames of an image.
 --
 -- grain:   whole, slice_key
--- depends: instances
+-- depends: instances, elements
 -- column:  whole | VARCHAR | the series: its series_key
+-- column:  instance_id | BIGINT | key to `instances`
 -- column:  stack | VARCHAR | '': a series is one stack
 -- column:  slice_key | VARCHAR | the image: its instance_key
 -- column:  position | DOUBLE[] | centre of the first voxel, mm, LPS
+-- column:  position_why_not | VARCHAR | null: an image without position states none
 -- column:  along_row | DOUBLE[] | direction cosines of a row
 -- column:  along_column | DOUBLE[] | direction cosines of a column
 -- column:  spacing | DOUBLE[] | mm between rows, between columns
@@ -16,36 +18,95 @@
 -- column:  column_count | BIGINT | Columns
 -- column:  sample_count | BIGINT | SamplesPerPixel
 -- column:  is_single | BOOLEAN | the image is one slice: neither several frames nor a mosaic
--- column:  moment | BIGINT | when: TemporalPositionIdentifier, else date and time of acquisition in µs
--- column:  diffusion | DOUBLE[] | b-value in s/mm²
+-- column:  temporal_position | BIGINT | TemporalPositionIdentifier
+-- column:  acquired_us | BIGINT | date and time of acquisition, µs since 1970; without a date since midnight
+-- column:  elapsed_ms | DOUBLE | FrameReferenceTime
+-- column:  trigger_ms | DOUBLE | TriggerTime, else NominalCardiacTriggerDelayTime
+-- column:  acquisition_number | BIGINT | AcquisitionNumber
+-- column:  content_us | BIGINT | ContentDate and ContentTime, µs since 1970; without a date since midnight
+-- column:  number | BIGINT | InstanceNumber
+-- column:  cardiac_percent | DOUBLE | NominalPercentageOfCardiacPhase
+-- column:  respiratory_ms | DOUBLE | NominalRespiratoryTriggerDelayTime
+-- column:  respiratory_percent | DOUBLE | NominalPercentageOfRespiratoryPhase
+-- column:  b_value | DOUBLE | DiffusionBValue, s/mm²; private elements are not looked into, as `diffusion_frames` does
+-- column:  direction | DOUBLE[] | DiffusionGradientOrientation; null if it is no unit vector
 -- column:  echo_time | DOUBLE | ms
--- column:  inversion_time | DOUBLE | ms
+-- column:  inversion_time | DOUBLE[] | InversionTime, ms
 -- column:  flip_angle | DOUBLE | degrees
+-- column:  repetition_time | DOUBLE | ms
 -- column:  kind | VARCHAR[] | ImageType
 -- column:  segment | BIGINT[] | null: images have no segments
+-- column:  tube_voltage | DOUBLE | KVP, kV
+-- column:  kernel | VARCHAR[] | ConvolutionKernel
+-- column:  vectors | BIGINT[] | null: images have no vectors
 create or replace view image_slices as
+with stated as (
+    select
+        instance_id,
+        max("timestamp") filter (where tag = '0008002A') as AcquisitionDateTime,
+        max("real") filter (where tag = '00181060') as TriggerTime,
+        max("real") filter (where tag = '00541300') as FrameReferenceTime,
+        max("real") filter (where tag = '00209153') as NominalCardiacTriggerDelayTime,
+        max("real") filter (where tag = '00209241') as NominalPercentageOfCardiacPhase,
+        max("real") filter (where tag = '00209245') as NominalPercentageOfRespiratoryPhase,
+        max("real") filter (where tag = '00209255') as NominalRespiratoryTriggerDelayTime,
+        list("real" order by "index") filter (where tag = '00189089') as DiffusionGradientOrientation
+    from elements
+    where
+        tag in (
+            '0008002A', '00181060', '00189089', '00209153', '00209241', '00209245', '00209255',
+            '00541300'
+        )
+        and ("index" = 0 and path = '' or tag = '00189089' and path in (
+            '', 'MRDiffusionSequence[0].DiffusionGradientDirectionSequence[0]'
+        ))
+        and vm > 0
+    group by instance_id
+)
+
 select
-    series_key as whole,
+    instances.series_key as whole,
+    instances.instance_id,
     '' as stack,
-    instance_key as slice_key,
-    ImagePositionPatient as position,
-    if(len(ImageOrientationPatient) = 6, ImageOrientationPatient[1:3], null) as along_row,
-    if(len(ImageOrientationPatient) = 6, ImageOrientationPatient[4:6], null) as along_column,
-    PixelSpacing as spacing,
-    "Rows" as row_count,
-    "Columns" as column_count,
-    SamplesPerPixel as sample_count,
-    coalesce(NumberOfFrames, 1) = 1
-    and not coalesce(list_contains(ImageType, 'MOSAIC'), false) as is_single,
+    instances.instance_key as slice_key,
+    instances.ImagePositionPatient as position,
+    cast(null as varchar) as position_why_not,
+    if(
+        len(instances.ImageOrientationPatient) = 6, instances.ImageOrientationPatient[1:3], null
+    ) as along_row,
+    if(
+        len(instances.ImageOrientationPatient) = 6, instances.ImageOrientationPatient[4:6], null
+    ) as along_column,
+    instances.PixelSpacing as spacing,
+    instances."Rows" as row_count,
+    instances."Columns" as column_count,
+    instances.SamplesPerPixel as sample_count,
+    coalesce(instances.NumberOfFrames, 1) = 1
+    and not coalesce(list_contains(instances.ImageType, 'MOSAIC'), false) as is_single,
+    instances.TemporalPositionIdentifier as temporal_position,
     coalesce(
-        TemporalPositionIdentifier,
-        coalesce(epoch_us(AcquisitionDate), 0) + epoch_us(AcquisitionTime)
-    ) as moment,
-    if(DiffusionBValue is null, null, [DiffusionBValue]) as diffusion,
-    EchoTime as echo_time,
-    InversionTime as inversion_time,
-    FlipAngle as flip_angle,
-    ImageType as kind,
-    cast(null as bigint[]) as segment
+        coalesce(epoch_us(instances.AcquisitionDate), 0) + epoch_us(instances.AcquisitionTime),
+        epoch_us(stated.AcquisitionDateTime)
+    ) as acquired_us,
+    stated.FrameReferenceTime as elapsed_ms,
+    coalesce(stated.TriggerTime, stated.NominalCardiacTriggerDelayTime) as trigger_ms,
+    instances.AcquisitionNumber as acquisition_number,
+    coalesce(epoch_us(instances.ContentDate), 0) + epoch_us(instances.ContentTime) as content_us,
+    instances.InstanceNumber as number,
+    stated.NominalPercentageOfCardiacPhase as cardiac_percent,
+    stated.NominalRespiratoryTriggerDelayTime as respiratory_ms,
+    stated.NominalPercentageOfRespiratoryPhase as respiratory_percent,
+    instances.DiffusionBValue as b_value,
+    gradient_direction(stated.DiffusionGradientOrientation) as direction,
+    instances.EchoTime as echo_time,
+    if(instances.InversionTime is null, null, [instances.InversionTime]) as inversion_time,
+    instances.FlipAngle as flip_angle,
+    instances.RepetitionTime as repetition_time,
+    instances.ImageType as kind,
+    cast(null as bigint[]) as segment,
+    instances.KVP as tube_voltage,
+    instances.ConvolutionKernel as kernel,
+    cast(null as bigint[]) as vectors
 from instances
-where pixel_offset is not null and series_key is not null;
+left join stated on instances.instance_id = stated.instance_id
+where instances.pixel_offset is not null and instances.series_key is not null;

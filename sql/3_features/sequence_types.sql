@@ -81,7 +81,7 @@ other as (
         and list_contains(
             list_transform(
                 list_filter(
-                    getvariable('sequence_rules'),
+                    stated_rules(),
                     lambda rule: rule['tag'] is not null and not list_contains([
                         'ScanningSequence', 'SequenceVariant', 'ScanOptions', 'ImageType',
                         'SeriesDescription', 'ProtocolName', 'SequenceName', 'MRAcquisitionType',

@@ -9,13 +9,14 @@
 -- rounding_mm() of the pixel spacing, whichever is larger.
 --
 -- grain:   series_key
+-- example: select series_key, is_volume, why_not from series_geometry limit 5
 -- depends: image_slices
 -- column:  series_key | VARCHAR | the series; only those with images
 -- column:  slice_count | BIGINT | images of one frame each
 -- column:  position_count | BIGINT | different positions along the normal: slices per volume
 -- column:  volume_count | BIGINT | volumes: images at the position that has most; null if images are not parallel
 -- column:  complete_volume_count | BIGINT | volumes that have all positions: images at the position that has fewest
--- column:  volumes_differ_in | VARCHAR[] | what differs between images at one position: time, diffusion, echo, inversion, flip angle, image type; empty if nothing stated does
+-- column:  volumes_differ_in | VARCHAR[] | what differs between images at one position: time, trigger time, cardiac phase, respiratory phase, diffusion, echo, inversion, flip angle, repetition time, image type, segment, tube voltage, kernel, nuclear medicine vectors; empty if nothing stated does
 -- column:  has_geometry | BOOLEAN | every image has position, orientation, pixel spacing and size, none of them beyond 1 km
 -- column:  has_one_frame_each | BOOLEAN | no image holds several frames or is a mosaic
 -- column:  has_single_shape | BOOLEAN | Rows, Columns and SamplesPerPixel are the same in all
@@ -26,7 +27,7 @@
 -- column:  is_complete | BOOLEAN | no gap with room for whole slices at the usual spacing
 -- column:  is_evenly_spaced | BOOLEAN | all positions lie on a regular grid
 -- column:  is_aligned | BOOLEAN | positions lie on a line along the normal: no gantry tilt
--- column:  slice_spacing_mm | DOUBLE | between positions, along the normal: their mean if they are uneven
+-- column:  slice_spacing_mm | DOUBLE | between positions, along the normal; if they are uneven the usual distance, which is the median
 -- column:  distances_mm | DOUBLE[] | the different distances between neighbouring positions, ascending; one if they are even
 -- column:  missing_count | BIGINT | slices that gaps have room for
 -- column:  drift_mm | DOUBLE | largest shift of a slice within its plane, against the first
@@ -34,7 +35,7 @@
 -- column:  extent_mm | DOUBLE[] | along columns, rows and slices, outer edges
 -- column:  affine | DOUBLE[] | of the volume or of each in the stack: 4 × 4, row by row: (column, row, slice, 1), each from 0, to mm in LPS at the centre of the voxel
 -- column:  is_volume | BOOLEAN | all conditions hold, with two slices or more
--- column:  is_volume_stack | BOOLEAN | several volumes at the same positions: all other conditions hold, and positions occur equally often or something stated differs
+-- column:  is_volume_stack | BOOLEAN | several volumes at the same positions: all other conditions hold, and positions occur equally often, with the same conditions each, or something stated differs
 -- column:  why_not | VARCHAR | what is against a volume; null for one
 create or replace view series_geometry as
 select

@@ -1,6 +1,7 @@
 -- One row per kind of element that the archive contains, as `dicom-warehouse tags` lists it.
 --
 -- grain:   tag, creator, vr
+-- example: select tag, name, vr, instance_count from tags where name = 'EchoTime'
 -- depends: element_statistics, private_names
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  name | VARCHAR | DICOM keyword, else the name from the private dictionaries in brackets

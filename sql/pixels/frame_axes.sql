@@ -1,12 +1,9 @@
--- What the frames of the series $1 count: pointers of their dimensions, of their increments, and
--- the distances of the planes of a dose grid.
+-- What the frames of the series $1 count: pointers of their dimensions, and of their increments.
 select
     elements.instance_id,
     elements.tag,
     try_cast(regexp_extract(elements.path, '^DimensionIndexSequence\[(\d+)\]$', 1) as bigint) as item,
-    elements."index",
-    elements.text,
-    elements."real"
+    elements.text
 from elements
 semi join instances
     on elements.instance_id = instances.instance_id and instances.series_key = $1
@@ -15,5 +12,5 @@ where
         elements.tag = '00209165'
         and regexp_full_match(elements.path, 'DimensionIndexSequence\[\d+\]')
     )
-    or (elements.tag in ('00280009', '3004000C') and elements.path = '')
+    or (elements.tag = '00280009' and elements.path = '')
 order by elements.instance_id, elements.tag, item, elements."index"

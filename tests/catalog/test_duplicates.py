@@ -47,7 +47,7 @@ def test_a_duplicate_is_a_copy_or_says_where_it_differs(
 ) -> None:
     write(tmp_path / "in" / "a", **USUAL)
     write(tmp_path / "in" / "b", syntax=syntax, **USUAL | changed)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     assert wh.ingest(tmp_path / "in", workers=1).duplicate == 1
     (found,) = wh.duplicates()
     assert (found.verdict, list(found.differs_in)) == (verdict, places)
@@ -60,7 +60,7 @@ def test_copies_in_archives_and_files_that_are_gone(tmp_path: Path) -> None:
     write(tmp_path / "in" / "m" / "a", **USUAL)
     shutil.make_archive(str(tmp_path / "in" / "z"), "zip", tmp_path / "in" / "m")
     shutil.copy(tmp_path / "in" / "m" / "a", tmp_path / "in" / "n")
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     assert wh.ingest(tmp_path / "in", workers=1).duplicate == 2
     (tmp_path / "in" / "n").unlink()
     assert [(one.verdict, one.why_not) for one in wh.duplicates()] == [
@@ -74,7 +74,7 @@ def test_copies_in_archives_and_files_that_are_gone(tmp_path: Path) -> None:
 def test_the_command_lists_what_is_no_copy(tmp_path: Path) -> None:
     for n, name in enumerate("AAB"):
         write(tmp_path / "in" / str(n), StationName=name)
-    warehouse.open(tmp_path / "w").ingest(tmp_path / "in", workers=1)
+    warehouse.open(tmp_path / "w", create=True).ingest(tmp_path / "in", workers=1)
     done = run("duplicates", "-w", tmp_path / "w")
     assert done.stdout.splitlines() == [
         f"same pixels: {tmp_path}/in/2", f"  held by {tmp_path}/in/0", "  StationName",

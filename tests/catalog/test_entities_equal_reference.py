@@ -44,7 +44,7 @@ def readable(path: Path) -> bool:
 
 def test_on_real_files(tmp_path: Path) -> None:
     files = [path for path in packaged_files() if readable(path)]
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(*files, mode="minimal", workers=1)
     compare(wh, files)
 
@@ -91,7 +91,7 @@ def collection(folder: Path, seed: int) -> list[Path]:
 )
 def test_on_generated_collections(tmp_path: Path, seed: int, mode: str) -> None:
     files = collection(tmp_path / "in", seed)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode=mode, workers=1)
     compare(wh, files)
 

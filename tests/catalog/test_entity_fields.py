@@ -63,7 +63,7 @@ def test_a_pulse_sequence_is_named_by_the_standard_or_by_ge_in_any_block(tmp_pat
     other.add_new(0x0019109C, "LO", "no name")
     for number, made in enumerate((standard, ge, other)):
         write(tmp_path / "in" / f"{number}.dcm", made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
     assert wh.sql("select pulse_sequence_name from series order by series_key").fetchall() == [
         ("epi2d",), ("efgre3d",), (None,),
@@ -109,7 +109,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             folder / "in" / f"{n}.dcm", uid=f"1.{n}", SeriesInstanceUID=f"2.{series}",
             StudyInstanceUID=f"3.{study}", PatientID=f"P{patient}", StudyDate=f"2020{1 + study % 12:02}01",
         )  # fmt: skip
-    made = warehouse.open(folder / "w")
+    made = warehouse.open(folder / "w", create=True)
     report = made.ingest(folder / "in", workers=1)
     assert report.created == 75
     return made

@@ -203,7 +203,7 @@ def test_the_json_of_a_header_is_a_data_set_again(tmp_path: Path) -> None:
 def test_long_binary_values_are_inline_only_if_they_were_kept(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a", ICCProfile=bytes(1000), RedPaletteColorLookupTableData=bytes(10))
     for keep, kind in ((True, "InlineBinary"), (False, "BulkDataURI")):
-        wh = warehouse.open(tmp_path / str(keep))
+        wh = warehouse.open(tmp_path / str(keep), create=True)
         wh.ingest(tmp_path / "in", workers=1, keep_blobs=keep)
         model = wh.header("1.1").to_json_dict()
         assert set(model["00282000"]) == {"vr", kind}

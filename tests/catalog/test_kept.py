@@ -84,7 +84,7 @@ def test_what_did_not_change_is_taken_over(tmp_path: Path, seed: int) -> None:
     later = [(path, path.read_bytes()) for path in draw.sample(files, 12)]
     for path, _ in later:
         path.unlink()
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(source, mode="minimal", workers=1)
     keep_answers(wh.root)
     while later:
@@ -107,7 +107,7 @@ def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path)
     keep_answers(made)
     before = answers(made)
     collection(tmp_path / "more", 1)
-    wh = warehouse.open(made)
+    wh = warehouse.open(made, create=True)
     wh.ingest(tmp_path / "more", workers=1)
     assert not is_kept(made)
     after = answers(made)
@@ -136,7 +136,7 @@ def test_an_older_answer_without_its_parts_is_left_alone(made: Path, tmp_path: P
     (old,) = layout.cache_folder(made).iterdir()
     (old / "instances.json").write_text('["batch=000001/gone.parquet"]')
     collection(tmp_path / "more", 2)
-    warehouse.open(made).ingest(tmp_path / "more", workers=1)
+    warehouse.open(made, create=True).ingest(tmp_path / "more", workers=1)
     computed = answers(made)
     keep_answers(made)
     assert is_kept(made)
@@ -155,7 +155,7 @@ def test_an_ingest_into_a_large_warehouse_keeps_them(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collection(tmp_path / "more", 3)
-    wh = warehouse.open(made)
+    wh = warehouse.open(made, create=True)
     rows = delta.stored_rows(made, "instances")
     assert wh.sql("select count(*) from instances").fetchall() == [(rows,)]
     monkeypatch.setattr(kept, "WORTHWHILE", rows + 1)
@@ -168,7 +168,7 @@ def test_a_compacted_warehouse_has_them_too(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collection(tmp_path / "more", 3)
-    warehouse.open(made).ingest(tmp_path / "more", workers=1)
+    warehouse.open(made, create=True).ingest(tmp_path / "more", workers=1)
     computed = answers(made)
     monkeypatch.setattr(kept, "WORTHWHILE", 1)
     compact(warehouse=made)

@@ -65,7 +65,7 @@ def test_several_warehouses_are_open_at_once_with_one_file(
     sample: warehouse.Warehouse, tmp_path: Path, home: Path
 ) -> None:
     (tmp_path / "in").mkdir()
-    other = warehouse.open(tmp_path / "w")
+    other = warehouse.open(tmp_path / "w", create=True)
     other.ingest(tmp_path / "in")
     assert sample.sql("select count(*) from files").fetchall() != [(0,)]
     assert other.sql("select count(*) from files").fetchall() == [(0,)]

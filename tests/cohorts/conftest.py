@@ -34,7 +34,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for patient in range(1, PATIENTS + 1):
         for number in (1, 2):
             make(folder / "in", patient, number)
-    warehouse.open(folder / "w").ingest(folder / "in", workers=1)
+    warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
     return folder
 
 
@@ -42,7 +42,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def archive(template: Path, tmp_path: Path) -> warehouse.Warehouse:
     """Return a warehouse of its own over sources that are not to be changed."""
     shutil.copytree(template / "w", tmp_path / "w")
-    return warehouse.open(tmp_path / "w")
+    return warehouse.open(tmp_path / "w", create=True)
 
 
 @pytest.fixture
@@ -51,6 +51,6 @@ def changing(tmp_path: Path) -> warehouse.Warehouse:
     for patient in (1, 2, 3):
         for number in (1, 2):
             make(tmp_path / "in", patient, number)
-    made = warehouse.open(tmp_path / "w")
+    made = warehouse.open(tmp_path / "w", create=True)
     made.ingest(tmp_path / "in", workers=1)
     return made

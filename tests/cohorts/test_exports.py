@@ -39,7 +39,7 @@ def ran(template: Path, tmp_path_factory: pytest.TempPathFactory) -> warehouse.W
     """A warehouse with one run of six instances."""
     root = tmp_path_factory.mktemp("ran") / "w"
     shutil.copytree(template / "w", root)
-    wh = warehouse.open(root)
+    wh = warehouse.open(root, create=True)
     wh.cohort("ct_thin_slice", max_slice_mm=3)
     return wh
 
@@ -245,7 +245,7 @@ import resource, signal, sys
 sys.path.insert(0, sys.argv[1])
 import warehouse
 from warehouse.errors import ExportFailed
-wh = warehouse.open(sys.argv[2])
+wh = warehouse.open(sys.argv[2], create=True)
 for form in sys.argv[4:]:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, -1))
@@ -280,7 +280,7 @@ def test_text_that_is_a_formula(tmp_path: Path) -> None:
         StudyDescription="\n=1+1",
         StationName=" =2+2",
     )
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     wh.cohort("ct_thin_slice")
 
@@ -298,7 +298,7 @@ def test_text_that_is_a_formula(tmp_path: Path) -> None:
 def test_numbers_that_json_does_not_have(tmp_path: Path) -> None:
     make(tmp_path / "in", 1, 1, DiffusionBValue=float("nan"))
     make(tmp_path / "in", 1, 2, DiffusionBValue=float("-inf"), ImagePositionPatient=["1", "2", "3"])
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     wh.cohort("ct_thin_slice")
     target = export(wh, tmp_path / "a.jsonl", "jsonl", rows="instances")
@@ -323,7 +323,7 @@ def test_uids_with_path_characters_stay_inside(tmp_path: Path) -> None:
     make(tmp_path / "in", 2, SOPInstanceUID="a/b", PatientID="../x")
     make(tmp_path / "in", 3, SOPInstanceUID="manifest.csv")
     make(tmp_path / "in", 4, SOPInstanceUID="cohort.json")
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     wh.cohort("ct_thin_slice", max_slice_mm=9)
     with zipfile.ZipFile(
@@ -368,7 +368,7 @@ def test_members_inside_archives(template: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
         for number in (1, 2):
             archive.write(template / "in" / f"p1_{number}.dcm", f"deep/p{number}!.dcm")
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in.zip", workers=1)
     wh.cohort("ct_thin_slice")
     target = export(wh, tmp_path / "out", "copy", template="{SOPInstanceUID}.dcm")

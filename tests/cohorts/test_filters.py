@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.small_tables import View
-from warehouse.catalog.connect import Catalog
+from warehouse.catalog.connect import Catalog, Sessions
 from warehouse.cohorts.filters import select, values
 from warehouse.errors import UnknownFilter, UnknownTable, UsageError
 from warehouse.sqlfiles import by_name, read_models
@@ -132,7 +132,9 @@ def drawn() -> Callable[[], Catalog]:
         view.given(name, "batch" if name != "series" else "series_key")
     view.make("normal_elements")
     view.connection.execute(by_name("attributes").sql)
-    catalog = Catalog(None, view.connection, {m.name: m for m in read_models() if m.is_view})  # type: ignore[arg-type]
+    catalog = Catalog(
+        None, Sessions(view.connection), {m.name: m for m in read_models() if m.is_view}
+    )  # type: ignore[arg-type]
     return lambda: catalog
 
 

@@ -85,7 +85,7 @@ def test_the_digest_does_not_depend_on_the_order_of_ingest(tmp_path: Path) -> No
     import warehouse
 
     files = [make(tmp_path / "in", patient, number) for patient in (1, 2) for number in (1, 2)]
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     for path in reversed(files):
         wh.ingest(path, workers=1)
     assert wh.cohort("ct_thin_slice", max_slice_mm=9).digest == (

@@ -137,7 +137,7 @@ def test_listing_again_and_reading_by_path_ask_an_archive_once(
     path = zipped(tmp_path / "a.zip", many(tmp_path / "in", 30))
     items = listed_again([f"{path}!/{n:03}.dcm" for n in range(30)] + [f"{path}!/x"], SETTINGS)
     assert [type(item) for item in items] == [SourceFile] * 30 + [Unreadable]
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(path, workers=1)
     run = wh.cohort("ct_thin_slice", min_instances=1)
     assert run.counts["instances"] == 30

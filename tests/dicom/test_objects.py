@@ -123,7 +123,7 @@ def test_again_changed_new_and_gone(line: Line, tmp_path: Path) -> None:
     put(line.access, "changing", {"a.dcm": one, odd: two})
     source, root = "s3://changing", tmp_path / "w"
     assert ingest(root, [source], settings(line)).created == 2
-    wh = warehouse.open(root)
+    wh = warehouse.open(root, create=True)
     assert sorted(wh.sql("select path from files").fetchall()) == [
         ("s3://changing/a.dcm",), (f"s3://changing/{odd}",),
     ]  # fmt: skip
@@ -152,7 +152,7 @@ def test_objects_that_vanished_are_taken_out_when_told(
     done = remove(root, [source], settings(line), delete=True)
     # Of the one a copy is left; the other is thought to be in q still, where nobody looked.
     assert (done.removed, done.instances, done.taken_over) == (2, 2, 1)
-    wh = warehouse.open(root)
+    wh = warehouse.open(root, create=True)
     held = wh.sql("select path, status from files order by path").fetchall()
     assert held == [
         ("s3://vanishing/p/a", "removed"), ("s3://vanishing/p/b", "removed"),
@@ -188,7 +188,7 @@ def test_pixels_are_read_from_the_objects_that_are_sliced(
     }
     put(line.access, "pixels", files)
     ingest(tmp_path / "w", ["s3://pixels"], settings(line))
-    volume = warehouse.open(tmp_path / "w").volume(UID)
+    volume = warehouse.open(tmp_path / "w", create=True).volume(UID)
     read = len(line.requests)
     assert np.array_equal(volume[1], pixels[1])
     assert {path for _, path, _ in line.requests[read:]} == {"/pixels/1.dcm"}

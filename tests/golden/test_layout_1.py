@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(golden: Path) -> warehouse.Warehouse:
-    return warehouse.open(golden)
+    return warehouse.open(golden, create=True)
 
 
 def test_the_golden_store_is_of_the_layout_that_this_version_writes() -> None:
@@ -123,7 +123,7 @@ def test_it_can_be_changed(root: Path, tmp_path: Path) -> None:
 # -- other layouts --------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[[Path], Any]] = {
-    "open": lambda root: warehouse.open(root).catalog,
+    "open": lambda root: warehouse.open(root, create=True).catalog,
     "ingest": lambda root: ingest(root, [GOLDEN], IngestSettings(workers=1)),
     "compact": compact,
     "vacuum": lambda root: vacuum(root, dt.timedelta(0), delete=True),

@@ -94,7 +94,7 @@ def rows(intake):
     """Read the stored tables without what depends on the batching, in an order that does not."""
 
     def rows(root=None):
-        wh = warehouse.open(root or intake.root)
+        wh = warehouse.open(root or intake.root, create=True)
         keys = wh.table("instances").select("instance_id", "instance_key")
         tables = {name: wh.table(name) for name in ("files", "elements", "instances", "blobs")}
         tables["elements"] = tables["elements"].join(keys, on="instance_id")

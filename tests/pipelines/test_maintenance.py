@@ -44,7 +44,7 @@ def test_what_vanished_is_counted_and_kept_unless_told_otherwise(run, stored, ar
     (archive / "a/ct.dcm").unlink()
     done = seen(run("vanished"))
     assert (done["known"], done["vanished"], done["removed"]) == (6, 1, 0)
-    wh = warehouse.open(stored)
+    wh = warehouse.open(stored, create=True)
     assert wh.sql("select count(*) from instances").fetchall() == [(4,)]
     monkeypatch.setenv("DICOM_WAREHOUSE_VANISHED", "remove")
     done = seen(run("vanished"))
@@ -59,4 +59,6 @@ def test_a_source_that_is_not_mounted_is_not_taken_for_vanished(run, stored, arc
     monkeypatch.setenv("DICOM_WAREHOUSE_VANISHED", "remove")
     with pytest.raises(SourcesVanished):
         run("vanished")
-    assert warehouse.open(stored).sql("select count(*) from instances").fetchall() == [(4,)]
+    assert warehouse.open(stored, create=True).sql("select count(*) from instances").fetchall() == [
+        (4,)
+    ]

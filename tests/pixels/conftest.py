@@ -47,7 +47,7 @@ def series(tmp_path: Path) -> Callable[..., warehouse.Warehouse]:
             # Names and numbers run against each other: neither may decide about the order.
             path = tmp_path / "in" / f"{len(pixels) - number}.dcm"
             write_slice(path, pixel, **{"InstanceNumber": number + 1, **shared, **own})
-        made = warehouse.open(tmp_path / "w")
+        made = warehouse.open(tmp_path / "w", create=True)
         made.ingest(tmp_path / "in", mode="full", workers=1)
         return made
 
@@ -59,7 +59,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     """The files that $DICOM_CORPUS names, every element. Not to write to."""
     if not (folder := os.environ.get("DICOM_CORPUS")):
         pytest.skip("DICOM_CORPUS names no folder")
-    made = warehouse.open(tmp_path_factory.mktemp("corpus") / "w")
+    made = warehouse.open(tmp_path_factory.mktemp("corpus") / "w", create=True)
     made.ingest(folder, mode="full", workers=1)
     return made
 

@@ -163,7 +163,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     for number, made in enumerate(TABLES.values()):
         table = made or struct.pack("<2L", 0, 8 + len(frames[0]))
         rewritten(folder / f"3.{number}", RLE_FRAMES, PixelData=encapsulated(*frames, table=table))
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder, workers=1)
     return wh
 
@@ -484,7 +484,7 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             BitsAllocated=8, BitsStored=8, HighBit=7, TransferSyntaxUID=pydicom.uid.UID(syntax),
         )  # fmt: skip
     write_slice(folder / "in" / "good", voxels(1)[0], SeriesInstanceUID="1.99", uid="1.99.1")
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", workers=1)
     return wh
 

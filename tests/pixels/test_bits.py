@@ -111,7 +111,7 @@ def every(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             put(folder / "in" / f"a{s}{n}", low, syntax, f"1.1.{s}.{n}", **sign)
             high = samples.view(np.uint16) << 4 | DRAWN
             put(folder / "in" / f"b{s}{n}", high, syntax, f"1.2.{s}.{n}", HighBit=15, **sign)
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", mode=request.param, workers=1)
     return wh
 
@@ -143,7 +143,7 @@ def test_a_codestream_without_the_bit_holds_no_overlay(tmp_path: Path) -> None:
     made["PixelData"].is_undefined_length = False
     made.compress(JPEG2000Lossless, words, generate_instance_uid=False)
     made.save_as(tmp_path / "in" / "a")
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     assert np.array_equal(wh.stack("1.3")[0], words)
     with pytest.raises(PixelsUnreadable, match="bit 15, which its compressed pixels do not hold"):
@@ -155,7 +155,7 @@ def test_a_high_bit_that_cannot_be_is_refused(high: int, tmp_path: Path) -> None
     (tmp_path / "in").mkdir()
     put(tmp_path / "in" / "a", SAMPLES["unsigned"], "explicit", "1.4", HighBit=high)
     for mode in ("minimal", "full"):
-        wh = warehouse.open(tmp_path / mode)
+        wh = warehouse.open(tmp_path / mode, create=True)
         wh.ingest(tmp_path / "in", mode=mode, workers=1)
         with pytest.raises(PixelsUnreadable, match="HighBit is not between"):
             wh.stack("1.4")[0]

@@ -90,7 +90,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     (folder / "in").mkdir()
     for number, kind in enumerate(KINDS.values()):
         put(folder / "in", f"1.{number}", *kind)
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", mode="full", workers=1)
     return wh
 
@@ -133,7 +133,7 @@ def test_palettes_are_rgb_in_nifti_and_wide_ones_refused(tmp_path: Path) -> None
         for n in (1, 2):
             write_slice(tmp_path / "in" / f"{number}{n}", indices, uid=f"1.{number}.{n}", InstanceNumber=n,
                         SeriesInstanceUID=f"1.{number}", PhotometricInterpretation="PALETTE COLOR", **tables)  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
     image = nibabel.Nifti1Image.from_bytes(files.nifti(wh.volume("1.0")).to_bytes())
     assert np.asarray(image.dataobj)[1, 1, 0].item() == (255, 6, 10)
@@ -148,7 +148,7 @@ def test_colors_that_nothing_defines_are_refused(tmp_path: Path) -> None:
         pixels = np.zeros((2, 2, 3), f"u{bits // 8}")
         write_slice(tmp_path / "in" / f"{number}", pixels, uid=f"1.{number}.1", SeriesInstanceUID=f"1.{number}",
                     PhotometricInterpretation=meant, SamplesPerPixel=3, PlanarConfiguration=0)  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
     for number in range(3):
         stack = wh.stack(f"1.{number}")

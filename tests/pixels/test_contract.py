@@ -133,7 +133,7 @@ def every_kind(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     (folder / "in").mkdir()
     for number, maker in enumerate(MAKERS):
         maker(folder / "in", f"1.{number}")
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", mode="full", workers=1)
     return wh
 

@@ -26,7 +26,9 @@ COLUMNS = ", ".join(
 BY_VIEWS = (
     f"select {COLUMNS} from instances join files using (instance_id) where series_key = $1 and "
     "instances.pixel_offset is not null "
-    "order by InstanceNumber nulls last, acquired_us nulls last, instances.instance_key"
+    # By time where all state one (the order of acquisition), else as the scanner numbered.
+    "order by if(count(acquired_us) over () = count(*) over (), acquired_us, null), "
+    "InstanceNumber nulls last, acquired_us nulls last, instances.instance_key"
 )
 
 
@@ -46,7 +48,7 @@ def test_a_look_up_equals_the_views(sample: warehouse.Warehouse) -> None:
 
 def test_a_series_may_lie_in_several_parts(tmp_path: Path) -> None:
     """Slices that came with different ingests, and one that was replaced, are one series."""
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     for number, pixels in enumerate(voxels(4)):
         write_slice(tmp_path / "in" / f"{number}.dcm", pixels, InstanceNumber=number + 1)
         wh.ingest(tmp_path / "in", workers=1)
@@ -57,7 +59,7 @@ def test_a_series_may_lie_in_several_parts(tmp_path: Path) -> None:
 
 
 def test_series_without_pixels_and_unknown_ones_are_told_apart(tmp_path: Path) -> None:
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     write_slice(tmp_path / "in" / "1.dcm", voxels(1)[0], PixelData=None)
     wh.ingest(tmp_path / "in", workers=1)
     with pytest.raises(NoPixels):

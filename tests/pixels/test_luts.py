@@ -79,7 +79,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             )
             voi = lut(40000, [0, 85, 170, 255], 8, vr, order)
             written(folder / "in" / f"c{s}{v}", HIGH, syntax, f"1.3.{s}.{v}", VOILUTSequence=[voi])
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", mode="full", workers=1)
     return wh
 
@@ -110,7 +110,7 @@ def test_tables_equal_pydicom_on_the_whole_file(syntax: int, tables: warehouse.W
 def one(tmp_path: Path, pixels: np.ndarray, syntax: str = "explicit", **attributes: Any) -> Any:
     """Return the stack of one made image."""
     written(tmp_path / "in" / "a", pixels, syntax, "1.5", **attributes)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
     return wh.stack("1.5")
 
@@ -219,7 +219,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             write_slice(folder / "in" / f"{number}.{n}", pixels, uid=f"1.{number}.{n}", InstanceNumber=n,
                         SeriesInstanceUID=f"1.{number}", **size, **attributes)  # fmt: skip
     write_slice(folder / "in" / "good", voxels(1)[0], SeriesInstanceUID="1.99", uid="1.99.1")
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", mode="full", workers=1)
     return wh
 

@@ -16,7 +16,7 @@ import warehouse
 from tests.conftest import PACKAGED
 from tests.dicom_files import dataset, image, write
 from tests.pixels.conftest import UID, voxels
-from tests.vendor_payloads import CSA, add_private, csa
+from tests.vendor_payloads import CSA, add_private, ascconv, csa
 from warehouse.errors import NotAVolume, PixelsUnreadable
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def ingested(ingest: Ingest) -> warehouse.Warehouse:
 
 
 def write_mosaic(
-    path: Path, volume: np.ndarray, normal: Sequence[float] | None, **attributes: Any
-) -> None:
+    path: Path, volume: np.ndarray, normal: Sequence[float] | None, *, protocol: str = "", **attributes: Any
+) -> None:  # fmt: skip
     """Write slices (slice, row, column) as the tiles of a mosaic, padding all ones."""
     count, rows, columns = volume.shape
     side = int(np.ceil(np.sqrt(count)))
@@ -60,7 +60,12 @@ def write_mosaic(
     elements = [("NumberOfImagesInMosaic", "US", [str(count)])]
     if normal is not None:
         elements.append(("SliceNormalVector", "FD", [str(part) for part in normal]))
-    add_private(made, CSA, 0x0029, 0x10, x10=("OB", csa(elements)))
+    series = (
+        [("MrPhoenixProtocol", "UN", [protocol])]
+        if protocol
+        else [("UsedPatientWeight", "IS", ["1"])]
+    )
+    add_private(made, CSA, 0x0029, 0x10, x10=("OB", csa(elements)), x20=("OB", csa(series)))
     write(path, made)
 
 
@@ -93,11 +98,29 @@ def test_slices_of_mosaics_go_along_the_normal_of_rows_and_columns(
     assert np.allclose(volume.affine[:3, 0], [0, 0, 5])
 
 
+def test_a_distance_that_only_the_protocol_states_is_that_of_the_view(
+    tmp_path: Path, ingest: Ingest
+) -> None:
+    protocol = ascconv(
+        "sSliceArray.asSlice[0].sPosition.dTra = -3.5", "sSliceArray.asSlice[1].sPosition.dTra = 4"
+    )
+    write_mosaic(
+        tmp_path / "in" / "a.dcm", np.ones((5, 2, 3), np.uint16), [0, 0, 1], protocol=protocol,
+        SpacingBetweenSlices=None,
+    )  # fmt: skip
+    wh = ingested(ingest)
+    volume = wh.volume(UID)
+    assert volume.spacing == (7.5, 2, 2)
+    assert volume.affine is not None
+    ((affine,),) = wh.sql("select affine from mosaic_geometry").fetchall()
+    assert np.allclose(np.reshape(affine, (4, 4))[:, [2, 1, 0, 3]], volume.affine)
+
+
 def test_mosaics_of_a_scanner_equal_nibabel(tmp_path: Path) -> None:
     source = next(PACKAGED["nibabel"].glob("siemens_dwi_1000.dcm.gz"))
     path = tmp_path / "a.dcm"
     path.write_bytes(gzip.decompress(source.read_bytes()))
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(path, workers=1)
     volume = wh.volume(wh.sql("select series_key from series").fetchall()[0][0])
     with warnings.catch_warnings():
@@ -121,7 +144,7 @@ def test_mosaics_of_a_scanner_equal_nibabel(tmp_path: Path) -> None:
     [
         (None, {}, "do not say how many slices they hold and which way"),
         ([0, 1, 0], {}, "is not at right angles"),
-        ([0, 0, 1], {"SpacingBetweenSlices": None}, "without SpacingBetweenSlices"),
+        ([0, 0, 1], {"SpacingBetweenSlices": None}, "without a distance between slices"),
         ([0, 0, 1], {"PixelSpacing": None}, "without position, orientation or spacing"),
         ([0, 0, 1], {"Rows": 5, "PixelData": bytes(90)}, "do not divide into 3 x 3 tiles"),
     ],
@@ -289,7 +312,7 @@ def test_frames_that_nothing_tells_apart_or_that_are_missing_are_refused(
     )
     wh = ingested(ingest)
     for uid, reason in {UID: "nothing tells apart", "1.5": "1 of 4 frames are missing", "1.6": "uneven spacing",
-                        "1.7": "images without position"}.items():  # fmt: skip
+                        "1.7": "slices without position, orientation, spacing or size: no position"}.items():  # fmt: skip
         with pytest.raises(NotAVolume, match=reason):
             wh.volume(uid)
     with pytest.raises(PixelsUnreadable, match="pixel data too short"):
@@ -343,15 +366,86 @@ def test_a_film_counts_time_and_lies_in_no_space(tmp_path: Path, ingest: Ingest)
     assert np.array_equal(volume[:], pixels)
 
 
-def test_planes_of_a_dose_grid_lie_where_its_offsets_say(tmp_path: Path, ingest: Ingest) -> None:
+@pytest.mark.parametrize(
+    ("orientation", "offsets", "lowest", "step", "is_turned"),
+    [
+        ([1, 0, 0, 0, 1, 0], [0, -2.5, -5], [1, 2, 45], [0, 0, 2.5], True),
+        # Feet first, where rows run to the right of the patient: one place, in either way of saying it
+        # (https://github.com/dicompyler/dicompyler-core/issues/284).
+        ([-1, 0, 0, 0, 1, 0], [0, -2.5, -5], [1, 2, 55], [0, 0, -2.5], True),
+        ([-1, 0, 0, 0, 1, 0], [50, 52.5, 55], [1, 2, 55], [0, 0, -2.5], True),
+        ([1, 0, 0, 0, 1, 0], [50, 52.5, 55], [1, 2, 50], [0, 0, 2.5], False),
+    ],
+)
+def test_planes_of_a_dose_grid_lie_where_its_offsets_say(
+    orientation: list[float], offsets: list[float], lowest: list[float], step: list[float],
+    is_turned: bool, tmp_path: Path, ingest: Ingest,
+) -> None:  # fmt: skip
     doses = np.arange(3 * 4 * 6, dtype=np.uint32).reshape(3, 4, 6)
     write_frames(
         tmp_path / "in" / "1.dcm", doses, [], SOPClassUID=DOSE, Modality="RTDOSE", FrameIncrementPointer=0x3004000C,
-        GridFrameOffsetVector=[0, -2.5, -5], ImagePositionPatient=[1, 2, 3], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        GridFrameOffsetVector=offsets, ImagePositionPatient=[1, 2, 50], ImageOrientationPatient=orientation,
         PixelSpacing=[2, 2], SharedFunctionalGroupsSequence=None,
     )  # fmt: skip
-    volume = ingested(ingest).volume(UID)
-    assert np.array_equal(volume[:], doses[::-1])
+    wh = ingested(ingest)
+    volume = wh.volume(UID)
+    assert np.array_equal(volume[:], doses[::-1] if is_turned else doses)
     assert volume.affine is not None
-    assert np.allclose(volume.affine @ [0, 0, 0, 1], [1, 2, -2, 1])
+    assert np.allclose(volume.affine @ [0, 0, 0, 1], [*lowest, 1])
+    assert np.allclose(volume.affine[:3, 0], step)
     assert volume.spacing == (2.5, 2, 2)
+    agrees_with_the_views(wh)
+
+
+def agrees_with_the_views(wh: warehouse.Warehouse) -> None:
+    """Compare the place of every frame with `frames`, and the affine with `stack_geometry`."""
+    for uid, affine in wh.sql(
+        "select series_key, affine from stack_geometry where is_volume"
+    ).fetchall():
+        volume = wh.volume(uid)
+        assert volume.affine is not None
+        # The view has (column, row, slice).
+        assert np.allclose(np.reshape(affine, (4, 4))[:, [2, 1, 0, 3]], volume.affine)
+        asked = f"select frame_number, ImagePositionPatient from frames where series_key = '{uid}'"
+        positions = dict(wh.sql(asked).fetchall())
+        for level, number in enumerate(volume.frames["frame_number"].to_list()):
+            assert np.allclose((volume.affine @ [level, 0, 0, 1])[:3], positions[number])
+
+
+def test_offsets_of_a_dose_without_meaning_are_refused(tmp_path: Path, ingest: Ingest) -> None:
+    write_frames(
+        tmp_path / "in" / "1.dcm", np.zeros((3, 4, 6), np.uint32), [], SOPClassUID=DOSE, Modality="RTDOSE",
+        FrameIncrementPointer=0x3004000C, GridFrameOffsetVector=[10, 13, 16], ImagePositionPatient=[1, 2, 50],
+        ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=[2, 2], SharedFunctionalGroupsSequence=None,
+    )  # fmt: skip
+    wh = ingested(ingest)
+    with pytest.raises(
+        NotAVolume, match="begins neither with 0 nor with the third coordinate"
+    ) as refused:
+        wh.volume(UID)
+    assert (refused.value.why,) == wh.sql("select why_not from stack_geometry").fetchall()[0]
+
+
+@pytest.mark.parametrize("spacing", [4.0, -4.0])
+def test_reconstructed_slices_of_nuclear_medicine_are_a_volume(
+    spacing: float, tmp_path: Path, ingest: Ingest
+) -> None:
+    """The sign of Spacing Between Slices is the direction: https://github.com/rordenlab/dcm2niix/issues/885"""
+    pixels = voxels(10)
+    first = dataset(ImagePositionPatient=[-10, -20, 30], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    write_frames(
+        tmp_path / "in" / "1.dcm", pixels, [], SOPClassUID="1.2.840.10008.5.1.4.1.1.20", Modality="NM",
+        ImageType=["ORIGINAL", "PRIMARY", "RECON GATED TOMO", "EMISSION"], PixelSpacing=[4, 4],
+        SpacingBetweenSlices=spacing, DetectorInformationSequence=[first], SharedFunctionalGroupsSequence=None,
+        FrameIncrementPointer=[0x00540070, 0x00540080], TimeSlotVector=[1] * 5 + [2] * 5, SliceVector=[1, 2, 3, 4, 5] * 2,
+    )  # fmt: skip
+    wh = ingested(ingest)
+    volume = wh.volume(UID)
+    wanted = pixels.reshape(2, 5, 4, 6)
+    assert np.array_equal(volume[:], wanted if spacing > 0 else wanted[:, ::-1])
+    assert volume.labels == {"time_slot": [1, 2]}
+    assert volume.affine is not None
+    assert np.allclose(volume.affine @ [0, 0, 0, 1], [-10, -20, 30 if spacing > 0 else 14, 1])
+    assert wh.sql("select volumes_differ_in from stack_geometry").fetchall() == [
+        (["nuclear medicine vectors"],)
+    ]

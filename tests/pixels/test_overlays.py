@@ -54,7 +54,7 @@ def test_a_mask_has_the_shape_of_the_frames(series: Ingest, tmp_path: Path) -> N
     with_overlays(
         tmp_path / "in" / "2.dcm", overlay(DRAWN, [0, 5]), overlay(DRAWN[:1], None, 0x6004)
     )
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     wanted = np.zeros((3, 4, 6), np.uint8)
     wanted[0, 1:3, 2:5] = DRAWN
@@ -85,7 +85,7 @@ def test_frames_of_an_overlay_belong_to_frames_of_the_image(tmp_path: Path, inge
 
 def test_overlays_of_real_files_equal_pydicom(tmp_path: Path) -> None:
     path = PACKAGED["pydicom"] / "test_files" / "examples_overlay.dcm"
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(path, workers=1)
     (uid,) = wh.sql("select series_key from series").fetchall()[0]
     wanted = pydicom.dcmread(path).overlay_array(0x6000)

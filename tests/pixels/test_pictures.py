@@ -172,7 +172,7 @@ def test_no_file_is_replaced_and_no_half_one_left(
     (tmp_path / "a.nii").write_bytes(b"mine")
     with pytest.raises(TargetExists):
         files.write_nifti(volume, tmp_path / "a.nii")
-    with pytest.raises(UsageError, match="ends in .nii"):
+    with pytest.raises(UsageError, match=r"must end in \.nii"):
         files.write_nifti(volume, tmp_path / "a.mha")
     (tmp_path / "in" / "3.dcm").unlink()
     with pytest.raises(Exception, match="is not what was ingested"):

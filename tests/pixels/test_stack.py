@@ -97,7 +97,7 @@ def test_every_frame_of_the_packages_equals_pydicom(tmp_path: Path) -> None:
         left[-1].write_bytes(gzip.decompress(path.read_bytes()))
     different, refused, equal, count = [], {}, 0, 0
     while left:
-        wh = warehouse.open(tmp_path / f"w{len(left)}")
+        wh = warehouse.open(tmp_path / f"w{len(left)}", create=True)
         wh.ingest(*left, mode="minimal", workers=1)
         found, why, same = differences(wh)
         different, refused, equal = different + found, refused | why, equal + same

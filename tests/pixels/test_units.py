@@ -181,7 +181,7 @@ def every(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     names = [*RIGHT, *REFUSED]
     for number, name in enumerate(names):
         (RIGHT.get(name) or REFUSED[name])[0](folder / "in", f"1.{number}")
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", mode=request.param, workers=1)
     return wh, {name: f"1.{number}" for number, name in enumerate(names)}
 
@@ -220,7 +220,7 @@ def test_numbers_without_one_unit_are_refused(name: str, every: Any) -> None:
 def made(tmp_path: Path, writer: Any) -> warehouse.Warehouse:
     (tmp_path / "in").mkdir(parents=True, exist_ok=True)
     writer(tmp_path / "in", UID)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
     return wh
 
@@ -337,7 +337,7 @@ def test_a_window_in_functional_groups_counts_like_one_at_the_top(tmp_path: Path
         (tmp_path / place).mkdir()
         write_frames(tmp_path / place / "a", stored, frames, [IN_STACK], SOPClassUID=ENHANCED_CT,
                      SharedFunctionalGroupsSequence=shared, WindowCenter=9000, WindowWidth=2)  # fmt: skip
-        wh = warehouse.open(tmp_path / f"w{place}")
+        wh = warehouse.open(tmp_path / f"w{place}", create=True)
         wh.ingest(tmp_path / place, mode="full", workers=1)
         assert wh.volume(UID, window="header")[:].tolist() == [wanted] * 3
         assert wh.stack(UID).with_values(Values(window="header"))[2].tolist() == wanted

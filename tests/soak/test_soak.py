@@ -204,7 +204,7 @@ def test_a_thousand_hostile_values(tmp_path: Path) -> None:
         )
         given[f"1.{number}"] = value
     ingest(tmp_path / "w", [folder], SETTINGS)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     assert dict(wh.sql("select SOPInstanceUID, PatientID from instances").fetchall()) == given
     for value in sorted(set(given.values()))[:200]:
         expected = sum(other == value for other in given.values())

@@ -116,6 +116,7 @@ def test_sequence_items_are_counted_and_their_places_split(view: View) -> None:
         1           | X[0].ASequence[1]   | 00080100 | 1  | 0     | c
         1           | BASequence[0]       | 00080100 | 1  | 0     | no
         1           | ASequence[2].ASequence[3] | 00080100 | 1 | 0 | d
+        1           | ASequence[2].ASequence[3].C[1].ASequence[0].B[4] | 00080100 | 1 | 0 | e
     """,
     )
     asked = "select sequence_path, item, inner_path, text from sequence_items('ASequence') order by text"
@@ -123,7 +124,10 @@ def test_sequence_items_are_counted_and_their_places_split(view: View) -> None:
         ("", 0, "", "a"),
         ("", 10, "B[0]", "b"),
         ("X[0]", 1, "", "c"),
-        ("", 2, "ASequence[3]", "d"),
+        # Items of a nested sequence are items of their own: those of the outer would have the values
+        # of all that they hold (PS3.3 C.17.3.2.4: each item of a content tree has its own nodes).
+        ("ASequence[2]", 3, "", "d"),
+        ("ASequence[2].ASequence[3].C[1]", 0, "B[4]", "e"),
     ]
 
 
@@ -135,7 +139,7 @@ def test_columns_have_the_types_of_the_dictionary(tmp_path: Path) -> None:
         ReferencedStudySequence=[dataset(), dataset()], FrameIncrementPointer=0x00181063,
         RedPaletteColorLookupTableData=b"\1\2", WindowCenter="40",
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     expected: dict[str, Any] = {
         "PatientName": "Doe^Jane",

@@ -170,7 +170,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     made.private_block(0x0031, "A", create=True).add_new(0x01, "SQ", [inner])
     made.add_new(0x00189999, "LO", SECRET)
     made.add_new(0x60004000, "LT", SECRET)
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     wh.ingest(write(folder / "a", made), mode="full", workers=1)
     return wh
 

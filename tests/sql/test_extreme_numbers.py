@@ -101,7 +101,7 @@ def extreme(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
                 contours.update(numbers(place))
                 made.ROIContourSequence = [contours]
                 write(folder / "in" / f"{number}_{place}_{copy}.dcm", made)
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     assert wh.ingest(folder / "in", mode="full", workers=1).created == 60
     return wh
 

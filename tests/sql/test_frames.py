@@ -66,7 +66,7 @@ def test_the_groups_of_a_frame_come_before_the_shared_ones_and_those_before_the_
 
 def test_a_number_of_frames_that_cannot_be_is_not_believed(tmp_path: Path) -> None:
     made = image(NumberOfFrames=2_000_000_000)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     assert wh.sql("select count(*) from frames").fetchall() == [(4,)], "bytes of pixel data"
 
@@ -93,7 +93,7 @@ def test_the_frames_of_an_enhanced_object_are_those_that_pydicom_finds(tmp_path:
         SOPClassUID="1.2.840.10008.5.1.4.1.1.4.1", NumberOfFrames=4, PixelData=bytes(16),
         SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=frames,
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     answer = wh.table("frames").collect().sort("frame_number")
     assert answer["ImagePositionPatient"].to_list() == [[0, 0, 2.5 * n] for n in range(4)]
@@ -123,7 +123,7 @@ def test_the_frames_of_real_objects_are_those_that_pydicom_finds(
     path: Path, tmp_path: Path
 ) -> None:
     data = pydicom.dcmread(path, stop_before_pixels=True)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(path, workers=1)
     answer = wh.table("frames").collect().sort("frame_number")
     groups = data.PerFrameFunctionalGroupsSequence
@@ -223,13 +223,187 @@ def test_a_frame_of_a_dose_lies_where_the_offsets_say(view: View) -> None:
     )
 
 
+DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+NUCLEAR = "1.2.840.10008.5.1.4.1.1.20"
+
+
+def test_offsets_of_a_dose_mean_what_the_standard_says_or_nothing(view: View) -> None:
+    """PS3.3 C.8.8.3.2; feet first: https://github.com/dicompyler/dicompyler-core/issues/284 and 29."""
+    feet_first, head_first, decubitus = "[-1,0,0,0,1,0]", "[1,0,0,0,1,0]", "[0,1,0,-1,0,0]"
+    cases = [  # orientation, z of the position, offsets
+        (feet_first, 50, (50, 53, 56)), (feet_first, 50, (0, -3, -6)), (head_first, 50, (10, 13, 16)),
+        (head_first, 0, (0, 3, 6)), (decubitus, 50, (50, 53, 56)), (head_first, 50, ()), (head_first, 50, (0, 3)),
+    ]  # fmt: skip
+    view.given(
+        "instances",
+        "instance_id | series_key | SOPClassUID | NumberOfFrames | pixel_length | ImagePositionPatient | ImageOrientationPatient\n"
+        + "\n".join(f"{n} | s | {DOSE} | 3 | 100 | [1, 2, {z}] | {way}" for n, (way, z, _) in enumerate(cases)),
+    )  # fmt: skip
+    view.given(
+        "elements",
+        "instance_id | path | tag | vm | index | real\n" + "\n".join(
+            f"{n} | '' | 3004000C | 3 | {index} | {offset}"
+            for n, (_, _, offsets) in enumerate(cases) for index, offset in enumerate(offsets)
+        ),
+    )  # fmt: skip
+    columns = ["instance_id", "frame_number", "ImagePositionPatient", "position_why_not"]
+    rows = sorted(view.rows("frames", columns))
+    heights = [[row[2] and row[2][2] for row in rows if row[0] == n] for n in range(len(cases))]
+    assert heights == [
+        [50, 53, 56], [50, 53, 56], [None] * 3, [0, 3, 6], [None] * 3, [None] * 3, [50, 53, None],
+    ]  # fmt: skip
+    assert all((row[2] is None) == (row[3] is not None) for row in rows)
+    reasons = {row[0]: row[3] for row in rows if row[3]}
+    assert reasons == {
+        2: "the Grid Frame Offset Vector begins neither with 0 nor with the third coordinate of the position",
+        4: "the Grid Frame Offset Vector holds third coordinates, but rows and columns do not lie along x and y",
+        5: "no Grid Frame Offset Vector",
+        6: "no value in the Grid Frame Offset Vector",
+    }  # fmt: skip
+
+
+def nuclear(path: Path, **attributes: object) -> Path:
+    """Write five frames of nuclear medicine that lie where the first detector says."""
+    usual: dict[str, object] = {
+        "SOPClassUID": NUCLEAR, "Modality": "NM", "ImageType": ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"],
+        "NumberOfFrames": 5, "PixelData": bytes(20), "PixelSpacing": [4, 4], "SliceThickness": 4,
+        "FrameIncrementPointer": 0x00540080, "SliceVector": [1, 2, 3, 4, 5], "SpacingBetweenSlices": 4,
+        "DetectorInformationSequence": [detector(30)],
+    }  # fmt: skip
+    return write(path, image("1.1", **{**usual, **attributes}))
+
+
+def detector(z: float) -> pydicom.Dataset:
+    return dataset(ImagePositionPatient=[-10, -20, z], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "heights", "why"),
+    [
+        # The sign is the direction along the normal (PS3.3 C.8.4.15):
+        # https://github.com/rordenlab/dcm2niix/issues/885
+        ({}, [30, 34, 38, 42, 46], None),
+        ({"SpacingBetweenSlices": -4}, [30, 26, 22, 18, 14], None),
+        ({"SliceVector": [5, 4, 3, 2, 1]}, [46, 42, 38, 34, 30], None),
+        ({"SpacingBetweenSlices": None}, None, "no Spacing Between Slices"),
+        ({"SliceVector": None}, None, "no Slice Vector"),
+        ({"DetectorInformationSequence": [detector(30), detector(30)]}, [30, 34, 38, 42, 46], None),
+        ({"DetectorInformationSequence": [detector(30), detector(90)]}, None, "no position"),
+        (
+            {
+                "DetectorInformationSequence": [detector(30), detector(90)], "SliceVector": None,
+                "ImageType": ["ORIGINAL", "PRIMARY", "STATIC", "EMISSION"], "DetectorVector": [1, 2, 2, 1, 1],
+            },
+            [30, 90, 90, 30, 30], None,
+        ),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "TOMO", "EMISSION"]}, None, "projections: the detector moves"),
+    ],
+)  # fmt: skip
+def test_frames_of_nuclear_medicine_lie_where_the_detector_says(
+    attributes: dict[str, object], heights: list[float] | None, why: str | None, tmp_path: Path
+) -> None:
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(nuclear(tmp_path / "a", **attributes), workers=1)
+    rows = wh.sql(
+        "select ImagePositionPatient, ImageOrientationPatient, position_why_not from frames order by frame_number"
+    ).fetchall()
+    assert [row[0] for row in rows] == [[-10, -20, z] for z in heights or ()] + [None] * (
+        0 if heights else 5
+    )
+    assert {row[2] for row in rows} == {why}
+    if heights:
+        assert [row[1] for row in rows] == [[1, 0, 0, 0, 1, 0]] * 5
+
+
+@pytest.mark.parametrize(
+    ("attributes", "groups", "why"),
+    [
+        (  # Enhanced ultrasound: PS3.3 C.7.6.16.2.21 and C.8.24.2
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.2", "Modality": "US"},
+            {
+                "PlanePositionVolumeSequence": [dataset(ImagePositionVolume=[1, 2, 3])],
+                "PlaneOrientationVolumeSequence": [dataset(ImageOrientationVolume=[1, 0, 0, 0, 1, 0])],
+            },
+            "frames lie in the frame of reference of an ultrasound volume, not of the patient",
+        ),
+        (  # Whole slides: PS3.3 C.8.12.6.1, the Plane Position (Slide) macro
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6", "Modality": "SM"},
+            {"PlanePositionSlideSequence": [dataset(XOffsetInSlideCoordinateSystem=20)]},
+            "tiles lie in the frame of reference of the slide, not of the patient",
+        ),
+        (
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.12.1.1", "Modality": "XA"},
+            {"FrameContentSequence": [dataset(FrameAcquisitionNumber=1)]},
+            "a projection without a position in the patient",
+        ),
+    ],
+)  # fmt: skip
+def test_frames_that_do_not_lie_in_the_patient_say_so(
+    attributes: dict[str, object], groups: dict[str, object], why: str, tmp_path: Path
+) -> None:
+    made = image(
+        NumberOfFrames=2, PixelData=bytes(8), **attributes,
+        PerFrameFunctionalGroupsSequence=[dataset(**groups), dataset(**groups)],
+    )  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(write(tmp_path / "a", made), workers=1)
+    asked = (
+        "select distinct ImagePositionPatient, position_why_not, ImagePositionVolume from frames"
+    )
+    ((position, said, in_volume),) = wh.sql(asked).fetchall()
+    assert (position, said) == (None, why)
+    assert in_volume == ([1, 2, 3] if "PlanePositionVolumeSequence" in groups else None)
+    ((refused,),) = wh.sql("select why_not from stack_geometry").fetchall()
+    assert refused == f"slices without position, orientation, spacing or size: {why}"
+
+
+def test_a_three_dimensional_angiography_lies_where_its_groups_say(tmp_path: Path) -> None:
+    """X-Ray 3D: frames of a reconstruction have positions as those of CT (PS3.3 A.53)."""
+    frames = [
+        dataset(PlanePositionSequence=[dataset(ImagePositionPatient=[0, 0, z])]) for z in (0, 5)
+    ]
+    made = image(
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.13.1.1", Modality="XA", NumberOfFrames=2, PixelData=bytes(8),
+        PerFrameFunctionalGroupsSequence=frames,
+    )  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(write(tmp_path / "a", made), workers=1)
+    asked = "select ImagePositionPatient, position_why_not from frames order by frame_number"
+    assert wh.sql(asked).fetchall() == [([0, 0, 0], None), ([0, 0, 5], None)]
+
+
+def test_groups_say_how_a_frame_was_acquired(tmp_path: Path) -> None:
+    own = [
+        dataset(
+            MRTimingAndRelatedParametersSequence=[dataset(RepetitionTime=2000 + n, FlipAngle=10.0 * n)],
+            MRModifierSequence=[dataset(InversionTimes=[100.0 * n, 5])],
+            MRImageFrameTypeSequence=[dataset(ComplexImageComponent=kind)],
+            CardiacSynchronizationSequence=[dataset(NominalPercentageOfCardiacPhase=5.0 * n)],
+            RespiratorySynchronizationSequence=[
+                dataset(NominalPercentageOfRespiratoryPhase=7.0 * n, NominalRespiratoryTriggerDelayTime=9.0 * n)
+            ],
+        )
+        for n, kind in ((1, "MAGNITUDE"), (2, "PHASE"))
+    ]  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    made = image(NumberOfFrames=2, PixelData=bytes(8), PerFrameFunctionalGroupsSequence=own)
+    wh.ingest(write(tmp_path / "a", made), workers=1)
+    asked = (
+        "select RepetitionTime, FlipAngle, InversionTimes, ComplexImageComponent, NominalPercentageOfCardiacPhase, "
+        "NominalPercentageOfRespiratoryPhase, NominalRespiratoryTriggerDelayTime from frames order by frame_number"
+    )
+    assert wh.sql(asked).fetchall() == [
+        (2001, 10, [100, 5], "MAGNITUDE", 5, 7, 9), (2002, 20, [200, 5], "PHASE", 10, 14, 18),
+    ]  # fmt: skip
+
+
 def test_packaged_multi_frame_objects_have_the_times_and_offsets_that_pydicom_finds(
     tmp_path: Path,
 ) -> None:
     cine, dose = (
         Path(str(get_testdata_file(name))) for name in ("examples_ybr_color.dcm", "rtdose.dcm")
     )
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(cine, dose, workers=1)
     of_frames = (
         "select {} from frames join instances using (instance_id)"
@@ -267,7 +441,7 @@ def test_nuclear_medicine_numbers_its_frames_in_vectors(tmp_path: Path) -> None:
         NumberOfEnergyWindows=2, NumberOfDetectors=2,
         **dict(vectors.values()),
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     answer = wh.table("frames").collect().sort("frame_number")
     for column, (_, values) in vectors.items():

@@ -60,9 +60,19 @@ def test_depends_of_a_table_macro_are_the_tables_and_macros_it_needs(model: Mode
     body = model.sql.split(" as table\n", 1)[1]
     tables = {view.name for view in VIEWS if re.search(rf"(from|join) {view.name}\b", body)}
     assert {name for name in model.depends if name not in known} == tables
-    for macro in set(model.depends) & known:
-        made = re.findall(r"macro (\w+)\(", next(m.sql for m in MACROS if m.name == macro))
-        assert any(f"{name}(" in body for name in made)
+    used = body
+    # A macro may be needed by another one that is named too: those used directly come first.
+    for macro in sorted(set(model.depends) & known, key=lambda name: not _is_used(name, body)):
+        assert _is_used(macro, used)
+        used += _sql_of(macro)
+
+
+def _sql_of(macro: str) -> str:
+    return next(model.sql for model in MACROS if model.name == macro)
+
+
+def _is_used(macro: str, sql: str) -> bool:
+    return any(f"{name}(" in sql for name in re.findall(r"macro (\w+)\(", _sql_of(macro)))
 
 
 def tables_read(model: Model) -> set[str]:

@@ -83,7 +83,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     files[0].SOPInstanceUID = "1.4354.1"
     for number, content in enumerate(files):
         write(folder / "in" / f"{number}.dcm", content)
-    wh = warehouse.open(folder / "w")
+    wh = warehouse.open(folder / "w", create=True)
     report = wh.ingest(folder / "in", mode="normal", workers=1)
     assert (report.created, report.rejected) == (len(files), 0)
     return wh
@@ -132,7 +132,7 @@ def test_a_pt_series_has_its_tracer_and_corrections(made: warehouse.Warehouse) -
 )  # fmt: skip
 def test_without_any_of_its_parts_no_suv(tmp_path: Path, attributes: dict[str, Any]) -> None:
     write(tmp_path / "in" / "a.dcm", pet(1, **attributes))
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     assert only(wh, "pt_series", "has_suv_attributes") == (False,)
 
@@ -183,7 +183,7 @@ def test_the_uptake_time_is_in_one_clock(
         RadiopharmaceuticalInformationSequence=given,
     )  # fmt: skip
     write(tmp_path / "in" / "a.dcm", made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     uptake, reason, has = only(
         wh, "pt_series", "uptake_time_s", "uptake_why_not", "has_suv_attributes"
@@ -202,7 +202,7 @@ def test_a_series_processed_later_began_with_its_first_acquisition(tmp_path: Pat
             AcquisitionTime=at,
         )  # fmt: skip
         write(tmp_path / "in" / f"{n}.dcm", made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     assert only(wh, "pt_series", "uptake_time_s") == (46 * 60.0,)
 
@@ -229,14 +229,14 @@ def test_a_segmentation_names_its_images_or_their_frames_do(
     )  # fmt: skip
     named = segmentation(1, ReferencedSeriesSequence=[dataset(SeriesInstanceUID="2.77")])
     write(tmp_path / "in" / "a.dcm", named)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     assert only(wh, "seg_series", "referenced_series_uids") == (["2.77"],)
 
 
 def test_an_unknown_source_is_no_series(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.dcm", segmentation(1))
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     assert only(wh, "seg_series", "segment_count", "referenced_series_uids") == (2, None)
 
@@ -299,7 +299,7 @@ def test_evidence_and_template_of_a_report(tmp_path: Path) -> None:
         CurrentRequestedProcedureEvidenceSequence=[evidence], PreliminaryFlag="FINAL",
     )  # fmt: skip
     write(tmp_path / "in" / "a.dcm", content)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     assert only(
         wh, "sr_documents", "Modality", "document_title", "document_title_code", "template", "PreliminaryFlag",

@@ -107,7 +107,7 @@ def test_affines_are_those_of_nibabel_and_slices_where_the_protocol_planned_them
     tmp_path: Path, mode: str
 ) -> None:
     files = mosaics(tmp_path)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(*files, mode=mode, workers=1)
     found = {
         uid: facts

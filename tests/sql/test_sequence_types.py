@@ -203,13 +203,13 @@ def wh(tmp_path: Path) -> warehouse.Warehouse:
             SequenceVariant=["SK", "SP", "MP"], ScanOptions="IR", EchoTime=echo, ImagedNucleus="1H",
             SliceThickness="1.0", SeriesDescription="Sag T1 MPRAGE",
         ))  # fmt: skip
-    made = warehouse.open(tmp_path / "w")
+    made = warehouse.open(tmp_path / "w", create=True)
     made.ingest(tmp_path / "in", workers=1)
     return made
 
 
 def types(wh: warehouse.Warehouse) -> list[tuple[str | None, str | None]]:
-    fresh = warehouse.open(wh.root)
+    fresh = warehouse.open(wh.root, create=True)
     return fresh.sql(
         "select sequence_type, rule from sequence_types order by series_key"
     ).fetchall()
@@ -272,7 +272,7 @@ def test_the_instance_with_the_smallest_key_speaks_for_its_series(tmp_path: Path
     }  # fmt: skip
     write(tmp_path / "in" / "a.dcm", image("1.2", **usual, ScanOptions="IR"))
     write(tmp_path / "in" / "b.dcm", image("1.1", **usual))
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     assert types(wh) == [(None, None)]
     write(tmp_path / "in" / "c.dcm", image("1.0", **usual, ScanOptions="IR"))
@@ -284,7 +284,7 @@ def test_core_attributes_are_enough_in_mode_minimal(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.dcm", image(
         "1.2", Modality="MR", ScanningSequence=["GR", "IR"], SequenceVariant=["SK", "SP", "MP"], ScanOptions="IR",
     ))  # fmt: skip
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="minimal", workers=1)
     assert types(wh) == [("mprage", "mprage")]
 

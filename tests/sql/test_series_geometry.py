@@ -55,6 +55,8 @@ def geometries(slices: list[dict[str, Any]]) -> list[dict[str, Any]]:
     lines = [" | ".join(names)]
     lines += [" | ".join(drawn(row.get(name)) for name in names) for row in slices]
     view.given("instances", "\n".join(lines))
+    # What `instances` does not have is stated elsewhere; nothing is, here.
+    view.given("elements", "instance_id")
     view.make("image_slices")
     columns = [column.name for column in by_name("series_geometry").columns]
     return [dict(zip(columns, row, strict=True)) for row in view.rows("series_geometry", columns)]
@@ -90,6 +92,7 @@ def bent(slices: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
     ("slices", "condition", "why"),
     [
         (stack([0, 1, 2, 5, 6]), "is_complete", "2 missing slices"),
+        (stack([0, 1, 2, 4, 5]), "is_complete", "1 missing slice"),
         (stack([0, 1, 1.7, 3]), "is_evenly_spaced", "uneven spacing: distances of 0.7, 1.0, 1.3 mm"),
         (stack([0, 1, 2.75, 3.75, 5.5]), "is_evenly_spaced", "uneven spacing: distances of 1.0, 1.75 mm"),
         (stack([0, 0, 1, 2]), "has_unique_positions", "1 repeated positions"),
@@ -159,6 +162,9 @@ def test_volumes_at_the_same_positions_are_a_stack_of_volumes() -> None:
         ("EchoTime", 4.9, 7.4, "echo"),
         ("InversionTime", 700, 2500, "inversion"),
         ("FlipAngle", 4, 5, "flip angle"),
+        ("RepetitionTime", 500, 2000, "repetition time"),
+        ("KVP", 80, 140, "tube voltage"),
+        ("ConvolutionKernel", ("B30f",), ("B70f",), "kernel"),
         ("ImageType", ("ORIGINAL", "PRIMARY", "M"), ("ORIGINAL", "PRIMARY", "P"), "image type"),
     ],
 )
@@ -172,6 +178,23 @@ def test_what_differs_at_one_position_names_the_stack_which_may_be_cut_off(
     assert found["is_volume_stack"]
     assert found["volumes_differ_in"] == [what]
     assert found["why_not"] == "2 volumes of 3 slices at the same positions, 1 of them complete"
+
+
+def test_slices_that_differ_otherwise_from_position_to_position_are_no_stack() -> None:
+    """A volume has one echo time: of 5 and 7 here and 5 and 9 there none can be made."""
+    slices = stack([0, 1, 0, 1])
+    for row, echo in zip(slices, (5, 5, 7, 9), strict=True):
+        row["EchoTime"] = echo
+    found = geometry(slices)
+    assert (found["is_volume"], found["is_volume_stack"], found["affine"]) == (False, False, None)
+    assert found["why_not"] == "each position occurs 2 times, not everywhere with the same echo"
+
+
+def test_the_spacing_of_slices_with_gaps_is_that_of_most() -> None:
+    found = geometry(stack([0, 2, 4, 10, 12]))
+    assert (found["missing_count"], found["slice_spacing_mm"]) == (2, 2.0), "not the mean, 3.0"
+    assert found["extent_mm"] == [2.0, 2.0, 14.0], "from edge to edge"
+    assert not found["is_volume"]
 
 
 def test_many_images_at_each_position_are_counted_whatever_their_order() -> None:

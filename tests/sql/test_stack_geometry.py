@@ -123,7 +123,7 @@ def places(made: pydicom.Dataset) -> dict[str, list[tuple[np.ndarray, ...]]]:
 
 
 def test_volumes_of_real_objects_are_where_pydicom_and_numpy_say(tmp_path: Path) -> None:
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     files = multiframe_files()
     wh.ingest(*files, mode="full", workers=1)
     read = {made.SOPInstanceUID: made for made in map(pydicom.dcmread, files)}

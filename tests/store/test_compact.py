@@ -81,7 +81,7 @@ def root(template: Path, tmp_path: Path) -> Path:
 
 def everything(root: Path) -> dict[str, Any]:
     """All rows with batch and ids too, from DuckDB; the sound content beside them."""
-    catalog = warehouse.open(root)
+    catalog = warehouse.open(root, create=True)
     tables = {
         table: sorted(catalog.sql(f"from {table}").fetchall(), key=repr)
         for table in layout.TABLES
@@ -131,10 +131,12 @@ def test_rows_lie_in_the_order_and_the_encodings_of_the_store(root: Path) -> Non
 def test_a_row_keeps_its_batch_in_every_engine(root: Path) -> None:
     question = "select batch, count(*) from {} group by all order by all"
     tables = ["elements", "instances", "vendor_payloads", "vendor_values", "files"]
-    before = {t: warehouse.open(root).sql(question.format(t)).fetchall() for t in tables}
+    before = {
+        t: warehouse.open(root, create=True).sql(question.format(t)).fetchall() for t in tables
+    }
     assert len(before["elements"]) == 4
     compact(root)
-    after = warehouse.open(root)
+    after = warehouse.open(root, create=True)
     for table in tables:
         assert after.sql(question.format(table)).fetchall() == before[table]
         frame = after.table(table).group_by("batch").agg(pl.len().cast(pl.Int64)).sort("batch")
@@ -206,7 +208,7 @@ def test_a_batch_can_be_read_anew_afterwards(root: Path, clean: dict[str, Any]) 
 
 
 def test_a_reader_keeps_the_version_it_opened(root: Path) -> None:
-    reader = warehouse.open(root)
+    reader = warehouse.open(root, create=True)
     held = reader.sql("from elements order by all").fetchall()
     compact(root)
     assert reader.sql("from elements order by all").fetchall() == held

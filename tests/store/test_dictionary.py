@@ -38,7 +38,7 @@ def wh(tmp_path: Path) -> warehouse.Warehouse:
         path = tmp_path / "in" / uid
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(part10(creators, values, uid=uid))
-    made_here = warehouse.open(tmp_path / "w")
+    made_here = warehouse.open(tmp_path / "w", create=True)
     made_here.ingest(tmp_path / "in", mode="full", workers=1)
     return made_here
 

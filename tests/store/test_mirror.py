@@ -283,7 +283,7 @@ def test_commands_and_notebooks_take_a_bucket(
     monkeypatch.setenv("DICOM_WAREHOUSE", url)
     facts = json.loads(run("info", "--json").stdout)
     assert (facts["root"], facts["entities"]["instances"]) == (url, 8)
-    shelf = warehouse.open(url)
+    shelf = warehouse.open(url, create=True)
     assert shelf.sql("select count(*) from instances").fetchall() == [(8,)]
     shelf.cohort("ct_thin_slice", max_slice_mm=1000)
     write(tmp_path / "new", uid="7.7")

@@ -17,7 +17,7 @@ HEAD = "rank,rule,sequence_type,modality,attribute,test,values\n"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    made = warehouse.open(tmp_path / "w")
+    made = warehouse.open(tmp_path / "w", create=True)
     write(tmp_path / "in" / "a.dcm")
     made.ingest(tmp_path / "in", workers=1)
     return made.root
@@ -102,7 +102,7 @@ def test_what_is_no_rule_is_refused_and_nothing_is_added(
 
 def test_a_file_that_is_no_text_is_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00rank")
-    with pytest.raises(UsageError, match="cannot be read as UTF-8 text"):
+    with pytest.raises(UsageError, match="is not UTF-8 text"):
         add_rules(root, tmp_path / "x")
     with pytest.raises(SourceNotFound, match="no such file or folder: .*none"):
         add_rules(root, tmp_path / "none")
@@ -124,7 +124,7 @@ def test_the_command_lists_and_adds_rules(root: Path, tmp_path: Path) -> None:
     listed = run("rules", "list", "--format", "csv", "-w", root).stdout
     assert listed == written(read_rules())
     own = given(tmp_path, HEAD + "1,[x],a,MR,EchoTime,above,1\n")
-    assert "1 rules added" in run("rules", "add", own, "-w", root).stdout
+    assert "1 rule added" in run("rules", "add", own, "-w", root).stdout
     assert run("rules", "list", "-w", root).stdout.splitlines()[1].split()[:4] == [
         "1",
         "[x]",

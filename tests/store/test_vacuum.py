@@ -245,7 +245,7 @@ def test_ingests_with_a_vacuum_after_every_moment_equal_one_without(tmp_path: Pa
 def test_a_reader_of_a_version_before_gets_its_rows_or_an_error(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a", uid="1.1", PatientID="old")
     ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS)
-    reader = warehouse.open(tmp_path / "w")
+    reader = warehouse.open(tmp_path / "w", create=True)
     question = "select PatientID from instances"
     assert reader.sql(question).fetchall() == [("old",)]
     write(tmp_path / "in" / "a", uid="1.1", PatientID="newer")
@@ -294,10 +294,10 @@ def test_kept_answers_of_older_versions_go(root: Path, tmp_path: Path) -> None:
     killed.mkdir()
     (killed / "series.parquet").touch()
     assert not [part for part in vacuum(root).spare if part.table == "_cache"], "they are young"
-    expected = warehouse.open(root).sql("from series order by all").fetchall()
+    expected = warehouse.open(root, create=True).sql("from series order by all").fetchall()
     for path in layout.cache_folder(root).rglob("*"):
         os.utime(path, (time.time() - 8 * DAY,) * 2)
     vacuum(root, delete=True)
     assert kept_files(delta.snapshot(root)) is not None, "those of the newest version stay"
     assert len(list(layout.cache_folder(root).iterdir())) == 1
-    assert warehouse.open(root).sql("from series order by all").fetchall() == expected
+    assert warehouse.open(root, create=True).sql("from series order by all").fetchall() == expected

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING
 
 import duckdb
 
-from warehouse.errors import QueryFailed, WriteFailed
+from warehouse.errors import QueryFailed
+from warehouse.outputs import draft_of, is_stream, place, refuse_existing, stream_to
 from warehouse.store.duck import columns_for_json, literal
 
 if TYPE_CHECKING:
@@ -21,32 +22,61 @@ if TYPE_CHECKING:
 
 FORMATS = {
     "csv": "(format csv, header true)",
+    "tsv": "(format csv, header true, delimiter '\t')",
     "json": "(format json, array true)",
+    "jsonl": "(format json, array false)",
     "parquet": "(format parquet, compression zstd)",
 }
 
+SUFFIXES = {f".{form}": form for form in FORMATS} | {".ndjson": "jsonl", ".txt": "table"}
+"""Suffix of a file to what it holds; a table is drawn for people."""
 
-def write(catalog: Catalog, relation: duckdb.DuckDBPyRelation, form: str, target: Path) -> None:
+
+def write(
+    catalog: Catalog, relation: duckdb.DuckDBPyRelation, form: str, target: Path, *,
+    force: bool = False,
+) -> None:  # fmt: skip
     """Write the rows of a relation to a file; it appears only when it is complete.
+
+    Parameters
+    ----------
+    catalog
+        Where the relation was asked.
+    relation
+        The rows.
+    form
+        One of ``FORMATS``.
+    target
+        File that does not exist yet, unless ``force``; or a device or pipe.
+    force
+        A file of that name is replaced.
 
     Raises
     ------
-    QueryFailed, WriteFailed
+    TargetExists, UsageError, ExportFailed, QueryFailed
     """
-    draft = target.with_name(f".{target.name}.part")
+    if is_stream(target):
+        with stream_to(target) as out:
+            send(catalog, relation, form, out)
+        return
+    refuse_existing(target, force=force)
+    with draft_of(target) as draft:
+        _copy(catalog, relation, form, draft)
+        place(draft, target, force=force)
+
+
+def _copy(catalog: Catalog, relation: duckdb.DuckDBPyRelation, form: str, draft: Path) -> None:
     writer = catalog.connection.cursor()
     try:
         writer.register("answer", relation.to_arrow_reader())
-        shown = columns_for_json(writer, "from answer") if form == "json" else "*"
+        shown = columns_for_json(writer, "from answer") if form.startswith("json") else "*"
         sql = f"select {shown} from answer"
         writer.execute(f"copy ({sql}) to {literal(str(draft))} {FORMATS[form]}")
-        draft.replace(target)
-    except (duckdb.IOException, OSError) as error:
-        raise WriteFailed(str(target), error) from error
+    except (duckdb.IOException, duckdb.OutOfMemoryException):
+        raise
     except duckdb.Error as error:
         raise QueryFailed(str(error)) from error
     finally:
-        draft.unlink(missing_ok=True)
         writer.close()
 
 
@@ -54,6 +84,8 @@ def send(catalog: Catalog, relation: duckdb.DuckDBPyRelation, form: str, out: IO
     """Write the rows of a relation to an open binary stream, such as standard output."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "answer"
-        write(catalog, relation, form, target)
+        with draft_of(target) as draft:
+            _copy(catalog, relation, form, draft)
+            place(draft, target)
         with target.open("rb") as file:
             shutil.copyfileobj(file, out)

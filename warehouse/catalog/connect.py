@@ -6,47 +6,92 @@ are only created, in the order of their dependencies.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import polars as pl
+from duckdb.polars_io import duckdb_source
 
-from warehouse.catalog.dictionaries import set_dictionaries, set_rules
+from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
+from warehouse.catalog.frames import relation
 from warehouse.catalog.kept import kept_files
+from warehouse.catalog.statements import require_one
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable
 from warehouse.sqlfiles import Model, read_models
 from warehouse.store import delta, layout
 from warehouse.store.dictionary import read_dictionary
-from warehouse.store.duck import connect
+from warehouse.store.duck import connect, literal, set_variables
 from warehouse.store.rules import read_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from warehouse.dicom.private_names import Dictionary
     from warehouse.store.delta import Snapshot
 
 
-Scans = dict[str, tuple[pl.LazyFrame, pl.LazyFrame, int, int]]
-"""By series: the parts of `instances` and of `files` that hold it, first and last instance_id."""
+class Sessions:
+    """Connections to one database that all know the same variables and search path.
+
+    DuckDB keeps both per connection; ``connection`` has them already.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection,
+        variables: Mapping[str, str | list[str]] | None = None,
+    ) -> None:  # fmt: skip
+        path = connection.execute("select current_setting('search_path')").fetchall()[0][0]
+        self._search_path = path
+        self._variables = dict(variables or {})
+        # Never asked, so that it is never busy.
+        self._database = connection.cursor()
+        self._of_thread = threading.local()
+        self._of_thread.connection = connection
+
+    def begin(self) -> duckdb.DuckDBPyConnection:
+        """Return a new one."""
+        connection = self._database.cursor()
+        set_variables(connection, self._variables)
+        if self._search_path:
+            connection.execute(f"set search_path = {literal(self._search_path)}")
+        return connection
+
+    def of_thread(self) -> duckdb.DuckDBPyConnection:
+        """Return the one of this thread."""
+        found: duckdb.DuckDBPyConnection | None = getattr(self._of_thread, "connection", None)
+        if found is None:
+            found = self._of_thread.connection = self.begin()
+        return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Catalog:
-    """One version of a warehouse, open for questions."""
+    """One version of a warehouse, open for the questions of any number of threads."""
 
     snapshot: Snapshot
-    connection: duckdb.DuckDBPyConnection
+    sessions: Sessions
     models: dict[str, Model]
     """Views by name, each after those it reads."""
     names: Dictionary = field(default_factory=dict)
     """Names of private elements that users added."""
-    pixel_scans: Scans = field(default_factory=dict)
-    """How each series is read; filled by ``pixels/lookup`` when pixels are first asked for."""
-    high_bits: dict[int, int] = field(default_factory=dict)
-    """High Bit by instance_id, where it is not Bits Stored - 1; filled at the same time."""
+
+    def session(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection of its own to this version; it costs one or two milliseconds.
+
+        A connection answers one question at a time, and refuses a second one while an answer is
+        being read. What is handed out, to be read whenever and by whomever, is asked in a session
+        of its own; it ends when the last who holds its answers is gone.
+        """
+        return self.sessions.begin()
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The session of this thread, for questions whose answers are fetched at once."""
+        return self.sessions.of_thread()
 
     def model(self, name: str) -> Model:
         """Return a table or view; names ignore case as in SQL.
@@ -82,34 +127,55 @@ def open_catalog(root: Path, version: int | None = None, *, mirrored: bool = Fal
     connection = connect(threads=1 if mirrored else None)
     if mirrored:
         connection.execute("set preserve_insertion_order = false")
-    for table in snapshot.parts:
-        paths = snapshot.paths(table)[:: -1 if mirrored else 1]
-        connection.execute(f"set variable {table}_files = $1", [paths])
     names = read_dictionary(root)
-    set_dictionaries(connection, names)
-    set_rules(connection, read_rules(root))
+    variables: dict[str, str | list[str]] = {
+        f"{table}_files": snapshot.paths(table)[:: -1 if mirrored else 1]
+        for table in snapshot.parts
+    }
+    variables["private_dictionary"] = private_dictionary(names)
+    variables["sequence_rules"] = sequence_rules(read_rules(root))
     kept = None if mirrored else kept_files(snapshot)
-    for name, path in (kept or {}).items():
-        connection.execute(f"set variable {name}_kept = $1", [[path]])
+    variables |= {f"{name}_kept": [path] for name, path in (kept or {}).items()}
+    set_variables(connection, variables)
     attach_views(connection, kept=kept is not None, mirrored=mirrored)
-    return Catalog(snapshot, connection, {m.name: m for m in read_models() if m.is_view}, names)
+    models = {model.name: model for model in read_models() if model.is_view}
+    return Catalog(snapshot, Sessions(connection, variables), models, names)
 
 
-def ask(catalog: Catalog, query: str) -> duckdb.DuckDBPyRelation:
+def ask(
+    catalog: Catalog, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None,
+    frames: Mapping[str, object] | None = None,
+) -> duckdb.DuckDBPyRelation:  # fmt: skip
     """Return the relation of a query; it runs when its rows are fetched.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    query
+        One statement that returns rows.
+    params
+        Values of ``?`` and ``$1``, or by name those of ``$name``; the query then runs at once.
+    frames
+        Tables of the caller that the query may name; one of the warehouse comes first.
 
     Raises
     ------
     QueryFailed
         DuckDB refuses the statement, or it returns no rows by its nature.
+    UsageError
+        There is no statement, or more than one.
     """
     try:
-        relation = catalog.connection.sql(query)
-    except duckdb.Error as error:
-        raise QueryFailed(str(error)) from error
-    if relation is None:
+        require_one(query)
+        found = relation(catalog.session(), query, params, frames or {})
+    except (duckdb.Error, TypeError, ValueError) as error:
+        # DuckDB's own words, with its hint; its traceback says nothing about the question.
+        raise QueryFailed(str(error).strip()) from None
+    if found is None:
         raise QueryFailed("the statement returns no rows; ask with SELECT, FROM, DESCRIBE or SHOW")
-    return relation
+    answer: duckdb.DuckDBPyRelation = found
+    return answer
 
 
 def table(catalog: Catalog, name: str) -> pl.LazyFrame:
@@ -124,8 +190,9 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     """
     model = catalog.model(name)
     if model.table is None:
-        lazy: pl.LazyFrame = catalog.connection.sql(f"from {model.name}").pl(lazy=True)
-        return lazy
+        query = f"from {model.name}"
+        schema = catalog.connection.sql(f"{query} limit 0").pl().schema
+        return duckdb_source(cast("duckdb.DuckDBPyRelation", _EachTime(catalog, query)), schema)
     frame = pl.scan_parquet(
         catalog.snapshot.paths(model.table), hive_partitioning=True,
         hive_schema={"batch": pl.String}, missing_columns="raise",
@@ -145,3 +212,17 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
         source = column.name if column.name in stored else f"{column.name}_us"
         columns.append((pl.col(source) * 1000).cast(pl.Time).alias(column.name))
     return frame.select(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _EachTime:
+    """Stands for the relation of a query; a new session answers whatever it is asked.
+
+    A frame may be collected by several threads, or be on both sides of a join.
+    """
+
+    catalog: Catalog
+    query: str
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.catalog.session().sql(self.query), name)

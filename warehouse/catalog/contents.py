@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from warehouse.settings import Mode
 from warehouse.store.report import describe_store
 
 if TYPE_CHECKING:
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
 _ENTITIES = ("patients", "studies", "series", "instances")
 _FILES = "select status, count(*) from files group by all order by all"
-_MODES = """select mode, count(*) from files where status = 'ingested' group by files.mode
-    order by list_position(['minimal', 'normal', 'full'], files.mode)"""
+_MODES = "select mode, count(*) from files where status = 'ingested' group by all"
 
 
 def describe(catalog: Catalog) -> dict[str, Any]:
@@ -27,5 +27,5 @@ def describe(catalog: Catalog) -> dict[str, Any]:
             name: ask(f"select count(*) from {name}").fetchall()[0][0] for name in _ENTITIES
         },
         "files": dict(ask(_FILES).fetchall()),
-        "modes": dict(ask(_MODES).fetchall()),
+        "modes": dict(sorted(ask(_MODES).fetchall(), key=lambda row: Mode.parse(row[0]).rank)),
     }

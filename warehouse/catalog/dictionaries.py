@@ -1,97 +1,63 @@
-"""Dictionaries and rules as DuckDB variables, so that macros and views know them.
+"""Dictionaries and rules as macros and variables of DuckDB, so that macros and views know them.
 
-``keyword_names`` and ``keyword_entries`` are variables and no table because a macro must know types
-before its query runs (``sql/0_macros/attribute_tag.sql``); ``private_dictionary`` is read by the
-view ``private_names``, ``sequence_rules`` by the view of that name.
+What is the same in every warehouse is a macro without parameters, made once with the views
+(``catalog.template``): a constant, because a macro must know types before its query runs
+(``sql/0_macros/attribute_tag.sql``). It is text, a line per entry with tabs between its fields:
+ten thousand structs take ten times as long to make. What users add is a variable of the connection:
+``private_dictionary`` for the view ``private_names``, ``sequence_rules`` for that of this name.
 """
 
 from __future__ import annotations
 
-from functools import cache
+import json
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 
 from warehouse.dicom.private_names import Dictionary, pydicom_names
+from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import duckdb
 
     from warehouse.store.rules import Rule
 
-NAMES = "(select list(name) from known)"
-ENTRIES = "(select list({tag: tag, vr: vr, vm: vm}) from known)"
-PRIVATE = "(select list(known) from known)"
-RULE_SCHEMA = pa.schema(
-    [
-        ("rule", pa.string()), ("condition", pa.int64()), ("position", pa.int64()),
-        ("rank", pa.float64()), ("sequence_type", pa.string()), ("rule_modality", pa.string()),
-        ("attribute", pa.string()), ("tag", pa.string()), ("test", pa.string()),
-        ("alternatives", pa.list_(pa.list_(pa.string()))), ("source", pa.string()),
-    ]
-)  # fmt: skip
-RULES = "(select list(known) from known)"
+_BREAKS = str.maketrans("\t\n\r", "   ")
 
 
-def set_dictionaries(connection: duckdb.DuckDBPyConnection, own: Dictionary | None = None) -> None:
-    """Set the variables.
-
-    Parameters
-    ----------
-    connection
-        Connection on which macros and views are to be made.
-    own
-        Names of private elements that come before pydicom's.
-    """
-    private = pydicom_names() | (own or {})
-    columns = [
-        [creator for creator, _ in private],
-        [tag for _, tag in private],
-        [entry.vr for entry in private.values()],
-        [entry.name for entry in private.values()],
-        ["user" if own and key in own else "pydicom" for key in private],
-    ]
-    known = pa.table(columns, names=["creator", "element", "vr", "name", "source"])
-    for variable, table, query in (
-        ("keyword_names", _keywords(), NAMES),
-        ("keyword_entries", _keywords(), ENTRIES),
-        ("private_dictionary", known, PRIVATE),
-    ):
-        connection.register("known", table)
-        connection.execute(f"set variable {variable} = {query}")
-        connection.unregister("known")
+def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the macros ``keyword_dictionary`` and ``pydicom_dictionary``; others read them."""
+    private = _lines((*key, entry.vr, entry.name) for key, entry in pydicom_names().items())
+    for macro, text in (("keyword_dictionary", _keywords()), ("pydicom_dictionary", private)):
+        connection.execute(f"create or replace macro {macro}() as {literal(text)}")
 
 
-def set_rules(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
-    """Set the variable ``sequence_rules``.
-
-    Parameters
-    ----------
-    connection
-        Connection on which views are to be made.
-    rules
-        In the order in which they are tried.
-    """
-    rows = [
-        {
-            "rule": rule.name, "condition": number, "position": position, "rank": rule.rank,
-            "sequence_type": rule.sequence_type, "rule_modality": rule.modality,
-            "attribute": condition.attribute, "tag": condition.tag, "test": condition.test,
-            "alternatives": condition.alternatives, "source": rule.source,
-        }
-        for position, rule in enumerate(rules, 1)
-        for number, condition in enumerate(rule.conditions, 1)
-    ]  # fmt: skip
-    connection.register("known", pa.Table.from_pylist(rows, schema=RULE_SCHEMA))
-    connection.execute(f"set variable sequence_rules = {RULES}")
-    connection.unregister("known")
+def private_dictionary(own: Dictionary) -> str:
+    """Return the variable of this name: names that come before pydicom's."""
+    return _lines((*key, entry.vr, entry.name) for key, entry in own.items())
 
 
-@cache
-def _keywords() -> pa.Table:
+def sequence_rules(rules: Sequence[Rule]) -> str:
+    """Return the variable of this name: JSON, an object per condition of the rules, in order."""
+    return json.dumps(
+        [
+            {
+                "rule": rule.name, "condition": number, "position": position, "rank": rule.rank,
+                "sequence_type": rule.sequence_type, "rule_modality": rule.modality,
+                "attribute": condition.attribute, "tag": condition.tag, "test": condition.test,
+                "alternatives": condition.alternatives, "source": rule.source,
+            }
+            for position, rule in enumerate(rules, 1)
+            for number, condition in enumerate(rule.conditions, 1)
+        ],
+        ensure_ascii=False,
+    )  # fmt: skip
+
+
+def _keywords() -> str:
+    """Return a line per keyword and tag: name, tag, VR, VM."""
     # Of repeating groups (overlays, curves) a keyword means the first.
     rows = [
         (keyword, tag.replace("x", "0"), vr, vm)
@@ -101,4 +67,9 @@ def _keywords() -> pa.Table:
     for tag, (vr, vm, _, _, keyword) in DicomDictionary.items():
         text = f"{tag:08X}"
         rows += [(name, text, vr, vm) for name in (keyword, text) if name]
-    return pa.table(list(zip(*rows, strict=True)), names=["name", "tag", "vr", "vm"])
+    return _lines(rows)
+
+
+def _lines(rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a line per row; a tab or line break in a name that a user gave is a space."""
+    return "\n".join("\t".join(text.translate(_BREAKS) for text in row) for row in rows)

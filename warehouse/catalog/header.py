@@ -7,6 +7,7 @@ Rows of the long table are the only source, so what is shown is what is stored.
 from __future__ import annotations
 
 import datetime as dt
+import html
 import json
 import re
 from dataclasses import dataclass
@@ -95,13 +96,39 @@ class HeaderElement:
         return "\\".join(_shown(self.vr, value) for value in self.values)
 
 
-@dataclass(frozen=True, slots=True)
+SHOWN = 30
+"""Elements that a header shows of itself."""
+_VALUE_WIDTH = 60
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Header:
     """All elements of one instance, in the order of their tags."""
 
     elements: tuple[HeaderElement, ...]
     bulk_uri: str = ""
     """Where the pixel data lie; what is kept nowhere is referred to there."""
+
+    def __repr__(self) -> str:
+        """Return the first elements, one a line, with long values cut."""
+        lines = [f"{place}  {label}  {vr}  {text}" for place, label, vr, text in self._shown()]
+        return "\n".join([f"Header of {len(self.elements)} elements", *lines, *self._more()])
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table for notebooks."""
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self._shown()
+        )
+        more = "".join(f"<p>{html.escape(line)}</p>" for line in self._more())
+        return f"<p>Header of {len(self.elements)} elements</p><table>{rows}</table>{more}"
+
+    def _shown(self) -> list[tuple[str, str, str, str]]:
+        return [(e.tag, e.label, e.vr, _cut(e.text)) for e in self.elements[:SHOWN]]
+
+    def _more(self) -> list[str]:
+        rest = len(self.elements) - SHOWN
+        return [f"{rest} more; .frame() has all, .search(text) finds some"] if rest > 0 else []
 
     def get(self, key: Key | Sequence[Key], default: Any = None, *, parsed: bool = True) -> Any:
         """Return the value of an element; of several elements as a dictionary.
@@ -199,6 +226,12 @@ class Header:
         rows = [(place, e.label, e.vr, e.vm, e.text) for place, e in self.walk()]
         types = {"Tag": pl.String, "Keyword": pl.String, "VR": pl.String, "VM": pl.Int64}
         return pl.DataFrame(rows, schema={**types, "Value": pl.String}, orient="row")
+
+
+def _cut(text: str) -> str:
+    """Return a text on one line, cut where a screen would break it."""
+    line = " ".join(text[: 4 * _VALUE_WIDTH].split())
+    return line if len(line) <= _VALUE_WIDTH else f"{line[: _VALUE_WIDTH - 1]}…"
 
 
 def _walk(elements: Sequence[HeaderElement], place: str) -> Iterator[tuple[str, HeaderElement]]:

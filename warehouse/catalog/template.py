@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+import pydicom
 
+from warehouse.catalog.dictionaries import make_dictionaries
 from warehouse.sqlfiles import read_models
 from warehouse.store import layout
 from warehouse.store.duck import literal
@@ -44,6 +46,7 @@ def make_views(
     Headers go into comments, where any client of the database shows them.
     """
     connection.execute("begin")
+    make_dictionaries(connection)
     for model in models:
         if kept and model.is_kept:
             source = f"read_parquet(getvariable('{model.name}_kept'))"
@@ -122,7 +125,8 @@ def _file(kind: str) -> Path | None:
     folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if not os.path.isabs(folder):
         return None
-    text = "\0".join([duckdb.__version__, *(model.sql for model in read_models())])
+    versions = (duckdb.__version__, pydicom.__version__)
+    text = "\0".join([*versions, *(model.sql for model in read_models())])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     return Path(folder) / "dicom-warehouse" / f"{kind}-{key}.duckdb"
 

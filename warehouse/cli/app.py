@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
+import os
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from warehouse import api
 from warehouse.cli import buckets
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from cyclopts import Token
 
 DEFAULT_WAREHOUSE = Path("warehouse-data")
+
+TAKE_IN = Group("Take in", sort_key=1)
+ASK = Group("Ask", sort_key=2)
+SELECT = Group("Select and export", sort_key=3)
+PIXELS = Group("Look at pixels", sort_key=4)
+OPERATE = Group("Operate", sort_key=5)
+"""Commands in ``--help``, by what people do."""
 
 app = App(
     name="dicom-warehouse",
     help="A columnar analytics warehouse for DICOM: point it at files, ask in SQL.\n\n"
-    "Example: `dicom-warehouse ingest /data/dicom && "
-    'dicom-warehouse sql "select Modality, count(*) from series group by all"`',
+    "Example: `dicom-warehouse ingest /data/dicom`\n\n"
+    'Example: `dicom-warehouse sql "select Modality, PatientID from series"`',
     help_format="markdown",
     version=lambda: metadata.version("dicom-warehouse"),
     version_flags=["--version"],
+    group_commands=Group("This command", sort_key=9),
 )
 
 dictionary = App(
     name="dictionary",
     help="Names of private elements, beside those that pydicom knows.\n\n"
     "Example: `dicom-warehouse dictionary add vendor.csv`",
+    group=OPERATE,
 )
 app.command(dictionary)
 
 rules = App(
     name="rules",
     help="Rules that tell what kind of sequence a series is, for the view `sequence_types`.\n\n"
-    "Example: `dicom-warehouse rules list --format csv > mine.csv`",
+    "Example: `dicom-warehouse rules list -o mine.csv`",
+    group=OPERATE,
 )
 app.command(rules)
 
@@ -46,6 +61,32 @@ Root = Annotated[
 ]  # fmt: skip
 
 
+Output = Annotated[
+    Path | None,
+    Parameter(
+        name=["--output", "-o"],
+        help="File to write instead of standard output; its suffix says the format.",
+    ),
+]
+
+Force = Annotated[bool, Parameter(negative="", help="Replace a file that exists.")]
+
+
+def _text(_kind: Any, tokens: list[Token]) -> str:
+    """Return an argument as the UTF-8 that was typed, whatever the locale says it is.
+
+    Python reads arguments in the encoding of the locale; under LC_ALL=C what is not ASCII comes
+    as surrogates, which DuckDB cannot take.
+    """
+    try:
+        return os.fsencode(tokens[0].value).decode()
+    except UnicodeError:
+        raise UsageError("an argument is not UTF-8 text") from None
+
+
+Text = Annotated[str, Parameter(converter=_text)]
+
+
 def existing(root: Path) -> api.Warehouse:
     """Open the warehouse that a command asks; one that does not exist is an error when asked."""
-    return api.open(root)
+    return api.open(root, create=True)

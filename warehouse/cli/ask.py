@@ -4,94 +4,168 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
+from rich.markup import escape
 from rich.table import Table
 
-from warehouse import errors
-from warehouse.catalog import answer
 from warehouse.catalog.connect import ask
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
-from warehouse.cli.screen import boxed, console
+from warehouse.catalog.data_dictionary import TITLES
+from warehouse.catalog.guide import Entry, entries, find_entry
+from warehouse.catalog.unread import asks_for_private_elements, why_no_private_elements
+from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
+from warehouse.cli.app import ASK, DEFAULT_WAREHOUSE, Force, Output, Root, Text, app, existing
+from warehouse.cli.screen import console, say
+from warehouse.cohorts import definitions
+from warehouse.errors import UsageError
+from warehouse.inputs import read_text
+from warehouse.store.report import describe_store
 
 
-@app.command
+@app.command(group=ASK)
 def sql(
-    query: str,
+    # A hyphen stands for standard input, and two begin a comment.
+    query: Annotated[Text | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    form: Annotated[
-        Literal["table", "csv", "json", "parquet"] | None, Parameter(name="--format")
-    ] = None,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    file: Path | None = None,
+    form: Format = None,
+    by_column: ColumnPerLine = False,
+    output: Output = None,
+    force: Force = False,
 ) -> int:
     """Ask the warehouse in DuckDB's SQL.
 
-    Example: `dicom-warehouse sql "select Modality, count(*) from series group by all"`
+    Example: `dicom-warehouse sql "select Modality, PatientID from series"`
+
+    Example: `dicom-warehouse sql --file question.sql -o answer.parquet`
 
     Parameters
     ----------
     query
-        One statement that returns rows; tables and views are those of `dicom-warehouse tables`.
-    form
-        How to print the rows; json is one array of objects. With -o the default follows the name.
-    output
-        File to write instead of standard output.
+        One statement that returns rows, or - to read it from standard input; `dicom-warehouse
+        tables` lists what can be asked.
+    file
+        Read the statement from this file.
     """
-    suffix = output.suffix.removeprefix(".") if output else ""
-    chosen: str = form or (suffix if suffix in answer.FORMATS else "table")
+    chosen = answer_format(form, output, by_column=by_column, force=force)
+    text = _query(query, file)
     catalog = existing(warehouse).catalog
-    relation = ask(catalog, query)
-    if chosen == "table":
-        text = boxed(relation)
-        if output:
-            output.write_text(text + "\n", encoding="utf-8")
-        else:
-            print(text)
-    elif output:
-        answer.write(catalog, relation, chosen, output)
-    elif chosen == "parquet":
-        raise errors.UsageError("parquet is binary: name a file with -o FILE")
-    else:
-        sys.stdout.flush()
-        answer.send(catalog, relation, chosen, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+    relation = ask(catalog, text)
+    send_answer(catalog, relation, chosen, output, force=force)
+    if asks_for_private_elements(text) and not relation.limit(1).fetchall():
+        say(why_no_private_elements(catalog))
     return 0
 
 
-@app.command
-def tables(*, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
-    """List tables and views, with what a row of each is.
+def _query(query: str | None, file: Path | None) -> str:
+    if file is not None:
+        if query is not None:
+            raise UsageError("a query and --file are given; leave one out")
+        return read_text(file)
+    if query is None:
+        raise UsageError("no query is given; write it behind sql, or - to read standard input")
+    if query.startswith("-") and len(query.split()) == 1 and query != "-":
+        raise UsageError(f"unknown option {query}; try: dicom-warehouse sql --help")
+    if query != "-":
+        return query
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeError:
+        raise UsageError("standard input is not UTF-8 text; send it as UTF-8") from None
+
+
+@app.command(group=ASK)
+def tables(
+    *, warehouse: Root = DEFAULT_WAREHOUSE, count: Annotated[bool, Parameter(negative="")] = False
+) -> int:
+    """List tables and views: what a row of each is, and which columns identify one.
 
     Example: `dicom-warehouse tables -w my-warehouse`
+
+    Parameters
+    ----------
+    count
+        Count the rows of views too, which computes every one of them.
     """
     catalog = existing(warehouse).catalog
-    grid = Table(
-        "name", "rows", "kind", "what it is", box=None, header_style="bold", pad_edge=False
-    )
-    for model in sorted(catalog.models.values(), key=lambda m: (m.layer, m.name)):
-        count = catalog.connection.execute(f"select count(*) from {model.name}").fetchall()[0][0]
-        grid.add_row(model.name, f"{count:,}", "table" if model.table else "view", model.summary)
+    rows = {table.name: table.rows for table in describe_store(catalog.snapshot).tables}
+    grid = Table("name", "rows", "what it is", "key", box=None, header_style="bold", pad_edge=False)
+    grid.columns[0].no_wrap = True
     grid.columns[1].justify = "right"
-    console().print(grid)
+    grid.columns[1].no_wrap = True
+    grid.columns[2].ratio = 2
+    grid.columns[3].ratio = 1
+    listed = entries()
+    for entry in listed:
+        if entry.kind not in {"table", "view"}:
+            continue
+        if count and entry.kind == "view":
+            asked = catalog.connection.execute(f"select count(*) from {entry.name}")
+            rows[entry.name] = asked.fetchall()[0][0]
+        number = f"{rows[entry.name]:,}" if entry.name in rows else ""
+        grid.add_row(entry.name, number, escape(entry.summary), ", ".join(entry.grain))
+    screen = console()
+    screen.print(grid, highlight=False)
+    for layer in ("0_macros", "4_cohorts"):
+        names = ", ".join(entry.name for entry in listed if entry.layer == layer)
+        screen.print(f"\n[bold]{TITLES[layer].lower()}[/]  {names}", highlight=False)
+    screen.print("\ncolumns and an example: dicom-warehouse describe NAME", highlight=False)
     return 0
 
 
-@app.command
+@app.command(group=ASK)
 def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
-    """Show the columns of a table or view: type and meaning.
+    """Show what a table, view, macro or cohort means, and a query to copy.
 
     Example: `dicom-warehouse describe series`
+
+    Parameters
+    ----------
+    name
+        A name that `dicom-warehouse tables` or `dicom-warehouse cohort list` shows.
     """
-    model = existing(warehouse).catalog.model(name)
+    root = existing(warehouse).catalog.snapshot.root
+    entry = find_entry(name, _saved(root))
     screen = console()
-    screen.print(model.description, highlight=False)
-    if model.grain:
-        screen.print(f"\nOne row per {', '.join(model.grain)}.\n", highlight=False)
-    grid = Table("column", "type", "meaning", box=None, header_style="bold", pad_edge=False)
-    for column in model.columns:
-        grid.add_row(column.name, column.type, column.description)
-    screen.print(grid)
+    screen.print(entry.description, highlight=False, markup=False)
+    if entry.grain:
+        screen.print(f"\nKey: {', '.join(entry.grain)}.", highlight=False)
+    for call in entry.calls:
+        screen.print(f"\n{call}" if call == entry.calls[0] else call, highlight=False, markup=False)
+    if entry.params:
+        screen.print()
+        grid = Table(
+            "parameter", "type", "default", "meaning", box=None, header_style="bold", pad_edge=False
+        )
+        for param in entry.params:
+            cells = (param.name, param.type, param.default, param.description)
+            grid.add_row(*map(escape, cells))
+        screen.print(grid, highlight=False)
+    if entry.columns:
+        screen.print()
+        grid = Table("column", "type", "meaning", box=None, header_style="bold", pad_edge=False)
+        for column in entry.columns:
+            grid.add_row(*map(escape, (column.name, column.type, column.description)))
+        screen.print(grid, highlight=False)
+    # Never wrapped: it is to be copied.
+    lines = [f'dicom-warehouse sql "{entry.example}"'] if entry.example else []
+    if entry.kind == "cohort":
+        lines.append(f"dicom-warehouse cohort run {entry.name}")
+    print("\nExample:")
+    for line in lines:
+        print(f"  {line}")
     return 0
+
+
+def _saved(root: Path) -> tuple[Entry, ...]:
+    """Return the cohorts that were saved in a warehouse."""
+    return tuple(
+        Entry(
+            found.name, "cohort", "4_cohorts", found.description, found.description, (), (),
+            found.params, (), "",
+        )
+        for found in definitions.definitions(root).values() if found.kind == "saved"
+    )  # fmt: skip

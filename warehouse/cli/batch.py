@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cli import buckets
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
+from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, existing
 from warehouse.cli.intake import print_report
 from warehouse.cli.screen import Bar
 from warehouse.ingest import plan as plan_batches
@@ -22,7 +22,9 @@ from warehouse.settings import PLANNED_FILES, IngestSettings, Mode, S3Access
 batch = App(
     name="batch",
     help="Batches, one at a time: for job arrays, and to read one again.\n\n"
-    "Example: `dicom-warehouse batch plan /data && dicom-warehouse batch run 000001`",
+    "Example: `dicom-warehouse batch plan /data`\n\n"
+    "Example: `dicom-warehouse batch run 000001`",
+    group=OPERATE,
 )
 app.command(batch)
 

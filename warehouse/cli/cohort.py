@@ -1,10 +1,9 @@
-"""``cohort …`` and ``select``."""
+"""``cohort …``."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,92 +12,31 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from warehouse import errors
-from warehouse.catalog import answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
-from warehouse.cli.screen import boxed, console
+from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app
+from warehouse.cli.screen import console, counted, counted_level, send_text
 from warehouse.cohorts import asking, compare, definitions, runs
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
-from warehouse.cohorts.filters import select as select_rows
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.names import TEMPLATE
 from warehouse.cohorts.provenance import verify as verify_export
+from warehouse.inputs import read_text
+from warehouse.outputs import format_of
 from warehouse.settings import S3Access
 
 cohort = App(
     name="cohort",
     help="Questions with a name, their answers kept, compared and exported.\n\n"
-    "Example: `dicom-warehouse cohort run ct_thin_slice --max_slice_mm 1.0 && "
-    "dicom-warehouse cohort export ct_thin_slice thin.zip`",
+    "Example: `dicom-warehouse cohort run ct_thin_slice --max_slice_mm 1.0`\n\n"
+    "Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`",
+    group=SELECT,
 )
 app.command(cohort)
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Seed = Annotated[int, Parameter(help="Another seed is another draw; the same one always the same.")]
+_SUFFIXES = {f".{form}": form for form in ("csv", "parquet", "arrow", "jsonl", "zip")}
 Form = Literal["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link"]
-
-
-@app.command
-def select(
-    table: str,
-    /,
-    *conditions: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    warehouse: Root = DEFAULT_WAREHOUSE,
-    search: str | None = None,
-    order: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
-    limit: int | None = None,
-    offset: int = 0,
-    form: Annotated[
-        Literal["table", "csv", "json", "parquet"] | None, Parameter(name="--format")
-    ] = None,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
-) -> int:
-    """Show the rows of an entity table for which every condition holds.
-
-    Example: `dicom-warehouse select series Modality=MR EchoTime__max=30 KVP__null=true --limit 20`
-
-    Parameters
-    ----------
-    table
-        patients, studies, series or instances.
-    conditions
-        NAME=VALUE, NAME__operator=VALUE, NAME!=VALUE; a name is a column, a keyword or a tag.
-        Operators: contains icontains any in existing min max after before during set has null.
-    search
-        Text that some text column contains, whatever the case.
-    order
-        Names with commas between; - before one for descending.
-    limit
-        Rows at most.
-    offset
-        Rows to leave out at the beginning.
-    form
-        How to print the rows.
-    output
-        File to write instead of standard output.
-    """
-    asked = {}
-    for condition in conditions:
-        name, equals, value = condition.partition("=")
-        if not equals:
-            raise errors.UnknownFilter(f"a condition is NAME=VALUE, not {condition!r}")
-        asked[f"-{name[:-1]}" if name.endswith("!") else name] = value
-    catalog = existing(warehouse).catalog
-    ordered = [name for name in order.split(",") if name]
-    relation = select_rows(
-        catalog, table, asked, search=search, order=ordered, limit=limit, offset=offset
-    )
-    suffix = output.suffix.removeprefix(".") if output else ""
-    chosen: str = form or (suffix if suffix in answer.FORMATS else "table")
-    if chosen == "table":
-        print(boxed(relation))
-    elif output:
-        answer.write(catalog, relation, chosen, output)
-    else:
-        sys.stdout.flush()
-        answer.send(catalog, relation, chosen, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    return 0
 
 
 @cohort.command(name="list")
@@ -176,13 +114,7 @@ def save(name: str, /, *, sql: Path, warehouse: Root = DEFAULT_WAREHOUSE) -> int
     sql
         File with the SELECT.
     """
-    try:
-        text = sql.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise errors.SourceNotFound(str(sql)) from None
-    except (OSError, UnicodeError) as error:
-        raise errors.UsageError(f"{sql}: {type(error).__name__}") from None
-    made = definitions.save(locked_catalog(warehouse), name, text)
+    made = definitions.save(locked_catalog(warehouse), name, read_text(sql))
     print(f"saved {made.name}; run it with: dicom-warehouse cohort run {made.name}")
     return 0
 
@@ -238,7 +170,7 @@ def union(
 ) -> int:  # fmt: skip
     """Make a run of the members of either.
 
-    Example: `dicom-warehouse cohort union ct_thin_slice pt_ct_pairs --name both`
+    Example: `dicom-warehouse cohort union ct_thin_slice mine --name either`
     """
     return _combine("union", left, right, name, warehouse, as_json=as_json)
 
@@ -250,7 +182,7 @@ def intersect(
 ) -> int:  # fmt: skip
     """Make a run of the members of both.
 
-    Example: `dicom-warehouse cohort intersect ct_thin_slice pt_ct_pairs --name thin_pairs`
+    Example: `dicom-warehouse cohort intersect ct_thin_slice mine --name both`
     """
     return _combine("intersect", left, right, name, warehouse, as_json=as_json)
 
@@ -262,7 +194,7 @@ def minus(
 ) -> int:  # fmt: skip
     """Make a run of the members of the first that are not in the second.
 
-    Example: `dicom-warehouse cohort minus ct_thin_slice pt_ct_pairs --name ct_only`
+    Example: `dicom-warehouse cohort minus ct_thin_slice mine --name ct_only`
     """
     return _combine("minus", left, right, name, warehouse, as_json=as_json)
 
@@ -290,7 +222,7 @@ def sample(
 ) -> int:  # fmt: skip
     """Draw series of a run, so many of each stratum or a fraction.
 
-    Example: `dicom-warehouse cohort sample ct_thin_slice --name pilot --by Manufacturer --count 20`
+    Example: `dicom-warehouse cohort sample ct_thin_slice --name pilot --count 20`
 
     Parameters
     ----------
@@ -319,7 +251,7 @@ def export(
     rows: Literal["patients", "studies", "series", "instances"] = "series",
     preset: Literal["series_csv"] | None = None,
     spreadsheet: Annotated[bool, Parameter(negative="")] = False, source: str | None = None,
-    template: str = TEMPLATE, warehouse: Root = DEFAULT_WAREHOUSE,
+    template: str = TEMPLATE, warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
 ) -> int:  # fmt: skip
     """Write the members of a run: rows, a list, or the files themselves.
 
@@ -330,7 +262,7 @@ def export(
     name
         Run or cohort.
     target
-        File or folder that does not exist yet.
+        File or folder to write; only a file can be replaced, with --force.
     form
         Follows the ending of the file if it is csv, parquet, arrow, jsonl or zip.
     rows
@@ -344,20 +276,20 @@ def export(
     template
         Names of the files of zip, copy and link.
     """
-    suffix = target.suffix.removeprefix(".")
-    chosen = form or (suffix if suffix in {"csv", "parquet", "arrow", "jsonl", "zip"} else None)
-    if chosen is None:
-        raise errors.UsageError(f"--format is needed: the name {target.name} does not say it")
+    # A folder, or a list of UIDs or commands, may have any name.
+    free = form in {"copy", "link", "uids", "s5cmd"}
+    chosen = str(form) if free else format_of(target, form, _SUFFIXES)
     found = runs.find_run(warehouse, name)
     if chosen in FILE_FORMATS:
         s3 = S3Access.from_variables(os.environ)
-        export_files(warehouse, found, target, chosen, template=template, s3=s3)
+        export_files(warehouse, found, target, chosen, template=template, s3=s3, force=force)
     else:
         export_rows(
             warehouse, found, target, chosen, rows=rows, preset=preset, spreadsheet=spreadsheet,
-            source=source,
+            source=source, force=force,
         )  # fmt: skip
-    print(f"{target}: {found.run}, {found.counts['instances']:,} instances, digest {found.digest}")
+    many = counted(found.counts["instances"], "instance")
+    print(f"{target}: {found.run}, {many}, digest {found.digest}")
     return 0
 
 
@@ -372,16 +304,16 @@ def verify(target: Path, /) -> int:
         print(problem)
     print(
         f"{target}: {'changed' if found.problems else 'unchanged'}, "
-        f"{found.files:,} files, digest {found.digest}"
+        f"{counted(found.files, 'file')}, digest {found.digest}"
     )
     return 1 if found.problems else 0
 
 
 def _report(found: runs.Run, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(found), ensure_ascii=False))
+        send_text(json.dumps(asdict(found), ensure_ascii=False) + "\n")
         return
-    counts = ", ".join(f"{count:,} {level}" for level, count in found.counts.items())
+    counts = ", ".join(counted_level(count, level) for level, count in found.counts.items())
     given = {name: value for name, value in found.parameters.items() if value is not None}
     print(f"{found.run}  {definitions.call(found.cohort, given)}")
     print(f"  {counts}\n  digest {found.digest}")
@@ -393,7 +325,7 @@ def _report_difference(found: compare.Difference, *, as_json: bool) -> None:
             "before": found.before.run, "after": found.after.run, "same": found.same_members,
             "rows": found.rows.to_pylist(),
         }  # fmt: skip
-        print(json.dumps(facts, ensure_ascii=False))
+        send_text(json.dumps(facts, ensure_ascii=False) + "\n")
         return
     print(f"{found.before.run} → {found.after.run}: ", end="")
     print(f"same digest {found.after.digest}" if found.same_members else "other members")

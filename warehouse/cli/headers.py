@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from warehouse import errors
-from warehouse.catalog import answer
 from warehouse.catalog.header_lines import lines
 from warehouse.catalog.header_rows import header_of_file
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, dictionary, existing
-from warehouse.cli.screen import console, printable
+from warehouse.catalog.unread import vendor_names, why_no_private_elements
+from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
+from warehouse.cli.app import (
+    ASK,
+    DEFAULT_WAREHOUSE,
+    Force,
+    Output,
+    Root,
+    Text,
+    app,
+    dictionary,
+    existing,
+)
+from warehouse.cli.screen import console, counted, printable, say, send_text, visible
+from warehouse.outputs import format_of, is_stream, refuse_existing
 from warehouse.store.dictionary import add_dictionary, read_dictionary
 
+if TYPE_CHECKING:
+    from warehouse.catalog.connect import Catalog
 
-@app.command
+_HEADER_SUFFIXES = {".txt": "table", ".json": "json", ".csv": "csv"}
+
+
+@app.command(group=ASK)
 def header(
     uid_or_file: str,
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    form: Annotated[Literal["table", "json", "csv"], Parameter(name="--format")] = "table",
+    form: Annotated[Literal["table", "json", "csv"] | None, Parameter(name="--format")] = None,
     full: Annotated[bool, Parameter(negative="")] = False,
+    output: Output = None,
+    force: Force = False,
 ) -> int:
     """Print a DICOM header: of a file, or of an instance in the warehouse.
 
@@ -44,6 +64,9 @@ def header(
     full
         Print long values whole in the table.
     """
+    chosen = format_of(output, form, _HEADER_SUFFIXES) if output else form or "table"
+    if output and not is_stream(output):
+        refuse_existing(output, force=force)
     if os.path.isfile(uid_or_file):
         found = header_of_file(uid_or_file, read_dictionary(warehouse))
     else:
@@ -51,27 +74,34 @@ def header(
             found = existing(warehouse).header(uid_or_file)
         except errors.NotAWarehouse as error:
             raise errors.InstanceNotFound(uid_or_file) from error
-    if form == "json":
-        print(found.to_json())
+    if chosen == "json":
+        send_text(f"{found.to_json()}\n", output, force=force)
         return 0
-    if form == "csv":
-        print(found.frame().write_csv(), end="")
+    if chosen == "csv":
+        send_text(found.frame().write_csv(), output, force=force)
         return 0
     screen = console()
-    width = None if full else max(80, screen.width)
+    width = None if full or output else max(80, screen.width)
+    drawn = [(kind, visible(line)) for kind, line in lines(found, width)]
+    if output:
+        send_text("".join(f"{line}\n" for _, line in drawn), output, force=force)
+        return 0
     styles = {"title": "bold", "item": "dim", "public": "", "private": ""}
-    for kind, line in lines(found, width):
+    for kind, line in drawn:
         screen.print(line, style=styles[kind], markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
-@app.command
+@app.command(group=ASK)
 def tags(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    like: str = "",
+    like: Text = "",
     private: Annotated[bool, Parameter(negative="")] = False,
-    form: Annotated[Literal["table", "csv", "json"], Parameter(name="--format")] = "table",
+    form: Format = None,
+    by_column: ColumnPerLine = False,
+    output: Output = None,
+    force: Force = False,
 ) -> int:
     """List the elements that the archive really contains, with counts and an example value.
 
@@ -86,17 +116,27 @@ def tags(
         Only elements whose tag, keyword, private name or creator contains this text, in any case.
     private
         Only private elements.
-    form
-        A table for people, CSV, or one JSON array.
     """
-    found = existing(warehouse).tags(like=like, private=private)
-    if form == "table":
+    chosen = answer_format(form, output, by_column=by_column, force=force)
+    opened = existing(warehouse)
+    found = opened.tags(like=like, private=private)
+    if chosen == "table":
         grid = Table(*found.columns, box=None, header_style="bold", pad_edge=False)
-        for row in found.fetchall():
+        rows = found.fetchall()
+        for row in rows:
             grid.add_row(*("" if cell is None else escape(printable(cell)) for cell in row))
-        console().print(grid, highlight=False)
+        if output:
+            drawn = io.StringIO()
+            Console(file=drawn, width=10_000).print(grid, highlight=False)
+            send_text(drawn.getvalue(), output, force=force)
+        else:
+            console().print(grid, highlight=False)
+        is_empty = not rows
     else:
-        answer.send(existing(warehouse).catalog, found, form, sys.stdout.buffer)
+        send_answer(opened.catalog, found, chosen, output, force=force)
+        is_empty = not found.limit(1).fetchall()
+    if is_empty:
+        _say_why(opened.catalog, like, private=private)
     return 0
 
 
@@ -139,6 +179,17 @@ def duplicates(
     return 0
 
 
+def _say_why(catalog: Catalog, like: str, *, private: bool) -> None:
+    """Say where else a name may be found, or why there are no private elements."""
+    if names := vendor_names(catalog, like) if like else []:
+        say(
+            f"{', '.join(names)}: no element, but in a vendor payload such as a CSA header; "
+            f"dicom-warehouse sql \"from vendor_elements where name = '{names[0]}' limit 5\""
+        )
+    elif private or not like:
+        say(why_no_private_elements(catalog))
+
+
 @dictionary.command
 def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     """Add names of private elements from a CSV or JSON file to the warehouse.
@@ -149,5 +200,6 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     Example: `dicom-warehouse dictionary add vendor.csv`
     """
     count = add_dictionary(warehouse, file)
-    console().print(f"{count:,} names of private elements added", highlight=False)
+    what = counted(count, "name of a private element", "names of private elements")
+    console().print(f"{what} added", highlight=False)
     return 0

@@ -12,8 +12,8 @@ from cyclopts import Parameter
 
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cli import buckets
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app
-from warehouse.cli.screen import Bar, console
+from warehouse.cli.app import DEFAULT_WAREHOUSE, TAKE_IN, Root, app
+from warehouse.cli.screen import Bar, console, counted
 from warehouse.dicom.sources import day_folders
 from warehouse.ingest import IngestReport
 from warehouse.ingest import ingest as run_ingest
@@ -21,7 +21,7 @@ from warehouse.process import go_last
 from warehouse.settings import IngestSettings, Mode, S3Access
 
 
-@app.command
+@app.command(group=TAKE_IN)
 def ingest(
     sources: Annotated[
         list[str],
@@ -48,7 +48,9 @@ def ingest(
     Source files are opened read-only. A file that cannot be read becomes a row of `files` with
     the reason, and the run goes on. Run it again at any time: nothing is read twice.
 
-    Example: `dicom-warehouse ingest /data/2026 archive.zip -w my-warehouse`
+    Example: `dicom-warehouse ingest /data/2026 archive.zip`
+
+    Example: `dicom-warehouse ingest s3://bucket/dicom -w my-warehouse`
 
     Parameters
     ----------
@@ -121,7 +123,7 @@ def print_report(report: IngestReport, root: str) -> None:
         screen.print("no files found")
         return
     screen.print(
-        f"{report.files:,} files: {counts}  ({report.seconds:.1f} s, {rate:,.0f} files/s)",
+        f"{counted(report.files, 'file')}: {counts}  ({report.seconds:.1f} s, {rate:,.0f} files/s)",
         highlight=False,
     )
     for path, reason in report.rejects[:5]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
+import duckdb
 from cyclopts import CycloptsError
 
 from warehouse import errors
@@ -15,12 +17,18 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     cohort,
     headers,
     intake,
+    select,
     sequence_rules,
     store,
     volume,
 )
-from warehouse.cli.app import app
+from warehouse.cli.app import DEFAULT_WAREHOUSE, app
+from warehouse.cli.screen import Screen, any_locale
 from warehouse.cli.stopping import received, say
+from warehouse.store.damage import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 USAGE_ERRORS = (
     errors.UsageError, errors.SourceNotFound, errors.UnknownTable, errors.NotAWarehouse,
@@ -31,32 +39,68 @@ USAGE_ERRORS = (
 
 def run(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 the work failed, 2 wrong usage, 130 and 143 stopped."""
+    any_locale()
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(
+            arguments, console=Screen(), exit_on_error=False, print_error=False,
+            result_action="return_value",
+        )  # fmt: skip
         buckets.publish()
+        sys.stdout.flush()
     except KeyboardInterrupt as stop:
         code = say(stop)
     except Exception as error:
         # A library may turn the interrupt into an error of its own.
-        code = _said_of(error) if received() is None else say(error)
+        code = _said_of(arguments, error) if received() is None else say(error)
         if code is None:
             raise
     buckets.close()
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _said_of(error: Exception) -> int | None:
+def _said_of(arguments: list[str] | None, error: Exception) -> int | None:
     """Say what went wrong and return the exit code; None if it is nobody's to be said."""
     match error:
         case CycloptsError():
             print(f"error: {error}", file=sys.stderr)
-            print("try: dicom-warehouse --help", file=sys.stderr)
+            asked = " ".join(("dicom-warehouse", *_known(error.command_chain or ())))
+            print(f"try: {asked} --help", file=sys.stderr)
             return 2
+        case errors.QueryFailed() | duckdb.Error():
+            print(f"error: {_damage(arguments, error) or error}", file=sys.stderr)
+            return 1
         case errors.WarehouseError():
             print(f"error: {error}", file=sys.stderr)
             return 2 if isinstance(error, USAGE_ERRORS) else 1
         case BrokenPipeError():
             # The reader of our output has gone, as `head` does; nothing is left to say to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _silence()
             return 0
+        case OSError():
+            # A file that the caller named, or a disk: no fault of a source, which would be a row.
+            where = error.filename or "standard output"
+            print(f"error: {where}: {errors.cause_of(error)[0]}", file=sys.stderr)
+            _silence()
+            return 1
     return None
+
+
+def _damage(arguments: list[str] | None, error: Exception) -> errors.StoreDamaged | None:
+    """Return what is damaged in the warehouse of a command, if that made an engine fail."""
+    _, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    return explained(bound.arguments.get("warehouse", DEFAULT_WAREHOUSE), error)
+
+
+def _silence() -> None:
+    """Let nothing more be written to standard output, not even at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _known(chain: Iterable[str]) -> Iterator[str]:
+    """Yield the words of a command line that name a command."""
+    group = app
+    for word in chain:
+        if word.startswith("-") or word not in group:
+            return
+        group = group[word]
+        yield word

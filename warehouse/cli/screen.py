@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import io
+import os
+import re
 import shutil
 import sys
 import time
 from contextlib import redirect_stdout
-from typing import Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import duckdb
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,6 +26,46 @@ from rich.progress import (
 )
 
 from warehouse import errors
+from warehouse.outputs import write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_ROWS = 40
+"""Rows that are drawn; files and the formats for programs have all."""
+
+_ASCII = str.maketrans(
+    "┌┬┐├┼┤└┴┘╭╮╰╯─━╸╺│┃…·→" + "".join(map(chr, range(0x2800, 0x2900))),
+    "+++++++++++++----||~.>" + "*" * 0x100,
+)
+"""What tables are drawn with, one character each, so that columns stay in line."""
+
+_WIDEST = 24
+"""Characters of a text on a terminal that is too narrow for all."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e"}
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_ASCII)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+def any_locale() -> None:
+    """Let standard output take every character: what its encoding lacks becomes ASCII.
+
+    Lines of tables have a likeness; other characters are written as Python escapes them.
+    """
+    codecs.register_error("dicom-warehouse", _in_ascii)
+    # A shell closes a stream with >&-, and Python then has none.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="dicom-warehouse")
 
 
 class Bar:
@@ -68,20 +113,126 @@ def boxed(relation: duckdb.DuckDBPyRelation) -> str:
     box = io.StringIO()
     try:
         with redirect_stdout(box):
-            relation.show(max_width=width, max_rows=40)
+            relation.show(max_width=width, max_rows=MAX_ROWS)
     except duckdb.Error as error:
         raise errors.QueryFailed(str(error)) from error
     return box.getvalue().rstrip("\n")
 
 
+def fitting(relation: duckdb.DuckDBPyRelation) -> tuple[duckdb.DuckDBPyRelation, list[str]]:
+    """Choose columns that fit a terminal, the first ones first; return those left out.
+
+    UIDs are shown whole or not at all, as they are to be copied; other text may be cut. Off a
+    terminal nothing is left out.
+    """
+    if not sys.stdout.isatty():
+        return relation, []
+    rows = relation.limit(MAX_ROWS).project("columns(*)::varchar").fetchall()
+    room = shutil.get_terminal_size().columns - 1
+    shown: list[str] = []
+    left_out: list[str] = []
+    for number, (name, kind) in enumerate(zip(relation.columns, relation.types, strict=True)):
+        cells = [row[number] or "NULL" for row in rows]
+        quoted = '"' + name.replace('"', '""') + '"'
+        wide = max(map(cell_len, (name, str(kind), *cells)))
+        if wide > _WIDEST and str(kind) == "VARCHAR" and not name.endswith(("UID", "_key")):
+            wide = max(_WIDEST, len(name))
+            quoted = (
+                f"if(len({quoted}) > {wide}, {quoted}[:{wide - 1}] || '…', {quoted}) as {quoted}"
+            )
+        if wide + 3 <= room or not shown:
+            shown.append(quoted)
+            room -= wide + 3
+        else:
+            left_out.append(name)
+    return relation.project(", ".join(shown)), left_out
+
+
+def expanded(relation: duckdb.DuckDBPyRelation) -> str:
+    """Draw rows as psql does when expanded: a line per column, a rule before each row."""
+    try:
+        rows = relation.limit(MAX_ROWS + 1).project("columns(*)::varchar").fetchall()
+    except duckdb.Error as error:
+        raise errors.QueryFailed(str(error)) from error
+    lines = list(_expanded(relation.columns, rows[:MAX_ROWS]))
+    if not rows:
+        lines = ["(0 rows)"]
+    elif len(rows) > MAX_ROWS:
+        lines.append(f"(the first {MAX_ROWS} rows; all of them: --format csv, json or parquet)")
+    return "\n".join(lines)
+
+
+def _expanded(names: list[str], rows: list[tuple[str | None, ...]]) -> Iterator[str]:
+    wide = max(map(len, names))
+    for number, row in enumerate(rows, 1):
+        yield f"-[ RECORD {number} ]".ljust(wide + 1, "-") + "+----"
+        for name, cell in zip(names, row, strict=True):
+            yield f"{name:{wide}} | {'NULL' if cell is None else visible(cell)}"
+
+
+def visible(text: str) -> str:
+    r"""Return a value with its control characters written out, which a terminal would obey.
+
+    >>> visible("a\x1b[2J")
+    'a\\e[2J'
+    """
+    return _CONTROL.sub(lambda found: _ESCAPES.get(found[0], f"\\x{ord(found[0]):02x}"), text)
+
+
 def console() -> Console:
     """Return standard output; off a terminal nothing is wrapped, so that programs can read it."""
-    return Console(width=None if sys.stdout.isatty() else 10_000)
+    return Screen(width=None if sys.stdout.isatty() else 10_000)
+
+
+class Screen(Console):
+    """A terminal whose reader may go, as `head` does."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command, which ends quietly; rich would exit with 1."""
+        raise BrokenPipeError
+
+
+def send_text(text: str, output: Path | None = None, *, force: bool = False) -> None:
+    """Write text for programs, to standard output or a file: UTF-8 whatever the locale."""
+    content = text.encode("utf-8", "surrogateescape")
+    if output:
+        write_bytes(content, output, force=force)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def say(text: str) -> None:
+    """Tell the user something about an answer, if there is anything: not on standard output."""
+    if text:
+        print(text, file=sys.stderr)
+
+
+def counted(count: int, noun: str, many: str = "") -> str:
+    """Return a number with its noun in singular or plural.
+
+    >>> counted(1, "file"), counted(1200, "series", "series"), counted(2, "batch", "batches")
+    ('1 file', '1,200 series', '2 batches')
+    """
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+_ONE = {"patients": "patient", "studies": "study", "series": "series", "instances": "instance"}
+
+
+def counted_level(count: int, level: str) -> str:
+    """Return a number of patients, studies, series or instances.
+
+    >>> counted_level(1, "studies")
+    '1 study'
+    """
+    return counted(count, _ONE[level], level)
 
 
 def printable(cell: object) -> str:
     """Return a value on one line, cut after 60 characters."""
-    text = " ".join(str(cell).split())
+    text = visible(" ".join(str(cell).split()))
     return text if len(text) <= 60 else text[:59] + "…"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,8 +9,9 @@ from cyclopts import Parameter
 from rich.markup import escape
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, rules
-from warehouse.cli.screen import console
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, rules
+from warehouse.cli.screen import console, counted, send_text
+from warehouse.outputs import format_of
 from warehouse.store.rules import add_rules, read_rules, written
 
 
@@ -28,7 +28,7 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     Example: `dicom-warehouse rules add mine.csv`
     """
     count = add_rules(warehouse, file)
-    console().print(f"{count:,} rules added", highlight=False)
+    console().print(f"{counted(count, 'rule')} added", highlight=False)
     return 0
 
 
@@ -36,7 +36,9 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
 def list_rules(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    form: Annotated[Literal["table", "csv"], Parameter(name="--format")] = "table",
+    form: Annotated[Literal["table", "csv"] | None, Parameter(name="--format")] = None,
+    output: Output = None,
+    force: Force = False,
 ) -> int:
     """List the rules in the order in which they are tried, with those that users added.
 
@@ -47,9 +49,10 @@ def list_rules(
     form
         A table for people, or CSV as `rules add` reads it.
     """
+    chosen = format_of(output, form, {".csv": "csv"}) if output else form or "table"
     known = read_rules(warehouse)
-    if form == "csv":
-        sys.stdout.write(written(known))
+    if chosen == "csv":
+        send_text(written(known), output, force=force)
         return 0
     grid = Table(
         "rank", "rule", "type", "modality", "holds if", "source",

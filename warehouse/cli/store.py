@@ -15,8 +15,8 @@ from rich.table import Table
 from warehouse.catalog.contents import describe
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.cli import buckets
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
-from warehouse.cli.screen import console, size_text
+from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, existing
+from warehouse.cli.screen import console, counted, counted_level, size_text
 from warehouse.errors import UsageError
 from warehouse.rebuild import read_anew
 from warehouse.rebuild import rebuild as run_rebuild
@@ -30,7 +30,7 @@ from warehouse.store.vacuum import vacuum as run_vacuum
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 
-@app.command
+@app.command(group=OPERATE)
 def info(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -59,7 +59,8 @@ def info(
     screen.print(
         f"[bold]{facts['root']}[/]  version {facts['version']}, layout {facts['layout']}\n"
     )
-    screen.print("  ".join(f"{count:,} {name}" for name, count in facts["entities"].items()))
+    entities = facts["entities"].items()
+    screen.print("  ".join(counted_level(count, name) for name, count in entities))
     for title, counts in (("files", facts["files"]), ("modes of instances", facts["modes"])):
         listing = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         screen.print(f"{title}: {listing or 'none'}", highlight=False)
@@ -102,7 +103,7 @@ def _columns_grid(columns: list[ColumnFacts]) -> Table:
     return grid
 
 
-@app.command
+@app.command(group=OPERATE)
 def remove(
     sources: Annotated[
         list[str],
@@ -140,11 +141,13 @@ def remove(
         print(json.dumps(asdict(done)))
         return 0
     screen = console()
-    screen.print(f"{done.known:,} known files, {done.vanished:,} no longer there", highlight=False)
+    screen.print(
+        f"{counted(done.known, 'known file')}, {done.vanished:,} no longer there", highlight=False
+    )
     if yes:
         screen.print(
-            f"{done.removed:,} files removed with {done.instances:,} instances, "
-            f"of which {done.taken_over:,} are held by other files",
+            f"{counted(done.removed, 'file')} removed with {counted(done.instances, 'instance')}; "
+            f"held by other files: {done.taken_over:,}",
             highlight=False,
         )
     elif done.vanished:
@@ -152,7 +155,7 @@ def remove(
     return 0
 
 
-@app.command
+@app.command(group=OPERATE)
 def rebuild(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -180,17 +183,20 @@ def rebuild(
         print(json.dumps(asdict(done)))
     elif from_sources:
         console().print(
-            f"{done.instances:,} files of {done.parts:,} batches read again", highlight=False
+            f"{counted(done.instances, 'file')} of {counted(done.parts, 'batch', 'batches')} "
+            "read again",
+            highlight=False,
         )
     else:
         console().print(
-            f"{done.instances:,} instances derived; {done.parts:,} parts differed, now replaced",
+            f"{counted(done.instances, 'instance')} derived; "
+            f"{counted(done.parts, 'part')} differed, now replaced",
             highlight=False,
         )
     return 0
 
 
-@app.command
+@app.command(group=OPERATE)
 def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Merge the Parquet files of many small ingests into few; rows and their order stay.
 
@@ -212,13 +218,15 @@ def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> 
     screen = console()
     for table, parts in done.before.items():
         if parts != done.after[table]:
-            screen.print(f"{table}: {parts:,} parts, now {done.after[table]:,}", highlight=False)
+            screen.print(
+                f"{table}: {counted(parts, 'part')}, now {done.after[table]:,}", highlight=False
+            )
     if done.before == done.after:
         screen.print("nothing to merge")
     return 0
 
 
-@app.command
+@app.command(group=OPERATE)
 def vacuum(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -252,12 +260,14 @@ def vacuum(
     screen = console()
     for table, count in Counter(part.table for part in done.spare).items():
         size = sum(part.size_bytes for part in done.spare if part.table == table)
-        screen.print(f"{table}: {count:,} files, {size_text(size)}", highlight=False)
+        screen.print(f"{table}: {counted(count, 'file')}, {size_text(size)}", highlight=False)
     verb = "deleted" if yes else "can be deleted, with --yes"
-    screen.print(f"{len(done.spare):,} files, {size_text(done.size_bytes)} {verb}", highlight=False)
+    screen.print(
+        f"{counted(len(done.spare), 'file')}, {size_text(done.size_bytes)} {verb}", highlight=False
+    )
     if done.in_use:
         screen.print(
-            f"{done.in_use:,} files may belong to an ingest that is running; they stay",
+            f"{counted(done.in_use, 'file')} may belong to an ingest that is running: not deleted",
             highlight=False,
         )
     return 0

@@ -11,16 +11,19 @@ import numpy as np
 from cyclopts import Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, app, existing
+from warehouse.cli.app import DEFAULT_WAREHOUSE, PIXELS, Force, Root, app, existing
 from warehouse.cli.screen import size_text
-from warehouse.cohorts.drafts import refuse_existing
+from warehouse.outputs import refuse_existing, require_suffix, write_bytes
 from warehouse.pixels import files, pictures
 from warehouse.pixels.stack import Stack
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume
 
+_LABELS = 12
+"""Values of a label that are printed."""
 
-@app.command
+
+@app.command(group=PIXELS)
 def volume(
     series_uid: str,
     /,
@@ -39,12 +42,13 @@ def volume(
     color: Annotated[bool, Parameter(negative="")] = False,
     stack: Annotated[bool, Parameter(negative="")] = False,
     stack_id: str | None = None,
+    force: Force = False,
 ) -> int:
     """Say what array a series makes, and write it: as a picture, for NIfTI tools, for NumPy.
 
-    Without a file to write only the catalog is asked, no pixel is read. No file is ever replaced.
+    Without a file to write only the catalog is asked, no pixel is read.
 
-    Example: `dicom-warehouse volume 1.2.840.1 --png middle.png --nifti head.nii.gz`
+    Example: `dicom-warehouse volume 1.2.840.1 --png middle.png --npy head.npy`
 
     Parameters
     ----------
@@ -79,10 +83,18 @@ def volume(
     stack_id
         Which stack, where a multi-frame object has several.
     """
-    targets = (png, montage, nifti, npy, references)
-    for target in targets:
+    targets = {
+        "png": (png, (".png",)), "montage": (montage, (".png",)),
+        "nifti": (nifti, (".nii", ".nii.gz")), "npy": (npy, (".npy",)),
+        "references": (references, (".json",)),
+    }  # fmt: skip
+    written = [target for target, _ in targets.values() if target is not None]
+    if len({target.absolute() for target in written}) < len(written):
+        raise errors.UsageError("two outputs have one name; name them apart")
+    for target, suffixes in targets.values():
         if target is not None:
-            refuse_existing(target)
+            require_suffix(target, *suffixes)
+            refuse_existing(target, force=force)
     if stack and (nifti or references or stack_id is not None):
         raise errors.UsageError(
             "a stack has no place in space: --stack goes with --png, --montage, --npy"
@@ -96,16 +108,17 @@ def volume(
     )
     if png is not None:
         picture = pictures.slice_picture(shown, slice_, window=window, lead=lead)
-        files.write_bytes(pictures.png(picture), png)
+        write_bytes(pictures.png(picture), png, force=force)
     if montage is not None:
-        files.write_bytes(pictures.png(pictures.montage(shown, window=window, lead=lead)), montage)
+        picture = pictures.montage(shown, window=window, lead=lead)
+        write_bytes(pictures.png(picture), montage, force=force)
     if nifti is not None and isinstance(shown, LazyVolume):
-        files.write_nifti(shown, nifti)
+        files.write_nifti(shown, nifti, force=force)
     if npy is not None:
-        files.write_npy(shown, npy)
+        files.write_npy(shown, npy, force=force)
     if references is not None and isinstance(shown, LazyVolume):
-        files.write_bytes(json.dumps(shown.references(), allow_nan=False).encode(), references)
-    written = [target for target in targets if target is not None]
+        made = json.dumps(shown.references(), allow_nan=False)
+        write_bytes(made.encode(), references, force=force)
     if written and shown.values.rescale:
         print(f"unit     {shown.unit or 'not stated'}")
     for target in written:
@@ -129,5 +142,6 @@ def _facts(shown: LazyVolume | Stack) -> list[str]:
         rows = np.round(shown.affine, 6) + 0.0  # no minus before zero
         lines += ["         " + " ".join(f"{number:12.6f}" for number in row) for row in rows]
     for name, values in shown.labels.items():
-        lines.append(f"{name}  {', '.join(str(value) for value in values)}")
+        rest = [f"… {len(values)} in all"] if len(values) > _LABELS else []
+        lines.append(f"{name}  {', '.join([*map(str, values[:_LABELS]), *rest])}")
     return lines

@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from warehouse.cohorts.drafts import draft_of, refuse_existing, settle
+from warehouse.cohorts.drafts import refuse_export, settle
 from warehouse.cohorts.members import Member, members_of, sources
 from warehouse.cohorts.names import TEMPLATE, check_template, fill
 from warehouse.cohorts.provenance import ABOUT, MANIFEST, MANIFEST_FIELDS, provenance, text
 from warehouse.dicom.open import local_path, open_source
 from warehouse.dicom.source import known_source
 from warehouse.errors import ExportFailed, NotAsIngested, SourceError, TargetExists, UsageError
+from warehouse.outputs import draft_of, refuse_existing
 from warehouse.settings import S3Access
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def export_files(
     *,
     template: str = TEMPLATE,
     s3: S3Access | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Write the files of the members of a run; return what is said about them.
 
@@ -73,6 +75,8 @@ def export_files(
         Names of the files; see ``warehouse.cohorts.names``.
     s3
         How sources in buckets are reached.
+    force
+        Replace a zip of that name, and the file with its facts. A folder is never replaced.
 
     Raises
     ------
@@ -83,7 +87,12 @@ def export_files(
     if form not in FILE_FORMATS:
         raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(FILE_FORMATS)}")
     check_template(template)
-    refuse_existing(target)
+    if form == "zip":
+        refuse_export(target, force=force)
+    elif os.path.lexists(target):
+        raise TargetExists(target)
+    else:
+        refuse_existing(target)
     catalog = members_of(root, run)
     facts = provenance(run, form, catalog.snapshot.version)
     with draft_of(target) as draft:
@@ -91,7 +100,7 @@ def export_files(
             with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 archive.comment = f"cohort {run.run} {run.digest}".encode()
                 _write(_Zip(archive), catalog, template, facts, s3 or S3Access())
-            settle(draft, target, facts)
+            settle(draft, target, facts, force=force)
         else:
             draft.mkdir()
             links = form == "link"

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from warehouse.cohorts.drafts import draft_of, refuse_existing, settle
+from warehouse.cohorts.drafts import refuse_export, settle
 from warehouse.cohorts.members import members_of, sources
 from warehouse.cohorts.names import TEMPLATE, fill
 from warehouse.cohorts.provenance import provenance, text
 from warehouse.errors import ExportFailed, UsageError
+from warehouse.outputs import draft_of
 from warehouse.sqlfiles import statement
 from warehouse.store.duck import columns_for_json, literal
 
@@ -44,6 +45,7 @@ _NO_FORMULA = "regexp_matches({c}, '^(\\s*[=+@-]|[\\t\\r\\n])')"
 def export_rows(
     root: Path, run: Run, target: Path, form: str, *, rows: str = "series",
     preset: str | None = None, spreadsheet: bool = False, source: str | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Write rows of the members of a run; return what is said about them.
 
@@ -54,7 +56,7 @@ def export_rows(
     run
         What to export.
     target
-        File that does not exist yet.
+        File that does not exist yet, unless ``force``.
     form
         One of ``ROW_FORMATS``.
     rows
@@ -67,6 +69,8 @@ def export_rows(
         run as a formula. Without it the values are as stored.
     source
         s5cmd only: ``/data=s3://bucket/dicom`` puts the second in place of the first.
+    force
+        Replace a file of that name, and the one with its facts.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def export_rows(
         raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(ROW_FORMATS)}")
     if spreadsheet and form != "csv":
         raise UsageError("spreadsheet is an option of CSV")
-    refuse_existing(target)
+    refuse_export(target, force=force)
     catalog = members_of(root, run)
     facts = provenance(run, form, catalog.snapshot.version)
     with draft_of(target) as draft:
@@ -92,7 +96,7 @@ def export_rows(
             )
             if spreadsheet:
                 _mark(draft)
-        settle(draft, target, facts)
+        settle(draft, target, facts, force=force)
     return facts
 
 

@@ -142,7 +142,7 @@ class Query:
 def select(
     catalog: Catalog, table: str, conditions: Mapping[str, Any], *, search: str | None = None,
     order: str | Iterable[str] = (), limit: int | None = None, offset: int = 0,
-    today: dt.date | None = None,
+    columns: Iterable[str] = (), today: dt.date | None = None,
 ) -> duckdb.DuckDBPyRelation:  # fmt: skip
     """Return the rows of an entity table for which every condition holds.
 
@@ -167,6 +167,9 @@ def select(
         in the order of their key.
     limit, offset
         As in SQL.
+    columns
+        Attributes to return; by default every column of the table. Of what varies within an entity
+        the value of the instance with the smallest key that has one, as in its other columns.
     today
         The day that ``during`` counts from.
 
@@ -187,8 +190,9 @@ def select(
     for count in (limit, offset):
         if count is not None and (not isinstance(count, int) or count < 0):
             raise UsageError("limit and offset are whole numbers from 0")
+    shown = [f'{_value(query, name)} as "{name}"' for name in columns]
     parts = [
-        f"select t.* from {query.model.name} as t",
+        f"select {', '.join(shown) or 't.*'} from {query.model.name} as t",
         *query.joins,
         f"where {' and '.join(query.where)}" if query.where else "",
         f"order by {', '.join(sorting)}",
@@ -197,9 +201,19 @@ def select(
     ]
     sql = " ".join(part for part in parts if part)
     try:
-        return catalog.connection.sql(sql, params=query.values or None)
+        return catalog.session().sql(sql, params=query.values or None)
     except duckdb.Error as error:
         raise QueryFailed(str(error)) from error
+
+
+def attribute_of(condition: str) -> str:
+    """Return the attribute that a condition is about.
+
+    >>> attribute_of("-EchoTime__max")
+    'EchoTime'
+    """
+    match = _NAME.fullmatch(condition)
+    return match[2] if match else condition
 
 
 def values(catalog: Catalog, table: str, attribute: str) -> list[Any]:
@@ -361,10 +375,15 @@ def _period(name: str, today: dt.date) -> tuple[dt.date, dt.date]:
 
 
 def _order(query: Query, name: str) -> str:
-    found = query.attribute(name.removeprefix("-"))
-    # As the columns of entities are reduced: the instance with the smallest key that has a value.
-    sql = query.join(found, f"arg_min({found.sql}, instance_key)") if found.source else found.sql
+    sql = _value(query, name.removeprefix("-"))
     return f"{sql} {'desc' if name.startswith('-') else 'asc'} nulls last"
+
+
+def _value(query: Query, name: str) -> str:
+    """Return what an attribute is of a row of the table."""
+    found = query.attribute(name)
+    # As the columns of entities are reduced: the instance with the smallest key that has a value.
+    return query.join(found, f"arg_min({found.sql}, instance_key)") if found.source else found.sql
 
 
 def _key(model: Model) -> str | None:

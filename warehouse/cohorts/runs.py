@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import html
 import json
 import os
 import shutil
@@ -28,7 +29,7 @@ import pyarrow.parquet as pq
 from warehouse.cohorts.asking import Limits, pick, pick_apart
 from warehouse.cohorts.definitions import FOLDER, definition, question, valid_name, values
 from warehouse.cohorts.guard import locked_catalog
-from warehouse.errors import UnknownCohort, WriteFailed
+from warehouse.errors import StoreDamaged, UnknownCohort, WriteFailed
 from warehouse.sqlfiles import statement
 from warehouse.store.duck import connect
 from warehouse.store.marker import identity
@@ -41,12 +42,14 @@ if TYPE_CHECKING:
 
     from warehouse.catalog.connect import Catalog
 
+_WIDTH = 200
+"""Characters of a question that are shown."""
 MEMBERS = "members.parquet"
 ABOUT = "run.json"
 LEVELS = ("instance", "series", "study", "patient")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
     """What a cohort was, once."""
 
@@ -68,6 +71,19 @@ class Run:
     made_of: list[dict[str, str]] = field(default_factory=list)
     """Runs that it was made of: their name and digest."""
 
+    def __repr__(self) -> str:
+        """Return what was asked and how many were found."""
+        given = ", ".join(f"{k}={v!r}" for k, v in self.parameters.items() if v is not None)
+        text = f"{self.cohort}({given})"
+        counts = ", ".join(f"{count:,} {level}" for level, count in self.counts.items())
+        short = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+        version = self.warehouse.get("version")
+        return f"<Run {self.run}: {short}\n {counts}\n version {version}, digest {self.digest}>"
+
+    def _repr_html_(self) -> str:
+        """Return the same for notebooks."""
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
     def same_question(self, other: Run) -> bool:
         """Whether both ask the same SQL with the same parameters."""
         return (self.sql_sha256, self.parameters) == (other.sql_sha256, other.parameters)
@@ -80,7 +96,13 @@ def runs_folder(root: Path) -> Path:
 
 def members_file(root: Path, run: Run) -> Path:
     """Return the Parquet file with the members of a run."""
-    return runs_folder(root) / run.run / MEMBERS
+    path = runs_folder(root) / run.run / MEMBERS
+    if not path.is_file():
+        raise StoreDamaged(
+            root, f"{path.relative_to(root)} is gone",
+            f"restore {path.parent.relative_to(root)} from a backup, or move it away",
+        )  # fmt: skip
+    return path
 
 
 def run_cohort(
@@ -188,10 +210,30 @@ def _same(run: Run, made: Run) -> bool:
 
 def runs(root: Path) -> list[Run]:
     """Return all runs of a warehouse by name, the oldest of each cohort first."""
-    return [
-        Run(**json.loads(path.read_text(encoding="utf-8")))
-        for path in sorted(runs_folder(root).glob(f"[!.]*/{ABOUT}"))
-    ]
+    return [_read(root, path) for path in sorted(runs_folder(root).glob(f"[!.]*/{ABOUT}"))]
+
+
+def _read(root: Path, path: Path) -> Run:
+    """Return a run as it was kept.
+
+    Raises
+    ------
+    StoreDamaged
+        Its description cannot be read, or is that of another run.
+    """
+    try:
+        found = Run(**json.loads(path.read_text(encoding="utf-8")))
+        is_right = found.run == path.parent.name and found.run.rsplit("-", 1)[1].isdecimal()
+        is_right = is_right and found.run.rsplit("-", 1)[0] == found.cohort
+        is_right = is_right and isinstance(found.counts, dict) and isinstance(found.digest, str)
+    except (OSError, ValueError, TypeError, AttributeError, IndexError):
+        is_right = False
+    if not is_right or path.is_symlink() or (path.parent / MEMBERS).is_symlink():
+        name = path.relative_to(root)
+        raise StoreDamaged(
+            root, f"{name} cannot be read", f"restore {name.parent} from a backup, or move it away"
+        )
+    return found
 
 
 def find_run(root: Path, name: str) -> Run:

@@ -6,18 +6,16 @@ In: a ``LazyVolume`` (``.npy``: or a ``Stack``). Out: a file that has its name w
 from __future__ import annotations
 
 import gzip
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from warehouse.cohorts.drafts import draft_of, refuse_existing
-from warehouse.errors import NotInstalled, TargetExists, UsageError
+from warehouse.errors import NotInstalled, UsageError
+from warehouse.outputs import draft_of, place, refuse_existing, require_suffix, write_bytes
 from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from warehouse.pixels.stack import Stack
@@ -96,63 +94,37 @@ def _numbers(volume: LazyVolume) -> tuple[np.ndarray, tuple[float, float] | None
     return np.asarray(rescaled), None, unit
 
 
-def write_nifti(volume: LazyVolume, target: Path) -> None:
-    """Write ``.nii`` or ``.nii.gz``.
+def write_nifti(volume: LazyVolume, target: Path, *, force: bool = False) -> None:
+    """Write ``.nii`` or ``.nii.gz``; ``force`` replaces a file.
 
     Raises
     ------
     TargetExists, UsageError, ExportFailed, NotInstalled
     """
-    if not target.name.endswith((".nii", ".nii.gz")):
-        raise UsageError("a NIfTI file ends in .nii or .nii.gz")
-    refuse_existing(target)
+    require_suffix(target, ".nii", ".nii.gz")
+    refuse_existing(target, force=force)
     content = nifti(volume).to_bytes()
-    if target.name.endswith(".gz"):
+    if target.name.lower().endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)
-    write_bytes(content, target)
+    write_bytes(content, target, force=force)
 
 
-def write_npy(shown: LazyVolume | Stack, target: Path) -> None:
-    """Write the array as ``.npy``, a portion at a time.
+def write_npy(shown: LazyVolume | Stack, target: Path, *, force: bool = False) -> None:
+    """Write the array as ``.npy``, a portion at a time; ``force`` replaces a file.
 
     Raises
     ------
     TargetExists, UsageError, ExportFailed
     """
-    refuse_existing(target)
+    require_suffix(target, ".npy")
+    refuse_existing(target, force=force)
     lazy = cast("Any", shown)
     first = lazy[:1]
     portion = max(1, _PORTION_BYTES // max(1, first.nbytes))
-
-    def fill(draft: Path) -> None:
+    with draft_of(target) as draft:
         shape = (len(lazy), *first.shape[1:])
         out = np.lib.format.open_memmap(draft, mode="w+", dtype=first.dtype, shape=shape)
         for begin in range(0, len(lazy), portion):
             out[begin : begin + portion] = lazy[begin : begin + portion]
         out.flush()
-
-    _write(target, fill)
-
-
-def write_bytes(content: bytes, target: Path) -> None:
-    """Write a file whose content is there already.
-
-    Raises
-    ------
-    TargetExists, UsageError, ExportFailed
-    """
-    refuse_existing(target)
-
-    def fill(draft: Path) -> None:
-        draft.write_bytes(content)
-
-    _write(target, fill)
-
-
-def _write(target: Path, fill: Callable[[Path], None]) -> None:
-    with draft_of(target) as draft:
-        fill(draft)
-        try:
-            os.link(draft, target)  # unlike a rename it never replaces
-        except FileExistsError:
-            raise TargetExists(target) from None
+        place(draft, target, force=force)

@@ -200,7 +200,7 @@ def _unevenness(
     usual = float(np.median(steps))
     missing = 0 if gaps else int(np.maximum(np.floor(steps / usual + 0.5) - 1, 0).sum())
     if missing:
-        return [f"{missing} missing slices"]
+        return [f"{missing} missing slice{'s' if missing > 1 else ''}"]
     # Of frames in one slice the lowest counts, as in the view.
     off_grid = np.abs(heights - heights.min() - levels * step)
     lowest = np.full(count, np.inf)

@@ -6,17 +6,19 @@ multi-frame objects; each kind has its module, this one holds what they share an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from warehouse.errors import NotAVolume
 from warehouse.pixels.geometry import Planes, arrange, vectors
+from warehouse.pixels.volumes import Labels, labels_of, numbered, stated_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from warehouse.catalog.connect import Catalog
     from warehouse.pixels.image import Image
 
 
@@ -42,7 +44,7 @@ class Layout:
     scales
         (n, 2): rescale slope and intercept of each frame; 1 and 0 where the header has none.
     labels
-        Of each axis of ``grid`` with meaning of its own: its values, as segment numbers.
+        What the places along the axes of ``grid`` in front of the slices are.
     """
 
     images: tuple[Image, ...]
@@ -52,7 +54,7 @@ class Layout:
     frame_shape: tuple[int, ...]
     affine: np.ndarray | None
     scales: np.ndarray
-    labels: dict[str, list[int]]
+    labels: Labels = field(default_factory=Labels)
 
     @property
     def dtype(self) -> np.dtype:
@@ -84,10 +86,8 @@ def planes_of(images: Sequence[Image]) -> Planes:
     )
 
 
-def layout_of_slices(series_uid: str, images: Sequence[Image]) -> Layout:
+def layout_of_slices(catalog: Catalog, series_uid: str, images: Sequence[Image]) -> Layout:
     """Return the layout of a series of single frames: slices, or several volumes of slices.
-
-    Where each position occurs equally often, the n-th image at each makes the n-th volume.
 
     Raises
     ------
@@ -100,54 +100,26 @@ def layout_of_slices(series_uid: str, images: Sequence[Image]) -> Layout:
     if counts.min() != counts.max():
         repeated = len(images) - made.count
         raise NotAVolume(series_uid, f"{repeated} repeated positions")
-    volumes = int(counts[0])
-    grid = np.empty((volumes, made.count), np.int64)
-    if volumes == 1:
+    count = int(counts[0])
+    grid = np.empty((count, made.count), np.int64)
+    labels = Labels()
+    if count == 1:
         grid[0, made.levels] = np.arange(len(images))
     else:
-        for level, members in enumerate(_ranked(series_uid, images, made.levels, volumes)):
-            grid[:, level] = members
-        _check_volumes(series_uid, images, grid)
+        numbers = [(number, 0) for number in range(len(images))]
+        stated = stated_of(catalog, "image_slices", series_uid, images, numbers)
+        volumes = numbered(stated, made.levels)
+        if isinstance(volumes, str):
+            raise NotAVolume(series_uid, volumes)
+        grid[volumes, made.levels] = np.arange(len(images))
+        labels = labels_of(stated, grid, ["volume"])
     return Layout(
         images=tuple(images),
         frames=np.array([(number, 0, 0, 0) for number in range(len(images))]),
-        grid=grid if volumes > 1 else grid[0],
-        dims=(*(["volume"] if volumes > 1 else []), "slice", *axes(images[0].frame_shape)),
+        grid=grid if count > 1 else grid[0],
+        dims=(*(["volume"] if count > 1 else []), "slice", *axes(images[0].frame_shape)),
         frame_shape=images[0].frame_shape,
         affine=made.affine,
         scales=scales_of([(image.RescaleSlope, image.RescaleIntercept) for image in images]),
-        labels={},
+        labels=labels,
     )
-
-
-_RANKS = ("TemporalPositionIdentifier", "InstanceNumber", "acquired_us")
-"""What tells images at one position apart, best first."""
-
-
-def _ranked(
-    series_uid: str, images: Sequence[Image], levels: np.ndarray, volumes: int
-) -> list[list[int]]:
-    """Return the images at each level, in the order of the volumes that they belong to."""
-    members = [np.flatnonzero(levels == level).tolist() for level in range(int(levels.max()) + 1)]
-    for name in _RANKS:
-        ranks = [[getattr(images[i], name) for i in level] for level in members]
-        if all(None not in rank and len(set(rank)) == volumes for rank in ranks):
-            return [
-                [i for _, i in sorted(zip(rank, level, strict=True))]
-                for rank, level in zip(ranks, members, strict=True)
-            ]
-    raise NotAVolume(
-        series_uid,
-        f"each position occurs {volumes} times, and no number or time says in which order",
-    )
-
-
-def _check_volumes(series_uid: str, images: Sequence[Image], grid: np.ndarray) -> None:
-    """Refuse volumes whose slices are of different echoes or diffusion weightings."""
-    for name in ("EchoTime", "DiffusionBValue"):
-        for volume in grid:
-            if len({getattr(images[i], name) for i in volume}) > 1:
-                raise NotAVolume(
-                    series_uid,
-                    f"each position occurs {len(grid)} times, in no common order of {name}",
-                )

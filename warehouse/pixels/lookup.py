@@ -8,7 +8,9 @@ one slice. Hence the columns of ``Image`` alone are read, of the files that hold
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
@@ -18,9 +20,23 @@ from warehouse.settings import Mode
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from warehouse.catalog.connect import Catalog, Scans
+    from warehouse.catalog.connect import Catalog
+
+Scans = dict[str, tuple[pl.LazyFrame, pl.LazyFrame, int, int]]
+"""By series: the parts of `instances` and of `files` that hold it, first and last instance_id."""
+
+
+class _Found(NamedTuple):
+    scans: Scans
+    high_bits: dict[int, int]
+    """High Bit by instance_id, where it is not Bits Stored - 1."""
+
+
+_FOUND: WeakKeyDictionary[Catalog, _Found] = WeakKeyDictionary()
+"""How each series of a catalog is read; goes with the catalog."""
+_FINDING = threading.Lock()
 
 _FIND_SERIES = "select 1 from instances where series_key = $1 limit 1"
 _DAY_US = 86_400_000_000
@@ -38,7 +54,10 @@ _FILES = [
 
 
 def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
-    """Return the images of a series in the order of acquisition: by InstanceNumber.
+    """Return the images of a series in the order of acquisition.
+
+    That is by acquisition time, if every image states one, and by InstanceNumber within one time;
+    else by InstanceNumber first. Scanners number images in orders of their own.
 
     Parameters
     ----------
@@ -54,54 +73,64 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
     NoPixels
         It has, but none of its instances has pixel data.
     """
-    if series_uid not in _scans(catalog):
+    scans, high_bits = _found(catalog)
+    if series_uid not in scans:
         if catalog.connection.execute(_FIND_SERIES, [series_uid]).fetchall():
             raise NoPixels(series_uid)
         raise SeriesNotFound(series_uid)
-    instances, files, first, last = _scans(catalog)[series_uid]
+    instances, files, first, last = scans[series_uid]
     of_series, of_files = pl.collect_all([
         instances.filter(pl.col("series_key") == series_uid, pl.col("pixel_offset").is_not_null())
         .drop("series_key"),
         files.filter(pl.col("instance_id").is_between(first, last)),
     ])  # fmt: skip
     seen = {row[0]: row[1:] for row in of_files.rows()}
-    high_bits = catalog.high_bits
     images = []
     for row in of_series.rows():
         *state, unknown = seen[row[0]]
         images.append(Image._make((*row, *state, high_bits.get(row[0], unknown), False)))
-    return sorted(images, key=_order)
+    return sorted(images, key=_order(images))
 
 
-def _order(image: Image) -> tuple[float, float, str]:
-    """As the scanner counted; time and then the key decide where it did not."""
-    number, time = image.InstanceNumber, image.acquired_us
-    return (
-        math.inf if number is None else number,
-        math.inf if time is None else time,
-        image.instance_key,
-    )
+def _order(images: list[Image]) -> Callable[[Image], tuple[float, float, str]]:
+    """Return by what images are sorted; the key decides where neither time nor number does."""
+    is_timed = all(image.acquired_us is not None for image in images)
+
+    def order(image: Image) -> tuple[float, float, str]:
+        number = math.inf if image.InstanceNumber is None else image.InstanceNumber
+        time = math.inf if image.acquired_us is None else image.acquired_us
+        first, second = (time, number) if is_timed else (number, time)
+        return first, second, image.instance_key
+
+    return order
 
 
-def _scans(catalog: Catalog) -> Scans:
+def _found(catalog: Catalog) -> _Found:
     """Return how each series with pixels is read, by UID.
 
     A scan keeps what it has learned of its files, and is shared by the series in them.
     """
-    known = catalog.pixel_scans
-    if not known:
-        scans: dict[tuple[str, ...], pl.LazyFrame] = {}
+    with _FINDING:
+        if catalog not in _FOUND:
+            _FOUND[catalog] = _find_scans(catalog)
+        return _FOUND[catalog]
 
-        def scan(parts: list[str], columns: Sequence[pl.Expr]) -> pl.LazyFrame:
-            found = scans.get(tuple(parts))
-            if found is None:
-                found = pl.scan_parquet(parts, hive_partitioning=False).select(columns)
-                scans[tuple(parts)] = found
-            return found
 
-        rows = catalog.connection.execute(statement("parts", "pixels")).fetchall()
-        high_bits = catalog.connection.execute(statement("high_bits", "pixels")).fetchall()
-        catalog.high_bits.update(high_bits)
-        for series_uid, instances, files, first, last in rows:
-            known[series_uid] = scan(instances, _INSTANCES), scan(files, _FILES), first, last
-    return known
+def _find_scans(catalog: Catalog) -> _Found:
+    found: dict[tuple[str, ...], pl.LazyFrame] = {}
+
+    def scan(parts: list[str], columns: Sequence[pl.Expr]) -> pl.LazyFrame:
+        key = tuple(parts)
+        if key not in found:
+            found[key] = pl.scan_parquet(parts, hive_partitioning=False).select(columns)
+        return found[key]
+
+    rows = catalog.connection.execute(statement("parts", "pixels")).fetchall()
+    high_bits = catalog.connection.execute(statement("high_bits", "pixels")).fetchall()
+    return _Found(
+        {
+            series_uid: (scan(instances, _INSTANCES), scan(files, _FILES), first, last)
+            for series_uid, instances, files, first, last in rows
+        },
+        dict(high_bits),
+    )

@@ -2,9 +2,10 @@
 
 In: a catalog and images. Out: ``Layout``. Tiles are read from the left to the right and downwards;
 a square number of them has room, those beyond the number of slices are padding and left out. The
-CSA header says how many there are and which way the slices go. Image Position (Patient) is wrong in
-mosaics: the scanner centres the large frame where a slice should be. The true position is half the
-difference in size further on (as dcm2niix and nibabel have it, see nibabel's dicom_mosaic.rst).
+view ``mosaic_geometry`` says how many there are, which way the slices go and how far apart. Image
+Position (Patient) is wrong in mosaics: the scanner centres the large frame where a slice should be.
+The true position is half the difference in size further on (as dcm2niix and nibabel have it, see
+nibabel's dicom_mosaic.rst).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from warehouse.errors import NotAVolume
 from warehouse.pixels.geometry import COSINE_TOLERANCE, POSITION_TOLERANCE_MM
 from warehouse.pixels.layout import Layout, planes_of, scales_of
+from warehouse.pixels.volumes import Labels, labels_of, numbered, stated_of
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -44,29 +46,35 @@ def layout_of_mosaics(catalog: Catalog, series_uid: str, images: Sequence[Image]
     def refuse(why: str) -> NotAVolume:
         return NotAVolume(series_uid, f"mosaics {why}")
 
-    said = _csa(catalog, series_uid)
-    counts = {said.get(image.instance_id, (0, None))[0] for image in images}
-    normals = [said.get(image.instance_id, (0, None))[1] for image in images]
+    ids = [image.instance_id for image in images]
+    asked = statement("mosaics", "pixels")
+    rows = catalog.connection.execute(asked, [series_uid, min(ids), max(ids)]).fetchall()
+    said = {instance_id: stated for instance_id, *stated in rows}
+    stated = [said.get(instance_id, [None, None, None]) for instance_id in ids]
+    counts = {count or 0 for count, _, _ in stated}
     count = counts.pop()
-    if counts or count < 1 or any(normal is None for normal in normals):
+    if counts or count < 1 or any(normal is None for _, normal, _ in stated):
         raise refuse(
             "whose Siemens CSA headers do not say how many slices they hold and which way these go"
             " (mode minimal does not keep CSA headers)"
         )
+    if count == 1:
+        raise refuse("of a single tile")
+    _, normal, step = stated[0]
     planes = planes_of(images)
     _check(planes, refuse)
     side = math.ceil(math.sqrt(count))
-    first = images[0]
     rows, columns, samples = planes.shapes[0]
     if rows % side or columns % side or samples != 1:
         raise refuse(f"of {rows} x {columns} do not divide into {side} x {side} tiles")
     shape = (int(rows) // side, int(columns) // side)
-    affine, backwards = _affine(planes, shape, first.SpacingBetweenSlices, normals[0], refuse)
+    affine, backwards = _affine(planes, shape, step, np.array(normal), refuse)
     tiles = [(t // side * shape[0], t % side * shape[1]) for t in range(count)]
     if backwards:
         tiles.reverse()
         affine[:3, 3] += (count - 1) * affine[:3, 0]
         affine[:3, 0] *= -1
+    images, labels = _in_order(catalog, series_uid, images)
     grid = np.arange(len(images) * count).reshape(len(images), count)
     return Layout(
         images=tuple(images),
@@ -78,25 +86,22 @@ def layout_of_mosaics(catalog: Catalog, series_uid: str, images: Sequence[Image]
         scales=scales_of(
             [(i.RescaleSlope, i.RescaleIntercept) for i in images for _ in range(count)]
         ),
-        labels={},
+        labels=labels,
     )
 
 
-def _csa(catalog: Catalog, series_uid: str) -> dict[int, tuple[int, np.ndarray | None]]:
-    """Return number of slices and their normal (LPS) per instance."""
-    answer = catalog.connection.execute(statement("mosaics", "pixels"), [series_uid]).fetchall()
-    said: dict[int, dict[str, list[float]]] = {}
-    for instance_id, name, _, number in answer:
-        said.setdefault(instance_id, {}).setdefault(name, []).append(number)
-    return {
-        instance_id: (
-            int(values.get("NumberOfImagesInMosaic", [0])[0]),
-            np.array(values["SliceNormalVector"])
-            if len(values.get("SliceNormalVector", [])) == 3
-            else None,
-        )
-        for instance_id, values in said.items()
-    }
+def _in_order(
+    catalog: Catalog, series_uid: str, images: Sequence[Image]
+) -> tuple[Sequence[Image], Labels]:
+    """Return the mosaics as volumes follow each other, and what they are."""
+    if len(images) == 1:
+        return images, Labels()
+    numbers = [(number, 0) for number in range(len(images))]
+    stated = stated_of(catalog, "image_slices", series_uid, images, numbers)
+    volumes = numbered(stated, np.zeros(len(images), np.int64))
+    # Each is a volume whatever is stated; of those that nothing orders the key decides.
+    order = np.arange(len(images)) if isinstance(volumes, str) else np.argsort(volumes)
+    return [images[n] for n in order], labels_of(stated, order[:, None], ["volume"])
 
 
 def _check(planes: Planes, refuse: object) -> None:
@@ -113,7 +118,7 @@ def _check(planes: Planes, refuse: object) -> None:
 
 
 def _affine(
-    planes: Planes, shape: tuple[int, int], step: float | None, normal: np.ndarray | None,
+    planes: Planes, shape: tuple[int, int], step: float | None, normal: np.ndarray,
     refuse: object,
 ) -> tuple[np.ndarray, bool]:  # fmt: skip
     """Return the affine with slices in the order of the tiles, and whether they go backwards.
@@ -128,7 +133,7 @@ def _affine(
     if abs(abs(same) - 1) > 1e-3:
         raise refuse("whose CSA normal is not at right angles to their rows and columns")
     if step is None or not step > 0:
-        raise refuse("without SpacingBetweenSlices")
+        raise refuse("without a distance between slices")
     surplus = (planes.shapes[0][:2] - np.array(shape)) / 2
     affine = np.eye(4)
     affine[:3, 0] = math.copysign(step, same) * straight

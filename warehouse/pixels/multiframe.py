@@ -3,7 +3,8 @@
 In: a catalog and images. Out: ``Layout``. Of any SOP class: enhanced MR, CT and PET, segmentations,
 dose grids, and films of ultrasound and angiography. Which frame lies in which slice follows from
 positions, never from numbers; the other axes are those of the dimension index values
-(PS3.3 C.7.6.17) that are neither constant nor the position in other words.
+(PS3.3 C.7.6.17) that are neither constant nor the position in other words. Where these are missing
+or mix what a volume has to agree in, functional groups tell the volumes apart (``volumes``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from warehouse.dicom.element import keyword_of
 from warehouse.errors import NotAVolume
 from warehouse.pixels.geometry import Grid, Planes, arrange, vectors
 from warehouse.pixels.layout import Layout, axes, scales_of
+from warehouse.pixels.volumes import Labels, Stated, labels_of, mixed, numbered, stated_of
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 _FILMS = {"00181063", "00181065"}
 """Frame Time and Frame Time Vector: where the increment pointer leads if frames count time."""
 _SEGMENTATIONS = {"1.2.840.10008.5.1.4.1.1.66.4"}
-_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,6 @@ class _Axes:
     pointers: dict[int, str] = field(default_factory=dict)
     """Dimension index pointers, as tags, by item."""
     increments: set[str] = field(default_factory=set)
-    offsets: list[float] = field(default_factory=list)
-    """Grid Frame Offset Vector, mm along the normal."""
 
 
 def layout_of_frames(
@@ -79,7 +78,7 @@ def layout_of_frames(
     for image in images:
         image.check()  # a header may promise more frames than anybody could count
     counted = _axes(catalog, series_uid)
-    frames = _frames(catalog, series_uid, images, counted)
+    frames = _frames(catalog, series_uid, images)
     stacks = {frame.stack for frame in frames if frame.stack is not None}
     if stack is not None:
         frames = [frame for frame in frames if frame.stack == stack]
@@ -92,13 +91,14 @@ def layout_of_frames(
             return _film(images, frames)
         if len(stacks) > 1 and stack is None:
             made.append(f"several stacks: {', '.join(sorted(stacks))}; ask for one (stack=...)")
-        raise NotAVolume(series_uid, "; ".join(made))
-    if is_segmentation and all(frame.segment is not None for frame in frames):
-        keys = [(frame.segment,) for frame in frames]
-        names = ["segment"]
-    else:
-        names, keys = _other_axes(images, frames, made, counted)
-    grid, dims, labels = _fill(series_uid, made, names, keys, may_be_empty=is_segmentation)
+        if is_segmentation:  # the view knows nothing of frames that are left out
+            raise NotAVolume(series_uid, "; ".join(made))
+        asked = statement("why_not_frames", "pixels")
+        said = catalog.connection.execute(asked, [series_uid, stack]).fetchall()
+        raise NotAVolume(series_uid, said[0][0] if said else "; ".join(made))
+    grid, dims, labels = _arranged(
+        catalog, series_uid, images, frames, made, counted, is_segmentation=is_segmentation
+    )
     return Layout(
         images=tuple(images),
         frames=np.array([(frame.image, frame.number, 0, 0) for frame in frames]),
@@ -111,30 +111,70 @@ def layout_of_frames(
     )
 
 
+def _arranged(
+    catalog: Catalog, series_uid: str, images: Sequence[Image], frames: Sequence[_Frame],
+    made: Grid, counted: dict[int, _Axes], *, is_segmentation: bool,
+) -> tuple[np.ndarray, list[str], Labels]:  # fmt: skip
+    """Return the frame at each place, the axes in front of the slices, and their labels."""
+    if is_segmentation and all(frame.segment is not None for frame in frames):
+        keys = [(frame.segment,) for frame in frames]
+        grid, dims, values = _fill(series_uid, made, ["segment"], keys, may_be_empty=True)
+        return grid, dims, Labels(dict(values), {name: (name,) for name in values})
+    counts = np.bincount(made.levels, minlength=made.count)
+    stated: Stated = {}
+    if counts.max() > 1:
+        numbers = [(frame.image, frame.number) for frame in frames]
+        stated = stated_of(catalog, "frame_slices", series_uid, images, numbers)
+    names, keys = _other_axes(images, frames, made, counted, stated)
+    if stated and not is_segmentation:
+        why = _why_not_indices(stated, keys, made)
+        is_even = counts.min() == counts.max()
+        if is_even and (why or len(set(keys)) * made.count != len(keys)):
+            volumes = numbered(stated, made.levels)
+            if isinstance(volumes, str):
+                raise NotAVolume(series_uid, volumes)
+            names, keys = ["volume"], [(volume,) for volume in volumes.tolist()]
+        elif why:
+            raise NotAVolume(series_uid, why)
+    grid, dims, values = _fill(series_uid, made, names, keys, may_be_empty=is_segmentation)
+    labels = labels_of(stated, grid, dims) if stated and dims else Labels()
+    for name, numbers_of in values.items():  # where no values are stated, what the indices count
+        if name not in labels.values:
+            labels.values[name], labels.dims[name] = list(numbers_of), (name,)
+    return grid, dims, labels
+
+
+def _why_not_indices(stated: Stated, keys: Sequence[tuple[Any, ...]], made: Grid) -> str | None:
+    """Return what is wrong with volumes as dimension indices tell them apart."""
+    places = {(*key, level) for key, level in zip(keys, made.levels.tolist(), strict=True)}
+    if len(places) < len(keys):
+        return "several frames at one place that nothing tells apart"
+    if found := mixed(stated, keys):
+        return f"dimension indices mix frames of several {', '.join(found)}"
+    return None
+
+
 def _axes(catalog: Catalog, series_uid: str) -> dict[int, _Axes]:
     rows = catalog.connection.execute(statement("frame_axes", "pixels"), [series_uid]).fetchall()
     counted: dict[int, _Axes] = {}
-    for instance_id, tag, item, _, text, real in rows:
+    for instance_id, tag, item, text in rows:
         found = counted.setdefault(instance_id, _Axes())
         if tag == "00209165":
             found.pointers[item] = text
-        elif tag == "00280009":
+        else:
             found.increments.add(text)
-        elif real is not None:
-            found.offsets.append(real)
     return counted
 
 
-def _frames(
-    catalog: Catalog, series_uid: str, images: Sequence[Image], counted: dict[int, _Axes]
-) -> list[_Frame]:
-    rows = catalog.connection.execute(statement("frames", "pixels"), [series_uid]).fetchall()
+def _frames(catalog: Catalog, series_uid: str, images: Sequence[Image]) -> list[_Frame]:
+    ids = [image.instance_id for image in images]
+    asked = [series_uid, min(ids), max(ids)]
+    rows = catalog.connection.execute(statement("frames", "pixels"), asked).fetchall()
     said: dict[int, list[Any]] = {}
     for instance_id, *frame in rows:
         said.setdefault(instance_id, []).append(frame)
     made = []
     for number, image in enumerate(images):
-        offsets = counted.get(image.instance_id, _Axes()).offsets
         groups = {said_of[0]: said_of[1:] for said_of in said.get(image.instance_id, ())}
         for index in range(image.frame_count):
             row: Any = groups.get(index + 1) or (
@@ -142,24 +182,11 @@ def _frames(
                 None, None, None, image.RescaleSlope, image.RescaleIntercept,
             )  # fmt: skip
             position, orientation, spacing, stack, indices, segment, slope, intercept = row
-            if image.SOPClassUID == _DOSE:
-                position = _dose_position(image, offsets, index)
             made.append(_Frame(
                 number, index, position, orientation, spacing, stack, indices, segment,
                 (slope, intercept),
             ))  # fmt: skip
     return made
-
-
-def _dose_position(image: Image, offsets: list[float], index: int) -> list[float] | None:
-    """Return where a plane of a dose grid lies (PS3.3 C.8.8.3.2, offsets from the first plane)."""
-    position = vectors([image.ImagePositionPatient], 3)[0]
-    orientation = vectors([image.ImageOrientationPatient], 6)[0]
-    if index >= len(offsets):
-        return None
-    normal = np.cross(orientation[:3], orientation[3:])
-    moved: list[float] = (position + normal * (offsets[index] - offsets[0])).tolist()
-    return moved
 
 
 def _planes(images: Sequence[Image], frames: Sequence[_Frame]) -> Planes:
@@ -192,19 +219,20 @@ def _film(images: Sequence[Image], frames: Sequence[_Frame]) -> Layout:
         frame_shape=images[0].frame_shape,
         affine=None,
         scales=scales_of([frame.scale for frame in frames]),
-        labels={},
     )
 
 
 def _other_axes(
-    images: Sequence[Image], frames: Sequence[_Frame], made: Grid, counted: dict[int, _Axes]
-) -> tuple[list[str], list[tuple[Any, ...]]]:
+    images: Sequence[Image], frames: Sequence[_Frame], made: Grid, counted: dict[int, _Axes],
+    stated: Stated,
+) -> tuple[list[str], list[tuple[Any, ...]]]:  # fmt: skip
     """Return names of the axes besides space, and where each frame lies on them."""
+    places = _in_time(images, frames, stated)
     pointers = counted.get(images[0].instance_id, _Axes()).pointers
     width = len(frames[0].indices or [])
     indices = [frame.indices for frame in frames]
     if not width or any(values is None or len(values) != width for values in indices):
-        return ["instance"], [(frame.image,) for frame in frames]
+        return ["instance"], [(places[frame.image],) for frame in frames]
     columns = np.array(indices)
     chosen = [
         axis
@@ -219,9 +247,22 @@ def _other_axes(
     names = ["volume"] if len(names) == 1 and not tags[0] else names
     if len({frame.image for frame in frames}) > 1:
         return ["instance", *names], [
-            (frame.image, *columns[n, chosen].tolist()) for n, frame in enumerate(frames)
+            (places[frame.image], *columns[n, chosen].tolist()) for n, frame in enumerate(frames)
         ]
     return names, [tuple(row) for row in columns[:, chosen].tolist()]
+
+
+def _in_time(images: Sequence[Image], frames: Sequence[_Frame], stated: Stated) -> list[int]:
+    """Return the place of each image in the order of acquisition, where frames state times."""
+    places = list(range(len(images)))
+    begins: dict[int, Any] = {}
+    if stated and stated["acquired_us"].is_complete:
+        for frame, time in zip(frames, stated["acquired_us"].values, strict=True):
+            begins[frame.image] = min(time, begins.get(frame.image, time))
+    if len(set(begins.values())) == len(images):
+        for place, image in enumerate(sorted(begins, key=begins.__getitem__)):
+            places[image] = place
+    return places
 
 
 def _is_slice(values: np.ndarray, levels: np.ndarray) -> bool:

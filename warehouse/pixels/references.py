@@ -63,8 +63,8 @@ def references(volume: LazyVolume) -> dict[str, Any]:
         raise NotReferable(volume.series_uid, "its images are of several types or byte orders")
     refs: dict[str, Any] = {".zgroup": _json({"zarr_format": 2})}
     refs |= _voxels(volume, kinds.pop())
-    for name, numbers, unit in _axes(volume):
-        refs |= _inline(name, numbers, unit)
+    for named in _axes(volume):
+        refs |= _inline(*named)
     return {"version": 1, "refs": refs}
 
 
@@ -161,21 +161,26 @@ def _has_within(volume: LazyVolume, bounds: tuple[float, float]) -> bool:
     )
 
 
-def _axes(volume: LazyVolume) -> list[tuple[str, np.ndarray, str | None]]:
-    """Return what stands along the axes that count something: name, numbers, unit."""
-    made: list[tuple[str, np.ndarray, str | None]] = [
-        (name, np.array(labels, np.int64), None) for name, labels in volume.labels.items()
-    ]
+def _axes(volume: LazyVolume) -> list[tuple[str, str, np.ndarray, str | None]]:
+    """Return what stands along the axes that count something: name, axis, numbers, unit."""
+    made: list[tuple[str, str, np.ndarray, str | None]] = []
+    for name, values in volume.labels.items():
+        axes, numbers = volume.label_dims[name], np.array(values, object)
+        if len(axes) == 1 and all(isinstance(value, int | float) for value in numbers.ravel()):
+            whole = all(isinstance(value, int) for value in numbers.ravel())
+            if numbers.ndim == 1:
+                made.append((name, axes[0], numbers.astype(np.int64 if whole else "f8"), None))
     if volume.spacing is not None:
         for name, step in zip(("slice", "row", "column"), volume.spacing, strict=True):
-            made.append((name, np.arange(volume.shape[volume.dims.index(name)]) * step, "mm"))
+            steps = np.arange(volume.shape[volume.dims.index(name)]) * step
+            made.append((name, name, steps, "mm"))
     return made
 
 
-def _inline(name: str, numbers: np.ndarray, unit: str | None) -> dict[str, str]:
+def _inline(name: str, axis: str, numbers: np.ndarray, unit: str | None) -> dict[str, str]:
     """Return a small array whose numbers stand in the references themselves."""
     raw = numbers.astype(numbers.dtype.newbyteorder("<"))
-    attributes = {"_ARRAY_DIMENSIONS": [name], **({"units": unit} if unit else {})}
+    attributes = {"_ARRAY_DIMENSIONS": [axis], **({"units": unit} if unit else {})}
     return {
         f"{name}/.zarray": _json(_zarray(raw.shape, raw.shape, raw.dtype)),
         f"{name}/.zattrs": _json(attributes),

@@ -30,8 +30,9 @@ class Stack:
 
     A frame has the axes (row, column), of colour (row, column, sample), and the values that
     pydicom's ``pixel_array(raw=True)`` gives: as stored, colours not converted. Images come by
-    InstanceNumber, the frames of each as stored. ``values`` says what else is done to them, such
-    as ``Values(rescale=True)``: float64, in the unit of ``unit``.
+    time of acquisition (by InstanceNumber within one time, or if not all state a time), the frames
+    of each as stored. ``values`` says what else is done to them, such as
+    ``Values(rescale=True)``: float64, in the unit of ``unit``.
     """
 
     def __init__(

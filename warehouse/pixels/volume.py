@@ -70,7 +70,23 @@ class LazyVolume:
         order of the array's axes; the view ``series_geometry`` has (column, row, slice). None if
         frames lie in no space, as those of a film.
     labels
-        What an axis counts: segment numbers, values of dimension indices.
+        What the places along the axes in front of ``slice`` are: name to values, known without
+        opening a file. ``time_s`` is the begin of each volume after that of the first;
+        ``b_value`` (s/mm²) and ``direction`` (unit vector, LPS), ``echo_time_ms``,
+        ``inversion_time_ms``, ``flip_angle_degrees``, ``trigger_time_ms``, ``image_type`` and
+        others of ``warehouse.pixels.volumes`` stand there if they differ between volumes and
+        are the same in all slices of each. An axis that is named like a dimension index has its
+        values under that name, ``segment`` the numbers of segments.
+    label_dims
+        The axes along which each label runs: nearly always one. Of several, the values are
+        nested lists.
+
+    Examples
+    --------
+    >>> volume = wh.volume(uid)  # doctest: +SKIP
+    >>> volume.dims, volume.labels  # doctest: +SKIP
+    (('volume', 'slice', 'row', 'column'), {'b_value': [0.0, 1000.0, 1000.0], ...})
+    >>> weighted = volume[volume.labels["b_value"].index(1000.0)]  # doctest: +SKIP
     """
 
     def __init__(
@@ -86,7 +102,8 @@ class LazyVolume:
         self.shape: tuple[int, ...] = (*layout.grid.shape, *shape)
         self.dtype = values.dtype(first, layout.dtype)
         self.affine = None if layout.affine is None else layout.affine.copy()
-        self.labels = layout.labels
+        self.labels = layout.labels.values
+        self.label_dims = layout.labels.dims
         self._frame_shape = shape
         self._sources: list[Source] = list(zip(*layout.frames[:, :2].T.tolist(), strict=True))
         self._tables: Tables = {}
@@ -417,7 +434,7 @@ def _layout(catalog: Catalog, series_uid: str, images: list[Image], stack: str |
     if mosaics:
         raise NotAVolume(series_uid, f"{mosaics} of {len(images)} images are mosaics")
     try:
-        return layout_of_slices(series_uid, images)
+        return layout_of_slices(catalog, series_uid, images)
     except NotAVolume as refused:
         # The view says it with figures; asking it every time would cost more than a slice.
         said = catalog.connection.execute(statement("why_not", "pixels"), [series_uid]).fetchall()

@@ -26,10 +26,22 @@ from deltalake.transaction import AddAction, RemoveAction
 from warehouse.errors import (
     LockIgnored,
     NotAWarehouse,
+    StoreDamaged,
     UnknownVersion,
     WriteFailed,
 )
 from warehouse.store import layout
+from warehouse.store.damage import (
+    TOTALS,
+    Totals,
+    listed_parts,
+    log_entry,
+    note_commit,
+    open_log,
+    require_parts,
+    require_totals,
+    totals,
+)
 from warehouse.store.marker import require, require_plain
 from warehouse.store.schema import stored_schemas
 
@@ -102,11 +114,10 @@ def create(root: Path) -> None:
         layout.claims_folder(root).mkdir(parents=True, exist_ok=True)
         with locked(root):
             if marker.exists():
+                _write_empty_parts(root)
                 return
+            _write_empty_parts(root)
             for table, schema in stored_schemas().items():
-                empty = layout.empty_part(root, table)
-                empty.parent.mkdir(parents=True, exist_ok=True)
-                pq.write_table(schema.empty_table(), empty)
                 DeltaTable.create(
                     str(layout.table_folder(root, table)),
                     schema.append(_PARTITION),
@@ -128,56 +139,79 @@ def create(root: Path) -> None:
         raise WriteFailed(f"a new warehouse at {root}", error) from error
 
 
-def snapshot(root: Path, version: int | None = None) -> Snapshot:
+def _write_empty_parts(root: Path) -> None:
+    """Write the parts without rows that are not there."""
+    for table, schema in stored_schemas().items():
+        empty = layout.empty_part(root, table)
+        if not empty.exists():
+            empty.parent.mkdir(parents=True, exist_ok=True)
+            draft = empty.with_name(f".{uuid.uuid4().hex}")
+            pq.write_table(schema.empty_table(), draft)
+            draft.replace(empty)
+
+
+def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = True) -> Snapshot:
     """Return the newest complete version of the warehouse, or an older one.
 
-    Parts that only an older version names may be vacuumed.
+    Parts that only an older version names may be vacuumed, so these are not looked for; nor are any
+    without ``parts_are_here``.
 
     Raises
     ------
     NotAWarehouse, LayoutMismatch
     UnknownVersion
         There is no such version, or its log was cleaned away.
+    StoreDamaged
+        What the logs name is not what was committed.
     """
     require(root)
-    folder = str(layout.table_folder(root, "files"))
     try:
-        files = DeltaTable(folder, version=version)
-    except DeltaError:
+        files = open_log(root, "files", version)
+    except StoreDamaged:
         if version is None:
             raise
+        open_log(root, "files")
         raise UnknownVersion(root, version) from None
-    versions = _pins(root, files.version()) | {"files": files.version()}
+    pins, noted = _pins(root, files.version())
+    versions = pins | {"files": files.version()}
     tables = {
-        table: files if table == "files" else _at(root, table, versions[table])
+        table: files if table == "files" else open_log(root, table, versions[table])
         for table in layout.TABLES
     }
+    parts = {table: listed_parts(root, table, delta) for table, delta in tables.items()}
+    require_totals(root, noted, parts)
+    if parts_are_here and version is None:
+        for table, listed in parts.items():
+            require_parts(root, table, listed)
     return Snapshot(
         root,
         files.version(),
         versions,
-        {table: tuple(_part_paths(delta)) for table, delta in tables.items()},
+        {table: tuple(_in_order(listed)) for table, listed in parts.items()},
     )
 
 
 def stored_rows(root: Path, table: str) -> int:
     """Return how many rows a table has, as its log says."""
-    delta = DeltaTable(str(layout.table_folder(root, table)))
-    return sum(pa.table(delta.get_add_actions(flatten=True)).column("num_records").to_pylist())
+    return totals(listed_parts(root, table, open_log(root, table)))[1]
 
 
 def newest_files(root: Path) -> tuple[int, list[str]]:
     """Return the version of the warehouse and, like ``Snapshot.paths``, the parts of ``files``."""
     require(root)
     folder = layout.table_folder(root, "files")
-    files = DeltaTable(str(folder))
-    parts = [str(folder / part) for part in _part_paths(files)]
+    files = open_log(root, "files")
+    listed = listed_parts(root, "files", files)
+    noted = _pins(root, files.version())[1]
+    require_totals(root, noted, {"files": listed})
+    require_parts(root, "files", listed)
+    parts = [str(folder / part) for part in _in_order(listed)]
     return files.version(), [*parts, str(layout.empty_part(root, "files"))]
 
 
 def newest_parts(root: Path, table: str) -> list[str]:
     """Return the parts of a table at its own newest version, committed as a whole or not."""
-    return _part_paths(DeltaTable(str(layout.table_folder(root, table))))
+    return _in_order(listed_parts(root, table, open_log(root, table)))
 
 
 def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: str) -> None:
@@ -191,6 +225,7 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
         Another writer has committed since ``base``, which the lock should have kept from it.
     """
     pins = {}
+    noted: Totals = {}
     try:
         _reach_disk(
             layout.table_folder(root, table) / part.path
@@ -204,11 +239,13 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
                 raise LockIgnored(root)
             change = changes.get(table, Change())
             pins[table] = delta.version()
+            noted[table] = totals(_changed(listed_parts(root, table, delta), change))
             if table == "files" or change.add or change.remove:
-                metadata = {"operationName": operation, _PINS: dict(pins)}
+                metadata = {"operationName": operation, _PINS: dict(pins), TOTALS: dict(noted)}
                 _apply(delta, change, metadata)
                 pins[table] = delta.version()
                 _reach_disk([_log_entry(root, table, pins[table])])
+        note_commit(root, pins["files"])
     except CommitFailedError as error:
         # The log takes each version once, with or without a lock.
         raise LockIgnored(root) from error
@@ -237,10 +274,17 @@ def _log_entry(root: Path, table: str, version: int) -> Path:
     return layout.table_folder(root, table) / "_delta_log" / f"{version:020}.json"
 
 
+def _open_lock(root: Path, name: str) -> int:
+    try:
+        return os.open(root / name, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise WriteFailed(f"{root / name}", error) from error
+
+
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """Hold the writer's lock of a warehouse; waits for another writer on this machine."""
-    descriptor = os.open(root / "_lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _open_lock(root, "_lock")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -254,7 +298,7 @@ def writing(root: Path) -> Iterator[None]:
 
     The system takes the lock from a process that was killed, so what is left over has no owner.
     """
-    descriptor = os.open(root / "_writers", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _open_lock(root, "_writers")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
@@ -265,7 +309,7 @@ def writing(root: Path) -> Iterator[None]:
 @contextmanager
 def no_writers(root: Path) -> Iterator[bool]:
     """Keep new writers waiting and give True; give False at once if one is running."""
-    descriptor = os.open(root / "_writers", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _open_lock(root, "_writers")
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -302,38 +346,40 @@ def claim_batch(root: Path, plan: bytes = b"") -> str:
         draft.unlink(missing_ok=True)
 
 
-def _at(root: Path, table: str, version: int) -> DeltaTable:
-    return DeltaTable(str(layout.table_folder(root, table)), version=version)
+def _changed(listed: dict[str, tuple[int, int]], change: Change) -> dict[str, tuple[int, int]]:
+    """Return the parts of a table after a change, with their bytes and rows."""
+    kept = {path: facts for path, facts in listed.items() if path not in change.remove}
+    return kept | {part.path: (part.size_bytes, part.rows) for part in change.add}
 
 
-def _pins(root: Path, version: int) -> dict[str, int]:
-    """Return the versions of the other tables that a version of ``files`` names.
+def _pins(root: Path, version: int) -> tuple[dict[str, int], Totals]:
+    """Return the versions of the other tables that a version of ``files`` names, and what is in it.
+
+    What is in it was not noted by earlier versions of this software, nor by other tools.
 
     From the entry of the log itself: ``DeltaTable.history`` reads the newest log whatever the
     version, and so would mix two versions while another writer commits.
     """
-    log = layout.table_folder(root, "files") / "_delta_log"
     for number in range(version, 0, -1):
         try:
-            entry = (log / f"{number:020d}.json").read_text(encoding="utf-8")
-        except OSError:
+            actions = log_entry(root, "files", number)
+        except FileNotFoundError:
             raise UnknownVersion(root, version) from None
-        for line in entry.splitlines():
-            pins: dict[str, int] | None = json.loads(line).get("commitInfo", {}).get(_PINS)
-            if pins is not None:
-                return pins
+        for action in actions:
+            info = action.get("commitInfo", {})
+            if isinstance(pins := info.get(_PINS), dict):
+                noted: Totals = dict(info.get(TOTALS) or {})
+                if number != version:
+                    noted.pop("files", None)
+                return pins, noted
         # A commit of another tool, which left the other tables as they were.
-    return dict.fromkeys(layout.TABLES, 0)
+    return dict.fromkeys(layout.TABLES, 0), {}
 
 
-def _part_paths(delta: DeltaTable) -> list[str]:
+def _in_order(parts: dict[str, tuple[int, int]]) -> list[str]:
     """Return the parts of a table, the largest first, the others in the order of their names."""
-    actions = pa.table(delta.get_add_actions())
-    sizes = dict(
-        zip(*(actions.column(name).to_pylist() for name in ("path", "size_bytes")), strict=True)
-    )
-    largest = min(sizes, key=lambda part: (-sizes[part], part), default=None)
-    return sorted(sizes, key=lambda part: (part != largest, part))
+    largest = min(parts, key=lambda part: (-parts[part][0], part), default=None)
+    return sorted(parts, key=lambda part: (part != largest, part))
 
 
 def _taken_back(root: Path, table: str, base: Snapshot) -> DeltaTable:
@@ -341,10 +387,10 @@ def _taken_back(root: Path, table: str, base: Snapshot) -> DeltaTable:
 
     Of ``files`` nothing is taken back: what is committed to it is a version, and not left over.
     """
-    delta = DeltaTable(str(layout.table_folder(root, table)))
+    delta = open_log(root, table)
     if table == "files":
         return delta
-    if set(_part_paths(delta)) != set(base.parts[table]):
+    if set(listed_parts(root, table, delta)) != set(base.parts[table]):
         delta.restore(base.versions[table])
         delta = DeltaTable(str(layout.table_folder(root, table)))
     return delta

@@ -13,7 +13,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from warehouse.dicom.private_names import Dictionary, PrivateEntry, block_free
-from warehouse.errors import SourceNotFound, UsageError, WriteFailed
+from warehouse.errors import UsageError, WriteFailed
+from warehouse.inputs import read_text
 from warehouse.store.marker import require
 
 if TYPE_CHECKING:
@@ -79,14 +80,7 @@ def add_dictionary(root: Path, source: Path) -> int:
 
 
 def _rows(source: Path) -> list[dict[str, Any]]:
-    try:
-        text = source.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise SourceNotFound(str(source)) from None
-    except (OSError, UnicodeError) as error:
-        raise UsageError(
-            f"{source}: cannot be read as UTF-8 text ({error.__class__.__name__})"
-        ) from None
+    text = read_text(source)
     if text.lstrip()[:1] not in {"[", "{"}:
         return list(csv.DictReader(text.splitlines()))
     try:

@@ -14,6 +14,7 @@ from warehouse.sqlfiles import by_name
 from warehouse.store.layout import Part
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 ROW_GROUP_ROWS = 122_880
@@ -32,6 +33,14 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     if threads is not None:
         config["threads"] = threads
     return duckdb.connect(config=config)
+
+
+def set_variables(
+    connection: duckdb.DuckDBPyConnection, variables: Mapping[str, str | list[str]]
+) -> None:
+    """Set variables that views read; another connection to the same database does not see them."""
+    for name, value in variables.items():
+        connection.execute(f"set variable {name} = $1", [value])
 
 
 def view_files(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None:

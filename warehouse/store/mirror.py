@@ -114,7 +114,7 @@ class Mirror:
         self._download(key for key in found if not _is_part(key) and key not in here)
         if layout.MARKER not in found:
             return
-        snapshot = delta.snapshot(self.root)
+        snapshot = delta.snapshot(self.root, parts_are_here=False)
         parts = {f"{table}/{part}" for table, some in snapshot.parts.items() for part in some}
         for key in here:
             if _is_part(key) and key not in parts:
@@ -171,7 +171,8 @@ class Mirror:
         if any(_is_log(key) for key in gone):
             # These may speak of versions that are none.
             for log in self.root.glob("*/_delta_log"):
-                for path in (*log.glob("*.checkpoint*"), log / "_last_checkpoint"):
+                noted = (*log.glob("*.checkpoint*"), *log.glob("*.committed"))
+                for path in (*noted, log / "_last_checkpoint"):
                     path.unlink(missing_ok=True)
             shutil.rmtree(layout.cache_folder(self.root), ignore_errors=True)
 

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 from pydicom.datadict import tag_for_keyword
 
-from warehouse.errors import SourceNotFound, UsageError, WriteFailed
+from warehouse.errors import UsageError, WriteFailed
+from warehouse.inputs import read_text
 from warehouse.sqlfiles import sql_folder
 from warehouse.store.marker import require
 
@@ -99,7 +100,9 @@ def read_rules(root: Path | None = None) -> list[Rule]:
     rules = {rule.name: rule for rule in _packaged()}
     if root is not None and (root / FILE).exists():
         try:
-            rules |= {rule.name: rule for rule in _parse(_text(root / FILE), root / FILE, "user")}
+            rules |= {
+                rule.name: rule for rule in _parse(read_text(root / FILE), root / FILE, "user")
+            }
         except UsageError as error:
             raise UsageError(
                 f"{error}; repair the file, or delete it and add your rules again"
@@ -129,12 +132,12 @@ def add_rules(root: Path, source: Path) -> int:
         The file cannot be read, or a line is no condition; nothing is added.
     """
     require(root)
-    added = _parse(_text(source), source, "user")
+    added = _parse(read_text(source), source, "user")
     if not added:
         raise UsageError(f"{source}: holds no rule")
     own = {}
     if (root / FILE).exists():
-        own = {rule.name: rule for rule in _parse(_text(root / FILE), root / FILE, "user")}
+        own = {rule.name: rule for rule in _parse(read_text(root / FILE), root / FILE, "user")}
     own |= {rule.name: rule for rule in added}
     draft = root / f"_{FILE}.{os.getpid()}"
     try:
@@ -163,18 +166,7 @@ def written(rules: Iterable[Rule]) -> str:
 @cache
 def _packaged() -> tuple[Rule, ...]:
     path = sql_folder() / "rules" / FILE
-    return tuple(_parse(_text(path), path, "package"))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise SourceNotFound(str(path)) from None
-    except (OSError, UnicodeError) as error:
-        raise UsageError(
-            f"{path}: cannot be read as UTF-8 text ({error.__class__.__name__})"
-        ) from None
+    return tuple(_parse(read_text(path), path, "package"))
 
 
 def _parse(text: str, where: Path, source: str) -> list[Rule]:

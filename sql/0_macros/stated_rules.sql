@@ -1,0 +1,13 @@
+-- Rules of sequence types out of the variable `sequence_rules`, which the catalog sets to JSON.
+--
+-- Text, because every session of a program sets it. It is a constant before a query runs, so that
+-- only the row groups of the tags that rules name are read. A condition of a rule is an element.
+create or replace macro stated_rules() as
+    from_json(
+        getvariable('sequence_rules'),
+        '[{
+            "rule": "VARCHAR", "condition": "BIGINT", "position": "BIGINT", "rank": "DOUBLE",
+            "sequence_type": "VARCHAR", "rule_modality": "VARCHAR", "attribute": "VARCHAR",
+            "tag": "VARCHAR", "test": "VARCHAR", "alternatives": [["VARCHAR"]], "source": "VARCHAR"
+        }]'
+    );

@@ -1,0 +1,284 @@
+"""Which image belongs to which volume, and what volumes are called: one value of each condition in each."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pydicom
+import pytest
+
+import warehouse
+from tests.dicom_files import dataset, write
+from tests.pixels.conftest import UID, voxels, write_slice
+from tests.pixels.test_multiframe import (
+    ENHANCED_MR,
+    IN_STACK,
+    TEMPORAL,
+    frame,
+    ingested,
+    write_frames,
+    write_mosaic,
+)  # fmt: skip
+from tests.vendor_payloads import add_private
+from warehouse.errors import NotAVolume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Series = Callable[..., warehouse.Warehouse]
+
+MR = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4", "Modality": "MR"}
+DEPTH = 4
+
+
+def shuffled(volumes: list[dict[str, Any]], seed: int = 3) -> list[dict[str, Any]]:
+    """Return slices of volumes, InstanceNumber in random order.
+
+    Philips may assign them so: https://github.com/rordenlab/dcm2niix/issues/529, 830, 201 and 536.
+    """
+    numbers = list(range(1, DEPTH * len(volumes) + 1))
+    random.Random(seed).shuffle(numbers)
+    return [
+        {"ImagePositionPatient": [0, 0, 3.0 * z], "InstanceNumber": numbers.pop(), **volume}
+        for volume in volumes
+        for z in range(DEPTH)
+    ]
+
+
+def of(keyword: str, *values: Any, **others: Any) -> list[dict[str, Any]]:
+    return [{keyword: value, **others} for value in values]
+
+
+X, Y, Z = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
+MAGNITUDE, PHASE = ["ORIGINAL", "PRIMARY", "M_FFE", "M"], ["ORIGINAL", "PRIMARY", "PHASE MAP", "P"]
+DIRECTIONS = of("DiffusionGradientOrientation", X, Y, Z, DiffusionBValue=1000.0)
+KINDS = {
+    "acquisition time": (of("AcquisitionTime", "101000", "101010", "101020", AcquisitionDate="20240102"), {"time_s": [0, 10, 20]}),
+    "date-time": (of("AcquisitionDateTime", "20240102101000", "20240102101002.5"), {"time_s": [0, 2.5]}),
+    "over midnight": (
+        [{"AcquisitionDate": "20240102", "AcquisitionTime": "235959"}, {"AcquisitionDate": "20240103", "AcquisitionTime": "000004"}],
+        {"time_s": [0, 5]},
+    ),
+    "temporal position": (of("TemporalPositionIdentifier", 1, 2, 3), {"temporal_position": [1, 2, 3]}),
+    "trigger time": (of("TriggerTime", 0, 40, 80), {"trigger_time_ms": [0, 40, 80]}),
+    "frame reference time": (of("FrameReferenceTime", 500, 1500), {"time_s": [0, 1]}),
+    "content time": (of("ContentTime", "101000", "101010"), {}),
+    "cardiac phase": (of("NominalPercentageOfCardiacPhase", 10.0, 60.0), {"cardiac_phase_percent": [10, 60]}),
+    "respiratory phase": (of("NominalPercentageOfRespiratoryPhase", 0.0, 50.0), {"respiratory_phase_percent": [0, 50]}),
+    "b-value": (of("DiffusionBValue", 0.0, 800.0), {"b_value": [0, 800]}),
+    "image type": (of("ImageType", MAGNITUDE, PHASE), {"image_type": [MAGNITUDE, PHASE]}),
+    "flip angle": (of("FlipAngle", 2, 10, 20), {"flip_angle_degrees": [2, 10, 20]}),
+    "inversion time": (of("InversionTime", 100, 400, 1600), {"inversion_time_ms": [100, 400, 1600]}),
+    "echo time": (of("EchoTime", 5, 10), {"echo_time_ms": [5, 10]}),
+    "repetition time": (of("RepetitionTime", 500, 2000), {"repetition_time_ms": [500, 2000]}),
+    "tube voltage": (of("KVP", 80, 140), {"tube_voltage_kv": [80, 140]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_volumes_are_told_apart_by_what_differs_not_by_numbers(name: str, series: Series) -> None:
+    volumes, labels = KINDS[name]
+    pixels = voxels(DEPTH * len(volumes))
+    volume = series(pixels, *shuffled(volumes), **MR).volume(UID)
+    assert volume.dims == ("volume", "slice", "row", "column")
+    assert np.array_equal(volume[:], pixels.reshape(len(volumes), DEPTH, 4, 6))
+    assert volume.labels == labels
+    assert volume.label_dims == dict.fromkeys(labels, ("volume",))
+
+
+def test_directions_of_one_b_value_are_volumes_of_their_own(series: Series) -> None:
+    pixels = voxels(3 * DEPTH)
+    wh = series(pixels, *shuffled(DIRECTIONS), **MR)
+    volume = wh.volume(UID)
+    # Numbers are no order here: the directions are sorted.
+    assert volume.labels == {"direction": [Z, Y, X]}
+    assert np.array_equal(volume[:], pixels.reshape(3, DEPTH, 4, 6)[::-1])
+    asked = "select volumes_differ_in, is_volume_stack from series_geometry"
+    assert wh.sql(asked).fetchall() == [(["diffusion"], True)]
+
+
+def test_private_b_values_tell_volumes_apart(tmp_path: Path) -> None:
+    """Philips: b-value in (2001,xx03), as in diffusion_frames."""
+    pixels = voxels(2 * DEPTH)
+    for number, own in enumerate(shuffled([{}, {}])):
+        path = write_slice(tmp_path / "in" / f"{number}.dcm", pixels[number], **MR, **own)
+        made = pydicom.dcmread(path)
+        add_private(
+            made, "Philips Imaging DD 001", 0x2001, 0x10, x03=("FL", [0.0, 1000.0][number // DEPTH])
+        )
+        write(path, made)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", mode="full", workers=1)
+    volume = wh.volume(UID)
+    assert volume.labels == {"b_value": [0, 1000]}
+    assert np.array_equal(volume[:], pixels.reshape(2, DEPTH, 4, 6))
+
+
+def test_time_orders_what_numbers_order_otherwise(series: Series) -> None:
+    """The order is that of acquisition; InstanceNumber comes last."""
+    pixels = voxels(6)
+    slices = [
+        {
+            "ImagePositionPatient": [0, 0, n % 3], "InstanceNumber": 6 - n,
+            "AcquisitionDate": "20240102", "AcquisitionTime": f"10000{n}",
+        }
+        for n in range(6)
+    ]  # fmt: skip
+    wh = series(pixels, *slices, **MR)
+    assert np.array_equal(wh.volume(UID)[:], pixels.reshape(2, 3, 4, 6))
+    # Slices are acquired one after another: a volume begins with its first.
+    assert wh.volume(UID).labels == {"time_s": [0, 3]}
+    assert np.array_equal(wh.stack(UID)[:], pixels)
+
+
+def test_a_stack_without_all_times_comes_by_number(series: Series) -> None:
+    pixels = voxels(3)
+    slices = [{"InstanceNumber": 3 - n, "AcquisitionDate": "20240102", "AcquisitionTime": f"10000{n}"}
+              for n in range(3)]  # fmt: skip
+    slices[1] |= {"AcquisitionDate": None, "AcquisitionTime": None}
+    assert np.array_equal(series(pixels, *slices).stack(UID)[:], pixels[::-1])
+
+
+def test_repeats_within_a_condition_are_told_apart_by_time(series: Series) -> None:
+    """Two flip angles at three times; a time is that of both angles, and numbers say nothing."""
+    volumes = [
+        {"FlipAngle": angle, "AcquisitionDate": "20240102", "AcquisitionTime": f"10000{time}"}
+        for time in range(3)
+        for angle in (5, 15)
+    ]
+    pixels = voxels(DEPTH * 6)
+    volume = series(pixels, *shuffled(volumes), **MR).volume(UID)
+    assert np.array_equal(volume[:], pixels.reshape(6, DEPTH, 4, 6))
+    assert volume.labels == {
+        "time_s": [0, 0, 1, 1, 2, 2], "flip_angle_degrees": [5, 15, 5, 15, 5, 15]
+    }  # fmt: skip
+
+
+def test_volumes_that_cannot_have_one_value_of_each_are_refused(series: Series) -> None:
+    """Every position has both angles and both types, but not in the same pairs."""
+    pairs = [(5, MAGNITUDE), (5, PHASE), (15, PHASE), (15, MAGNITUDE)]
+    slices = [
+        {"ImagePositionPatient": [0, 0, 3.0 * (n % 2)], "FlipAngle": angle, "ImageType": kind}
+        for n, (angle, kind) in enumerate(pairs)
+    ]
+    wh = series(voxels(4), *slices, **MR)
+    with pytest.raises(NotAVolume, match="not everywhere with the same flip angle, image type"):
+        wh.volume(UID)
+    assert wh.sql("select is_volume_stack from series_geometry").fetchall() == [(False,)]
+
+
+def test_times_that_contradict_each_other_are_refused(series: Series) -> None:
+    """At one position the second time has the first temporal position."""
+    slices = [
+        {
+            "ImagePositionPatient": [0, 0, 3.0 * z], "TemporalPositionIdentifier": position,
+            "AcquisitionDate": "20240102", "AcquisitionTime": time,
+        }
+        for z, position, time in [(0, 1, "10"), (0, 2, "11"), (1, 2, "10"), (1, 1, "11")]
+    ]  # fmt: skip
+    wh = series(voxels(4), *slices, **MR)
+    with pytest.raises(NotAVolume, match="no common order of temporal_position, time_s"):
+        wh.volume(UID)
+
+
+def test_mosaics_follow_each_other_in_time(tmp_path: Path, ingest: Any) -> None:
+    for number in range(3):
+        write_mosaic(
+            tmp_path / "in" / f"{number}.dcm", np.full((4, 2, 3), number, np.uint16), [0, 0, 1],
+            uid=f"1.{number}", InstanceNumber=9 - number, AcquisitionDate="20240102",
+            AcquisitionTime=f"10000{2 * number}",
+        )  # fmt: skip
+    volume = ingested(ingest).volume(UID)
+    assert volume[:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert volume.labels == {"time_s": [0, 2, 4]}
+
+
+# -- frames -----------------------------------------------------------------------------------------
+
+
+def with_groups(made: Any, **groups: Any) -> Any:
+    for name, group in groups.items():
+        setattr(made, name, [group])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("group", "keyword", "values", "label"),
+    [
+        ("MREchoSequence", "EffectiveEchoTime", [5, 10], "echo_time_ms"),
+        ("MRTimingAndRelatedParametersSequence", "FlipAngle", [2, 20], "flip_angle_degrees"),
+        ("MRModifierSequence", "InversionTimes", [100, 900], "inversion_time_ms"),
+        ("MRDiffusionSequence", "DiffusionBValue", [0, 1000], "b_value"),
+        ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", [0, 40], "trigger_time_ms"),
+        ("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase", [0, 50], "cardiac_phase_percent"),
+        ("RespiratorySynchronizationSequence", "NominalPercentageOfRespiratoryPhase", [0, 50], "respiratory_phase_percent"),
+        ("TemporalPositionSequence", "TemporalPositionTimeOffset", [0, 2], "time_s"),
+    ],
+)  # fmt: skip
+def test_functional_groups_tell_frames_apart_without_dimension_indices(
+    group: str, keyword: str, values: list[float], label: str, tmp_path: Path, ingest: Any
+) -> None:
+    order = [3, 1, 0, 4, 5, 2]  # the second volume comes first at some positions
+    pixels = voxels(6)
+    frames = [
+        with_groups(frame([0, 0, 2.0 * (n % 3)]), **{group: dataset(**{keyword: values[n // 3]})})
+        for n in order
+    ]
+    write_frames(tmp_path / "in" / "1.dcm", pixels[order], frames)
+    volume = ingested(ingest).volume(UID)
+    assert volume.dims == ("volume", "slice", "row", "column")
+    assert np.array_equal(volume[:], pixels.reshape(2, 3, 4, 6))
+    assert volume.labels == {label: values}
+
+
+def test_axes_have_the_values_that_indices_stand_for(tmp_path: Path, ingest: Any) -> None:
+    b_value, echo = 0x00189087, 0x00189082
+    frames = [
+        with_groups(
+            frame([0, 0, 2.0 * z], z + 1, b + 1, e + 1),
+            MRDiffusionSequence=dataset(DiffusionBValue=[0, 700][b]),
+            MREchoSequence=dataset(EffectiveEchoTime=[30, 60][e]),
+        )
+        for b in range(2) for e in range(2) for z in range(3)
+    ]  # fmt: skip
+    write_frames(tmp_path / "in" / "1.dcm", voxels(12), frames, [IN_STACK, b_value, echo])
+    volume = ingested(ingest).volume(UID)
+    assert volume.dims[:2] == ("DiffusionBValue", "EffectiveEchoTime")
+    assert volume.labels == {
+        "DiffusionBValue": [0, 700], "b_value": [0, 700],
+        "EffectiveEchoTime": [30, 60], "echo_time_ms": [30, 60],
+    }  # fmt: skip
+    assert volume.label_dims["echo_time_ms"] == ("EffectiveEchoTime",)
+
+
+def test_indices_that_mix_conditions_are_not_believed(tmp_path: Path, ingest: Any) -> None:
+    """The index of time runs against the echo at one position: the groups decide."""
+    echoes, indices = [5, 5, 10, 10], [1, 2, 2, 1]
+    frames = [
+        with_groups(frame([0, 0, 2.0 * (n % 2)], n % 2 + 1, index),
+                    MREchoSequence=dataset(EffectiveEchoTime=echo))
+        for n, (echo, index) in enumerate(zip(echoes, indices, strict=True))
+    ]  # fmt: skip
+    write_frames(tmp_path / "in" / "1.dcm", voxels(4), frames, [IN_STACK, TEMPORAL])
+    volume = ingested(ingest).volume(UID)
+    assert volume.labels == {"echo_time_ms": [5, 10]}
+    assert np.array_equal(volume[:], voxels(4).reshape(2, 2, 4, 6))
+
+
+def test_objects_of_a_series_follow_each_other_in_time(tmp_path: Path, ingest: Any) -> None:
+    """As Siemens writes functional MRI: a volume per object."""
+    for number in range(3):
+        frames = [frame([0, 0, 2.0 * z], z + 1) for z in range(2)]
+        for made in frames:
+            made.FrameContentSequence[0].FrameAcquisitionDateTime = f"2024010210000{number}"
+        write_frames(
+            tmp_path / "in" / f"{number}.dcm", voxels(2) + number, frames, [IN_STACK],
+            InstanceNumber=7 - number, SOPClassUID=ENHANCED_MR,
+        )  # fmt: skip
+    volume = ingested(ingest).volume(UID)
+    assert volume.dims[0] == "instance"
+    assert (volume[:, 0, 0, 0] - voxels(1)[0, 0, 0]).tolist() == [0, 1, 2]
+    assert volume.labels["time_s"] == [0, 1, 2]

@@ -1,0 +1,68 @@
+"""Tables of the caller's program that a question may name: Polars, pandas, pyarrow.
+
+In: the variables of a program, or frames that were registered. Out: those that DuckDB can read.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from warehouse.errors import UsageError
+from warehouse.sqlfiles import read_models
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import duckdb
+
+_KINDS = {
+    ("polars", "DataFrame"), ("polars", "LazyFrame"), ("pandas", "DataFrame"),
+    ("pyarrow", "Table"), ("pyarrow", "RecordBatch"), ("pyarrow", "Dataset"),
+    ("pyarrow", "FileSystemDataset"), ("pyarrow", "InMemoryDataset"), ("pyarrow", "UnionDataset"),
+}  # fmt: skip
+"""Package and class: told by name, so that no package is imported for it."""
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+def frames_among(*scopes: Mapping[str, object]) -> dict[str, object]:
+    """Return the variables that are tables; those of later scopes come before earlier ones."""
+    return {name: value for scope in scopes for name, value in scope.items() if _is_frame(value)}
+
+
+def checked(name: str, frame: object) -> object:
+    """Return a frame that may have this name in SQL.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot name a table; use letters, digits and _")
+    if name.lower() in {model.name for model in read_models()}:
+        raise UsageError(f"the warehouse has a table {name}; register the frame by another name")
+    if not _is_frame(frame):
+        raise UsageError(
+            f"a {type(frame).__name__} is no table; register a DataFrame or LazyFrame of Polars, a "
+            "DataFrame of pandas, or a Table or Dataset of pyarrow"
+        )
+    return frame
+
+
+def relation(
+    session: duckdb.DuckDBPyConnection, query: str, params: object, frames: Mapping[str, object]
+) -> Any:
+    """Return the relation of a query that may name these frames, and no other Python object.
+
+    DuckDB looks for tables it does not know among the variables of the function that calls it. The
+    call is therefore made where the frames, and the call itself, are all there is.
+    """
+    call = "__session__.sql(__query__, params=__params__)"
+    scope = {**frames, "__session__": session, "__query__": query, "__params__": params}
+    return eval(call, {"__builtins__": {}}, scope)  # noqa: S307 - a constant
+
+
+def _is_frame(value: object) -> bool:
+    return any(
+        (kind.__module__.partition(".")[0], kind.__name__) in _KINDS for kind in type(value).__mro__
+    )

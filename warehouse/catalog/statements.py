@@ -1,0 +1,25 @@
+"""Whether a text of SQL is one statement."""
+
+from __future__ import annotations
+
+import duckdb
+
+from warehouse.errors import UsageError
+
+
+def require_one(query: str) -> None:
+    """Check that there is one statement: of several, DuckDB gives the answer of the last.
+
+    Raises
+    ------
+    UsageError
+    duckdb.Error
+        It is no SQL.
+    """
+    count = len(duckdb.extract_statements(query))
+    if count != 1:
+        raise UsageError(
+            f"{count:,} statements are given, and one can be answered; ask them one at a time"
+            if count
+            else "no statement is given; ask with SELECT, FROM, DESCRIBE or SHOW"
+        )

@@ -1,0 +1,74 @@
+"""The rows of a question → the screen, standard output or a file; for every command that asks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from warehouse.catalog import answer
+from warehouse.cli.screen import boxed, expanded, send_text
+from warehouse.errors import UsageError
+from warehouse.outputs import format_of, is_stream, refuse_existing
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from warehouse.catalog.connect import Catalog
+
+Format = Annotated[
+    Literal["table", "csv", "tsv", "json", "jsonl", "parquet"] | None,
+    Parameter(
+        name="--format",
+        help="How to write the rows: a table for people, or all of them as csv, tsv, json (one "
+        "array), jsonl or parquet.",
+    ),
+]
+
+ColumnPerLine = Annotated[
+    bool,
+    Parameter(name=["--expanded", "-x"], negative="", help="Print one column per line, as psql."),
+]
+
+
+def answer_format(
+    asked: str | None, output: Path | None, *, by_column: bool = False, force: bool = False
+) -> str:
+    """Return how rows are written, before anything is asked for them.
+
+    Raises
+    ------
+    UsageError, TargetExists
+    """
+    form = format_of(output, asked, answer.SUFFIXES) if output else asked or "table"
+    if output and not is_stream(output):
+        refuse_existing(output, force=force)
+    if form == "parquet" and not output:
+        raise UsageError("parquet is binary: name a file with -o FILE")
+    if not by_column:
+        return form
+    if form != "table":
+        raise UsageError(f"-x is a way to draw a table, and {form} is none; leave one out")
+    return "expanded"
+
+
+def send_answer(
+    catalog: Catalog, relation: duckdb.DuckDBPyRelation, form: str, output: Path | None, *,
+    force: bool = False, note: str = "",
+) -> None:  # fmt: skip
+    """Write the rows in a format of ``answer_format``; a note stands below a table."""
+    if form in {"table", "expanded"}:
+        text = boxed(relation) if form == "table" else expanded(relation)
+        text = "\n".join(filter(None, (text, note)))
+        if output:
+            send_text(f"{text}\n", output, force=force)
+        else:
+            print(text)
+    elif output:
+        answer.write(catalog, relation, form, output, force=force)
+    else:
+        sys.stdout.flush()
+        answer.send(catalog, relation, form, sys.stdout.buffer)
+        sys.stdout.buffer.flush()

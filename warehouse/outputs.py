@@ -1,0 +1,226 @@
+"""Files that are written for people: complete or not there, and never in the place of another.
+
+In: a name that a user gave. Out: a draft beside it, which takes the name when it is complete. With
+``force`` it may replace a file; a folder, a device or a pipe is never replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import uuid
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from warehouse.errors import ExportFailed, TargetExists, UsageError, cause_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+REPLACE = "name another, or replace it: --force (in Python force=True)"
+
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links say, such as exFAT."""
+
+_SPREADSHEETS = {".xlsx", ".xls", ".ods"}
+
+
+def refuse_existing(target: Path, *, force: bool = False) -> None:
+    """Check that a file or folder can be made, before any work is done for it.
+
+    Parameters
+    ----------
+    target
+        What is to be written.
+    force
+        A file of that name may be replaced.
+
+    Raises
+    ------
+    TargetExists, UsageError
+    """
+    try:
+        found = os.lstat(target)
+    except FileNotFoundError:
+        _require_folder(target)
+        return
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    if stat.S_ISLNK(found.st_mode) and target.exists():
+        found = target.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+        what = "a folder" if stat.S_ISDIR(found.st_mode) else "no plain file"
+        raise TargetExists(target, f"it is {what}, which is never replaced: name another")
+    if not force:
+        raise TargetExists(target, REPLACE)
+    _require_folder(Path(os.path.realpath(target)))
+
+
+def _require_folder(target: Path) -> None:
+    try:
+        if not stat.S_ISDIR(os.stat(target.parent).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "")
+    except FileNotFoundError:
+        raise UsageError(f"there is no folder {target.parent}; make it or name another") from None
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise _unwritable(target, PermissionError(errno.EACCES, ""))
+
+
+def _unwritable(target: Path, error: OSError) -> UsageError:
+    wrong, advice = cause_of(error)
+    return UsageError(f"{target} cannot be written: {wrong}; {advice}")
+
+
+def is_stream(target: Path) -> bool:
+    """Return whether a name stands for a device or a pipe, such as /dev/stdout."""
+    try:
+        mode = os.stat(target).st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+@contextlib.contextmanager
+def stream_to(target: Path) -> Iterator[IO[bytes]]:
+    """Open a device or a pipe to write to.
+
+    Raises
+    ------
+    ExportFailed
+    """
+    try:
+        with target.open("wb") as out:
+            yield out
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ExportFailed(str(target), cause_of(error)[0]) from error
+
+
+@contextlib.contextmanager
+def draft_of(target: Path) -> Iterator[Path]:
+    """Give the name of a draft beside a target; whatever fails, the draft goes.
+
+    Raises
+    ------
+    ExportFailed
+    """
+    # Behind a link, as the file is replaced there; not longer than names may be.
+    draft = Path(os.path.realpath(target)).with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        yield draft
+    except (TargetExists, ExportFailed):
+        raise
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException, pa.ArrowException) as error:
+        raise ExportFailed(str(target), cause_of(error)[0]) from error
+    finally:
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
+
+
+def place(draft: Path, target: Path, *, force: bool = False) -> None:
+    """Give a complete draft its name.
+
+    Raises
+    ------
+    TargetExists
+    """
+    if force:
+        refuse_existing(target, force=True)
+        draft.replace(os.path.realpath(target))
+        return
+    try:
+        try:
+            os.link(draft, target)  # unlike a rename it never replaces
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            # Whoever makes the empty file has the name, and may replace it.
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            draft.replace(target)
+    except FileExistsError:
+        raise TargetExists(target, REPLACE) from None
+
+
+def write_bytes(content: bytes, target: Path, *, force: bool = False) -> None:
+    """Write a file whose content is there already.
+
+    Raises
+    ------
+    TargetExists, UsageError, ExportFailed
+    """
+    if is_stream(target):
+        with stream_to(target) as out:
+            out.write(content)
+        return
+    refuse_existing(target, force=force)
+    with draft_of(target) as draft:
+        draft.write_bytes(content)
+        place(draft, target, force=force)
+
+
+def format_of(target: Path, asked: str | None, suffixes: Mapping[str, str]) -> str:
+    """Return the format that the suffix of a name says, or that was asked for.
+
+    Parameters
+    ----------
+    target
+        File to be written.
+    asked
+        Format that the caller named, if any; it decides where the suffix says nothing.
+    suffixes
+        Suffix, such as ``.csv``, to format.
+
+    Raises
+    ------
+    UsageError
+        The suffix says another format, or none and none was asked for.
+
+    Examples
+    --------
+    >>> format_of(Path("a.CSV"), None, {".csv": "csv"})
+    'csv'
+    """
+    suffix = target.suffix.lower()
+    if suffix in _SPREADSHEETS:
+        raise UsageError(
+            f"{target}: spreadsheet files are not written, as they cut rows and long text; name a "
+            ".csv, which Excel and LibreOffice open"
+        )
+    said = suffixes.get(suffix)
+    if said and asked and said != asked:
+        raise UsageError(
+            f"{target} would hold {asked}, but its name says {said}; name it otherwise or leave "
+            "out --format"
+        )
+    if said or asked:
+        return str(said or asked)
+    raise UsageError(
+        f"{target}: the name does not say a format; end it in {_listed(suffixes)}, or say --format"
+    )
+
+
+def require_suffix(target: Path, *suffixes: str) -> None:
+    """Check that the name of a file says what it will hold.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not target.name.lower().endswith(suffixes):
+        raise UsageError(f"{target}: its name must end in {_listed(suffixes)}")
+
+
+def _listed(words: Mapping[str, str] | tuple[str, ...]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
