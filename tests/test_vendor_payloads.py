@@ -183,7 +183,9 @@ def test_the_same_tags_of_another_vendor_are_untouched(folder: Path, ingest: Ing
 @pytest.mark.parametrize(
     ("in_plane", "positive", "direction"),
     [
-        ("ROW", "1", "i-"), ("ROW", "0", "i"), ("COL", "1", "j-"), ("COL", "0", "j"),
+        # 1 is towards higher numbers: dcm2niix has i, and of rows that it turned over j-. Until 0.3
+        # this table held the opposite, a habit of dicom_parser.
+        ("ROW", "1", "i"), ("ROW", "0", "i-"), ("COL", "1", "j"), ("COL", "0", "j-"),
         ("COL", None, None), (None, "1", None), ("OTHER", "1", None), ("COL", "7", None),
     ],
 )  # fmt: skip

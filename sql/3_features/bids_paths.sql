@@ -4,7 +4,8 @@
 -- allow; those that would then be the same, whatever their case, get six digits of a digest. Where
 -- several series would have one path, they are counted as runs, in the order of time and
 -- SeriesNumber. Labels: ce says whether ImageType has NORM; task comes from the description; dir is
--- FWD if the phase direction is negative, REV otherwise, else what ProtocolName ends with.
+-- FWD if the phase was encoded towards higher rows or columns of the image, REV if against it, else
+-- what ProtocolName ends with.
 --
 -- grain:   series_key
 -- depends: sequence_types, series, studies, phase_encoding
@@ -137,8 +138,8 @@ labelled as (
         end as inv,
         case
             when not list_contains(kinds.labels, 'dir') then ''
-            when ends_with(described.phase, '-') then '_dir-FWD'
-            when described.phase is not null then '_dir-REV'
+            when ends_with(described.phase, '-') then '_dir-REV'
+            when described.phase is not null then '_dir-FWD'
             else coalesce('_dir-' || nullif(described.named_direction, ''), '')
         end as dir
     from described

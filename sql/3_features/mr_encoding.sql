@@ -4,10 +4,14 @@
 -- it by frame. In mode minimal only the plane is known; `not_read` says what was not.
 --
 -- grain:   instance_id
--- depends: instances, vendor_elements, diffusion_frames, phase_encoding
+-- depends: instances, vendor_elements, diffusion_frames, phase_encoding, readout_times
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | the series
--- column:  phase_encoding_direction | VARCHAR | i along a row, j along a column of the image; with - against it; Siemens only, since no standard element has the sign
+-- column:  phase_encoding_axis | VARCHAR | i along a row, j along a column of the image
+-- column:  phase_encoding_direction | VARCHAR | in the stored image: i towards the last column, j towards the last row; with - towards the first; null if no sign is stated
+-- column:  bids_phase_encoding_direction | VARCHAR | as BIDS has it, in the NIfTI file that this warehouse writes; see `phase_encoding`
+-- column:  effective_echo_spacing_s | DOUBLE | s, as BIDS has it; see `readout_times`
+-- column:  total_readout_time_s | DOUBLE | s, as BIDS has it; see `readout_times`
 -- column:  acquisition_plane | VARCHAR | axial, coronal or sagittal, from Image Orientation (Patient) rounded; null if it is oblique to all
 -- column:  b_value | DOUBLE | s/mm²; null if frames have different ones
 -- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates; null if several frames have one
@@ -47,14 +51,21 @@ with
             list_transform(
                 instances.ImageOrientationPatient, lambda cosine: round(cosine)
             ) as orientation,
+            phase_encoding.phase_encoding_axis,
             phase_encoding.phase_encoding_direction,
+            phase_encoding.bids_phase_encoding_direction,
+            readout_times.effective_echo_spacing_s,
+            readout_times.total_readout_time_s,
             siemens.multiband_factor,
             diffusion.b_value,
             diffusion.direction,
             diffusion.b_matrix,
-            coalesce(diffusion.not_read, phase_encoding.not_read) as not_read
+            coalesce(
+                diffusion.not_read, phase_encoding.not_read, readout_times.not_read
+            ) as not_read
         from instances
         left join phase_encoding on instances.instance_id = phase_encoding.instance_id
+        left join readout_times on instances.instance_id = readout_times.instance_id
         left join siemens on instances.instance_id = siemens.instance_id
         left join diffusion on instances.instance_id = diffusion.instance_id
         where instances.Modality = 'MR'
@@ -63,7 +74,11 @@ with
 select
     instance_id,
     series_key,
+    phase_encoding_axis,
     phase_encoding_direction,
+    bids_phase_encoding_direction,
+    effective_echo_spacing_s,
+    total_readout_time_s,
     case
         when orientation = [1, 0, 0, 0, 1, 0] then 'axial'
         when orientation = [1, 0, 0, 0, 0, -1] then 'coronal'

@@ -70,6 +70,7 @@ T1 = FOLDER.format("anat")
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
+        # FWD is with the axis. Labels are as before: sign and label were both the other way round.
         ({"kind": "mprage", "ImageType": ["M", "NORM"]}, f"{T1}_ce-corrected_T1w"),
         ({"kind": "mprage"}, f"{T1}_ce-uncorrected_T1w"),
         ({"kind": "spgr"}, f"{T1}_acq-spgr_T1w"),
@@ -80,11 +81,11 @@ T1 = FOLDER.format("anat")
         ({"kind": "t2w", "ImageType": ["NORM"]}, f"{T1}_ce-corrected_T2w"),
         ({"kind": "flair"}, f"{T1}_FLAIR"),
         (
-            {"kind": "bold", "SeriesDescription": "rsfMRI_2mm", "phase": "j-"},
+            {"kind": "bold", "SeriesDescription": "rsfMRI_2mm", "phase": "j"},
             f"{FOLDER.format('func')}_task-rest_dir-FWD_bold",
         ),
         (
-            {"kind": "bold", "SeriesDescription": "Emotional N-Back (1)", "phase": "j"},
+            {"kind": "bold", "SeriesDescription": "Emotional N-Back (1)", "phase": "j-"},
             f"{FOLDER.format('func')}_task-EmotionalNBack1_dir-REV_bold",
         ),
         ({"kind": "bold"}, f"{FOLDER.format('func')}_task-unknown_bold"),
@@ -94,12 +95,12 @@ T1 = FOLDER.format("anat")
             f"{FOLDER.format('fmap')}_acq-rest_dir-AP_epi",
         ),
         (
-            {"kind": "func_fieldmap", "SeriesDescription": "se_tfMRI", "ProtocolName": "x_pa", "phase": "j"},
+            {"kind": "func_fieldmap", "SeriesDescription": "se_tfMRI", "ProtocolName": "x_pa", "phase": "j-"},
             f"{FOLDER.format('fmap')}_acq-task_dir-REV_epi",
         ),
         ({"kind": "func_fieldmap", "SeriesDescription": "map"}, f"{FOLDER.format('fmap')}_epi"),
-        ({"kind": "dwi", "phase": "i-"}, f"{FOLDER.format('dwi')}_dir-FWD_dwi"),
-        ({"kind": "dwi_fieldmap", "phase": "i"}, f"{FOLDER.format('dwi')}_dir-REV_dwi"),
+        ({"kind": "dwi", "phase": "i"}, f"{FOLDER.format('dwi')}_dir-FWD_dwi"),
+        ({"kind": "dwi_fieldmap", "phase": "i-"}, f"{FOLDER.format('dwi')}_dir-REV_dwi"),
         ({"kind": "dwi_sbref", "ProtocolName": "dwi_rl"}, f"{FOLDER.format('dwi')}_dir-RL_sbref"),
         ({"kind": "dwi_sbref", "ProtocolName": "dwi_map"}, f"{FOLDER.format('dwi')}_sbref"),
     ],

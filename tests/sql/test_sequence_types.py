@@ -53,10 +53,11 @@ def reference(
             and bool({"FC_FREQ_AX_GEMS", "FC_SLICE_AX_GEMS", "SP", "FS"} & set(options))
         ),
         "tirm": scanning == ("SE", "IR") and variant == ("SK", "SP", "MP", "OSP") and options == ("IR", "SAT1"),
-        "dwi": (weighted and phase is not None and "-" in phase)
+        # Signs were inverted once, here and in the column: the types are the same.
+        "dwi": (weighted and phase is not None and "-" not in phase)
         or (scanning == ("EP", "RM") and kind == OTHER and options == ("EPI_GEMS", "PFF")),
         "dwi_derived": {"DERIVED", "PRIMARY", "DIFFUSION"} <= set(kind),
-        "dwi_fieldmap": weighted and phase is not None and "-" not in phase,
+        "dwi_fieldmap": weighted and phase is not None and "-" in phase,
         "dwi_sbref": epi and variant == ("SK", "SS") and kind == MOSAIC and options in {("PFP",), ()},
         "bold": (
             epi and variant in {("SK", "SS"), ("SK", "SS", "OSP"), ("SK", "SP")}

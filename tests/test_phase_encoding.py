@@ -1,0 +1,163 @@
+"""Phase encoding and readout times of real files, compared with the sidecars of dcm2niix."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dcm2niix
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import EnhancedMRImageStorage
+
+import warehouse
+from tests.dicom_files import dataset, image, write
+from tests.vendor_payloads import add_private
+from warehouse.pixels.files import nifti
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.float64]
+
+BINARY = Path(dcm2niix.__file__).parent / "dcm2niix"
+
+
+def corpus(name: str) -> Path:
+    folder = os.environ.get("DICOM_CORPUS")
+    if not folder:
+        pytest.skip("DICOM_CORPUS is not set")
+    return Path(folder) / name
+
+
+def theirs(paths: list[Path], out: Path) -> tuple[dict[str, Any], Numbers]:
+    """Return the sidecar and the affine that dcm2niix writes of one series."""
+    (out / "in").mkdir(parents=True)
+    for number, path in enumerate(paths):
+        (out / "in" / f"{number}.dcm").symlink_to(path)
+    command = [BINARY, "-b", "y", "-z", "n", "-f", "o", "-o", out, out / "in"]
+    subprocess.run(command, capture_output=True, check=False, timeout=60)
+    (sidecar,) = out.glob("*.json")
+    return json.loads(sidecar.read_text()), nibabel.load(sidecar.with_suffix(".nii")).affine
+
+
+def in_space(direction: str, affine: Numbers) -> list[float]:
+    """Return a direction of BIDS as a unit vector in the patient, RAS."""
+    axis: Numbers = affine[:3, "ijk".index(direction[0])]
+    axis = axis / np.linalg.norm(axis)
+    return (-axis if direction.endswith("-") else axis).tolist()  # type: ignore[no-any-return]
+
+
+def compared(wh: warehouse.Warehouse, out: Path) -> list[str]:
+    """Compare every series whose sign is known; return their directions in the stored image."""
+    found = []
+    rows = wh.sql(
+        "select series_key, list(path), any_value(phase_encoding_direction), any_value(bids_phase_encoding_direction),"
+        " any_value(effective_echo_spacing_s), any_value(total_readout_time_s)"
+        " from mr_encoding join images using (instance_id, series_key)"
+        " where phase_encoding_direction is not null group by series_key"
+    ).fetchall()
+    for number, (uid, paths, stored, direction, spacing, readout) in enumerate(rows):
+        sidecar, affine = theirs([Path(path) for path in paths], out / str(number))
+        ours = nifti(wh.volume(uid)).affine
+        assert in_space(direction, ours) == pytest.approx(
+            in_space(sidecar["PhaseEncodingDirection"], affine), abs=1e-3
+        ), uid
+        # dcm2niix turns the rows over, and only these.
+        flipped = sidecar["PhaseEncodingDirection"]
+        if stored[0] == "j":
+            flipped = "j" if flipped.endswith("-") else "j-"
+        assert stored == flipped
+        assert spacing == pytest.approx(sidecar["EffectiveEchoSpacing"], rel=1e-5)
+        assert readout == pytest.approx(sidecar["TotalReadoutTime"], rel=1e-5)
+        found.append(stored)
+    return sorted(found)
+
+
+@pytest.mark.acceptance("D39")
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [("siemens_epi", ["i", "i-", "j", "j-"]), ("siemens_mosaic", ["i", "i", "j", "j", "j"])],
+)
+def test_direction_and_readout_of_siemens_are_those_of_dcm2niix(
+    name: str, stored: list[str], tmp_path: Path
+) -> None:
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(corpus(name), workers=1)
+    assert compared(wh, tmp_path / "out") == stored
+
+
+@pytest.mark.acceptance("D39")
+@pytest.mark.parametrize("axis", ["ROW", "COL"])
+@pytest.mark.parametrize("order", ["LINEAR", "REVERSE_LINEAR"])
+@pytest.mark.parametrize(("skipped", "options"), [("1", "PFF"), ("0.666667", "FS")])
+def test_direction_and_readout_of_ge_are_those_of_dcm2niix(
+    axis: str, order: str, skipped: str, options: str, tmp_path: Path
+) -> None:
+    # GE states the sign in (0018,9034) since RX27; the files are older. What it means:
+    # https://github.com/rordenlab/dcm2niix/pull/677
+    written = []
+    for path in sorted(corpus("ge_fmri").iterdir())[:15]:
+        made = pydicom.dcmread(path)
+        made.InPlanePhaseEncodingDirection = axis
+        made.RectilinearPhaseEncodeReordering = order
+        made.ScanOptions = ["EPI_GEMS", options]
+        made[0x00431083].value = [skipped, "1"]
+        made.AcquisitionMatrix = [64, 0, 0, 62] if axis == "COL" else [0, 64, 62, 0]
+        del made[0x0043102A]  # what says it in older files
+        written.append(tmp_path / "in" / path.name)
+        write(written[-1], made)
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(tmp_path / "in", workers=1)
+    expected = ("i" if axis == "ROW" else "j") + ("-" if order == "LINEAR" else "")
+    assert compared(wh, tmp_path / "out") == [expected]
+
+
+def test_a_sign_that_no_element_states_is_null_with_the_reason(tmp_path: Path) -> None:
+    # Philips and UIH state the axis only: dcm2niix, Philips/README.md, "Missing Information".
+    made = image("1.1", Modality="MR", Manufacturer="Philips", InPlanePhaseEncodingDirection="COL")
+    # Of others than GE the order of encoding is no direction (PS3.3 C.8.13.4).
+    made.RectilinearPhaseEncodeReordering = "LINEAR"
+    made.ScanningSequence = "EP"
+    write(tmp_path / "in" / "a", made)
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(tmp_path / "in", workers=1)
+    rows = wh.sql("select * exclude instance_id from phase_encoding").fetchall()
+    assert rows == [("j", None, None, None, "no element that is known states the sign", None)]
+
+
+@pytest.mark.parametrize(
+    ("signs", "direction"), [(["1", "1"], "j"), (["0", "0"], "j-"), (["0", "1"], None)]
+)
+def test_siemens_xa_states_the_sign_of_each_frame(
+    signs: list[str], direction: str | None, tmp_path: Path
+) -> None:
+    # (0021,111C): https://github.com/rordenlab/dcm2niix/issues/240; enhanced terms: PS3.3 C.8.13.3.1.
+    frames = []
+    for sign in signs:
+        inner = dataset()
+        add_private(
+            inner, "SIEMENS MR SDI 02", 0x0021, 0x11, x1C=("IS", sign), x53=("FD", 1 / (0.0005 * 2))
+        )
+        frame = dataset()
+        frame.add_new(0x00210011, "LO", "SIEMENS MR SDI 02")
+        frame.add_new(0x002111FE, "SQ", [inner])
+        frames.append(frame)
+    shared = dataset(MRFOVGeometrySequence=[dataset(InPlanePhaseEncodingDirection="COLUMN")])
+    made = image(
+        "1.1", SOPClassUID=EnhancedMRImageStorage, Modality="MR", Manufacturer="Siemens", NumberOfFrames=2,
+        PixelData=bytes(8), SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=frames,
+    )  # fmt: skip
+    write(tmp_path / "in" / "a", made)
+    wh = warehouse.open(tmp_path / "w")
+    wh.ingest(tmp_path / "in", workers=1)
+    (row,) = wh.sql(
+        "select phase_encoding_axis, bids_phase_encoding_direction, effective_echo_spacing_s * 1e3 from mr_encoding"
+    ).fetchall()
+    assert row[:2] == ("j", direction)
+    assert row[2] == pytest.approx(1e3 * 0.0005 * 2 / made.Rows)
