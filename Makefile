@@ -9,6 +9,8 @@
 #   make bench   measure, and write docs/benchmarks.md; with DICOM_CORPUS=DIR on your files too
 #   make bench-queries   the same for questions to a million instances; docs/benchmarks-queries.md
 #   make bench-pixels    the same for series that become arrays; docs/benchmarks-pixels.md
+#   make licences    write docs/licences.md from what is installed
+#   make docs-site   build the documentation as a site: build/site/index.html
 #   make setup   install everything for working on the project
 #   make lock    choose the newest versions that pyproject.toml allows, and write them to locks/
 #   make test-latest   the tests with the newest versions that pyproject.toml allows
@@ -23,7 +25,7 @@ BIN := $(VENV)/bin
 DEMO := demo-data
 
 .PHONY: setup demo test test-slow soak check format docs bench bench-queries bench-pixels dev clean \
-	lock test-latest test-lowest
+	lock test-latest test-lowest licences docs-site
 
 setup: $(VENV)/.dev
 
@@ -60,6 +62,7 @@ lock: $(VENV)-uv/bin/uv
 	$(COMPILE) --extra dev -o locks/dev.txt
 	$(COMPILE) --extra pixels -c locks/dev.txt -o locks/package.txt
 	$(COMPILE) --extra bench -c locks/dev.txt -o locks/bench.txt
+	$(COMPILE) --extra docs --extra pixels -c locks/dev.txt -o locks/docs.txt
 
 # The ends of the ranges in pyproject.toml, each in an environment made anew.
 test-latest test-lowest: test-%: $(VENV)-uv/bin/uv
@@ -122,3 +125,7 @@ dev: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) $(VENV)-* $(DEMO) build dist *.egg-info
+
+# After the dependencies have changed: a test compares it with what is installed.
+licences: $(VENV)/.dev
+	$(BIN)/python docs/licences.py

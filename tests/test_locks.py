@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 # lock file: the extras that it holds; `dicom-warehouse[x]` inside an extra counts as x
-LOCKS = {"package": ["pixels"], "dev": ["dev"], "bench": ["bench"]}
+LOCKS = {"package": ["pixels"], "dev": ["dev"], "bench": ["bench"], "docs": ["docs", "pixels"]}
 
 
 @cache

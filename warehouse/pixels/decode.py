@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
-    JPEG2000,
     UID,
     ImplicitVRLittleEndian,
-    JPEG2000Lossless,
     JPEG2000TransferSyntaxes,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
@@ -26,6 +24,7 @@ from pydicom.uid import (
 )
 
 from warehouse.errors import ArrayTooLarge, NoDecoder, PixelsUnreadable
+from warehouse.pixels import jpeg
 from warehouse.pixels.codestream import Codestream, describe
 from warehouse.pixels.places import Range, compressed_frames, native_frame
 from warehouse.pixels.source import open_pixels
@@ -38,11 +37,20 @@ if TYPE_CHECKING:
     from warehouse.pixels.image import Image
     from warehouse.pixels.source import OpenPixels
 
-_BY_PYLIBJPEG = {str(uid) for uid in (RLELossless, JPEG2000Lossless, JPEG2000)}
-"""Where the first decoder that pydicom finds is not the best.
+jpeg.register()
 
-Its own for RLE is ten times as slow; GDCM's for JPEG 2000 takes all processors for one frame, while
-frames are decoded next to each other here.
+DECODERS = {
+    **dict.fromkeys(JPEGTransferSyntaxes, (jpeg.LABEL, "pylibjpeg", "pillow")),
+    **dict.fromkeys(JPEGLSTransferSyntaxes, ("pyjpegls", "gdcm")),
+    **dict.fromkeys(JPEG2000TransferSyntaxes, ("pylibjpeg", "gdcm", "pillow")),
+    RLELossless: ("pylibjpeg", "pydicom"),
+}
+"""Which of pydicom's plugins decodes a transfer syntax: the first that is installed, and no other.
+
+With one decoder for each, values do not depend on what else is installed or on what the first one
+refused. GDCM refuses JPEG frames that are cut off; libjpeg (``[gpl]``) fills them with gray. Of
+JPEG-LS, GDCM cannot read 6 and 7 bits; for JPEG 2000 it takes all processors for one frame, while
+frames are decoded next to each other here. pydicom's own decoder for RLE is ten times as slow.
 """
 _CODESTREAMS = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes}
 
@@ -214,13 +222,20 @@ def _bits(opened: OpenPixels, index: int) -> np.ndarray:
 def _compressed(
     image: Image, decoder: Decoder, encoded: bytes, index: int, options: dict[str, Any]
 ) -> np.ndarray:
-    if image.TransferSyntaxUID in _BY_PYLIBJPEG and "pylibjpeg" in decoder.available_plugins:
-        options["decoding_plugin"] = "pylibjpeg"
+    plugin = _plugin(decoder)
+    if plugin is not None:
+        options["decoding_plugin"] = plugin
     # One frame as pixel data of its own: an empty offset table, one item, and the end.
     padded = encoded + b"\0" * (len(encoded) % 2)
     item = b"\xfe\xff\x00\xe0" + len(padded).to_bytes(4, "little") + padded
     whole = b"\xfe\xff\x00\xe0\0\0\0\0" + item + b"\xfe\xff\xdd\xe0\0\0\0\0"
     return _decoded(image, decoder, whole, 0, options, index + 1)
+
+
+def _plugin(decoder: Decoder) -> str | None:
+    """Return the plugin that decodes: of ``DECODERS``, else pydicom's choice."""
+    installed = decoder.available_plugins
+    return next((name for name in DECODERS.get(decoder.UID, ()) if name in installed), None)
 
 
 def _precision(image: Image, encoded: bytes, index: int) -> int | None:
