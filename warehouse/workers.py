@@ -287,6 +287,9 @@ class _Server:
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
+        if not self.is_ready:
+            # It still imports, and may be long in noticing.
+            self._process.kill()
         return self._process.wait()
 
     def forget(self) -> None:
