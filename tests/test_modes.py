@@ -81,6 +81,8 @@ def test_every_view_over_elements_says_what_was_not_read() -> None:
     assert silent == {
         "instance_attributes", "instances_from_elements", "bids_paths", "frame_slices",
         "stack_geometry", "mosaic_geometry",
+        # What `geometry_of` is given; `series_geometry`, which reads it, says it.
+        "image_slices",
     }  # fmt: skip
 
 

@@ -234,7 +234,7 @@ def test_python_m_warehouse_is_the_command(tmp_path: Path) -> None:
     running = Running(tmp_path / "w", tmp_path / "in", sys.executable, "-m", "warehouse")
     out, err = running.process.communicate(timeout=60)
     assert (running.process.returncode, err) == (0, "")
-    assert out.startswith("1 files: 1 created")
+    assert out.startswith("1 file: 1 created")
 
 
 def test_a_shell_sees_that_a_script_was_interrupted(source: Path, tmp_path: Path) -> None:

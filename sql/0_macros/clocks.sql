@@ -4,6 +4,8 @@
 -- theirs, and that of each DT that writes none (PS3.3 C.12.1.1.8). `utc_offset_minutes` reads &ZZXX
 -- (-1200 to +1400); `local_timestamp` turns a DT into the clock of DA and TM, and is null where the
 -- DT writes an offset and its instance states none: which clock DA and TM are in is then unknown.
+--
+-- example: select utc_offset_minutes('+0900') as minutes
 create or replace macro utc_offset_minutes(stated) as
     if(
         regexp_full_match(stated, '[+-](0\d|1[0-4])[0-5]\d'),

@@ -4,6 +4,8 @@
 -- and SIEMENS NM are Siemens; Toshiba's are Canon's; others stay as stated.
 -- `field_strength_tesla` takes more than 20 for gauss, which some scanners write: no magnet for
 -- people has 20 T. What is then still none is null.
+--
+-- example: select manufacturer_name('SIEMENS NM') as maker, field_strength_tesla(15000) as tesla
 create or replace macro manufacturer_name(stated) as
     case
         when regexp_matches(stated, 'siemens', 'i') then 'Siemens'

@@ -2,6 +2,8 @@
 --
 -- Values are stored without padding, so that only spaces before them are left. These mean something
 -- in ST, LT, UT and UC alone. Of a PN, written as JSON, spaces around each component go.
+--
+-- example: select normal_text('CS', ' CT') as modality
 create or replace macro normal_text(vr, text) as
     case
         when vr = 'PN'

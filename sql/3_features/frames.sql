@@ -353,6 +353,7 @@ select
         own.ImageOrientationPatient, shared.ImageOrientationPatient, places.directions
     ) as ImageOrientationPatient,
     case
+        when unread.not_read is not null then null
         when coalesce(own.ImagePositionPatient, shared.ImagePositionPatient, places.frame_position)
             is not null
             then null

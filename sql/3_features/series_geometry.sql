@@ -10,7 +10,7 @@
 --
 -- grain:   series_key
 -- example: select series_key, is_volume, why_not from series_geometry limit 5
--- depends: image_slices
+-- depends: image_slices, unread_series
 -- column:  series_key | VARCHAR | the series; only those with images
 -- column:  slice_count | BIGINT | images of one frame each
 -- column:  position_count | BIGINT | different positions along the normal: slices per volume
@@ -34,11 +34,28 @@
 -- column:  tilt_degrees | DOUBLE | between the normal and the line from the first position to the last, from 0 to 90
 -- column:  extent_mm | DOUBLE[] | along columns, rows and slices, outer edges
 -- column:  affine | DOUBLE[] | of the volume or of each in the stack: 4 × 4, row by row: (column, row, slice, 1), each from 0, to mm in LPS at the centre of the voxel
+-- column:  not_read | VARCHAR | what the import mode left out of what tells volumes at the same positions apart: `volumes_differ_in`, `is_volume_stack` and the affine are null; null if nothing
 -- column:  is_volume | BOOLEAN | all conditions hold, with two slices or more
 -- column:  is_volume_stack | BOOLEAN | several volumes at the same positions: all other conditions hold, and positions occur equally often, with the same conditions each, or something stated differs
 -- column:  why_not | VARCHAR | what is against a volume; null for one
 create or replace view series_geometry as
+with judged as (
+    select
+        geometry.*,
+        if(
+            geometry.has_unique_positions, null, unread_series.elements_not_read
+        ) as not_read
+    from geometry_of('image_slices') as geometry
+    left join unread_series on geometry.whole = unread_series.series_key
+)
+
 select
     whole as series_key,
-    * exclude (whole, stack)
-from geometry_of('image_slices');
+    * exclude (whole, stack, affine, is_volume, is_volume_stack, why_not, not_read)
+    replace (if(not_read is null, volumes_differ_in, null) as volumes_differ_in),
+    if(not_read is null, affine, null) as affine,
+    not_read,
+    is_volume,
+    if(not_read is null, is_volume_stack, null) as is_volume_stack,
+    coalesce(not_read, why_not) as why_not
+from judged;

@@ -126,7 +126,7 @@ def test_the_model_is_json_for_values_that_json_writers_trip_over(tmp_path: Path
 
 def test_answers_are_json_whatever_lies_in_lists_structs_and_maps(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a")
-    warehouse.open(tmp_path / "w").ingest(tmp_path / "in", workers=1)
+    warehouse.open(tmp_path / "w", create=True).ingest(tmp_path / "in", workers=1)
     question = """
         select 'nan'::double as a, [1.5, 'inf'::double] as b, [['nan'::float]] as c, null as d,
             {'x y': '-inf'::double, 'z': [{'q': 'nan'::double}]} as e, map {'k': 'inf'::double} as f,

@@ -213,7 +213,7 @@ def test_files_of_a_bucket_are_exported_as_they_are(
     monkeypatch.setenv("AWS_ENDPOINT_URL", line.access.endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", line.access.access_key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", line.access.secret_access_key)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest("s3://exported/s", workers=1)
     found = wh.cohort("ct_thin_slice", min_instances=1)
     assert found.counts["instances"] == 3

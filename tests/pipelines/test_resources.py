@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.resources import IntakeResource
 from warehouse.errors import UnknownMode
-from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.settings import PLANNED_FILES, IngestSettings, Mode, S3Access
 
 NAMES = ("DICOM_WAREHOUSE", "DICOM_WAREHOUSE_SOURCES", "DICOM_WAREHOUSE_MODE")
 
@@ -25,7 +25,9 @@ def intake(**config):
 def test_without_configuration_it_is_the_default_of_the_command_line():
     assert intake().root == Path("warehouse-data").absolute()
     assert intake().sources == ()
-    assert intake().settings == IngestSettings(s3=intake().settings.s3)
+    # A partition holds more files than a batch that is committed while a person waits.
+    expected = IngestSettings(s3=intake().settings.s3, batch_files=PLANNED_FILES)
+    assert intake().settings == expected
 
 
 def test_the_environment_is_asked_when_a_run_begins(monkeypatch):

@@ -166,8 +166,8 @@ def ask(
     UsageError
         There is no statement, or more than one.
     """
+    require_one(query)
     try:
-        require_one(query)
         found = relation(catalog.session(), query, params, frames or {})
     except (duckdb.Error, TypeError, ValueError) as error:
         # DuckDB's own words, with its hint; its traceback says nothing about the question.

@@ -170,6 +170,8 @@ class ObjectFile(io.RawIOBase):
         self, url: str, access: S3Access, size_bytes: int | None = None, state: str | None = None
     ) -> None:
         self._url, self._access, self._state = url, access, state
+        self.name = url
+        """As of any open file; pydicom asks for it."""
         self._at = 0
         self._size = size_bytes or 0
         # A range of an empty object is an error; one byte of any other tells all there is to know.
