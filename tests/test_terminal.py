@@ -132,7 +132,7 @@ def test_columns_are_chosen_by_name(read):
 
 def test_one_column_per_line(read):
     done = run("sql", "select 1 as a, null as beta, E'x\\n\\x1b[2J' as c", "-x", "-w", read)
-    assert done.stdout == "-[ RECORD 1 ]\na    | 1\nbeta | NULL\nc    | x\\n\\e[2J\n".replace(
+    assert done.stdout == "-[ RECORD 1 ]\na    | 1\nbeta | NULL\nc    | x\\n\\x1b[2J\n".replace(
         "-[ RECORD 1 ]", "-[ RECORD 1 ]+----"
     )
     many = run("sql", "from range(50)", "-x", "-w", read).stdout

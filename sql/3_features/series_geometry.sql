@@ -42,9 +42,7 @@ create or replace view series_geometry as
 with judged as (
     select
         geometry.*,
-        if(
-            geometry.has_unique_positions, null, unread_series.elements_not_read
-        ) as not_read
+        if(geometry.volume_count > 1, unread_series.elements_not_read, null) as not_read
     from geometry_of('image_slices') as geometry
     left join unread_series on geometry.whole = unread_series.series_key
 )

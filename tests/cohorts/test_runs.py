@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import warehouse
 from tests.cohorts.conftest import make
+from warehouse.catalog.kept import keep_answers
 from warehouse.cohorts import compare, definitions, runs
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.errors import (
@@ -29,7 +31,6 @@ from warehouse.store import delta
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import warehouse
     from warehouse.catalog.connect import Catalog
 
 
@@ -439,3 +440,13 @@ def test_the_folder_of_cohorts_does_not_disturb_the_warehouse(
     make(tmp_path / "in", 9)
     assert changing.ingest(tmp_path / "in", workers=1).created == 1
     assert os.listdir(changing.root / "cohorts") == ["runs"]
+
+
+def test_a_cohort_of_a_warehouse_with_kept_answers(template: Path, tmp_path: Path) -> None:
+    """As every warehouse of 20,000 instances has: the answers lie in a folder of their own."""
+    root = tmp_path / "w"
+    shutil.copytree(template / "w", root)
+    before = warehouse.open(root).cohort("ct_thin_slice").digest
+    assert keep_answers(root)
+    again = warehouse.open(root).cohort("ct_thin_slice", min_instances=0)
+    assert (again.run, again.digest) == ("ct_thin_slice-0002", before)

@@ -247,7 +247,7 @@ def test_a_disk_that_may_only_be_read_is_asked_and_not_written(
     ):  # fmt: skip
         done = run(*command, "-w", root)
         assert done.returncode == 1, (command, done)
-        assert "Read-only file system" in done.stderr
+        assert "the file system is read-only" in done.stderr
         assert done.stderr.count("\n") == 1
-    with pytest.raises(WarehouseError, match="Read-only file system"):
+    with pytest.raises(WarehouseError, match="the file system is read-only"):
         warehouse.open(root).cohort("ct_thin_slice", max_slice_mm=7)

@@ -74,7 +74,7 @@ class Question:
 def locked_catalog(root: Path, version: int | None = None, *, mirrored: bool = False) -> Catalog:
     """Open a version on a connection that reads the warehouse's Parquet files only."""
     catalog = open_catalog(root, version, mirrored=mirrored)
-    folders = [literal(f"{table_folder(root, table)}/") for table in (*TABLES, "_empty")]
+    folders = [literal(f"{table_folder(root, table)}/") for table in (*TABLES, "_empty", "_cache")]
     connection = catalog.connection
     bound(connection)
     connection.execute(f"set allowed_directories = [{', '.join(folders)}]")
