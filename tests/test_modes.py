@@ -55,6 +55,14 @@ def modes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, warehouse.Wareh
     # No package brings a PET.
     pet = image("1.9.1", Modality="PT", SeriesInstanceUID="1.9", Units="BQML")
     write(folder / "in" / "pet", pet)
+    # Two volumes, told apart by an element that is no attribute of `instances`.
+    for n in range(4):
+        heart = image(
+            f"1.10.{n}", Modality="MR", SeriesInstanceUID="1.10", TriggerTime=float(n // 2),
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0], ImagePositionPatient=[0, 0, n % 2],
+            PixelSpacing=[1, 1], PixelData=bytes(8),
+        )  # fmt: skip
+        write(folder / "in" / f"heart{n}", heart)
     opened = {}
     for mode in ("minimal", "normal", "full"):
         opened[mode] = warehouse.open(folder / mode, create=True)

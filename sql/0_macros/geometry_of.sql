@@ -350,8 +350,9 @@ select
     slice_spacing_mm,
     distances_mm,
     missing_count,
-    drift_mm,
-    tilt_degrees,
+    -- Along which of several orientations, would be chance.
+    if(has_single_orientation, drift_mm, null) as drift_mm,
+    if(has_single_orientation, tilt_degrees, null) as tilt_degrees,
     [
         column_count * spacing[2], row_count * spacing[1], highest - lowest + slice_spacing_mm
     ] as extent_mm,
