@@ -27,6 +27,7 @@ from warehouse.dicom.objects import is_object
 from warehouse.errors import NotAWarehouse, StoreError, UsageError
 from warehouse.ingest import IngestReport, ingest
 from warehouse.pixels.gallery import Gallery, open_gallery
+from warehouse.pixels.gradients import Gradients, gradients
 from warehouse.pixels.prefetch import Loaded, iter_volumes
 from warehouse.pixels.stack import Stack, open_stack
 from warehouse.pixels.values import Values
@@ -378,6 +379,14 @@ class Warehouse:
         """
         values = Values(rescale, window, invert, colour, overlay)
         return open_volume(self.catalog, series_uid, values=values, stack=stack)
+
+    @_named
+    def gradients(self, series_uid: str, *, isotropic: bool = False) -> Gradients:
+        """Return b-values and directions of a diffusion series, as ``.bval`` and ``.bvec`` too.
+
+        See ``warehouse.pixels.gradients.Gradients``; they fit the NIfTI file of ``volume``.
+        """
+        return gradients(self.catalog, self.volume(series_uid), isotropic=isotropic)
 
     @_named
     def gallery(self, *series_uids: str, limit: int = 24) -> Gallery:
