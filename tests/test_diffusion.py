@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dcm2niix
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -16,6 +17,8 @@ from pydicom.uid import EnhancedMRImageStorage
 import warehouse
 from tests.conftest import PACKAGED
 from tests.dicom_files import dataset, image, write
+from warehouse.errors import NoGradients
+from warehouse.pixels.files import nifti
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,24 +91,163 @@ def test_b_values_and_directions_are_those_of_dcm2niix(vendor: str, tmp_path: Pa
     assert np.allclose(found, wanted, rtol=1e-5, atol=2e-3)
 
 
-def test_b_values_of_ge_and_canon_are_those_of_dcm2niix(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
+PLANES = {
+    "axial": [1, 0, 0, 0, 1, 0], "sagittal": [0, 1, 0, 0, 0, -1], "coronal": [1, 0, 0, 0, 0, -1],
+    "oblique": [0.8, 0.6, 0, -0.48, 0.64, 0.6],
+}  # fmt: skip
+
+
+def turned(data: pydicom.Dataset, plane: str, axis: str) -> None:
+    """Turn an axial image into another plane."""
+    orientation = np.array(PLANES[plane], float)
+    height = float(data.ImagePositionPatient[2])
+    normal = np.cross(orientation[:3], orientation[3:])
+    data.ImageOrientationPatient = orientation.tolist()
+    data.ImagePositionPatient = np.round(normal * height, 4).tolist()
+    data.InPlanePhaseEncodingDirection = axis
+    data.PatientPosition = "HFS"
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("axis", ["COL", "ROW"])
+def test_directions_of_ge_are_those_of_dcm2niix(plane: str, axis: str, tmp_path: Path) -> None:
+    # As published, the files lack creators, the axis of phase encoding and the patient's position.
     for path in corpus("small_series/ge/dti/001").glob("*.dcm"):
-        # As published, the files lack creators and the axis of phase encoding.
         data = pydicom.dcmread(path)
-        data.add_new(0x00190010, "LO", "GEMS_ACQU_01")
-        data.add_new(0x00430010, "LO", "GEMS_PARM_01")
-        data.InPlanePhaseEncodingDirection = "COL"
-        data.PatientPosition = "HFS"
-        data.save_as(folder / path.name)
-    found = in_order(*stated(folder, tmp_path / "w", "gradient_axes_direction"))
-    wanted = in_order(*converted(folder, tmp_path / "out"))
-    assert found[:, 0].tolist() == wanted[:, 0].tolist() == [0, 1000]
-    assert np.allclose(np.abs(found), np.abs(wanted), atol=1e-3), "signs follow the order of slices"
-    canon, _ = stated(corpus("canon_dti"), tmp_path / "c", "diffusion_gradient_direction")
-    wanted, _ = converted(corpus("canon_dti"), tmp_path / "cout")
-    assert sorted(canon) == sorted(wanted) == [0, 1500]
+        turned(data, plane, axis)
+        if plane == "oblique":
+            data.add_new(0x00190010, "LO", "GEMS_ACQU_01")
+            data.add_new(0x00430010, "LO", "GEMS_PARM_01")
+        if data[0x00431039].value[0] == 1000:
+            for tag, part in ((0x001910BB, "0.6"), (0x001910BC, "0.64"), (0x001910BD, "0.48")):
+                data[tag].value = part
+        write(tmp_path / "in" / path.name, data)
+    found = in_order(*stated(tmp_path / "in", tmp_path / "w", "diffusion_gradient_direction"))
+    wanted = in_order(*converted(tmp_path / "in", tmp_path / "out"))
+    assert wanted[:, 0].tolist() == [0, 1000]
+    assert np.allclose(found, wanted, atol=1e-3)
+    rows = warehouse.open(tmp_path / "w").sql(
+        "select distinct without_creator, b_value_source, gradient_axes_direction from diffusion_frames"
+    )
+    assert rows.fetchall() == [(plane != "oblique", "GEMS_PARM_01", None)]
+
+
+def test_without_the_axis_of_phase_encoding_gradient_axes_stay_what_they_are(
+    tmp_path: Path,
+) -> None:
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(corpus("small_series/ge/dti/001"), workers=1)
+    rows = wh.sql(
+        "select distinct b_value, without_creator, diffusion_gradient_direction, gradient_axes_direction,"
+        " direction_frame from diffusion_frames order by 1"
+    ).fetchall()
+    assert rows == [
+        (0, True, None, None, None), (1000, True, None, [1, 0, 0], "gradient axes"),
+    ]  # fmt: skip
+    ((uid,),) = wh.sql("select series_key from diffusion_series").fetchall()
+    with pytest.raises(NoGradients, match="PatientPosition HFS and InPlanePhaseEncodingDirection"):
+        wh.gradients(uid)
+
+
+@pytest.mark.parametrize(
+    ("plane", "axis"), [("axial", "COL"), ("axial", "ROW"), ("sagittal", "COL")]
+)
+def test_directions_of_canon_are_those_of_dcm2niix(plane: str, axis: str, tmp_path: Path) -> None:
+    for path in corpus("canon_dti").iterdir():
+        data = pydicom.dcmread(path)
+        turned(data, plane, axis)
+        if "ImageComments" in data:
+            data.ImageComments = "b=1500(0.600,0.640,0.480)"
+        write(tmp_path / "in" / path.name, data)
+    found = in_order(*stated(tmp_path / "in", tmp_path / "w", "diffusion_gradient_direction"))
+    wanted = in_order(*converted(tmp_path / "in", tmp_path / "out"))
+    assert wanted[:, 0].tolist() == [0, 1500]
+    assert np.allclose(found, wanted, atol=1e-3)
+    wh = warehouse.open(tmp_path / "w")
+    series = wh.sql("select * exclude (series_key, not_read) from diffusion_series").fetchall()
+    assert series == [([0.0, 1500.0], 1, 20, 40, 0, False)]
+
+
+def in_space(b_values: Numbers, vectors: Numbers, affine: Numbers) -> Numbers:
+    """Return b-values with directions in RAS, out of vectors by FSL's convention."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if np.linalg.det(axes) > 0:
+        vectors = vectors * [-1, 1, 1]
+    return in_order(b_values, vectors @ axes.T)
+
+
+def test_bval_and_bvec_say_what_those_of_dcm2niix_say(tmp_path: Path) -> None:
+    folder = corpus("small_series/philips/dti/001_implicit")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(folder, workers=1)
+    ((uid,),) = wh.sql("select series_key from diffusion_series").fetchall()
+    made = wh.gradients(uid)
+    read = np.array([line.split() for line in made.bvec.splitlines()], float).T
+    found = in_space(np.array(made.bval.split(), float), read, nifti(wh.volume(uid)).affine)
+    b_values, vectors = converted(folder, tmp_path / "out")
+    (image_of,) = (tmp_path / "out").glob("*.nii*")
+    wanted = in_space(b_values, vectors, nibabel.load(image_of).affine)
+    assert found.shape == wanted.shape == (4, 4)
+    assert np.allclose(found, wanted, atol=1e-3)
+
+
+Direction = list[float] | None
+
+
+def weighted(folder: Path, *volumes: tuple[float | None, Direction]) -> warehouse.Warehouse:
+    """Return a series with two slices of each volume."""
+    number = 0
+    for b_value, direction in volumes:
+        for height in (0, 3):
+            number += 1
+            made = image(
+                f"1.{number}", Modality="MR", InstanceNumber=number, ImageType=["ORIGINAL", "PRIMARY"],
+                ImagePositionPatient=[0, 0, height], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+                PixelSpacing=[1, 1], AcquisitionNumber=(number + 1) // 2,
+            )  # fmt: skip
+            if b_value is not None:
+                made.DiffusionBValue = b_value
+            if direction is not None:
+                made.DiffusionGradientOrientation = direction
+            write(folder / "in" / f"{number}", made)
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(folder / "in", workers=1)
+    return wh
+
+
+def test_bvec_is_by_the_convention_of_fsl(tmp_path: Path) -> None:
+    # The axes of this file are left, back and head: (-x, -y, z) in RAS, determinant positive, so
+    # that FSL turns the first over.
+    wh = weighted(tmp_path, (0.0, None), (700.0, [1.0, 0.0, 0.0]), (700.0, [0.0, 0.6, 0.8]))
+    made = wh.gradients("1.2.1.1")
+    volume = wh.volume("1.2.1.1")
+    assert np.linalg.det(nifti(volume).affine[:3, :3]) > 0
+    found = dict(zip(map(tuple, made.directions.tolist()), made.vectors.tolist(), strict=True))
+    assert found == {(0, 0, 0): [0, 0, 0], (1, 0, 0): [-1, 0, 0], (0, 0.6, 0.8): [0, 0.6, 0.8]}
+    assert made.bval == "0 700 700\n"
+    assert made.inferred == made.isotropic == ()
+    assert not made.without_creator
+
+
+def test_an_isotropic_volume_beside_directional_ones_is_left_out_unless_asked_for(
+    tmp_path: Path,
+) -> None:
+    # Philips may put the trace into the series: dcm2niix, Philips/README.md.
+    wh = weighted(tmp_path, (None, None), (700.0, [1.0, 0.0, 0.0]), (700.0, None))
+    made, all_of_it = wh.gradients("1.2.1.1"), wh.gradients("1.2.1.1", isotropic=True)
+    assert made.b_values.tolist() == [0, 700]
+    assert len(made.isotropic) == 1
+    assert len(made.inferred) == 1
+    assert made.bvec.count("\n") == 3
+    assert sorted(all_of_it.b_values.tolist()) == [0, 700, 700]
+    assert all_of_it.isotropic == ()
+
+
+@pytest.mark.parametrize("b_value", [0.0, None])
+def test_what_is_not_weighted_has_no_gradients(b_value: float | None, tmp_path: Path) -> None:
+    wh = weighted(tmp_path, (b_value, None))
+    with pytest.raises(NoGradients):
+        wh.gradients("1.2.1.1")
 
 
 def test_an_enhanced_object_has_a_weighting_per_frame(tmp_path: Path) -> None:
@@ -133,7 +275,7 @@ def test_an_enhanced_object_has_a_weighting_per_frame(tmp_path: Path) -> None:
     ).fetchall()
     assert rows == [(1000.0 if v else 0.0, v) * 2 for v in vectors]
     series = wh.sql("select * exclude (series_key, not_read) from diffusion_series").fetchall()
-    assert series == [([0.0, 1000.0], 2, 2, 1)]
+    assert series == [([0.0, 1000.0], 2, 2, 1, 0, False)]
     # Of one instance with several frames there is no one answer.
     of_instance = wh.sql("select b_value, diffusion_gradient_direction from mr_encoding").fetchall()
     assert of_instance == [(None, None)]

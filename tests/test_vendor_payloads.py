@@ -234,7 +234,7 @@ def test_diffusion_and_multiband_by_instance_and_series(folder: Path, ingest: In
     matrix = [[1.0, 2.0, 3.0], [2.0, 4.0, 5.0], [3.0, 5.0, 6.0]]
     assert ask(ingest, query) == [(0.0, None, None, 2), (1000.0, [1.0, 0.0, 0.0], matrix, 2)]
     series = ask(ingest, "select * exclude (series_key, not_read) from diffusion_series")
-    assert series == [([0.0, 1000.0], 2, 3, 1)]
+    assert series == [([0.0, 1000.0], 2, 3, 1, 0, False)]
 
 
 def test_standard_elements_come_before_vendors(folder: Path, ingest: Ingest) -> None:

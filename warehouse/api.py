@@ -26,6 +26,7 @@ from warehouse.dicom.objects import is_object
 from warehouse.errors import NotAWarehouse, StoreError, UsageError
 from warehouse.ingest import IngestReport, ingest
 from warehouse.pixels.gallery import Gallery, open_gallery
+from warehouse.pixels.gradients import Gradients, gradients
 from warehouse.pixels.prefetch import Loaded, iter_volumes
 from warehouse.pixels.stack import Stack, open_stack
 from warehouse.pixels.values import Values
@@ -192,11 +193,7 @@ class Warehouse:
         return facts | {"root": self._mirror.url} if self._mirror else facts
 
     def duplicates(self, *, limit: int | None = None) -> Iterator[Compared]:
-        """Read each duplicate and its holder, and say whether and where they differ.
-
-        ``[d for d in wh.duplicates() if d.verdict != "same"]`` are no true copies; see
-        ``warehouse.catalog.duplicates``.
-        """
+        """Read each duplicate and its holder: a ``verdict`` but ``same`` is no true copy."""
         access = S3Access.from_variables(os.environ)
         return compare_duplicates(self.catalog, limit=limit, s3=access)
 
@@ -365,6 +362,11 @@ class Warehouse:
         """
         values = Values(rescale, window, invert, colour, overlay)
         return open_volume(self.catalog, series_uid, values=values, stack=stack)
+
+    @names_failures
+    def gradients(self, series_uid: str, *, isotropic: bool = False) -> Gradients:
+        """Return b-values and directions that fit the NIfTI of ``volume``; see ``Gradients``."""
+        return gradients(self.catalog, self.volume(series_uid), isotropic=isotropic)
 
     @names_failures
     def gallery(self, *series_uids: str, limit: int = 24) -> Gallery:

@@ -7,7 +7,15 @@
 -- GE writes b-values with an offset of 1e9, states the largest b-value of a series for its weaker
 -- shells and for its images without weighting too, and directions along the axes of its gradients.
 -- Here the weaker ones are scaled by the squared length of their direction and rounded to 5, as
--- dcm2niix does. Canon's directions stand in comments and are not taken.
+-- dcm2niix does. Canon writes `b=1500(0.6,0.64,0.48)` into Image Comments, phase before frequency.
+-- How these axes lie in the patient follows from the plane, the axis of phase encoding and Patient
+-- Position HFS, as dcm2niix has it; without them they are gradient axes only.
+--
+-- Anonymisers drop private creators. Elements without one are taken where several facts agree: the
+-- manufacturer, the usual block, type and number of values, b-values up to 10,000 in the whole series,
+-- and a direction of length one in it. `without_creator` says so. Scanners leave out the b-value of
+-- images without weighting: an image without one in the series of weighted images, of the same Image
+-- Type, at the position of one, has 0 and the source `inferred`.
 --
 -- grain:   instance_id, frame_number
 -- depends: elements, vendor_elements, instances, unread
@@ -15,9 +23,11 @@
 -- column:  frame_number | BIGINT | from 1; 1 for an instance of one frame; null if nothing of an instance was read
 -- column:  series_key | VARCHAR | the series
 -- column:  b_value | DOUBLE | s/mm²; null if none between 0 and 1e6 is stated
--- column:  b_value_source | VARCHAR | private creator that reserved the element, or `standard`
+-- column:  b_value_source | VARCHAR | private creator that reserved the element, or should have; `standard`, `Image Comments` of Canon, or `inferred`
+-- column:  without_creator | BOOLEAN | taken from private elements without a creator
 -- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates, LPS; null without direction, as in isotropic images, and if only gradient axes are known
--- column:  gradient_axes_direction | DOUBLE[] | GE: unit vector along frequency, phase and slice gradients; how they lie in the patient depends on the order of slices
+-- column:  gradient_axes_direction | DOUBLE[] | GE and Canon: unit vector along frequency, phase and slice gradients, where it is not known how they lie in the patient
+-- column:  direction_frame | VARCHAR | in what the direction is stated: patient, image (row, column, slice) or gradient axes
 -- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3, patient coordinates
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
 create or replace view diffusion_frames as
@@ -120,8 +130,72 @@ with
             and "index" = 0
     ),
 
+    -- The same elements where nobody reserved their block, 10 higher; facts are weighed below.
+    without_creator as (
+        select
+            instance_id,
+            10 + case
+                when tag in ('0019100C', '0019100E', '00191027') then 5
+                when tag[:4] in ('2001', '2005') then 6
+                when tag[:4] = '0065' then 7
+                else 8
+            end as statement,
+            tag,
+            case
+                when tag in ('0019100C', '20011003', '00651009', '00431039') then if("index" = 0, 0, null)
+                when tag in ('0019100E', '00651037') then 1 + "index"
+                when tag = '00191027' then 4 + "index"
+                when tag[:4] = '2005' then 1 + try_cast(tag[8] as integer)
+                when tag = '001910BB' then 1
+                when tag = '001910BC' then 2
+                when tag = '001910BD' then 3
+                when tag = '001910E0' then 10
+            end as part,
+            coalesce("real", "integer") as value
+        from elements
+        where
+            path = '' and creator is null
+            and tag in (
+                '0019100C', '0019100E', '00191027', '001910BB', '001910BC', '001910BD', '001910E0',
+                '00431039', '00651009', '00651037', '20011003', '200510B0', '200510B1', '200510B2'
+            )
+            and case
+                when tag = '0019100C' then vr = 'IS' and vm = 1
+                when tag = '00191027' then vr = 'FD' and vm = 6
+                when tag in ('0019100E', '00651037') then vr = 'FD' and vm = 3
+                when tag = '00651009' then vr = 'FD' and vm = 1
+                when tag[:2] = '20' then vr = 'FL' and vm = 1
+                when tag = '00431039' then vr = 'IS' and vm >= 4
+                else vr = 'DS' and vm = 1
+            end
+    ),
+
+    comments as (
+        select
+            elements.instance_id,
+            regexp_extract(elements.text, '^\s*b=([0-9.]+)\(([0-9.+-]+),([0-9.+-]+),([0-9.+-]+)\)\s*$',
+                ['b', 'phase', 'frequency', 'slice']) as said
+        from elements
+        join instances on elements.instance_id = instances.instance_id
+        where
+            elements.tag = '00204000' and elements.path = '' and elements."index" = 0
+            and elements.text like '%b=%(%'
+            and manufacturer_name(instances.Manufacturer) = 'Canon'
+    ),
+
     parts as (
         select instance_id, item, statement, tag, part, value from standard
+        union all
+        select instance_id, null, statement, tag, part, value from without_creator
+        where part is not null
+        union all
+        select
+            instance_id, null, 9, '00204000', unnest(range(0, 4)),
+            unnest([
+                try_cast(said.b as double), try_cast(said.frequency as double),
+                try_cast(said.phase as double), try_cast(said.slice as double)
+            ])
+        from comments
         union all
         select instance_id, null, 4, source_tag, part, value from csa
         union all
@@ -152,6 +226,24 @@ with
         group by instance_id, item, statement
     ),
 
+    trusted as (
+        select
+            instances.series_key,
+            stated.statement
+        from stated
+        join instances on stated.instance_id = instances.instance_id
+        where stated.statement > 10
+        group by instances.series_key, stated.statement
+        having
+            bool_and(manufacturer_name(instances.Manufacturer) is not distinct from case
+                stated.statement when 15 then 'Siemens' when 16 then 'Philips' when 17 then 'UIH'
+                when 18 then 'GE'
+            end)
+            and bool_and(stated.b % 1e9 between 0 and 10000)
+            and bool_or(stated.b % 1e9 > 0 and stated.length between 0.97 and 1.03)
+            and max(stated.length) <= 1.03
+    ),
+
     item_counts as (
         select instance_id, max("integer") as items
         from elements
@@ -174,7 +266,7 @@ with
                 [stated.item]
             )) as item,
             case
-                when stated.statement < 8 then stated.b
+                when stated.statement % 10 <> 8 then stated.b
                 when stated.length = 0 and stated.directions > 0 then 0
                 when stated.length > 0.03 and stated.length < 0.97 and stated.b % 1e9 > 0
                     then greatest(5, round(stated.b % 1e9 * stated.length ** 2 / 5) * 5)
@@ -182,26 +274,26 @@ with
             end as b_value,
             -- What is no unit vector says that there is no direction: zero, or Philips' 7.23e75.
             case
-                when not coalesce(stated.length between 0.5 and 1.5, false) or stated.statement = 8 then null
-                when stated.statement = 7
-                    then list_transform(
-                        list_zip(
-                            instances.ImageOrientationPatient[1:3],
-                            instances.ImageOrientationPatient[4:6],
-                            cross_product(
-                                instances.ImageOrientationPatient[1:3],
-                                instances.ImageOrientationPatient[4:6]
-                            )
-                        ),
-                        lambda axis: stated.x * axis[1] + stated.y * axis[2] + stated.z * axis[3]
-                    )
+                when stated.statement % 10 in (8, 9) and stated.length > 0.03
+                    then in_patient(instances.ImageOrientationPatient, in_image(
+                        [stated.x / stated.length, stated.y / stated.length, stated.z / stated.length],
+                        instances.ImageOrientationPatient,
+                        if(instances.PatientPosition = 'HFS', instances.InPlanePhaseEncodingDirection, null)
+                    ))
+                when not coalesce(stated.length between 0.5 and 1.5, false) then null
+                when stated.statement % 10 = 7
+                    then in_patient(instances.ImageOrientationPatient, [stated.x, stated.y, stated.z])
                 else [stated.x, stated.y, stated.z]
             end as direction,
             if(
-                stated.statement = 8 and stated.length > 0.03,
+                stated.statement % 10 in (8, 9) and stated.length > 0.03,
                 [stated.x / stated.length, stated.y / stated.length, stated.z / stated.length],
                 null
             ) as axes_direction,
+            case stated.statement % 10
+                when 7 then 'image' when 8 then 'gradient axes' when 9 then 'gradient axes'
+                else 'patient'
+            end as direction_frame,
             if(
                 stated.xx + stated.xy + stated.xz + stated.yy + stated.yz + stated.zz is null,
                 null,
@@ -214,6 +306,11 @@ with
         from stated
         join instances on stated.instance_id = instances.instance_id
         left join item_counts on stated.instance_id = item_counts.instance_id
+        left join trusted
+            on
+                instances.series_key = trusted.series_key
+                and stated.statement = trusted.statement
+        where stated.statement < 10 or trusted.statement is not null
     ),
 
     answered as (
@@ -224,18 +321,64 @@ with
             arg_min(b_value, statement) filter (where b_value between 0 and 1e6) as b_value,
             [
                 'standard', 'standard', 'standard', 'SIEMENS CSA HEADER', 'SIEMENS MR HEADER',
-                'Philips Imaging DD 001', 'Image Private Header', 'GEMS_PARM_01'
-            ][min(statement) filter (where b_value between 0 and 1e6)] as b_value_source,
+                'Philips Imaging DD 001', 'Image Private Header', 'GEMS_PARM_01', 'Image Comments'
+            ][min(statement) filter (where b_value between 0 and 1e6) % 10] as b_value_source,
+            min(statement) > 10 as without_creator,
             arg_min(direction, statement) as diffusion_gradient_direction,
             if(
                 arg_min(direction, statement) is null, arg_min(axes_direction, statement), null
             ) as gradient_axes_direction,
+            arg_min(direction_frame, statement)
+                filter (where direction is not null or axes_direction is not null) as direction_frame,
             arg_min(b_matrix, statement) as b_matrix
         from understood
         group by instance_id, item
         having
             count(b_value) filter (where b_value between 0 and 1e6) > 0
             or count(direction) + count(axes_direction) > 0
+    ),
+
+    -- Images without a b-value at the positions of weighted ones.
+    weighted as (
+        select distinct
+            instances.series_key,
+            instances.ImageType,
+            instances.ImagePositionPatient
+        from answered
+        join instances on answered.instance_id = instances.instance_id
+        where answered.b_value > 0 and coalesce(instances.NumberOfFrames, 1) = 1
+    ),
+
+    inferred as (
+        select
+            instances.instance_id,
+            instances.series_key
+        from instances
+        join weighted
+            on
+                instances.series_key = weighted.series_key
+                and instances.ImageType = weighted.ImageType
+                and instances.ImagePositionPatient = weighted.ImagePositionPatient
+        anti join answered on instances.instance_id = answered.instance_id
+        where
+            instances.Modality = 'MR'
+            and instances.pixel_offset is not null
+            and coalesce(instances.NumberOfFrames, 1) = 1
+            and not list_contains(instances.ImageType, 'DERIVED')
+    ),
+
+    known as (
+        select * from answered
+        union all by name
+        select
+            instance_id,
+            cast(1 as bigint) as frame_number,
+            series_key,
+            cast(0 as double) as b_value,
+            'inferred' as b_value_source,
+            false as without_creator
+        from inferred
+        anti join unread on inferred.instance_id = unread.instance_id
     ),
 
     -- A CSA header that was read says all that Siemens says.
@@ -251,20 +394,22 @@ with
     )
 
 select
-    coalesce(answered.instance_id, lacking.instance_id) as instance_id,
-    answered.frame_number,
-    coalesce(answered.series_key, lacking.series_key) as series_key,
-    answered.b_value,
-    answered.b_value_source,
-    answered.diffusion_gradient_direction,
-    answered.gradient_axes_direction,
-    answered.b_matrix,
+    coalesce(known.instance_id, lacking.instance_id) as instance_id,
+    known.frame_number,
+    coalesce(known.series_key, lacking.series_key) as series_key,
+    known.b_value,
+    known.b_value_source,
+    known.without_creator,
+    known.diffusion_gradient_direction,
+    known.gradient_axes_direction,
+    known.direction_frame,
+    known.b_matrix,
     if(
-        answered.b_value = 0
-        or answered.b_value > 0 and coalesce(
-            answered.diffusion_gradient_direction, answered.gradient_axes_direction
+        known.b_value = 0
+        or known.b_value > 0 and coalesce(
+            known.diffusion_gradient_direction, known.gradient_axes_direction
         ) is not null,
         null, lacking.not_read
     ) as not_read
-from answered
-full join lacking on answered.instance_id = lacking.instance_id;
+from known
+full join lacking on known.instance_id = lacking.instance_id;

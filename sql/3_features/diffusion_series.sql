@@ -10,6 +10,8 @@
 -- column:  diffusion_direction_count | BIGINT | distinct gradient directions with a b-value over 0, equal to three decimals; 0 if none is stated
 -- column:  weighted_frame_count | BIGINT | frames with a b-value over 0; an instance of one frame is one
 -- column:  unweighted_frame_count | BIGINT | frames with a b-value of 0
+-- column:  inferred_frame_count | BIGINT | those of them whose b-value is not stated: images without one beside weighted ones
+-- column:  without_creator | BOOLEAN | b-values or directions come from private elements without a creator
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
 create or replace view diffusion_series as
 with counted as (
@@ -23,6 +25,8 @@ with counted as (
         )) filter (where b_value > 0) as diffusion_direction_count,
         count(*) filter (where b_value > 0) as weighted_frame_count,
         count(*) filter (where b_value = 0) as unweighted_frame_count,
+        count(*) filter (where b_value_source = 'inferred') as inferred_frame_count,
+        bool_or(without_creator) as without_creator,
         min(not_read) as not_read
     from diffusion_frames
     group by series_key
@@ -35,5 +39,7 @@ select
     if(not_read is null, diffusion_direction_count, null) as diffusion_direction_count,
     if(not_read is null, weighted_frame_count, null) as weighted_frame_count,
     if(not_read is null, unweighted_frame_count, null) as unweighted_frame_count,
+    if(not_read is null, inferred_frame_count, null) as inferred_frame_count,
+    if(not_read is null, without_creator, null) as without_creator,
     not_read
 from counted;

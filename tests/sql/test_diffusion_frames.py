@@ -190,3 +190,73 @@ def test_standard_elements_come_before_csa_headers_and_those_before_private_elem
         3           | 1       | SIEMENS MR HEADER
     """,
     )
+
+
+GE_IMAGE = """
+    instance_id | series_key | Manufacturer
+    1           | s          | {0}
+"""
+GE_LOST = """
+    instance_id | path | tag      | vr | vm | index | integer | real
+    1           | ''   | 00431039 | IS | {0} | 0    | {1}     |
+    1           | ''   | 001910BB | DS | 1  | 0     |         | {2}
+    1           | ''   | 001910BC | DS | 1  | 0     |         | 0
+    1           | ''   | 001910BD | DS | 1  | 0     |         | 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("manufacturer", "count", "b_value", "length", "is_taken"),
+    [
+        ("GE MEDICAL SYSTEMS", 4, 1000000750, 1, True),
+        # Each fact alone speaks against it: maker, number of values, range, length.
+        ("SIEMENS", 4, 750, 1, False),
+        ("", 4, 750, 1, False),
+        ("GE MEDICAL SYSTEMS", 1, 750, 1, False),
+        ("GE MEDICAL SYSTEMS", 4, 268435456, 1, False),
+        ("GE MEDICAL SYSTEMS", 4, 750, 0, False),
+        ("GE MEDICAL SYSTEMS", 4, 750, 7, False),
+    ],
+)
+def test_elements_without_a_creator_are_taken_where_all_facts_agree(
+    view: View, manufacturer: str, count: int, b_value: int, length: float, is_taken: bool
+) -> None:
+    view.given("instances", GE_IMAGE.format(manufacturer))
+    view.given("elements", GE_LOST.format(count, b_value, length))
+    rows = view.rows("diffusion_frames", ["b_value", "b_value_source", "without_creator"])
+    assert rows == ([(750, "GEMS_PARM_01", True)] if is_taken else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "position", "is_inferred"),
+    [
+        ("[ORIGINAL, PRIMARY]", "[0, 0, 3]", True),
+        # A map of the same series, another kind of image, another place: nothing is known of them.
+        ("[DERIVED, PRIMARY]", "[0, 0, 3]", False),
+        ("[ORIGINAL, OTHER]", "[0, 0, 3]", False),
+        ("[ORIGINAL, PRIMARY]", "[0, 0, 6]", False),
+        ("[ORIGINAL, PRIMARY]", "", False),
+    ],
+)
+def test_an_image_without_b_value_among_weighted_ones_is_not_weighted(
+    view: View, kind: str, position: str, is_inferred: bool
+) -> None:
+    view.given(
+        "instances",
+        f"""
+        instance_id | series_key | Modality | pixel_offset | ImageType           | ImagePositionPatient
+        1           | s          | MR       | 9            | [ORIGINAL, PRIMARY] | [0, 0, 3]
+        2           | s          | MR       | 9            | {kind}              | {position}
+        3           | t          | MR       | 9            | [ORIGINAL, PRIMARY] | [0, 0, 3]
+    """,
+    )
+    view.given(
+        "elements",
+        """
+        instance_id | path | tag      | vm | index | real
+        1           | ''   | 00189087 | 1  | 0     | 800
+    """,
+    )
+    rows = view.rows("diffusion_frames", ["instance_id", "b_value", "b_value_source"])
+    inferred = [(2, 0, "inferred")] if is_inferred else []
+    assert sorted(rows) == [(1, 800, "standard"), *inferred]

@@ -46,6 +46,7 @@ WarehouseError
 └── PixelError         pixels cannot be had as asked
     ├── NoPixels           no instance of the series has pixel data
     ├── NotAVolume         the frames of a series make no regular grid; says why
+    ├── NoGradients        the volumes of a series have no diffusion weighting that can be told
     ├── SourceChanged      a file is not what was ingested
     ├── NotReferable       voxels do not lie in their files as they are
     ├── PixelsUnreadable   what a file holds cannot be pixels, or is damaged
@@ -79,6 +80,7 @@ from warehouse.errors.calls import (
 from warehouse.errors.pixels import (
     ArrayTooLarge,
     NoDecoder,
+    NoGradients,
     NoPixels,
     NoSingleUnit,
     NotAVolume,
@@ -129,6 +131,7 @@ __all__ = [
     "MembersUnclear",
     "ModelError",
     "NoDecoder",
+    "NoGradients",
     "NoPixels",
     "NoSingleUnit",
     "NotAVolume",

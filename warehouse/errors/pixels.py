@@ -31,6 +31,17 @@ class NotAVolume(PixelError, ValueError):
         )
 
 
+class NoGradients(PixelError, ValueError):
+    """The volumes of a series have no diffusion weighting that can be told; ``why`` says why."""
+
+    def __init__(self, series_uid: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"no diffusion gradients of series {series_uid}: {why}; what its frames state is in "
+            "the view diffusion_frames"
+        )
+
+
 class SourceChanged(PixelError):
     """A source file was moved, cut off or replaced since it was ingested."""
 

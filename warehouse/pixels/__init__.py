@@ -8,5 +8,6 @@ images), ``places`` (which bytes are a frame), ``source`` (bytes of a file), ``d
 pixels), ``geometry`` (frames → grid), ``volumes`` (several frames at a position → volumes),
 ``layout`` (series → grid), ``read`` (many frames at once), ``volume`` and ``stack``, then what
 the numbers are: ``facts`` (header → what it says of its values), ``mappings``, ``units``, ``lut``,
-``voi``, ``values``, and what people look at: ``pictures``, ``files``, ``gallery``.
+``voi``, ``values``; how diffusion is weighted: ``gradients``; and what people look at:
+``pictures``, ``files``, ``gallery``.
 """

@@ -1,0 +1,180 @@
+"""A diffusion series → b-values and directions of its volumes, as FSL and BIDS have them.
+
+In: a catalog and a volume. Out: ``Gradients``, whose texts are the files ``.bval`` and ``.bvec`` of
+the NIfTI file that ``files`` writes of the same volume. The weighting of each frame is what the
+view ``diffusion_frames`` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from warehouse.errors import NoGradients
+from warehouse.pixels.volume import LPS_TO_RAS
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.pixels.volume import LazyVolume
+
+_UNIT = 0.03
+"""A direction has length one; by how much rounding may take from that."""
+
+Weighting = tuple[float, tuple[float, ...] | None]
+"""b-value, and direction in the patient or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Diffusion weighting of volumes.
+
+    Attributes
+    ----------
+    volumes
+        Numbers, from 0, of those that are kept, along the fourth axis of the NIfTI file.
+    b_values
+        (n,) s/mm², of each that is kept.
+    directions
+        (n, 3) unit vectors in LPS; zero where there is none.
+    vectors
+        (n, 3) the same by FSL's convention: along the axes of the NIfTI file, the first the other
+        way round if the determinant of its affine is positive.
+    isotropic
+        Numbers of volumes that were left out: weighted without a direction, beside others that have
+        one, as the traces that Philips puts into the series.
+    inferred
+        Numbers of volumes whose b-value of 0 is not stated but follows from the others.
+    without_creator
+        Private elements without a creator were read.
+    """
+
+    volumes: tuple[int, ...]
+    b_values: np.ndarray
+    directions: np.ndarray
+    vectors: np.ndarray
+    isotropic: tuple[int, ...]
+    inferred: tuple[int, ...]
+    without_creator: bool
+
+    @property
+    def bval(self) -> str:
+        """Text of a ``.bval`` file: one line."""
+        return " ".join(f"{value:g}" for value in self.b_values.tolist()) + "\n"
+
+    @property
+    def bvec(self) -> str:
+        """Text of a ``.bvec`` file: three lines, x, y and z of all volumes."""
+        rows = (self.vectors.T + 0.0).tolist()  # no minus before zero
+        return "".join(" ".join(f"{part:.6g}" for part in row) + "\n" for row in rows)
+
+
+def gradients(catalog: Catalog, volume: LazyVolume, *, isotropic: bool = False) -> Gradients:
+    """Return how the volumes of a diffusion series are weighted.
+
+    Parameters
+    ----------
+    catalog, volume
+        The volume is one of the catalog.
+    isotropic
+        Keep weighted volumes without a direction beside others that have one.
+
+    Raises
+    ------
+    NoGradients
+        The series is not weighted, was not read in mode full, or the frames of a volume differ.
+
+    Examples
+    --------
+    >>> wh = warehouse.open("archive")  # doctest: +SKIP
+    >>> made = gradients(wh.catalog, wh.volume(uid))  # doctest: +SKIP
+    >>> made.bval.split()  # doctest: +SKIP
+    ['0', '1000', '1000', '1000']
+    """
+    uid = volume.series_uid
+    stated, inferred, without_creator = _stated(catalog, volume)
+    numbers = range(len(stated))
+    if not any(b > 0 for b, _ in stated):
+        raise NoGradients(uid, "no frame has a b-value over 0")
+    is_directed = any(direction is not None for _, direction in stated)
+    traces = tuple(n for n in numbers if is_directed and stated[n][0] > 0 and stated[n][1] is None)
+    kept = [n for n in numbers if isotropic or n not in traces]
+    directions = np.array(
+        [stated[n][1] if stated[n][0] > 0 and stated[n][1] else (0.0,) * 3 for n in kept]
+    )
+    return Gradients(
+        volumes=tuple(kept),
+        b_values=np.array([stated[n][0] for n in kept]),
+        directions=directions,
+        vectors=along_axes(volume, directions),
+        isotropic=() if isotropic else traces,
+        inferred=tuple(n for n in kept if n in inferred),
+        without_creator=without_creator,
+    )
+
+
+def along_axes(volume: LazyVolume, directions: np.ndarray) -> np.ndarray:
+    """Return vectors in LPS as FSL has them for the NIfTI file of a volume.
+
+    FSL's axes are those of the voxels; where they are not left-handed in RAS, as of a file whose
+    determinant is positive, it turns the first over
+    (https://fsl.fmrib.ox.ac.uk/fsl/docs/#/diffusion/faq, "What conventions do the bvecs use?").
+    """
+    if volume.affine is None or volume.orientation is None:
+        raise NoGradients(volume.series_uid, "its frames lie in no space")
+    axes = volume.orientation[:, [2, 1, 0]]  # column, row, slice
+    vectors: np.ndarray = directions @ axes
+    if np.linalg.det(LPS_TO_RAS[:3, :3] @ axes) > 0:
+        vectors = vectors * [-1.0, 1.0, 1.0]
+    return vectors
+
+
+def _stated(catalog: Catalog, volume: LazyVolume) -> tuple[list[Weighting], set[int], bool]:
+    """Return the weighting of each volume, the inferred ones, and whether creators lack."""
+    uid = volume.series_uid
+    ids = [image.instance_id for image in volume.images]
+    asked = [uid, min(ids), max(ids)]
+    rows = catalog.connection.execute(statement("gradients", "pixels"), asked).fetchall()
+    why = next((row[-1] for row in rows if row[-1] is not None), None)
+    if why is not None:
+        raise NoGradients(uid, why)
+    known = {row[:2]: row[2:] for row in rows}
+    layout = volume.layout
+    stated: list[Weighting] = []
+    inferred: set[int] = set()
+    without_creator = False
+    for number, refs in enumerate(layout.grid.reshape(-1, layout.grid.shape[-1])):
+        found = []
+        for image, frame in layout.frames[refs[refs >= 0], :2].tolist():
+            row = known.get((ids[image], frame + 1))
+            if row is None or row[0] is None:
+                raise NoGradients(uid, f"no b-value of volume {number} is stated")
+            b_value, direction, is_unplaced, is_inferred, lacks, _ = row
+            if is_unplaced and b_value > 0:
+                raise NoGradients(
+                    uid,
+                    "directions are along gradient axes, and how these lie in the patient is not "
+                    "stated: that takes PatientPosition HFS and InPlanePhaseEncodingDirection",
+                )
+            found.append((b_value, direction and tuple(direction)))
+            without_creator |= bool(lacks)
+            if is_inferred:
+                inferred.add(number)
+        stated.append(_one(uid, number, found))
+    return stated, inferred, without_creator
+
+
+def _one(uid: str, number: int, found: Sequence[Weighting]) -> Weighting:
+    """Return what all frames of a volume state."""
+    first = found[0]
+    for b_value, direction in found[1:]:
+        same = b_value == first[0] and (direction is None) == (first[1] is None)
+        if same and direction is not None and first[1] is not None:
+            same = bool(np.abs(np.subtract(direction, first[1])).max() < _UNIT)
+        if not same:
+            raise NoGradients(uid, f"frames of volume {number} are weighted differently")
+    return first
