@@ -10,7 +10,6 @@
 #   make bench-queries   the same for questions to a million instances; docs/benchmarks-queries.md
 #   make bench-pixels    the same for series that become arrays; docs/benchmarks-pixels.md
 #   make licences    write docs/licences.md from what is installed
-#   make docs-site   build the documentation as a site: build/site/index.html
 #   make setup   install everything for working on the project
 #   make lock    choose the newest versions that pyproject.toml allows, and write them to locks/
 #   make test-latest   the tests with the newest versions that pyproject.toml allows
@@ -25,7 +24,7 @@ BIN := $(VENV)/bin
 DEMO := demo-data
 
 .PHONY: setup demo test test-slow soak check format docs bench bench-queries bench-pixels dev clean \
-	lock test-latest test-lowest licences docs-site
+	lock test-latest test-lowest licences
 
 setup: $(VENV)/.dev
 

@@ -168,7 +168,9 @@ def test_every_predictor_of_lossless_frames(selection: int, precision: int, tmp_
 # -- what is refused, and who decodes ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["SC_rgb_jpeg.dcm", "JPGExtended.dcm", "SC_rgb_jpeg_gdcm.dcm"])
+@pytest.mark.parametrize(
+    "name", ["SC_rgb_jpeg_dcmtk.dcm", "JPGExtended.dcm", "SC_rgb_jpeg_gdcm.dcm"]
+)
 def test_a_frame_that_is_cut_off_is_refused(
     name: str, samples: dict[str, Dataset], tmp_path: Path
 ) -> None:
