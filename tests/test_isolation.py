@@ -111,7 +111,7 @@ TARGETS: dict[str, tuple[Any, str, Callable[..., bool], Stage]] = {
     "reading many": (
         fast.Heads, "load", lambda _, sources: any(is_poison(s.path) for s in sources), Stage.READ,
     ),
-    "reading one": (extract, "read_header", lambda source: is_poison(source.path), Stage.READ),
+    "reading one": (extract, "read_header", lambda source, *_: is_poison(source.path), Stage.READ),
     "finding elements": (fast, "scan", partial(of_sources, 0), Stage.SCAN),
     "decoding many": (fast, "distinct_raws", partial(of_sources, 0), Stage.DECODE),
     "decoding one": (
@@ -235,7 +235,7 @@ def test_a_file_that_kills_its_process(
     poisoned: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     # Each half is a new process.
-    settings = replace(SETTINGS, chunk_files=4)
+    settings = replace(SETTINGS, chunk_files=2)
     with Workers(1, die_of_poison) as pool:
         report = ingest(tmp_path / "w", [poisoned], settings, executor=pool)
     assert (report.created, report.duplicate, report.rejected) == (20, 1, 1)
