@@ -91,7 +91,7 @@ def test_the_wheel_works_beside_the_dependencies_of_the_tests(built: Path, tmp_p
     assert defined == "True"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_wheel_alone_in_an_empty_environment(built: Path, tmp_path: Path) -> None:
     """Its dependencies come from the package index, in the versions of the lock."""
     (wheel,) = built.glob("*.whl")
