@@ -87,7 +87,7 @@ def compared(wh: warehouse.Warehouse, out: Path) -> list[str]:
 def test_direction_and_readout_of_siemens_are_those_of_dcm2niix(
     name: str, stored: list[str], tmp_path: Path
 ) -> None:
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(corpus(name), workers=1)
     assert compared(wh, tmp_path / "out") == stored
 
@@ -112,7 +112,7 @@ def test_direction_and_readout_of_ge_are_those_of_dcm2niix(
         del made[0x0043102A]  # what says it in older files
         written.append(tmp_path / "in" / path.name)
         write(written[-1], made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     expected = ("i" if axis == "ROW" else "j") + ("-" if order == "LINEAR" else "")
     assert compared(wh, tmp_path / "out") == [expected]
@@ -125,7 +125,7 @@ def test_a_sign_that_no_element_states_is_null_with_the_reason(tmp_path: Path) -
     made.RectilinearPhaseEncodeReordering = "LINEAR"
     made.ScanningSequence = "EP"
     write(tmp_path / "in" / "a", made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     rows = wh.sql("select * exclude instance_id from phase_encoding").fetchall()
     assert rows == [("j", None, None, None, "no element that is known states the sign", None)]
@@ -154,7 +154,7 @@ def test_siemens_xa_states_the_sign_of_each_frame(
         PixelData=bytes(8), SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=frames,
     )  # fmt: skip
     write(tmp_path / "in" / "a", made)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     (row,) = wh.sql(
         "select phase_encoding_axis, bids_phase_encoding_direction, effective_echo_spacing_s * 1e3 from mr_encoding"
