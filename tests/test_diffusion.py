@@ -126,7 +126,7 @@ def test_directions_of_ge_are_those_of_dcm2niix(plane: str, axis: str, tmp_path:
     wanted = in_order(*converted(tmp_path / "in", tmp_path / "out"))
     assert wanted[:, 0].tolist() == [0, 1000]
     assert np.allclose(found, wanted, atol=1e-3)
-    rows = warehouse.open(tmp_path / "w").sql(
+    rows = warehouse.open(tmp_path / "w", create=True).sql(
         "select distinct without_creator, b_value_source, gradient_axes_direction from diffusion_frames"
     )
     assert rows.fetchall() == [(plane != "oblique", "GEMS_PARM_01", None)]
@@ -163,7 +163,7 @@ def test_directions_of_canon_are_those_of_dcm2niix(plane: str, axis: str, tmp_pa
     wanted = in_order(*converted(tmp_path / "in", tmp_path / "out"))
     assert wanted[:, 0].tolist() == [0, 1500]
     assert np.allclose(found, wanted, atol=1e-3)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     series = wh.sql("select * exclude (series_key, not_read) from diffusion_series").fetchall()
     assert series == [([0.0, 1500.0], 1, 20, 40, 0, False)]
 

@@ -85,7 +85,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     for name in (f"n{EVERY}"[:90], "x\n1 files: 1 created"):
         (folder / "in" / name).write_bytes(b"no DICOM")
-    warehouse.open(folder / "w").ingest(folder / "in", workers=1, mode="full")
+    warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1, mode="full")
     return folder
 
 
@@ -161,7 +161,7 @@ def test_character_sets_that_lie_are_rows_and_no_lines(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        wh = warehouse.open(tmp_path / "x")
+        wh = warehouse.open(tmp_path / "x", create=True)
         assert wh.ingest(tmp_path / "in", workers=1).created == len(sets)
     told = wh.sql("select count(*) from elements where warning like '%character set%'")
     assert told.fetchall()[0][0] >= 3
@@ -171,6 +171,6 @@ def test_an_error_of_the_library_keeps_what_it_quotes_for_programs(tmp_path: Pat
     """Escaped where it is shown, not where it is raised: a program may want the path."""
     write(tmp_path / "a")
     with pytest.raises(WarehouseError) as caught:
-        warehouse.open(tmp_path / "w").ingest(tmp_path / "\x1b")
+        warehouse.open(tmp_path / "w", create=True).ingest(tmp_path / "\x1b")
     assert "\x1b" in str(caught.value)
     assert os.listdir(tmp_path) == ["a"]

@@ -157,7 +157,7 @@ def test_every_predictor_of_lossless_frames(selection: int, precision: int, tmp_
     made.PixelData = encapsulate([lossless(words, selection, precision)])
     made["PixelData"].is_undefined_length = True
     made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "a.dcm", workers=1)
     frame = wh.stack(made.SeriesInstanceUID)[0]
     assert frame.dtype == wanted.dtype
@@ -181,7 +181,7 @@ def test_a_frame_that_is_cut_off_is_refused(
     cut.PixelData = encapsulate([frame[: len(frame) // 2]])
     cut["PixelData"].is_undefined_length = True
     cut.save_as(tmp_path / "a.dcm")
-    wh = warehouse.open(tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "a.dcm", workers=1)
     with pytest.raises(PixelsUnreadable, match="frame 1 cannot be decoded"):
         wh.stack(cut.SeriesInstanceUID)[0]
