@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.definitions import build_definitions
 from warehouse.errors import UsageError
+from warehouse.escape import markdown
 from warehouse.ingest import ingest, planned_batches
 
 TABLES = ("files", "elements", "instances", "blobs")
@@ -82,7 +83,7 @@ def test_the_report_is_the_metadata_of_the_materialisation(store, planned, archi
         os.path.getsize(archive / name) for name in ("b/mr-again", "b/notes.dcm", "b/report.dcm")
     )
     assert facts["files_per_second"] > 0
-    assert f"| 1 | {archive / 'b/notes.dcm'} |" in facts["reject_reasons"]
+    assert f"| 1 | {markdown(archive / 'b/notes.dcm')} |" in facts["reject_reasons"]
     today = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
     assert facts["arrivals"].splitlines()[-1] == f"| {today} | 4 | {'█' * 40} |"
     [reject] = event.metadata["rejects"].records

@@ -19,7 +19,7 @@ from warehouse.catalog.frames import relation
 from warehouse.catalog.kept import kept_files
 from warehouse.catalog.statements import require_one
 from warehouse.catalog.template import attach_views
-from warehouse.errors import QueryFailed, UnknownTable
+from warehouse.errors import QueryFailed, UnknownTable, UsageError
 from warehouse.sqlfiles import Model, read_models
 from warehouse.store import delta, layout
 from warehouse.store.dictionary import read_dictionary
@@ -166,9 +166,11 @@ def ask(
     UsageError
         There is no statement, or more than one.
     """
-    require_one(query)
     try:
+        require_one(query)
         found = relation(catalog.session(), query, params, frames or {})
+    except UsageError:
+        raise
     except (duckdb.Error, TypeError, ValueError) as error:
         # DuckDB's own words, with its hint; its traceback says nothing about the question.
         raise QueryFailed(str(error).strip()) from None
