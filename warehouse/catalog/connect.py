@@ -106,7 +106,9 @@ class Catalog:
         raise UnknownTable(name, self.models)
 
 
-def open_catalog(root: Path, version: int | None = None, *, mirrored: bool = False) -> Catalog:
+def open_catalog(
+    root: Path, version: int | None = None, *, mirrored: bool = False, threads: int | None = None
+) -> Catalog:
     """Open a version of a warehouse. Later commits are not seen until it is opened again.
 
     Parameters
@@ -124,7 +126,7 @@ def open_catalog(root: Path, version: int | None = None, *, mirrored: bool = Fal
     NotAWarehouse, LayoutMismatch, UnknownVersion
     """
     snapshot = delta.snapshot(root, version)
-    connection = connect(threads=1 if mirrored else None)
+    connection = connect(threads=threads)
     if mirrored:
         connection.execute("set preserve_insertion_order = false")
     names = read_dictionary(root)

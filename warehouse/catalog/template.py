@@ -59,7 +59,10 @@ def make_views(
 
 
 def _mirrored(model: Model) -> str:
-    """Return the SQL of a model with the ids and batches of a stored table counted backwards."""
+    """Return the SQL of a model with the ids and batches of a stored table counted backwards.
+
+    Rows come in the order of these ids: a part alone, reversed or not, gives them in one order.
+    """
     columns = {column.name for column in model.columns}
     if model.table is None or "instance_id" not in columns:
         return model.sql
@@ -70,7 +73,7 @@ def _mirrored(model: Model) -> str:
     swapped = f"{last_id} - instance_id as instance_id"
     if "batch" in columns:
         swapped += f", printf('%06d', {last_batch} - cast(batch as integer)) as batch"
-    return f"{head} select * replace ({swapped}) from ({body})"
+    return f"{head} select * replace ({swapped}) from ({body}) order by instance_id"
 
 
 def attach_views(
@@ -126,7 +129,9 @@ def _file(kind: str) -> Path | None:
     if not os.path.isabs(folder):
         return None
     versions = (duckdb.__version__, pydicom.__version__)
-    text = "\0".join([*versions, *(model.sql for model in read_models())])
+    # This module too: it decides what becomes of a model.
+    made_by = Path(__file__).read_text("utf-8")
+    text = "\0".join([*versions, made_by, *(model.sql for model in read_models())])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     return Path(folder) / "dicom-warehouse" / f"{kind}-{key}.duckdb"
 

@@ -71,9 +71,11 @@ class Question:
     """Names of ``$name`` in it."""
 
 
-def locked_catalog(root: Path, version: int | None = None, *, mirrored: bool = False) -> Catalog:
+def locked_catalog(
+    root: Path, version: int | None = None, *, mirrored: bool = False, threads: int | None = None
+) -> Catalog:
     """Open a version on a connection that reads the warehouse's Parquet files only."""
-    catalog = open_catalog(root, version, mirrored=mirrored)
+    catalog = open_catalog(root, version, mirrored=mirrored, threads=threads)
     folders = [literal(f"{table_folder(root, table)}/") for table in (*TABLES, "_empty", "_cache")]
     connection = catalog.connection
     bound(connection)
