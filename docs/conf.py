@@ -38,6 +38,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!warehouse\.errors\.).*")]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 90
 napoleon_google_docstring = False
 napoleon_use_rtype = False

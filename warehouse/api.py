@@ -107,7 +107,7 @@ class Warehouse:
 
     @property
     def catalog(self) -> Catalog:
-        """The open catalog: DuckDB connection, views, version."""
+        """Open catalog, with its DuckDB connection, views and version."""
         with self._opening:
             if self._catalog is None:
                 self._catalog = open_catalog(self.root, self._version)
