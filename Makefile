@@ -1,6 +1,6 @@
 # Every target installs what it needs first; none needs another, root, Docker or a server.
 #
-#   make demo    ingest three patients that come with pydicom and ask them two questions
+#   make demo    ingest two patients that come with pydicom and ask two questions
 #   make test    run the tests
 #   make soak    run the long attacks of docs/reliability.md, some twelve minutes
 #   make check   run what CI runs besides the tests; changes nothing
@@ -79,8 +79,9 @@ $(VENV)-uv/bin/uv:
 	$(VENV)-uv/bin/python $(PIP) 'uv>=0.9'
 
 demo: $(VENV)/.package
-	rm -rf $(DEMO)
-	cd "$$($(BIN)/python -c 'import pydicom.data as d; print(*d.__path__)')"/test_files/dicomdirtests && \
+	@rm -rf $(DEMO)
+	@echo 'dicom-warehouse ingest 77654033 98892001 98892003 -w $(DEMO)'
+	@cd "$$($(BIN)/python -c 'import pydicom.data as d; print(*d.__path__)')"/test_files/dicomdirtests && \
 	"$(CURDIR)/$(BIN)/dicom-warehouse" ingest 77654033 98892001 98892003 -w "$(CURDIR)/$(DEMO)"
 	@echo; $(BIN)/dicom-warehouse info -w $(DEMO)
 	@echo; echo 'SQL: which modalities, from which vendors?'
