@@ -192,6 +192,12 @@ def test_a_narrow_terminal_lists_tables_without_keys(read):
     assert re.fullmatch(r"name +rows  what it is +key *", wide[0])
 
 
+def test_a_narrow_terminal_cuts_no_name_of_tags(read):
+    shown = on_terminal("tags", "--like", "instance", "-w", read, columns=60)
+    assert "SOP" in shown
+    assert "…" not in shown
+
+
 def test_describe_fills_the_lines_of_a_terminal(read):
     lines = on_terminal(
         "describe", "attributes", "-w", read, NO_COLOR="1", TERM="dumb"

@@ -240,7 +240,9 @@ class Warehouse:
         Raises
         ------
         QueryFailed
-            With DuckDB's message and hint.
+            With DuckDB's message and hint. A value that cannot be computed, as text that is no
+            number, is met when rows are fetched, and is then an error of DuckDB's own
+            (``duckdb.Error``): the answer is DuckDB's relation, with all that it can do.
 
         Examples
         --------
