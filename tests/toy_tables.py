@@ -86,5 +86,5 @@ def notes(author: str, count: int, first: int = 0) -> pa.Table:
     return pa.table({
         "author": [author] * count, "number": list(numbers),
         "made_at": pa.array([n * 1_000_000 for n in numbers], pa.timestamp("us")),
-        "text": [f"note {n}" if n % 3 else None for n in numbers],
+        "text": pa.array([f"note {n}" if n % 3 else None for n in numbers], pa.string()),
     })  # fmt: skip
