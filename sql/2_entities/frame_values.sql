@@ -1,4 +1,4 @@
--- What the frames of an object say together; only objects with functional groups, or whose elements were not read.
+-- What the frames of an object say together; only objects whose functional groups state one of these attributes, or were not read.
 --
 -- A value of the frame's own groups comes first, then that of the shared ones, then that of the
 -- object, as in `frames`. Where frames differ, the value is that of the first frame that has one,
@@ -204,8 +204,15 @@ with
         left join unread on instances.instance_id = unread.instance_id and unread.is_without_elements
         where
             instances.instance_id in (select instance_id from of_groups)
+            -- What was not read may be anything, but in classes that have no such groups.
             or unread.not_read is not null
-            and (instances.NumberOfFrames >= 1 or instances.Modality = 'SEG')
+            and (instances.pixel_offset is not null or instances.Modality = 'SEG')
+            and coalesce(instances.SOPClassUID not in (
+                '1.2.840.10008.5.1.4.1.1.1', '1.2.840.10008.5.1.4.1.1.2', '1.2.840.10008.5.1.4.1.1.4',
+                '1.2.840.10008.5.1.4.1.1.6.1', '1.2.840.10008.5.1.4.1.1.7', '1.2.840.10008.5.1.4.1.1.12.1',
+                '1.2.840.10008.5.1.4.1.1.12.2', '1.2.840.10008.5.1.4.1.1.20', '1.2.840.10008.5.1.4.1.1.128',
+                '1.2.840.10008.5.1.4.1.1.481.1', '1.2.840.10008.5.1.4.1.1.481.2'
+            ), true)
     ),
 
     of_object as (
@@ -285,8 +292,12 @@ with
             is_of_groups,
             attribute not in ('FrameType', 'ContrastBolusAgentAdministered') as is_column,
             len(different) as value_count,
-            list_sort(list_distinct(flatten(list_transform(different, lambda one: one.numbers)))) as numbers,
-            list_sort(list_transform(different, lambda one: array_to_string(one.texts, '\'))) as texts
+            nullif(
+                list_sort(list_distinct(flatten(list_transform(different, lambda one: one.numbers)))), []
+            ) as numbers,
+            nullif(
+                list_sort(list_transform(different, lambda one: array_to_string(one.texts, '\'))), []
+            ) as texts
         from chosen
     ),
 
@@ -296,7 +307,7 @@ with
             any_value("value".numbers[1]) filter (where attribute = 'EchoTime') as EchoTime,
             any_value("value".numbers[1]) filter (where attribute = 'InversionTime') as InversionTime,
             any_value("value".numbers[1]) filter (where attribute = 'RepetitionTime') as RepetitionTime,
-            any_value(cast("value".numbers[1] as bigint)) filter (where attribute = 'EchoTrainLength') as EchoTrainLength,
+            any_value(try_cast("value".numbers[1] as bigint)) filter (where attribute = 'EchoTrainLength') as EchoTrainLength,
             any_value("value".numbers[1]) filter (where attribute = 'FlipAngle') as FlipAngle,
             any_value("value".numbers[1]) filter (where attribute = 'NumberOfAverages') as NumberOfAverages,
             any_value("value".numbers[1]) filter (where attribute = 'PixelBandwidth') as PixelBandwidth,

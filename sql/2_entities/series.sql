@@ -122,8 +122,12 @@ with gathered as (
         try_cast(coalesce(sum(coalesce(NumberOfFrames, 1)) filter (where pixel_offset is not null), 0) as bigint)
             as frame_count,
         bool_or(has_missing_uid) as has_missing_uid,
-        list_sort(list_distinct(flatten(list(frames.functional_groups)))) as functional_groups,
-        list_sort(list_distinct(flatten(list(frames.frames_differ)))) as frames_differ,
+        list_sort(list_distinct(flatten(
+            list(frames.functional_groups) filter (where frames.functional_groups is not null)
+        ))) as functional_groups,
+        list_sort(list_distinct(flatten(
+            list(frames.frames_differ) filter (where frames.frames_differ is not null)
+        ))) as frames_differ,
         min(frames.not_read) as not_read
     from instances
     left join frame_values as frames on instances.instance_id = frames.instance_id

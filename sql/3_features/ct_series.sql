@@ -119,7 +119,7 @@ ranges as (
         min(if(frames.instance_id is null, Exposure, list_min(frames.exposures_mas))) as exposure_min_mas,
         max(if(frames.instance_id is null, Exposure, list_max(frames.exposures_mas))) as exposure_max_mas,
         coalesce(bool_or(list_contains(ImageType, 'LOCALIZER')), false) as is_localizer,
-        list_sort(list_distinct(flatten(list(frames.frame_types)))) as frame_types
+        nullif(list_sort(list_distinct(flatten(list(frames.frame_types)))), []) as frame_types
     from instances
     left join frame_values as frames on instances.instance_id = frames.instance_id
     where Modality = 'CT'

@@ -147,7 +147,7 @@ ranges as (
         coalesce(
             max(frames.temporal_position_count), nullif(count(distinct TemporalPositionIdentifier), 0)
         ) as temporal_position_count,
-        list_sort(list_distinct(flatten(list(frames.frame_types)))) as frame_types
+        nullif(list_sort(list_distinct(flatten(list(frames.frame_types)))), []) as frame_types
     from instances
     left join frame_values as frames on instances.instance_id = frames.instance_id
     where Modality = 'MR'

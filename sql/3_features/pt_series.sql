@@ -172,7 +172,7 @@ ranges as (
     select
         instances.series_key,
         arg_min(PatientWeight, instance_key) as PatientWeight,
-        list_sort(list_distinct(flatten(list(frames.frame_types)))) as frame_types,
+        nullif(list_sort(list_distinct(flatten(list(frames.frame_types)))), []) as frame_types,
         least(
             arg_min(SeriesDate + SeriesTime, instance_key), min(AcquisitionDate + AcquisitionTime),
             min(frames.first_frame_at)

@@ -51,7 +51,7 @@ def made(sample: warehouse.Warehouse, tmp_path: Path) -> Path:
 
 
 def test_the_entities_are_kept() -> None:
-    assert NAMES == ["frame_values", "patients", "series", "studies"]
+    assert sorted(NAMES) == ["frame_values", "patients", "series", "studies"]
 
 
 def test_kept_answers_are_those_of_the_views(made: Path) -> None:
@@ -118,7 +118,9 @@ def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path)
     wh.ingest(tmp_path / "more", workers=1)
     assert not is_kept(made)
     after = answers(made)
-    assert all(len(after[name][2]) > len(before[name][2]) for name in NAMES)
+    # No image that comes has frames.
+    named = set(NAMES) - {"frame_values"}
+    assert all(len(after[name][2]) > len(before[name][2]) for name in named)
 
 
 def test_nothing_is_kept_twice(made: Path) -> None:
