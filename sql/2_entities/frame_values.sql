@@ -93,7 +93,7 @@ with
             ('00181152', 'ExposureInmAs', 1, false, false),
             ('00089007', 'FrameType', 0, true, true),
             ('00189342', 'ContrastBolusAgentAdministered', 0, true, false)
-        ) as attributes (tag, attribute, preference, is_text, is_list)
+        ) as known (tag, attribute, preference, is_text, is_list)
     ),
 
     found as materialized (from group_elements),
@@ -212,7 +212,7 @@ with
                 '1.2.840.10008.5.1.4.1.1.6.1', '1.2.840.10008.5.1.4.1.1.7', '1.2.840.10008.5.1.4.1.1.12.1',
                 '1.2.840.10008.5.1.4.1.1.12.2', '1.2.840.10008.5.1.4.1.1.20', '1.2.840.10008.5.1.4.1.1.128',
                 '1.2.840.10008.5.1.4.1.1.481.1', '1.2.840.10008.5.1.4.1.1.481.2'
-            ), true)
+            ), instances.NumberOfFrames is not null)
     ),
 
     of_object as (
@@ -257,7 +257,7 @@ with
     chosen as (
         select
             of_object.instance_id,
-            of_object.stated.attribute as attribute,
+            of_object.stated.attribute,
             if(
                 of_object.stated.numbers[1] is null and of_object.stated.texts[1] is null, null,
                 struct_pack(numbers := of_object.stated.numbers, texts := of_object.stated.texts)

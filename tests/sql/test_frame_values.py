@@ -166,7 +166,9 @@ def made() -> dict[str, Dataset]:
     return {data.SOPInstanceUID: data for data in (mr, ct, pet, xa, legacy, contradicting, empty)}
 
 
-def _object(uid: str, kind: str, modality: str, shared: Dataset, own: list[Dataset], **more: Any) -> Dataset:
+def _object(
+    uid: str, kind: str, modality: str, shared: Dataset, own: list[Dataset], **more: Any
+) -> Dataset:
     return image(
         uid, SOPClassUID=kind, Modality=modality, SeriesInstanceUID=f"{uid}.0", NumberOfFrames=len(own),
         PixelData=bytes(16), SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=own, **more,
@@ -227,7 +229,9 @@ def _value(data: Dataset, keyword: str, column: str) -> Any:
         return None
     value = data[keyword].value
     values = list(value) if isinstance(value, pydicom.multival.MultiValue | list) else [value]
-    texts = next(c.type for c in by_name("frame_values").columns if c.name == column).startswith("VARCHAR")
+    texts = next(c.type for c in by_name("frame_values").columns if c.name == column).startswith(
+        "VARCHAR"
+    )
     try:
         read = [str(v) if texts else float(v) for v in values]
     except ValueError:
@@ -264,7 +268,9 @@ def test_every_object_says_what_pydicom_finds(rows: dict[str, dict[str, Any]]) -
             if got[column.name] is not None:
                 value = got[column.name]
                 got[column.name] = tuple(value) if column.type.endswith("[]") else (value,)
-                wanted[column.name] = wanted[column.name] and wanted[column.name][: len(got[column.name])]
+                wanted[column.name] = (
+                    wanted[column.name] and wanted[column.name][: len(got[column.name])]
+                )
         for name in ("functional_groups", "frames_differ"):
             got[name] = [attribute for attribute in got[name] if attribute != "ContrastBolusAgent"]
             wanted[name] = sorted(wanted[name])
@@ -276,7 +282,14 @@ def test_frames_say_the_same(wh: warehouse.Warehouse, rows: dict[str, dict[str, 
     asked = "select instance_key, frames.* from frames join instances using (instance_id) order by frame_number"
     frames = wh.sql(asked).pl().to_dicts()
     both = {column.name for column in COLUMNS} & set(frames[0])
-    assert both >= {"EchoTime", "RepetitionTime", "FlipAngle", "SliceThickness", "PixelSpacing", "DiffusionBValue"}
+    assert both >= {
+        "EchoTime",
+        "RepetitionTime",
+        "FlipAngle",
+        "SliceThickness",
+        "PixelSpacing",
+        "DiffusionBValue",
+    }
     for uid, row in rows.items():
         mine = [frame for frame in frames if frame["instance_key"] == uid]
         for name in both:
@@ -284,13 +297,17 @@ def test_frames_say_the_same(wh: warehouse.Warehouse, rows: dict[str, dict[str, 
             assert row[name] == (values[0] if values else None), (uid, name)
         for listed, name in LISTS.items():
             if name in both:
-                assert row[listed] == (sorted({f[name] for f in mine} - {None}) or None), (uid, name)
+                assert row[listed] == (sorted({f[name] for f in mine} - {None}) or None), (
+                    uid,
+                    name,
+                )
 
 
 def test_entities_say_the_same(wh: warehouse.Warehouse, rows: dict[str, dict[str, Any]]) -> None:
     """Each of these series has one object, or copies that agree."""
     told = {
-        view: wh.sql(f"from {view}").pl().to_dicts() for view in ("series", "mr_series", "ct_series", "pt_series")
+        view: wh.sql(f"from {view}").pl().to_dicts()
+        for view in ("series", "mr_series", "ct_series", "pt_series")
     }
     uids = {r["instance_key"]: r["series_key"] for r in wh.sql("from instances").pl().to_dicts()}
     seen = set()
@@ -299,7 +316,10 @@ def test_entities_say_the_same(wh: warehouse.Warehouse, rows: dict[str, dict[str
             for entity in entities:
                 if entity["series_key"] == uids[uid] and entity["instance_count"] == 1:
                     shared = set(row) & set(entity) - {"path", "not_read"}
-                    assert {n: entity[n] for n in shared} == {n: row[n] for n in shared}, (view, uid)
+                    assert {n: entity[n] for n in shared} == {n: row[n] for n in shared}, (
+                        view,
+                        uid,
+                    )
                     seen.add(view)
     assert seen == set(told)
 
@@ -323,7 +343,10 @@ def test_what_each_kind_of_object_says(wh: warehouse.Warehouse) -> None:
         "exposure_max_mas, FilterType, ReconstructionDiameter, ContrastBolusAgent from ct_series "
         "where series_key = '1.4.2.0'"
     ) == (100, [100, 140], ["B30f", "X"], 100.5, 103.5, 7.25, "WEDGE", 300, "Iodine")
-    assert str(one("select scan_started_at from pt_series where series_key = '1.4.3.0'")[0]) == "2024-01-02 03:04:05"
+    assert (
+        str(one("select scan_started_at from pt_series where series_key = '1.4.3.0'")[0])
+        == "2024-01-02 03:04:05"
+    )
     assert one("select KVP from series where series_key = '1.4.4.0'") == (70,)
     assert one(
         "select EchoTime, RepetitionTime, InversionTime, ScanningSequence, flip_angles_degrees from mr_series "
@@ -344,7 +367,9 @@ def test_what_each_kind_of_object_says(wh: warehouse.Warehouse) -> None:
 
 def test_filters_find_what_stands_in_groups(wh: warehouse.Warehouse) -> None:
     def keys(table: str, **conditions: Any) -> set[Any]:
-        return set(wh.select(table, columns=["SeriesInstanceUID"], **conditions).pl()["SeriesInstanceUID"])
+        return set(
+            wh.select(table, columns=["SeriesInstanceUID"], **conditions).pl()["SeriesInstanceUID"]
+        )
 
     found = keys("series", Modality="MR", EchoTime__max=30)
     assert found >= {"1.4.1.0", "1.4.5.0", "1.4.6.0"}
@@ -356,8 +381,12 @@ def test_filters_find_what_stands_in_groups(wh: warehouse.Warehouse) -> None:
     assert keys("series", KVP=70.0) == {"1.4.4.0"}
 
 
-def test_kept_answers_are_those_of_the_view(root: Path, wh: warehouse.Warehouse, tmp_path: Path) -> None:
-    computed = {view: wh.sql(f"from {view} order by all").fetchall() for view in ("frame_values", "series")}
+def test_kept_answers_are_those_of_the_view(
+    root: Path, wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    computed = {
+        view: wh.sql(f"from {view} order by all").fetchall() for view in ("frame_values", "series")
+    }
     copy = tmp_path / "w"
     shutil.copytree(root, copy)
     keep_answers(copy)
@@ -368,14 +397,19 @@ def test_kept_answers_are_those_of_the_view(root: Path, wh: warehouse.Warehouse,
     later.ingest(write(tmp_path / "more", more), workers=1)
     keep_answers(copy)
     kept = warehouse.open(copy)
-    assert "GROUP_BY" not in kept.catalog.connection.execute("explain from series").fetchall()[0][1].upper()
+    assert (
+        "GROUP_BY"
+        not in kept.catalog.connection.execute("explain from series").fetchall()[0][1].upper()
+    )
     added = kept.sql("from frame_values order by all").fetchall()
     assert len(added) == len(computed["frame_values"]) + 1
     assert [row for row in added if row in computed["frame_values"]] == computed["frame_values"]
     taken_over = {view: kept.sql(f"from {view} order by all").fetchall() for view in computed}
     shutil.rmtree(copy / "_cache")
     again = warehouse.open(copy)
-    assert taken_over == {view: again.sql(f"from {view} order by all").fetchall() for view in computed}
+    assert taken_over == {
+        view: again.sql(f"from {view} order by all").fetchall() for view in computed
+    }
 
 
 # -- dcm2niix -------------------------------------------------------------------------------------
@@ -394,13 +428,18 @@ def test_times_are_those_of_dcm2niix(wh: warehouse.Warehouse, tmp_path: Path) ->
         source.mkdir()
         out.mkdir()
         (source / "a.dcm").symlink_to(row["path"])
-        subprocess.run([program, "-b", "o", "-o", out, source], check=False, capture_output=True, timeout=60)
+        subprocess.run(
+            [program, "-b", "o", "-o", out, source], check=False, capture_output=True, timeout=60
+        )
         for path in out.glob("*.json"):
             sidecar = json.loads(path.read_text())
             for field, unit in {
                 "EchoTime": 1e-3, "RepetitionTime": 1e-3, "InversionTime": 1e-3, "FlipAngle": 1, "SliceThickness": 1,
             }.items():  # fmt: skip
                 if field in sidecar:
-                    assert row[field] * unit == pytest.approx(sidecar[field], rel=1e-5), (row["path"], field)
+                    assert row[field] * unit == pytest.approx(sidecar[field], rel=1e-5), (
+                        row["path"],
+                        field,
+                    )
                     compared += 1
     assert compared >= 3

@@ -130,13 +130,17 @@ class Query:
         """Return an attribute of instances that functional groups may state, as `series` has it."""
         if self.model.name in {"frames", "frame_values"}:
             return None
-        type_of = {column.name: column.type for column in self.catalog.model("frame_values").columns}
+        type_of = {
+            column.name: column.type for column in self.catalog.model("frame_values").columns
+        }
         if name not in type_of or not name[0].isupper():
             return None
         known = [column.name for column in self.catalog.model("instances").columns]
         stated = f'instances."{name}"' if name in known else "null"
         sql = f'if(frame_values.instance_id is null, {stated}, frame_values."{name}")'
-        return _attribute(sql, type_of[name], "instances left join frame_values using (instance_id)")
+        return _attribute(
+            sql, type_of[name], "instances left join frame_values using (instance_id)"
+        )
 
     def join(self, found: Attribute, reduction: str) -> str:
         """Bring something about an attribute of instances into the query; return its name."""
