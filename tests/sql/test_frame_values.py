@@ -179,7 +179,7 @@ def enhanced_files() -> Iterator[Path]:
     for path in packaged_files():
         try:
             data = pydicom.dcmread(path, stop_before_pixels=True)
-        except Exception:
+        except (pydicom.errors.InvalidDicomError, OSError, ValueError, AttributeError):
             continue
         if "PerFrameFunctionalGroupsSequence" in data and "SOPInstanceUID" in data:
             yield path

@@ -5,9 +5,10 @@ In: the name of an entity table and conditions, each an attribute, an operator a
     {"Modality": "MR", "-Manufacturer__icontains": "ge", "EchoTime__max": 30, "(0018,0095)": 100}
 
 Out: its rows. An attribute is a column of the table, else a column of ``instances``, of images with
-functional groups that of ``frame_values``, else any element by keyword or tag. Of the last two, a condition holds if it holds for some instance, and its
-negation (``-``) if some instance has a value and it holds for none. Where there is no value, a
-condition is false, and so is its negation; only ``__null`` asks for that.
+functional groups that of ``frame_values``, else any element by keyword or tag. Of the latter, a
+condition holds if it holds for some instance, and its negation (``-``) if some instance has a value
+and it holds for none. Where there is no value, a condition is false, and so is its negation; only
+``__null`` asks for that.
 
 Values are bound as parameters and cast to the type of the attribute; no value becomes SQL.
 """
@@ -130,17 +131,14 @@ class Query:
         """Return an attribute of instances that functional groups may state, as `series` has it."""
         if self.model.name in {"frames", "frame_values"}:
             return None
-        type_of = {
-            column.name: column.type for column in self.catalog.model("frame_values").columns
-        }
-        if name not in type_of or not name[0].isupper():
+        kinds = {column.name: column.type for column in self.catalog.model("frame_values").columns}
+        if name not in kinds or not name[0].isupper():
             return None
         known = [column.name for column in self.catalog.model("instances").columns]
         stated = f'instances."{name}"' if name in known else "null"
         sql = f'if(frame_values.instance_id is null, {stated}, frame_values."{name}")'
-        return _attribute(
-            sql, type_of[name], "instances left join frame_values using (instance_id)"
-        )
+        source = "instances left join frame_values using (instance_id)"
+        return _attribute(sql, kinds[name], source)
 
     def join(self, found: Attribute, reduction: str) -> str:
         """Bring something about an attribute of instances into the query; return its name."""
