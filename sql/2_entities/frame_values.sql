@@ -8,7 +8,7 @@
 -- grain:   instance_id
 -- example: select instance_id, EchoTime, echo_times_ms, frames_differ from frame_values
 -- depends: group_elements, elements, instances, unread
--- kept:    at 20,000 instances or 5,000,000 rows of elements and more, by the ingest
+-- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs: all else is null; null if nothing
 -- column:  EchoTime | DOUBLE | Echo Time (0018,0081), ms; Effective Echo Time (0018,9082) where it is stated
@@ -96,7 +96,21 @@ with
         ) as known (tag, attribute, preference, is_text, is_list)
     ),
 
-    found as materialized (from group_elements),
+    -- Objects that have groups: without any, nothing else of the long table is read.
+    holders as (
+        select
+            instance_id,
+            max("integer") filter (where tag = '52009230') as items
+        from elements
+        where tag in ('52009229', '52009230') and path = ''
+        group by instance_id
+    ),
+
+    found as materialized (
+        select group_elements.*
+        from group_elements
+        semi join holders on group_elements.instance_id = holders.instance_id
+    ),
 
     -- What one group says: a list of numbers or of texts. What cannot be read is not said.
     said as (
@@ -157,13 +171,6 @@ with
         group by instance_id, attribute
     ),
 
-    item_counts as (
-        select instance_id, max("integer") as items
-        from elements
-        where tag = '52009230' and path = ''
-        group by instance_id
-    ),
-
     objects as (
         select
             instances.instance_id,
@@ -196,11 +203,11 @@ with
             instances.XRayTubeCurrent,
             instances.Exposure,
             greatest(
-                coalesce(item_counts.items, 0),
+                coalesce(holders.items, 0),
                 least(coalesce(instances.NumberOfFrames, 1), coalesce(instances.pixel_length, 0))
             ) as frames
         from instances
-        left join item_counts on instances.instance_id = item_counts.instance_id
+        left join holders on instances.instance_id = holders.instance_id
         left join unread on instances.instance_id = unread.instance_id and unread.is_without_elements
         where
             instances.instance_id in (select instance_id from of_groups)
@@ -349,10 +356,11 @@ with
     ),
 
     agents as (
-        select instance_id, any_value(text) as meaning
+        select elements.instance_id, any_value(text) as meaning
         from elements
+        semi join holders on elements.instance_id = holders.instance_id
         where path = 'ContrastBolusAgentSequence[0]' and tag = '00080104' and "index" = 0
-        group by instance_id
+        group by elements.instance_id
     ),
 
     places as (

@@ -10,7 +10,7 @@
 -- grain:   series_key
 -- example: select Modality, count(*) as n, sum(instance_count) as images from series group by all
 -- depends: instances, frame_values
--- kept:    at 20,000 instances and more, by the ingest
+-- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`

@@ -51,7 +51,8 @@ def test_on_real_files(tmp_path: Path) -> None:
 
 
 def has_groups(path: Path) -> bool:
-    return b"\x00\x52\x30\x92" in path.read_bytes()
+    data = path.read_bytes()
+    return any(tag in data for tag in (b"\x00\x52\x29\x92", b"\x00\x52\x30\x92"))
 
 
 def collection(folder: Path, seed: int) -> list[Path]:

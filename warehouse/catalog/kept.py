@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from warehouse.store.delta import Snapshot
 
-WORTHWHILE = 20_000
+WORTHWHILE = 5_000
 """Instances from which an ingest keeps the answers: below, the views answer as fast."""
 
-WORTHWHILE_ROWS = 5_000_000
+WORTHWHILE_ROWS = 1_000_000
 """Rows of ``elements`` from which they are kept too: one object may have thousands of frames."""
 
 _READ = ("elements", "files", "utc_offsets", "unread", "group_elements")
