@@ -57,7 +57,12 @@
 create or replace view frame_values as
 with
     attributes as (
-        select *
+        select
+            known.tag,
+            known.attribute,
+            known.preference,
+            known.is_text,
+            known.is_list
         from (
             values
             ('00189082', 'EchoTime', 0, false, false),
