@@ -7,7 +7,7 @@
 -- and `not_read` says so. Rules are applied when the view is asked: a changed rule changes only series for which it holds or held.
 --
 -- grain:   series_key
--- depends: instances, normal_elements, phase_encoding, sequence_rules, unread
+-- depends: instances, normal_elements, phase_encoding, sequence_rules, unread, frame_values
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  sequence_type | VARCHAR | such as mprage, bold or dwi; null if no rule holds
 -- column:  rule | VARCHAR | the rule that holds, of `sequence_rules`
@@ -24,9 +24,19 @@ with chosen as (
 ),
 
 judged as (
-    select instances.*
+    select instances.* replace (
+        if(frames.instance_id is null, instances.EchoTime, frames.EchoTime) as EchoTime,
+        if(frames.instance_id is null, instances.RepetitionTime, frames.RepetitionTime) as RepetitionTime,
+        if(frames.instance_id is null, instances.InversionTime, frames.InversionTime) as InversionTime,
+        if(frames.instance_id is null, instances.ScanningSequence, frames.ScanningSequence) as ScanningSequence,
+        if(frames.instance_id is null, instances.SequenceVariant, frames.SequenceVariant) as SequenceVariant,
+        if(frames.instance_id is null, instances.ScanOptions, frames.ScanOptions) as ScanOptions,
+        if(frames.instance_id is null, instances.SequenceName, frames.SequenceName) as SequenceName,
+        if(frames.instance_id is null, instances.MRAcquisitionType, frames.MRAcquisitionType) as MRAcquisitionType
+    )
     from instances
     join chosen on instances.instance_id = chosen.instance_id
+    left join frame_values as frames on instances.instance_id = frames.instance_id
     where instances.Modality in (select sequence_rules.rule_modality from sequence_rules)
 ),
 
