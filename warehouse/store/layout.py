@@ -50,6 +50,7 @@ class Part:
 def table_folder(root: Path, table: str) -> Path:
     """Return the folder of a Delta table.
 
+    >>> from pathlib import Path
     >>> table_folder(Path("w"), "files").as_posix()
     'w/files'
     """
