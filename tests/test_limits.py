@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import resource
 import struct
@@ -18,6 +19,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 import warehouse
+from tests.command_line import run
 from tests.dicom_files import UNDEFINED, element, item, part10, sequence, write
 from tests.test_isolation import private
 from tests.vendor_payloads import ascconv, ge_protocol
@@ -148,6 +150,32 @@ def test_other_files_go_in_and_the_ledger_says_why(tmp_path: Path) -> None:
     assert (report.created, report.rejected) == (len(BEYOND), len(BEYOND))
     # A limit is no accident: such a file is not tried again.
     assert ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS).existing == len(BEYOND)
+
+
+def test_a_file_beyond_a_limit_is_read_once_more_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(part10(NUMBERS))
+    assert ingest(tmp_path / "w", [path], SETTINGS).rejected == 1
+    less = replace(SETTINGS, limits=replace(FEW, rows=399))
+    for settings in (SETTINGS, less):
+        assert ingest(tmp_path / "w", [path], settings).batches == []
+    more = replace(SETTINGS, limits=Limits.parse(["rows=460", "items=60"]))
+    assert ingest(tmp_path / "w", [path], more).created == 1
+
+
+def test_limits_are_given_by_option_and_by_variable(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(part10(NUMBERS))
+    command = ("ingest", path, "-w", tmp_path / "w", "--workers", "1", "--json")
+    few = json.loads(run(*command, "--limit", "rows=10").stdout)
+    assert few["rejects"][0]["reason"].startswith("more than 10 values")
+    some = json.loads(run(*command, DICOM_WAREHOUSE_LIMITS="rows=400, items=7").stdout)
+    assert some["rejects"][0]["reason"].startswith("more than 400 values")
+    assert json.loads(run(*command, DICOM_WAREHOUSE_LIMITS="rows=500").stdout)["created"] == 1
+    for wrong, said in (("row=5", "no limit 'row'"), ("rows=-1", "a whole number above 0")):
+        refused = run(*command, "--limit", wrong)
+        assert refused.returncode == 2
+        assert said in refused.stderr
 
 
 @pytest.mark.parametrize("name", asdict(Limits()))

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 import polars as pl
 
@@ -17,6 +17,7 @@ from warehouse.catalog.duplicates import Compared, compare_duplicates
 from warehouse.catalog.frames import checked, frames_among
 from warehouse.catalog.header_rows import header_of_file, header_of_instance
 from warehouse.catalog.kept import keep_if_worthwhile
+from warehouse.catalog.long_values import open_value
 from warehouse.cohorts import compare, definitions, filters, runs
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
@@ -33,7 +34,7 @@ from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume, open_volume
 from warehouse.rebuild import Rebuilt, read_anew, rebuild
 from warehouse.removal import RemovalReport, remove
-from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.settings import DEFAULT_LIMITS, IngestSettings, Limits, Mode, S3Access
 from warehouse.store import layout
 from warehouse.store.compact import Compacted, compact
 from warehouse.store.damage import failures_named, names_failures
@@ -134,11 +135,12 @@ class Warehouse:
     def ingest(
         self, *sources: str | os.PathLike[str], mode: str = "full", pattern: str | None = None,
         workers: int | None = None, keep_blobs: bool = True, progress: Progress | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> IngestReport:  # fmt: skip
         """Read new and changed files; see ``warehouse.ingest.ingest``."""
         settings = IngestSettings(
             mode=Mode.parse(mode), patterns=(pattern,) if pattern else (), workers=workers,
-            keep_blobs=keep_blobs, s3=S3Access.from_variables(os.environ),
+            keep_blobs=keep_blobs, s3=S3Access.from_variables(os.environ), limits=limits,
         )  # fmt: skip
         if not sources:
             raise UsageError("name at least one file or folder to ingest")
@@ -345,6 +347,11 @@ class Warehouse:
         return compare.difference(self.root, before, after)
 
     @names_failures
+    def blob(self, sha256: str) -> IO[bytes]:
+        """Open a binary value of that digest, wherever it lies; its bytes are not in memory."""
+        return open_value(self.catalog, sha256, s3=S3Access.from_variables(os.environ))
+
+    @names_failures
     def header(self, uid: str) -> Header:
         """Return the header of a stored instance, by SOPInstanceUID or path of its file."""
         return header_of_instance(self.catalog, uid)
@@ -436,13 +443,8 @@ def open(  # noqa: A001 - warehouse.open reads as it is
             _ = opened.catalog
     except StoreError as error:
         opened.close()
-        if isinstance(error, NotAWarehouse) and mirror:
-            raise NotAWarehouse(
-                mirror.url, "there is none; create=True lets an ingest make it"
-            ) from None
-        if isinstance(error, NotAWarehouse) and not found.exists():
-            raise NotAWarehouse(
-                found, "it does not exist; create=True lets the first ingest make it"
-            ) from None
+        if isinstance(error, NotAWarehouse) and (mirror or not found.exists()):
+            why = "there is none; create=True lets the first ingest make it"
+            raise NotAWarehouse(mirror.url if mirror else found, why) from None
         raise
     return opened

@@ -7,14 +7,14 @@ the edge looks at the environment.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from warehouse.errors import UnknownMode
+from warehouse.errors import UnknownMode, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 PLANNED_FILES = 10_000
@@ -94,9 +94,49 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Refuse numbers that have no meaning."""
-        for name in ("rows", "elements", "items", "header_bytes", "inflated_bytes", "value_bytes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+        for limit in fields(self):
+            if getattr(self, limit.name) < 1:
+                raise ValueError(f"{limit.name} must be at least 1")
+
+    def by_unit(self) -> dict[str, int]:
+        """Return the limits beyond which a file is rejected, by what their reason counts."""
+        return {
+            "values": self.rows, "elements": self.elements, "items": self.items,
+            "bytes of header": self.header_bytes,
+            "bytes in the deflated data set": self.inflated_bytes,
+        }  # fmt: skip
+
+    @classmethod
+    def parse(cls, given: Iterable[str]) -> Limits:
+        """Return the limits named as ``rows=5000000``; all others have their defaults.
+
+        Raises
+        ------
+        UsageError
+            There is no such limit, or it is no whole number above 0.
+
+        Examples
+        --------
+        >>> Limits.parse(["rows=5000000", "items=700000"]).rows
+        5000000
+        """
+        numbers: dict[str, int] = {}
+        known = [limit.name for limit in fields(cls)]
+        for text in given:
+            name, _, number = text.partition("=")
+            name = name.strip()
+            if name not in known:
+                raise UsageError(f"no limit {name!r}; choose of: {', '.join(known)}")
+            if not number.strip().isdecimal() or int(number) < 1:
+                raise UsageError(f"the limit {name} is a whole number above 0, not {number!r}")
+            numbers[name] = int(number)
+        return cls(**numbers)
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[str, str]) -> Limits:
+        """Take ``DICOM_WAREHOUSE_LIMITS``, such as ``rows=5000000,items=700000``."""
+        text = variables.get("DICOM_WAREHOUSE_LIMITS", "")
+        return cls.parse(filter(str.strip, text.split(",")))
 
 
 DEFAULT_LIMITS = Limits()

@@ -18,7 +18,7 @@ from warehouse.escape import escaped
 from warehouse.ingest import plan as plan_batches
 from warehouse.ingest import planned_batches, run_batch, stored_batches
 from warehouse.rebuild import mode_of_batch
-from warehouse.settings import PLANNED_FILES, IngestSettings, Mode, S3Access
+from warehouse.settings import PLANNED_FILES, IngestSettings, Limits, Mode, S3Access
 
 batch = App(
     name="batch",
@@ -60,7 +60,7 @@ def plan(
     """
     settings = IngestSettings(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), batch_files=batch_files,
-        s3=S3Access.from_variables(os.environ),
+        s3=S3Access.from_variables(os.environ), limits=Limits.from_variables(os.environ),
     )  # fmt: skip
     for key in plan_batches(warehouse, sources, settings):
         print(key)
@@ -118,6 +118,7 @@ def run(
         settings = IngestSettings(
             mode=Mode.parse(mode) if mode else mode_of_batch(root, key) or Mode.FULL,
             workers=workers, scheduler=scheduler, s3=S3Access.from_variables(os.environ),
+            limits=Limits.from_variables(os.environ),
         )  # fmt: skip
         with Bar(enabled=not quiet) as bar:
             report = run_batch(root, key, settings, progress=bar)

@@ -19,7 +19,7 @@ from warehouse.escape import escaped
 from warehouse.ingest import IngestReport
 from warehouse.ingest import ingest as run_ingest
 from warehouse.process import go_last
-from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 
 
 @app.command(group=TAKE_IN)
@@ -39,6 +39,7 @@ def ingest(
     nice: int = 0,
     idle: Annotated[bool, Parameter(negative="")] = False,
     blobs: bool = True,
+    limit: Annotated[list[str] | None, Parameter(negative="")] = None,
     today: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -74,6 +75,10 @@ def ingest(
         Take processor and disk only when nobody else wants them. Linux only.
     blobs
         Keep binary values over 256 bytes (never pixel data); otherwise only length and digest.
+    limit
+        What one file may cost, as rows=5000000; may be repeated. Else those in
+        $DICOM_WAREHOUSE_LIMITS, separated by commas. Beyond, a file is rejected with the number,
+        and read again by the next ingest that allows more.
     today
         Take only today's subfolder YYYY/MM/DD of each source; a day without one has no files.
     strict
@@ -87,6 +92,7 @@ def ingest(
     settings = IngestSettings(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs,
         batch_files=batch_files, scheduler=scheduler, s3=S3Access.from_variables(os.environ),
+        limits=Limits.parse(limit) if limit else Limits.from_variables(os.environ),
     )  # fmt: skip
     with Bar(enabled=not quiet) as bar:
         chosen = day_folders(sources) if today else sources

@@ -21,7 +21,7 @@ from warehouse.errors import UsageError
 from warehouse.rebuild import read_anew
 from warehouse.rebuild import rebuild as run_rebuild
 from warehouse.removal import remove as run_remove
-from warehouse.settings import IngestSettings, S3Access
+from warehouse.settings import IngestSettings, Limits, S3Access
 from warehouse.store.compact import compact as run_compact
 from warehouse.store.report import ColumnFacts, describe_columns
 from warehouse.store.vacuum import RETENTION
@@ -177,7 +177,10 @@ def rebuild(
         Print one JSON object.
     """
     root = existing(warehouse).root
-    done = read_anew(root) if from_sources else run_rebuild(root)
+    settings = IngestSettings(
+        s3=S3Access.from_variables(os.environ), limits=Limits.from_variables(os.environ)
+    )
+    done = read_anew(root, settings) if from_sources else run_rebuild(root)
     keep_if_worthwhile(root)
     if as_json:
         print(json.dumps(asdict(done)))

@@ -42,6 +42,7 @@ WarehouseError
 │   └── ReadingFailed          no file can be read here, not even one that is known to be good
 ├── ExportFailed       an output cannot be written, or a source of it is not what it was
 ├── InstanceNotFound   no instance with that UID
+├── ValueNotFound      no bytes with that digest, or the file that had them is gone
 ├── SeriesNotFound     no series with that UID
 └── PixelError         pixels cannot be had as asked
     ├── NoPixels           no instance of the series has pixel data
@@ -97,6 +98,7 @@ from warehouse.errors.questions import (
     QueryFailed,
     SeriesNotFound,
     UnknownTable,
+    ValueNotFound,
 )
 from warehouse.errors.root import (
     WarehouseError,
@@ -164,6 +166,7 @@ __all__ = [
     "Unreachable",
     "UnsafeCohort",
     "UsageError",
+    "ValueNotFound",
     "WarehouseError",
     "WorkerError",
     "WorkersLost",
