@@ -289,8 +289,9 @@ def test_bombs_take_bounded_time_and_memory(tmp_path: Path) -> None:
         .fetchall()
     )
     made = {Path(path).name: (status, why) for path, status, why in ledger}
-    assert made["rows"][1] == "more than 2500000 values: refused, see Limits of the settings"
-    assert made["items"][1] == "more than 500000 items: refused, see Limits of the settings"
+    refused = "refused, see Limits of the settings"
+    assert made["rows"][1] == f"more than 3000000 values: {refused}"
+    assert made["items"][1] == f"more than 500000 items to be read by pydicom: {refused}"
     assert {made[name][1] for name in ("lines", "value", "good")} == {None}
 
 
@@ -298,10 +299,20 @@ def long_bombs(folder: Path) -> None:
     """Write files at the limits and far beyond."""
     folder.mkdir(parents=True)
     values = item(element(0x00181318, "US", b"\1\0" * 32_000))
-    (folder / "rows below").write_bytes(deflated(sequence(0x0040A730, *[values] * 77)))
+    (folder / "rows below").write_bytes(deflated(sequence(0x0040A730, *[values] * 93)))
     (folder / "51 million rows").write_bytes(deflated(sequence(0x0040A730, *[values] * 1600)))
     one = item(element(0x00081150, "UI", b""))
-    (folder / "items below").write_bytes(part10(sequence(0x00081140, *[one] * 490_000)))
+    (folder / "items below").write_bytes(part10(sequence(0x00081140, *[one] * 790_000)))
+    # All limits at once, as a slide with long positions.
+    tile = item(element(0x00081150, "UI", b"") + element(0x00081155, "UI", b"1.2 "))
+    numbers = item(element(0x00181318, "US", b"\1\0" * 28_000))
+    (folder / "all limits").write_bytes(
+        part10(
+            sequence(0x00081140, *[tile] * 780_000)
+            + element(0x00420011, "OB", os.urandom(90 << 20))
+            + sequence(0x0040A730, *[numbers] * 50)
+        )
+    )
     (folder / "items below, deflated").write_bytes(deflated(sequence(0x00081140, *[one] * 490_000)))
     (folder / "elements below").write_bytes(deflated(many_elements(990_000)))
     (folder / "value below").write_bytes(part10(element(0x00420011, "OB", os.urandom(95 << 20))))

@@ -78,12 +78,17 @@ class Limits:
     worker more.
     """
 
-    rows: int = 2_500_000
+    rows: int = 3_000_000
     """Values of one file: rows of the long table. Large RT structure sets have a million."""
-    elements: int = 1_000_000
-    """Data elements of one file, those in items too. Slides of 50,000 tiles have half a million."""
-    items: int = 500_000
+    elements: int = 1_600_000
+    """Data elements of one file, those in items too. Slides of 150,000 tiles have so many."""
+    items: int = 800_000
     """Sequence items of one file."""
+    pydicom_elements: int = 1_000_000
+    """Data elements of a file that pydicom has to read, because it is deflated, big endian or
+    breaks a rule. It takes some ten times as long."""
+    pydicom_items: int = 500_000
+    """Sequence items of such a file."""
     header_bytes: int = 192 << 20
     """Bytes of a header that is read by pydicom, without pixel data and long values."""
     inflated_bytes: int = 1 << 30
@@ -102,6 +107,8 @@ class Limits:
         """Return the limits beyond which a file is rejected, by what their reason counts."""
         return {
             "values": self.rows, "elements": self.elements, "items": self.items,
+            "elements to be read by pydicom": self.pydicom_elements,
+            "items to be read by pydicom": self.pydicom_items,
             "bytes of header": self.header_bytes,
             "bytes in the deflated data set": self.inflated_bytes,
         }  # fmt: skip

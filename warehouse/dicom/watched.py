@@ -50,6 +50,12 @@ class Spent:
         self.limits = limits
         self.wanted = wanted
         self._bytes = self._items = self._heads = self._elements = 0
+        self._most_elements = (limits.elements, "elements")
+        if limits.elements > limits.pydicom_elements:
+            self._most_elements = (limits.pydicom_elements, "elements to be read by pydicom")
+        self._most_items = (limits.items, "items")
+        if limits.items > limits.pydicom_items:
+            self._most_items = (limits.pydicom_items, "items to be read by pydicom")
         self.beyond: TooMuch | None = None
         """Kept, because pydicom raises an error of its own for what its file raises."""
 
@@ -64,18 +70,18 @@ class Spent:
         if len(data) < _HEAD_BYTES:
             return
         self._items += sum(data.count(item) for item in _ITEMS)
-        if self._items > self.limits.items:
-            self._refuse(self.limits.items, "items")
+        if self._items > self._most_items[0]:
+            self._refuse(*self._most_items)
         # Values of eight bytes are read like heads of elements, so there may be twice as many.
         self._heads += len(data) == _HEAD_BYTES
-        if self._heads > 2 * (self.limits.elements + self.limits.items):
-            self._refuse(self.limits.elements, "elements")
+        if self._heads > 2 * (self._most_elements[0] + self._most_items[0]):
+            self._refuse(*self._most_elements)
 
     def add_elements(self, count: int) -> None:
         """Count elements that were parsed."""
         self._elements += count
-        if self._elements > self.limits.elements:
-            self._refuse(self.limits.elements, "elements")
+        if self._elements > self._most_elements[0]:
+            self._refuse(*self._most_elements)
 
     def _refuse(self, limit: int, what: str) -> NoReturn:
         self.beyond = TooMuch(limit, what)
