@@ -160,7 +160,7 @@ def test_a_file_beyond_a_limit_is_read_once_more_is_allowed(tmp_path: Path) -> N
     for settings in (SETTINGS, less):
         assert ingest(tmp_path / "w", [path], settings).batches == []
     more = replace(SETTINGS, limits=Limits.parse(["rows=460", "items=60"]))
-    assert ingest(tmp_path / "w", [path], more).created == 1
+    assert ingest(tmp_path / "w", [path], more).replaced == 1
 
 
 def test_limits_are_given_by_option_and_by_variable(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_limits_are_given_by_option_and_by_variable(tmp_path: Path) -> None:
     assert few["rejects"][0]["reason"].startswith("more than 10 values")
     some = json.loads(run(*command, DICOM_WAREHOUSE_LIMITS="rows=400, items=7").stdout)
     assert some["rejects"][0]["reason"].startswith("more than 400 values")
-    assert json.loads(run(*command, DICOM_WAREHOUSE_LIMITS="rows=500").stdout)["created"] == 1
+    assert json.loads(run(*command, DICOM_WAREHOUSE_LIMITS="rows=500").stdout)["replaced"] == 1
     for wrong, said in (("row=5", "no limit 'row'"), ("rows=-1", "a whole number above 0")):
         refused = run(*command, "--limit", wrong)
         assert refused.returncode == 2

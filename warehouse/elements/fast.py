@@ -157,7 +157,7 @@ def _beyond(
     found: Found, files: NDArray[np.bool_], limit: int, what: str,
     of: NDArray[np.bool_] | None = None,
 ) -> dict[int, TooMuch]:  # fmt: skip
-    """Take files out that are beyond a limit; only those that were taken, unless others are named."""
+    """Take files out that are beyond a limit: of those that were taken, or of others."""
     files &= found.status == TAKEN if of is None else of
     found.status[files] = REFUSED
     return {number: TooMuch(limit, what) for number in np.flatnonzero(files).tolist()}

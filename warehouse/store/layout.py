@@ -10,7 +10,7 @@
     ├── elements/  instances/  blobs/  vendor_payloads/  vendor_values/   likewise
     ├── _batches/000001                 one file per batch number ever taken, with its plan
     ├── _cache/                         answers of the entity views for one version; may be deleted
-    ├── _reading/                       a note of each process that reads files itself, while it does
+    ├── _reading/                       a note of each process that reads files itself
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
     ├── dictionary.json                 names of private elements that users added, if any
