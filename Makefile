@@ -87,8 +87,16 @@ demo: $(VENV)/.package
 	@echo; echo 'Polars: how thick are slices?'
 	@$(BIN)/python -c "import polars as pl, warehouse; print(warehouse.open('$(DEMO)').table('elements').filter(pl.col('keyword') == 'SliceThickness').group_by('vr').agg(pl.len().alias('values'), pl.col('real').min().alias('thinnest_mm'), pl.col('real').max().alias('thickest_mm')).collect())"
 
+# What says most in least time first: what starts processes, serves buckets or loads Dagster waits.
+LAST := tests/test_attacks.py tests/test_benchmarks.py tests/test_crashes.py tests/test_executors.py \
+	tests/test_isolation.py tests/test_limits.py tests/test_process.py tests/test_scripts.py \
+	tests/test_stopping.py tests/test_terminal.py tests/test_two_operators.py tests/test_wheel.py \
+	tests/store/test_mirror.py tests/pipelines
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST) $(LAST:%=--ignore=%)
+	$(PYTEST) $(LAST)
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow

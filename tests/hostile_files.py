@@ -191,6 +191,7 @@ def makers(folder: Path, scale: int = 1) -> int:
 def beside_good(folder: Path, damaged: int, good: int, scale: int) -> None:
     """Read damaged, hostile and good files in one run, and print what became of them as JSON."""
     import warehouse
+    from warehouse import workers
 
     sources = folder / "in"
     made = makers(sources / "made", scale)
@@ -208,6 +209,8 @@ def beside_good(folder: Path, damaged: int, good: int, scale: int) -> None:
     rows = wh.sql(
         "select split_part(path, '/in/', 2) as path, status, reason from files order by path"
     ).fetchall()
+    # Only of processes that have ended the kernel tells the peak.
+    workers._end_server()
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(json.dumps({
         "files": report.files, "made": made, "seconds": round(time.monotonic() - started, 1),

@@ -302,7 +302,7 @@ def long_bombs(folder: Path) -> None:
     (folder / "rows below").write_bytes(deflated(sequence(0x0040A730, *[values] * 93)))
     (folder / "51 million rows").write_bytes(deflated(sequence(0x0040A730, *[values] * 1600)))
     one = item(element(0x00081150, "UI", b""))
-    (folder / "items below").write_bytes(part10(sequence(0x00081140, *[one] * 790_000)))
+    (folder / "items below").write_bytes(part10(sequence(0x00081140, *[one] * 990_000)))
     # All limits at once, as a slide with long positions.
     tile = item(element(0x00081150, "UI", b"") + element(0x00081155, "UI", b"1.2 "))
     numbers = item(element(0x00181318, "US", b"\1\0" * 28_000))

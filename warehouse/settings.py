@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import UnknownMode, UsageError
 
@@ -82,7 +82,7 @@ class Limits:
     """Values of one file: rows of the long table. Large RT structure sets have a million."""
     elements: int = 1_600_000
     """Data elements of one file, those in items too. Slides of 150,000 tiles have so many."""
-    items: int = 800_000
+    items: int = 1_000_000
     """Sequence items of one file."""
     pydicom_elements: int = 1_000_000
     """Data elements of a file that pydicom has to read, because it is deflated, big endian or
@@ -181,6 +181,12 @@ class IngestSettings:
         for name in ("batch_files", "chunk_files", "chunk_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[str, str], **given: Any) -> IngestSettings:
+        """Take access to buckets and limits from variables, and all else as it is given."""
+        s3, limits = S3Access.from_variables(variables), Limits.from_variables(variables)
+        return cls(**{"s3": s3, "limits": limits, **given})
 
     @property
     def worker_count(self) -> int:

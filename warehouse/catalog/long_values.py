@@ -75,7 +75,7 @@ def open_value(
         try:
             if _copied(source, wanted, replace(limits, value_bytes=1)):
                 target.seek(0)
-                return target  # type: ignore[return-value]
+                return target
         except Rejected:
             pass
         target.close()
