@@ -62,16 +62,19 @@ def noted(root: Path, killed: list[Path], *, is_alone: bool) -> Iterator[None]:
     """Keep a note while files are read in this process; forget those whose files were read now."""
     folder = layout.notes_folder(root)
     note = folder / uuid.uuid4().hex
-    if is_alone:
-        folder.mkdir(exist_ok=True)
-        note.touch()
+    # Without room for it the run fails by itself, and says so.
+    with suppress(OSError):
+        if is_alone:
+            folder.mkdir(exist_ok=True)
+            note.touch()
     try:
         yield
     finally:
-        note.unlink(missing_ok=True)
-    for old in killed:
-        old.unlink(missing_ok=True)
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
     with suppress(OSError):
+        for old in killed:
+            old.unlink(missing_ok=True)
         folder.rmdir()
 
 
