@@ -310,12 +310,12 @@ def long_bombs(folder: Path) -> None:
         part10(
             sequence(0x00081140, *[tile] * 780_000)
             + sequence(0x0040A730, *[numbers] * 50)
-            + element(0x00420011, "OB", os.urandom(90 << 20))
+            + element(0x00420011, "OB", os.urandom(30 << 20))
         )
     )
     (folder / "items below, deflated").write_bytes(deflated(sequence(0x00081140, *[one] * 490_000)))
     (folder / "elements below").write_bytes(deflated(many_elements(990_000)))
-    (folder / "value below").write_bytes(part10(element(0x00420011, "OB", os.urandom(95 << 20))))
+    (folder / "value below").write_bytes(part10(element(0x00420011, "OB", os.urandom(31 << 20))))
     for name, length in (("value of 500 MiB", 500 << 20), ("value of 2 GiB", (2 << 30) - 2)):
         with open(folder / name, "wb") as file:
             file.write(part10(element(0x00420011, "OB", b"", length=length)))

@@ -93,7 +93,7 @@ class Limits:
     """Bytes of a header that is read by pydicom, without pixel data and long values."""
     inflated_bytes: int = 1 << 30
     """Bytes to which a deflated data set may unpack, pixel data among them. Unpacked on disk."""
-    value_bytes: int = 96 << 20
+    value_bytes: int = 32 << 20
     """Bytes of the values over a MiB of one file together. Beyond, of these only length and digest
     are kept, read in pieces, and a warning says so: the file is not rejected for them."""
 
