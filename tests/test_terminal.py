@@ -194,6 +194,31 @@ def test_tables_counts_views_only_when_asked(read):
     assert "ct_thin_slice" in listed
 
 
+def test_a_narrow_terminal_lists_tables_without_keys(read):
+    lines = on_terminal("tables", "-w", read, NO_COLOR="1", TERM="dumb").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert re.fullmatch(r"name +rows  what it is *", lines[0])
+    assert len(lines) < 110
+    assert lines[-1].startswith("key, columns and an example")
+    wide = on_terminal("tables", "-w", read, columns=140, NO_COLOR="1", TERM="dumb").splitlines()
+    assert re.fullmatch(r"name +rows  what it is +key *", wide[0])
+
+
+def test_a_narrow_terminal_cuts_no_name_of_tags(read):
+    shown = on_terminal("tags", "--like", "instance", "-w", read, columns=60)
+    assert "SOP" in shown
+    assert "…" not in shown
+
+
+def test_describe_fills_the_lines_of_a_terminal(read):
+    lines = on_terminal(
+        "describe", "attributes", "-w", read, NO_COLOR="1", TERM="dumb"
+    ).splitlines()
+    paragraph = lines[lines.index("", 1) + 1 : lines.index("", lines.index("", 1) + 1)]
+    assert max(map(len, lines[: len(paragraph) + 3])) <= 80
+    assert min(map(len, paragraph[:-1])) > 60
+
+
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
 def test_every_example_of_describe_runs(read, entry):
     assert entry.example

@@ -1,5 +1,8 @@
 -- Listed files that have to be read: new ones, changed ones, those once read less completely, and
 -- those rejected for a limit that is higher now.
+--
+-- reads:     files, listed
+-- variables: limits, mode
 select listed.path, listed.size_bytes, listed.modified_us, listed.archive, listed.member, listed.reason
 from listed
 left join files using (path)
