@@ -397,7 +397,7 @@ def test_who_ends_a_run_ends_it(
     def fails(*_: Any) -> Any:
         raise signalled
 
-    monkeypatch.setattr(stage, "vendor_rows", fails)
+    monkeypatch.setattr(tables, "vendor_rows", fails)
     with pytest.raises(signalled):
         ingest(tmp_path / "w", [good], SETTINGS)
     assert not list(tmp_path.glob("w/*/batch=*/*"))

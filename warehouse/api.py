@@ -24,6 +24,7 @@ from warehouse.cohorts.export_rows import export_rows
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
+from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, ingest
 from warehouse.pixels.gallery import Gallery, open_gallery
@@ -126,7 +127,7 @@ class Warehouse:
         self, *sources: str | os.PathLike[str], mode: str = "full",
         pattern: str | Iterable[str] | None = None, workers: int | None = None,
         scheduler: str | None = None, batch_files: int | None = None, keep_blobs: bool = True,
-        progress: Progress | None = None, limits: Limits | None = None,
+        today: bool = False, progress: Progress | None = None, limits: Limits | None = None,
     ) -> IngestReport:  # fmt: skip
         """Read new and changed files; make the warehouse if it does not exist.
 
@@ -144,10 +145,10 @@ class Warehouse:
             Most files of one transaction.
         keep_blobs
             Whether binary values over 256 bytes are stored.
-        progress
-            Told about every portion of files.
-        limits
-            What one file may cost; by default what ``$DICOM_WAREHOUSE_LIMITS`` says.
+        today
+            Take only the subfolder YYYY/MM/DD of today of each source.
+        progress, limits
+            Told about every portion; what one file may cost, else ``$DICOM_WAREHOUSE_LIMITS``.
 
         Raises
         ------
@@ -164,8 +165,9 @@ class Warehouse:
             raise UsageError("name at least one file or folder to ingest")
         if self._place.mirror:
             self._place.mirror.require_apart(sources)
+        chosen = day_folders(sources) if today else sources
         return self._change(
-            lambda push: ingest(self.root, sources, settings, progress=progress, committed=push)
+            lambda push: ingest(self.root, chosen, settings, progress=progress, committed=push)
         )
 
     @property

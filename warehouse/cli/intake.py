@@ -11,7 +11,6 @@ from cyclopts import Parameter
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, TAKE_IN, Root, app, opened
 from warehouse.cli.screen import Bar, console, counted
-from warehouse.dicom.sources import day_folders
 from warehouse.escape import escaped
 from warehouse.ingest import IngestReport
 from warehouse.process import go_last
@@ -88,7 +87,7 @@ def ingest(
     wh = opened(warehouse)
     with Bar(enabled=not quiet) as bar:
         report = wh.ingest(
-            *(day_folders(sources) if today else sources), mode=mode, pattern=pattern,
+            *sources, today=today, mode=mode, pattern=pattern,
             workers=workers, scheduler=scheduler, batch_files=batch_files, keep_blobs=blobs,
             progress=bar, limits=Limits.parse(limit) if limit else None,
         )  # fmt: skip
