@@ -204,10 +204,7 @@ class Warehouse:
         )
 
     def info(self) -> dict[str, Any]:
-        """Return version and sizes, and how many of each entity, file status and import mode.
-
-        ``wh.info()["modes"]`` is ``{"full": 1200}`` where every element was read.
-        """
+        """Return version and sizes, and how many of each entity, file status and import mode."""
         return describe(self.catalog) | {"root": self.url}
 
     def duplicates(self, *, limit: int | None = None) -> Iterator[Compared]:
