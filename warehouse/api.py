@@ -141,10 +141,8 @@ class Warehouse:
             Shell patterns of file names to take.
         workers, scheduler
             Processes that read, or the address of a Dask scheduler whose workers do.
-        batch_files
-            Most files of one transaction.
-        keep_blobs
-            Whether binary values over 256 bytes are stored.
+        batch_files, keep_blobs
+            Most files of one transaction; whether binary values over 256 bytes are stored.
         today
             Take only the subfolder YYYY/MM/DD of today of each source.
         progress, limits
