@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 import polars as pl
 
@@ -17,6 +17,7 @@ from warehouse.catalog.contents import column_list, describe, summary_html, tabl
 from warehouse.catalog.duplicates import Compared, compare_duplicates
 from warehouse.catalog.frames import checked, frames_among
 from warehouse.catalog.header_rows import header_of_instance
+from warehouse.catalog.long_values import open_value
 from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
@@ -34,7 +35,7 @@ from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume, open_volume
 from warehouse.rebuild import Rebuilt, read_anew, rebuild
 from warehouse.removal import RemovalReport, remove
-from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 from warehouse.store import layout
 from warehouse.store.compact import Compacted, compact
 from warehouse.store.damage import failures_named, names_failures
@@ -126,7 +127,7 @@ class Warehouse:
         self, *sources: str | os.PathLike[str], mode: str = "full",
         pattern: str | Iterable[str] | None = None, workers: int | None = None,
         scheduler: str | None = None, batch_files: int | None = None, keep_blobs: bool = True,
-        today: bool = False, progress: Progress | None = None,
+        today: bool = False, progress: Progress | None = None, limits: Limits | None = None,
     ) -> IngestReport:  # fmt: skip
         """Read new and changed files; make the warehouse if it does not exist.
 
@@ -139,15 +140,13 @@ class Warehouse:
         pattern
             Shell patterns of file names to take.
         workers, scheduler
-            Processes that read, or the address of a Dask scheduler whose workers read.
-        batch_files
-            Most files of one transaction.
-        keep_blobs
-            Whether binary values over 256 bytes are stored.
+            Processes that read, or the address of a Dask scheduler whose workers do.
+        batch_files, keep_blobs
+            Most files of one transaction; whether binary values over 256 bytes are stored.
         today
             Take only the subfolder YYYY/MM/DD of today of each source.
-        progress
-            Told about every portion of files.
+        progress, limits
+            Told about every portion; what one file may cost, else ``$DICOM_WAREHOUSE_LIMITS``.
 
         Raises
         ------
@@ -155,10 +154,10 @@ class Warehouse:
             A file that cannot be read raises nothing: it is a row of ``files`` with the reason.
         """
         patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern or ())
-        settings = IngestSettings(
-            mode=Mode.parse(mode), patterns=patterns, workers=workers, scheduler=scheduler,
-            batch_files=batch_files or IngestSettings().batch_files, keep_blobs=keep_blobs,
-            s3=S3Access.from_variables(os.environ),
+        settings = IngestSettings.from_variables(
+            os.environ, mode=Mode.parse(mode), patterns=patterns, workers=workers,
+            scheduler=scheduler, batch_files=batch_files or IngestSettings().batch_files,
+            keep_blobs=keep_blobs, **({"limits": limits} if limits else {}),
         )  # fmt: skip
         if not sources:
             raise UsageError("name at least one file or folder to ingest")
@@ -187,7 +186,8 @@ class Warehouse:
 
     def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
         """Derive ``instances`` again from stored elements, or read every source file again."""
-        return self._change(lambda _: (read_anew if from_sources else rebuild)(self.root))
+        root, how = self.root, IngestSettings.from_variables(os.environ)
+        return self._change(lambda _: read_anew(root, how) if from_sources else rebuild(root))
 
     def compact(self) -> Compacted:
         """Merge the Parquet files of many small ingests; rows and their order stay."""
@@ -196,18 +196,13 @@ class Warehouse:
     def vacuum(self, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
         """Count Parquet files that no version of the last days names; ``delete`` removes them."""
         if self._place.mirror:
-            raise UsageError(
-                "a warehouse in a bucket cannot be vacuumed: nobody knows who reads it"
-            )
+            raise UsageError("a warehouse in a bucket cannot be vacuumed: nobody knows who reads")
         return self._change(
             lambda _: vacuum(self.root, retention, delete=delete), materialize=False
         )
 
     def info(self) -> dict[str, Any]:
-        """Return version and sizes, and how many of each entity, file status and import mode.
-
-        ``wh.info()["modes"]`` is ``{"full": 1200}`` where every element was read.
-        """
+        """Return version and sizes, and how many of each entity, file status and import mode."""
         return describe(self.catalog) | {"root": self.url}
 
     def duplicates(self, *, limit: int | None = None) -> Iterator[Compared]:
@@ -396,6 +391,11 @@ class Warehouse:
     def compare(self, before: str, after: str) -> compare.Difference:
         """Return in which instances two runs differ, and why."""
         return compare.difference(self.root, before, after)
+
+    @names_failures
+    def blob(self, sha256: str) -> IO[bytes]:
+        """Open a binary value of that digest, wherever it lies; its bytes are not in memory."""
+        return open_value(self.catalog, sha256, s3=S3Access.from_variables(os.environ))
 
     @names_failures
     def header(self, uid: str) -> Header:

@@ -14,7 +14,7 @@ from warehouse.cli.screen import Bar, console, counted
 from warehouse.escape import escaped
 from warehouse.ingest import IngestReport
 from warehouse.process import go_last
-from warehouse.settings import IngestSettings
+from warehouse.settings import IngestSettings, Limits
 
 
 @app.command(group=TAKE_IN)
@@ -34,6 +34,7 @@ def ingest(
     nice: int = 0,
     idle: Annotated[bool, Parameter(negative="")] = False,
     blobs: bool = True,
+    limit: Annotated[list[str] | None, Parameter(negative="")] = None,
     today: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -69,6 +70,10 @@ def ingest(
         Take processor and disk only when nobody else wants them. Linux only.
     blobs
         Keep binary values over 256 bytes (never pixel data); otherwise only length and digest.
+    limit
+        What one file may cost, as rows=5000000; may be repeated. Else those in
+        $DICOM_WAREHOUSE_LIMITS, separated by commas. Beyond, a file is rejected with the number,
+        and read again by the next ingest that allows more.
     today
         Take only today's subfolder YYYY/MM/DD of each source; a day without one has no files.
     strict
@@ -84,7 +89,7 @@ def ingest(
         report = wh.ingest(
             *sources, today=today, mode=mode, pattern=pattern,
             workers=workers, scheduler=scheduler, batch_files=batch_files, keep_blobs=blobs,
-            progress=bar,
+            progress=bar, limits=Limits.parse(limit) if limit else None,
         )  # fmt: skip
     if as_json:
         fields = asdict(report)
