@@ -1,0 +1,147 @@
+-- What a sidecar of BIDS says of the MR series of which a run has members, by the names and in the
+-- units of BIDS (times in s, field strength in T), as far as it is one value for the whole series.
+-- Of the long table one instance is read, that with the smallest instance_key among the images.
+with chosen as (
+    select
+        series_key,
+        arg_min(instance_id, instance_key) as instance_id
+    from instances
+    where
+        Modality = 'MR'
+        and pixel_offset is not null
+        and series_key in (
+            select known.series_key
+            from instances as known
+            semi join members on known.instance_key = members.instance_key
+        )
+    group by series_key
+),
+
+vendor as (
+    select
+        instance_id,
+        max("integer") filter (where name = 'sPat.lAccelFactPE') as factor,
+        max("real") filter (where name = 'RealDwellTime') as dwell_ns,
+        max("real") filter (where name = 'BandwidthPerPixelPhaseEncode') as bandwidth_hz
+    from vendor_elements
+    semi join chosen on vendor_elements.instance_id = chosen.instance_id
+    where
+        source_path = '' and "index" = 0
+        and creator in ('SIEMENS CSA HEADER', 'SIEMENS MR SDS 01', 'SIEMENS MR SDI 02')
+        and name in ('sPat.lAccelFactPE', 'RealDwellTime', 'BandwidthPerPixelPhaseEncode')
+    group by instance_id
+),
+
+-- GE states the reciprocal of the acceleration.
+ge as (
+    select
+        instance_id,
+        any_value(1 / nullif("real", 0)) as factor
+    from elements
+    semi join chosen on elements.instance_id = chosen.instance_id
+    where
+        path = '' and creator = 'GEMS_PARM_01' and tag between '00431000' and '0043FFFF'
+        and tag[7:8] = '83' and "index" = 0
+    group by instance_id
+),
+
+stated as (
+    from attributes([
+        'InstitutionalDepartmentName', 'InstitutionAddress', 'PerformedProcedureStepDescription',
+        'SAR', 'PercentPhaseFieldOfView', 'PercentSampling', 'NumberOfPhaseEncodingSteps',
+        'AcquisitionMatrix', 'ReceiveCoilName', 'ContrastBolusIngredient', 'ImagingFrequency',
+        'ParallelReductionFactorInPlane', 'ImagedNucleus'
+    ])
+    semi join chosen using (instance_id)
+)
+
+select
+    series.series_key,
+    mr_encoding.not_read,
+    {
+        'Modality': series.Modality,
+        'MagneticFieldStrength': series.magnetic_field_strength_t,
+        'ImagingFrequency': stated.ImagingFrequency,
+        'ImagedNucleus': stated.ImagedNucleus,
+        'Manufacturer': series.manufacturer_name,
+        'ManufacturersModelName': series.ManufacturerModelName,
+        'SoftwareVersions': array_to_string(series.SoftwareVersions, '\'),
+        'BodyPart': series.BodyPartExamined,
+        'PatientPosition': series.PatientPosition,
+        'ProcedureStepDescription': stated.PerformedProcedureStepDescription,
+        'SeriesDescription': series.SeriesDescription,
+        'ProtocolName': series.ProtocolName,
+        'MRAcquisitionType': series.MRAcquisitionType,
+        'ScanningSequence': array_to_string(series.ScanningSequence, '\'),
+        'SequenceVariant': array_to_string(series.SequenceVariant, '\'),
+        'ScanOptions': array_to_string(series.ScanOptions, '\'),
+        'SequenceName': series.SequenceName,
+        'PulseSequenceName': series.pulse_sequence_name,
+        'ImageType': series.ImageType,
+        'NonlinearGradientCorrection': case
+            when series.manufacturer_name <> 'Siemens' then null
+            when list_has_any(series.ImageType, ['DIS2D', 'DIS3D']) then true
+            when list_contains(series.ImageType, 'ND') then false
+        end,
+        'SeriesNumber': series.SeriesNumber,
+        'AcquisitionTime': strftime(times.acquired_at, '%H:%M:%S.%f'),
+        'AcquisitionNumber': instances.AcquisitionNumber,
+        'SliceThickness': series.SliceThickness,
+        'SpacingBetweenSlices': series.SpacingBetweenSlices,
+        'SAR': stated.SAR,
+        'EchoTime': series.EchoTime / 1000,
+        'RepetitionTime': series.RepetitionTime / 1000,
+        'InversionTime': series.InversionTime / 1000,
+        'FlipAngle': series.FlipAngle,
+        'NumberOfAverages': instances.NumberOfAverages,
+        'EchoTrainLength': series.EchoTrainLength,
+        'PercentPhaseFOV': stated.PercentPhaseFieldOfView,
+        'PercentSampling': stated.PercentSampling,
+        'PhaseEncodingSteps': stated.NumberOfPhaseEncodingSteps,
+        -- Frequency rows, columns, phase rows, columns; two of them are 0.
+        'AcquisitionMatrixPE': nullif(list_max(stated.AcquisitionMatrix[3:4]), 0),
+        'ReconMatrixPE': case mr_encoding.phase_encoding_axis
+            when 'i' then coalesce(mosaic_geometry.tile_columns, series."Columns")
+            when 'j' then coalesce(mosaic_geometry.tile_rows, series."Rows")
+        end,
+        'PixelBandwidth': instances.PixelBandwidth,
+        'BandwidthPerPixelPhaseEncode': vendor.bandwidth_hz,
+        'DwellTime': vendor.dwell_ns / 1e9,
+        'EffectiveEchoSpacing': mr_encoding.effective_echo_spacing_s,
+        'TotalReadoutTime': mr_encoding.total_readout_time_s,
+        'PhaseEncodingDirection': mr_encoding.bids_phase_encoding_direction,
+        'PhaseEncodingAxis': if(
+            mr_encoding.bids_phase_encoding_direction is null, mr_encoding.phase_encoding_axis, null
+        ),
+        'MultibandAccelerationFactor': nullif(greatest(mr_encoding.multiband_factor, 1), 1),
+        'ParallelReductionFactorInPlane':
+            coalesce(stated.ParallelReductionFactorInPlane, vendor.factor, ge.factor),
+        'ReceiveCoilName': stated.ReceiveCoilName,
+        'ContrastBolusIngredient': stated.ContrastBolusIngredient,
+        'ImageOrientationPatientDICOM': instances.ImageOrientationPatient,
+        'InPlanePhaseEncodingDirectionDICOM': series.InPlanePhaseEncodingDirection
+    } as fields,
+    {
+        'InstitutionName': series.InstitutionName,
+        'InstitutionalDepartmentName': stated.InstitutionalDepartmentName,
+        'InstitutionAddress': stated.InstitutionAddress,
+        'DeviceSerialNumber': series.DeviceSerialNumber,
+        'StationName': series.StationName,
+        'SeriesInstanceUID': series.SeriesInstanceUID,
+        'StudyInstanceUID': series.StudyInstanceUID
+    } as identifiers
+from chosen
+join series on chosen.series_key = series.series_key
+join instances on chosen.instance_id = instances.instance_id
+left join stated on chosen.instance_id = stated.instance_id
+left join vendor on chosen.instance_id = vendor.instance_id
+left join ge on chosen.instance_id = ge.instance_id
+left join mr_encoding on chosen.instance_id = mr_encoding.instance_id
+left join mosaic_geometry on chosen.instance_id = mosaic_geometry.instance_id
+left join (
+    select
+        series_key,
+        min(AcquisitionDate + AcquisitionTime) as acquired_at
+    from instances
+    group by series_key
+) as times on chosen.series_key = times.series_key
