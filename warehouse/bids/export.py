@@ -7,8 +7,8 @@ An export that was broken off goes on where it ended: images that are there are 
 
 from __future__ import annotations
 
-import hashlib
 import csv
+import hashlib
 import io
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -107,14 +107,15 @@ def export_bids(
     catalog = members_of(root, run)
     facts = provenance(run, FORMAT, catalog.snapshot.version)
     facts["options"] = {"identifiers": identifiers, "isotropic": isotropic}
+    # In the place of the view, for this connection alone.
+    weighted = statement("diffusion_frames", "bids")
+    catalog.connection.execute(f"create temp table diffusion_frames as {weighted}")
     with folder.claimed(target, facts) as place:
         series = _rows(catalog, "series")
         known = {row["series_key"]: row for row in _rows(catalog, "sidecars")}
         images: list[Written] = []
-        report: list[dict[str, Any]] = []
         taken: set[str] = set()
-        for row in series:
-            report.append(_exported(catalog, row, known, place, options, images, taken))
+        report = [_exported(catalog, row, known, place, options, images, taken) for row in series]
         told = links(images)
         contents = {
             f"{image.name}.json": json_bytes(image.sidecar | told.get(image.name, {}))
@@ -157,9 +158,9 @@ def _exported(
         except Refused as refused:
             why = refused.why
         except PixelError as error:
-            why = getattr(error, "why", None) or (
-                str(error) if options.identifiers else f"pixels cannot be had: {type(error).__name__}"
-            )
+            # Messages name series and files.
+            said_so = str(error) if options.identifiers else type(error).__name__
+            why = getattr(error, "why", None) or said_so
     images += made
     return {
         "series_key": said, "files": " ".join(f"{image.name}.nii.gz" for image in made),

@@ -9,6 +9,7 @@ kind; images before the first map take the first. A map whose acquisition label 
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -56,9 +57,7 @@ def links(images: Iterable[Written]) -> dict[str, dict[str, Any]]:
                     for name in chosen[0].names:
                         intended[name].append(f"bids::{target.name}.nii.gz")
             if sources:
-                made[target.name] = {
-                    "B0FieldSource": sources[0] if len(sources) == 1 else sources
-                }
+                made[target.name] = {"B0FieldSource": sources[0] if len(sources) == 1 else sources}
         for one in maps:
             for name in one.names:
                 made[name] = {"B0FieldIdentifier": _identifier(subject, session, one, maps)}
@@ -68,10 +67,8 @@ def links(images: Iterable[Written]) -> dict[str, dict[str, Any]]:
 
 
 def _sorted(images: list[Written]) -> tuple[list[_Map], list[tuple[int, Written]]]:
-    """Return the field maps of a session, and the images for which they may be with their places."""
-    order = sorted(
-        images, key=lambda i: (i.acquired_at is None, i.acquired_at or 0, i.name)
-    )  # type: ignore[arg-type, return-value]
+    """Return the field maps of a session, and the images they may be for, with places."""
+    order = sorted(images, key=lambda image: (image.acquired_at or dt.datetime.max, image.name))
     maps: list[_Map] = []
     targets: list[tuple[int, Written]] = []
     is_open = False

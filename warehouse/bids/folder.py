@@ -64,7 +64,8 @@ def claimed(target: Path, facts: dict[str, Any]) -> Iterator[int]:
         if os.listdir(root):
             try:
                 known = json.loads(read(root, ABOUT))
-                same = {k: v for k, v in known.items() if k not in _LATER} == json.loads(text(facts))
+                known = {name: fact for name, fact in known.items() if name not in _LATER}
+                same = known == json.loads(text(facts))
             except (OSError, ValueError, AttributeError):
                 raise TargetExists(target, _OTHERS) from None
             if not same:

@@ -57,4 +57,3 @@ def packed(
         phase, read = (0, 1) if axis == "i" else (1, 0)
         header.set_dim_info(freq=read, phase=phase, slice=2)
     return gzip.compress(made.to_bytes(), compresslevel=_LEVEL, mtime=0)
-

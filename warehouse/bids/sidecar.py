@@ -33,7 +33,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 """Above the first, and not above the second: what BIDS allows, and what can be. A header that
 states 0 or an absurd number states none."""
 _DIGITS = 9
-"""Significant digits of numbers: what a header states in ms is 2.43537 s, not 2.4353700000000003."""
+"""Significant digits of numbers: 2435.37 ms are 2.43537 s, not 2.4353700000000003."""
 _JITTER_S = 0.02
 """By which the times of volumes may be off a regular step: clocks of headers count 2.5 ms …"""
 _JITTER = 0.02
@@ -99,20 +99,20 @@ def _timed(made: dict[str, Any], times: Sequence[float] | None) -> list[str]:
         return []
     steps = [b - a for a, b in pairwise(times)]
     step = (times[-1] - times[0]) / len(steps)
-    if step <= 0 or max(abs(one - step) for one in steps) > max(_JITTER_S, _JITTER * step):
-        raise Refused("volumes at irregular times, of which BIDS asks for more than is stated")
     stated = made.get("RepetitionTime")
     if stated is not None and abs(stated - step) <= max(_JITTER_S, _OTHER_TIME * step):
         return []
+    is_regular = max(abs(one - step) for one in steps) <= max(_JITTER_S, _JITTER * step)
+    if len(steps) < 2 or step <= 0 or not is_regular:
+        # Volumes may be missing, or the first be a reference: one step or uneven ones tell nothing.
+        return ["RepetitionTime: volumes begin at other times than it says"]
     if stated is not None:
         made["RepetitionTimeExcitation"] = stated
     made["RepetitionTime"] = round(step, 4)
     return ["RepetitionTime: the step between volumes, which is not what the header states"]
 
 
-def sliced(
-    made: dict[str, Any], times: Sequence[float] | None, depth: int
-) -> list[str]:
+def sliced(made: dict[str, Any], times: Sequence[float] | None, depth: int) -> list[str]:
     """Add SliceTiming, in s from the begin of a volume; return what is against it."""
     if times is None:
         return []

@@ -1,4 +1,4 @@
-"""A series → when each slice of a volume was acquired, in the order of the slices of its NIfTI file.
+"""A series → when each slice of a volume was acquired, in the order of slices in its NIfTI file.
 
 In: a catalog and a volume. Out: seconds from the begin of the volume, or None where nothing says
 so: a time per slice is stated by the CSA header of Siemens mosaics, by the acquisition time of
@@ -40,7 +40,7 @@ def _of_tiles(catalog: Catalog, volume: LazyVolume, first: np.ndarray) -> list[f
     rows = catalog.connection.execute(statement("slice_times", "bids"), asked).fetchall()
     if not rows:
         return None
-    times = rows[0][1]
+    times = rows[0][0]
     rows_of, columns_of = volume.layout.frame_shape[:2]
     side = (volume.images[0].Columns or 0) // columns_of
     places = volume.layout.frames[first]

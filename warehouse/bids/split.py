@@ -89,7 +89,8 @@ def pieces(
     for name, values in stated.items():
         if len({values[number] for number in numbers}) > 1:
             if name not in labels:
-                raise Refused(f"volumes of several {_SPLITS[name]}, which BIDS does not tell apart in a {suffix}")
+                of = f"volumes of several {_SPLITS[name]}"
+                raise Refused(f"{of}, which BIDS does not tell apart in a {suffix}")
             if f"_{name}-" in path:
                 raise Refused(f"several {_SPLITS[name]} in it and in its acquisition")
             keys[name] = values

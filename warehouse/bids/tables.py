@@ -152,4 +152,4 @@ def _cell(value: Any) -> str:
 
 
 def _time(moment: dt.datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat(timespec="seconds" if not moment.microsecond else "microseconds")
+    return None if moment is None else moment.isoformat()

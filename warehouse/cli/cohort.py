@@ -12,6 +12,8 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from warehouse import errors
+from warehouse.bids.export import FORMAT, export_bids
+from warehouse.bids.tables import SERIES
 from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app
 from warehouse.cli.screen import console, counted, counted_level, printed, send_text
 from warehouse.cohorts import asking, compare, definitions, runs
@@ -37,7 +39,7 @@ app.command(cohort)
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Seed = Annotated[int, Parameter(help="Another seed is another draw; the same one always the same.")]
 _SUFFIXES = {f".{form}": form for form in ("csv", "parquet", "arrow", "jsonl", "zip")}
-Form = Literal["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link"]
+Form = Literal["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link", "bids"]
 
 
 @cohort.command(name="list")
@@ -253,11 +255,16 @@ def export(
     rows: Literal["patients", "studies", "series", "instances"] = "series",
     preset: Literal["series_csv"] | None = None,
     spreadsheet: Annotated[bool, Parameter(negative="")] = False, source: str | None = None,
-    template: str = TEMPLATE, warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
+    template: str = TEMPLATE,
+    identifiers: Annotated[bool, Parameter(negative="--no-identifiers")] = True,
+    isotropic: Annotated[bool, Parameter(negative="")] = False,
+    warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
 ) -> int:  # fmt: skip
-    """Write the members of a run: rows, a list, or the files themselves.
+    """Write the members of a run: rows, a list, the files themselves, or a BIDS data set.
 
     Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`
+
+    Example: `dicom-warehouse cohort export mr_by_sequence dataset --format bids`
 
     Parameters
     ----------
@@ -277,11 +284,24 @@ def export(
         Of s5cmd: OLD=NEW puts a bucket in place of a folder, as /data=s3://bucket/dicom.
     template
         Names of the files of zip, copy and link.
+    identifiers
+        Of bids: write UIDs, institution, device, age, sex, dates and times.
+    isotropic
+        Of bids: keep diffusion weighted volumes without a direction beside others that have one.
     """
     # A folder, or a list of UIDs or commands, may have any name.
-    free = form in {"copy", "link", "uids", "s5cmd"}
+    free = form in {"copy", "link", "uids", "s5cmd", "bids"}
     chosen = str(form) if free else format_of(target, form, _SUFFIXES)
     found = runs.find_run(warehouse, name)
+    if chosen == FORMAT:
+        facts = export_bids(warehouse, found, target, identifiers=identifiers, isotropic=isotropic)[
+            "bids"
+        ]
+        series = counted(facts["series_written"], "series", "series")
+        print(escaped(f"{target}: {found.run}, {series} as {counted(facts['images'], 'image')}"))
+        if left := facts["series_not_written"]:
+            print(escaped(f"{counted(left, 'series', 'series')} left out: {target / SERIES}"))
+        return 0
     if chosen in FILE_FORMATS:
         s3 = S3Access.from_variables(os.environ)
         export_files(warehouse, found, target, chosen, template=template, s3=s3, force=force)

@@ -102,9 +102,7 @@ def verify(target: Path) -> Verified:
     return Verified(digest, files, problems)
 
 
-def _tree(
-    folder: Path, manifest_sha256: str, digest: str | None
-) -> tuple[tuple[str, ...], int]:
+def _tree(folder: Path, manifest_sha256: str, digest: str | None) -> tuple[tuple[str, ...], int]:
     manifest = folder / MANIFEST
     if not manifest.is_file() or sha256_of(manifest) != manifest_sha256:
         return (f"{MANIFEST}: missing or changed, so nothing can be compared",), 0
