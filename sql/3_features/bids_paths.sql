@@ -3,17 +3,18 @@
 -- Subject and session are PatientID, and date and time of the study, without what BIDS does not
 -- allow; those that would then be the same, whatever their case, get six digits of a digest. Where
 -- several series would have one path, they are counted as runs, in the order of time and
--- SeriesNumber. Labels: ce says whether ImageType has NORM; task comes from the description; dir is
+-- SeriesNumber. Labels: ce says that a contrast agent is named, rec
+-- that ImageType has NORM; task comes from the description; dir is
 -- FWD if the phase was encoded towards higher rows or columns of the image, REV if against it, else
 -- what ProtocolName ends with.
 --
 -- grain:   series_key
--- depends: sequence_types, series, studies, phase_encoding
+-- depends: sequence_types, sequence_facts, series, studies, phase_encoding
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  sequence_type | VARCHAR | as in `sequence_types`
 -- column:  subject | VARCHAR | label of the subject
 -- column:  session | VARCHAR | label of the session
--- column:  data_type | VARCHAR | anat, func, fmap or dwi
+-- column:  data_type | VARCHAR | anat, func, fmap, dwi or perf
 -- column:  suffix | VARCHAR | such as T1w or bold
 -- column:  run | BIGINT | number of the run; null for a series that has its path alone
 -- column:  path | VARCHAR | sub-…/ses-…/anat/sub-…_ses-…_…_T1w; null if the series has none
@@ -33,7 +34,8 @@ with described as (
         coalesce(strftime(studies.StudyDate, '%Y%m%d'), '')
         || coalesce(strftime(studies.StudyDate + studies.StudyTime, '%H%M'), '') as session,
         lower(coalesce(series.SeriesDescription, '')) as description,
-        list_contains(series.ImageType, 'NORM') as is_corrected,
+        list_contains(series.ImageType, 'NORM') as is_normalized,
+        coalesce(sequence_facts.contrast_agent = 'YES', false) as has_agent,
         try_cast(round(series.InversionTime) as bigint) as inversion_time,
         phase_encoding.phase_encoding_direction as phase,
         upper(regexp_extract(
@@ -42,6 +44,7 @@ with described as (
     from sequence_types
     join series on sequence_types.series_key = series.series_key
     left join studies on series.study_key = studies.study_key
+    left join sequence_facts on sequence_types.series_key = sequence_facts.series_key
     left join phase_encoding on sequence_types.instance_id = phase_encoding.instance_id
     where series.Modality = 'MR'
 ),
@@ -53,19 +56,29 @@ kinds as (
         known.suffix,
         known.labels
     from (values
-        ('mprage', 'anat', 'T1w', ['ce']),
-        ('spgr', 'anat', 'T1w', ['acq']),
-        ('fspgr', 'anat', 'T1w', ['acq']),
-        ('tirm', 'anat', 'T1w', ['acq']),
-        ('ir_epi', 'anat', 'IRT1', ['inv']),
-        ('t2w', 'anat', 'T2w', ['ce']),
-        ('flair', 'anat', 'FLAIR', []),
-        ('bold', 'func', 'bold', ['task', 'dir']),
-        ('func_sbref', 'func', 'sbref', ['task', 'dir']),
-        ('func_fieldmap', 'fmap', 'epi', ['acq', 'dir']),
-        ('dwi', 'dwi', 'dwi', ['dir']),
-        ('dwi_fieldmap', 'dwi', 'dwi', ['dir']),
-        ('dwi_sbref', 'dwi', 'sbref', ['dir'])
+        ('T1w', 'anat', 'T1w', ['ce', 'rec']),
+        ('T2w', 'anat', 'T2w', ['ce', 'rec']),
+        ('PDw', 'anat', 'PDw', ['ce', 'rec']),
+        ('PDT2', 'anat', 'PDT2', ['ce', 'rec']),
+        ('FLAIR', 'anat', 'FLAIR', ['ce', 'rec']),
+        ('T2starw', 'anat', 'T2starw', ['ce', 'rec']),
+        ('TOF', 'anat', 'angio', ['ce', 'rec']),
+        ('UNIT1', 'anat', 'UNIT1', ['rec']),
+        ('MP2RAGE', 'anat', 'MP2RAGE', ['rec', 'inv']),
+        ('IRT1', 'anat', 'IRT1', ['rec', 'inv']),
+        ('T1map', 'anat', 'T1map', []),
+        ('T2map', 'anat', 'T2map', []),
+        ('T2starmap', 'anat', 'T2starmap', []),
+        ('bold', 'func', 'bold', ['task', 'rec', 'dir']),
+        ('sbref', 'func', 'sbref', ['task', 'rec', 'dir']),
+        ('epi', 'fmap', 'epi', ['acq', 'dir']),
+        ('fieldmap', 'fmap', 'fieldmap', []),
+        ('phasediff', 'fmap', 'phasediff', []),
+        ('magnitude', 'fmap', 'magnitude1', []),
+        ('asl', 'perf', 'asl', ['rec', 'dir']),
+        ('m0scan', 'perf', 'm0scan', ['rec', 'dir']),
+        ('dwi', 'dwi', 'dwi', ['rec', 'dir']),
+        ('dwi_sbref', 'dwi', 'sbref', ['rec', 'dir'])
     ) as known (sequence_type, data_type, suffix, labels)
 ),
 
@@ -122,16 +135,12 @@ labelled as (
         end as task,
         case
             when not list_contains(kinds.labels, 'acq') then ''
-            when kinds.suffix = 'T1w' then '_acq-' || described.sequence_type
             when contains(described.description, 'spinechofieldmap') then '_acq-rest'
             when contains(described.description, 'se_tfmri') then '_acq-task'
             else ''
         end as acq,
-        case
-            when not list_contains(kinds.labels, 'ce') then ''
-            when described.is_corrected then '_ce-corrected'
-            else '_ce-uncorrected'
-        end as ce,
+        if(list_contains(kinds.labels, 'ce') and described.has_agent, '_ce-agent', '') as ce,
+        if(list_contains(kinds.labels, 'rec') and described.is_normalized, '_rec-norm', '') as rec,
         case
             when not list_contains(kinds.labels, 'inv') then ''
             else coalesce('_inv-' || described.inversion_time, '')
@@ -156,11 +165,11 @@ counted as (
     select
         *,
         'sub-' || subject || '/ses-' || session || '/' || data_type || '/' as folder,
-        'sub-' || subject || '_ses-' || session || task || acq || ce || inv || dir as name,
+        'sub-' || subject || '_ses-' || session || task || acq || ce || rec || inv || dir as name,
         count(*) over paths as series_in_path,
         row_number() over (paths order by series_at, SeriesNumber, series_key) as place
     from labelled
-    window paths as (partition by subject, session, data_type, suffix, task, acq, ce, inv, dir)
+    window paths as (partition by subject, session, data_type, suffix, task, acq, ce, rec, inv, dir)
 )
 
 select
