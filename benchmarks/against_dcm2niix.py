@@ -88,14 +88,25 @@ def exported(catalog: Any, uid: str, facts: dict[str, Any], volume: LazyVolume) 
         b_values, vectors, volumes = weighting.b_values, weighting.vectors, weighting.volumes
     except NoGradients:
         pass
-    fields, _ = sidecar(facts["fields"] | facts["identifiers"], Piece("", volumes), "T1w", None, None)
+    fields, _ = sidecar(
+        facts["fields"] | facts["identifiers"], Piece("", volumes), "T1w", None, None
+    )
     is_epi = "EP" in (facts["fields"]["ScanningSequence"] or "").split("\\")
     if is_epi and facts["fields"]["MRAcquisitionType"] != "3D":
         sliced(fields, slice_times(catalog, volume), volume.shape[volume.leading])
     content = packed(
-        nifti(volume), volumes, is_series=len(volumes) > 1, step_s=fields.get("RepetitionTime"), axis=None
+        nifti(volume),
+        volumes,
+        is_series=len(volumes) > 1,
+        step_s=fields.get("RepetitionTime"),
+        axis=None,
     )
-    return Ours(nibabel.Nifti1Image.from_bytes(__import__("gzip").decompress(content)), fields, b_values, vectors)
+    return Ours(
+        nibabel.Nifti1Image.from_bytes(__import__("gzip").decompress(content)),
+        fields,
+        b_values,
+        vectors,
+    )
 
 
 def flips(affine: np.ndarray, image: Any) -> list[bool] | None:
@@ -132,13 +143,20 @@ def same(wanted: Any, ours: Any, tolerance: float = 1e-4) -> bool:
         return wanted is ours
     if isinstance(wanted, int | float) and isinstance(ours, int | float):
         return bool(np.isclose(wanted, ours, rtol=tolerance, atol=1e-9))
-    if isinstance(wanted, list) and isinstance(ours, list) and wanted and not isinstance(wanted[0], str):
+    if (
+        isinstance(wanted, list)
+        and isinstance(ours, list)
+        and wanted
+        and not isinstance(wanted[0], str)
+    ):
         # Clocks of headers count 2.5 ms, and which volume is asked may differ.
         return np.shape(wanted) == np.shape(ours) and np.allclose(wanted, ours, rtol=0, atol=0.0051)
     return bool(wanted == ours)
 
 
-def compared(uid: str, maker: str, images: list[Path], told: dict[str, Any], ours: Ours) -> list[tuple[str, str, str]]:
+def compared(
+    uid: str, maker: str, images: list[Path], told: dict[str, Any], ours: Ours
+) -> list[tuple[str, str, str]]:
     """Return field, verdict and detail of a series."""
     verdicts = []
     if len(images) != 1:
@@ -151,7 +169,11 @@ def compared(uid: str, maker: str, images: list[Path], told: dict[str, Any], our
     wanted = np.asarray(image.dataobj)
     count = wanted.shape[3] if wanted.ndim > 3 else 1
     if voxels.shape == wanted.shape:
-        equal = (voxels == wanted) if wanted.dtype.names else np.isclose(voxels, wanted, rtol=1e-5, atol=1e-5)
+        equal = (
+            (voxels == wanted)
+            if wanted.dtype.names
+            else np.isclose(voxels, wanted, rtol=1e-5, atol=1e-5)
+        )
         verdicts.append(("voxels", "equal" if equal.all() else "different", uid))
     else:
         verdicts.append(("voxels", "different", f"{uid}: {voxels.shape} and {wanted.shape}"))
@@ -171,12 +193,16 @@ def compared(uid: str, maker: str, images: list[Path], told: dict[str, Any], our
             verdicts.append((name, "not written here", f"{uid}: {value!r}"))
             continue
         mine = flipped_field(name, mine, flipped)
-        verdicts.append((name, "equal" if same(value, mine) else "different", f"{uid}: {value!r} and {mine!r}"))
+        verdicts.append(
+            (name, "equal" if same(value, mine) else "different", f"{uid}: {value!r} and {mine!r}")
+        )
     stem = images[0].with_suffix("")
     if (values := stem.with_suffix(".bval")).exists():
         wanted_b = np.atleast_1d(np.loadtxt(values))
         is_same = ours.b_values is not None and same(wanted_b.tolist(), ours.b_values.tolist())
-        verdicts.append(("bval", "equal" if is_same else "different", f"{uid}: {wanted_b} and {ours.b_values}"))
+        verdicts.append(
+            ("bval", "equal" if is_same else "different", f"{uid}: {wanted_b} and {ours.b_values}")
+        )
         wanted_v = np.atleast_2d(np.loadtxt(stem.with_suffix(".bvec"))).T
         vectors = None
         if ours.vectors is not None:
@@ -185,8 +211,14 @@ def compared(uid: str, maker: str, images: list[Path], told: dict[str, Any], our
                 -1 if np.linalg.det(ours.image.affine[:3, :3]) > 0 else 1, 1, 1
             ] * np.where(flipped, -1, 1)  # fmt: skip
             vectors = vectors * [-1 if np.linalg.det(image.affine[:3, :3]) > 0 else 1, 1, 1]
-        is_same = vectors is not None and vectors.shape == wanted_v.shape and np.allclose(vectors, wanted_v, atol=1e-3)
-        verdicts.append(("bvec", "equal" if is_same else "different", f"{uid}: {wanted_v} and {vectors}"))
+        is_same = (
+            vectors is not None
+            and vectors.shape == wanted_v.shape
+            and np.allclose(vectors, wanted_v, atol=1e-3)
+        )
+        verdicts.append(
+            ("bvec", "equal" if is_same else "different", f"{uid}: {wanted_v} and {vectors}")
+        )
     return verdicts
 
 
@@ -220,7 +252,9 @@ def main() -> int:
                 counts[maker, name, verdict] += 1
                 details[maker, name, verdict] = detail
     for (maker, name, verdict), count in sorted(counts.items()):
-        shown = "" if verdict == "equal" else details[maker, name, verdict][-150:].replace("\n", " ")
+        shown = (
+            "" if verdict == "equal" else details[maker, name, verdict][-150:].replace("\n", " ")
+        )
         print(f"{maker:18} {name:36} {verdict:28} {count:4}  {shown}")
     print()
     for why, of in said.items():

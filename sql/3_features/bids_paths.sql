@@ -5,18 +5,19 @@
 -- Series of one acquisition, which have one time of acquisition, share a run: echo numbers their
 -- echo times, part tells phase, real and imaginary part from the magnitude. Where several
 -- acquisitions would have one path, they are counted as runs, in the order of time and
--- SeriesNumber. Other labels: task comes from the description; ce stands where ContrastBolusAgent
--- names an agent; rec-norm where ImageType has NORM; inv is InversionTime in ms; dir is FWD if the
+-- SeriesNumber. Other labels: task comes from the description; ce stands where a contrast
+-- agent is named; rec-norm where ImageType has NORM; inv is InversionTime in ms; dir is FWD if the
 -- phase was encoded towards higher rows or columns of the image, REV if against it, else what
--- ProtocolName ends with. Only labels that BIDS knows of a suffix are used, in its order.
+-- ProtocolName ends with. Magnitudes of field maps are magnitude1 and magnitude2 beside a phase
+-- difference, magnitude beside a map in Hz. Only labels that BIDS knows of a suffix are used, in its order.
 --
 -- grain:   series_key
--- depends: sequence_types, series, studies, phase_encoding, instances
+-- depends: sequence_types, sequence_facts, series, studies, phase_encoding, instances
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  sequence_type | VARCHAR | as in `sequence_types`
 -- column:  subject | VARCHAR | label of the subject
 -- column:  session | VARCHAR | label of the session
--- column:  data_type | VARCHAR | anat, func, fmap or dwi
+-- column:  data_type | VARCHAR | anat, func, fmap, dwi or perf
 -- column:  suffix | VARCHAR | such as T1w or bold
 -- column:  task | VARCHAR | label of the task, of func only
 -- column:  run | BIGINT | number of the run; null for an acquisition that has its path alone
@@ -53,10 +54,7 @@ described as (
         || coalesce(strftime(studies.StudyDate + studies.StudyTime, '%H%M'), '') as session,
         lower(coalesce(series.SeriesDescription, '')) as description,
         list_contains(series.ImageType, 'NORM') as is_normalized,
-        regexp_matches(series.ContrastBolusAgent, '[A-Za-z0-9]')
-        and not regexp_matches(
-            series.ContrastBolusAgent, '^\W*(no|none|n/?a|off|without|nein|ohne|keine?s?)\b', 'i'
-        ) as has_agent,
+        coalesce(sequence_facts.contrast_agent = 'YES', false) as has_agent,
         case
             when series.ImageType[3] in ('P', 'PHASE', 'PHASE MAP') then 'phase'
             when series.ImageType[3] in ('R', 'REAL') then 'real'
@@ -71,6 +69,7 @@ described as (
     join series on sequence_types.series_key = series.series_key
     left join times on sequence_types.series_key = times.series_key
     left join studies on series.study_key = studies.study_key
+    left join sequence_facts on sequence_types.series_key = sequence_facts.series_key
     left join phase_encoding on sequence_types.instance_id = phase_encoding.instance_id
     where series.Modality = 'MR'
 ),
@@ -81,18 +80,28 @@ kinds as (
         known.data_type,
         known.suffix
     from (values
-        ('mprage', 'anat', 'T1w'),
-        ('spgr', 'anat', 'T1w'),
-        ('fspgr', 'anat', 'T1w'),
-        ('tirm', 'anat', 'T1w'),
-        ('ir_epi', 'anat', 'IRT1'),
-        ('t2w', 'anat', 'T2w'),
-        ('flair', 'anat', 'FLAIR'),
+        ('T1w', 'anat', 'T1w'),
+        ('T2w', 'anat', 'T2w'),
+        ('PDw', 'anat', 'PDw'),
+        ('PDT2', 'anat', 'PDT2'),
+        ('FLAIR', 'anat', 'FLAIR'),
+        ('T2starw', 'anat', 'T2starw'),
+        ('TOF', 'anat', 'angio'),
+        ('UNIT1', 'anat', 'UNIT1'),
+        ('MP2RAGE', 'anat', 'MP2RAGE'),
+        ('IRT1', 'anat', 'IRT1'),
+        ('T1map', 'anat', 'T1map'),
+        ('T2map', 'anat', 'T2map'),
+        ('T2starmap', 'anat', 'T2starmap'),
         ('bold', 'func', 'bold'),
-        ('func_sbref', 'func', 'sbref'),
-        ('func_fieldmap', 'fmap', 'epi'),
+        ('sbref', 'func', 'sbref'),
+        ('epi', 'fmap', 'epi'),
+        ('fieldmap', 'fmap', 'fieldmap'),
+        ('phasediff', 'fmap', 'phasediff'),
+        ('magnitude', 'fmap', 'magnitude'),
+        ('asl', 'perf', 'asl'),
+        ('m0scan', 'perf', 'm0scan'),
         ('dwi', 'dwi', 'dwi'),
-        ('dwi_fieldmap', 'dwi', 'dwi'),
         ('dwi_sbref', 'dwi', 'sbref')
     ) as known (sequence_type, data_type, suffix)
 ),
@@ -100,20 +109,21 @@ kinds as (
 -- Which labels BIDS 1.11 knows of a suffix; acq and run go with every one.
 known_labels as (
     select
-        known.data_type,
-        known.suffix,
-        known.labels
-    from (values
-        ('anat', 'T1w', ['ce', 'rec', 'echo', 'part']),
-        ('anat', 'T2w', ['ce', 'rec', 'echo', 'part']),
-        ('anat', 'FLAIR', ['ce', 'rec', 'echo', 'part']),
-        ('anat', 'IRT1', ['ce', 'rec', 'inv', 'part']),
-        ('func', 'bold', ['task', 'ce', 'rec', 'dir', 'echo', 'part']),
-        ('func', 'sbref', ['task', 'ce', 'rec', 'dir', 'echo', 'part']),
-        ('fmap', 'epi', ['ce', 'rec', 'dir', 'part']),
-        ('dwi', 'dwi', ['rec', 'dir', 'part']),
-        ('dwi', 'sbref', ['rec', 'dir', 'part'])
-    ) as known (data_type, suffix, labels)
+        data_type,
+        suffix,
+        case
+            when suffix in ('T1w', 'T2w', 'PDw', 'PDT2', 'FLAIR', 'T2starw', 'angio')
+                then ['ce', 'rec', 'echo', 'part']
+            when suffix = 'MP2RAGE' then ['ce', 'rec', 'echo', 'flip', 'inv', 'part']
+            when suffix = 'IRT1' then ['ce', 'rec', 'inv', 'part']
+            when data_type = 'anat' then ['ce', 'rec']
+            when data_type = 'func' then ['task', 'ce', 'rec', 'dir', 'echo', 'part']
+            when suffix = 'epi' then ['ce', 'rec', 'dir', 'part']
+            when data_type = 'dwi' then ['rec', 'dir', 'part']
+            when data_type = 'perf' then ['rec', 'dir', 'echo', 'part']
+            else []
+        end as labels
+    from kinds
 ),
 
 -- Different patients, and different studies of one, keep different labels.
@@ -159,7 +169,13 @@ labelled as (
         subjects.subject,
         sessions.session,
         kinds.data_type,
-        kinds.suffix,
+        case
+            when kinds.suffix is distinct from 'magnitude' then kinds.suffix
+            when bool_or(kinds.suffix = 'fieldmap') over studies_of then 'magnitude'
+            when described.EchoTime > min(described.EchoTime)
+                filter (where kinds.suffix = 'magnitude') over studies_of then 'magnitude2'
+            else 'magnitude1'
+        end as suffix,
         known_labels.labels,
         list_contains(known_labels.labels, 'inv') and described.inversion_time is null as lacks_inversion,
         case
@@ -171,7 +187,6 @@ labelled as (
             ), ''), ''), 'unknown')
         end as task,
         case
-            when kinds.suffix = 'T1w' and described.sequence_type <> 'mprage' then described.sequence_type
             when kinds.data_type = 'fmap' and contains(described.description, 'spinechofieldmap') then 'rest'
             when kinds.data_type = 'fmap' and contains(described.description, 'se_tfmri') then 'task'
         end as acq,
@@ -195,6 +210,7 @@ labelled as (
         on
             described.patient_key = sessions.patient_key
             and described.study_key = sessions.study_key
+    window studies_of as (partition by described.patient_key, described.study_key)
 ),
 
 named as (

@@ -32,6 +32,8 @@ select
         when series.Modality <> 'MR' then 'BIDS has no place for ' || series.Modality
         when counted.member_count < series.instance_count then
             'only ' || counted.member_count || ' of ' || series.instance_count || ' instances are members'
+        when bids_paths.data_type = 'perf' and bids_paths.why_not is null then
+            'BIDS asks for ArterialSpinLabelingType, PostLabelingDelay and aslcontext.tsv, which are not read'
         else bids_paths.why_not
     end as why_not
 from counted

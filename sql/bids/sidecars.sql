@@ -21,6 +21,12 @@ vendor as (
     select
         instance_id,
         max("integer") filter (where name = 'sPat.lAccelFactPE') as factor,
+        max("integer") filter (where name = 'sPat.lAccelFact3D') as factor_3d,
+        max(text) filter (where name = 'ImaCoilString') as elements,
+        max(text) filter (where name in (
+            'asCoilSelectMeas[0].asList[0].sCoilElementID.tCoilID',
+            'sCoilSelectMeas.aRxCoilSelectData[0].asList[0].sCoilElementID.tCoilID'
+        )) as coil,
         max("real") filter (where name = 'RealDwellTime') as dwell_ns,
         max("real") filter (where name = 'BandwidthPerPixelPhaseEncode') as bandwidth_hz
     from vendor_elements
@@ -28,7 +34,11 @@ vendor as (
     where
         source_path = '' and "index" = 0
         and creator in ('SIEMENS CSA HEADER', 'SIEMENS MR SDS 01', 'SIEMENS MR SDI 02')
-        and name in ('sPat.lAccelFactPE', 'RealDwellTime', 'BandwidthPerPixelPhaseEncode')
+        and name in (
+            'sPat.lAccelFactPE', 'sPat.lAccelFact3D', 'RealDwellTime', 'ImaCoilString',
+            'BandwidthPerPixelPhaseEncode', 'asCoilSelectMeas[0].asList[0].sCoilElementID.tCoilID',
+            'sCoilSelectMeas.aRxCoilSelectData[0].asList[0].sCoilElementID.tCoilID'
+        )
     group by instance_id
 ),
 
@@ -45,12 +55,26 @@ ge as (
     group by instance_id
 ),
 
+-- The echo times of a phase difference are those of the magnitudes beside it.
+magnitudes as (
+    select
+        series.study_key,
+        list_sort(list(distinct instances.EchoTime / 1000)) as echo_times_s
+    from sequence_types
+    join series on sequence_types.series_key = series.series_key
+    join instances on sequence_types.series_key = instances.series_key
+    where sequence_types.sequence_type = 'magnitude' and instances.EchoTime is not null
+    group by series.study_key
+    having count(distinct instances.EchoTime) = 2
+),
+
 stated as (
     from attributes([
         'InstitutionalDepartmentName', 'InstitutionAddress', 'PerformedProcedureStepDescription',
         'SAR', 'PercentPhaseFieldOfView', 'PercentSampling', 'NumberOfPhaseEncodingSteps',
         'AcquisitionMatrix', 'ReceiveCoilName', 'ContrastBolusIngredient', 'ImagingFrequency',
-        'ParallelReductionFactorInPlane', 'ImagedNucleus'
+        'ParallelReductionFactorInPlane', 'ParallelReductionFactorOutOfPlane', 'ImagedNucleus',
+        'Spoiling', 'MagnetizationTransfer', 'PartialFourierDirection'
     ])
     semi join chosen using (instance_id)
 )
@@ -116,7 +140,20 @@ select
         'MultibandAccelerationFactor': nullif(greatest(mr_encoding.multiband_factor, 1), 1),
         'ParallelReductionFactorInPlane':
             coalesce(stated.ParallelReductionFactorInPlane, vendor.factor, ge.factor),
-        'ReceiveCoilName': stated.ReceiveCoilName,
+        'ParallelReductionFactorOutOfPlane':
+            coalesce(stated.ParallelReductionFactorOutOfPlane, vendor.factor_3d),
+        'PartialFourierDirection': stated.PartialFourierDirection,
+        'SpoilingState': case
+            when stated.Spoiling = 'NONE' then false
+            when stated.Spoiling is not null or list_contains(series.SequenceVariant, 'SP') then true
+        end,
+        'MTState': case
+            when stated.MagnetizationTransfer = 'NONE' then false
+            when stated.MagnetizationTransfer is not null
+                or list_contains(series.SequenceVariant, 'MTC') then true
+        end,
+        'ReceiveCoilName': coalesce(stated.ReceiveCoilName, vendor.coil),
+        'ReceiveCoilActiveElements': vendor.elements,
         'ContrastBolusIngredient': stated.ContrastBolusIngredient,
         'ImageOrientationPatientDICOM': instances.ImageOrientationPatient,
         'InPlanePhaseEncodingDirectionDICOM': series.InPlanePhaseEncodingDirection
@@ -129,7 +166,9 @@ select
         'StationName': series.StationName,
         'SeriesInstanceUID': series.SeriesInstanceUID,
         'StudyInstanceUID': series.StudyInstanceUID
-    } as identifiers
+    } as identifiers,
+    magnitudes.echo_times_s as field_map_echo_times_s,
+    instances.RescaleType as rescale_type
 from chosen
 join series on chosen.series_key = series.series_key
 join instances on chosen.instance_id = instances.instance_id
@@ -137,6 +176,7 @@ left join stated on chosen.instance_id = stated.instance_id
 left join vendor on chosen.instance_id = vendor.instance_id
 left join ge on chosen.instance_id = ge.instance_id
 left join mr_encoding on chosen.instance_id = mr_encoding.instance_id
+left join magnitudes on series.study_key = magnitudes.study_key
 left join mosaic_geometry on chosen.instance_id = mosaic_geometry.instance_id
 left join (
     select

@@ -17,9 +17,9 @@ from warehouse.bids import folder
 from warehouse.bids.fieldmaps import links
 from warehouse.bids.image import packed
 from warehouse.bids.refused import Refused
-from warehouse.bids.sidecar import sidecar, sliced
+from warehouse.bids.sidecar import of_field_map, sidecar, sliced
 from warehouse.bids.slices import slice_times
-from warehouse.bids.split import SERIES_OF_VOLUMES, along, pieces
+from warehouse.bids.split import SERIES_OF_VOLUMES, along, pieces, suffix_of
 from warehouse.bids.tables import json_bytes, patient_files, root_files
 from warehouse.bids.written import Written
 from warehouse.cohorts.members import members_of
@@ -151,7 +151,9 @@ def _exported(
     """Write the images of a series; return its row of ``series.tsv``."""
     key = row["series_key"]
     said = key if options.identifiers else hashlib.sha256(key.encode()).hexdigest()[:12]
-    why, made, notes = row["why_not"], [], []
+    why: str | None = row["why_not"]
+    made: list[Written] = []
+    notes: list[str] = []
     if why is None:
         try:
             made, notes = _written(catalog, row, known[key], place, options, taken)
@@ -195,7 +197,9 @@ def _written(
         if piece.name.lower() in taken:
             raise Refused(f"another series is {piece.name} already")
         times = [begins[number] for number in piece.volumes] if begins else None
-        told, left_out = sidecar(fields, piece, suffix, row["task"], times)
+        own = suffix_of(piece.name)
+        told, left_out = sidecar(fields, piece, own, row["task"], times)
+        of_field_map(told, own, facts["field_map_echo_times_s"], facts["rescale_type"])
         notes += left_out + sliced(told, of_slices, volume.shape[volume.leading])
         beside = {} if weighting is None else _gradient_files(weighting, piece)
         made.append(

@@ -25,6 +25,7 @@ _KINDS = {
     "magnitude1": "phasediff", "magnitude2": "phasediff", "magnitude": "fieldmap",
     "fieldmap": "fieldmap",
 }  # fmt: skip
+_LAST = dt.datetime(9999, 12, 31)  # noqa: DTZ001 - in the clock of the device, as all
 _TARGETS = {("func", "bold"), ("func", "sbref"), ("dwi", "dwi"), ("dwi", "sbref")}
 
 
@@ -68,7 +69,7 @@ def links(images: Iterable[Written]) -> dict[str, dict[str, Any]]:
 
 def _sorted(images: list[Written]) -> tuple[list[_Map], list[tuple[int, Written]]]:
     """Return the field maps of a session, and the images they may be for, with places."""
-    order = sorted(images, key=lambda image: (image.acquired_at or dt.datetime.max, image.name))
+    order = sorted(images, key=lambda image: (image.acquired_at or _LAST, image.name))
     maps: list[_Map] = []
     targets: list[tuple[int, Written]] = []
     is_open = False

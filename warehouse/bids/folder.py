@@ -12,7 +12,7 @@ import json
 import os
 import stat
 import uuid
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts.provenance import ABOUT, text
 from warehouse.errors import ExportFailed, TargetExists, cause_of
@@ -20,6 +20,7 @@ from warehouse.outputs import refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
     from pathlib import Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -85,7 +86,7 @@ def read(root: int, name: str) -> bytes:
 
 
 @contextlib.contextmanager
-def opened(root: int, name: str) -> Iterator[IO[bytes]]:
+def opened(root: int, name: str) -> Iterator[BufferedReader]:
     """Open a file below a folder to read."""
     with _failing(name), _parent(root, name) as (folder, last):
         number = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)

@@ -7,6 +7,7 @@ the repetition time among them that stands in the NIfTI file too, and what was l
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +82,13 @@ def sidecar(
         left_out += _timed(made, times)
         if "RepetitionTime" not in made:
             raise Refused("BIDS asks for RepetitionTime of a bold, which is not stated")
+    if suffix in {"phase1", "phase2"} and "EchoTime" not in made:
+        raise Refused("BIDS asks for EchoTime of a phase image, which is not stated")
     if suffix == "epi" and "PhaseEncodingDirection" not in made:
         raise Refused("BIDS asks for PhaseEncodingDirection of an epi, which is not stated")
+    if made.get("ParallelReductionFactorInPlane", 2) < 1:
+        left_out.append("ParallelReductionFactorInPlane: less than 1")
+        del made["ParallelReductionFactorInPlane"]
     made["ConversionSoftware"] = "dicom-warehouse"
     made["ConversionSoftwareVersion"] = package_version()
     return {name: rounded(value) for name, value in made.items()}, left_out
@@ -112,6 +118,27 @@ def _timed(made: dict[str, Any], times: Sequence[float] | None) -> list[str]:
     return ["RepetitionTime: the step between volumes, which is not what the header states"]
 
 
+def of_field_map(
+    made: dict[str, Any], suffix: str, echo_times_s: Sequence[float] | None, unit: str | None
+) -> None:
+    """Add what BIDS asks of a phase difference and of a map.
+
+    Raises
+    ------
+    Refused
+        It is not stated.
+    """
+    if suffix == "phasediff":
+        if echo_times_s is None:
+            of = "BIDS asks for both echo times of a phase difference"
+            raise Refused(f"{of}, and no magnitudes of its study state two")
+        made["EchoTime1"], made["EchoTime2"] = (rounded(time) for time in echo_times_s)
+    if suffix == "fieldmap":
+        if (unit or "").upper() != "HZ":
+            raise Refused("BIDS asks for the unit of a field map, and Rescale Type is not Hz")
+        made["Units"] = "Hz"
+
+
 def sliced(made: dict[str, Any], times: Sequence[float] | None, depth: int) -> list[str]:
     """Add SliceTiming, in s from the begin of a volume; return what is against it."""
     if times is None:
@@ -122,6 +149,10 @@ def sliced(made: dict[str, Any], times: Sequence[float] | None, depth: int) -> l
     if longest is None or not all(0 <= time < longest for time in times):
         return ["SliceTiming: beyond the repetition time"]
     made["SliceTiming"] = [rounded(time) for time in times]
+    counts = set(Counter(made["SliceTiming"]).values())
+    if len(counts) == 1 and max(counts) > 1:
+        # As many slices at each time: they were excited at once.
+        made.setdefault("MultibandAccelerationFactor", max(counts))
     made["SliceEncodingDirection"] = "k"
     return []
 

@@ -31,6 +31,8 @@ _SPLITS = {
     "part": "image_type",
 }
 """Label of a name, and the label of volumes that it stands for."""
+_NUMBERED = {"magnitude1": "magnitude", "phasediff": "phase"}
+"""Suffixes that have the number of the echo behind them where a series holds two."""
 _COMPONENTS = {
     "M": "mag", "MAGNITUDE": "mag", "P": "phase", "PHASE": "phase", "PHASE MAP": "phase",
     "R": "real", "REAL": "real", "I": "imag", "IMAGINARY": "imag",
@@ -88,6 +90,9 @@ def pieces(
     keys: dict[str, list[Any]] = {}
     for name, values in stated.items():
         if len({values[number] for number in numbers}) > 1:
+            if name == "echo" and suffix in _NUMBERED:
+                keys[name] = values
+                continue
             if name not in labels:
                 of = f"volumes of several {_SPLITS[name]}"
                 raise Refused(f"{of}, which BIDS does not tell apart in a {suffix}")
@@ -103,11 +108,13 @@ def pieces(
             said = [name for name in volume.labels if name not in _SPLITS.values()]
             by = f" by {', '.join(said)}" if said else ""
             raise Refused(f"{len(members)} volumes{by}, and a {suffix} has one")
-        values = dict(zip(keys, key, strict=True))
-        entities = {
-            name: _entity(name, value, keys[name], numbers) for name, value in values.items()
-        }
-        made.append(Piece(_named(path, entities), tuple(members), values))
+        told = dict(zip(keys, key, strict=True))
+        entities = {name: _entity(name, value, keys[name], numbers) for name, value in told.items()}
+        if suffix in _NUMBERED and (echo := entities.pop("echo", None)):
+            where, _, _ = path.rpartition("_")
+            made.append(Piece(f"{where}_{_NUMBERED[suffix]}{echo}", tuple(members), told))
+            continue
+        made.append(Piece(_named(path, entities), tuple(members), told))
     return made
 
 
@@ -160,3 +167,12 @@ def _named(path: str, entities: dict[str, str]) -> str:
     known = dict(part.split("-", 1) for part in parts) | entities
     named = "_".join(f"{name}-{known[name]}" for name in ORDER if name in known)
     return f"{folder}/{named}_{suffix}"
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a name.
+
+    >>> suffix_of("sub-1/ses-1/fmap/sub-1_ses-1_magnitude2")
+    'magnitude2'
+    """
+    return name.rpartition("_")[2]
