@@ -86,6 +86,8 @@ def sidecar(
         raise Refused("BIDS asks for EchoTime of a phase image, which is not stated")
     if suffix == "epi" and "PhaseEncodingDirection" not in made:
         raise Refused("BIDS asks for PhaseEncodingDirection of an epi, which is not stated")
+    if suffix == "epi" and not {"TotalReadoutTime", "EffectiveEchoSpacing"} & made.keys():
+        raise Refused("BIDS asks for TotalReadoutTime of an epi, which is not stated")
     if made.get("ParallelReductionFactorInPlane", 2) < 1:
         left_out.append("ParallelReductionFactorInPlane: less than 1")
         del made["ParallelReductionFactorInPlane"]
