@@ -10,6 +10,7 @@ exit code is 1 if any other is left.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -78,7 +79,7 @@ def theirs(paths: list[str], out: Path) -> tuple[list[Path], dict[str, Any]]:
     return images, json.loads(sidecars[0].read_text()) if sidecars else {}
 
 
-def exported(catalog: Any, uid: str, facts: dict[str, Any], volume: LazyVolume) -> Ours:
+def exported(catalog: Any, facts: dict[str, Any], volume: LazyVolume) -> Ours:
     """Return what the export would write, of a series of any type."""
     count = int(np.prod(volume.shape[: volume.leading], dtype=np.int64))
     b_values = vectors = None
@@ -88,138 +89,126 @@ def exported(catalog: Any, uid: str, facts: dict[str, Any], volume: LazyVolume) 
         b_values, vectors, volumes = weighting.b_values, weighting.vectors, weighting.volumes
     except NoGradients:
         pass
-    fields, _ = sidecar(
-        facts["fields"] | facts["identifiers"], Piece("", volumes), "T1w", None, None
-    )
-    is_epi = "EP" in (facts["fields"]["ScanningSequence"] or "").split("\\")
-    if is_epi and facts["fields"]["MRAcquisitionType"] != "3D":
+    stated = facts["fields"] | facts["identifiers"]
+    fields, _ = sidecar(stated, Piece("", volumes), "T1w", None, None)
+    is_epi = "EP" in (stated["ScanningSequence"] or "").split("\\")
+    if is_epi and stated["MRAcquisitionType"] != "3D":
         sliced(fields, slice_times(catalog, volume), volume.shape[volume.leading])
-    content = packed(
-        nifti(volume),
-        volumes,
-        is_series=len(volumes) > 1,
-        step_s=fields.get("RepetitionTime"),
-        axis=None,
-    )
-    return Ours(
-        nibabel.Nifti1Image.from_bytes(__import__("gzip").decompress(content)),
-        fields,
-        b_values,
-        vectors,
-    )
+    is_series = len(volumes) > 1
+    step_s = fields.get("RepetitionTime")
+    content = packed(nifti(volume), volumes, is_series=is_series, step_s=step_s, axis=None)
+    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(content))
+    return Ours(image, fields, b_values, vectors)
 
 
-def flips(affine: np.ndarray, image: Any) -> list[bool] | None:
-    """Return along which of our axes the other image goes the other way; None if axes differ."""
-    turn = np.linalg.inv(image.affine[:3, :3]) @ affine[:3, :3]
-    if np.abs(turn).argmax(axis=1).tolist() != [0, 1, 2]:
-        return None
-    return [turn[axis, axis] < 0 for axis in range(3)]
+@dataclass(frozen=True)
+class Turn:
+    """How the axes of their image follow from ours: which of ours each is, and whether turned."""
+
+    axes: list[int]
+    flips: list[bool]
+
+    @staticmethod
+    def between(ours: np.ndarray, other: np.ndarray) -> Turn:
+        """Return the turn from the axes of one affine to those of another."""
+        turn = np.linalg.inv(other[:3, :3]) @ ours[:3, :3]
+        axes = np.abs(turn).argmax(axis=1).tolist()
+        return Turn(axes, [bool(turn[axis, axes[axis]] < 0) for axis in range(3)])
+
+    def of_image(self, image: Any, *, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return voxels and affine of our image in their order."""
+        voxels = np.asarray(image.dataobj) if scaled else image.dataobj.get_unscaled()
+        voxels = voxels.transpose(*self.axes, *range(3, voxels.ndim))
+        affine = np.column_stack([image.affine[:, self.axes], image.affine[:, 3]])
+        for axis, is_flipped in enumerate(self.flips):
+            if is_flipped:
+                voxels = np.flip(voxels, axis)
+                affine[:3, 3] += affine[:3, axis] * (voxels.shape[axis] - 1)
+                affine[:3, axis] *= -1
+        return voxels, affine
+
+    def of_field(self, name: str, value: Any) -> Any:
+        """Return a value of ours in their order."""
+        if name == "PhaseEncodingAxis":
+            return "ijk"[self.axes.index("ijk".index(value))]
+        if name == "PhaseEncodingDirection":
+            axis = self.axes.index("ijk".index(value[0]))
+            is_negative = value.endswith("-") != self.flips[axis]
+            return "ijk"[axis] + ("-" if is_negative else "")
+        if name == "SliceTiming" and self.flips[self.axes.index(2)]:
+            return value[::-1]
+        return value
+
+    def of_vectors(self, vectors: np.ndarray, ours: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Return gradients of ours along their axes; FSL turns the first of a right-handed image."""
+        plain = vectors * [-1 if np.linalg.det(ours[:3, :3]) > 0 else 1, 1, 1]
+        turned: np.ndarray = plain[:, self.axes] * np.where(self.flips, -1, 1)
+        return turned * [-1 if np.linalg.det(other[:3, :3]) > 0 else 1, 1, 1]
 
 
-def turned(ours: Any, flipped: list[bool]) -> tuple[np.ndarray, np.ndarray]:
-    """Return voxels and affine of our image in the order of the other."""
-    voxels, affine = np.asarray(ours.dataobj), ours.affine.copy()
-    for axis, is_flipped in enumerate(flipped):
-        if is_flipped:
-            voxels = np.flip(voxels, axis)
-            affine[:3, 3] += affine[:3, axis] * (voxels.shape[axis] - 1)
-            affine[:3, axis] *= -1
-    return voxels, affine
-
-
-def flipped_field(name: str, value: Any, flipped: list[bool]) -> Any:
-    """Return a value of ours in the order of the other image."""
-    if name == "PhaseEncodingDirection" and flipped["ijk".index(value[0])]:
-        return value[0] if value.endswith("-") else f"{value}-"
-    if name == "SliceTiming" and flipped[2]:
-        return value[::-1]
-    return value
-
-
-def same(wanted: Any, ours: Any, tolerance: float = 1e-4) -> bool:
+def same(wanted: Any, ours: Any) -> bool:
     """Tell whether two values are the same; dcm2niix writes six digits."""
     if isinstance(wanted, bool) or isinstance(ours, bool):
         return wanted is ours
     if isinstance(wanted, int | float) and isinstance(ours, int | float):
-        return bool(np.isclose(wanted, ours, rtol=tolerance, atol=1e-9))
-    if (
-        isinstance(wanted, list)
-        and isinstance(ours, list)
-        and wanted
-        and not isinstance(wanted[0], str)
-    ):
+        return bool(np.isclose(wanted, ours, rtol=1e-4, atol=1e-9))
+    if isinstance(wanted, list) and wanted and not isinstance(wanted[0], str):
         # Clocks of headers count 2.5 ms, and which volume is asked may differ.
         return np.shape(wanted) == np.shape(ours) and np.allclose(wanted, ours, rtol=0, atol=0.0051)
     return bool(wanted == ours)
 
 
 def compared(
-    uid: str, maker: str, images: list[Path], told: dict[str, Any], ours: Ours
+    uid: str, images: list[Path], told: dict[str, Any], ours: Ours
 ) -> list[tuple[str, str, str]]:
     """Return field, verdict and detail of a series."""
-    verdicts = []
     if len(images) != 1:
         return [("images", "different", f"{uid}: dcm2niix writes {len(images)}")]
-    image = nibabel.load(images[0])
-    flipped = flips(ours.image.affine, image)
-    if flipped is None:
-        return [("orientation", "different", uid)]
-    voxels, affine = turned(ours.image, flipped)
+    found: list[tuple[str, str, str]] = []
+
+    def judged(name: str, wanted: Any, mine: Any, is_same: bool | None = None) -> None:
+        equal = same(wanted, mine) if is_same is None else is_same
+        verdict = "equal" if equal else "not written" if mine is None else "different"
+        found.append((name, verdict, f"{uid}: {wanted!r} and {mine!r}"))
+
+    image: Any = nibabel.load(images[0])
+    turn = Turn.between(ours.image.affine, image.affine)
+    voxels, affine = turn.of_image(ours.image, scaled=True)
     wanted = np.asarray(image.dataobj)
-    count = wanted.shape[3] if wanted.ndim > 3 else 1
-    if voxels.shape == wanted.shape:
-        equal = (
-            (voxels == wanted)
-            if wanted.dtype.names
-            else np.isclose(voxels, wanted, rtol=1e-5, atol=1e-5)
-        )
-        verdicts.append(("voxels", "equal" if equal.all() else "different", uid))
+    is_color = wanted.dtype.names is not None
+    equal = voxels.shape == wanted.shape and bool(
+        (voxels == wanted).all() if is_color else np.allclose(voxels, wanted, rtol=1e-5, atol=1e-5)
+    )
+    if equal or is_color:
+        judged("voxels", wanted.shape, voxels.shape, equal)
     else:
-        verdicts.append(("voxels", "different", f"{uid}: {voxels.shape} and {wanted.shape}"))
+        # dcm2niix may scale otherwise: then at least the stored values are the same.
+        stored, _ = turn.of_image(ours.image, scaled=False)
+        raw = image.dataobj.get_unscaled()
+        is_raw = stored.shape == raw.shape and bool((stored == raw).all())
+        judged("voxels, scaled" if is_raw else "voxels", wanted.shape, voxels.shape, False)
+        if is_raw:
+            judged("voxels, stored", raw.shape, stored.shape, True)
     off = float(np.abs(affine - image.affine).max())
-    verdicts.append(("affine", "equal" if off < 1e-3 else "different", f"{uid}: {off:.4g} mm"))
-    if count > 1:
-        step, other = image.header.get_zooms()[3], ours.image.header.get_zooms()
-        verdicts.append(
-            ("pixdim[4]", "equal" if len(other) > 3 and same(float(step), float(other[3])) else "different",
-             f"{uid}: {step} and {other}")
-        )  # fmt: skip
+    judged("affine", 0.0, off, off < 1e-3)
+    if wanted.ndim > 3 and wanted.shape[3] > 1:
+        zooms = ours.image.header.get_zooms()
+        judged("pixdim[4]", float(image.header.get_zooms()[3]), float(zooms[3]) if len(zooms) > 3 else None)
     for name, value in told.items():
-        if name in NOT_COMPARED or name in PATIENT:
-            continue
-        mine = ours.fields.get(name)
-        if mine is None:
-            verdicts.append((name, "not written here", f"{uid}: {value!r}"))
-            continue
-        mine = flipped_field(name, mine, flipped)
-        verdicts.append(
-            (name, "equal" if same(value, mine) else "different", f"{uid}: {value!r} and {mine!r}")
-        )
+        if name not in NOT_COMPARED and name not in PATIENT:
+            mine = ours.fields.get(name)
+            judged(name, value, None if mine is None else turn.of_field(name, mine))
     stem = images[0].with_suffix("")
-    if (values := stem.with_suffix(".bval")).exists():
-        wanted_b = np.atleast_1d(np.loadtxt(values))
-        is_same = ours.b_values is not None and same(wanted_b.tolist(), ours.b_values.tolist())
-        verdicts.append(
-            ("bval", "equal" if is_same else "different", f"{uid}: {wanted_b} and {ours.b_values}")
-        )
-        wanted_v = np.atleast_2d(np.loadtxt(stem.with_suffix(".bvec"))).T
-        vectors = None
+    if stem.with_suffix(".bval").exists():
+        b_values = np.atleast_1d(np.loadtxt(stem.with_suffix(".bval"))).tolist()
+        judged("bval", b_values, None if ours.b_values is None else ours.b_values.tolist())
+        vectors = np.atleast_2d(np.loadtxt(stem.with_suffix(".bvec"))).T
+        mine = None
         if ours.vectors is not None:
-            # Both are along the axes of their image, the first turned if it is right-handed.
-            vectors = ours.vectors * [
-                -1 if np.linalg.det(ours.image.affine[:3, :3]) > 0 else 1, 1, 1
-            ] * np.where(flipped, -1, 1)  # fmt: skip
-            vectors = vectors * [-1 if np.linalg.det(image.affine[:3, :3]) > 0 else 1, 1, 1]
-        is_same = (
-            vectors is not None
-            and vectors.shape == wanted_v.shape
-            and np.allclose(vectors, wanted_v, atol=1e-3)
-        )
-        verdicts.append(
-            ("bvec", "equal" if is_same else "different", f"{uid}: {wanted_v} and {vectors}")
-        )
-    return verdicts
+            mine = turn.of_vectors(ours.vectors, ours.image.affine, image.affine)
+        is_same = mine is not None and mine.shape == vectors.shape
+        judged("bvec", vectors, mine, is_same and np.allclose(mine, vectors, atol=1e-3))
+    return found
 
 
 def main() -> int:
@@ -239,18 +228,18 @@ def main() -> int:
         for number, (uid, maker, paths) in enumerate(wh.sql(SERIES).fetchall()):
             images, told = theirs(paths, Path(folder) / str(number))
             try:
-                ours = exported(catalog, uid, facts[uid], open_volume(catalog, uid))
+                ours = exported(catalog, facts[uid], open_volume(catalog, uid))
             except (PixelError, Refused) as error:
-                found = [("volume", "refused here", f"{uid}: {getattr(error, 'why', error)}")]
+                found = [("volume", "refused", f"{uid}: {getattr(error, 'why', error)}")]
             else:
-                found = compared(uid, maker, images, told, ours)
+                found = compared(uid, images, told, ours)
             for name, verdict, detail in found:
-                why = EXPLAINED.get((name, verdict, maker)) or EXPLAINED.get((name, verdict, "*"))
-                if why and verdict != "equal":
+                why = None if verdict == "equal" else explanation(name, verdict, maker, detail)
+                judged = f"{verdict}, explained" if why else verdict
+                if why:
                     said[why].append(f"{maker} {name}")
-                    verdict = f"{verdict}, explained"
-                counts[maker, name, verdict] += 1
-                details[maker, name, verdict] = detail
+                counts[maker, name, judged] += 1
+                details[maker, name, judged] = detail
     for (maker, name, verdict), count in sorted(counts.items()):
         shown = (
             "" if verdict == "equal" else details[maker, name, verdict][-150:].replace("\n", " ")

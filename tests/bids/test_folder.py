@@ -9,6 +9,7 @@ import pytest
 
 from tests.bids.conftest import DataSet
 from warehouse.bids import folder
+from warehouse.cohorts.provenance import verify
 from warehouse.errors import ExportFailed, TargetExists
 
 
@@ -66,22 +67,28 @@ def test_what_was_broken_off_goes_on(
             tmp_path / "d" / path.relative_to(exported.folder)
         ).read_bytes() == path.read_bytes()
     assert len([path for path in (tmp_path / "d").rglob("*") if path.is_file()]) == len(files)
+    assert verify(tmp_path / "d").problems == ()
+    (tmp_path / "d" / "README").write_text("other")
+    assert verify(tmp_path / "d").problems == ("README: other content than was written",)
 
 
-def test_links_in_the_folder_are_not_followed(exported: DataSet, tmp_path: Path) -> None:
-    target = tmp_path / "d"
-    exported.wh.export("everything", target, "bids")
+def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("precious")
-    (target / "README").unlink()
-    (target / "README").symlink_to(outside / "precious")
-    exported.wh.export("everything", target, "bids")
-    assert (outside / "precious").read_text() == "precious"
-    assert not (target / "README").is_symlink()
-    (target / "sub-A1" / "sub-A1_sessions.tsv").unlink()
-    (target / "sub-A1").rename(outside / "sub-A1")
-    (target / "sub-A1").symlink_to(outside / "sub-A1")
-    with pytest.raises(ExportFailed):
-        exported.wh.export("everything", target, "bids")
-    assert not (outside / "sub-A1" / "sub-A1_sessions.tsv").exists()
+    with folder.claimed(tmp_path / "d", {"run": "a"}) as root:
+        (tmp_path / "d" / "README").symlink_to(outside / "precious")
+        folder.write(root, "README", b"ours")
+        assert (outside / "precious").read_text() == "precious"
+        assert folder.read(root, "README") == b"ours"
+        (tmp_path / "d" / "sub-1").symlink_to(outside)
+        with pytest.raises(ExportFailed):
+            folder.write(root, "sub-1/new", b"ours")
+        assert not folder.has(root, "sub-1/precious")
+        (tmp_path / "d" / "again").symlink_to(outside / "precious")
+        assert not folder.has(root, "again")
+        with pytest.raises(ExportFailed), folder.opened(root, "again"):
+            pass
+    assert os.listdir(outside) == ["precious"]
+    with pytest.raises(TargetExists), folder.claimed(tmp_path / "d", {"run": "b"}):
+        pass

@@ -107,10 +107,10 @@ def export_bids(
     catalog = members_of(root, run)
     facts = provenance(run, FORMAT, catalog.snapshot.version)
     facts["options"] = {"identifiers": identifiers, "isotropic": isotropic}
-    # In the place of the view, for this connection alone.
-    weighted = statement("diffusion_frames", "bids")
-    catalog.connection.execute(f"create temp table diffusion_frames as {weighted}")
     with folder.claimed(target, facts) as place:
+        # In the place of the view, for this connection alone.
+        weighted = statement("diffusion_frames", "bids")
+        catalog.connection.execute(f"create temp table diffusion_frames as {weighted}")
         series = _rows(catalog, "series")
         known = {row["series_key"]: row for row in _rows(catalog, "sidecars")}
         images: list[Written] = []
