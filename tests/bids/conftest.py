@@ -20,7 +20,7 @@ MR = "1.2.840.10008.5.1.4.1.1.4"
 ROWS, COLUMNS, SLICES = 6, 4, 4
 
 
-def series(folder: Path, number: int, volumes: list[dict[str, Any]], *, skip: int | None = None,
+def series(folder: Path, number: int, volumes: list[dict[str, Any]], *, skip: int | None = None, only: int | None = None,
            **shared: Any) -> str:  # fmt: skip
     """Write a series of axial slices, some ``volumes`` one after the other; return its UID."""
     uid = f"1.2.9.{number}"
@@ -33,12 +33,12 @@ def series(folder: Path, number: int, volumes: list[dict[str, Any]], *, skip: in
         positive = own.pop("positive", shared.get("positive"))
         for level in range(SLICES):
             count += 1
-            if level == skip:
+            if level == skip or only not in {None, level}:
                 continue
             moment = begins + slice_s * level
             clock = f"10{int(moment // 60):02}{moment % 60:09.6f}"
             made = image(
-                f"{uid}.{count}", SOPClassUID=MR, Modality="MR", SeriesInstanceUID=uid, PatientID="A-1",
+                own.pop("SOPInstanceUID", f"{uid}.{count}"), SOPClassUID=MR, Modality="MR", SeriesInstanceUID=uid, PatientID="A-1",
                 PatientSex="F", PatientAge="094Y", StudyInstanceUID="1.2.9", StudyDate="20200102",
                 StudyTime="100000", SeriesNumber=number, InstanceNumber=count, Rows=ROWS, Columns=COLUMNS,
                 AcquisitionDate="20200102", AcquisitionTime=clock, Manufacturer="SIEMENS",
@@ -46,8 +46,10 @@ def series(folder: Path, number: int, volumes: list[dict[str, Any]], *, skip: in
                 PixelSpacing=[2.0, 1.5], SliceThickness=2.5, MagneticFieldStrength="3", DeviceSerialNumber="77",
                 BitsAllocated=16, BitsStored=12, HighBit=11, InstitutionName="Elsewhere",
                 PixelData=rng.integers(0, 4000, (ROWS, COLUMNS), np.uint16).tobytes(),
-                **{k: v for k, v in {**shared, **own}.items() if k != "positive"},
+                **{k: v for k, v in shared.items() if k != "positive"},
             )  # fmt: skip
+            for keyword, value in own.items():
+                setattr(made, keyword, value)
             made["PixelData"].VR = "OW"
             if positive is not None:
                 block = made.private_block(0x0021, "SIEMENS MR SDI 02", create=True)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from warehouse.bids import folder
 from warehouse.bids.fieldmaps import links
@@ -30,9 +32,10 @@ from warehouse.cohorts.provenance import (
     provenance,
     text,
 )
-from warehouse.errors import PixelError
+from warehouse.errors import PixelError, UsageError
 from warehouse.pixels.files import nifti
 from warehouse.pixels.gradients import Gradients, gradients
+from warehouse.pixels.straighten import is_sheared, straightened
 from warehouse.pixels.volume import open_volume
 from warehouse.sqlfiles import statement
 
@@ -58,15 +61,20 @@ class Options:
         sex, dates and times.
     isotropic
         Keep diffusion weighted volumes without a direction beside others that have one.
+    allow_gaps, resample
+        As of ``export_bids``.
     """
 
     identifiers: bool = True
     isotropic: bool = False
+    allow_gaps: bool = False
+    resample: str | None = None
 
 
 def export_bids(
-    root: Path, run: Run, target: Path, *, identifiers: bool = True, isotropic: bool = False
-) -> dict[str, Any]:
+    root: Path, run: Run, target: Path, *, identifiers: bool = True, isotropic: bool = False,
+    allow_gaps: bool = False, resample: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Write the series of a run as a BIDS data set; return what is said about it.
 
     Parameters
@@ -82,6 +90,12 @@ def export_bids(
         subjects and sessions still come from PatientID and the time of the study.
     isotropic
         Keep diffusion weighted volumes without a direction beside others that have one.
+    allow_gaps
+        Write series of single images in which slices are missing, with zeros in their place; the
+        sidecar says which: ``MissingSlices``, from 0.
+    resample
+        ``tilt``: write series whose slices are shifted evenly, as by a tilted gantry, moved within
+        their planes to lie above each other; the sidecar says so: ``ResampledFromTilt``.
 
     Returns
     -------
@@ -103,10 +117,12 @@ def export_bids(
     >>> wh.export(run, "dataset", "bids")["bids"]  # doctest: +SKIP
     {'series_written': 12, 'series_not_written': 3, 'images': 15}
     """
-    options = Options(identifiers=identifiers, isotropic=isotropic)
+    if resample not in {None, "tilt"}:
+        raise UsageError(f"unknown resampling {resample!r}; there is: tilt")
+    options = Options(identifiers, isotropic, allow_gaps, resample)
     catalog = members_of(root, run)
     facts = provenance(run, FORMAT, catalog.snapshot.version)
-    facts["options"] = {"identifiers": identifiers, "isotropic": isotropic}
+    facts["options"] = asdict(options)
     with folder.claimed(target, facts) as place:
         # In the place of the view, for this connection alone.
         weighted = statement("diffusion_frames", "bids")
@@ -178,16 +194,21 @@ def _written(
     if facts["not_read"] is not None:
         raise Refused(facts["not_read"])
     suffix = row["suffix"]
-    volume = open_volume(catalog, row["series_key"])
+    tilt = options.resample == "tilt"
+    volume = open_volume(catalog, row["series_key"], gaps=options.allow_gaps, tilt=tilt)
     if volume.affine is None:
         raise Refused("its frames have no place in space")
     weighting, notes = None, []
     if (row["data_type"], suffix) == ("dwi", "dwi"):
+        if is_sheared(volume):
+            raise Refused("gradients of slices that are shifted against each other are not known")
         weighting = gradients(catalog, volume, isotropic=options.isotropic, unweighted=True)
         notes = _said_of(weighting)
     kept = None if weighting is None else weighting.volumes
     found = pieces(volume, row["path"], suffix, row["labels"], kept)
-    fields = facts["fields"] | (facts["identifiers"] if options.identifiers else {})
+    marks, said = _marks(volume)
+    notes += said
+    fields = marks | facts["fields"] | (facts["identifiers"] if options.identifiers else {})
     if not options.identifiers:
         fields.pop("AcquisitionTime")
     begins = along(volume, "time_s")
@@ -214,6 +235,8 @@ def _written(
         if not folder.has(place, f"{piece.name}.nii.gz")
     ]
     whole = nifti(volume) if lacking else None
+    if lacking and "ResampledFromTilt" in marks:
+        whole = straightened(whole)
     for piece, image in lacking:
         is_series = len(piece.volumes) > 1 or suffix in {"bold", "dwi"}
         content = packed(
@@ -223,6 +246,19 @@ def _written(
         folder.write(place, f"{piece.name}.nii.gz", content)
     taken.update(piece.name.lower() for piece in found)
     return made, notes
+
+
+def _marks(volume: LazyVolume) -> tuple[dict[str, Any], list[str]]:
+    """Return what the sidecar and the report say of a volume that is not as it was acquired."""
+    marks: dict[str, Any] = {}
+    notes = []
+    if volume.leading == 0 and (missing := np.flatnonzero(volume.layout.grid < 0).tolist()):
+        marks["MissingSlices"] = missing
+        notes.append(f"{len(missing)} missing slices are zero")
+    if is_sheared(volume):
+        marks["ResampledFromTilt"] = True
+        notes.append("slices were moved within their planes: the gantry was tilted")
+    return marks, notes
 
 
 def _said_of(weighting: Gradients) -> list[str]:

@@ -258,7 +258,8 @@ def export(
     template: str = TEMPLATE,
     identifiers: Annotated[bool, Parameter(negative="--no-identifiers")] = True,
     isotropic: Annotated[bool, Parameter(negative="")] = False,
-    warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
+    allow_gaps: Annotated[bool, Parameter(negative="")] = False,
+    resample: Literal["tilt"] | None = None, warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
 ) -> int:  # fmt: skip
     """Write the members of a run: rows, a list, the files themselves, or a BIDS data set.
 
@@ -288,15 +289,20 @@ def export(
         Of bids: write UIDs, institution, device, age, sex, dates and times.
     isotropic
         Of bids: keep diffusion weighted volumes without a direction beside others that have one.
+    allow_gaps
+        Of bids: write series in which slices are missing, with zeros; the sidecar says which.
+    resample
+        Of bids: tilt moves slices that are shifted by a tilted gantry; the sidecar says so.
     """
     # A folder, or a list of UIDs or commands, may have any name.
     free = form in {"copy", "link", "uids", "s5cmd", "bids"}
     chosen = str(form) if free else format_of(target, form, _SUFFIXES)
     found = runs.find_run(warehouse, name)
     if chosen == FORMAT:
-        facts = export_bids(warehouse, found, target, identifiers=identifiers, isotropic=isotropic)[
-            "bids"
-        ]
+        facts = export_bids(
+            warehouse, found, target, identifiers=identifiers, isotropic=isotropic,
+            allow_gaps=allow_gaps, resample=resample,
+        )["bids"]  # fmt: skip
         series = counted(facts["series_written"], "series", "series")
         print(escaped(f"{target}: {found.run}, {series} as {counted(facts['images'], 'image')}"))
         if left := facts["series_not_written"]:
