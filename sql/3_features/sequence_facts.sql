@@ -76,8 +76,8 @@ stated as (
     where
         elements.tag in (
             '00089208', '00089209', '00180010', '00180080', '00181314', '00189005', '00189008',
-            '00189009', '00189014', '00189015', '00189018', '00189079', '00189082', '00189241',
-            '00189250', '00189257', '00180091'
+            '00189009', '00189014', '00189015', '00189018', '00189079', '00189082', '00189240',
+            '00189241', '00189250', '00189257', '00180091'
         )
         and elements."index" = 0
         and elements.vm > 0
@@ -109,6 +109,7 @@ wide as (
         any_value(text) filter (where tag = '00189018') as echo_planar,
         any_value(number) filter (where tag = '00189079') as inversion_time,
         any_value(number) filter (where tag = '00189082') as echo_time,
+        any_value(number) filter (where tag = '00189240') as rf_echo_train,
         any_value(number) filter (where tag = '00189241') as gradient_echo_train,
         any_value(text) filter (where tag = '00189250') as asl_contrast,
         bool_or(tag = '00189257') as has_asl_context
@@ -171,10 +172,10 @@ gathered as (
     select
         counted.*,
         judged.ImageType,
-        ' ' || trim(regexp_replace(
+        ' ' || nullif(trim(regexp_replace(
             lower(strip_accents(concat_ws(' ', judged.SeriesDescription, judged.ProtocolName))),
-            '[^\pL\pN+*<>]+', ' ', 'g'
-        )) || ' ' as description,
+            '[^\pL\pN+*]+', ' ', 'g'
+        )), '') || ' ' as description,
         nullif(lower(concat_ws(
             ' ', judged.SequenceName, coalesce(judged.pulse_sequence_name, wide.pulse_sequence)
         )), '') as sequence,
@@ -186,9 +187,11 @@ gathered as (
             when private.epi_factor > 1 or list_contains(judged.ScanOptions, 'EPI_GEMS') then 'YES'
             when private.epi_factor is not null then 'NO'
             when wide.gradient_echo_train > 8 then 'YES'
+            -- Philips calls echo-planar sequences SE or GR: the factor is in a private element.
             when
                 manufacturer_name(judged.Manufacturer) = 'Philips'
-                and judged.EchoTrainLength > 8 and not list_contains(judged.SequenceVariant, 'MP')
+                and not list_has_any(judged.ScanningSequence, ['IR', 'RM'])
+                and not coalesce(list_has_any(judged.SequenceVariant, ['MP', 'SS', 'SP']), false)
                 then null
             when judged.ScanningSequence <> ['RM'] then 'NO'
         end as echo_planar,
@@ -197,10 +200,12 @@ gathered as (
             when list_contains(judged.ScanningSequence, 'GR') then 'NO'
             when wide.echo_pulse in ('SPIN', 'BOTH') then 'YES'
             when wide.echo_pulse = 'GRADIENT' then 'NO'
+            -- Without a refocusing pulse all echoes are gradient echoes.
+            when wide.rf_echo_train = 0 and wide.gradient_echo_train > 0 then 'NO'
             when contains(sequence, 'epfid') or contains(sequence, 'fl3d') or contains(sequence, 'tfl3d')
                 or contains(sequence, 'feepi') or contains(sequence, 'ffe') or contains(sequence, 'tfe') then 'NO'
             when contains(sequence, 'epse') or contains(sequence, 'ep_b') or contains(sequence, 'se2d')
-                or contains(sequence, 'spc') or contains(sequence, 'dwise') then 'YES'
+                or contains(sequence, 'spc') or contains(sequence, 'tse') or contains(sequence, 'fse') or contains(sequence, 'dwise') then 'YES'
         end as spin_echo,
         case
             when wide.inversion in ('YES', 'NO') then wide.inversion
