@@ -66,7 +66,7 @@ DERIVED = (
     "acquisition_contrast", "is_derived", "is_asl", "asl_contrast", "contrast_agent",
     "phase_contrast", "time_of_flight", "echo_time_ms", "repetition_time_ms", "inversion_time_ms",
     "flip_angle_deg", "echo_count", "inversion_time_count", "plane_count", "position_count",
-    "volume_count", "b_value_max", "direction_count",
+    "volume_count", "b_value_max",
 )  # fmt: skip
 """What a rule may ask for besides DICOM attributes: columns of ``sequence_facts``."""
 
