@@ -287,13 +287,15 @@ gathered as (
             when judged.ScanningSequence <> ['RM'] then 'NO'
         end as echo_planar,
         case
+            -- Some Siemens software calls gradient-echo EPI SE too.
+            when contains(sequence, 'epfid') then 'NO'
             when list_contains(judged.ScanningSequence, 'SE') then 'YES'
             when list_contains(judged.ScanningSequence, 'GR') then 'NO'
             when wide.echo_pulse in ('SPIN', 'BOTH') then 'YES'
             when wide.echo_pulse = 'GRADIENT' then 'NO'
             -- Without a refocusing pulse all echoes are gradient echoes.
             when wide.rf_echo_train = 0 and wide.gradient_echo_train > 0 then 'NO'
-            when contains(sequence, 'epfid') or contains(sequence, 'fl3d') or contains(sequence, 'tfl3d')
+            when contains(sequence, 'fl3d') or contains(sequence, 'tfl3d')
                 or contains(sequence, 'feepi') or contains(sequence, 'ffe') or contains(sequence, 'tfe') then 'NO'
             when contains(sequence, 'epse') or contains(sequence, 'ep_b') or contains(sequence, 'se2d')
                 or contains(sequence, 'spc') or contains(sequence, 'tse') or contains(sequence, 'fse') or contains(sequence, 'dwise') then 'YES'
@@ -338,6 +340,7 @@ select
     gathered.spin_echo,
     gathered.inversion,
     case
+        when list_contains(gathered.ImageType, 'MIXED') then 'MIXED'
         when gathered.complex_component in ('MAGNITUDE', 'PHASE', 'REAL', 'IMAGINARY', 'MIXED')
             then gathered.complex_component
         when gathered.phase_images = gathered.instance_count then 'PHASE'
