@@ -37,14 +37,21 @@ def confusion(rows: list[Row]) -> str:
         ("hold-out, first answer", "first_answer", [r for r in rows if r["part"] == "hold-out"]),
         ("hold-out, after its errors were mended", "answer", [r for r in rows if r["part"] == "hold-out"]),
     ]  # fmt: skip
-    lines = ["| series | number | right | wrong | no answer |", "| --- | ---: | ---: | ---: | ---: |"]
+    lines = [
+        "| series | number | right | wrong | no answer |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
     for name, field, chosen in parts:
         right = sum(row[field] == row["label"] for row in chosen)
         silent = sum(row[field] == "" != row["label"] for row in chosen)
         wrong = len(chosen) - right - silent
         share = f"{right} ({right / len(chosen):.1%})"
         lines.append(f"| {name} | {len(chosen)} | {share} | {wrong} | {silent} |")
-    lines += ["", "| label by hand | rules, today | first answer of the hold-out |", "| --- | --- | --- |"]
+    lines += [
+        "",
+        "| label by hand | rules, today | first answer of the hold-out |",
+        "| --- | --- | --- |",
+    ]
     for label in sorted({row["label"] for row in rows}, key=str.lower):
         chosen = [row for row in rows if row["label"] == label]
         held = [row for row in chosen if row["part"] == "hold-out"]

@@ -146,7 +146,7 @@ stated_values as (
 -- What rules ask is the same of many series: each condition is tested once for each distinct answer.
 answers as (
     select
-        judged.Modality as modality,
+        judged.Modality as about,
         asked.attribute,
         coalesce(list_filter(stated_values.said, lambda value: value is not null), []) as said,
         -- Odd groups are private. What is missing of these facts stands in private elements; those of
@@ -225,7 +225,7 @@ tested as (
     from numbered
     join sequence_rules
         on
-            numbered.modality = sequence_rules.rule_modality
+            numbered.about = sequence_rules.rule_modality
             and numbered.attribute = sequence_rules.attribute
 ),
 

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from tests.small_tables import View
 
 VALID = re.compile(
-    r"sub-([A-Za-z0-9]+)/ses-([A-Za-z0-9]+)/(anat|func|fmap|dwi)/sub-\1_ses-\2"
-    r"(_task-[A-Za-z0-9]+)?(_acq-[a-z]+)?(_ce-[a-z]+)?(_inv-\d+)?(_dir-[A-Z]+)?(_run-\d+)?_[A-Za-z0-9]+"
+    r"sub-([A-Za-z0-9]+)/ses-([A-Za-z0-9]+)/(anat|func|fmap|dwi|perf)/sub-\1_ses-\2"
+    r"(_task-[A-Za-z0-9]+)?(_acq-[a-z]+)?(_ce-agent)?(_rec-norm)?(_inv-\d+)?(_dir-[A-Z]+)?(_run-\d+)?_[A-Za-z0-9]+"
 )
 
 FIRST = {
     "sequence_types": "rule",
+    "sequence_facts": "instance_id",
     "series": "Modality",
     "studies": "StudyID",
     "phase_encoding": "instance_id",
@@ -28,7 +29,7 @@ FIRST = {
 def paths(*rows: dict[str, Any]) -> list[tuple[str | None, str | None]]:
     """Return path and reason of each series."""
     view = View()
-    for name in ("sequence_types", "series", "studies", "phase_encoding"):
+    for name in ("sequence_types", "sequence_facts", "series", "studies", "phase_encoding"):
         view.given(name, FIRST[name])
     studies = set()
     for n, given_row in enumerate(rows):
@@ -48,6 +49,10 @@ def paths(*rows: dict[str, Any]) -> list[tuple[str | None, str | None]]:
             [key, study, row["PatientID"] or f"missing:{study}", row["PatientID"], row.get("SeriesDescription"),
              row.get("ProtocolName"), row["ImageType"], row.get("InversionTime"), row["series_at"], row["SeriesNumber"]],
         )  # fmt: skip
+        ask(
+            "insert into sequence_facts (series_key, contrast_agent) values (?, ?)",
+            [key, row.get("agent")],
+        )
         ask(
             "insert into phase_encoding (instance_id, phase_encoding_direction) values (?, ?)",
             [n, row.get("phase")],
@@ -70,16 +75,19 @@ T1 = FOLDER.format("anat")
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        # FWD is with the axis. Labels are as before: sign and label were both the other way round.
-        ({"kind": "mprage", "ImageType": ["M", "NORM"]}, f"{T1}_ce-corrected_T1w"),
-        ({"kind": "mprage"}, f"{T1}_ce-uncorrected_T1w"),
-        ({"kind": "spgr"}, f"{T1}_acq-spgr_T1w"),
-        ({"kind": "fspgr"}, f"{T1}_acq-fspgr_T1w"),
-        ({"kind": "tirm"}, f"{T1}_acq-tirm_T1w"),
-        ({"kind": "ir_epi", "InversionTime": 699.6}, f"{T1}_inv-700_IRT1"),
-        ({"kind": "ir_epi"}, f"{T1}_IRT1"),
-        ({"kind": "t2w", "ImageType": ["NORM"]}, f"{T1}_ce-corrected_T2w"),
-        ({"kind": "flair"}, f"{T1}_FLAIR"),
+        # FWD is with the axis. A normalised image was `ce`, which in BIDS is a contrast agent: it is `rec` now.
+        ({"kind": "T1w", "ImageType": ["M", "NORM"]}, f"{T1}_rec-norm_T1w"),
+        ({"kind": "T1w"}, f"{T1}_T1w"),
+        ({"kind": "T1w", "agent": "YES"}, f"{T1}_ce-agent_T1w"),
+        ({"kind": "T2w", "ImageType": ["NORM"], "agent": "YES"}, f"{T1}_ce-agent_rec-norm_T2w"),
+        ({"kind": "IRT1", "InversionTime": 699.6}, f"{T1}_inv-700_IRT1"),
+        ({"kind": "IRT1"}, f"{T1}_IRT1"),
+        ({"kind": "FLAIR"}, f"{T1}_FLAIR"),
+        ({"kind": "TOF"}, f"{T1}_angio"),
+        ({"kind": "asl", "phase": "j"}, f"{FOLDER.format('perf')}_dir-FWD_asl"),
+        ({"kind": "m0scan"}, f"{FOLDER.format('perf')}_m0scan"),
+        ({"kind": "phasediff"}, f"{FOLDER.format('fmap')}_phasediff"),
+        ({"kind": "magnitude"}, f"{FOLDER.format('fmap')}_magnitude1"),
         (
             {"kind": "bold", "SeriesDescription": "rsfMRI_2mm", "phase": "j"},
             f"{FOLDER.format('func')}_task-rest_dir-FWD_bold",
@@ -89,18 +97,18 @@ T1 = FOLDER.format("anat")
             f"{FOLDER.format('func')}_task-EmotionalNBack1_dir-REV_bold",
         ),
         ({"kind": "bold"}, f"{FOLDER.format('func')}_task-unknown_bold"),
-        ({"kind": "func_sbref", "SeriesDescription": "RSF"}, f"{FOLDER.format('func')}_task-rest_sbref"),
+        ({"kind": "sbref", "SeriesDescription": "RSF"}, f"{FOLDER.format('func')}_task-rest_sbref"),
         (
-            {"kind": "func_fieldmap", "SeriesDescription": "SpinEchoFieldMap_AP", "ProtocolName": "x_AP"},
+            {"kind": "epi", "SeriesDescription": "SpinEchoFieldMap_AP", "ProtocolName": "x_AP"},
             f"{FOLDER.format('fmap')}_acq-rest_dir-AP_epi",
         ),
         (
-            {"kind": "func_fieldmap", "SeriesDescription": "se_tfMRI", "ProtocolName": "x_pa", "phase": "j-"},
+            {"kind": "epi", "SeriesDescription": "se_tfMRI", "ProtocolName": "x_pa", "phase": "j-"},
             f"{FOLDER.format('fmap')}_acq-task_dir-REV_epi",
         ),
-        ({"kind": "func_fieldmap", "SeriesDescription": "map"}, f"{FOLDER.format('fmap')}_epi"),
+        ({"kind": "epi", "SeriesDescription": "map"}, f"{FOLDER.format('fmap')}_epi"),
         ({"kind": "dwi", "phase": "i"}, f"{FOLDER.format('dwi')}_dir-FWD_dwi"),
-        ({"kind": "dwi_fieldmap", "phase": "i-"}, f"{FOLDER.format('dwi')}_dir-REV_dwi"),
+        ({"kind": "dwi", "phase": "i-"}, f"{FOLDER.format('dwi')}_dir-REV_dwi"),
         ({"kind": "dwi_sbref", "ProtocolName": "dwi_rl"}, f"{FOLDER.format('dwi')}_dir-RL_sbref"),
         ({"kind": "dwi_sbref", "ProtocolName": "dwi_map"}, f"{FOLDER.format('dwi')}_sbref"),
     ],
@@ -128,12 +136,12 @@ def test_what_has_no_place_says_why(kind: str | None, why: str) -> None:
 @pytest.mark.acceptance("D50")
 def test_runs_are_counted_in_the_order_of_time() -> None:
     found = paths(
-        {"kind": "mprage", "series_at": "2018-01-24 11:00:00"},
-        {"kind": "mprage", "series_at": "2018-01-24 10:00:00"},
-        {"kind": "mprage", "ImageType": ["NORM"]},
+        {"kind": "T1w", "series_at": "2018-01-24 11:00:00"},
+        {"kind": "T1w", "series_at": "2018-01-24 10:00:00"},
+        {"kind": "T1w", "ImageType": ["NORM"]},
     )
     assert [path for path, _ in found] == [
-        f"{T1}_ce-uncorrected_run-2_T1w", f"{T1}_ce-uncorrected_run-1_T1w", f"{T1}_ce-corrected_T1w",
+        f"{T1}_run-2_T1w", f"{T1}_run-1_T1w", f"{T1}_rec-norm_T1w",
     ]  # fmt: skip
 
 
@@ -142,9 +150,9 @@ def test_ids_are_sanitised_without_merging_patients() -> None:
     found = [
         path
         for path, _ in paths(
-            {"kind": "flair", "PatientID": "../../A-1"}, {"kind": "flair", "PatientID": "a1"},
-            {"kind": "flair", "PatientID": "B 2"}, {"kind": "flair", "PatientID": "\u5c71"},
-            {"kind": "flair", "PatientID": None},
+            {"kind": "FLAIR", "PatientID": "../../A-1"}, {"kind": "FLAIR", "PatientID": "a1"},
+            {"kind": "FLAIR", "PatientID": "B 2"}, {"kind": "FLAIR", "PatientID": "\u5c71"},
+            {"kind": "FLAIR", "PatientID": None},
         )
     ]  # fmt: skip
     assert all(VALID.fullmatch(path or "") for path in found)
@@ -158,8 +166,8 @@ def test_studies_of_one_minute_or_without_date_are_sessions_of_their_own() -> No
     found = [
         path
         for path, _ in paths(
-            {"kind": "flair", "study": "a"}, {"kind": "flair", "study": "b", "StudyTime": "10:44:59"},
-            {"kind": "flair", "study": "c", "StudyDate": None}, {"kind": "flair", "study": "d", "StudyTime": None},
+            {"kind": "FLAIR", "study": "a"}, {"kind": "FLAIR", "study": "b", "StudyTime": "10:44:59"},
+            {"kind": "FLAIR", "study": "c", "StudyDate": None}, {"kind": "FLAIR", "study": "d", "StudyTime": None},
         )
     ]  # fmt: skip
     assert len(set(found)) == 4
@@ -173,7 +181,7 @@ def test_studies_of_one_minute_or_without_date_are_sessions_of_their_own() -> No
     st.lists(
         st.fixed_dictionaries(
             {
-                "kind": st.sampled_from(["mprage", "flair", "bold", "dwi", "func_fieldmap"]),
+                "kind": st.sampled_from(["T1w", "FLAIR", "bold", "dwi", "epi"]),
                 "PatientID": st.sampled_from(["A-1", "A1", "a1", "A.1", "", "?"]),
                 "study": st.sampled_from(["a", "b"]),
                 "SeriesDescription": st.sampled_from([None, "rsf", "x y", "X-Y"]),

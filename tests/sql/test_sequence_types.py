@@ -20,7 +20,14 @@ from tests.small_tables import View
 from warehouse.sqlfiles import by_name
 from warehouse.store.rules import CONFIDENCES, Condition, Rule, add_rules, read_rules
 
-CORE = ("ScanningSequence", "SequenceVariant", "ImageType", "MRAcquisitionType", "SOPClassUID", "SamplesPerPixel")
+CORE = (
+    "ScanningSequence",
+    "SequenceVariant",
+    "ImageType",
+    "MRAcquisitionType",
+    "SOPClassUID",
+    "SamplesPerPixel",
+)
 Header = dict[str, list[str]]
 
 
@@ -61,10 +68,18 @@ def satisfying(rule: Rule, n: int) -> Header:
         known = header.get(each.attribute, [])
         if each.test in {"above", "below"}:
             # Between both, where two conditions ask for one number.
-            limits = [float(c.alternatives[0][0]) for c in rule.conditions if c.attribute == each.attribute]
-            middle = sum(limits) / 2 if len(limits) == 2 else limits[0] + (1 if each.test == "above" else -1)
+            limits = [
+                float(c.alternatives[0][0])
+                for c in rule.conditions
+                if c.attribute == each.attribute
+            ]
+            middle = (
+                sum(limits) / 2
+                if len(limits) == 2
+                else limits[0] + (1 if each.test == "above" else -1)
+            )
             header[each.attribute] = [f"{middle:g}"]
-        elif each.test == "word" or each.test == "contains":
+        elif each.test in {"word", "contains"}:
             header[each.attribute] = [" ".join(["", *known, *values, ""])]
         else:
             header[each.attribute] = known + [value for value in values if value not in known]
@@ -102,7 +117,10 @@ def judged(headers: list[Header]) -> list[tuple[str | None, str | None, str | No
         name: [(h.get(name) or [None])[0] for h in headers]
         for name in facts.keys() & {name for h in headers for name in h}
     }
-    keys: dict[str, Any] = {"instance_id": range(len(headers)), "series_key": list(map(str, range(len(headers))))}
+    keys: dict[str, Any] = {
+        "instance_id": range(len(headers)),
+        "series_key": list(map(str, range(len(headers)))),
+    }
     usual = {"instance_key": keys["series_key"], "Modality": ["MR"] * len(headers)}
     for table, columns in (("instances", keys | usual | core), ("sequence_facts", keys | told)):
         rows = pl.DataFrame(columns)  # noqa: F841 - DuckDB reads it by its name
