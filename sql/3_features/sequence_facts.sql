@@ -4,7 +4,7 @@
 -- functional groups of its first frame. Counts and b-values are those of the whole series.
 --
 -- grain:   series_key
--- depends: instances, normal_elements, vendor_elements, diffusion_series, phase_encoding, unread
+-- depends: instances, elements, normal_elements, vendor_elements, phase_encoding, unread
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  instance_id | BIGINT | the instance that was looked at
 -- column:  description | VARCHAR | words of SeriesDescription and ProtocolName: lower case, without accents, single spaces between and around them
@@ -30,8 +30,7 @@
 -- column:  plane_count | BIGINT | distinct orientations of instances, to one decimal of the cosines; null if they state none
 -- column:  position_count | BIGINT | distinct positions of slices; 1 for a mosaic; null if none is stated
 -- column:  volume_count | BIGINT | images at each position: how often the volume was taken, by time, echo, part or weighting; null if no position is stated
--- column:  b_value_max | DOUBLE | s/mm², as in `diffusion_series`; null if none is stated
--- column:  direction_count | BIGINT | distinct directions, as in `diffusion_series`
+-- column:  b_value_max | DOUBLE | s/mm², the largest that the series states, in the standard's elements or those of its maker; null if none. `diffusion_frames` has them by image, and corrected
 -- column:  phase_encoding_direction | VARCHAR | in the stored image, as in `phase_encoding`
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
 create or replace view sequence_facts as
@@ -75,9 +74,8 @@ stated as (
     join judged on elements.instance_id = judged.instance_id
     where
         elements.tag in (
-            '00089208', '00089209', '00180010', '00180080', '00181314', '00189005', '00189008',
-            '00189009', '00189014', '00189015', '00189018', '00189079', '00189082', '00189241',
-            '00189250', '00189257', '00180091'
+            '00089208', '00089209', '00189005', '00189008', '00189009', '00189014', '00189015',
+            '00189018', '00189079', '00189082', '00189240', '00189241', '00189250', '00189257'
         )
         and elements."index" = 0
         and elements.vm > 0
@@ -90,6 +88,25 @@ stated as (
             )
         )
     group by elements.instance_id, elements.tag
+    -- Of what `instances` has at top level only what stands in groups is read.
+    union all
+    select
+        elements.instance_id,
+        elements.tag,
+        arg_min(elements.text, elements.path),
+        arg_min(coalesce(elements."real", elements."integer"), elements.path)
+    from normal_elements as elements
+    join judged on elements.instance_id = judged.instance_id
+    where
+        elements.tag in ('00180010', '00180080', '00181314')
+        and elements."index" = 0
+        and elements.vm > 0
+        and elements.path between 'ContrastBolusAgentSequence[' and 'SharedFunctionalGroupsSequence]'
+        and regexp_full_match(
+            elements.path,
+            '(PerFrameFunctionalGroupsSequence\[0\]|SharedFunctionalGroupsSequence\[0\])\.[A-Za-z]+\[0\]'
+        )
+    group by elements.instance_id, elements.tag
 ),
 
 wide as (
@@ -100,7 +117,6 @@ wide as (
         any_value(text) filter (where tag = '00180010') as agent,
         any_value(number) filter (where tag = '00180080') as repetition_time,
         any_value(number) filter (where tag = '00181314') as flip_angle,
-        any_value(number) filter (where tag = '00180091') as echo_train,
         any_value(text) filter (where tag = '00189005') as pulse_sequence,
         any_value(text) filter (where tag = '00189008') as echo_pulse,
         any_value(text) filter (where tag = '00189009') as inversion,
@@ -109,6 +125,7 @@ wide as (
         any_value(text) filter (where tag = '00189018') as echo_planar,
         any_value(number) filter (where tag = '00189079') as inversion_time,
         any_value(number) filter (where tag = '00189082') as echo_time,
+        any_value(number) filter (where tag = '00189240') as rf_echo_train,
         any_value(number) filter (where tag = '00189241') as gradient_echo_train,
         any_value(text) filter (where tag = '00189250') as asl_contrast,
         bool_or(tag = '00189257') as has_asl_context
@@ -131,26 +148,34 @@ stacks as (
     group by elements.instance_id
 ),
 
+-- One scan per creator, each with a range of tags: of the sorted table only these are read.
 private as (
     select
-        elements.instance_id,
-        min(elements.text) filter (where elements.creator = 'Philips Imaging DD 001' and elements.tag[7:8] = '20') as technique,
-        max(elements."integer") filter (where elements.creator = 'Philips Imaging DD 001' and elements.tag[7:8] = '13') as epi_factor,
-        bool_or(elements.creator = 'GEMS_PARM_01' and elements.tag[7:8] in ('A3', 'A4') and elements.text > ' ') as is_asl,
-        bool_or(elements.creator = 'Philips MR Imaging DD 005' and elements.tag[7:8] = '29' and elements.text in ('LABEL', 'CONTROL')) as is_label
-    from normal_elements as elements
-    join judged on elements.instance_id = judged.instance_id
-    where
-        elements.path = '' and elements."index" = 0
-        and (
-            elements.creator = 'Philips Imaging DD 001' and elements.tag between '20011000' and '2001FFFF'
-            and elements.tag[7:8] in ('13', '20')
-            or elements.creator = 'GEMS_PARM_01' and elements.tag between '00431000' and '0043FFFF'
-            and elements.tag[7:8] in ('A3', 'A4')
-            or elements.creator = 'Philips MR Imaging DD 005' and elements.tag between '20051000' and '2005FFFF'
-            and elements.tag[7:8] = '29'
-        )
-    group by elements.instance_id
+        parts.instance_id,
+        min(parts.text) filter (where parts.fact = 'technique') as technique,
+        max(parts."integer") filter (where parts.fact = 'factor') as epi_factor,
+        bool_or(parts.fact = 'label' and parts.text > ' ') as is_asl
+    from (
+        select instance_id, if(tag[7:8] = '20', 'technique', 'factor') as fact, text, "integer"
+        from normal_elements
+        where
+            path = '' and creator = 'Philips Imaging DD 001' and tag between '20011000' and '2001FFFF'
+            and tag[7:8] in ('13', '20') and "index" = 0
+        union all
+        select instance_id, 'label', text, null
+        from normal_elements
+        where
+            path = '' and creator = 'GEMS_PARM_01' and tag between '00431000' and '0043FFFF'
+            and tag[7:8] in ('A3', 'A4') and "index" = 0
+        union all
+        select instance_id, 'label', text, null
+        from normal_elements
+        where
+            path = '' and creator = 'Philips MR Imaging DD 005' and tag between '20051000' and '2005FFFF'
+            and tag[7:8] = '29' and "index" = 0 and text in ('LABEL', 'CONTROL')
+    ) as parts
+    join judged on parts.instance_id = judged.instance_id
+    group by parts.instance_id
 ),
 
 protocols as (
@@ -167,14 +192,81 @@ protocols as (
     group by vendor_elements.instance_id
 ),
 
+-- Only the largest: what each image has costs seconds, and `diffusion_frames` says it.
+b_values as (
+    select instance_id, "real" as b_value
+    from elements
+    where
+        tag = '00189087' and "index" = 0
+        and path between 'MRDiffusionSequence[' and 'SharedFunctionalGroupsSequence]'
+        and contains(path, 'MRDiffusionSequence[0]')
+    union all
+    select instance_id, coalesce("real", "integer")
+    from elements
+    where
+        path = '' and creator = 'SIEMENS MR HEADER' and tag between '00191000' and '0019FFFF'
+        and tag[7:8] = '0C' and "index" = 0
+    union all
+    select instance_id, "real"
+    from elements
+    where
+        path = '' and creator = 'Philips Imaging DD 001' and tag between '20011000' and '2001FFFF'
+        and tag[7:8] = '03' and "index" = 0
+    union all
+    select instance_id, "real"
+    from elements
+    where
+        path = '' and creator = 'Image Private Header' and tag between '00651000' and '0065FFFF'
+        and tag[7:8] = '09' and "index" = 0
+    union all
+    select instance_id, "integer" % 1e9
+    from elements
+    where
+        path = '' and creator = 'GEMS_PARM_01' and tag between '00431000' and '0043FFFF'
+        and tag[7:8] = '39' and "index" = 0
+    -- Of which an anonymiser dropped the creator: in the usual block, by its maker.
+    union all
+    select elements.instance_id, coalesce(elements."real", elements."integer") % 1e9
+    from elements
+    join instances on elements.instance_id = instances.instance_id
+    where
+        elements.path = '' and elements."index" = 0 and elements.creator is null
+        and elements.tag in ('0019100C', '20011003', '00431039', '00651009')
+        and manufacturer_name(instances.Manufacturer) = case elements.tag
+            when '0019100C' then 'Siemens' when '20011003' then 'Philips' when '00431039' then 'GE' else 'UIH'
+        end
+    union all
+    select instance_id, "real"
+    from vendor_elements
+    where name = 'B_value' and "index" = 0 and source_path = ''
+    union all
+    select instance_id, DiffusionBValue
+    from instances
+    where DiffusionBValue > 0
+    union all
+    select instance_id, try_cast(regexp_extract(ImageComments, '^\s*b=([0-9.]+)\([0-9.+-]+,[0-9.+-]+,[0-9.+-]+\)\s*$', 1) as double)
+    from instances
+    where ImageComments like '%b=%(%' and manufacturer_name(Manufacturer) = 'Canon'
+),
+
+weighted as (
+    select
+        instances.series_key,
+        max(b_values.b_value) as b_value_max
+    from b_values
+    join instances on b_values.instance_id = instances.instance_id
+    where b_values.b_value between 0 and 10000
+    group by instances.series_key
+),
+
 gathered as (
     select
         counted.*,
         judged.ImageType,
-        ' ' || trim(regexp_replace(
+        ' ' || nullif(trim(regexp_replace(
             lower(strip_accents(concat_ws(' ', judged.SeriesDescription, judged.ProtocolName))),
-            '[^\pL\pN+*<>]+', ' ', 'g'
-        )) || ' ' as description,
+            '[^\pL\pN+*]+', ' ', 'g'
+        )), '') || ' ' as description,
         nullif(lower(concat_ws(
             ' ', judged.SequenceName, coalesce(judged.pulse_sequence_name, wide.pulse_sequence)
         )), '') as sequence,
@@ -186,21 +278,27 @@ gathered as (
             when private.epi_factor > 1 or list_contains(judged.ScanOptions, 'EPI_GEMS') then 'YES'
             when private.epi_factor is not null then 'NO'
             when wide.gradient_echo_train > 8 then 'YES'
+            -- Philips calls echo-planar sequences SE or GR: the factor is in a private element.
             when
                 manufacturer_name(judged.Manufacturer) = 'Philips'
-                and judged.EchoTrainLength > 8 and not list_contains(judged.SequenceVariant, 'MP')
+                and not list_has_any(judged.ScanningSequence, ['IR', 'RM'])
+                and not coalesce(list_has_any(judged.SequenceVariant, ['MP', 'SS', 'SP']), false)
                 then null
             when judged.ScanningSequence <> ['RM'] then 'NO'
         end as echo_planar,
         case
+            -- Some Siemens software calls gradient-echo EPI SE too.
+            when contains(sequence, 'epfid') then 'NO'
             when list_contains(judged.ScanningSequence, 'SE') then 'YES'
             when list_contains(judged.ScanningSequence, 'GR') then 'NO'
             when wide.echo_pulse in ('SPIN', 'BOTH') then 'YES'
             when wide.echo_pulse = 'GRADIENT' then 'NO'
-            when contains(sequence, 'epfid') or contains(sequence, 'fl3d') or contains(sequence, 'tfl3d')
+            -- Without a refocusing pulse all echoes are gradient echoes.
+            when wide.rf_echo_train = 0 and wide.gradient_echo_train > 0 then 'NO'
+            when contains(sequence, 'fl3d') or contains(sequence, 'tfl3d')
                 or contains(sequence, 'feepi') or contains(sequence, 'ffe') or contains(sequence, 'tfe') then 'NO'
             when contains(sequence, 'epse') or contains(sequence, 'ep_b') or contains(sequence, 'se2d')
-                or contains(sequence, 'spc') or contains(sequence, 'dwise') then 'YES'
+                or contains(sequence, 'spc') or contains(sequence, 'tse') or contains(sequence, 'fse') or contains(sequence, 'dwise') then 'YES'
         end as spin_echo,
         case
             when wide.inversion in ('YES', 'NO') then wide.inversion
@@ -212,7 +310,7 @@ gathered as (
         nullif(wide.acquisition_contrast, 'UNKNOWN') as acquisition_contrast,
         list_contains(judged.ImageType, 'ASL')
         or wide.has_asl_context or wide.asl_contrast is not null
-        or coalesce(private.is_asl, false) or coalesce(private.is_label, false)
+        or coalesce(private.is_asl, false)
         or coalesce(protocols.asl_mode > 1, false) as is_arterial,
         wide.asl_contrast,
         coalesce(wide.agent, judged.ContrastBolusAgent) as agent,
@@ -242,6 +340,7 @@ select
     gathered.spin_echo,
     gathered.inversion,
     case
+        when list_contains(gathered.ImageType, 'MIXED') then 'MIXED'
         when gathered.complex_component in ('MAGNITUDE', 'PHASE', 'REAL', 'IMAGINARY', 'MIXED')
             then gathered.complex_component
         when gathered.phase_images = gathered.instance_count then 'PHASE'
@@ -275,11 +374,10 @@ select
         when gathered.is_mosaic then gathered.image_count
         else gathered.image_count // nullif(gathered.position_count, 0)
     end as volume_count,
-    list_max(diffusion_series.b_values) as b_value_max,
-    diffusion_series.diffusion_direction_count as direction_count,
+    weighted.b_value_max,
     phase_encoding.phase_encoding_direction,
-    coalesce(unread.not_read, diffusion_series.not_read, phase_encoding.not_read) as not_read
+    unread.not_read
 from gathered
-left join diffusion_series on gathered.series_key = diffusion_series.series_key
+left join weighted on gathered.series_key = weighted.series_key
 left join phase_encoding on gathered.instance_id = phase_encoding.instance_id
 left join unread on gathered.instance_id = unread.instance_id;

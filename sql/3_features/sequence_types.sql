@@ -92,7 +92,6 @@ facts as (
             struct_pack(attribute := 'position_count', said := [cast(position_count as varchar)]),
             struct_pack(attribute := 'volume_count', said := [cast(volume_count as varchar)]),
             struct_pack(attribute := 'b_value_max', said := [cast(b_value_max as varchar)]),
-            struct_pack(attribute := 'direction_count', said := [cast(direction_count as varchar)]),
             struct_pack(attribute := 'phase_encoding_direction', said := [phase_encoding_direction])
         ], recursive := true)
     from sequence_facts
@@ -147,7 +146,7 @@ stated_values as (
 -- What rules ask is the same of many series: each condition is tested once for each distinct answer.
 answers as (
     select
-        judged.Modality as modality,
+        judged.Modality as about,
         asked.attribute,
         coalesce(list_filter(stated_values.said, lambda value: value is not null), []) as said,
         -- Odd groups are private. What is missing of these facts stands in private elements; those of
@@ -161,8 +160,7 @@ answers as (
                     ) and asked.attribute not in (select core.attribute from core)
                 when asked.tag is null
                     then asked.attribute in (
-                        'sequence_file', 'echo_planar', 'is_asl', 'b_value_max', 'direction_count',
-                        'phase_encoding_direction'
+                        'sequence_file', 'echo_planar', 'is_asl', 'b_value_max', 'phase_encoding_direction'
                     )
                 else instr('13579BDF', asked.tag[4]) > 0
             end,
@@ -227,7 +225,7 @@ tested as (
     from numbered
     join sequence_rules
         on
-            numbered.modality = sequence_rules.rule_modality
+            numbered.about = sequence_rules.rule_modality
             and numbered.attribute = sequence_rules.attribute
 ),
 

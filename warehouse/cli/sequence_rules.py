@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, rules
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, opened, rules
 from warehouse.cli.screen import console, counted, printed, send_text
 from warehouse.outputs import format_of
-from warehouse.store.rules import add_rules, read_rules, written
+from warehouse.store.rules import written
 
 
 @rules.command
@@ -19,15 +19,15 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     r"""Add rules from a CSV file to the warehouse; one of the same name is replaced.
 
     Fields: rank, rule, sequence_type, confidence (high, medium or low; high if left out), modality
-    (MR if left out), attribute, test, values. Attributes are DICOM keywords, tags, or columns of
-    the view `sequence_facts`. Lines with one rule name belong together: all must hold. The first rule that holds, by rank, gives
-    the type of a series. Alternatives are separated by `|`, the values of one by `\`; tests are
-    is, has, has not, contains, contains not, word, word not, above, below. A rule without sequence_type is turned
-    off.
+    (MR if left out), attribute, test, values. An attribute is a DICOM keyword, a tag, or a column
+    of the view `sequence_facts`. Lines with one rule name belong together: all must hold. The first
+    rule that holds, by rank, gives the type of a series. Alternatives are separated by `|`, the
+    values of one by `\`; tests are is, has, has not, contains, contains not, word, word not, above,
+    below. A rule without sequence_type is turned off.
 
     Example: `dicom-warehouse rules add mine.csv`
     """
-    count = add_rules(warehouse, file)
+    count = opened(warehouse).add_rules(file)
     console().print(f"{counted(count, 'rule')} added", highlight=False)
     return 0
 
@@ -50,7 +50,7 @@ def list_rules(
         A table for people, or CSV as `rules add` reads it.
     """
     chosen = format_of(output, form, {".csv": "csv"}) if output else form or "table"
-    known = read_rules(warehouse)
+    known = opened(warehouse).rules()
     if chosen == "csv":
         send_text(written(known), output, force=force)
         return 0

@@ -1,7 +1,7 @@
-"""A NIfTI image whose slices are shifted against each other → the same with slices above each other.
+"""A NIfTI image whose slices are shifted against each other → one with slices above each other.
 
-In: a ``nibabel.Nifti1Image`` with a sheared affine, as of a tilted gantry. Out: one with axes at right
-angles. Slices stay where they are along the normal; each is moved within its plane by linear
+In: a ``nibabel.Nifti1Image`` with a sheared affine, as of a tilted gantry. Out: one with axes at
+right angles. Slices stay where they are along the normal; each is moved within its plane by linear
 interpolation of stored values. What was outside the slice gets the lowest value.
 """
 

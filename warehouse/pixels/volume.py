@@ -53,7 +53,7 @@ class LazyVolume:
 
     Axes are, from the slowest: those that count something other than space (``volume``, ``time``,
     ``segment`` or the keyword of a dimension index), then ``slice``, ``row``, ``column``, and of
-    colour ``sample``. Slices go along the normal of the images, that is the cross product of the
+    color ``sample``. Slices go along the normal of the images, that is the cross product of the
     direction of a row and the direction of a column: (column, row, slice) are right-handed.
 
     Attributes
@@ -400,7 +400,7 @@ class _Cache:
 
 
 def open_volume(
-    catalog: Catalog, series_uid: str, *, values: Values | None = None, stack: str | None = None,
+    catalog: Catalog, series_uid: str, *, values: Values | None = None, stack_id: str | None = None,
     gaps: bool = False, tilt: bool = False,
 ) -> LazyVolume:  # fmt: skip
     """Return a series as one array; no file is opened.
@@ -413,7 +413,7 @@ def open_volume(
         SeriesInstanceUID.
     values
         What is done to stored values; nothing by default.
-    stack
+    stack_id
         StackID, where the frames of multi-frame objects make several stacks.
     gaps, tilt
         Of single images: slices may be missing, and are zero; they may be shifted evenly, as by a
@@ -426,7 +426,7 @@ def open_volume(
         The frames make no regular grid; the reason is that of the view ``series_geometry``.
     """
     images = images_of_series(catalog, series_uid)
-    layout = _layout(catalog, series_uid, images, stack, gaps=gaps, tilt=tilt)
+    layout = _layout(catalog, series_uid, images, stack_id, gaps=gaps, tilt=tilt)
     return LazyVolume(series_uid, layout, values or Values())
 
 

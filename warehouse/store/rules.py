@@ -43,8 +43,8 @@ OPTIONAL = {"modality", "confidence"}
 
 CONFIDENCES = {
     "high": "the header states it: an attribute of the standard, or the scanner's own word for it",
-    "medium": "several attributes of the acquisition imply it, or one with a word of the description",
-    "low": "only words of a free text, or times of an acquisition that others may have too",
+    "medium": "several attributes of the acquisition imply it, or one and a word of a text",
+    "low": "only words of a free text, or times that other acquisitions may have too",
 }
 """What the confidence of an answer means."""
 
@@ -62,11 +62,11 @@ TESTS = {
 
 DERIVED = (
     "phase_encoding_direction",
-    "description", "sequence", "sequence_file", "echo_planar", "spin_echo", "inversion", "image_part",
-    "acquisition_contrast", "is_derived", "is_asl", "asl_contrast", "contrast_agent",
+    "description", "sequence", "sequence_file", "echo_planar", "spin_echo", "inversion",
+    "image_part", "acquisition_contrast", "is_derived", "is_asl", "asl_contrast", "contrast_agent",
     "phase_contrast", "time_of_flight", "echo_time_ms", "repetition_time_ms", "inversion_time_ms",
     "flip_angle_deg", "echo_count", "inversion_time_count", "plane_count", "position_count",
-    "volume_count", "b_value_max", "direction_count",
+    "volume_count", "b_value_max",
 )  # fmt: skip
 """What a rule may ask for besides DICOM attributes: columns of ``sequence_facts``."""
 
@@ -209,7 +209,8 @@ def _parse(text: str, where: Path, source: str) -> list[Rule]:
         if known is not rule:
             if replace(known, conditions=()) != replace(rule, conditions=()):
                 raise UsageError(
-                    f"{line}: lines of one rule differ in rank, sequence_type, confidence or modality"
+                    f"{line}: lines of one rule differ in rank, sequence_type, confidence "
+                    "or modality"
                 )
             rules[rule.name] = replace(known, conditions=known.conditions + rule.conditions)
     return list(rules.values())
