@@ -171,9 +171,9 @@ labelled as (
         kinds.data_type,
         case
             when kinds.suffix is distinct from 'magnitude' then kinds.suffix
-            when bool_or(kinds.suffix = 'fieldmap') over studies_of then 'magnitude'
+            when bool_or(kinds.suffix = 'fieldmap') over (studies_of) then 'magnitude'
             when described.EchoTime > min(described.EchoTime)
-                filter (where kinds.suffix = 'magnitude') over studies_of then 'magnitude2'
+                filter (where kinds.suffix = 'magnitude') over (studies_of) then 'magnitude2'
             else 'magnitude1'
         end as suffix,
         known_labels.labels,
