@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
-import polars as pl
-from duckdb.polars_io import duckdb_source
 
 from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
 from warehouse.catalog.frames import relation
@@ -21,14 +19,17 @@ from warehouse.catalog.statements import require_one
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
 from warehouse.sqlfiles import Model, read_models
-from warehouse.store import delta, layout
+from warehouse.store import delta
 from warehouse.store.dictionary import read_dictionary
 from warehouse.store.duck import connect, literal, set_variables
 from warehouse.store.rules import read_rules
+from warehouse.store.tables import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import polars as pl
 
     from warehouse.dicom.private_names import Dictionary
     from warehouse.store.delta import Snapshot
@@ -192,6 +193,10 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     ------
     UnknownTable
     """
+    # Who asks SQL alone does without Polars, which takes as long to import as many questions.
+    import polars as pl  # noqa: PLC0415
+    from duckdb.polars_io import duckdb_source  # noqa: PLC0415
+
     model = catalog.model(name)
     if model.table is None:
         query = f"from {model.name}"
@@ -204,9 +209,9 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     stored = frame.collect_schema().names()
     columns = []
     for column in model.columns:
-        if column.name == "batch" and model.table in layout.BATCH_IN:
+        if column.name == "batch" and (found := named(model.table).batch_in):
             # As in the SQL: the folder of a part is that of its first batch only.
-            key, bits = layout.BATCH_IN[model.table]
+            key, bits = found
             columns.append((pl.col(key) // (1 << bits)).cast(pl.String).str.zfill(6).alias("batch"))
             continue
         if column.type != "TIME":
