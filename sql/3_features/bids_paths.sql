@@ -154,7 +154,7 @@ sessions as (
     group by patient_key, study_key
 ),
 
-labelled as (
+placed as (
     select
         described.series_key,
         described.sequence_type,
@@ -169,13 +169,10 @@ labelled as (
         subjects.subject,
         sessions.session,
         kinds.data_type,
-        case
-            when kinds.suffix is distinct from 'magnitude' then kinds.suffix
-            when bool_or(kinds.suffix = 'fieldmap') over (studies_of) then 'magnitude'
-            when described.EchoTime > min(described.EchoTime)
-                filter (where kinds.suffix = 'magnitude') over (studies_of) then 'magnitude2'
-            else 'magnitude1'
-        end as suffix,
+        kinds.suffix as plain_suffix,
+        described.EchoTime,
+        bool_or(kinds.suffix = 'fieldmap') over studies_of as has_field_map,
+        min(if(kinds.suffix = 'magnitude', described.EchoTime, null)) over studies_of as first_echo_time,
         known_labels.labels,
         list_contains(known_labels.labels, 'inv') and described.inversion_time is null as lacks_inversion,
         case
@@ -211,6 +208,18 @@ labelled as (
             described.patient_key = sessions.patient_key
             and described.study_key = sessions.study_key
     window studies_of as (partition by described.patient_key, described.study_key)
+),
+
+labelled as (
+    select
+        *,
+        case
+            when coalesce(plain_suffix, '') <> 'magnitude' then plain_suffix
+            when has_field_map then 'magnitude'
+            when EchoTime > first_echo_time then 'magnitude2'
+            else 'magnitude1'
+        end as suffix
+    from placed
 ),
 
 named as (
