@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 import polars as pl
 
 from warehouse.batches import Batches
+from warehouse.bids.export import FORMAT, export_bids
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.contents import column_list, describe, summary_html, table_list, tags_like
 from warehouse.catalog.duplicates import Compared, compare_duplicates
@@ -380,8 +381,10 @@ class Warehouse:
     def export(
         self, run: Run | str, target: str | os.PathLike[str], form: str, **options: Any
     ) -> dict[str, Any]:
-        """Write the members of a run; see ``export_rows`` and ``export_files`` of cohorts."""
+        """Write the members of a run; see ``export_rows``, ``export_files``, ``export_bids``."""
         found = self.find_run(run) if isinstance(run, str) else run
+        if form == FORMAT:
+            return export_bids(self.root, found, Path(target), **options)
         if form in FILE_FORMATS:
             s3 = S3Access.from_variables(os.environ)
             return export_files(self.root, found, Path(target), form, s3=s3, **options)
