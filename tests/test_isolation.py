@@ -28,7 +28,7 @@ from warehouse import errors, reading
 from warehouse.elements import extract, fast
 from warehouse.elements.columns import Batch
 from warehouse.errors import ReadingFailed, WorkersLost, WriteFailed
-from warehouse.ingest import ingest
+from warehouse.ingest import ingest, plan, run_batch
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name
 from warehouse.stages import Stage
@@ -254,8 +254,19 @@ KILLED_WHILE_IT_READS = """
 import os, signal, sys
 import warehouse.ingest
 warehouse.ingest.stage_chunk = lambda chunk: os.kill(os.getpid(), signal.SIGKILL)
-warehouse.ingest.ingest(sys.argv[1], [sys.argv[2]])
+if sys.argv[1] == "ingest":
+    warehouse.ingest.ingest(sys.argv[2], [sys.argv[3]])
+else:
+    warehouse.ingest.run_batch(sys.argv[2], sys.argv[3])
 """
+
+
+def killed_while_it_reads(function: str, *arguments: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_IT_READS, function, *arguments],
+        cwd=Path(__file__).parents[1], check=False,
+    )  # fmt: skip
+    assert ended.returncode == -signal.SIGKILL
 
 
 def test_after_a_run_was_killed_the_next_one_reads_in_another_process(
@@ -263,11 +274,7 @@ def test_after_a_run_was_killed_the_next_one_reads_in_another_process(
 ) -> None:
     write(tmp_path / "in" / "file", uid="1.1")
     root, notes = tmp_path / "w", tmp_path / "w" / "_reading"
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED_WHILE_IT_READS, root, tmp_path / "in"],
-        cwd=Path(__file__).parents[1], check=False,
-    )  # fmt: skip
-    assert ended.returncode == -signal.SIGKILL
+    killed_while_it_reads("ingest", str(root), str(tmp_path / "in"))
     assert len(list(notes.iterdir())) == 1
     # Workers know nothing of this.
     monkeypatch.setattr(reading, "_staged", None)
@@ -283,6 +290,33 @@ def test_a_file_that_has_killed_a_process_is_tried_again_in_another_one(
     monkeypatch.setattr(reading, "_staged", None)
     again = ingest(tmp_path / "w", [poisoned], SETTINGS)
     assert (again.rejected, again.batches != []) == (0, True)
+
+
+def test_a_planned_batch_that_was_killed_is_read_in_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, notes = tmp_path / "w", tmp_path / "w" / "_reading"
+    for number in range(2):
+        write(tmp_path / "in" / f"{number}", uid=f"1.{number}")
+    first, second = plan(root, [tmp_path / "in"], replace(SETTINGS, batch_files=1, chunk_files=1))
+    killed_while_it_reads("run_batch", str(root), first)
+    # Another batch reads other files: its run says nothing of this one.
+    assert run_batch(root, second, SETTINGS).created == 1
+    assert [note.name.split(".")[0] for note in notes.iterdir()] == [f"batch-{first}"]
+    monkeypatch.setattr(reading, "_staged", None)
+    assert run_batch(root, first, SETTINGS).created == 1
+    assert not notes.exists()
+
+
+def test_a_planned_file_that_has_killed_a_process_is_tried_again_in_another_one(
+    poisoned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (batch,) = plan(tmp_path / "w", [poisoned], SETTINGS)
+    with WorkerPool(1, die_of_poison) as pool:
+        assert run_batch(tmp_path / "w", batch, SETTINGS, executor=pool).rejected == 1
+    (batch,) = plan(tmp_path / "w", [poisoned], SETTINGS)
+    monkeypatch.setattr(reading, "_staged", None)
+    assert run_batch(tmp_path / "w", batch, SETTINGS).rejected == 0
 
 
 def test_an_instance_that_sql_refuses(

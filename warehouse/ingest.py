@@ -37,6 +37,7 @@ from warehouse.survey import (
     files_of_batch,
     forget_planned,
     listed_again,
+    name_unseen,
     read_plan,
     seen_files,
     survey,
@@ -134,13 +135,7 @@ def ingest(
         found.append(total)
         if progress:
             progress.planned(unseen)
-        killed = killed_before(root)
-        apart = unseen > 0 and (bool(killed) or _has_killed(listing))
-        with (
-            delta.writing(root),
-            where_to_read(executor, settings, unseen, apart=apart) as pool,
-            noted(root, killed, is_alone=pool is None and unseen > 0),
-        ):
+        with delta.writing(root), _pool_for(listing, root, settings, unseen, executor) as pool:
             for batch, done in _read_batches(listing, root, settings, pool, progress):
                 counts.update(done.outcomes)
                 readers += done.readers
@@ -221,18 +216,16 @@ def run_batch(
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
         )
-    with (
-        connect() as connection,
-        delta.writing(root),
-        where_to_read(executor, settings, len(items)) as pool,
-    ):
-        done = _read_batch(
-            connection, root, batch, items, settings, pool, progress,
-            first=first, read_anew=not is_planned,
-        )  # fmt: skip
-        if is_planned:
-            claim.write_bytes(b"")
-        batches = [batch, *_settle(connection, root, settings, pool)]
+    with connect() as connection, delta.writing(root):
+        name_unseen(connection, root, items)
+        with _pool_for(connection, root, settings, len(items), executor, batch) as pool:
+            done = _read_batch(
+                connection, root, batch, items, settings, pool, progress,
+                first=first, read_anew=not is_planned,
+            )  # fmt: skip
+            if is_planned:
+                claim.write_bytes(b"")
+            batches = [batch, *_settle(connection, root, settings, pool)]
     rejects = _rejects_of_batch(root, batch)
     return _report(
         done.outcomes, done.readers, batches, root, started, files=len(items), rejects=rejects
@@ -281,6 +274,21 @@ def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
         view_files(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         return connection.execute(statement("rejects_of_batch")).fetchall()
+
+
+@contextmanager
+def _pool_for(
+    listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings, unseen: int,
+    given: Executor | None, batch: str | None = None,
+) -> Iterator[Executor | None]:  # fmt: skip
+    """Choose where the files of ``unseen`` are read; while it is this process, keep a note."""
+    killed = killed_before(root)
+    apart = unseen > 0 and (bool(killed) or _has_killed(listing))
+    with (
+        where_to_read(given, settings, unseen, apart=apart) as pool,
+        noted(root, killed, is_alone=pool is None and unseen > 0, batch=batch),
+    ):
+        yield pool
 
 
 def _has_killed(listing: duckdb.DuckDBPyConnection) -> bool:

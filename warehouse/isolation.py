@@ -58,10 +58,17 @@ def killed_before(root: Path) -> list[Path]:
 
 
 @contextmanager
-def noted(root: Path, killed: list[Path], *, is_alone: bool) -> Iterator[None]:
-    """Keep a note while files are read in this process; forget those whose files were read now."""
+def noted(
+    root: Path, killed: list[Path], *, is_alone: bool, batch: str | None = None
+) -> Iterator[None]:
+    """Keep a note while files are read in this process; forget those whose files were read now.
+
+    The note of a planned batch has its key, and only a run of that batch forgets it: others read
+    other files.
+    """
     folder = layout.notes_folder(root)
-    note = folder / uuid.uuid4().hex
+    reads = f"batch-{batch}." if batch else "ingest."
+    note = folder / f"{reads}{uuid.uuid4().hex}"
     # Without room for it the run fails by itself, and says so.
     with suppress(OSError):
         if is_alone:
@@ -74,7 +81,8 @@ def noted(root: Path, killed: list[Path], *, is_alone: bool) -> Iterator[None]:
             note.unlink(missing_ok=True)
     with suppress(OSError):
         for old in killed:
-            old.unlink(missing_ok=True)
+            if old.name.startswith(reads):
+                old.unlink(missing_ok=True)
         folder.rmdir()
 
 

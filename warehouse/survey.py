@@ -189,6 +189,15 @@ def _plan(root: Path, batch: str) -> pa.Table:
     return pq.read_table(pa.BufferReader((layout.claims_folder(root) / batch).read_bytes()))
 
 
+def name_unseen(
+    connection: duckdb.DuckDBPyConnection, root: Path, items: list[SourceFile | Unreadable]
+) -> None:
+    """Make ``files`` and ``unseen``, as a survey does, for the files of one batch."""
+    view_files(connection, delta.newest_files(root)[1])
+    paths = pa.array([item.path for item in items], pa.string())
+    connection.register("unseen", pa.table({"path": paths}))
+
+
 def files_of_batch(
     root: Path, batch: str, settings: IngestSettings
 ) -> tuple[list[SourceFile | Unreadable], int]:
