@@ -189,7 +189,10 @@ def makers(folder: Path, scale: int = 1) -> int:
 
 
 def beside_good(folder: Path, damaged: int, good: int, scale: int) -> None:
-    """Read damaged, hostile and good files in one run, and print what became of them as JSON."""
+    """Read damaged, hostile and good files in one run, and print what became of them as JSON.
+
+    ``HOSTILE_FILES`` may name a folder of more hostile files.
+    """
     import warehouse
     from warehouse import workers
 
@@ -203,23 +206,26 @@ def beside_good(folder: Path, damaged: int, good: int, scale: int) -> None:
         (sources / "good" / f"{number:05}").write_bytes(
             dicom_files.part10(uid=f"1.2.826.0.1.{number}")
         )
+    more = os.environ.get("HOSTILE_FILES")
     wh = warehouse.open(folder / "w", create=True)
     started = time.monotonic()
-    report = wh.ingest(sources, workers=2)
-    rows = wh.sql(
-        "select split_part(path, '/in/', 2) as path, status, reason from files order by path"
-    ).fetchall()
+    report = wh.ingest(sources, *([more] if more else []), workers=2)
+    seconds = round(time.monotonic() - started, 1)
+    found = wh.sql("select path, status, reason from files order by path").fetchall()
+    inside = f"{sources}/"
+    rows = [(p.removeprefix(inside), s, r) for p, s, r in found]
+    others = {p: r or s for p, s, r in rows if p.startswith("/")}
     # Only of processes that have ended the kernel tells the peak.
     workers._end_server()
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(json.dumps({
-        "files": report.files, "made": made, "seconds": round(time.monotonic() - started, 1),
+        "files": report.files, "made": made + len(others), "seconds": seconds,
         "good": sum(p.startswith("good") and s == "ingested" and r is None for p, s, r in rows),
         "damaged, read": sum(p.startswith("damaged") and s != "rejected" for p, s, _ in rows),
         "damaged, rejected": sum(p.startswith("damaged") and s == "rejected" for p, s, _ in rows),
         "without reason": [p for p, s, r in rows if s == "rejected" and not r],
         "unexpected": [r for _, _, r in rows if r and ("in stage" in r or "killed" in r)],
-        "hostile": {p: r or s for p, s, r in rows if p.startswith("made")},
+        "hostile": {p: r or s for p, s, r in rows if p.startswith("made")} | others,
         "cpu_s": round(sum(u.ru_utime + u.ru_stime for u in usage), 1),
         "peak_mib": [u.ru_maxrss >> 10 for u in usage],
     }))  # fmt: skip
