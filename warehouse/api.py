@@ -246,7 +246,8 @@ class Warehouse:
 
         Examples
         --------
-        >>> wh.sql("select * from series where Modality = $m", {"m": "CT"})  # doctest: +SKIP
+        >>> wh.sql("select count(*) from series where Modality = $m", {"m": "CT"}).fetchall()
+        [(1,)]
         """
         caller = sys._getframe(1)  # noqa: SLF001 - as DuckDB itself finds variables
         frames = frames_among(caller.f_globals, caller.f_locals)
