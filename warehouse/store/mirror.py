@@ -24,7 +24,6 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
@@ -36,6 +35,7 @@ from warehouse.store.marker import found_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from obstore.store import S3Store
 
