@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _FIELDS = ("grain", "depends", "table", "stores", "kept", "example", "severity", "param", "column")
 _FIELD = re.compile(rf"^-- ({'|'.join(_FIELDS)}): *(.*)$")
 
-LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts")
+LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts", "5_components")
 """Folders whose files make the catalog; a view reads its own layer or lower ones."""
 
 

@@ -7,16 +7,21 @@ gives the next version of a socket, and versions are never changed.
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 import re
 import unicodedata
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from warehouse.components import json_text, overlays, paths, validate
 from warehouse.components.examples import EXAMPLES
 from warehouse.components.kinds import SUPER_KINDS, Kind, find_kind
 from warehouse.errors import SocketRefused, ValueRefused
+from warehouse.inputs import read_text
+from warehouse.sqlfiles import sql_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +68,7 @@ class Socket:
     @property
     def is_reserved(self) -> bool:
         """Whether it is no input or output of algorithms."""
-        return self.slug in RESERVED
+        return self.slug in reserved()
 
     @property
     def example(self) -> Any:
@@ -99,32 +104,35 @@ class Socket:
         }
 
 
-_DEFAULTS = (
-    ("generic-medical-image", "Generic Medical Image", "IMG", ""),
-    ("generic-overlay", "Generic Overlay", "HMAP", "images"),
-    ("results-json-file", "Results JSON File", "JSON", "results.json"),
-    ("predictions-json-file", "Predictions JSON File", "JSON", "predictions.json"),
-    ("predictions-csv-file", "Predictions CSV File", "CSV", "predictions.csv"),
-    ("predictions-zip-file", "Predictions ZIP File", "ZIP", "predictions.zip"),
-    ("metrics-json-file", "Metrics JSON File", "JSON", "metrics.json"),
-)
+DEFAULTS_FILE = "sockets.csv"
 
-DEFAULT_SOCKETS = tuple(
-    Socket(
-        slug=slug, pk=pk, version=0, title=title, description="", kind=kind, relative_path=path,
-        store_in_database=kind == "JSON",
-    )
-    for pk, (slug, title, kind, path) in enumerate(_DEFAULTS, 1)
-)  # fmt: skip
-"""Sockets that every warehouse has. The first two have paths that no new socket may have."""
 
-RESERVED = frozenset(
-    {
-        "predictions-csv-file", "predictions-json-file", "predictions-zip-file",
-        "metrics-json-file", "results-json-file",
-    }
-)  # fmt: skip
-"""Slugs that are not offered as inputs and outputs of algorithms."""
+@cache
+def default_sockets() -> tuple[Socket, ...]:
+    """Return the seven sockets that every warehouse has.
+
+    The paths of the first two are older than the rules of today: no new socket may have them.
+    """
+    return tuple(
+        Socket(
+            slug=row["slug"], pk=int(row["pk"]), version=0, title=row["title"], description="",
+            kind=row["kind"], relative_path=row["relative_path"],
+            store_in_database=row["store_in_database"] == "true",
+        )
+        for row in _default_rows()
+    )  # fmt: skip
+
+
+@cache
+def reserved() -> frozenset[str]:
+    """Return the slugs that are not offered as inputs and outputs of algorithms."""
+    return frozenset(row["slug"] for row in _default_rows() if row["is_reserved"] == "true")
+
+
+def _default_rows() -> list[dict[str, str]]:
+    path = sql_folder() / "rules" / DEFAULTS_FILE
+    return list(csv.DictReader(io.StringIO(read_text(path))))
+
 
 _GIVEN = frozenset(
     {
