@@ -22,6 +22,7 @@ from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.runs import Run
+from warehouse.components.facade import WithComponents
 from warehouse.dicom.objects import is_object
 from warehouse.errors import NotAWarehouse, StoreError, UsageError
 from warehouse.ingest import IngestReport, ingest
@@ -57,7 +58,7 @@ _Answer = TypeVar("_Answer")
 _ASK_TO_CREATE = "warehouse.open(..., create=True) lets the first ingest make it"
 
 
-class Warehouse:
+class Warehouse(WithComponents):
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;

@@ -18,7 +18,9 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     intake,
     select,
     sequence_rules,
+    sockets,
     store,
+    value,
     volume,
 )
 from warehouse.cli.app import DEFAULT_WAREHOUSE, app

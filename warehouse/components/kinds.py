@@ -70,6 +70,15 @@ class Kind:
         """Code of the kind of each shape: its own, or that of its items."""
         return self.item_kind or self.code
 
+    @property
+    def listing_rank(self) -> int:
+        """Place in listings: JSON, thumbnails, charts, other files, images."""
+        if self.code == "CHART":
+            return 3
+        if self.is_thumbnail:
+            return 2
+        return {"json": 1, "file": 4, "image": 5}[self.family]
+
     def super_kind(self, *, store_in_database: bool) -> str:
         """Return ``I``, ``F`` or ``V``.
 

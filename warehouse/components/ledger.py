@@ -1,7 +1,7 @@
 """What is stored of components: rows that are added and never changed, and files by their digest.
 
-In: rows made under the writer's lock, from the version they are added to. Out: one commit. Content of
-values lies in ``values/ab/abcd…``, named by its SHA-256: it is copied before it is checked, so that
+In: rows made under the writer's lock, from the version they are added to. Out: one commit. Content
+of values lies in ``values/ab/abcd…``, named by its SHA-256: it is copied before it is checked, so that
 what was checked is what is kept, and is named by a version after it reached the disk.
 """
 
@@ -20,6 +20,7 @@ from warehouse.sqlfiles import by_name
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import connect
+from warehouse.store.making import reach_disk
 from warehouse.store.stage import write_small
 from warehouse.store.tables import named
 
@@ -61,7 +62,7 @@ def dictionaries(connection: duckdb.DuckDBPyConnection, query: str, *given: Any)
 
 def add_rows(
     root: Path, make: Callable[[Snapshot], Mapping[str, Rows | pa.Table]], operation: str,
-    staged: Mapping[str, Sequence[Part]] | None = None,
+    staged: Callable[[], Mapping[str, Sequence[Part]]] | None = None,
 ) -> None:  # fmt: skip
     """Add rows that are made while nobody else can add any.
 
@@ -74,7 +75,8 @@ def add_rows(
     operation
         Name of the commit.
     staged
-        Parts that were written before, by ``stage_rows``; the caller holds ``delta.writing``.
+        Returns parts that were written before and belong to what ``make`` found new; it is asked
+        after that. The caller holds ``delta.writing`` since they were written.
 
     Raises
     ------
@@ -83,24 +85,29 @@ def add_rows(
     """
     with delta.writing(root), delta.locked(root):
         base = delta.snapshot(root)
-        tables = {
-            name: rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, named(name).schema)
-            for name, rows in make(base).items()
-        }
-        changes = {name: Change(add=list(parts)) for name, parts in (staged or {}).items() if parts}
+        tables = {name: _table(name, rows) for name, rows in make(base).items()}
+        given = staged() if staged else {}
+        changes = {name: Change(add=list(parts)) for name, parts in given.items() if parts}
         written: list[tuple[str, Part]] = []
         try:
-            batch = delta.claim_batch(root) if any(t.num_rows for t in tables.values()) else ""
             for name, table in tables.items():
                 if table.num_rows:
-                    part = write_small(root, name, batch, 0, table)
+                    order = [(column, "ascending") for column in named(name).order]
+                    part = write_small(root, name, layout.OF_NO_BATCH, 0, table.sort_by(order))
                     written.append((name, part))
-                    changes.setdefault(name, Change()).add.append(part)
-            if changes:
-                delta.commit(root, changes, base, operation)
         except BaseException:
             drop_parts(root, written)
             raise
+        for name, part in written:
+            changes.setdefault(name, Change()).add.append(part)
+        if changes:
+            # From here on the parts may belong to a version: whatever happens, they stay.
+            delta.commit(root, changes, base, operation)
+
+
+def _table(name: str, rows: Rows | pa.Table) -> pa.Table:
+    schema = named(name).schema
+    return rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema)
 
 
 def drop_parts(root: Path, parts: Sequence[tuple[str, Part]]) -> None:
@@ -169,7 +176,7 @@ def keep(root: Path, draft: Path, sha256: str) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.chmod(0o444)
         draft.replace(target)
-        delta.reach_disk([target])
+        reach_disk([target])
     except OSError as error:
         raise WriteFailed("the file of a value", error) from error
 
@@ -185,6 +192,12 @@ def open_value(root: Path, sha256: str) -> Path:
     if path.is_symlink() or not path.is_file():
         raise StoreDamaged(root, f"{path.relative_to(root)} is gone, or no file")
     return path
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def one(rows: Rows, what: str) -> dict[str, Any]:

@@ -51,7 +51,9 @@ def checked_segments(segments: Any, *, is_segmentation: bool) -> Segments:
         raise SocketRefused(field, "has two entries for one voxel value")
     known = {*values, 0}
     if values and max(known) - min(known) + 1 != len(known):
-        raise SocketRefused(field, "leaves out a voxel value: with 0 they have to follow one another")
+        raise SocketRefused(
+            field, "leaves out a voxel value: with 0 they have to follow one another"
+        )
     return made
 
 

@@ -43,11 +43,18 @@ def require_path(path: str, kind: Kind) -> None:
     """
     if not path or len(path) > 255:
         raise SocketRefused(_FIELD, "needs 1 to 255 characters")
-    if any(unicodedata.category(character) in {"Cc", "Cs"} or character == "\\" for character in path):
+    if any(
+        unicodedata.category(character) in {"Cc", "Cs"} or character == "\\" for character in path
+    ):
         raise SocketRefused(_FIELD, "must not contain control characters or backslashes")
-    if path.startswith("/") or posixpath.normpath(path) != path or path.split("/")[0] == "..":
+    if (
+        path.startswith("/")
+        or posixpath.normpath(path) != path
+        or path.split("/", maxsplit=1)[0] == ".."
+    ):
         raise SocketRefused(
-            _FIELD, "has to be a plain path below a folder: no leading, trailing or double slash, no . or .."
+            _FIELD,
+            "has to be a plain path below a folder: no leading, trailing or double slash, no . or ..",
         )
     if key(path) in map(key, RESERVED):
         raise SocketRefused(_FIELD, f"must not be {RESERVED[0]}, which the platform writes")
@@ -63,7 +70,9 @@ def require_path(path: str, kind: Kind) -> None:
     if key(path).split("/")[0] == "images":
         raise SocketRefused(_FIELD, "must not begin with images/, which is for kinds of images")
     if not name.endswith(kind.extension) or name == kind.extension:
-        raise SocketRefused(_FIELD, f"of kind {kind.label} has to end in a name with {kind.extension}")
+        raise SocketRefused(
+            _FIELD, f"of kind {kind.label} has to end in a name with {kind.extension}"
+        )
 
 
 def require_apart(path: str, others: Iterable[str]) -> None:

@@ -66,13 +66,18 @@ class Socket:
         return self.of_kind.super_kind(store_in_database=self.store_in_database)
 
     @property
+    def listing_rank(self) -> int:
+        """Place in listings, then by slug."""
+        return self.of_kind.listing_rank
+
+    @property
     def is_reserved(self) -> bool:
         """Whether it is no input or output of algorithms."""
         return self.slug in reserved()
 
     @property
     def example(self) -> Any:
-        """A value that it takes: its own example, else that of its kind; None for files and images."""
+        """A value that it takes: its own example, else that of its kind; None if it is no JSON."""
         return EXAMPLES.get(self.kind) if self.example_value is None else self.example_value
 
     @property
@@ -154,7 +159,9 @@ def slug_of(title: str) -> str:
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain.lower())).strip("-_")
 
 
-def new_socket(given: Mapping[str, Any], known: Mapping[str, Socket], by: str = "") -> Socket:
+def new_socket(
+    given: Mapping[str, Any], known: Mapping[str, Socket], by: str = "", slug: str | None = None
+) -> Socket:
     """Return a socket from its fields.
 
     Parameters
@@ -166,6 +173,8 @@ def new_socket(given: Mapping[str, Any], known: Mapping[str, Socket], by: str = 
         The newest version of every socket that is there, by slug.
     by
         Who makes it.
+    slug
+        Identity, of a socket that has one elsewhere; else it is made of the title.
 
     Raises
     ------
@@ -176,7 +185,7 @@ def new_socket(given: Mapping[str, Any], known: Mapping[str, Socket], by: str = 
     if missing:
         raise SocketRefused(missing[0], "is missing")
     kind = find_kind(given["kind"])
-    slug = _free_slug(given["title"], known)
+    slug = _free_slug(given["title"] if slug is None else slug, known)
     made = Socket(
         slug=slug, pk=max((s.pk for s in known.values()), default=0) + 1, version=1,
         title=given["title"], description="", kind=kind.code, relative_path="",
@@ -216,7 +225,9 @@ def edited_socket(
     """
     _require_fields(changes, _GIVEN | {"is_retired"})
     if socket.version == 0 and set(changes) != {"is_retired"}:
-        raise SocketRefused(socket.slug, "is a default socket, which cannot be edited; make another")
+        raise SocketRefused(
+            socket.slug, "is a default socket, which cannot be edited; make another"
+        )
     if "kind" in changes:
         changes = {**changes, "kind": find_kind(changes["kind"]).code}
     made = replace(

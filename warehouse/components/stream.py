@@ -102,7 +102,9 @@ class _Window:
                     self.at = end
                     return found
             if len(self.text) - self.at > MAX_SHAPE_CHARACTERS:
-                raise ValueRefused(f"a shape has more than {MAX_SHAPE_CHARACTERS >> 20} MiB of text")
+                raise ValueRefused(
+                    f"a shape has more than {MAX_SHAPE_CHARACTERS >> 20} MiB of text"
+                )
             self._more()
 
 

@@ -182,9 +182,7 @@ def first_of_schema(
         validator = _of_schema(draft, text)
         return [first_error(validator, value) for value in values]
     answers = _guarded(draft, text, texts)
-    return [
-        ValueRefused(answer[1], json_path(answer[0])) if answer else None for answer in answers
-    ]
+    return [ValueRefused(answer[1], json_path(answer[0])) if answer else None for answer in answers]
 
 
 @lru_cache(maxsize=64)
@@ -207,7 +205,9 @@ def _guarded(draft: str, schema: str, instances: list[str]) -> list[Any]:
         answer = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, ValueError):
         if instances:
-            raise ValueRefused(f"it cannot be validated by the schema of its socket: {slow}") from None
+            raise ValueRefused(
+                f"it cannot be validated by the schema of its socket: {slow}"
+            ) from None
         raise SchemaRefused(f"the schema cannot be read: {slow}") from None
     if "refused" in answer:
         raise SchemaRefused(f"the schema is not valid: {answer['refused']}")
@@ -264,7 +264,9 @@ def _pointed_at(schema: Any, target: str) -> Any:
 
 def _require_geometry(kind: Kind, value: Any) -> None:
     if kind.code == "ATRG" and value["3d_affine_transform"][3] != [0, 0, 0, 1]:
-        raise ValueRefused("the last row of an affine matrix is 0 0 0 1", "$.3d_affine_transform[3]")
+        raise ValueRefused(
+            "the last row of an affine matrix is 0 0 0 1", "$.3d_affine_transform[3]"
+        )
     boxes = {"2DBB": lambda: [(value, "$")], "M2DB": lambda: _boxes(value)}
     for box, path in boxes.get(kind.code, list)():
         if not _is_rectangle(box["corners"]):
@@ -283,4 +285,6 @@ def _is_rectangle(corners: list[list[float]], tolerance: float = 1e-6) -> bool:
         [(x + y) / 2 for x, y in zip(a, c, strict=True)],
         [(x + y) / 2 for x, y in zip(b, d, strict=True)],
     )
-    return centres <= tolerance * size and abs(math.dist(a, c) - math.dist(b, d)) <= tolerance * size
+    return (
+        centres <= tolerance * size and abs(math.dist(a, c) - math.dist(b, d)) <= tolerance * size
+    )

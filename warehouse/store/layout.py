@@ -33,6 +33,9 @@ LAYOUT_VERSION = 1
 
 MARKER = "warehouse.json"
 
+VALUES = "values"
+"""Folder of the files of values, each named by the SHA-256 of its content."""
+
 ID_BITS = 24
 """An instance id is the batch number followed by this many bits of position in the batch."""
 
