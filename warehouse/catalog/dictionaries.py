@@ -32,7 +32,7 @@ _BREAKS = str.maketrans("\t\n\r", "   ")
 
 
 def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros that are constants: dictionaries, kinds and default sockets; others read them."""
+    """Make the macros that are constants: dictionaries, kinds, default sockets."""
     private = _lines((*key, entry.vr, entry.name) for key, entry in pydicom_names().items())
     for macro, text in (
         ("keyword_dictionary", _keywords()), ("pydicom_dictionary", private),

@@ -11,7 +11,6 @@ import datetime as dt
 import hashlib
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.components import json_text, ledger, shapes, stream, validate
@@ -21,6 +20,7 @@ from warehouse.errors import StoreDamaged, ValueRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from warehouse.components.kinds import Kind
     from warehouse.components.sockets import Socket
@@ -142,8 +142,8 @@ def _fill_json(made: Content, socket: Socket, *, null_not_finite: bool, strict: 
         return
     if made.size > WHOLE_BYTES:
         raise ValueRefused(
-            f"it has more than {WHOLE_BYTES >> 20} MiB: beyond that only lists of shapes are taken, by "
-            "sockets without a schema of their own"
+            f"it has more than {WHOLE_BYTES >> 20} MiB: beyond it only lists of shapes are taken, "
+            "by sockets without a schema of their own"
         )
     parsed = json_text.parse(file.read_bytes(), null_not_finite=null_not_finite)
     validate.require_valid(kind, socket.schema, parsed, strict=strict)
@@ -202,8 +202,7 @@ def _rechecked(root: Path, socket: Socket, row: dict[str, Any]) -> Checked:
             checked_json(socket, json.loads(row["value"]))
         elif row["form"] != "series":
             file = ledger.open_value(root, row["sha256"])
-            if ledger.digest_of(file) != row["sha256"]:
-                raise ValueRefused("its file is not what it was: the digest differs")
+            ledger.require_digest(file, row["sha256"])
             made = checked_file(socket, file, row["sha256"], row["size_in_storage"])
             if made.is_streamed:
                 for _ in streamed_shapes(file, socket.of_kind, {}):

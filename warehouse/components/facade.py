@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from warehouse.components import interfaces, sets, set_files, socket_store, values
+from warehouse.components import interfaces, set_files, sets, socket_store, values
 from warehouse.components.checking import check_stored
 from warehouse.components.values import MISSING, Added, Given
 from warehouse.errors import UsageError
@@ -53,8 +53,10 @@ class Components:
     Examples
     --------
     >>> parts = wh.components  # doctest: +SKIP
-    >>> parts.create_socket(title="Nodule", kind="MPOL", relative_path="nodule.json")  # doctest: +SKIP
-    >>> parts.add_value("nodule", file="reader1.json", series=uid, by="reader 1")  # doctest: +SKIP
+    >>> made = parts.create_socket(
+    ...     title="Nodule", kind="MPOL", relative_path="nodule.json"
+    ... )  # doctest: +SKIP
+    >>> parts.add_value("nodule", file="one.json", series=uid, by="reader 1")  # doctest: +SKIP
     """
 
     def __init__(

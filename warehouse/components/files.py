@@ -1,8 +1,8 @@
 """Files of values, known by their bytes and not by their names.
 
 In: a file and the kind of its socket. Out: nothing, or what it is not. A check reads what tells the
-format; of text it reads all, in bounded memory. HDF5 (BIOM) is opened in a process of its own, since
-its library has been crashed by files before.
+format; of text it reads all, in bounded memory. HDF5 (BIOM) is opened in a process of its own,
+since its library has been crashed by files before.
 """
 
 from __future__ import annotations

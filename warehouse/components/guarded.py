@@ -1,8 +1,9 @@
 """A program: validate values by a schema that may take any time. Run by path, never imported.
 
-It loads nothing but the validator, reads one JSON object from standard input (``draft``, ``schema``,
-``instances``: JSON texts) and writes a list: null for a value that is valid, else path and message.
-Whoever runs it ends it after some seconds, which a library called in the process cannot do.
+It loads nothing but the validator, reads one JSON object from standard input (``draft``,
+``schema``, ``instances``: JSON texts) and writes a list: null for a value that is valid, else path
+and message. Whoever runs it ends it after some seconds, which a library called in the process
+cannot do.
 """
 
 import json

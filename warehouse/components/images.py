@@ -1,8 +1,8 @@
 """Images in files: MetaImage (MHA), NIfTI and TIFF, read by plain readers.
 
-In: a file. Out: ``Image``: its shape in the order of the platform, ``[t] [z] y x [c]``, its type, and
-on request the values that occur in it. A header is believed after its file was seen to be as long as
-it says; an image never names another file.
+In: a file. Out: ``Image``: its shape in the order of the platform, ``[t] [z] y x [c]``, its type,
+and on request the values that occur in it. A header is believed after its file was seen to be as
+long as it says; an image never names another file.
 """
 
 from __future__ import annotations
@@ -277,6 +277,7 @@ def arrays(image: Image) -> Iterator[np.ndarray[Any, Any]]:
     try:
         with tifffile.TiffFile(image.path) as file:
             for page in file.series[0].pages:
-                yield page.asarray().ravel()
+                if page is not None:
+                    yield page.asarray().ravel()
     except Exception:  # noqa: BLE001 - tifffile raises what its parts raise
         raise ImageRefused("its TIFF pages cannot be decoded; pip install imagecodecs?") from None

@@ -1,9 +1,9 @@
 """JSON as values are written: read strictly, and written in one canonical form.
 
-In: bytes from anywhere. Out: Python values, or ``ValueRefused``. What readers of JSON disagree about
-is refused: NaN and Infinity, numbers beyond float64, duplicate keys, a byte order mark, text that is
-no UTF-8, and nesting beyond ``MAX_NESTING``. The canonical form has sorted keys and no spaces, so
-that equal values have one digest.
+In: bytes from anywhere. Out: Python values, or ``ValueRefused``. What readers of JSON disagree
+about is refused: NaN and Infinity, numbers beyond float64, duplicate keys, a byte order mark, text
+that is no UTF-8, and nesting beyond ``MAX_NESTING``. The canonical form has sorted keys and no
+spaces, so that equal values have one digest.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
     content
         The text in UTF-8.
     null_not_finite
-        Read NaN, Infinity and -Infinity as null, as Grand Challenge does for outputs of jobs; without
-        it they are refused.
+        Read NaN, Infinity and -Infinity as null, as Grand Challenge does for outputs of jobs;
+        without it they are refused.
 
     Raises
     ------

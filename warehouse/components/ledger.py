@@ -1,8 +1,8 @@
 """What is stored of components: rows that are added and never changed, and files by their digest.
 
 In: rows made under the writer's lock, from the version they are added to. Out: one commit. Content
-of values lies in ``values/ab/abcd…``, named by its SHA-256: it is copied before it is checked, so that
-what was checked is what is kept, and is named by a version after it reached the disk.
+of values lies in ``values/ab/abcd…``, named by its SHA-256: it is copied before it is checked, so
+that what was checked is what is kept, and is named by a version after it reached the disk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from warehouse.errors import StoreDamaged, UnknownValue, WriteFailed
+from warehouse.errors import StoreDamaged, UnknownValue, ValueRefused, WriteFailed
 from warehouse.sqlfiles import by_name
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change, Snapshot
@@ -56,7 +56,7 @@ def asked(root: Path, snapshot: Snapshot | None = None) -> Iterator[duckdb.DuckD
 
 def dictionaries(connection: duckdb.DuckDBPyConnection, query: str, *given: Any) -> Rows:
     """Return the rows of a query as dictionaries."""
-    found: Rows = connection.execute(query, list(given)).to_arrow_table().to_pylist()
+    found: Rows = connection.sql(query, params=list(given)).to_arrow_table().to_pylist()
     return found
 
 
@@ -194,10 +194,16 @@ def open_value(root: Path, sha256: str) -> Path:
     return path
 
 
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as hex digits."""
+def require_digest(path: Path, sha256: str) -> None:
+    """Check that a file is what it was when it was stored.
+
+    Raises
+    ------
+    ValueRefused
+    """
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise ValueRefused("its file is not what it was: the digest differs")
 
 
 def one(rows: Rows, what: str) -> dict[str, Any]:

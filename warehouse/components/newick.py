@@ -47,35 +47,35 @@ def require_newick(text: str) -> None:
         kind = found.lastgroup
         if kind is None or kind == "comment":
             continue
-        token = found[0] if kind == "mark" else kind
-        _require_order(before, token, found[0], depth)
-        if token == "(":
+        mark = found[0] if kind == "mark" else kind
+        _require_order(before, mark, found[0], depth)
+        if mark == "(":
             trees += depth == 0
             depth += 1
-        elif token == ")":
+        elif mark == ")":
             depth -= 1
-        elif token == ";" and depth:
+        elif mark == ";" and depth:
             raise ValueRefused("it is no Newick tree: a parenthesis is not closed")
-        before = token
+        before = mark
     if depth:
         raise ValueRefused("it is no Newick tree: a parenthesis is not closed")
     if not trees:
         raise ValueRefused("it holds no Newick tree")
 
 
-def _require_order(before: str, token: str, text: str, depth: int) -> None:
-    """Check that a token may follow another."""
-    if token == "(":
+def _require_order(before: str, mark: str, text: str, depth: int) -> None:
+    """Check that a mark may follow another."""
+    if mark == "(":
         fits = before in {";", "(", ","}
-    elif token in {",", ")"}:
+    elif mark in {",", ")"}:
         fits = depth > 0 and before != ":"
-    elif token == ":":
+    elif mark == ":":
         fits = before not in {":", ";"} and depth >= 0
-    elif token == ";":
+    elif mark == ";":
         fits = before not in {":", ";"}
     elif before == ":":
-        fits = token == "word" and _LENGTH.fullmatch(text) is not None
+        fits = mark == "word" and _LENGTH.fullmatch(text) is not None
     else:
-        fits = before in {"(", ",", ")"} and (token == "quoted" or bool(_WORD.fullmatch(text)))
+        fits = before in {"(", ",", ")"} and (mark == "quoted" or bool(_WORD.fullmatch(text)))
     if not fits:
         raise ValueRefused("it is no Newick tree: it is malformed")

@@ -54,7 +54,7 @@ def require_path(path: str, kind: Kind) -> None:
     ):
         raise SocketRefused(
             _FIELD,
-            "has to be a plain path below a folder: no leading, trailing or double slash, no . or ..",
+            "has to be a plain path: no leading, trailing or double slash, no . or ..",
         )
     if key(path) in map(key, RESERVED):
         raise SocketRefused(_FIELD, f"must not be {RESERVED[0]}, which the platform writes")

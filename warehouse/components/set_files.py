@@ -132,7 +132,9 @@ def _of_folder(root: Path, source: Path, by: str) -> Iterator[_Found]:
             continue
         for below, folders, names in os.walk(folder):
             folders.sort()
-            for name in sorted([*names, *(n for n in folders if (folder / below / n).is_symlink())]):
+            for name in sorted(
+                [*names, *(n for n in folders if (folder / below / n).is_symlink())]
+            ):
                 file = folder / below / name
                 path = file.relative_to(folder).as_posix()
                 yield item, path, _given_file(file, path, names, paths, by)
@@ -241,7 +243,9 @@ def import_answers(
     """
     found: list[_Found] = []
     for number, answer in enumerate(read_listing(source)):
-        slug = sockets.get(_last(answer.get("question"))) or sockets.get(str(answer.get("question")))
+        slug = sockets.get(_last(answer.get("question"))) or sockets.get(
+            str(answer.get("question"))
+        )
         shown = answer.get("display_set")
         about = (series or {}).get(_last(shown)) or (series or {}).get(str(shown))
         name = _last(answer.get("pk") or number)
@@ -304,7 +308,7 @@ def export_set(root: Path, set_name: str, target: Path) -> int:
                 raise ComponentError(f"an item named {item!r} cannot be a folder")
             written = _write(root, row, socket, draft / item)
             items.setdefault(item, []).append(_entry(row, socket, written))
-        listing = [
+        listing: list[dict[str, Any]] = [
             {"pk": item, "archive": set_name, "title": item, "values": values,
              "hanging_protocol": None, "optional_hanging_protocols": [], "view_content": {}}
             for item, values in items.items()
@@ -325,7 +329,8 @@ def set_rows(root: Path, set_name: str) -> list[dict[str, Any]]:
 _CURRENT = (
     "select n.*, v.form, v.sha256, v.series_key, v.value from socket_values v join "
     "(select * from value_set_entries where set_name = $1 "
-    "qualify row_number() over (partition by item, slug order by entry desc) = 1) n using (value_id)"
+    "qualify row_number() over (partition by item, slug order by entry desc) = 1) n "
+    "using (value_id)"
 )
 
 
@@ -364,6 +369,8 @@ def _entry(row: dict[str, Any], socket: Socket, written: str | None) -> dict[str
         "interface": described,
         "value": json.loads(row["value"]) if row["form"] == "value" else None,
         "file": written if row["form"] == "file" else None,
-        "image": {"pk": row["value_id"], "name": written or row["series_key"]} if is_image else None,
+        "image": {"pk": row["value_id"], "name": written or row["series_key"]}
+        if is_image
+        else None,
         "pk": row["value_id"],
     }

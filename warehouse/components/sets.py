@@ -1,8 +1,8 @@
 """Sets of values: archives of items, reader studies of display sets.
 
-In: a set, an item, and a value for each socket. Out: rows of ``value_set_entries``; what is in a set
-now is the view ``value_sets``. An item has one value of a socket; putting another one in replaces it,
-putting None takes it out.
+In: a set, an item, and a value for each socket. Out: rows of ``value_set_entries``; what is in a
+set now is the view ``value_sets``. An item has one value of a socket; putting another one in
+replaces it, putting None takes it out.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _changes(
         (item, slug): value for item, values in items.items() for slug, value in values.items()
     }
     if replace:
-        wanted = {key: None for key in current if key[0] in items} | wanted
+        wanted = {**{key: None for key in current if key[0] in items}, **wanted}
     return {key: value for key, value in wanted.items() if current.get(key) != value}
 
 

@@ -19,13 +19,14 @@ from warehouse.components.kinds import Kind, find_kind
 from warehouse.errors import ValueRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 Shape = dict[str, Any]
 
 POINTS = pa.list_(pa.list_(pa.float64()))
+_LENGTHS = pa.list_(pa.int64())
 
 ANNOTATIONS = pa.schema(
     [
@@ -52,8 +53,8 @@ _EXACT = 2**53
 def head_of(kind: Kind, value: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a value says of all of its shapes.
 
-    >>> head_of(find_kind("POIN"), {"type": "Point", "version": {"major": 1, "minor": 0}, "point": []})
-    {'type': 'Point', 'version': {'major': 1, 'minor': 0}}
+    >>> head_of(find_kind("POIN"), {"type": "Point", "version": {"major": 1}, "point": [1, 2, 3]})
+    {'type': 'Point', 'version': {'major': 1}}
     """
     keys = {"type", "version"} | ({"name"} if kind.item_kind else set())
     return {key: entry for key, entry in value.items() if key in keys}
@@ -105,7 +106,7 @@ def rows_of(value_id: str, kind: Kind, shapes: Sequence[Shape], first: int = 0) 
         pa.array(["type" in shape for shape in shapes], pa.bool_()),
         seed_arrays,
         arrays,
-        pa.array(lengths or [None] * count, pa.list_(pa.int64())),
+        pa.nulls(count, _LENGTHS) if lengths is None else pa.array(lengths, _LENGTHS),
         pa.array(written, pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=ANNOTATIONS)
@@ -169,7 +170,7 @@ def _lines(shapes: Sequence[Shape]) -> _Split:
     return [s["seed_points"] for s in shapes], flat, lengths
 
 
-_COORDINATES = {
+_COORDINATES: dict[str, Callable[[Sequence[Shape]], _Split]] = {
     "2DBB": lambda shapes: (None, [s["corners"] for s in shapes], None),
     "DIST": lambda shapes: (None, [[s["start"], s["end"]] for s in shapes], None),
     "POIN": lambda shapes: (None, [[s["point"]] for s in shapes], None),

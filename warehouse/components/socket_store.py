@@ -1,8 +1,8 @@
 """The sockets of a warehouse: read, made, edited and retired.
 
-In: the folder of a warehouse. Out: ``Socket``s. Rules stand in ``warehouse.components.sockets``; here
-the newest versions are looked up under the writer's lock, so that two who make one socket at a time
-do not both succeed.
+In: the folder of a warehouse. Out: ``Socket``s. Rules stand in ``warehouse.components.sockets``;
+here the newest versions are looked up under the writer's lock, so that two who make one socket at a
+time do not both succeed.
 """
 
 from __future__ import annotations

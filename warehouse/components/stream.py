@@ -2,8 +2,8 @@
 
 In: a file. Out: lists of shapes, each block valid by the schema of its kind, and at last the head.
 Python's JSON decoder reads one shape at a time from a window of text: what is kept is a block of
-shapes, whatever the length of the file. The rules are those of ``json_text``: duplicate keys, NaN and
-the rest are refused.
+shapes, whatever the length of the file. The rules are those of ``json_text``: duplicate keys, NaN
+and the rest are refused.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def blocks(
     if window.peek():
         raise ValueRefused("it is no JSON: text follows the end of the value")
     json_text.require_nesting(head)
-    empty = {kind.items_key: []} if kind.items_key in seen else {}
+    empty: dict[str, Any] = {kind.items_key: []} if kind.items_key in seen else {}
     if error := validate.first_error(validate.of_kind(kind.code), empty | head):
         raise error
 

@@ -1,8 +1,8 @@
 """A JSON value against the schema of its kind and that of its socket; nothing is ever fetched.
 
-In: Python values from ``json_text``. Out: nothing, or the first error with its JSON path. The schema
-of a socket is a user's: it may refer to itself only, and where it could take time that grows faster
-than the value (references that multiply), it runs in a process that is ended after
+In: Python values from ``json_text``. Out: nothing, or the first error with its JSON path. The
+schema of a socket is a user's: it may refer to itself only, and where it could take time that grows
+faster than the value (references that multiply), it runs in a process that is ended after
 ``SCHEMA_SECONDS``.
 """
 

@@ -1,8 +1,9 @@
 """Values: taken in, checked, stored once, never changed; and who said them about what.
 
 In: ``Given``s. Out: one commit, and an ``Added`` for each. Files are copied into the warehouse, and
-the copy is what is checked. A value that is stored already gets another use; the same use again adds
-nothing, so whatever adds values may be run twice, and two processes may add one value at a time.
+the copy is what is checked. A value that is stored already gets another use; the same use again
+adds nothing, so whatever adds values may be run twice, and two processes may add one value at a
+time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from warehouse.components.checking import (
 )
 from warehouse.components.files import opened
 from warehouse.components.image_sets import require_series
-from warehouse.components.shapes import ANNOTATIONS
 from warehouse.components.socket_store import find_socket, known_sockets
 from warehouse.errors import UnknownSocket, UnknownValue, UsageError, ValueRefused
 from warehouse.sqlfiles import by_name, statement
@@ -142,16 +142,10 @@ def add_values(
             for one in given:  # one at a time, so that what was staged is known if one fails
                 made = _prepared(root, one, sockets, stack, nulls=null_not_finite, strict=strict)
                 prepared += [made]
-            if store:
-                return _committed(root, prepared)
+            return _committed(root, prepared) if store else []
+        finally:
+            # Whatever was staged and is of no version: known, not to be stored, or not committed.
             _drop_unnamed(root, [part for one in prepared for part in one.staged])
-            return []
-        except BaseException:
-            # Parts that a version may name are known only after the commit began.
-            for one_prepared in prepared:
-                if one_prepared.staged:
-                    _drop_unnamed(root, one_prepared.staged)
-            raise
 
 
 def _drop_unnamed(root: Path, parts: Sequence[Part]) -> None:
@@ -281,10 +275,15 @@ class _measuring:  # noqa: N801 - used as a function
         self._connection.close()
 
     def _measured(self, rows: pa.Table) -> pa.Table:
+        schema = named("annotations").schema
+        if rows.num_rows and rows["kind"][0].as_py() == "POIN":
+            # Points have no sizes, and files of very many shapes are mostly of points.
+            nulls = [pa.nulls(rows.num_rows, pa.float64())] * 3
+            return pa.Table.from_arrays([*rows.columns, *nulls], schema=schema)
         self._connection.register("shapes", rows)
-        answer = self._connection.execute(self._statement).to_arrow_table()
+        answer = self._connection.sql(self._statement).to_arrow_table()
         self._connection.unregister("shapes")
-        return answer.cast(named("annotations").schema)
+        return answer.cast(schema)
 
 
 def _committed(root: Path, prepared: list[_Prepared]) -> list[Added]:
@@ -299,6 +298,7 @@ def _committed(root: Path, prepared: list[_Prepared]) -> list[Added]:
     uses = {use["use_id"]: use for use in (_use_row(one, at) for one in prepared)}
     annotations = _annotation_rows(prepared)
     new: dict[str, set[str]] = {}
+
     def make(base: Snapshot) -> Mapping[str, ledger.Rows | pa.Table]:
         with ledger.asked(root, base) as connection:
             new["values"] = set(values) - _stored(connection, "socket_values", "value_id", values)
@@ -317,7 +317,6 @@ def _committed(root: Path, prepared: list[_Prepared]) -> list[Added]:
         return {"annotations": [p for key in sorted(new["values"]) for p in first[key]]}
 
     ledger.add_rows(root, make, "add values", staged)
-    _drop_unnamed(root, [part for one in prepared for part in one.staged])
     return [
         Added(
             one.value_id, one.value_id in new["values"], use["use_id"], use["use_id"] in new["uses"]
@@ -384,7 +383,15 @@ def _annotation_rows(prepared: Sequence[_Prepared]) -> pa.Table:
     if not made:
         return named("annotations").schema.empty_table()
     with _measuring() as measured:
-        return measured(pa.concat_tables([ANNOTATIONS.empty_table(), *made.values()]))
+        return pa.concat_tables([measured(rows) for rows in _by_kind(made.values())])
+
+
+def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
+    """Return the rows of each kind of shape together."""
+    kinds: dict[str, list[pa.Table]] = defaultdict(list)
+    for table in tables:
+        kinds[table["kind"][0].as_py()].append(table)
+    return [pa.concat_tables(some) for some in kinds.values()]
 
 
 # -- what is stored -------------------------------------------------------------------------------
@@ -399,7 +406,8 @@ def value_row(root: Path, value_id: str) -> dict[str, Any]:
     """
     with ledger.asked(root) as connection:
         rows = ledger.dictionaries(
-            connection, "select * exclude batch from socket_values where starts_with(value_id, $1) limit 2",
+            connection,
+            "select * exclude batch from socket_values where starts_with(value_id, $1) limit 2",
             value_id,
         )  # fmt: skip
     if not value_id or len(rows) != 1:
@@ -431,8 +439,8 @@ def read_value(root: Path, value_id: str) -> Any:
 
 def _shape_rows(root: Path, value_id: str) -> Iterator[dict[str, Any]]:
     with ledger.asked(root) as connection:
-        reader = connection.execute(
-            "select * from annotations where value_id = $1 order by index", [value_id]
+        reader = connection.sql(
+            "select * from annotations where value_id = $1 order by index", params=[value_id]
         ).to_arrow_reader(10_000)
         for batch in reader:
             yield from batch.to_pylist()
