@@ -1,7 +1,8 @@
 """Tables as assets. Keys, edges, descriptions and columns come from the headers in ``sql/``.
 
-Stored tables are materialised, a batch at a time. Views are computed by DuckDB when somebody asks,
-so they are assets that Dagster knows and does not run. ``instances`` is a stored table that holds
+Stored tables are materialised, a batch at a time; those that people and algorithms append to are
+assets that Dagster knows and does not run. Views are computed by DuckDB when somebody asks,
+so they are such assets too. ``instances`` is a stored table that holds
 the answer of a view, so it stands behind the stored tables that this view reads.
 """
 
@@ -19,6 +20,7 @@ from warehouse.cohorts.reruns import rerun_all
 from warehouse.ingest import plan, planned_batches, run_batch
 from warehouse.removal import remove
 from warehouse.sqlfiles import Model, read_models
+from warehouse.store.tables import named
 
 VIEWS = {model.name: model for model in read_models() if model.is_view}
 """Every table and view of the catalog; macros are no assets."""
@@ -64,6 +66,11 @@ def vanished_files(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[Non
     return dg.MaterializeResult(metadata=removal_metadata(found, intake.vanished))
 
 
+def is_made(model: Model) -> bool:
+    """Tell whether the rows of a table are made of files, a batch at a time."""
+    return model.table is not None and not named(model.table).is_appended
+
+
 def parents(model: Model) -> set[str]:
     """Return the assets that a table or view is computed from.
 
@@ -71,7 +78,7 @@ def parents(model: Model) -> set[str]:
     comes from the stored tables that the view reads, directly or through other views.
     """
     reads = {name for name in model.depends if name in VIEWS}
-    if not model.table:
+    if not is_made(model):
         return reads
     behind = {LISTING}
     waiting = [model.stores] if model.stores else []
@@ -100,7 +107,7 @@ def table_spec(model: Model) -> dg.AssetSpec:
 
 @dg.multi_asset(
     name="stored_tables",
-    specs=[table_spec(model) for model in VIEWS.values() if model.table],
+    specs=[table_spec(model) for model in VIEWS.values() if is_made(model)],
     partitions_def=batches,
     # Runs of this pool wait for one another: each of them uses every processor already.
     pool="ingest",
@@ -117,7 +124,7 @@ def stored_tables(
         yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 
-views = [table_spec(model) for model in VIEWS.values() if not model.table]
+views = [table_spec(model) for model in VIEWS.values() if not is_made(model)]
 
 
 @dg.asset(

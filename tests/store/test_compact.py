@@ -27,7 +27,7 @@ from warehouse.errors import NotAWarehouse, WriteFailed
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import compact as module
-from warehouse.store import delta, layout, tables
+from warehouse.store import delta, tables
 from warehouse.store.compact import compact
 
 CHECKOUT = Path(__file__).parents[2]
