@@ -28,7 +28,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
         write(folder / "in" / f"ct{n}", ct)
         write(folder / "in" / f"mr{n}", mr)
-    write(folder / "in" / "dx", image("1.1.30", Modality="DX", SeriesInstanceUID=DX))
+    write(
+        folder / "in" / "dx", image("1.1.30", Modality="DX", SeriesInstanceUID=DX, PixelData=None)
+    )
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
     return folder / "w"

@@ -46,14 +46,15 @@ def opened(path: Path) -> AbstractContextManager[IO[bytes]]:
         It is a folder, a device or a pipe, or may not be read.
     """
     try:
-        if not path.exists():
-            raise SourceNotFound(str(path))
-        if not path.is_file():
-            raise ValueRefused("it is no plain file")
-        return path.open("rb")
+        if path.is_file():
+            return path.open("rb")
+        is_there = path.exists()
     except OSError as error:
         wrong, advice = cause_of(error)
         raise ValueRefused(f"the file cannot be read: {wrong}; {advice}") from None
+    if not is_there:
+        raise SourceNotFound(str(path))
+    raise ValueRefused("it is no plain file")
 
 
 def require_file(path: Path, kind: Kind) -> None:

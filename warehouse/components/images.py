@@ -95,6 +95,9 @@ def _require_whole(image: Image, size: int) -> Image:
     if not image.is_compressed:
         if size < image.offset + image.voxel_bytes:
             raise ImageRefused("its header says more voxels than the file holds")
+        # NIfTI may have extensions; after the voxels of an MHA there is nothing.
+        if image.form == "mha" and size != image.offset + image.voxel_bytes:
+            raise ImageRefused("its header says a number of voxels other than the file holds")
         return image
     found = sum(len(block) for block in blocks(image))
     if found != image.voxel_bytes:
