@@ -1,9 +1,9 @@
 """Tables as assets. Keys, edges, descriptions and columns come from the headers in ``sql/``.
 
 Stored tables are materialised, a batch at a time; those that people and algorithms append to are
-assets that Dagster knows and does not run. Views are computed by DuckDB when somebody asks,
-so they are such assets too. ``instances`` is a stored table that holds
-the answer of a view, so it stands behind the stored tables that this view reads.
+assets that Dagster knows and does not run. Views are computed by DuckDB when somebody asks, so they
+are such assets too. ``instances`` is a stored table that holds the answer of a view, so it stands
+behind the stored tables that this view reads.
 """
 
 import datetime as dt
@@ -15,10 +15,6 @@ from pipelines.partitions import batches
 from pipelines.resources import Intake
 from pipelines.show import batch_metadata, listing_metadata, removal_metadata, rerun_metadata
 from warehouse.catalog.batch_report import describe_batch
-from warehouse.catalog.kept import keep_if_worthwhile
-from warehouse.cohorts.reruns import rerun_all
-from warehouse.ingest import plan, planned_batches, run_batch
-from warehouse.removal import remove
 from warehouse.sqlfiles import Model, read_models
 from warehouse.store.tables import named
 
@@ -48,8 +44,9 @@ def source_listing(
     The batches become partitions of the stored tables. The sensor ``new_files`` starts their runs;
     without it they wait to be materialised by hand.
     """
-    found = plan(intake.root, intake.looked_into(), intake.settings)
-    waiting = planned_batches(intake.root)
+    batches_of_store = intake.warehouse().batches
+    found = batches_of_store.plan(*intake.looked_into(), settings=intake.settings)
+    waiting = batches_of_store.waiting()
     context.instance.add_dynamic_partitions(str(batches.name), waiting)
     return dg.MaterializeResult(metadata=listing_metadata(found, waiting))
 
@@ -60,8 +57,8 @@ def vanished_files(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[Non
 
     A source of which nothing is left fails the run: most likely it is not mounted.
     """
-    found = remove(
-        intake.root, intake.looked_into(), intake.settings, delete=intake.vanished == "remove"
+    found = intake.warehouse().remove(
+        *intake.looked_into(), delete=intake.vanished == "remove", settings=intake.settings
     )
     return dg.MaterializeResult(metadata=removal_metadata(found, intake.vanished))
 
@@ -116,8 +113,8 @@ def stored_tables(
     context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Read the files of one batch, and replace its rows in every stored table in one commit."""
-    report = run_batch(intake.root, context.partition_key, intake.settings)
-    keep_if_worthwhile(intake.root)
+    wh = intake.warehouse()
+    report = wh.batches.run(context.partition_key, settings=intake.settings)
     batch = describe_batch(intake.root, context.partition_key)
     for key in sorted(context.selected_asset_keys):
         metadata = batch_metadata(report, batch, key.to_user_string())
@@ -140,8 +137,7 @@ def cohort_runs(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[None]:
     A question that cannot be asked any more is named in the metadata and fails the run, after all
     others were asked.
     """
-    keep_if_worthwhile(intake.root)
-    reruns = rerun_all(intake.root)
+    reruns = intake.warehouse().rerun_all()
     metadata = rerun_metadata(reruns)
     failed = [rerun.cohort for rerun in reruns if rerun.why_not]
     if failed:

@@ -3,16 +3,12 @@
 import dagster as dg
 
 from pipelines.resources import Intake
-from warehouse.catalog.kept import keep_if_worthwhile
-from warehouse.store.compact import compact
-from warehouse.store.vacuum import vacuum
 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def compact_parts(context: dg.OpExecutionContext, intake: dg.ResourceParam[Intake]) -> None:
     """Merge small parts into few; ingests may go on meanwhile."""
-    done = compact(intake.root)
-    keep_if_worthwhile(intake.root)
+    done = intake.warehouse().compact()
     context.add_output_metadata(
         {"parts_before": done.before, "parts_after": done.after, "version": done.version}
     )
@@ -21,7 +17,7 @@ def compact_parts(context: dg.OpExecutionContext, intake: dg.ResourceParam[Intak
 @dg.op(ins={"after": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
 def vacuum_parts(context: dg.OpExecutionContext, intake: dg.ResourceParam[Intake]) -> None:
     """Delete parts that no version of the last week names."""
-    done = vacuum(intake.root, delete=True)
+    done = intake.warehouse().vacuum(delete=True)
     context.add_output_metadata(
         {"deleted_parts": len(done.spare), "deleted_bytes": done.size_bytes, "in_use": done.in_use}
     )

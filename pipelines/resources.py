@@ -13,6 +13,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+import warehouse
+from warehouse import Warehouse
 from warehouse.dicom.objects import is_object
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
@@ -38,6 +40,10 @@ class Intake:
     """What becomes of what files held that are gone: keep or remove."""
     days: int = 0
     """Newest day folders to look into; 0 looks into all of every source."""
+
+    def warehouse(self) -> Warehouse:
+        """Return the warehouse; the first batch makes it."""
+        return warehouse.open(self.root, create=True)
 
     def looked_into(self) -> Sequence[str]:
         """Return the sources, or their folders of the newest days."""

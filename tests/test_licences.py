@@ -38,13 +38,16 @@ def test_every_dependency_is_listed_with_its_license(script):
     pins = {
         canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin, _ in _pins("dev")
     }
-    listed, compared = table(), 0
-    for name, extras in script.needed().items():
+    listed, compared, needed = table(), 0, script.needed()
+    # What a package is needed by is what the versions of the others say.
+    is_locked = all(distribution(name).version == pins.get(name) for name in needed)
+    for name, extras in needed.items():
         if distribution(name).version == pins.get(name):  # others may say other things
             assert name in listed, f"{name} is not in docs/licences.md: run make licences"
             said, by = listed[name]
             assert said == script.license_of(name), f"{name}: run make licences"
-            assert set(by.split(", ")) == ({"always"} if "" in extras else extras), name
+            if is_locked:
+                assert set(by.split(", ")) == ({"always"} if "" in extras else extras), name
             compared += 1
     assert compared
     assert set(listed) <= set(pins)

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from warehouse import errors
-    from warehouse.api import Warehouse, header, open  # noqa: A004 - warehouse.open reads as it is
+    from warehouse.api import Warehouse
     from warehouse.catalog.header import Header
     from warehouse.ingest import IngestReport
+    from warehouse.opening import header, open  # noqa: A004 - warehouse.open reads as it is
     from warehouse.settings import IngestSettings, Mode
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
 
 _HOME = {
     "Header": "catalog.header", "IngestReport": "ingest", "IngestSettings": "settings",
-    "Mode": "settings", "Warehouse": "api", "header": "api", "open": "api",
+    "Mode": "settings", "Warehouse": "api", "header": "opening", "open": "opening",
 }  # fmt: skip
 
 

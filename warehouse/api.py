@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import polars as pl
 
+from warehouse.batches import Batches
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
-from warehouse.catalog.contents import describe
+from warehouse.catalog.contents import column_list, describe, summary_html, table_list, tags_like
 from warehouse.catalog.duplicates import Compared, compare_duplicates
 from warehouse.catalog.frames import checked, frames_among
-from warehouse.catalog.header_rows import header_of_file, header_of_instance
-from warehouse.catalog.kept import keep_if_worthwhile
-from warehouse.cohorts import compare, definitions, filters, runs
+from warehouse.catalog.header_rows import header_of_instance
+from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
 from warehouse.cohorts.guard import locked_catalog
+from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
 from warehouse.components.facade import WithComponents
-from warehouse.dicom.objects import is_object
-from warehouse.errors import NotAWarehouse, StoreError, UsageError
+from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, ingest
 from warehouse.pixels.gallery import Gallery, open_gallery
 from warehouse.pixels.gradients import Gradients, gradients
@@ -40,9 +40,7 @@ from warehouse.store.compact import Compacted, compact
 from warehouse.store.damage import failures_named, names_failures
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
-from warehouse.store.marker import require
-from warehouse.store.mirror import Mirror, open_mirror
-from warehouse.store.report import describe_store
+from warehouse.store.rules import Rule, add_rules, read_rules
 from warehouse.store.vacuum import RETENTION, Vacuumed, vacuum
 
 if TYPE_CHECKING:
@@ -52,10 +50,10 @@ if TYPE_CHECKING:
     import duckdb
 
     from warehouse.catalog.header import Header
+    from warehouse.publishing import Action, Place
     from warehouse.survey import Progress
 
 _Answer = TypeVar("_Answer")
-_ASK_TO_CREATE = "warehouse.open(..., create=True) lets the first ingest make it"
 
 
 class Warehouse(WithComponents):
@@ -66,27 +64,20 @@ class Warehouse(WithComponents):
     is of one version.
     """
 
-    def __init__(
-        self, root: Path, mirror: Mirror | None = None, version: int | None = None
-    ) -> None:
-        self.root = root
-        self._mirror = mirror
-        self._version = version
+    def __init__(self, place: Place) -> None:
+        self._place, self.root, self.url = place, place.root, place.url
         self._frames: dict[str, object] = {}
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"Warehouse({self._mirror.url if self._mirror else str(self.root)!r})"
+        return f"Warehouse({self.url!r})"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows; without rows if nothing was ingested yet."""
-        about = f"<b>{html.escape(repr(self))}</b>"
         if not (self.root / layout.MARKER).exists():
-            return f"{about}<p>nothing ingested yet</p>"
-        facts = describe_store(self.catalog.snapshot)
-        rows = "".join(f"<tr><td>{t.name}</td><td>{t.rows:,}</td></tr>" for t in facts.tables)
-        return f"{about}<p>version {facts.version}</p><table>{rows}</table>"
+            return f"<b>{html.escape(repr(self))}</b><p>nothing ingested yet</p>"
+        return summary_html(self.catalog.snapshot, repr(self))
 
     def __enter__(self) -> Self:
         return self
@@ -96,10 +87,9 @@ class Warehouse(WithComponents):
 
     def close(self) -> None:
         """Let go of the catalog and, of a bucket, of the folder that stands for it."""
-        with self._opening:
-            self._catalog = None
-        if self._mirror:
-            self._mirror.close()
+        self._forget()
+        if self._place.mirror:
+            self._place.mirror.close()
 
     @property
     def version(self) -> int:
@@ -111,87 +101,111 @@ class Warehouse(WithComponents):
         """The open catalog: DuckDB connection, views, version."""
         with self._opening:
             if self._catalog is None:
-                self._catalog = open_catalog(self.root, self._version)
+                self._catalog = open_catalog(self.root, self._place.version)
             return self._catalog
 
     def refresh(self) -> None:
         """Look at the newest version at the next question."""
-        if self._mirror:
-            self._mirror.pull()
+        if self._place.mirror:
+            self._place.mirror.pull()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Open the newest version at the next question."""
         with self._opening:
             self._catalog = None
 
-    def _published(self, action: Callable[[Callable[[], None] | None], _Answer]) -> _Answer:
-        """Do something to the folder; publish it if it stands for a bucket."""
-        if self._version is not None:
-            raise UsageError("this is an older version, which cannot change; open the newest one")
-        if self._mirror is None:
-            return action(None)
-        self._mirror.pull()
-        push = self._mirror.push
-        return self._mirror.work(lambda: action(push))
+    def _change(self, action: Action[_Answer], *, materialize: bool = True) -> _Answer:
+        """Change the warehouse (see ``Place.publish``) and show what it is then."""
+        done = self._place.publish(action, materialize=lambda: materialize)
+        self._forget()
+        return done
 
     @names_failures
     def ingest(
-        self, *sources: str | os.PathLike[str], mode: str = "full", pattern: str | None = None,
-        workers: int | None = None, keep_blobs: bool = True, progress: Progress | None = None,
+        self, *sources: str | os.PathLike[str], mode: str = "full",
+        pattern: str | Iterable[str] | None = None, workers: int | None = None,
+        scheduler: str | None = None, batch_files: int | None = None, keep_blobs: bool = True,
+        progress: Progress | None = None,
     ) -> IngestReport:  # fmt: skip
-        """Read new and changed files; see ``warehouse.ingest.ingest``."""
+        """Read new and changed files; make the warehouse if it does not exist.
+
+        Parameters
+        ----------
+        sources
+            Files, folders, zip archives and ``s3://bucket/prefix``; opened read-only.
+        mode
+            Which elements become rows: full, normal or minimal.
+        pattern
+            Shell patterns of file names to take.
+        workers, scheduler
+            Processes that read, or the address of a Dask scheduler whose workers read.
+        batch_files
+            Most files of one transaction.
+        keep_blobs
+            Whether binary values over 256 bytes are stored.
+        progress
+            Told about every portion of files.
+
+        Raises
+        ------
+        SourceNotFound, NotAWarehouse, LayoutMismatch, WriteFailed, WorkersLost
+            A file that cannot be read raises nothing: it is a row of ``files`` with the reason.
+        """
+        patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern or ())
         settings = IngestSettings(
-            mode=Mode.parse(mode), patterns=(pattern,) if pattern else (), workers=workers,
-            keep_blobs=keep_blobs, s3=S3Access.from_variables(os.environ),
+            mode=Mode.parse(mode), patterns=patterns, workers=workers, scheduler=scheduler,
+            batch_files=batch_files or IngestSettings().batch_files, keep_blobs=keep_blobs,
+            s3=S3Access.from_variables(os.environ),
         )  # fmt: skip
         if not sources:
             raise UsageError("name at least one file or folder to ingest")
-        if self._mirror:
-            self._mirror.require_apart(sources)
-        report = self._published(
+        if self._place.mirror:
+            self._place.mirror.require_apart(sources)
+        return self._change(
             lambda push: ingest(self.root, sources, settings, progress=progress, committed=push)
         )
-        keep_if_worthwhile(self.root)
-        self.refresh()
-        return report
 
-    def _changed(self, action: Callable[[], _Answer], *, keep: bool = True) -> _Answer:
-        """Do something to the folder, and let what is kept and what is shown follow."""
-        done = self._published(lambda _: action())
-        if keep:
-            keep_if_worthwhile(self.root)
-        self.refresh()
-        return done
+    @property
+    def batches(self) -> Batches:
+        """What is planned and read one batch at a time."""
+        return Batches(self._place, self._forget)
 
     def remove(
-        self, *sources: str | os.PathLike[str], delete: bool = False, even_all: bool = False
-    ) -> RemovalReport:
+        self, *sources: str | os.PathLike[str], delete: bool = False, even_all: bool = False,
+        settings: IngestSettings | None = None,
+    ) -> RemovalReport:  # fmt: skip
         """Count known files that are no longer there; ``delete`` takes out what they held."""
-        settings = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
-        return self._changed(
-            lambda: remove(self.root, sources, settings, delete=delete, even_all=even_all)
+        # Files that take over may lie in a bucket.
+        how = settings or IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
+        return self._change(
+            lambda _: remove(self.root, sources, how, delete=delete, even_all=even_all)
         )
 
     def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
         """Derive ``instances`` again from stored elements, or read every source file again."""
-        return self._changed(lambda: (read_anew if from_sources else rebuild)(self.root))
+        return self._change(lambda _: (read_anew if from_sources else rebuild)(self.root))
 
     def compact(self) -> Compacted:
         """Merge the Parquet files of many small ingests; rows and their order stay."""
-        return self._changed(lambda: compact(self.root))
+        return self._change(lambda _: compact(self.root))
 
     def vacuum(self, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
         """Count Parquet files that no version of the last days names; ``delete`` removes them."""
-        if self._mirror:
+        if self._place.mirror:
             raise UsageError(
                 "a warehouse in a bucket cannot be vacuumed: nobody knows who reads it"
             )
-        return self._changed(lambda: vacuum(self.root, retention, delete=delete), keep=False)
+        return self._change(
+            lambda _: vacuum(self.root, retention, delete=delete), materialize=False
+        )
 
     def info(self) -> dict[str, Any]:
         """Return version and sizes, and how many of each entity, file status and import mode.
 
         ``wh.info()["modes"]`` is ``{"full": 1200}`` where every element was read.
         """
-        facts = describe(self.catalog)
-        return facts | {"root": self._mirror.url} if self._mirror else facts
+        return describe(self.catalog) | {"root": self.url}
 
     def duplicates(self, *, limit: int | None = None) -> Iterator[Compared]:
         """Read each duplicate and its holder: a ``verdict`` but ``same`` is no true copy."""
@@ -200,16 +214,11 @@ class Warehouse(WithComponents):
 
     def tables(self) -> pl.DataFrame:
         """Return name, kind, grain and description of every table and view; nothing is counted."""
-        rows = [
-            (m.name, "table" if m.table else "view", ", ".join(m.grain), m.summary)
-            for m in self.catalog.models.values()
-        ]
-        return pl.DataFrame(rows, schema=["name", "kind", "grain", "description"], orient="row")
+        return table_list(self.catalog)
 
     def describe(self, name: str) -> pl.DataFrame:
         """Return column, type and meaning of every column of a table or view."""
-        rows = [(c.name, c.type, c.description) for c in self.catalog.model(name).columns]
-        return pl.DataFrame(rows, schema=["column", "type", "meaning"], orient="row")
+        return column_list(self.catalog, name)
 
     def sql(
         self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None
@@ -268,21 +277,24 @@ class Warehouse(WithComponents):
     @names_failures
     def attributes(self, *names: str) -> duckdb.DuckDBPyRelation:
         """Return one row per instance with a typed column per keyword or tag."""
-        listed = ", ".join(literal(name) for name in names)
-        return self.sql(f"from attributes([{listed}])")
+        return self.sql(f"from attributes([{', '.join(map(literal, names))}])")
 
     @names_failures
     def tags(self, *, like: str = "", private: bool = False) -> duckdb.DuckDBPyRelation:
         """Return what the archive contains: elements, counts, and examples that name nobody."""
-        wanted = f"contains(lower(concat_ws(' ', tag, name, creator)), lower({literal(like)}))"
-        wanted += " and is_private" if private else ""
-        return self.sql(f"select * exclude is_private from tags where {wanted} order by all")
+        return self.sql(tags_like(like, private=private))
 
     def add_dictionary(self, path: str | os.PathLike[str]) -> int:
         """Add names of private elements from a CSV or JSON file."""
-        count = self._published(lambda _: add_dictionary(self.root, Path(path)))
-        self.refresh()
-        return count
+        return self._change(lambda _: add_dictionary(self.root, Path(path)), materialize=False)
+
+    def rules(self) -> list[Rule]:
+        """Return the rules of `sequence_types` in the order in which they are tried."""
+        return read_rules(self.root)
+
+    def add_rules(self, path: str | os.PathLike[str]) -> int:
+        """Add rules of `sequence_types` from a CSV file; one of the same name is replaced."""
+        return self._change(lambda _: add_rules(self.root, Path(path)))
 
     @names_failures
     def select(
@@ -316,17 +328,52 @@ class Warehouse(WithComponents):
 
     def save_cohort(self, name: str, sql: str) -> definitions.Definition:
         """Keep a SELECT over tables of the warehouse as a cohort; see docs/how-to/cohorts.md."""
-        return self._published(lambda _: definitions.save(locked_catalog(self.root), name, sql))
+        return self._change(lambda _: definitions.save(locked_catalog(self.root), name, sql))
+
+    def find_run(self, name: str) -> Run:
+        """Return a run by its name, or the latest run of a cohort of that name."""
+        return runs.find_run(self.root, name)
 
     @names_failures
-    def cohort(self, name: str, **parameters: Any) -> Run:
+    def cohort(self, name: str, /, *, limits: asking.Limits | None = None, **given: Any) -> Run:
         """Run a cohort on the newest version; its members are kept, see ``members``."""
-        return self._published(lambda _: runs.run_cohort(self.root, name, parameters))
+        return self._run(lambda: runs.run_cohort(self.root, name, given, limits or asking.Limits()))
+
+    @names_failures
+    def rerun(self, name: str) -> compare.Difference:
+        """Ask the cohort of a run again, of the newest version: what has changed since."""
+        return self._run(lambda: compare.rerun(self.root, name))
+
+    @names_failures
+    def rerun_all(self) -> list[Rerun]:
+        """Ask every cohort that was saved or run before again, of the newest version."""
+        return self._place.publish(lambda _: rerun_all(self.root))
+
+    @names_failures
+    def combine(self, operation: str, left: str, right: str, name: str) -> Run:
+        """Make a run of the members of two: ``union``, ``intersect`` or ``minus``."""
+        return self._run(lambda: compare.combine(self.root, operation, left, right, name))
+
+    @names_failures
+    def split(
+        self, run: str, fractions: Mapping[str, float] | None = None, seed: int = 0
+    ) -> list[Run]:
+        """Split a run by patient into named parts; see ``warehouse.cohorts.compare.split``."""
+        return self._run(lambda: compare.split(self.root, run, fractions, seed))
+
+    @names_failures
+    def sample(self, run: str, *, as_name: str, **options: Any) -> Run:
+        """Draw series of a run; see ``warehouse.cohorts.compare.sample``."""
+        return self._run(lambda: compare.sample(self.root, run, as_name=as_name, **options))
+
+    def _run(self, action: Callable[[], _Answer]) -> _Answer:
+        """Keep a run; the rows of the warehouse stay as they are."""
+        return self._place.publish(lambda _: action(), materialize=lambda: False)
 
     @names_failures
     def members(self, run: Run | str) -> pl.LazyFrame:
         """Return the members of a run, or of the latest of a cohort: one row per instance."""
-        found = runs.find_run(self.root, run) if isinstance(run, str) else run
+        found = self.find_run(run) if isinstance(run, str) else run
         return pl.scan_parquet(runs.members_file(self.root, found))
 
     @names_failures
@@ -334,7 +381,7 @@ class Warehouse(WithComponents):
         self, run: Run | str, target: str | os.PathLike[str], form: str, **options: Any
     ) -> dict[str, Any]:
         """Write the members of a run; see ``export_rows`` and ``export_files`` of cohorts."""
-        found = runs.find_run(self.root, run) if isinstance(run, str) else run
+        found = self.find_run(run) if isinstance(run, str) else run
         if form in FILE_FORMATS:
             s3 = S3Access.from_variables(os.environ)
             return export_files(self.root, found, Path(target), form, s3=s3, **options)
@@ -354,15 +401,15 @@ class Warehouse(WithComponents):
     def volume(
         self, series_uid: str, *, rescale: bool | str = False,
         window: tuple[float, float] | str | None = None, invert: bool = False,
-        colour: bool = False, overlay: int | None = None, stack: str | None = None,
+        color: bool = False, overlay: int | None = None, stack_id: str | None = None,
     ) -> LazyVolume:  # fmt: skip
         """Return a series as a lazy array (slice, row, column); voxels are read when sliced.
 
         ``affine`` maps an index to mm in LPS; see ``warehouse.pixels.volume.LazyVolume``, and
         ``warehouse.pixels.values.Values`` for what the options do to values and dtype.
         """
-        values = Values(rescale, window, invert, colour, overlay)
-        return open_volume(self.catalog, series_uid, values=values, stack=stack)
+        values = Values(rescale, window, invert, color, overlay)
+        return open_volume(self.catalog, series_uid, values=values, stack_id=stack_id)
 
     @names_failures
     def gradients(self, series_uid: str, *, isotropic: bool = False) -> Gradients:
@@ -385,8 +432,7 @@ class Warehouse(WithComponents):
         ``warehouse.pixels.prefetch.iter_volumes``.
         """
         if isinstance(cohort, str | Run):
-            keys = self.members(cohort).select("series_key").unique(maintain_order=True).collect()
-            cohort = [key for key in keys["series_key"] if key is not None]
+            cohort = runs.series_keys(self.members(cohort))
         return iter_volumes(self.catalog, cohort, ahead=ahead, values=Values(rescale=rescale))
 
     @names_failures
@@ -396,54 +442,3 @@ class Warehouse(WithComponents):
         """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
         values = Values(rescale=rescale, overlay=overlay)
         return open_stack(self.catalog, series_uid, values=values)
-
-
-def header(path: str | os.PathLike[str]) -> Header:
-    """Return the header of a DICOM file that need not be in any warehouse."""
-    return header_of_file(path)
-
-
-def open(  # noqa: A001 - warehouse.open reads as it is
-    root: str | os.PathLike[str], *, create: bool = False, version: int | None = None
-) -> Warehouse:
-    """Open a warehouse.
-
-    Parameters
-    ----------
-    root
-        Folder, or ``s3://bucket/prefix``, which is worked with in a folder of this machine, see
-        ``warehouse.store.mirror``; keys are taken from the environment.
-    create
-        Take a place where no warehouse is yet; the first ingest makes one there.
-    version
-        An older version, to be asked and not to be changed; by default the newest.
-
-    Raises
-    ------
-    NotAWarehouse
-        There is none, and ``create`` does not ask for one.
-    UnknownVersion
-        There is no such version, or no longer.
-    """
-    mirror = (
-        open_mirror(str(root), S3Access.from_variables(os.environ)) if is_object(root) else None
-    )
-    found = mirror.root if mirror else Path(os.path.abspath(root))
-    opened = Warehouse(found, mirror, version)
-    try:
-        if not create:
-            require(found)
-        if version is not None:
-            _ = opened.catalog
-    except StoreError as error:
-        opened.close()
-        if isinstance(error, NotAWarehouse) and mirror:
-            raise NotAWarehouse(
-                mirror.url, "there is none; create=True lets an ingest make it"
-            ) from None
-        if isinstance(error, NotAWarehouse) and not found.exists():
-            raise NotAWarehouse(
-                found, "it does not exist; create=True lets the first ingest make it"
-            ) from None
-        raise
-    return opened

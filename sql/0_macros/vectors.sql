@@ -41,7 +41,14 @@ create or replace macro plane_of(normal) as case
     when abs(normal[2]) > abs(normal[1]) then 'coronal'
 end;
 create or replace macro in_image(axes, orientation, phase) as
-    case concat_ws(' ', plane_of(cross_product(orientation[1:3], orientation[4:6])), phase)
+    -- DuckDB 2.0.0 takes parts of a parameter without a type for text.
+    case concat_ws(
+        ' ',
+        plane_of(cross_product(
+            cast(orientation[1:3] as double[]), cast(orientation[4:6] as double[])
+        )),
+        phase
+    )
         when 'axial COL' then [-axes[1], -axes[2], axes[3]]
         when 'axial ROW' then [-axes[2], axes[1], axes[3]]
         when 'sagittal COL' then [axes[1], axes[2], -axes[3]]

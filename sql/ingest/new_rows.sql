@@ -1,6 +1,8 @@
 -- Appended rows that are not stored, the first of equal ones; `is_taken` if others have their key.
 --
--- Reads `appended` (place, key, value) and `stored` (key, value), both with rows as structs.
+-- `appended` has place, key and value of a row, `stored` key and value; keys and values are structs.
+--
+-- reads:     appended, stored
 with firsts as (
     select min(place) as place, key, value from appended group by key, value
 ),

@@ -141,7 +141,7 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "more bits stored than there are": ({"BitsStored": 17}, "BitsStored is missing or not between"),
     "no sign": ({"PixelRepresentation": None}, "PixelRepresentation does not say"),
     "two samples": ({"SamplesPerPixel": 2}, "SamplesPerPixel is 2"),
-    "colour that is not subsampled": (
+    "color that is not subsampled": (
         {"Rows": 2, "Columns": 4, "SamplesPerPixel": 3, "PhotometricInterpretation": "YBR_FULL_422",
          "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PlanarConfiguration": 0, "PixelData": bytes(24)},
         "not subsampled although YBR_FULL_422",
@@ -495,7 +495,7 @@ def test_sizes_are_checked_before_anything_is_allocated(
 ) -> None:
     stack = claims.stack(f"1.{list(CLAIMS).index(name)}")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for values in (Values(), Values(window="header"), Values(colour=True)):
+    for values in (Values(), Values(window="header"), Values(color=True)):
         with pytest.raises(PixelsUnreadable, match=CLAIMS[name][3]):
             stack.with_values(values)[0]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB

@@ -103,7 +103,7 @@ def test_the_same_picture_has_the_same_colors(name: str, every: warehouse.Wareho
         # Conversion and compression round: a step of a few of 255.
         return bool((abs(found.astype(int) - PARTS) <= 4).all())
 
-    colored = every.volume(uid, colour=True)
+    colored = every.volume(uid, color=True)
     assert (colored.shape, colored.dtype) == ((2, 64, 64, 3), np.uint8)
     assert same(colored[0, 16::32, 16::32])
     assert same(opened(pictures.png(pictures.slice_picture(every.volume(uid))))[16::32, 16::32])
@@ -154,4 +154,4 @@ def test_colors_that_nothing_defines_are_refused(tmp_path: Path) -> None:
         stack = wh.stack(f"1.{number}")
         assert stack[0].shape == (2, 2, 3), "as stored it is read"
         with pytest.raises(PixelsUnreadable, match="neither RGB|no known RGB"):
-            stack.with_values(Values(colour=True))[0]
+            stack.with_values(Values(color=True))[0]

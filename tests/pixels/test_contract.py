@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from warehouse.pixels.volume import LazyVolume
 
-COLOURS = np.random.default_rng(7).integers(0, 255, (4, 2, 3, 3), np.uint8)
+COLORS = np.random.default_rng(7).integers(0, 255, (4, 2, 3, 3), np.uint8)
 TILES = np.arange(5 * 6, dtype=np.uint16).reshape(5, 2, 3)
 MAPS = np.random.default_rng(5).integers(0, 2, (2, 3, 3, 5), np.uint8)
 MAPS[0, 1] = 0
@@ -85,13 +85,13 @@ def segmentation(folder: Path, uid: str) -> None:
 
 
 def film(folder: Path, uid: str) -> None:
-    write_frames(folder / uid, COLOURS[..., 0], [], **FILM, uid=f"{uid}.1", SeriesInstanceUID=uid, PlanarConfiguration=0,
-                 PixelData=COLOURS.tobytes())  # fmt: skip
+    write_frames(folder / uid, COLORS[..., 0], [], **FILM, uid=f"{uid}.1", SeriesInstanceUID=uid, PlanarConfiguration=0,
+                 PixelData=COLORS.tobytes())  # fmt: skip
 
 
 def planar_film(folder: Path, uid: str) -> None:
-    planes = COLOURS.transpose(0, 3, 1, 2).tobytes()
-    write_frames(folder / uid, COLOURS[..., 0], [], **FILM, uid=f"{uid}.1", SeriesInstanceUID=uid, PlanarConfiguration=1,
+    planes = COLORS.transpose(0, 3, 1, 2).tobytes()
+    write_frames(folder / uid, COLORS[..., 0], [], **FILM, uid=f"{uid}.1", SeriesInstanceUID=uid, PlanarConfiguration=1,
                  PixelData=planes)  # fmt: skip
 
 
@@ -117,11 +117,11 @@ KINDS: dict[str, tuple[Any, dict[str, Any], Any, str]] = {
     "multi-frame": (space_and_time, {}, lambda: voxels(6).reshape(2, 3, 4, 6)[:, ::-1],
                     "TemporalPositionIndex slice row column"),
     "segmentation": (segmentation, {}, lambda: MAPS, "segment slice row column"),
-    "colour": (film, {}, lambda: COLOURS, "time row column sample"),
-    "colour by plane": (planar_film, {}, lambda: COLOURS, "time row column sample"),
+    "color": (film, {}, lambda: COLORS, "time row column sample"),
+    "color by plane": (planar_film, {}, lambda: COLORS, "time row column sample"),
     "compressed": (compressed_film, {}, lambda: pydicom.dcmread(RLE_FRAMES).pixel_array, "time row column sample"),
     "palette": (palette, {}, lambda: INDICES, "slice row column"),
-    "palette, in colour": (palette, {"colour": True}, lambda: PALETTE[INDICES], "slice row column sample"),
+    "palette, in color": (palette, {"color": True}, lambda: PALETTE[INDICES], "slice row column sample"),
 }  # fmt: skip
 MAKERS = list(dict.fromkeys(maker for maker, *_ in KINDS.values()))
 
@@ -230,7 +230,7 @@ def test_other_tools_read_the_same_in_place_or_it_is_refused(
     assert refused == {
         "mosaic": "its slices are tiles of mosaics",
         "segmentation": "its empty frames are left out of the files",
-        "colour by plane": "its colours lie plane by plane",
+        "color by plane": "its colors lie plane by plane",
         "compressed": "its pixels are compressed",
     }
 

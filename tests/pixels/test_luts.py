@@ -174,20 +174,20 @@ def test_palettes_equal_pydicom(is_segmented: bool, tmp_path: Path) -> None:
     stack = one(tmp_path, stored, **facts)
     whole = pydicom.dcmread(stack.images[0].path)
     wanted = apply_color_lut(whole.pixel_array, whole)
-    assert np.array_equal(stack.with_values(Values(colour=True))[0], wanted)
+    assert np.array_equal(stack.with_values(Values(color=True))[0], wanted)
 
 
 def test_entries_of_8_bits_are_spread_over_16_and_found_in_padded_ones(tmp_path: Path) -> None:
     """PS3.3 C.7.6.3.1.5, note: entries of 8 bits in 16 are told by the length of the data."""
     entries = [bytes([0, 128, 255]) + b"\0"] * 3
     stack = one(tmp_path / "16", np.array([[0, 1, 2]], np.uint16), **palette([3, 0, 8], *entries))
-    assert stack.with_values(Values(colour=True))[0][0, :, 0].tolist() == [0, 128 * 257, 65535]
+    assert stack.with_values(Values(color=True))[0][0, :, 0].tolist() == [0, 128 * 257, 65535]
     padded = [struct.pack("<3H", 0, 128, 255)] * 3
     stack = one(
         tmp_path / "8", np.array([[0, 1, 2, 2]], np.uint8), **palette([3, 0, 8], *padded),
         BitsAllocated=8, BitsStored=8, HighBit=7,
     )  # fmt: skip
-    assert stack.with_values(Values(colour=True))[0][0, :, 0].tolist() == [0, 128, 255, 255]
+    assert stack.with_values(Values(color=True))[0][0, :, 0].tolist() == [0, 128, 255, 255]
 
 
 SAME = [b"\0\0"] * 3
@@ -227,7 +227,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_true_is_a_named_error(name: str, bad: warehouse.Warehouse) -> None:
     uid = f"1.{list(BAD).index(name)}"
-    asked = [Values(rescale=True), Values(colour=True), Values(window="header")]
+    asked = [Values(rescale=True), Values(color=True), Values(window="header")]
     said = []
     for values in asked:
         try:

@@ -255,12 +255,12 @@ def test_of_several_stacks_one_is_asked_for(tmp_path: Path, ingest: Ingest) -> N
     frames += [frame([70, 0, 9.0 * n], 2, n + 1, stack="B") for n in range(2)]
     write_frames(tmp_path / "in" / "1.dcm", pixels, frames, [STACK_ID, IN_STACK])
     wh = ingested(ingest)
-    with pytest.raises(NotAVolume, match=r"several stacks: A, B; ask for one \(stack=\.\.\.\)"):
+    with pytest.raises(NotAVolume, match=r"several stacks: A, B; ask for one \(stack_id=\.\.\.\)"):
         wh.volume(UID)
-    assert np.array_equal(wh.volume(UID, stack="B")[:], pixels[3:])
-    assert wh.volume(UID, stack="A").spacing == (2, 0.5, 0.75)
+    assert np.array_equal(wh.volume(UID, stack_id="B")[:], pixels[3:])
+    assert wh.volume(UID, stack_id="A").spacing == (2, 0.5, 0.75)
     with pytest.raises(NotAVolume, match="no stack 'C'; there are: A, B"):
-        wh.volume(UID, stack="C")
+        wh.volume(UID, stack_id="C")
 
 
 def test_combinations_that_fill_no_box_are_one_axis(tmp_path: Path, ingest: Ingest) -> None:

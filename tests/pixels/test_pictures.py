@@ -74,7 +74,7 @@ def test_a_window_that_is_none_is_refused(window: Any) -> None:
         Values(window=window)
 
 
-def test_colours_come_out_as_rgb_like_pydicom_s(sample: warehouse.Warehouse) -> None:
+def test_colors_come_out_as_rgb_like_pydicom_s(sample: warehouse.Warehouse) -> None:
     seen = set()
     asked = (
         "select series_key, path, PhotometricInterpretation from images "
@@ -82,7 +82,7 @@ def test_colours_come_out_as_rgb_like_pydicom_s(sample: warehouse.Warehouse) -> 
         "and path not like '%OBXXXX%' and coalesce(NumberOfFrames, 1) = 1"
     )
     for uid, path, meant in sample.sql(asked).fetchall():
-        stack = sample.stack(uid).with_values(Values(colour=True))
+        stack = sample.stack(uid).with_values(Values(color=True))
         index = next(n for n, image in enumerate(stack.images) if image.path == path)
         dataset = pydicom.dcmread(path)
         if meant == "PALETTE COLOR":

@@ -51,7 +51,7 @@ def test_a_series_is_read_in_place(series: Ingest) -> None:
     }  # fmt: skip
 
 
-def test_frames_of_one_file_and_colours_have_places_of_their_own(
+def test_frames_of_one_file_and_colors_have_places_of_their_own(
     tmp_path: Path, ingest: Ingest
 ) -> None:
     frames = [frame([0, 0, -3.0 * z], t, z + 1) for t in (1, 2) for z in range(3)]
@@ -61,8 +61,8 @@ def test_frames_of_one_file_and_colours_have_places_of_their_own(
         tmp_path / "in" / "2.dcm", voxels(3), empty, [0x0062000B, IN_STACK],
         SOPClassUID=SEGMENTATION, SeriesInstanceUID="1.6",
     )  # fmt: skip
-    colours = np.random.default_rng(3).integers(0, 255, (2, 4, 6, 3), np.uint8)
-    for number, pixels in enumerate(colours):
+    colors = np.random.default_rng(3).integers(0, 255, (2, 4, 6, 3), np.uint8)
+    for number, pixels in enumerate(colors):
         write_slice(
             tmp_path / "in" / f"c{number}.dcm", pixels, SeriesInstanceUID="1.5", SamplesPerPixel=3,
             PhotometricInterpretation="RGB", PlanarConfiguration=0, InstanceNumber=number + 1,
@@ -72,7 +72,7 @@ def test_frames_of_one_file_and_colours_have_places_of_their_own(
     group = zarr.open_group(refs_as_store(wh.volume(UID).references()), mode="r", zarr_format=2)
     assert np.array_equal(group["voxels"][...], voxels(6).reshape(2, 3, 4, 6)[:, ::-1])
     assert group["TemporalPositionIndex"][:].tolist() == [1, 2]
-    assert np.array_equal(opened(wh.volume("1.5"))[...], colours)
+    assert np.array_equal(opened(wh.volume("1.5"))[...], colors)
     with pytest.raises(NotReferable, match="empty frames are left out"):
         wh.volume("1.6").references()
 

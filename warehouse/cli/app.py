@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
-from warehouse import api
-from warehouse.cli import buckets
+import warehouse
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from cyclopts import Token
 
-DEFAULT_WAREHOUSE = Path("warehouse-data")
+DEFAULT_WAREHOUSE = "warehouse-data"
 
 TAKE_IN = Group("Take in", sort_key=1)
 ASK = Group("Ask", sort_key=2)
@@ -70,10 +69,10 @@ value = App(
 app.command(value)
 
 Root = Annotated[
-    Path,
+    str,
     Parameter(
         name=["--warehouse", "-w"], env_var="DICOM_WAREHOUSE",
-        help="Folder of the warehouse, or s3://bucket/prefix.", converter=buckets.folder,
+        help="Folder of the warehouse, or s3://bucket/prefix.",
     ),
 ]  # fmt: skip
 
@@ -104,6 +103,22 @@ def _text(_kind: Any, tokens: list[Token]) -> str:
 Text = Annotated[str, Parameter(converter=_text)]
 
 
-def existing(root: Path) -> api.Warehouse:
-    """Open the warehouse that a command asks; one that does not exist is an error when asked."""
-    return api.open(root, create=True)
+_opened: list[warehouse.Warehouse] = []
+"""Warehouses of this run of the command."""
+
+
+def opened(root: str) -> warehouse.Warehouse:
+    """Open the warehouse of a command; that it does not exist is told when it is asked."""
+    _opened.append(warehouse.open(root, create=True))
+    return _opened[-1]
+
+
+def opened_roots() -> list[Path]:
+    """Return the folders of the warehouses that this run has opened."""
+    return [each.root for each in _opened]
+
+
+def close_all() -> None:
+    """Let other commands use the folders that stand for buckets."""
+    while _opened:
+        _opened.pop().close()

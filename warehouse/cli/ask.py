@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.markup import escape
@@ -15,12 +15,15 @@ from warehouse.catalog.data_dictionary import TITLES
 from warehouse.catalog.guide import Entry, entries, find_entry
 from warehouse.catalog.unread import asks_for_private_elements, why_no_private_elements
 from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
-from warehouse.cli.app import ASK, DEFAULT_WAREHOUSE, Force, Output, Root, Text, app, existing
+from warehouse.cli.app import ASK, DEFAULT_WAREHOUSE, Force, Output, Root, Text, app, opened
 from warehouse.cli.screen import console, say
 from warehouse.cohorts import definitions
 from warehouse.errors import UsageError
 from warehouse.inputs import read_text
 from warehouse.store.report import describe_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @app.command(group=ASK)
@@ -52,7 +55,7 @@ def sql(
     """
     chosen = answer_format(form, output, by_column=by_column, force=force)
     text = _query(query, file)
-    catalog = existing(warehouse).catalog
+    catalog = opened(warehouse).catalog
     relation = ask(catalog, text)
     send_answer(catalog, relation, chosen, output, force=force)
     if asks_for_private_elements(text) and not relation.limit(1).fetchall():
@@ -90,7 +93,7 @@ def tables(
     count
         Count the rows of views too, which computes every one of them.
     """
-    catalog = existing(warehouse).catalog
+    catalog = opened(warehouse).catalog
     rows = {table.name: table.rows for table in describe_store(catalog.snapshot).tables}
     grid = Table("name", "rows", "what it is", "key", box=None, header_style="bold", pad_edge=False)
     grid.columns[0].no_wrap = True
@@ -127,8 +130,9 @@ def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     name
         A name that `dicom-warehouse tables` or `dicom-warehouse cohort list` shows.
     """
-    root = existing(warehouse).catalog.snapshot.root
-    entry = find_entry(name, _saved(root))
+    wh = opened(warehouse)
+    _ = wh.catalog  # a name that is unknown because there is no warehouse is told as that
+    entry = find_entry(name, _saved(wh.cohorts().values()))
     screen = console()
     screen.print(entry.description, highlight=False, markup=False)
     if entry.grain:
@@ -160,12 +164,12 @@ def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     return 0
 
 
-def _saved(root: Path) -> tuple[Entry, ...]:
-    """Return the cohorts that were saved in a warehouse."""
+def _saved(cohorts: Iterable[definitions.Definition]) -> tuple[Entry, ...]:
+    """Return the cohorts that users have saved."""
     return tuple(
         Entry(
             found.name, "cohort", "4_cohorts", found.description, found.description, (), (),
             found.params, (), "",
         )
-        for found in definitions.definitions(root).values() if found.kind == "saved"
+        for found in cohorts if found.kind == "saved"
     )  # fmt: skip

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from warehouse.catalog.kept import keep_if_worthwhile
-from warehouse.cli import buckets
-from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, existing
+from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, opened
 from warehouse.cli.intake import print_report
 from warehouse.cli.screen import Bar
 from warehouse.escape import escaped
-from warehouse.ingest import plan as plan_batches
-from warehouse.ingest import planned_batches, run_batch, stored_batches
-from warehouse.rebuild import mode_of_batch
 from warehouse.settings import PLANNED_FILES, IngestSettings, Mode, S3Access
 
 batch = App(
@@ -62,7 +57,7 @@ def plan(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), batch_files=batch_files,
         s3=S3Access.from_variables(os.environ),
     )  # fmt: skip
-    for key in plan_batches(warehouse, sources, settings):
+    for key in opened(warehouse).batches.plan(*sources, settings=settings):
         print(key)
     return 0
 
@@ -73,8 +68,8 @@ def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> in
 
     Example: `dicom-warehouse batch list`
     """
-    root = existing(warehouse).root
-    keys = {"waiting": planned_batches(root), "stored": stored_batches(root)}
+    batches = opened(warehouse).batches
+    keys = {"waiting": batches.waiting(), "stored": batches.stored()}
     if as_json:
         print(json.dumps(keys))
     else:
@@ -113,19 +108,15 @@ def run(
     quiet
         Print no report.
     """
-    root = existing(warehouse).root
+    wh = opened(warehouse)
     for key in (key.zfill(6) for key in keys):
-        settings = IngestSettings(
-            mode=Mode.parse(mode) if mode else mode_of_batch(root, key) or Mode.FULL,
-            workers=workers, scheduler=scheduler, s3=S3Access.from_variables(os.environ),
-        )  # fmt: skip
+        how = wh.batches.settings(key)
+        how = replace(how, workers=workers, scheduler=scheduler)
+        how = replace(how, mode=Mode.parse(mode)) if mode else how
         with Bar(enabled=not quiet) as bar:
-            report = run_batch(root, key, settings, progress=bar)
+            report = wh.batches.run(key, settings=how, progress=bar)
         if as_json:
             print(json.dumps(asdict(report) | {"batch": key, "rejects": len(report.rejects)}))
         elif not quiet:
-            print_report(report, buckets.shown(root))
-    # While others wait, the next commit would leave these answers behind at once.
-    if not planned_batches(root):
-        keep_if_worthwhile(root)
+            print_report(report, wh.url)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,18 +11,15 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app
+from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app, opened
 from warehouse.cli.screen import console, counted, counted_level, printed, send_text
 from warehouse.cohorts import asking, compare, definitions, runs
-from warehouse.cohorts.export_files import FILE_FORMATS, export_files
-from warehouse.cohorts.export_rows import export_rows
-from warehouse.cohorts.guard import locked_catalog
+from warehouse.cohorts.export_files import FILE_FORMATS
 from warehouse.cohorts.names import TEMPLATE
 from warehouse.cohorts.provenance import verify as verify_export
 from warehouse.escape import escaped, json_text
 from warehouse.inputs import read_text
 from warehouse.outputs import format_of
-from warehouse.settings import S3Access
 
 cohort = App(
     name="cohort",
@@ -46,14 +42,15 @@ def list_(*, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
 
     Example: `dicom-warehouse cohort list -w my-warehouse`
     """
+    wh = opened(warehouse)
     grid = Table("cohort", "kind", "parameters", "what", box=None, header_style="bold")
-    for found in definitions.definitions(warehouse).values():
+    for found in wh.cohorts().values():
         given = ", ".join(f"{p.name}={p.default}" for p in found.params)
         summary = found.description.split("\n\n", 1)[0].replace("\n", " ")
         grid.add_row(*map(printed, (found.name, found.kind, given, summary)))
     screen = console()
     screen.print(grid)
-    kept = runs.runs(warehouse)
+    kept = wh.runs()
     if kept:
         names = ("run", "made", "version", "series", "instances", "digest")
         grid = Table(*names, box=None, header_style="bold")
@@ -95,7 +92,7 @@ def run(
     """
     given = {key.replace("-", "_"): value for key, value in parameters.items()}
     limits = asking.Limits(seconds=timeout)
-    _report(runs.run_cohort(warehouse, name, given, limits), as_json=as_json)
+    _report(opened(warehouse).cohort(name, limits=limits, **given), as_json=as_json)
     return 0
 
 
@@ -116,7 +113,7 @@ def save(name: str, /, *, sql: Path, warehouse: Root = DEFAULT_WAREHOUSE) -> int
     sql
         File with the SELECT.
     """
-    made = definitions.save(locked_catalog(warehouse), name, read_text(sql))
+    made = opened(warehouse).save_cohort(name, read_text(sql))
     print(f"saved {made.name}; run it with: dicom-warehouse cohort run {made.name}")
     return 0
 
@@ -127,10 +124,11 @@ def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = F
 
     Example: `dicom-warehouse cohort show ct_thin_slice-0001`
     """
+    wh = opened(warehouse)
     try:
-        found = runs.find_run(warehouse, name)
+        found = wh.find_run(name)
     except errors.UnknownCohort:
-        print(escaped(definitions.definition(warehouse, name).text, keep="\n\t"), end="")
+        print(escaped(definitions.definition(wh.root, name).text, keep="\n\t"), end="")
         return 0
     _report(found, as_json=as_json)
     if not as_json:
@@ -146,7 +144,7 @@ def diff(
 
     Example: `dicom-warehouse cohort diff ct_thin_slice-0001 ct_thin_slice-0002`
     """
-    _report_difference(compare.difference(warehouse, before, after), as_json=as_json)
+    _report_difference(opened(warehouse).compare(before, after), as_json=as_json)
     return 0
 
 
@@ -156,12 +154,12 @@ def rerun(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = 
 
     Example: `dicom-warehouse cohort rerun ct_thin_slice-0001`
     """
-    _report_difference(compare.rerun(warehouse, name), as_json=as_json)
+    _report_difference(opened(warehouse).rerun(name), as_json=as_json)
     return 0
 
 
-def _combine(operation: str, left: str, right: str, name: str, root: Path, *, as_json: bool) -> int:
-    _report(compare.combine(root, operation, left, right, name), as_json=as_json)
+def _combine(operation: str, left: str, right: str, name: str, root: str, *, as_json: bool) -> int:
+    _report(opened(root).combine(operation, left, right, name), as_json=as_json)
     return 0
 
 
@@ -211,7 +209,7 @@ def split(
     Example: `dicom-warehouse cohort split ct_thin_slice --seed 7`
     """
     shares = {"train": train, "validation": validation, "test": test}
-    for part in compare.split(warehouse, name, shares, seed):
+    for part in opened(warehouse).split(name, shares, seed):
         _report(part, as_json=as_json)
     return 0
 
@@ -240,8 +238,8 @@ def sample(
         Share of the series, 0 to 1.
     """
     columns = tuple(part.strip() for part in by.split(",") if part.strip())
-    made = compare.sample(
-        warehouse, source, as_name=name, by=columns, count=count, fraction=fraction, seed=seed
+    made = opened(warehouse).sample(
+        source, as_name=name, by=columns, count=count, fraction=fraction, seed=seed
     )
     _report(made, as_json=as_json)
     return 0
@@ -281,13 +279,13 @@ def export(
     # A folder, or a list of UIDs or commands, may have any name.
     free = form in {"copy", "link", "uids", "s5cmd"}
     chosen = str(form) if free else format_of(target, form, _SUFFIXES)
-    found = runs.find_run(warehouse, name)
+    wh = opened(warehouse)
+    found = wh.find_run(name)
     if chosen in FILE_FORMATS:
-        s3 = S3Access.from_variables(os.environ)
-        export_files(warehouse, found, target, chosen, template=template, s3=s3, force=force)
+        wh.export(found, target, chosen, template=template, force=force)
     else:
-        export_rows(
-            warehouse, found, target, chosen, rows=rows, preset=preset, spreadsheet=spreadsheet,
+        wh.export(
+            found, target, chosen, rows=rows, preset=preset, spreadsheet=spreadsheet,
             source=source, force=force,
         )  # fmt: skip
     many = counted(found.counts["instances"], "instance")

@@ -28,12 +28,12 @@ from warehouse.cli.app import (
     Text,
     app,
     dictionary,
-    existing,
+    opened,
 )
 from warehouse.cli.screen import console, counted, printable, say, send_text
 from warehouse.escape import escaped, json_text
 from warehouse.outputs import format_of, is_stream, refuse_existing
-from warehouse.store.dictionary import add_dictionary, read_dictionary
+from warehouse.store.dictionary import read_dictionary
 
 if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
@@ -69,10 +69,10 @@ def header(
     if output and not is_stream(output):
         refuse_existing(output, force=force)
     if os.path.isfile(uid_or_file):
-        found = header_of_file(uid_or_file, read_dictionary(warehouse))
+        found = header_of_file(uid_or_file, read_dictionary(opened(warehouse).root))
     else:
         try:
-            found = existing(warehouse).header(uid_or_file)
+            found = opened(warehouse).header(uid_or_file)
         except errors.NotAWarehouse as error:
             raise errors.InstanceNotFound(uid_or_file) from error
     if chosen == "json":
@@ -119,8 +119,8 @@ def tags(
         Only private elements.
     """
     chosen = answer_format(form, output, by_column=by_column, force=force)
-    opened = existing(warehouse)
-    found = opened.tags(like=like, private=private)
+    wh = opened(warehouse)
+    found = wh.tags(like=like, private=private)
     if chosen == "table":
         grid = Table(*found.columns, box=None, header_style="bold", pad_edge=False)
         rows = found.fetchall()
@@ -134,10 +134,10 @@ def tags(
             console().print(grid, highlight=False)
         is_empty = not rows
     else:
-        send_answer(opened.catalog, found, chosen, output, force=force)
+        send_answer(wh.catalog, found, chosen, output, force=force)
         is_empty = not found.limit(1).fetchall()
     if is_empty:
-        _say_why(opened.catalog, like, private=private)
+        _say_why(wh.catalog, like, private=private)
     return 0
 
 
@@ -165,7 +165,7 @@ def duplicates(
     as_json
         Print one JSON array.
     """
-    found = list(existing(warehouse).duplicates(limit=limit))
+    found = list(opened(warehouse).duplicates(limit=limit))
     shown = [one for one in found if every or one.verdict != "same"]
     if as_json:
         print(json.dumps([asdict(one) for one in shown], ensure_ascii=False))
@@ -200,7 +200,7 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
 
     Example: `dicom-warehouse dictionary add vendor.csv`
     """
-    count = add_dictionary(warehouse, file)
+    count = opened(warehouse).add_dictionary(file)
     what = counted(count, "name of a private element", "names of private elements")
     console().print(f"{what} added", highlight=False)
     return 0

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from warehouse.catalog.kept import keep_if_worthwhile
-from warehouse.cli import buckets
-from warehouse.cli.app import DEFAULT_WAREHOUSE, TAKE_IN, Root, app
+from warehouse.cli.app import DEFAULT_WAREHOUSE, TAKE_IN, Root, app, opened
 from warehouse.cli.screen import Bar, console, counted
 from warehouse.dicom.sources import day_folders
 from warehouse.escape import escaped
 from warehouse.ingest import IngestReport
-from warehouse.ingest import ingest as run_ingest
 from warehouse.process import go_last
-from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.settings import IngestSettings
 
 
 @app.command(group=TAKE_IN)
@@ -84,27 +80,19 @@ def ingest(
         Print no report.
     """
     go_last(nice, idle=idle)
-    settings = IngestSettings(
-        mode=Mode.parse(mode), patterns=tuple(pattern or ()), workers=workers, keep_blobs=blobs,
-        batch_files=batch_files, scheduler=scheduler, s3=S3Access.from_variables(os.environ),
-    )  # fmt: skip
+    wh = opened(warehouse)
     with Bar(enabled=not quiet) as bar:
-        chosen = day_folders(sources) if today else sources
-        if mirror := buckets.mirror_of(warehouse):
-            mirror.require_apart(sources)
-        report = buckets.working(
-            warehouse,
-            lambda committed: run_ingest(
-                warehouse, chosen, settings, progress=bar, committed=committed
-            ),
-        )
-        keep_if_worthwhile(warehouse)
+        report = wh.ingest(
+            *(day_folders(sources) if today else sources), mode=mode, pattern=pattern,
+            workers=workers, scheduler=scheduler, batch_files=batch_files, keep_blobs=blobs,
+            progress=bar,
+        )  # fmt: skip
     if as_json:
         fields = asdict(report)
         fields["rejects"] = [{"path": path, "reason": why} for path, why in report.rejects]
         print(json.dumps(fields))
     elif not quiet:
-        print_report(report, buckets.shown(warehouse))
+        print_report(report, wh.url)
     if strict and report.rejected:
         for path, reason in report.rejects:
             print(escaped(f"rejected: {path}: {reason}"), file=sys.stderr)

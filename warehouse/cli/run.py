@@ -12,7 +12,6 @@ from warehouse import errors
 from warehouse.cli import (  # noqa: F401 - each adds its commands
     ask,
     batch,
-    buckets,
     cohort,
     headers,
     intake,
@@ -23,7 +22,7 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     value,
     volume,
 )
-from warehouse.cli.app import DEFAULT_WAREHOUSE, app
+from warehouse.cli.app import app, close_all, opened_roots
 from warehouse.cli.screen import Screen, any_locale
 from warehouse.cli.stopping import received, say
 from warehouse.escape import escaped
@@ -47,20 +46,19 @@ def run(arguments: list[str] | None = None) -> None:
             arguments, console=Screen(), exit_on_error=False, print_error=False,
             result_action="return_value",
         )  # fmt: skip
-        buckets.publish()
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
         code = say(stop)
     except Exception as error:
         # A library may turn the interrupt into an error of its own.
-        code = _said_of(arguments, error) if received() is None else say(error)
+        code = _said_of(error) if received() is None else say(error)
         if code is None:
             raise
-    buckets.close()
+    close_all()
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _said_of(arguments: list[str] | None, error: Exception) -> int | None:
+def _said_of(error: Exception) -> int | None:
     """Say what went wrong and return the exit code; None if it is nobody's to be said."""
     match error:
         case CycloptsError():
@@ -70,7 +68,7 @@ def _said_of(arguments: list[str] | None, error: Exception) -> int | None:
             return 2
         case _ if isinstance(error, FAILURES):
             # An engine points below the word that is wrong.
-            said = escaped(f"error: {_damage(arguments, error) or error}", keep="\n")
+            said = escaped(f"error: {_damage(error) or error}", keep="\n")
             print(said, file=sys.stderr)
             return 1
         case errors.WarehouseError():
@@ -89,10 +87,9 @@ def _said_of(arguments: list[str] | None, error: Exception) -> int | None:
     return None
 
 
-def _damage(arguments: list[str] | None, error: Exception) -> errors.StoreDamaged | None:
-    """Return what is damaged in the warehouse of a command, if that made an engine fail."""
-    _, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
-    return explained(bound.arguments.get("warehouse", DEFAULT_WAREHOUSE), error)
+def _damage(error: Exception) -> errors.StoreDamaged | None:
+    """Return what is damaged in a warehouse of this command, if that made an engine fail."""
+    return next(filter(None, (explained(root, error) for root in opened_roots())), None)
 
 
 def _silence() -> None:

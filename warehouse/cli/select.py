@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Output, Root, Text, app, existing
+from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Output, Root, Text, app, opened
 from warehouse.cli.screen import fitting
 from warehouse.cohorts.filters import select as select_rows
 from warehouse.cohorts.telling import telling_columns
@@ -62,7 +62,7 @@ def select(
             raise UnknownFilter(f"a condition is NAME=VALUE, not {condition!r}")
         asked[f"-{name[:-1]}" if name.endswith("!") else name] = value
     chosen = answer_format(form, output, by_column=by_column, force=force)
-    catalog = existing(warehouse).catalog
+    catalog = opened(warehouse).catalog
     ordered = _names(order)
     shown = [] if columns == "all" else _names(columns)
     model = catalog.model(table)

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, rules
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, opened, rules
 from warehouse.cli.screen import console, counted, printed, send_text
 from warehouse.outputs import format_of
-from warehouse.store.rules import add_rules, read_rules, written
+from warehouse.store.rules import written
 
 
 @rules.command
@@ -26,7 +26,7 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
 
     Example: `dicom-warehouse rules add mine.csv`
     """
-    count = add_rules(warehouse, file)
+    count = opened(warehouse).add_rules(file)
     console().print(f"{counted(count, 'rule')} added", highlight=False)
     return 0
 
@@ -49,7 +49,7 @@ def list_rules(
         A table for people, or CSV as `rules add` reads it.
     """
     chosen = format_of(output, form, {".csv": "csv"}) if output else form or "table"
-    known = read_rules(warehouse)
+    known = opened(warehouse).rules()
     if chosen == "csv":
         send_text(written(known), output, force=force)
         return 0

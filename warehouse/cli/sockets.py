@@ -11,10 +11,10 @@ from cyclopts import Parameter
 
 from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, existing, socket
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened, socket
 from warehouse.cli.screen import console, counted
 from warehouse.components import json_text
-from warehouse.components.files import opened
+from warehouse.components import files
 
 By = Annotated[Text, Parameter(help="Who does it, as it shall be written down.")]
 SchemaFile = Annotated[
@@ -47,7 +47,7 @@ def _given(
 
 
 def _json_of(path: Path) -> Any:
-    with opened(path) as file:
+    with files.opened(path) as file:
         return json_text.parse(file.read())
 
 
@@ -77,7 +77,7 @@ def create(
     given = _given(schema, default, example, segments, table)
     if as_file:
         given["store_in_database"] = False
-    made = existing(warehouse).components.create_socket(
+    made = opened(warehouse).components.create_socket(
         by=by, title=title, kind=kind, relative_path=path, description=description, **given
     )
     console().print(f"socket {made.slug}: {made.of_kind.label}", highlight=False)
@@ -101,7 +101,7 @@ def list_sockets(
     """
     chosen = answer_format(form, output, force=force)
     wanted = "not is_reserved and not is_retired" if for_algorithms else "true"
-    catalog = existing(warehouse).catalog
+    catalog = opened(warehouse).catalog
     found = ask(
         catalog,
         "select slug, title, kind, super_kind, relative_path, version, is_retired from sockets "
@@ -117,7 +117,7 @@ def show(slug: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
 
     Example: `dicom-warehouse socket show results-json-file`
     """
-    found = existing(warehouse).components.socket(slug)
+    found = opened(warehouse).components.socket(slug)
     shown = found.serialized() | {
         "schema": found.schema, "example_value": found.example, "version": found.version,
         "is_retired": found.is_retired,
@@ -154,7 +154,7 @@ def edit(
     texts = {"title": title, "kind": kind, "description": description}
     changes = _given(schema, default, example, segments, table)
     changes |= {name: text for name, text in texts.items() if text is not None}
-    done = existing(warehouse).components.edit_socket(
+    done = opened(warehouse).components.edit_socket(
         slug, by=by, even_if_values_fail=even_if_values_fail, **changes
     )
     screen = console()
@@ -174,6 +174,6 @@ def retire(slug: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE) -
 
     Example: `dicom-warehouse socket retire lung-nodules`
     """
-    existing(warehouse).components.retire_socket(slug, by=by)
+    opened(warehouse).components.retire_socket(slug, by=by)
     console().print(f"socket {slug} is retired", highlight=False)
     return 0

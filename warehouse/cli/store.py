@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from collections import Counter
 from dataclasses import asdict
 from typing import Annotated
@@ -12,20 +11,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from warehouse.catalog.contents import describe
-from warehouse.catalog.kept import keep_if_worthwhile
-from warehouse.cli import buckets
-from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, existing
+from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, opened
 from warehouse.cli.screen import console, counted, counted_level, printed, size_text
-from warehouse.errors import UsageError
-from warehouse.rebuild import read_anew
-from warehouse.rebuild import rebuild as run_rebuild
-from warehouse.removal import remove as run_remove
-from warehouse.settings import IngestSettings, S3Access
-from warehouse.store.compact import compact as run_compact
 from warehouse.store.report import ColumnFacts, describe_columns
 from warehouse.store.vacuum import RETENTION
-from warehouse.store.vacuum import vacuum as run_vacuum
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
@@ -48,9 +37,9 @@ def info(
     as_json
         Print one JSON object.
     """
-    catalog = existing(warehouse).catalog
-    facts = describe(catalog) | {"root": buckets.shown(catalog.snapshot.root)}
-    listed = describe_columns(catalog.snapshot) if columns else []
+    wh = opened(warehouse)
+    facts = wh.info()
+    listed = describe_columns(wh.catalog.snapshot) if columns else []
     if as_json:
         more = {"columns": [asdict(column) for column in listed]} if columns else {}
         print(json.dumps(facts | more))
@@ -132,11 +121,7 @@ def remove(
     as_json
         Print one JSON object.
     """
-    # Files that take over may lie in a bucket.
-    settings = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
-    done = run_remove(existing(warehouse).root, sources, settings, delete=yes, even_all=even_all)
-    if yes:
-        keep_if_worthwhile(warehouse)
+    done = opened(warehouse).remove(*sources, delete=yes, even_all=even_all)
     if as_json:
         print(json.dumps(asdict(done)))
         return 0
@@ -176,9 +161,7 @@ def rebuild(
     as_json
         Print one JSON object.
     """
-    root = existing(warehouse).root
-    done = read_anew(root) if from_sources else run_rebuild(root)
-    keep_if_worthwhile(root)
+    done = opened(warehouse).rebuild(from_sources=from_sources)
     if as_json:
         print(json.dumps(asdict(done)))
     elif from_sources:
@@ -210,8 +193,7 @@ def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> 
     as_json
         Print one JSON object.
     """
-    done = run_compact(existing(warehouse).root)
-    keep_if_worthwhile(warehouse)
+    done = opened(warehouse).compact()
     if as_json:
         print(json.dumps(asdict(done)))
         return 0
@@ -251,9 +233,7 @@ def vacuum(
     as_json
         Print one JSON object that names every file.
     """
-    if buckets.mirror_of(warehouse):
-        raise UsageError("a warehouse in a bucket cannot be vacuumed: nobody knows who reads it")
-    done = run_vacuum(existing(warehouse).root, dt.timedelta(days=retention_days), delete=yes)
+    done = opened(warehouse).vacuum(dt.timedelta(days=retention_days), delete=yes)
     if as_json:
         print(json.dumps(asdict(done) | {"size_bytes": done.size_bytes}))
         return 0

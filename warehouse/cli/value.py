@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, existing, value
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened, value
 from warehouse.cli.screen import console, counted
 from warehouse.components import json_text
 from warehouse.components.values import MISSING
@@ -61,7 +61,7 @@ def add(
         A file, also one of JSON.
     """
     given: Any = MISSING if json_value is None else json_text.parse(json_value.encode())
-    done = existing(warehouse).components.add_value(
+    done = opened(warehouse).components.add_value(
         slug, given, file=file, dicom_series=dicom_series, series=series, instance=instance,
         study=study, patient=patient, by=by, tool=tool, tool_version=tool_version,
         null_not_finite=null_not_finite, strict=strict,
@@ -91,7 +91,7 @@ def list_values(
         Those of one socket.
     """
     chosen = answer_format(form, output, force=force)
-    shop = existing(warehouse)
+    shop = opened(warehouse)
     if slug is not None:
         shop.components.socket(slug)
     found = ask(
@@ -115,7 +115,7 @@ def show(value_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     value_id
         Its id, or how it begins.
     """
-    components = existing(warehouse).components
+    components = opened(warehouse).components
     if not components.is_json(value_id):
         print(components.value_file(value_id))
         return 0
@@ -138,7 +138,7 @@ def check(
     slugs
         The sockets; all by default.
     """
-    components = existing(warehouse).components
+    components = opened(warehouse).components
     screen = console()
     total = failed = 0
     for slug in slugs or components.sockets():
@@ -168,7 +168,7 @@ def import_set(
 
     Example: `dicom-warehouse value import readers/ --set readers`
     """
-    done = existing(warehouse).components.import_set(
+    done = opened(warehouse).components.import_set(
         set_name, source, by=by, keep_going=keep_going
     )  # fmt: skip
     screen = console()
@@ -190,6 +190,6 @@ def export_set(
     """
     if output is None:
         raise UsageError("name a folder with -o")
-    count = existing(warehouse).components.export_set(set_name, output)
+    count = opened(warehouse).components.export_set(set_name, output)
     console().print(f"{counted(count, 'value')} written to {output}", highlight=False)
     return 0

@@ -11,7 +11,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, PIXELS, Force, Root, app, existing
+from warehouse.cli.app import DEFAULT_WAREHOUSE, PIXELS, Force, Root, app, opened
 from warehouse.cli.screen import size_text
 from warehouse.escape import escaped
 from warehouse.outputs import refuse_existing, require_suffix, write_bytes
@@ -100,12 +100,12 @@ def volume(
         raise errors.UsageError(
             "a stack has no place in space: --stack goes with --png, --montage, --npy"
         )
-    opened = existing(warehouse)
-    values = Values(rescale=mapping or rescale, colour=color)
+    wh = opened(warehouse)
+    values = Values(rescale=mapping or rescale, color=color)
     shown: LazyVolume | Stack = (
-        opened.stack(series_uid).with_values(values)
+        wh.stack(series_uid).with_values(values)
         if stack
-        else opened.volume(series_uid, stack=stack_id).with_values(values)
+        else wh.volume(series_uid, stack_id=stack_id).with_values(values)
     )
     if png is not None:
         picture = pictures.slice_picture(shown, slice_, window=window, lead=lead)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import duckdb
+    import polars as pl
 
     from warehouse.catalog.connect import Catalog
 
@@ -250,6 +251,12 @@ def find_run(root: Path, name: str) -> Run:
         names = {run.run for run in known} | {run.cohort for run in known}
         raise UnknownCohort(name, names, "run of a cohort")
     return max(found, key=lambda run: int(run.run.rsplit("-", 1)[1]))
+
+
+def series_keys(members: pl.LazyFrame) -> list[str]:
+    """Return the series of the members of a run, in order."""
+    keys = members.select("series_key").unique(maintain_order=True).collect()
+    return [key for key in keys["series_key"] if key is not None]
 
 
 def _counts(members: Path) -> dict[str, int]:

@@ -29,7 +29,9 @@ class WithComponents:
     @property
     def components(self) -> Components:
         """Sockets, values, annotations and sets of values."""
-        return Components(self.root, lambda action: self._changed(action, keep=False))
+        return Components(
+            self.root, lambda action: self._change(lambda _: action(), materialize=False)
+        )
 
     @property
     def sockets(self) -> dict[str, Socket]:
@@ -40,7 +42,7 @@ class WithComponents:
         """Add a value to a socket; see ``Components.add_value``."""
         return self.components.add_value(slug, *value, **given)
 
-    def _changed(self, action: Callable[[], Any], *, keep: bool = True) -> Any:
+    def _change(self, action: Callable[[Any], Any], *, materialize: bool = True) -> Any:
         raise NotImplementedError
 
 

@@ -52,7 +52,7 @@ def nifti(volume: LazyVolume) -> Any:
         raise UsageError(f"an axis of more than {_LONGEST} has no place in NIfTI-1: use --npy")
     is_color = not volume.images[0].is_grey
     if is_color and volume.values.overlay is None:
-        volume = volume.with_values(replace(volume.values, colour=True))
+        volume = volume.with_values(replace(volume.values, color=True))
     array, scale, unit = (np.asarray(volume), None, None) if is_color else _numbers(volume)
     if "sample" in volume.dims:
         rgb = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])

@@ -86,7 +86,7 @@ class Image(NamedTuple):
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """Shape of a frame: (rows, columns), of colour (rows, columns, 3)."""
+        """Shape of a frame: (rows, columns), of color (rows, columns, 3)."""
         shape = (self.Rows or 0, self.Columns or 0)
         return shape if (self.SamplesPerPixel or 1) == 1 else (*shape, self.SamplesPerPixel or 1)
 
@@ -127,7 +127,7 @@ class Image(NamedTuple):
     def frame_bytes(self) -> float:
         """Bytes of an uncompressed frame as stored; a fraction where bits are packed (PS3.5 8.1.1).
 
-        Two thirds of a frame where colour is subsampled (PS3.3 C.7.6.3.1.2).
+        Two thirds of a frame where color is subsampled (PS3.3 C.7.6.3.1.2).
         """
         bits = math.prod(self.frame_shape) * (self.BitsAllocated or 0)
         return bits / 8 * (2 / 3 if self.PhotometricInterpretation == "YBR_FULL_422" else 1)

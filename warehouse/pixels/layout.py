@@ -36,7 +36,7 @@ class Layout:
     grid
         For each place of the array its row of ``frames``; -1 where there is none, which is zero.
     dims
-        Names of the axes of ``grid``, then ``row``, ``column`` and, of colour, ``sample``.
+        Names of the axes of ``grid``, then ``row``, ``column`` and, of color, ``sample``.
     frame_shape
         (rows, columns) or (rows, columns, 3).
     affine

@@ -90,7 +90,7 @@ def layout_of_frames(
         if _is_film(images, frames, counted):
             return _film(images, frames)
         if len(stacks) > 1 and stack is None:
-            made.append(f"several stacks: {', '.join(sorted(stacks))}; ask for one (stack=...)")
+            made.append(f"several stacks: {', '.join(sorted(stacks))}; ask for one (stack_id=...)")
         if is_segmentation:  # the view knows nothing of frames that are left out
             raise NotAVolume(series_uid, "; ".join(made))
         asked = statement("why_not_frames", "pixels")

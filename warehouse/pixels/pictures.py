@@ -35,7 +35,7 @@ MAX_SIDE = 2048
 _LARGEST = float(np.finfo(np.float64).max)
 
 _STORED = Values()
-_COLOR = Values(colour=True)
+_COLOR = Values(color=True)
 
 
 def slice_picture(

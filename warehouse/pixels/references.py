@@ -115,11 +115,11 @@ def _why_not(image: Image) -> str | None:
     if image.BitsAllocated == 1:
         return "its pixels are packed, eight to a byte"
     if image.PhotometricInterpretation == "YBR_FULL_422":
-        return "its colours are subsampled"
+        return "its colors are subsampled"
     if (image.PhotometricInterpretation or "").startswith("YBR"):
         return "its colors are no RGB"
     if (image.SamplesPerPixel or 1) > 1 and image.PlanarConfiguration != 0:
-        return "its colours lie plane by plane"
+        return "its colors lie plane by plane"
     return None
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Stack:
     """Frames of a series, lazily: ``len(stack)``, ``stack[i]``, ``stack[a:b]``.
 
-    A frame has the axes (row, column), of colour (row, column, sample), and the values that
-    pydicom's ``pixel_array(raw=True)`` gives: as stored, colours not converted. Images come by
+    A frame has the axes (row, column), of color (row, column, sample), and the values that
+    pydicom's ``pixel_array(raw=True)`` gives: as stored, colors not converted. Images come by
     time of acquisition (by InstanceNumber within one time, or if not all state a time), the frames
     of each as stored. ``values`` says what else is done to them, such as
     ``Values(rescale=True)``: float64, in the unit of ``unit``.

@@ -43,7 +43,7 @@ class Values:
         largest value of the frame.
     invert
         With a window: MONOCHROME1 is inverted, so that large is bright in every image.
-    colour
+    color
         Palettes and YBR become RGB, uint8 or uint16; what is grey stays as it is.
     overlay
         In place of the pixels an overlay of the header, 0 for group 6000 to 15: a mask of 0 and 1,
@@ -53,7 +53,7 @@ class Values:
     rescale: bool | str = False
     window: tuple[float, float] | str | None = None
     invert: bool = False
-    colour: bool = False
+    color: bool = False
     overlay: int | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class Values:
         if self.overlay is not None:
             if not 0 <= self.overlay < PLANES:
                 raise UsageError(f"overlays have numbers from 0 to {PLANES - 1}")
-            if self.rescale or self.window is not None or self.invert or self.colour:
+            if self.rescale or self.window is not None or self.invert or self.color:
                 raise UsageError("an overlay is a mask: no rescale, window or color goes with it")
         if isinstance(self.window, str):
             if self.window != "header":
@@ -79,13 +79,13 @@ class Values:
     @property
     def are_pointwise(self) -> bool:
         """Whether each value follows from the one at its place alone."""
-        return self.window != "header" and not self.colour
+        return self.window != "header" and not self.color
 
     def dtype(self, image: Image, stored: np.dtype) -> np.dtype:
         """Return the type that comes out for an image."""
         if self.overlay is not None:
             return np.dtype("u1")
-        if self.colour and not image.is_grey:
+        if self.color and not image.is_grey:
             return np.dtype("u2") if (image.BitsAllocated or 0) > 8 else np.dtype("u1")
         if self.window is not None:
             return np.dtype("u1")
@@ -95,7 +95,7 @@ class Values:
         """Return the shape of a frame that comes out: palettes add an axis for the sample."""
         if self.overlay is not None:
             return shape[:2]
-        if self.colour and image.PhotometricInterpretation == "PALETTE COLOR":
+        if self.color and image.PhotometricInterpretation == "PALETTE COLOR":
             return (*shape[:2], 3)
         return shape
 
@@ -129,7 +129,7 @@ class Values:
             return frame
         try:
             if not image.is_grey:
-                return self._in_color(frame, image, headers.of(image)) if self.colour else frame
+                return self._in_color(frame, image, headers.of(image)) if self.color else frame
             if self.window is None and not self.rescale:
                 return frame
             said = headers.of(image).of(index)

@@ -53,7 +53,7 @@ class LazyVolume:
 
     Axes are, from the slowest: those that count something other than space (``volume``, ``time``,
     ``segment`` or the keyword of a dimension index), then ``slice``, ``row``, ``column``, and of
-    colour ``sample``. Slices go along the normal of the images, that is the cross product of the
+    color ``sample``. Slices go along the normal of the images, that is the cross product of the
     direction of a row and the direction of a column: (column, row, slice) are right-handed.
 
     Attributes
@@ -400,7 +400,7 @@ class _Cache:
 
 
 def open_volume(
-    catalog: Catalog, series_uid: str, *, values: Values | None = None, stack: str | None = None
+    catalog: Catalog, series_uid: str, *, values: Values | None = None, stack_id: str | None = None
 ) -> LazyVolume:
     """Return a series as one array; no file is opened.
 
@@ -412,7 +412,7 @@ def open_volume(
         SeriesInstanceUID.
     values
         What is done to stored values; nothing by default.
-    stack
+    stack_id
         StackID, where the frames of multi-frame objects make several stacks.
 
     Raises
@@ -422,7 +422,9 @@ def open_volume(
         The frames make no regular grid; the reason is that of the view ``series_geometry``.
     """
     images = images_of_series(catalog, series_uid)
-    return LazyVolume(series_uid, _layout(catalog, series_uid, images, stack), values or Values())
+    return LazyVolume(
+        series_uid, _layout(catalog, series_uid, images, stack_id), values or Values()
+    )
 
 
 def _layout(catalog: Catalog, series_uid: str, images: list[Image], stack: str | None) -> Layout:

@@ -211,8 +211,9 @@ def _drop_values(
         part = os.path.relpath(filename, layout.table_folder(base.root, "vendor_values"))
         changes["vendor_values"].remove.append(part)
         _copy_part(
-            connection, base.root, "vendor_values", part, "kept_values", changes["vendor_values"]
-        )
+            connection, base.root, "vendor_values", part,
+            tables.named("vendor_values").without_gone, changes["vendor_values"],
+        )  # fmt: skip
 
 
 def _release(connection: duckdb.DuckDBPyConnection, payloads: list[str]) -> None:

@@ -1,0 +1,74 @@
+"""``Warehouse.batches``: what is planned and read one batch at a time, by whoever starts it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from warehouse import ingest
+from warehouse.rebuild import mode_of_batch
+from warehouse.settings import IngestSettings, Mode, S3Access
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from warehouse.ingest import IngestReport
+    from warehouse.publishing import Place
+    from warehouse.survey import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Batches of a warehouse: transactions that job arrays and Dagster start one at a time."""
+
+    _place: Place
+    _changed: Callable[[], None]
+    """Called after rows have changed."""
+
+    def plan(
+        self, *sources: str | os.PathLike[str], settings: IngestSettings | None = None
+    ) -> list[str]:
+        """Find new and changed files, put them down as batches and return the keys of these.
+
+        Nothing is read. Files of a batch that waits are planned again only when they change.
+        """
+        root = self._place.root
+        return self._place.publish(
+            lambda _: ingest.plan(root, sources, settings), materialize=lambda: False
+        )
+
+    def waiting(self) -> list[str]:
+        """Return the keys of batches that are planned and not yet read, in order."""
+        return ingest.planned_batches(self._place.root)
+
+    def stored(self) -> list[str]:
+        """Return the keys of batches of which files are stored, in order."""
+        return ingest.stored_batches(self._place.root)
+
+    def settings(self, key: str) -> IngestSettings:
+        """Return how a batch is read if nothing else is said: in the mode of before, else full."""
+        return IngestSettings(
+            mode=mode_of_batch(self._place.root, key) or Mode.FULL,
+            s3=S3Access.from_variables(os.environ),
+        )
+
+    def run(
+        self, key: str, *, settings: IngestSettings | None = None, progress: Progress | None = None
+    ) -> IngestReport:
+        """Read the files of one planned batch; those of a stored one are read anew.
+
+        Raises
+        ------
+        UsageError
+            No batch of that key was ever planned or ingested.
+        """
+        root = self._place.root
+        how = settings or self.settings(key)
+        # While other batches wait, the next commit would leave the materialized views behind.
+        report = self._place.publish(
+            lambda _: ingest.run_batch(root, key, how, progress=progress),
+            materialize=lambda: not self.waiting(),
+        )
+        self._changed()
+        return report

@@ -1,0 +1,75 @@
+"""One place where a change of a warehouse is made, published and followed up.
+
+A folder is changed where it lies. A bucket is changed in its mirror and published; where another
+writer published first, the work begins anew. Afterwards the materialized views follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from warehouse.catalog.kept import keep_if_worthwhile
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from warehouse.store.mirror import Mirror
+
+_Answer = TypeVar("_Answer")
+
+Action: TypeAlias = "Callable[[Callable[[], None] | None], _Answer]"
+"""What changes a folder; it is given what publishes a part of its work, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a warehouse is."""
+
+    root: Path
+    """Folder that is worked with."""
+    mirror: Mirror | None = None
+    """What publishes the folder, if it stands for a bucket."""
+    version: int | None = None
+    """An older version, which cannot be changed."""
+
+    @property
+    def url(self) -> str:
+        """How people name it: the bucket, not the folder that stands for it."""
+        return self.mirror.url if self.mirror else str(self.root)
+
+    def publish(
+        self,
+        action: Action[_Answer],
+        *,
+        materialize: Callable[[], bool] = lambda: True,
+    ) -> _Answer:
+        """Change the warehouse.
+
+        Parameters
+        ----------
+        action
+            What changes the folder; called again if another writer was faster.
+        materialize
+            Asked afterwards whether the materialized views are to follow.
+
+        Raises
+        ------
+        UsageError
+            This is an older version.
+        Outrun
+            Other writers of the bucket were faster each time.
+        """
+        if self.version is not None:
+            raise UsageError("this is an older version, which cannot change; open the newest one")
+        if self.mirror is None:
+            done = action(None)
+        else:
+            push = self.mirror.push
+            self.mirror.pull()
+            done = self.mirror.work(lambda: action(push))
+        if materialize():
+            keep_if_worthwhile(self.root)
+        return done
