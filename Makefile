@@ -1,11 +1,12 @@
 # Every target installs what it needs first; none needs another, root, Docker or a server.
 #
-#   make demo    ingest three patients that come with pydicom and ask them two questions
+#   make demo    ingest two patients that come with pydicom and ask two questions
 #   make test    run the tests
 #   make soak    run the long attacks of docs/reliability.md, some twelve minutes
 #   make check   run what CI runs besides the tests; changes nothing
 #   make dev     serve Dagster at http://127.0.0.1:3000
 #   make docs    write docs/data-dictionary.md from the headers of sql/
+#   make docs-site   build the documentation as a site, build/site/index.html
 #   make bench   measure, and write docs/benchmarks.md; with DICOM_CORPUS=DIR on your files too
 #   make bench-queries   the same for questions to a million instances; docs/benchmarks-queries.md
 #   make bench-pixels    the same for series that become arrays; docs/benchmarks-pixels.md
@@ -23,7 +24,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo test test-slow soak check format docs bench bench-queries bench-pixels dev clean \
+.PHONY: setup demo test test-slow soak check format docs bench bench-queries bench-pixels dev clean docs-site \
 	lock test-latest test-lowest licences
 
 setup: $(VENV)/.dev
@@ -78,8 +79,9 @@ $(VENV)-uv/bin/uv:
 	$(VENV)-uv/bin/python $(PIP) 'uv>=0.9'
 
 demo: $(VENV)/.package
-	rm -rf $(DEMO)
-	cd "$$($(BIN)/python -c 'import pydicom.data as d; print(*d.__path__)')"/test_files/dicomdirtests && \
+	@rm -rf $(DEMO)
+	@echo 'dicom-warehouse ingest 77654033 98892001 98892003 -w $(DEMO)'
+	@cd "$$($(BIN)/python -c 'import pydicom.data as d; print(*d.__path__)')"/test_files/dicomdirtests && \
 	"$(CURDIR)/$(BIN)/dicom-warehouse" ingest 77654033 98892001 98892003 -w "$(CURDIR)/$(DEMO)"
 	@echo; $(BIN)/dicom-warehouse info -w $(DEMO)
 	@echo; echo 'SQL: which modalities, from which vendors?'
@@ -87,8 +89,16 @@ demo: $(VENV)/.package
 	@echo; echo 'Polars: how thick are slices?'
 	@$(BIN)/python -c "import polars as pl, warehouse; print(warehouse.open('$(DEMO)').table('elements').filter(pl.col('keyword') == 'SliceThickness').group_by('vr').agg(pl.len().alias('values'), pl.col('real').min().alias('thinnest_mm'), pl.col('real').max().alias('thickest_mm')).collect())"
 
+# What says most in least time first: what starts processes, serves buckets or loads Dagster waits.
+LAST := tests/test_attacks.py tests/test_benchmarks.py tests/test_crashes.py tests/test_executors.py \
+	tests/test_isolation.py tests/test_limits.py tests/test_process.py tests/test_scripts.py \
+	tests/test_stopping.py tests/test_terminal.py tests/test_two_operators.py tests/test_wheel.py \
+	tests/store/test_mirror.py tests/pipelines
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST) $(LAST:%=--ignore=%)
+	$(PYTEST) $(LAST)
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
@@ -109,6 +119,19 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.package
 	$(BIN)/python -m warehouse.catalog.data_dictionary > docs/data-dictionary.md
+
+# Sphinx has an environment of its own. What a page loads comes from the site: it is read without a network.
+docs-site:
+	$(MAKE) --no-print-directory VENV=$(VENV)-docs $(VENV)-docs/.docs
+	$(VENV)-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --write-all -c docs \
+		-d build/doctrees . build/site
+	@if grep -rlE --include='*.html' '<(script|link|img|iframe)[^>]* (src|href)="(https?:)?//' build/site; \
+	then echo 'these pages load something from elsewhere'; exit 1; fi
+	@echo 'the site: build/site/index.html'
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml locks/docs.txt
+	$(call locked,docs)
+	touch $@
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/extraction.py

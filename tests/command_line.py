@@ -42,6 +42,35 @@ def run(
     return subprocess.CompletedProcess(given, code, *printed)
 
 
+ALL = """
+import sys
+from warehouse.process import do_without_pandas
+do_without_pandas()
+from warehouse.cli.run import run
+given = sys.argv[1:]
+while given:
+    end = given.index("+")
+    arguments, given = given[:end], given[end + 1:]
+    try:
+        run(arguments)
+    except SystemExit as end:
+        if end.code:
+            sys.exit(f"{arguments}: {end.code}")
+"""
+
+
+def run_all_apart(
+    *commands: tuple[object, ...], **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run commands one after another in one process of their own, up to the first that fails."""
+    # As arguments, so that they come in the encoding of the locale.
+    asked = [str(argument) for command in commands for argument in (*command, "+")]
+    return subprocess.run(
+        [sys.executable, "-c", ALL, *asked], env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+
+
 def run_apart(
     *arguments: object, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:

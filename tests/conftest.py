@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import gzip
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import highdicom
-import nibabel
-import pydicom
 import pytest
 from hypothesis import settings
 
@@ -25,10 +23,19 @@ if TYPE_CHECKING:
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+
+def _package(name: str) -> Path:
+    # Not by an import, which takes a second in each process that runs tests.
+    found = find_spec(name)
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
+
+
 PACKAGED = {
-    "pydicom": Path(pydicom.__file__).parent / "data",
-    "nibabel": Path(nibabel.__file__).parent / "nicom" / "tests" / "data",
-    "highdicom": Path(highdicom.__file__).parent,
+    "pydicom": _package("pydicom") / "data",
+    "nibabel": _package("nibabel") / "nicom" / "tests" / "data",
+    "highdicom": _package("highdicom"),
 }
 
 

@@ -85,11 +85,70 @@ PAGES = sorted(
 )  # fmt: skip
 
 
+def prose(page):
+    """Return the text of a page without its blocks of code."""
+    return re.sub(
+        r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+
+
+def anchors(page):
+    """Return the anchors of the headings of a page, as GitHub and the site name them."""
+    found = []
+    for heading in re.findall(r"^#{1,6} +(.+?)\s*$", prose(page), re.MULTILINE):
+        text = re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+        again = sum(
+            re.fullmatch(rf"{re.escape(slug)}(-\d+)?", known) is not None for known in found
+        )
+        found.append(f"{slug}-{again}" if slug in found else slug)
+    return found
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_point_at_something(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if "://" in link:
+            continue
+        target, _, anchor = link.partition("#")
+        at = (page.parent / target) if target else page
+        assert at.exists(), f"{page.name} links to {link}"
+        assert not anchor or anchor in anchors(at), f"{page.name} links to {link}"
+
+
+def test_anchors_are_those_of_the_site(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A `b_c`, *d*\n```sh\n# no heading\n```\n## [Two](x.md): 10⁹?\n## Two 10⁹\n## Two 10⁹\n"
+    )
+    assert anchors(page) == ["a-b_c-d", "two-10⁹", "two-10⁹-1", "two-10⁹-2"]
+
+
+def test_every_page_is_in_the_list_of_the_site():
+    """The build would say so too, but is no part of the suite."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    listed = [
+        path
+        for block in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL)
+        for name in re.findall(r"^(?:.*<)?([\w./*-]+?)>?$", block, re.MULTILINE)
+        for path in (ROOT / "docs").glob(f"{name}.md")
+    ]
+    decisions = (ROOT / "docs" / "decisions").glob("0*.md")
+    shown = {path.resolve() for path in (*listed, *decisions)}
+    assert set(PAGES) - shown == {ROOT / "docs" / "index.md"}
+
+
+def test_the_list_of_decisions_is_complete():
+    folder = ROOT / "docs" / "decisions"
+    pages = [page for page in sorted(folder.glob("*.md")) if page.name != "README.md"]
+    titles = [page.read_text(encoding="utf-8").partition("\n")[0] for page in pages]
+    for page, title in zip(pages, titles, strict=True):
+        assert title.startswith(f"# {int(page.name[:4])}. "), page.name
+    links = [f"- [{t[2:]}]({page.name})" for t, page in zip(titles, pages, strict=True)]
+    listed = re.findall(
+        r"^- \[.*$", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert listed == links
 
 
 def test_every_command_of_the_readme_exists():

@@ -14,7 +14,14 @@ import pytest
 
 import warehouse
 from tests.dicom_files import image, write
-from warehouse.errors import NotAWarehouse, QueryFailed, UnknownTable, UnknownVersion, UsageError
+from warehouse.errors import (
+    NotAWarehouse,
+    QueryFailed,
+    UnknownTable,
+    UnknownVersion,
+    UsageError,
+    WarehouseError,
+)
 
 ROOT = Path(__file__).parents[1]
 ROWS = {"PatientID": ["P1", "P2"], "outcome": ["well", "ill"]}
@@ -106,6 +113,25 @@ def test_an_error_of_sql_is_one_exception_with_the_hint_of_duckdb(wh: warehouse.
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert len("\n".join(caught.value._render_traceback_()).splitlines()) <= 6
+
+
+def test_a_notebook_shows_what_is_wrong_and_the_line_of_the_user(wh: warehouse.Warehouse) -> None:
+    def ask() -> None:
+        wh.sql("select 1; select 2")  # two
+
+    for call, shown in [
+        (ask, 'wh.sql("select 1; select 2")  # two'),
+        (lambda: wh.volume("1.2.3"), 'lambda: wh.volume("1.2.3")'),
+        (lambda: wh.ingest("/no/such"), 'lambda: wh.ingest("/no/such")'),
+    ]:
+        with pytest.raises(WarehouseError) as caught:
+            call()
+        first, second = caught.value._render_traceback_()
+        assert first == f"{type(caught.value).__name__}: {caught.value}"
+        assert re.match(r"in line \d+ of .*test_door\.py: ", second)
+        assert shown in second
+    # One that was never raised, or comes from another process, has no line.
+    assert WarehouseError("so")._render_traceback_() == ["WarehouseError: so"]
 
 
 def test_opening_what_is_not_there_says_so_at_once(tmp_path: Path) -> None:

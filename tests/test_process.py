@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from pydicom.data import get_testdata_file
 
+from warehouse.store.delta import create
+from warehouse.workers import WorkerPool
+
 CHECKOUT = Path(__file__).parents[1]
 
 
@@ -37,15 +40,41 @@ print("pandas" in sys.modules)
 import pandas, pyarrow
 print(len(pyarrow.Table.from_pandas(pandas.DataFrame({{"a": [1, 2]}})).to_pandas()))
 """
-    made = "import sys; from pathlib import Path; from warehouse.store.delta import create; create(Path(sys.argv[1]))"
     root = str(tmp_path / "warehouse")
-    subprocess.run([sys.executable, "-c", made, root], cwd=CHECKOUT, check=True)
+    create(tmp_path / "warehouse")
     done = subprocess.run(
         [sys.executable, "-c", program, root, str(get_testdata_file("CT_small.dcm"))],
         cwd=CHECKOUT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stderr == ""
     assert done.stdout.split() == [str(imported), "2"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pandas") is None, reason="needs pandas")
+def test_our_processes_import_no_more_than_they_need() -> None:
+    """Each takes a third of a second or more, whenever a cohort is asked or a worker starts."""
+    asking = (
+        "import sys, warehouse.cohorts.asking\n"
+        "print(set(sys.modules) & {'pydicom', 'polars', 'pandas'})"
+    )
+    command = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('pandas' in sys.modules))\n"
+        "from warehouse.cli import main; main(['sql', '--help'])"
+    )
+    for program, said in ((asking, "set()"), (command, "False")):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.splitlines()[-1] == said
+    with WorkerPool(1) as pool:
+        loaded = pool.submit(eval, "set(__import__('sys').modules)").result()
+    assert "pydicom" in loaded
+    assert not loaded & {"polars", "pandas"}
 
 
 @pytest.mark.parametrize("reader", ["fast", "pydicom"])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.dicom_files import image, write
+from tests.forms import some
 from warehouse.errors import WorkersLost, WriteFailed
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
@@ -54,7 +55,13 @@ def variables(source: Path, tmp_path: Path) -> dict[str, str]:
     return {**os.environ, **{name: str(value) for name, value in given.items()}}
 
 
-@pytest.mark.parametrize("kind", ["file", "module", "standard input", "argument", "no folder"])
+@pytest.mark.parametrize(
+    "kind",
+    some(
+        ["file", "module", "standard input", "argument", "no folder"],
+        always=["file", "standard input", "no folder"],
+    ),
+)
 def test_a_script_without_a_guard_runs_once(
     variables: dict[str, str], tmp_path: Path, kind: str
 ) -> None:

@@ -19,6 +19,7 @@ import pytest
 from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
+from tests.forms import some
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
 from warehouse.store import layout
@@ -113,11 +114,12 @@ class Running:
         return found
 
 
-@pytest.fixture(params=[(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True)],
-                ids=["Ctrl-C", "SIGTERM", "SIGTERM to all"])  # fmt: skip
-def sent(request: pytest.FixtureRequest) -> tuple[int, bool]:
-    number, whole_group = request.param
-    return int(number), bool(whole_group)
+SENT = {
+    "Ctrl-C": (signal.SIGINT, True),
+    "SIGTERM": (signal.SIGTERM, False),
+    "SIGTERM to all": (signal.SIGTERM, True),
+}
+"""What is sent, and whether to the whole group, as a terminal does."""
 
 
 def committed(root: Path, version: int) -> bool:
@@ -139,15 +141,22 @@ MOMENTS: dict[str, Callable[[Running], bool]] = {
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("moment", "sent"),
+    some(
+        [(moment, sent) for moment in MOMENTS for sent in SENT],
+        # Every moment, and every signal twice.
+        always=[(moment, list(SENT)[place % 3]) for place, moment in enumerate(MOMENTS)],
+    ),
+)
 def test_a_stopped_ingest_says_what_is_kept_and_leaves_nothing(
-    source: Path, tmp_path: Path, sent: tuple[int, bool], moment: str, clean: dict[str, Any]
+    source: Path, tmp_path: Path, sent: str, moment: str, clean: dict[str, Any]
 ) -> None:
     root = tmp_path / "w"
     running = Running(root, source)
     running.wait_until(lambda: MOMENTS[moment](running))
     semaphores = running.semaphores()
-    number, whole_group = sent
+    number, whole_group = SENT[sent]
     code, out, err, seconds = running.stop(number, whole_group=whole_group)
     assert (code, out) == (128 + number, "")
     assert err.startswith("stopped")

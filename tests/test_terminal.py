@@ -15,7 +15,8 @@ import pydicom.data
 import pytest
 
 import warehouse
-from tests.command_line import COMMAND, ROOT, run, run_apart
+from tests.command_line import COMMAND, ROOT, run, run_all_apart
+from tests.forms import some
 from tests.test_cli import commands
 from warehouse.catalog.guide import entries
 from warehouse.cli.app import app
@@ -42,28 +43,39 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("locale", LOCALES, ids=lambda locale: "-".join(locale.values()))
 def test_tables_fall_back_to_ascii(read, locale):
     query = "select 'Müller 山田 …' as name"
-    done = run_apart("sql", query, "-w", read, **locale)
+    asked = ("sql", query, "-w", read)
+    done = run_all_apart(asked, (*asked, "--format", "json"), **locale)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("+---")
-    assert "\\u5c71" in done.stdout
+    table, begins, rows = done.stdout.partition("\n[")
+    assert table.startswith("+---")
+    assert "\\u5c71" in table
     # Formats for programs are UTF-8 in any locale.
-    done = run_apart("sql", query, "-w", read, "--format", "json", **locale)  # fmt: skip
-    assert json.loads(done.stdout) == [{"name": "Müller 山田 …"}]
+    assert json.loads(begins + rows) == [{"name": "Müller 山田 …"}]
 
 
-@pytest.mark.parametrize("arguments", [
-    ("tags",), ("tables",), ("describe", "private_names"), ("cohort", "list"), ("rules", "list"),
-    ("ingest", "--help"), ("select", "series", "-x"), ("header", FILES.parent / "charset_files" / "chrH31.dcm"),
-], ids=lambda arguments: arguments[0])  # fmt: skip
-def test_no_command_fails_in_ascii(read, arguments):
+def test_no_command_fails_in_ascii(read):
     # chrH31.dcm has kanji in PatientName.
-    place = () if "--help" in arguments else ("-w", read)
-    done = run_apart(*arguments, *place, PYTHONIOENCODING="ascii")
+    asked = [
+        (*arguments, *(() if "--help" in arguments else ("-w", read))) for arguments in PRINTING
+    ]
+    done = run_all_apart(*asked, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     done.stdout.encode("ascii")
 
 
-@pytest.mark.parametrize("arguments", ["sql 'select 1'", "tables", "ingest --help", "rules list"])
+PRINTING = [
+    ("tags",), ("tables",), ("describe", "private_names"), ("cohort", "list"), ("rules", "list"),
+    ("ingest", "--help"), ("select", "series", "-x"), ("header", FILES.parent / "charset_files" / "chrH31.dcm"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    some(
+        ["sql 'select 1'", "tables", "ingest --help", "rules list"],
+        always=["tables", "ingest --help"],
+    ),
+)
 def test_a_full_standard_output_is_an_error_of_one_line(read, arguments):
     if not Path("/dev/full").is_char_device():
         pytest.skip("no /dev/full")
@@ -180,6 +192,31 @@ def test_tables_counts_views_only_when_asked(read):
         assert re.search(rf"^{name} +{row['n']:,} ", listed, re.MULTILINE)
     assert "attributes" in listed
     assert "ct_thin_slice" in listed
+
+
+def test_a_narrow_terminal_lists_tables_without_keys(read):
+    lines = on_terminal("tables", "-w", read, NO_COLOR="1", TERM="dumb").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert re.fullmatch(r"name +rows  what it is *", lines[0])
+    assert len(lines) < 110
+    assert lines[-1].startswith("key, columns and an example")
+    wide = on_terminal("tables", "-w", read, columns=140, NO_COLOR="1", TERM="dumb").splitlines()
+    assert re.fullmatch(r"name +rows  what it is +key *", wide[0])
+
+
+def test_a_narrow_terminal_cuts_no_name_of_tags(read):
+    shown = on_terminal("tags", "--like", "instance", "-w", read, columns=60)
+    assert "SOP" in shown
+    assert "…" not in shown
+
+
+def test_describe_fills_the_lines_of_a_terminal(read):
+    lines = on_terminal(
+        "describe", "attributes", "-w", read, NO_COLOR="1", TERM="dumb"
+    ).splitlines()
+    paragraph = lines[lines.index("", 1) + 1 : lines.index("", lines.index("", 1) + 1)]
+    assert max(map(len, lines[: len(paragraph) + 3])) <= 80
+    assert min(map(len, paragraph[:-1])) > 60
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)

@@ -98,7 +98,7 @@ class Warehouse(WithComponents):
 
     @property
     def catalog(self) -> Catalog:
-        """The open catalog: DuckDB connection, views, version."""
+        """Open catalog, with its DuckDB connection, views and version."""
         with self._opening:
             if self._catalog is None:
                 self._catalog = open_catalog(self.root, self._place.version)
@@ -241,7 +241,9 @@ class Warehouse(WithComponents):
         Raises
         ------
         QueryFailed
-            With DuckDB's message and hint.
+            With DuckDB's message and hint. A value that cannot be computed, as text that is no
+            number, is met when rows are fetched, and is then an error of DuckDB's own
+            (``duckdb.Error``): the answer is DuckDB's relation, with all that it can do.
 
         Examples
         --------

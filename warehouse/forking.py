@@ -40,9 +40,9 @@ def serve(descriptor: int) -> NoReturn:
     """Fork workers, and say how they ended, until the process that asks is gone."""
     control = socket.socket(fileno=descriptor)
     with _ending_with(control):
-        import warehouse.reading  # noqa: F401, PLC0415 - what is imported before the fork is shared
-
+        # First: modules that are imported next make arrays.
         begin_worker()
+        import warehouse.reading  # noqa: F401, PLC0415 - what is imported before the fork is shared
     running: set[int] = set()
     while True:
         try:

@@ -24,7 +24,7 @@ RNG = np.random.default_rng(1)
 
 def voxels(path: Path) -> np.ndarray[Any, Any]:
     image = read_image(path)
-    return np.concatenate([block for block in arrays(image)]).reshape(image.shape)
+    return np.concatenate(list(arrays(image))).reshape(image.shape)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int16", "uint16", "int32", "float32", "float64"])

@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ HEAD = '"version": {"major": 1, "minor": 0}, "type": "Multiple points"'
     [
         (f'{{{HEAD}, "points": [{POINT}, {{"point": [1, 2]}}]}}', "$.points[1].point", "less than 3"),
         (f'{{{HEAD}, "points": [{POINT}, 3]}}', "$.points[1]", "type"),
-        (f'{{{HEAD}}}', "$", "points"), (f'{{"points": [{POINT}]}}', "$", "required"),
+        (f"{{{HEAD}}}", "$", "points"), (f'{{"points": [{POINT}]}}', "$", "required"),
         (f'{{{HEAD}, "points": 3}}', "$.points", "type"), (f'{{{HEAD}, "points": [], "more": 1}}', "$", "more"),
         (f'{{{HEAD}, "points": [], "points": []}}', "$", "same key twice"),
         (f'{{{HEAD}, "points": [{{"point": [1, 2, 3], "point": [1, 2, 3]}}]}}', "$", "same key twice"),
@@ -133,9 +134,9 @@ HEAD = '"version": {"major": 1, "minor": 0}, "type": "Multiple points"'
         (f'{{{HEAD}, "points": [{{"point": [1, 2, 1e999]}}]}}', "$.points[0].point[2]", "type"),
         (f'{{{HEAD}, "points": [{POINT}', "$", "cut off"), (f'{{{HEAD}, "points": [{POINT}]', "$", "cut off"),
         (f'{{{HEAD}, "points": [{{"point": [1, 2', "$", "no JSON"), ("", "$", "cut off"), ("[]", "$", "cut off"),
-        (f'{{{HEAD}, "points": [{POINT}]}} x', "$", "follows"), (f'\ufeff{{{HEAD}}}', "$", "byte order"),
+        (f'{{{HEAD}, "points": [{POINT}]}} x', "$", "follows"), (f"\ufeff{{{HEAD}}}", "$", "byte order"),
         (f'{{{HEAD}, "points": [{"[" * 5000}', "$", "nested"), (f'{{{HEAD}, "points": [{POINT},]}}', "$", "no JSON"),
-        (f'{{{HEAD}, 3: 4}}', "$", "key"),
+        (f"{{{HEAD}, 3: 4}}", "$", "key"),
     ],
 )  # fmt: skip
 def test_streams_refuse_what_the_whole_would(text: str, path: str, why: str) -> None:
@@ -194,7 +195,6 @@ def test_a_million_points_in_bounded_memory_and_time(
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     mebibytes, seconds = done.stdout.split()
-    print(f"{mebibytes} MiB over idle, {float(seconds):.1f} CPU s")
     assert int(mebibytes) <= 256
     assert float(seconds) <= 15
     assert wh.sql("select count(*) from annotations").fetchall() == [(1_000_010,)]
@@ -318,7 +318,7 @@ def test_stored_sizes_are_those_of_the_macros(wh: warehouse.Warehouse) -> None:
         "LINE": sum(
             math.dist(a, b)
             for part in DOCUMENTED["LINE"]["path_point_lists"]
-            for a, b in zip(part, part[1:], strict=False)
+            for a, b in pairwise(part)
         ),
     }
     assert found["2DBB"] == (pytest.approx(61.1 * 75.7), None, None)

@@ -81,7 +81,7 @@ def test_exactly_one_form_and_that_of_the_kind(parts: Any, pdf: Path, tmp_path: 
     assert odd == []
 
 
-class delta_rows:  # noqa: N801
+class delta_rows:
     """Ask the newest version."""
 
     def __init__(self, parts: Any) -> None:
@@ -362,7 +362,6 @@ def test_100_000_annotations_are_queried_in_100_ms(parts: Any, wh: warehouse.War
     assert [row[0] for row in rows] == ["CT", "MR"]
     areas = np.array([math_area(box) for box in boxes])
     assert rows[0][1] == 2 * (areas > 400).sum()
-    print("best of 6:", f"{min(times) * 1000:.0f} ms")
     assert min(times) < 0.1
 
 

@@ -123,6 +123,8 @@ def test_a_notebook_shows_volumes_and_series(slices: warehouse.Warehouse) -> Non
     gallery = slices.gallery()
     assert [row[0] for row in gallery.rows] == [UID]
     assert gallery._repr_html_().count("<img") == 1
+    assert repr(gallery).startswith(f"<Gallery of 1 series\n {UID}, ")
+    assert len(repr(gallery)) < 200
     for image in slices.volume(UID).images:
         Path(image.path).write_bytes(b"another")
     assert "no picture" in slices.gallery(UID)._repr_html_()

@@ -156,14 +156,16 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from tests.test_crashes import SETTINGS
+from warehouse.process import do_without_pandas
+do_without_pandas()
 from warehouse.ingest import ingest
-from warehouse.settings import S3Access
+from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.store.mirror import open_mirror
 access = S3Access(endpoint=sys.argv[2], access_key_id="nobody", secret_access_key="nothing")
 mirror = open_mirror(sys.argv[3], access, Path(sys.argv[4]))
+settings = IngestSettings(mode=Mode.FULL, workers=1, batch_files=6)
 print("begin", flush=True)
-mirror.work(lambda: ingest(mirror.root, sys.argv[5:], SETTINGS, committed=mirror.push))
+mirror.work(lambda: ingest(mirror.root, sys.argv[5:], settings, committed=mirror.push))
 """
 
 
@@ -226,8 +228,10 @@ def test_a_killed_writer_leaves_the_version_before(
     # The first batch takes 14 requests or so. What there is, is whole: `content` looks at it.
     assert (content(ours.root) == before) == (number < 14)
     killed.process = None
-    again = start(line, url, tmp_path / "theirs", source)
-    assert again.communicate() == ("begin\n", "")
+    # In the folder that the killed one has left.
+    again = open_mirror(url, line.access, tmp_path / "theirs")
+    work(again, source)
+    again.close()
     ours.pull()
     assert content(ours.root) == clean
     ours.close()

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
-import polars as pl
-from duckdb.polars_io import duckdb_source
 
 from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
 from warehouse.catalog.frames import relation
@@ -30,6 +28,8 @@ from warehouse.store.tables import named
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import polars as pl
 
     from warehouse.dicom.private_names import Dictionary
     from warehouse.store.delta import Snapshot
@@ -193,6 +193,10 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     ------
     UnknownTable
     """
+    # Who asks SQL alone does without Polars, which takes as long to import as many questions.
+    import polars as pl  # noqa: PLC0415
+    from duckdb.polars_io import duckdb_source  # noqa: PLC0415
+
     model = catalog.model(name)
     if model.table is None:
         query = f"from {model.name}"

@@ -14,8 +14,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
-
+from warehouse.dicom.dictionary import elements, repeaters
 from warehouse.dicom.private_names import Dictionary, pydicom_names
 from warehouse.inputs import read_text
 from warehouse.sqlfiles import sql_folder
@@ -74,10 +73,10 @@ def _keywords() -> str:
     # Of repeating groups (overlays, curves) a keyword means the first.
     rows = [
         (keyword, tag.replace("x", "0"), vr, vm)
-        for tag, (vr, vm, _, _, keyword) in RepeatersDictionary.items()
+        for tag, (vr, vm, _, _, keyword) in repeaters().items()
         if keyword
     ]
-    for tag, (vr, vm, _, _, keyword) in DicomDictionary.items():
+    for tag, (vr, vm, _, _, keyword) in elements().items():
         text = f"{tag:08X}"
         rows += [(name, text, vr, vm) for name in (keyword, text) if name]
     return _lines(rows)

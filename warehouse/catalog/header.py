@@ -117,7 +117,9 @@ class Header:
     def _repr_html_(self) -> str:
         """Return the same as a table for notebooks."""
         rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            "<tr>"
+            + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row)
+            + "</tr>"
             for row in self._shown()
         )
         more = "".join(f"<p>{html.escape(line)}</p>" for line in self._more())

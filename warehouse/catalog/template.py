@@ -11,11 +11,11 @@ import hashlib
 import os
 import uuid
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
-import pydicom
 
 from warehouse.catalog.dictionaries import make_dictionaries
 from warehouse.sqlfiles import read_models, sql_folder
@@ -128,7 +128,7 @@ def _file(kind: str) -> Path | None:
     folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if not os.path.isabs(folder):
         return None
-    versions = (duckdb.__version__, pydicom.__version__)
+    versions = (duckdb.__version__, metadata.version("pydicom"))
     # This module too: it decides what becomes of a model; and the tables that are macros.
     made_by = Path(__file__).read_text("utf-8")
     rules = [path.read_text("utf-8") for path in sorted((sql_folder() / "rules").glob("*.csv"))]

@@ -9,8 +9,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     with stoppable():
         # Here, because to import it all takes a second, in which the command may be stopped.
-        from warehouse.cli.run import run  # noqa: PLC0415
         from warehouse.process import do_without_pandas  # noqa: PLC0415
 
+        # First: modules that are imported next make arrays.
         do_without_pandas()
+        from warehouse.cli.run import run  # noqa: PLC0415
+
         run(arguments)

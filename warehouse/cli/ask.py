@@ -25,6 +25,9 @@ from warehouse.store.report import describe_store
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+WIDE = 110
+"""Characters of a terminal from which `tables` shows keys too: below it they narrow the text."""
+
 
 @app.command(group=ASK)
 def sql(
@@ -101,6 +104,10 @@ def tables(
     grid.columns[1].no_wrap = True
     grid.columns[2].ratio = 2
     grid.columns[3].ratio = 1
+    screen = console()
+    is_wide = screen.width >= WIDE
+    if not is_wide:
+        grid.columns.pop()
     listed = entries()
     for entry in listed:
         if entry.kind not in {"table", "view"}:
@@ -109,13 +116,14 @@ def tables(
             asked = catalog.connection.execute(f"select count(*) from {entry.name}")
             rows[entry.name] = asked.fetchall()[0][0]
         number = f"{rows[entry.name]:,}" if entry.name in rows else ""
-        grid.add_row(entry.name, number, escape(entry.summary), ", ".join(entry.grain))
-    screen = console()
+        cells = (entry.name, number, escape(entry.summary), ", ".join(entry.grain))
+        grid.add_row(*cells[: len(grid.columns)])
     screen.print(grid, highlight=False)
     for layer in ("0_macros", "4_cohorts"):
         names = ", ".join(entry.name for entry in listed if entry.layer == layer)
         screen.print(f"\n[bold]{TITLES[layer].lower()}[/]  {names}", highlight=False)
-    screen.print("\ncolumns and an example: dicom-warehouse describe NAME", highlight=False)
+    more = "columns and an example" if is_wide else "key, columns and an example"
+    screen.print(f"\n{more}: dicom-warehouse describe NAME", highlight=False)
     return 0
 
 
@@ -134,7 +142,9 @@ def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     _ = wh.catalog  # a name that is unknown because there is no warehouse is told as that
     entry = find_entry(name, _saved(wh.cohorts().values()))
     screen = console()
-    screen.print(entry.description, highlight=False, markup=False)
+    # The lines of a header in sql/ are longer than those of many terminals.
+    paragraphs = [" ".join(text.split()) for text in entry.description.split("\n\n")]
+    screen.print("\n\n".join(paragraphs), highlight=False, markup=False)
     if entry.grain:
         screen.print(f"\nKey: {', '.join(entry.grain)}.", highlight=False)
     for call in entry.calls:

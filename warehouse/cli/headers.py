@@ -123,6 +123,8 @@ def tags(
     found = wh.tags(like=like, private=private)
     if chosen == "table":
         grid = Table(*found.columns, box=None, header_style="bold", pad_edge=False)
+        for column in grid.columns:
+            column.overflow = "fold"  # a creator that is cut cannot be asked for
         rows = found.fetchall()
         for row in rows:
             grid.add_row(*("" if cell is None else escape(printable(cell)) for cell in row))

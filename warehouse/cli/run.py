@@ -26,7 +26,7 @@ from warehouse.cli.app import app, close_all, opened_roots
 from warehouse.cli.screen import Screen, any_locale
 from warehouse.cli.stopping import received, say
 from warehouse.escape import escaped
-from warehouse.store.damage import FAILURES, explained
+from warehouse.store.damage import explained, failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,7 +66,7 @@ def _said_of(error: Exception) -> int | None:
             asked = " ".join(("dicom-warehouse", *_known(error.command_chain or ())))
             print(f"try: {asked} --help", file=sys.stderr)
             return 2
-        case _ if isinstance(error, FAILURES):
+        case _ if isinstance(error, failures()):
             # An engine points below the word that is wrong.
             said = escaped(f"error: {_damage(error) or error}", keep="\n")
             print(said, file=sys.stderr)

@@ -13,8 +13,7 @@ from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened, socket
 from warehouse.cli.screen import console, counted
-from warehouse.components import json_text
-from warehouse.components import files
+from warehouse.components import files, json_text
 
 By = Annotated[Text, Parameter(help="Who does it, as it shall be written down.")]
 SchemaFile = Annotated[

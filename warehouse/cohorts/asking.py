@@ -32,6 +32,7 @@ from warehouse.errors import (
     UnsafeCohort,
     WarehouseError,
 )
+from warehouse.process import do_without_pandas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,6 +180,7 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
 
 def main() -> None:
     """Answer the question on standard input; what ``pick_apart`` starts."""
+    do_without_pandas()
     asked = json.load(sys.stdin)
     _limit(asked["memory_bytes"])
     parameters = {name: _value(kind, value) for name, kind, value in asked["parameters"]}

@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydicom._private_dict import private_dictionaries
+from warehouse.dicom.dictionary import private_elements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ def pydicom_names() -> Dictionary:
     """Return pydicom's private dictionary; entries that name a block count for every block."""
     names: Dictionary = {}
     whole: Dictionary = {}
-    for creator, entries in private_dictionaries.items():
+    for creator, entries in private_elements().items():
         for tag, (vr, _, name, _) in entries.items():
             entry = PrivateEntry(vr, name)
             if re.fullmatch(r"[0-9A-F]{4}xx[0-9A-F]{2}|[0-9A-F]{2}xxxx[0-9A-F]{2}", tag):

@@ -2,64 +2,64 @@
 
 Bad data never raises out of an ingest: it becomes a row of ``files`` with a reason. These errors
 are for wrong calls and for a store that is not what its layout promises. No message contains a
-value of a patient's header.
+value of a patient's header. Who inherits from whom::
 
-WarehouseError
-├── SourceError        a file outside the warehouse cannot be used
-│   ├── SourceNotFound     a path given by the caller does not exist
-│   ├── BucketUnreachable  a bucket cannot be listed
-│   ├── NotAsIngested      a known source is gone or has changed
-│   └── Rejected           this file cannot become rows (kept as a reason, never fatal)
-│       ├── TooMuch            it is beyond a limit of the settings
-│       └── Unreachable        it could not be read this time; the next ingest tries again
-├── UsageError         an argument has no meaning here
-│   ├── UnknownMode
-│   ├── UnknownFilter      a condition names no attribute, or means nothing for its type
-│   ├── UnknownCohort      no cohort, or no run of one, has that name
-│   ├── UnknownParameter
-│   ├── UnsafeCohort       the SQL of a cohort is not one SELECT over the warehouse
-│   ├── CohortStopped      the SQL of a cohort took more time or memory than it may
-│   ├── MembersUnclear     the rows of a cohort do not say which entities are members
-│   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
-│   ├── TargetExists       what is written never replaces a file
-│   ├── NotInstalled       it needs a package of an extra
-│   └── ComponentError     a socket, a value or a set of values is not as it has to be
-│       ├── UnknownKind, UnknownSocket, UnknownValue
-│       ├── SocketRefused      a socket breaks a rule
-│       ├── SchemaRefused      its JSON Schema is not valid, or reads what lies outside of it
-│       └── ValueRefused       a value is not what its socket takes; says the JSON path
-│           └── ImageRefused       a file is no image that the socket takes
-├── StoreError         the folder is not the store that its layout promises
-│   ├── NotAWarehouse
-│   ├── LayoutMismatch
-│   ├── StoreDamaged       files of the store are gone, cut, garbled or not its own
-│   ├── UnknownVersion     there is no such version, or no longer
-│   ├── LockIgnored        two writers committed at once; the second one was refused
-│   ├── Outrun             another writer published to a bucket at the same time
-│   ├── KeyTaken           rows to append have the key of other rows
-│   └── WriteFailed        no space, no permission: nothing was committed
-├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
-│   ├── ModelError         header and SQL of a model disagree, or models form a cycle
-│   ├── UnknownTable
-│   └── QueryFailed
-├── WorkerError        files are read elsewhere, and there is something wrong
-│   ├── SchedulerUnreachable   no Dask scheduler answers at that address
-│   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
-│   ├── WrongMachine           a worker sees another folder where the warehouse should be
-│   └── ReadingFailed          no file can be read here, not even one that is known to be good
-├── ExportFailed       an output cannot be written, or a source of it is not what it was
-├── InstanceNotFound   no instance with that UID
-├── SeriesNotFound     no series with that UID
-└── PixelError         pixels cannot be had as asked
-    ├── NoPixels           no instance of the series has pixel data
-    ├── NotAVolume         the frames of a series make no regular grid; says why
-    ├── NoGradients        the volumes of a series have no diffusion weighting that can be told
-    ├── SourceChanged      a file is not what was ingested
-    ├── NotReferable       voxels do not lie in their files as they are
-    ├── PixelsUnreadable   what a file holds cannot be pixels, or is damaged
-    ├── NoSingleUnit       numbers have several units, or several mappings to choose from
-    ├── ArrayTooLarge      there is not enough memory for what was asked for
-    └── NoDecoder          nothing installed decodes the transfer syntax
+    WarehouseError
+    ├── SourceError        a file outside the warehouse cannot be used
+    │   ├── SourceNotFound     a path given by the caller does not exist
+    │   ├── BucketUnreachable  a bucket cannot be listed
+    │   ├── NotAsIngested      a known source is gone or has changed
+    │   └── Rejected           this file cannot become rows (kept as a reason, never fatal)
+    │       ├── TooMuch            it is beyond a limit of the settings
+    │       └── Unreachable        it could not be read this time; the next ingest tries again
+    ├── UsageError         an argument has no meaning here
+    │   ├── UnknownMode
+    │   ├── UnknownFilter      a condition names no attribute, or means nothing for its type
+    │   ├── UnknownCohort      no cohort, or no run of one, has that name
+    │   ├── UnknownParameter
+    │   ├── UnsafeCohort       the SQL of a cohort is not one SELECT over the warehouse
+    │   ├── CohortStopped      the SQL of a cohort took more time or memory than it may
+    │   ├── MembersUnclear     the rows of a cohort do not say which entities are members
+    │   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
+    │   ├── TargetExists       what is written never replaces a file
+    │   ├── NotInstalled       it needs a package of an extra
+    │   └── ComponentError     a socket, a value or a set of values is not as it has to be
+    │       ├── UnknownKind, UnknownSocket, UnknownValue
+    │       ├── SocketRefused      a socket breaks a rule
+    │       ├── SchemaRefused      its JSON Schema is not valid, or reads what is outside of it
+    │       └── ValueRefused       a value is not what its socket takes; says the JSON path
+    │           └── ImageRefused       a file is no image that the socket takes
+    ├── StoreError         the folder is not the store that its layout promises
+    │   ├── NotAWarehouse
+    │   ├── LayoutMismatch
+    │   ├── StoreDamaged       files of the store are gone, cut, garbled or not its own
+    │   ├── UnknownVersion     there is no such version, or no longer
+    │   ├── LockIgnored        two writers committed at once; the second one was refused
+    │   ├── Outrun             another writer published to a bucket at the same time
+    │   ├── KeyTaken           rows to append have the key of other rows
+    │   └── WriteFailed        no space, no permission: nothing was committed
+    ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
+    │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
+    │   ├── UnknownTable
+    │   └── QueryFailed
+    ├── WorkerError        files are read elsewhere, and there is something wrong
+    │   ├── SchedulerUnreachable   no Dask scheduler answers at that address
+    │   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
+    │   ├── WrongMachine           a worker sees another folder where the warehouse should be
+    │   └── ReadingFailed          no file can be read here, not even one that is known to be good
+    ├── ExportFailed       an output cannot be written, or a source of it is not what it was
+    ├── InstanceNotFound   no instance with that UID
+    ├── SeriesNotFound     no series with that UID
+    └── PixelError         pixels cannot be had as asked
+        ├── NoPixels           no instance of the series has pixel data
+        ├── NotAVolume         the frames of a series make no regular grid; says why
+        ├── NoGradients        the volumes of a series have no diffusion weighting that can be told
+        ├── SourceChanged      a file is not what was ingested
+        ├── NotReferable       voxels do not lie in their files as they are
+        ├── PixelsUnreadable   what a file holds cannot be pixels, or is damaged
+        ├── NoSingleUnit       numbers have several units, or several mappings to choose from
+        ├── ArrayTooLarge      there is not enough memory for what was asked for
+        └── NoDecoder          nothing installed decodes the transfer syntax
 """
 
 from __future__ import annotations

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 class CatalogError(WarehouseError):
     """A model in sql/, or a question asked of the catalog, is wrong."""
 
-    def _render_traceback_(self) -> list[str]:
-        """Return what a notebook shows: what is wrong, not where in this library it was found."""
-        return [f"{type(self).__name__}: {self}"]
-
 
 class ModelError(CatalogError):
     """A file in sql/ breaks a rule of its header."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import linecache
 import os
 from difflib import get_close_matches
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import TracebackType
 
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 _CAUSES = {
     errno.ENOSPC: ("no space is left on the disk", "free space"),
@@ -52,6 +56,28 @@ class WarehouseError(Exception):
         An error that cannot be unpickled is taken for a worker process that was killed.
         """
         return _remade, (type(self), self.args, self.__dict__)
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: what is wrong, and the line of the user that asked for it.
+
+        Where in this library it was found helps nobody: the error is raised on purpose.
+        """
+        return [f"{type(self).__name__}: {self}", *_asked_at(self.__traceback__)]
+
+
+def _asked_at(traceback: TracebackType | None) -> list[str]:
+    """Return the line that called this library, if its text can be had."""
+    asked = None
+    for frame, number in walk_tb(traceback):
+        if frame.f_code.co_filename.startswith(_PACKAGE):
+            break
+        asked = frame.f_code.co_filename, number
+    if asked is None:
+        return []
+    file, number = asked
+    where = f"line {number} of {file}" if os.path.exists(file) else f"line {number} of the cell"
+    line = linecache.getline(file, number).strip()
+    return [f"in {where}: {line}"] if line else []
 
 
 def _remade(

@@ -40,7 +40,7 @@ def volume_html(volume: LazyVolume) -> str:
         return f"{facts}<p>{html_text(str(error))}</p>"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Gallery:
     """Series and a picture of each; a notebook shows it as a table."""
 
@@ -49,6 +49,14 @@ class Gallery:
     """Without pictures."""
     pictures: tuple[bytes | str, ...]
     """PNG of the middle frame of each series, or why there is none."""
+
+    def __repr__(self) -> str:
+        """Return the first series, without pictures."""
+        shown = [
+            ", ".join("" if v is None else str(v) for v in row)[:200] for row in self.rows[:10]
+        ]
+        more = [f"… {len(self.rows) - 10} more"] if len(self.rows) > 10 else []
+        return "\n ".join([f"<Gallery of {len(self.rows)} series", *shown, *more]) + ">"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html_text(name)}</th>" for name in ("", *self.columns))
@@ -107,4 +115,5 @@ def _cell(picture: bytes | str) -> str:
 
 def _img(png: bytes, height: int) -> str:
     data = base64.b64encode(png).decode()
-    return f'<img style="height:{height}px" src="data:image/png;base64,{data}">'
+    # Notebooks let a picture shrink to the width of its column, which distorts it.
+    return f'<img style="height:{height}px;max-width:none" src="data:image/png;base64,{data}">'

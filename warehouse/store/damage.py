@@ -13,11 +13,11 @@ import json
 import os
 import re
 import stat
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import duckdb
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
@@ -36,10 +36,9 @@ TOTALS = "dicomWarehouseTotals"
 _ENTRY = re.compile(r"([0-9]{20})\.(json|committed)")
 _PART = re.compile(r"batch=[0-9]+/[^/\\]+\.parquet")
 _NOTES_KEPT = 100
-FAILURES: tuple[type[Exception], ...] = (
-    duckdb.Error, pa.ArrowException, DeltaError, pl.exceptions.PolarsError, QueryFailed,
+_FAILURES: tuple[type[Exception], ...] = (
+    duckdb.Error, pa.ArrowException, DeltaError, QueryFailed,
 )  # fmt: skip
-"""What is raised where an engine reads the store."""
 
 _OF_THE_CALLER = (
     duckdb.BinderException, duckdb.CatalogException, duckdb.ConversionException,
@@ -207,12 +206,19 @@ def _require_part(root: Path, part: str, size: int) -> None:
         raise StoreDamaged(root, f"{part} has {status.st_size:,} bytes, {size:,} were committed")
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """Return what is raised where an engine reads the store."""
+    # Polars raises nothing where nobody has imported it, which takes as long as many questions.
+    polars = sys.modules.get("polars.exceptions")
+    return _FAILURES if polars is None else (*_FAILURES, polars.PolarsError)
+
+
 @contextmanager
 def failures_named(root: Path) -> Iterator[None]:
     """Turn an error of an engine that comes from a damaged part into ``StoreDamaged``."""
     try:
         yield
-    except FAILURES as error:
+    except failures() as error:
         found = explained(root, error)
         if found is None:
             raise
@@ -239,7 +245,7 @@ def explained(root: Path, error: BaseException) -> StoreDamaged | None:
     if isinstance(error, QueryFailed):
         # The context too: what people see leaves the engine's traceback out.
         error = error.__cause__ or error.__context__ or error
-    if not isinstance(error, FAILURES) or isinstance(error, _OF_THE_CALLER):
+    if not isinstance(error, failures()) or isinstance(error, _OF_THE_CALLER):
         return None
     named = re.search(re.escape(str(root)) + r"/([^\"'\n]+?\.parquet)", str(error))
     # One that is gone was vacuumed beneath a reader of an old version, else opening had seen it.

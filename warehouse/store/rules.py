@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pydicom.datadict import tag_for_keyword
-
+from warehouse.dicom.dictionary import keyword_tags
 from warehouse.errors import UsageError, WriteFailed
 from warehouse.inputs import read_text
 from warehouse.sqlfiles import sql_folder
@@ -215,7 +214,7 @@ def _condition(given: dict[str, str], line: str) -> Condition:
     attribute, test = given["attribute"], given["test"]
     tag = None
     if attribute not in DERIVED:
-        number = tag_for_keyword(attribute)
+        number = keyword_tags().get(attribute)
         if number is not None:
             tag = f"{number:08X}"
         elif re.fullmatch("[0-9A-Fa-f]{8}", attribute):

@@ -155,14 +155,15 @@ def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
 
 
 def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[Spare]:
-    """Return files of values that no row names: what a killed writer left. No row is ever removed."""
+    """Return files of values that no row names: a killed writer left them. No row ever goes."""
     folder = snapshot.root / layout.VALUES
     if not alone or not folder.is_dir():
         return []
     with connect() as connection:
         connection.execute("set variable parts = $1", [snapshot.paths("socket_values")])
         rows = connection.execute(
-            "select distinct sha256 from read_parquet(getvariable('parts'), hive_partitioning = false)"
+            "select distinct sha256 "
+            "from read_parquet(getvariable('parts'), hive_partitioning = false)"
         ).fetchall()
     named = {row[0] for row in rows}
     return [

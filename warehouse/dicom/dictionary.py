@@ -1,0 +1,57 @@
+"""The dictionaries of pydicom without pydicom: two files of data, read on their own.
+
+To import the package takes most of a second, with every decoder of pixels that is installed. A
+process that only asks SQL needs names and tags, and no more.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@cache
+def keyword_tags() -> dict[str, int]:
+    """Return the tag of every keyword, without those of repeating groups.
+
+    >>> f"{keyword_tags()['SliceThickness']:08X}"
+    '00180050'
+    """
+    return {row[4]: tag for tag, row in elements().items()}
+
+
+def elements() -> dict[int, tuple[str, str, str, str, str]]:
+    """Return VR, VM, name, whether it is retired, and keyword, by tag."""
+    found: dict[int, tuple[str, str, str, str, str]] = _data("_dicom_dict").DicomDictionary
+    return found
+
+
+def repeaters() -> dict[str, tuple[str, str, str, str, str]]:
+    """Return the same of repeating groups, by a tag with ``x`` in the places that count."""
+    found: dict[str, tuple[str, str, str, str, str]] = _data("_dicom_dict").RepeatersDictionary
+    return found
+
+
+def private_elements() -> dict[str, dict[str, tuple[str, str, str, str]]]:
+    """Return VR, VM, name and whether it is retired, by private creator and tag."""
+    found: dict[str, dict[str, tuple[str, str, str, str]]]
+    found = _data("_private_dict").private_dictionaries
+    return found
+
+
+@cache
+def _data(name: str) -> Any:
+    package = importlib.util.find_spec("pydicom")
+    if "pydicom" in sys.modules or package is None or package.origin is None:
+        return importlib.import_module(f"pydicom.{name}")
+    file = Path(package.origin).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"warehouse.dicom.{name}", file)
+    if spec is None or spec.loader is None:
+        return importlib.import_module(f"pydicom.{name}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
