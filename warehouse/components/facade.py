@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from warehouse.components import interfaces, set_files, sets, socket_store, values
+from warehouse.components import interfaces, set_files, sets, socket_store, stored, values
 from warehouse.components.checking import check_stored
 from warehouse.components.values import MISSING, Added, Given
 from warehouse.errors import UsageError
@@ -147,16 +147,16 @@ class Components:
 
     def value(self, value_id: str) -> Any:
         """Return a JSON value; an annotation is put together of its rows."""
-        return values.read_value(self._root, value_id)
+        return stored.read_value(self._root, value_id)
 
     def is_json(self, value_id: str) -> bool:
         """Tell whether a value is JSON, in the table or in a file."""
-        row = values.value_row(self._root, value_id)
+        row = stored.value_row(self._root, value_id)
         return self.socket(row["slug"], row["socket_version"]).of_kind.is_json
 
     def value_file(self, value_id: str) -> Path:
         """Return the file of a value."""
-        return values.value_path(self._root, value_id)
+        return stored.value_path(self._root, value_id)
 
     def check(self, slug: str) -> list[Checked]:
         """Check every value of a socket by its newest version, and that files are whole."""

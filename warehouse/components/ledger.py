@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from warehouse.errors import StoreDamaged, UnknownValue, ValueRefused, WriteFailed
+from warehouse.errors import StoreDamaged, ValueRefused, WriteFailed
 from warehouse.sqlfiles import by_name
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change, Snapshot
@@ -204,15 +204,3 @@ def require_digest(path: Path, sha256: str) -> None:
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise ValueRefused("its file is not what it was: the digest differs")
-
-
-def one(rows: Rows, what: str) -> dict[str, Any]:
-    """Return the only row.
-
-    Raises
-    ------
-    UnknownValue
-    """
-    if not rows:
-        raise UnknownValue(f"there is no {what}; dicom-warehouse value list shows those there are")
-    return rows[0]

@@ -18,7 +18,7 @@ from warehouse.components.kinds import Kind, find_kind
 Schema = dict[str, Any]
 
 CHART_SCHEMA = "v5.23.0.json.gz"
-"""Vega-Lite 5.23.0 (BSD-3-Clause, licence beside it); see ``vega_lite/README.md``."""
+"""Vega-Lite 5.23.0 (BSD-3-Clause, licence beside it); see ``vega_lite/ORIGIN.txt``."""
 
 POINT: Schema = {
     "type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3,

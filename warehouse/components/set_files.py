@@ -18,9 +18,11 @@ from warehouse.components.files import opened
 from warehouse.components.kinds import find_kind
 from warehouse.components.sets import put_items
 from warehouse.components.socket_store import create_socket, known_sockets
-from warehouse.components.values import Given, add_values, read_value
+from warehouse.components.stored import read_value
+from warehouse.components.values import Given, add_values
 from warehouse.errors import ComponentError, SourceNotFound, ValueRefused
 from warehouse.outputs import draft_of, refuse_existing
+from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -322,16 +324,8 @@ def set_rows(root: Path, set_name: str) -> list[dict[str, Any]]:
     """Return what is in a set now, in the order of listings."""
     ranks = {slug: s.listing_rank for slug, s in known_sockets(root).items()}
     with ledger.asked(root) as connection:
-        rows = ledger.dictionaries(connection, _CURRENT, set_name)
+        rows = ledger.dictionaries(connection, statement("set_values", "components"), set_name)
     return sorted(rows, key=lambda row: (row["item"], ranks[row["slug"]], row["slug"]))
-
-
-_CURRENT = (
-    "select n.*, v.form, v.sha256, v.series_key, v.value from socket_values v join "
-    "(select * from value_set_entries where set_name = $1 "
-    "qualify row_number() over (partition by item, slug order by entry desc) = 1) n "
-    "using (value_id)"
-)
 
 
 def _write(root: Path, row: dict[str, Any], socket: Socket, folder: Path) -> str | None:

@@ -30,8 +30,8 @@ from warehouse.components.checking import (
 )
 from warehouse.components.files import opened
 from warehouse.components.image_sets import require_series
-from warehouse.components.socket_store import find_socket, known_sockets
-from warehouse.errors import UnknownSocket, UnknownValue, UsageError, ValueRefused
+from warehouse.components.socket_store import known_sockets
+from warehouse.errors import UnknownSocket, UsageError, ValueRefused
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import delta, layout
 from warehouse.store.duck import connect
@@ -39,12 +39,11 @@ from warehouse.store.stage import write_small
 from warehouse.store.tables import named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
 
-    from warehouse.catalog.connect import Catalog
     from warehouse.components.sockets import Socket
     from warehouse.store.delta import Snapshot
     from warehouse.store.layout import Part
@@ -392,76 +391,3 @@ def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
     for table in tables:
         kinds[table["kind"][0].as_py()].append(table)
     return [pa.concat_tables(some) for some in kinds.values()]
-
-
-# -- what is stored -------------------------------------------------------------------------------
-
-
-def value_row(root: Path, value_id: str) -> dict[str, Any]:
-    """Return the row of a value; the beginning of its id will do.
-
-    Raises
-    ------
-    UnknownValue
-    """
-    with ledger.asked(root) as connection:
-        rows = ledger.dictionaries(
-            connection,
-            "select * exclude batch from socket_values where starts_with(value_id, $1) limit 2",
-            value_id,
-        )  # fmt: skip
-    if not value_id or len(rows) != 1:
-        what = "no value" if not rows else "more than one value"
-        raise UnknownValue(
-            f"there is {what} whose id begins so; dicom-warehouse value list shows all"
-        )
-    return rows[0]
-
-
-def read_value(root: Path, value_id: str) -> Any:
-    """Return a JSON value, put together of its rows if it is an annotation.
-
-    Raises
-    ------
-    UnknownValue
-        No value has that id, or it is no JSON.
-    """
-    row = value_row(root, value_id)
-    kind = find_socket(root, row["slug"], row["socket_version"]).of_kind
-    if not kind.is_json:
-        raise UnknownValue(f"the value is {row['form']} of kind {kind.label}, which is no JSON")
-    if row["head"] is not None:
-        return shapes.rebuilt(kind, json.loads(row["head"]), _shape_rows(root, row["value_id"]))
-    if row["form"] == "value":
-        return json.loads(row["value"])
-    return json.loads(ledger.open_value(root, row["sha256"]).read_bytes())
-
-
-def _shape_rows(root: Path, value_id: str) -> Iterator[dict[str, Any]]:
-    with ledger.asked(root) as connection:
-        reader = connection.sql(
-            "select * from annotations where value_id = $1 order by index", params=[value_id]
-        ).to_arrow_reader(10_000)
-        for batch in reader:
-            yield from batch.to_pylist()
-
-
-def value_path(root: Path, value_id: str) -> Path:
-    """Return the file of a value, not to be changed.
-
-    Raises
-    ------
-    UnknownValue, StoreDamaged
-    """
-    row = value_row(root, value_id)
-    if row["form"] not in {"file", "image"}:
-        raise UnknownValue("the value is no file")
-    return ledger.open_value(root, row["sha256"])
-
-
-def totals(catalog: Catalog) -> list[tuple[str, int, int]]:
-    """Return slug, number of values and bytes of their files; content is stored once for all."""
-    found: list[tuple[str, int, int]] = catalog.connection.execute(
-        "select slug, count(*), sum(size_in_storage) from socket_values group by slug order by slug"
-    ).fetchall()
-    return found
