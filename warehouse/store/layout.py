@@ -11,6 +11,7 @@
     ├── _batches/000001                 one file per batch number ever taken, with its plan
     ├── _cache/                         answers of the entity views for one version; may be deleted
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
+    ├── values/ab/abcd…                 files of values, each named by its SHA-256
     ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
     ├── dictionary.json                 names of private elements that users added, if any
     ├── _writers                        held by every writer while it runs
