@@ -253,7 +253,7 @@ def _stage(root: Path, made: _Prepared) -> None:
     made.content.head, made.shape_count = head, count
 
 
-STAGED_BYTES = 32 << 20
+STAGED_BYTES = 16 << 20
 """Arrow rows of annotations that are written as one part."""
 
 
