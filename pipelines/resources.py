@@ -18,7 +18,7 @@ from warehouse import Warehouse
 from warehouse.dicom.objects import is_object
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
-from warehouse.settings import PLANNED_FILES, IngestSettings, Mode, S3Access
+from warehouse.settings import PLANNED_FILES, IngestSettings, Limits, Mode, S3Access
 
 ROOT = dg.EnvVar("DICOM_WAREHOUSE")
 SOURCES = dg.EnvVar("DICOM_WAREHOUSE_SOURCES")
@@ -90,6 +90,11 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
     keep_blobs: bool = Field(
         default=True, description="Store binary values over 256 bytes in the table blobs."
     )
+    limits: list[str] = Field(
+        default=[],
+        description="What one file may cost, such as rows=5000000; else those in "
+        "$DICOM_WAREHOUSE_LIMITS, separated by commas. Beyond, it is rejected with the number.",
+    )
     batch_files: int = Field(
         default=PLANNED_FILES, description="Files of one batch, that is of one run."
     )
@@ -115,6 +120,9 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
                 s3=S3Access.from_variables(os.environ),
                 keep_blobs=self.keep_blobs,
                 batch_files=self.batch_files,
+                limits=Limits.parse(self.limits)
+                if self.limits
+                else Limits.from_variables(os.environ),
             ),
             vanished=vanished,
             days=self.days,

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from warehouse.store import stage
+from warehouse.store import tables
 
 POISON = "03 poison"
 
@@ -19,11 +19,11 @@ def die() -> None:
 
 def die_of_poison() -> None:
     """Let a worker die of the payloads of one file, as of a fault in a library."""
-    real = stage.vendor_rows
+    real = tables.vendor_rows
 
     def fails(portion: Any) -> Any:
         if any(Path(outcome.source.path).name == POISON for outcome in portion.outcomes):
             die()
         return real(portion)
 
-    stage.vendor_rows = fails
+    tables.vendor_rows = fails

@@ -7,6 +7,7 @@ COUNT SEED FOLDER`` prints what it found as JSON.
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import sys
@@ -29,6 +30,7 @@ MEMORY_BYTES = 2 << 30
 FOLDERS = [
     Path(pydicom.__file__).parent / "data" / "test_files",
     Path(nibabel.__file__).parent / "nicom" / "tests" / "data",
+    *map(Path, filter(None, [os.environ.get("DICOM_CORPUS")])),
 ]
 
 

@@ -13,7 +13,7 @@ from warehouse.sqlfiles import LAYERS, Model, by_name, read_models
 from warehouse.store.duck import connect
 from warehouse.store.rules import read_rules
 
-THROUGH = {"normal_elements"}
+THROUGH = {"normal_elements", "utc_offsets", "group_elements"}
 """Views that are made over a given table, because they are that table in another form."""
 
 
@@ -37,7 +37,7 @@ class View:
     def given(self, name: str, drawing: str) -> None:
         """Make a table with all columns of the model; those not drawn are null."""
         model = by_name(name)
-        self._make(model)
+        self._make(model, is_given=True)
         names, rows = parse(drawing)
         types = {column.name: column.type for column in model.columns}
         unknown = set(names) - set(types)
@@ -92,8 +92,10 @@ class View:
         self.connection.execute(model.sql)
         return self.connection.execute(question).fetchall()
 
-    def _make(self, model: Model) -> None:
-        if model.name in THROUGH and set(model.depends) <= self._given:
+    def _make(self, model: Model, *, is_given: bool = False) -> None:
+        if not is_given and model.name in THROUGH and "elements" in self._given:
+            for read in set(model.depends) - self._given:
+                self._make(by_name(read))
             self.make(model.name)
             return
         columns = ", ".join(f'"{column.name}" {column.type}' for column in model.columns)

@@ -6,7 +6,10 @@ import errno
 import os
 import pickle
 import re
+import signal
 import struct
+import subprocess
+import sys
 import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -21,7 +24,7 @@ from tests.content import content
 from tests.dicom_files import element, image, part10, write
 from tests.dying_worker import POISON, die, die_of_poison
 from tests.vendor_payloads import CSA, ascconv, ge_protocol
-from warehouse import errors
+from warehouse import errors, reading
 from warehouse.elements import extract, fast
 from warehouse.elements.columns import Batch
 from warehouse.errors import ReadingFailed, WorkersLost, WriteFailed
@@ -247,6 +250,41 @@ def test_a_file_that_kills_its_process(
     )  # fmt: skip
 
 
+KILLED_WHILE_IT_READS = """
+import os, signal, sys
+import warehouse.ingest
+warehouse.ingest.stage_chunk = lambda chunk: os.kill(os.getpid(), signal.SIGKILL)
+warehouse.ingest.ingest(sys.argv[1], [sys.argv[2]])
+"""
+
+
+def test_after_a_run_was_killed_the_next_one_reads_in_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "in" / "file", uid="1.1")
+    root, notes = tmp_path / "w", tmp_path / "w" / "_reading"
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_IT_READS, root, tmp_path / "in"],
+        cwd=Path(__file__).parents[1], check=False,
+    )  # fmt: skip
+    assert ended.returncode == -signal.SIGKILL
+    assert len(list(notes.iterdir())) == 1
+    # Workers know nothing of this.
+    monkeypatch.setattr(reading, "_staged", None)
+    assert ingest(root, [tmp_path / "in"], SETTINGS).created == 1
+    assert not notes.exists()
+
+
+def test_a_file_that_has_killed_a_process_is_tried_again_in_another_one(
+    poisoned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with WorkerPool(1, die_of_poison) as pool:
+        assert ingest(tmp_path / "w", [poisoned], SETTINGS, executor=pool).rejected == 1
+    monkeypatch.setattr(reading, "_staged", None)
+    again = ingest(tmp_path / "w", [poisoned], SETTINGS)
+    assert (again.rejected, again.batches != []) == (0, True)
+
+
 def test_an_instance_that_sql_refuses(
     poisoned: Path, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,7 +397,7 @@ def test_who_ends_a_run_ends_it(
     def fails(*_: Any) -> Any:
         raise signalled
 
-    monkeypatch.setattr(stage, "vendor_rows", fails)
+    monkeypatch.setattr(tables, "vendor_rows", fails)
     with pytest.raises(signalled):
         ingest(tmp_path / "w", [good], SETTINGS)
     assert not list(tmp_path.glob("w/*/batch=*/*"))

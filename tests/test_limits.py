@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import resource
 import struct
@@ -18,6 +19,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 import warehouse
+from tests.command_line import run
 from tests.dicom_files import UNDEFINED, element, item, part10, sequence, write
 from tests.test_isolation import private
 from tests.vendor_payloads import ascconv, ge_protocol
@@ -150,6 +152,32 @@ def test_other_files_go_in_and_the_ledger_says_why(tmp_path: Path) -> None:
     assert ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS).existing == len(BEYOND)
 
 
+def test_a_file_beyond_a_limit_is_read_once_more_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(part10(NUMBERS))
+    assert ingest(tmp_path / "w", [path], SETTINGS).rejected == 1
+    less = replace(SETTINGS, limits=replace(FEW, rows=399))
+    for settings in (SETTINGS, less):
+        assert ingest(tmp_path / "w", [path], settings).batches == []
+    more = replace(SETTINGS, limits=Limits.parse(["rows=460", "items=60"]))
+    assert ingest(tmp_path / "w", [path], more).replaced == 1
+
+
+def test_limits_are_given_by_option_and_by_variable(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(part10(NUMBERS))
+    command = ("ingest", path, "-w", tmp_path / "w", "--workers", "1", "--json")
+    few = json.loads(run(*command, "--limit", "rows=10").stdout)
+    assert few["rejects"][0]["reason"].startswith("more than 10 values")
+    some = json.loads(run(*command, DICOM_WAREHOUSE_LIMITS="rows=400, items=7").stdout)
+    assert some["rejects"][0]["reason"].startswith("more than 400 values")
+    assert json.loads(run(*command, DICOM_WAREHOUSE_LIMITS="rows=500").stdout)["replaced"] == 1
+    for wrong, said in (("row=5", "no limit 'row'"), ("rows=-1", "a whole number above 0")):
+        refused = run(*command, "--limit", wrong)
+        assert refused.returncode == 2
+        assert said in refused.stderr
+
+
 @pytest.mark.parametrize("name", asdict(Limits()))
 def test_a_limit_without_meaning_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1"):
@@ -261,8 +289,9 @@ def test_bombs_take_bounded_time_and_memory(tmp_path: Path) -> None:
         .fetchall()
     )
     made = {Path(path).name: (status, why) for path, status, why in ledger}
-    assert made["rows"][1] == "more than 2500000 values: refused, see Limits of the settings"
-    assert made["items"][1] == "more than 500000 items: refused, see Limits of the settings"
+    refused = "refused, see Limits of the settings"
+    assert made["rows"][1] == f"more than 3000000 values: {refused}"
+    assert made["items"][1] == f"more than 500000 items to be read by pydicom: {refused}"
     assert {made[name][1] for name in ("lines", "value", "good")} == {None}
 
 
@@ -270,13 +299,23 @@ def long_bombs(folder: Path) -> None:
     """Write files at the limits and far beyond."""
     folder.mkdir(parents=True)
     values = item(element(0x00181318, "US", b"\1\0" * 32_000))
-    (folder / "rows below").write_bytes(deflated(sequence(0x0040A730, *[values] * 77)))
+    (folder / "rows below").write_bytes(deflated(sequence(0x0040A730, *[values] * 93)))
     (folder / "51 million rows").write_bytes(deflated(sequence(0x0040A730, *[values] * 1600)))
     one = item(element(0x00081150, "UI", b""))
-    (folder / "items below").write_bytes(part10(sequence(0x00081140, *[one] * 490_000)))
+    (folder / "items below").write_bytes(part10(sequence(0x00081140, *[one] * 990_000)))
+    # All limits at once, as a slide with long positions.
+    tile = item(element(0x00081150, "UI", b"") + element(0x00081155, "UI", b"1.2 "))
+    numbers = item(element(0x00181318, "US", b"\1\0" * 28_000))
+    (folder / "all limits").write_bytes(
+        part10(
+            sequence(0x00081140, *[tile] * 780_000)
+            + sequence(0x0040A730, *[numbers] * 50)
+            + element(0x00420011, "OB", os.urandom(30 << 20))
+        )
+    )
     (folder / "items below, deflated").write_bytes(deflated(sequence(0x00081140, *[one] * 490_000)))
     (folder / "elements below").write_bytes(deflated(many_elements(990_000)))
-    (folder / "value below").write_bytes(part10(element(0x00420011, "OB", os.urandom(95 << 20))))
+    (folder / "value below").write_bytes(part10(element(0x00420011, "OB", os.urandom(31 << 20))))
     for name, length in (("value of 500 MiB", 500 << 20), ("value of 2 GiB", (2 << 30) - 2)):
         with open(folder / name, "wb") as file:
             file.write(part10(element(0x00420011, "OB", b"", length=length)))
@@ -299,6 +338,9 @@ def test_files_at_the_limits_take_bounded_time_and_memory(tmp_path: Path) -> Non
     costs: dict[str, Any] = {}
     for path in sorted((tmp_path / "bad").iterdir()):
         costs |= cost(tmp_path, path)
+    reasons = dict(warehouse.open(tmp_path / "w").sql("select path, reason from files").fetchall())
+    for path, reason in reasons.items():
+        assert reason is None or not path.endswith(("below", "limits", "deflated")), path
     for name, (size, seconds) in costs.items():
         print(  # noqa: T201 - what docs/reliability.md says
             f"{name}: {size / (1 << 20):.0f} MiB over the idle process, {seconds:.1f} s"

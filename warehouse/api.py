@@ -7,16 +7,18 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 import polars as pl
 
 from warehouse.batches import Batches
+from warehouse.bids.export import FORMAT, export_bids
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.contents import column_list, describe, summary_html, table_list, tags_like
 from warehouse.catalog.duplicates import Compared, compare_duplicates
 from warehouse.catalog.frames import checked, frames_among
 from warehouse.catalog.header_rows import header_of_instance
+from warehouse.catalog.long_values import open_value
 from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
@@ -24,6 +26,7 @@ from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
 from warehouse.components.facade import WithComponents
+from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.ingest import IngestReport, ingest
 from warehouse.pixels.gallery import Gallery, open_gallery
@@ -34,7 +37,7 @@ from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume, open_volume
 from warehouse.rebuild import Rebuilt, read_anew, rebuild
 from warehouse.removal import RemovalReport, remove
-from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 from warehouse.store import layout
 from warehouse.store.compact import Compacted, compact
 from warehouse.store.damage import failures_named, names_failures
@@ -126,7 +129,7 @@ class Warehouse(WithComponents):
         self, *sources: str | os.PathLike[str], mode: str = "full",
         pattern: str | Iterable[str] | None = None, workers: int | None = None,
         scheduler: str | None = None, batch_files: int | None = None, keep_blobs: bool = True,
-        progress: Progress | None = None,
+        today: bool = False, progress: Progress | None = None, limits: Limits | None = None,
     ) -> IngestReport:  # fmt: skip
         """Read new and changed files; make the warehouse if it does not exist.
 
@@ -139,13 +142,13 @@ class Warehouse(WithComponents):
         pattern
             Shell patterns of file names to take.
         workers, scheduler
-            Processes that read, or the address of a Dask scheduler whose workers read.
-        batch_files
-            Most files of one transaction.
-        keep_blobs
-            Whether binary values over 256 bytes are stored.
-        progress
-            Told about every portion of files.
+            Processes that read, or the address of a Dask scheduler whose workers do.
+        batch_files, keep_blobs
+            Most files of one transaction; whether binary values over 256 bytes are stored.
+        today
+            Take only the subfolder YYYY/MM/DD of today of each source.
+        progress, limits
+            Told about every portion; what one file may cost, else ``$DICOM_WAREHOUSE_LIMITS``.
 
         Raises
         ------
@@ -153,17 +156,18 @@ class Warehouse(WithComponents):
             A file that cannot be read raises nothing: it is a row of ``files`` with the reason.
         """
         patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern or ())
-        settings = IngestSettings(
-            mode=Mode.parse(mode), patterns=patterns, workers=workers, scheduler=scheduler,
-            batch_files=batch_files or IngestSettings().batch_files, keep_blobs=keep_blobs,
-            s3=S3Access.from_variables(os.environ),
+        settings = IngestSettings.from_variables(
+            os.environ, mode=Mode.parse(mode), patterns=patterns, workers=workers,
+            scheduler=scheduler, batch_files=batch_files or IngestSettings().batch_files,
+            keep_blobs=keep_blobs, **({"limits": limits} if limits else {}),
         )  # fmt: skip
         if not sources:
             raise UsageError("name at least one file or folder to ingest")
         if self._place.mirror:
             self._place.mirror.require_apart(sources)
+        chosen = day_folders(sources) if today else sources
         return self._change(
-            lambda push: ingest(self.root, sources, settings, progress=progress, committed=push)
+            lambda push: ingest(self.root, chosen, settings, progress=progress, committed=push)
         )
 
     @property
@@ -184,7 +188,8 @@ class Warehouse(WithComponents):
 
     def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
         """Derive ``instances`` again from stored elements, or read every source file again."""
-        return self._change(lambda _: (read_anew if from_sources else rebuild)(self.root))
+        root, how = self.root, IngestSettings.from_variables(os.environ)
+        return self._change(lambda _: read_anew(root, how) if from_sources else rebuild(root))
 
     def compact(self) -> Compacted:
         """Merge the Parquet files of many small ingests; rows and their order stay."""
@@ -193,18 +198,13 @@ class Warehouse(WithComponents):
     def vacuum(self, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
         """Count Parquet files that no version of the last days names; ``delete`` removes them."""
         if self._place.mirror:
-            raise UsageError(
-                "a warehouse in a bucket cannot be vacuumed: nobody knows who reads it"
-            )
+            raise UsageError("a warehouse in a bucket cannot be vacuumed: nobody knows who reads")
         return self._change(
             lambda _: vacuum(self.root, retention, delete=delete), materialize=False
         )
 
     def info(self) -> dict[str, Any]:
-        """Return version and sizes, and how many of each entity, file status and import mode.
-
-        ``wh.info()["modes"]`` is ``{"full": 1200}`` where every element was read.
-        """
+        """Return version and sizes, and how many of each entity, file status and import mode."""
         return describe(self.catalog) | {"root": self.url}
 
     def duplicates(self, *, limit: int | None = None) -> Iterator[Compared]:
@@ -382,8 +382,10 @@ class Warehouse(WithComponents):
     def export(
         self, run: Run | str, target: str | os.PathLike[str], form: str, **options: Any
     ) -> dict[str, Any]:
-        """Write the members of a run; see ``export_rows`` and ``export_files`` of cohorts."""
+        """Write the members of a run; see ``export_rows``, ``export_files``, ``export_bids``."""
         found = self.find_run(run) if isinstance(run, str) else run
+        if form == FORMAT:
+            return export_bids(self.root, found, Path(target), **options)
         if form in FILE_FORMATS:
             s3 = S3Access.from_variables(os.environ)
             return export_files(self.root, found, Path(target), form, s3=s3, **options)
@@ -393,6 +395,11 @@ class Warehouse(WithComponents):
     def compare(self, before: str, after: str) -> compare.Difference:
         """Return in which instances two runs differ, and why."""
         return compare.difference(self.root, before, after)
+
+    @names_failures
+    def blob(self, sha256: str) -> IO[bytes]:
+        """Open a binary value of that digest, wherever it lies; its bytes are not in memory."""
+        return open_value(self.catalog, sha256, s3=S3Access.from_variables(os.environ))
 
     @names_failures
     def header(self, uid: str) -> Header:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from warehouse import ingest
 from warehouse.rebuild import mode_of_batch
-from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +50,8 @@ class Batches:
         """Return how a batch is read if nothing else is said: in the mode of before, else full."""
         return IngestSettings(
             mode=mode_of_batch(self._place.root, key) or Mode.FULL,
-            s3=S3Access.from_variables(os.environ),
-        )
+            s3=S3Access.from_variables(os.environ), limits=Limits.from_variables(os.environ),
+        )  # fmt: skip
 
     def run(
         self, key: str, *, settings: IngestSettings | None = None, progress: Progress | None = None

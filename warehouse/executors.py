@@ -25,9 +25,9 @@ CONNECT_SECONDS = 30
 
 
 def executor(
-    given: Executor | None, settings: IngestSettings, files: int
+    given: Executor | None, settings: IngestSettings, files: int, *, apart: bool = False
 ) -> AbstractContextManager[Executor | None]:
-    """Return where to read so many files; None reads in this process.
+    """Return where to read so many files; None reads in this process, unless it is to be apart.
 
     Raises
     ------
@@ -41,10 +41,10 @@ def executor(
     if settings.scheduler:
         return dask_workers(settings.scheduler)
     workers = min(settings.worker_count, -(-files // settings.chunk_files))
-    if workers <= 1:
+    if workers <= 1 and not apart:
         return nullcontext(None)
     start_server()
-    return WorkerPool(workers)
+    return WorkerPool(max(workers, 1))
 
 
 @contextmanager

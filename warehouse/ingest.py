@@ -22,7 +22,7 @@ from warehouse.elements.extract import Outcome, Portion, no_rows
 from warehouse.errors import UsageError, WorkersLost, stopped
 from warehouse.executors import executor as where_to_read
 from warehouse.executors import how_lost, losses
-from warehouse.isolation import results
+from warehouse.isolation import KILLED, killed_before, noted, results
 from warehouse.reading import Chunk, stage_chunk
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import statement
@@ -134,7 +134,13 @@ def ingest(
         found.append(total)
         if progress:
             progress.planned(unseen)
-        with delta.writing(root), where_to_read(executor, settings, unseen) as pool:
+        killed = killed_before(root)
+        apart = unseen > 0 and (bool(killed) or _has_killed(listing))
+        with (
+            delta.writing(root),
+            where_to_read(executor, settings, unseen, apart=apart) as pool,
+            noted(root, killed, is_alone=pool is None and unseen > 0),
+        ):
             for batch, done in _read_batches(listing, root, settings, pool, progress):
                 counts.update(done.outcomes)
                 readers += done.readers
@@ -275,6 +281,12 @@ def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
         view_files(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         return connection.execute(statement("rejects_of_batch")).fetchall()
+
+
+def _has_killed(listing: duckdb.DuckDBPyConnection) -> bool:
+    """Tell whether a file that is to be read has killed a process before."""
+    query = "select 1 from unseen join files using (path) where files.reason = $1 limit 1"
+    return bool(listing.execute(query, [KILLED]).fetchall())
 
 
 # -- reading and committing ---------------------------------------------------------------------

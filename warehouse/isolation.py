@@ -9,15 +9,19 @@ killed as well, until the file stands alone. Exceptions are isolated inside of t
 
 from __future__ import annotations
 
+import uuid
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from warehouse.reading import prove, rejected, stage_chunk
+from warehouse.store import layout
 from warehouse.store.stage import discard
 from warehouse.workers import WorkerLost, WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Executor, Future
+    from pathlib import Path
 
     from warehouse.reading import Chunk
     from warehouse.store.stage import Staged
@@ -41,6 +45,37 @@ def results(
             if not isinstance(pool, WorkerPool) or pool.is_killed:
                 raise
         yield _read_alone(pool, chunk)
+
+
+def killed_before(root: Path) -> list[Path]:
+    """Return the notes of processes that ended while they read, or that read now.
+
+    Few files are read without worker processes, which would take longer to start. What kills that
+    process kills the run; the next one finds its note, reads in workers, and learns which file it
+    was.
+    """
+    return list(layout.notes_folder(root).glob("*"))
+
+
+@contextmanager
+def noted(root: Path, killed: list[Path], *, is_alone: bool) -> Iterator[None]:
+    """Keep a note while files are read in this process; forget those whose files were read now."""
+    folder = layout.notes_folder(root)
+    note = folder / uuid.uuid4().hex
+    # Without room for it the run fails by itself, and says so.
+    with suppress(OSError):
+        if is_alone:
+            folder.mkdir(exist_ok=True)
+            note.touch()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
+    with suppress(OSError):
+        for old in killed:
+            old.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _read_alone(pool: WorkerPool, chunk: Chunk) -> list[Staged]:

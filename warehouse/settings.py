@@ -7,14 +7,14 @@ the edge looks at the environment.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from warehouse.errors import UnknownMode
+from warehouse.errors import UnknownMode, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 PLANNED_FILES = 10_000
@@ -78,25 +78,72 @@ class Limits:
     worker more.
     """
 
-    rows: int = 2_500_000
+    rows: int = 3_000_000
     """Values of one file: rows of the long table. Large RT structure sets have a million."""
-    elements: int = 1_000_000
-    """Data elements of one file, those in items too. Slides of 50,000 tiles have half a million."""
-    items: int = 500_000
+    elements: int = 1_600_000
+    """Data elements of one file, those in items too. Slides of 150,000 tiles have so many."""
+    items: int = 1_000_000
     """Sequence items of one file."""
+    pydicom_elements: int = 1_000_000
+    """Data elements of a file that pydicom has to read, because it is deflated, big endian or
+    breaks a rule. It takes some ten times as long."""
+    pydicom_items: int = 500_000
+    """Sequence items of such a file."""
     header_bytes: int = 192 << 20
     """Bytes of a header that is read by pydicom, without pixel data and long values."""
     inflated_bytes: int = 1 << 30
     """Bytes to which a deflated data set may unpack, pixel data among them. Unpacked on disk."""
-    value_bytes: int = 96 << 20
+    value_bytes: int = 32 << 20
     """Bytes of the values over a MiB of one file together. Beyond, of these only length and digest
     are kept, read in pieces, and a warning says so: the file is not rejected for them."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that have no meaning."""
-        for name in ("rows", "elements", "items", "header_bytes", "inflated_bytes", "value_bytes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+        for limit in fields(self):
+            if getattr(self, limit.name) < 1:
+                raise ValueError(f"{limit.name} must be at least 1")
+
+    def by_unit(self) -> dict[str, int]:
+        """Return the limits beyond which a file is rejected, by what their reason counts."""
+        return {
+            "values": self.rows, "elements": self.elements, "items": self.items,
+            "elements to be read by pydicom": self.pydicom_elements,
+            "items to be read by pydicom": self.pydicom_items,
+            "bytes of header": self.header_bytes,
+            "bytes in the deflated data set": self.inflated_bytes,
+        }  # fmt: skip
+
+    @classmethod
+    def parse(cls, given: Iterable[str]) -> Limits:
+        """Return the limits named as ``rows=5000000``; all others have their defaults.
+
+        Raises
+        ------
+        UsageError
+            There is no such limit, or it is no whole number above 0.
+
+        Examples
+        --------
+        >>> Limits.parse(["rows=5000000", "items=700000"]).rows
+        5000000
+        """
+        numbers: dict[str, int] = {}
+        known = [limit.name for limit in fields(cls)]
+        for text in given:
+            name, _, number = text.partition("=")
+            name = name.strip()
+            if name not in known:
+                raise UsageError(f"no limit {name!r}; choose of: {', '.join(known)}")
+            if not number.strip().isdecimal() or int(number) < 1:
+                raise UsageError(f"the limit {name} is a whole number above 0, not {number!r}")
+            numbers[name] = int(number)
+        return cls(**numbers)
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[str, str]) -> Limits:
+        """Take ``DICOM_WAREHOUSE_LIMITS``, such as ``rows=5000000,items=700000``."""
+        text = variables.get("DICOM_WAREHOUSE_LIMITS", "")
+        return cls.parse(filter(str.strip, text.split(",")))
 
 
 DEFAULT_LIMITS = Limits()
@@ -134,6 +181,12 @@ class IngestSettings:
         for name in ("batch_files", "chunk_files", "chunk_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[str, str], **given: Any) -> IngestSettings:
+        """Take access to buckets and limits from variables, and all else as it is given."""
+        s3, limits = S3Access.from_variables(variables), Limits.from_variables(variables)
+        return cls(**{"s3": s3, "limits": limits, **given})
 
     @property
     def worker_count(self) -> int:

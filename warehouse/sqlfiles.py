@@ -239,7 +239,7 @@ def read_checks(folder: Path | None = None) -> list[Model]:
 
 
 def statement(name: str, folder: str = "ingest") -> str:
-    """Return a statement that the ingest runs, cohorts (``sql/runs/``) or ``sql/pixels/``."""
+    """Return a statement that the ingest runs, cohorts (``sql/runs/``), pixels or bids."""
     return (sql_folder() / folder / f"{name}.sql").read_text(encoding="utf-8")
 
 

@@ -126,6 +126,8 @@ def survey(
     total = _list(listing, found, progress)
     view_files(listing, delta.newest_files(root)[1])
     listing.execute("set variable mode = $1", [settings.mode.value])
+    allowed = settings.limits.by_unit()
+    listing.execute("set variable limits = map($1, $2)", [list(allowed), list(allowed.values())])
     listing.execute(f"create table unseen as {statement('unseen')}")
     return total, listing.execute("select count(*) from unseen").fetchall()[0][0]
 

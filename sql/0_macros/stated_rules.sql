@@ -9,7 +9,7 @@ create or replace macro stated_rules() as
         getvariable('sequence_rules'),
         '[{
             "rule": "VARCHAR", "condition": "BIGINT", "position": "BIGINT", "rank": "DOUBLE",
-            "sequence_type": "VARCHAR", "rule_modality": "VARCHAR", "attribute": "VARCHAR",
+            "sequence_type": "VARCHAR", "confidence": "VARCHAR", "rule_modality": "VARCHAR", "attribute": "VARCHAR",
             "tag": "VARCHAR", "test": "VARCHAR", "alternatives": [["VARCHAR"]], "source": "VARCHAR"
         }]'
     );

@@ -1,7 +1,8 @@
 -- One row per SOP instance: its core attributes, typed, and where its pixel data lie.
 --
 -- Stored; what the columns mean is defined by `instances_from_elements`, of which this is the
--- answer per batch.
+-- answer per batch. Of a multi-frame object this is its top level; what stands in its functional
+-- groups is in `frame_values`, by frame in `frames`.
 --
 -- grain:   instance_id
 -- example: select SOPInstanceUID, Modality, Rows, Columns from instances limit 5

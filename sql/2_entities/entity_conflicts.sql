@@ -1,10 +1,11 @@
 -- One row per attribute of an entity about which its instances disagree.
 --
 -- Missing values do not count as disagreement. Some attributes differ by nature in some series
--- (EchoTime in a multi-echo series): the list says so, it does not say that something is wrong.
+-- (EchoTime in a multi-echo series): the list says so, it does not say that something is wrong. Frames
+-- of one instance that disagree are in `series.frames_differ`.
 --
 -- grain:   level, entity_key, attribute
--- depends: instances
+-- depends: instances, frame_values
 -- column:  level | VARCHAR | series, study or patient
 -- column:  entity_key | VARCHAR | series_key, study_key or patient_key
 -- column:  attribute | VARCHAR | column of the entity view
@@ -34,29 +35,30 @@ with series_values as (
             cast(InstitutionName as varchar) as InstitutionName,
             cast(OperatorsName as varchar) as OperatorsName,
             cast(FrameOfReferenceUID as varchar) as FrameOfReferenceUID,
-            cast(ScanningSequence as varchar) as ScanningSequence,
-            cast(SequenceVariant as varchar) as SequenceVariant,
-            cast(ScanOptions as varchar) as ScanOptions,
-            cast(MRAcquisitionType as varchar) as MRAcquisitionType,
-            cast(SequenceName as varchar) as SequenceName,
+            cast(if(frames.instance_id is null, instances.ScanningSequence, frames.ScanningSequence) as varchar) as ScanningSequence,
+            cast(if(frames.instance_id is null, instances.SequenceVariant, frames.SequenceVariant) as varchar) as SequenceVariant,
+            cast(if(frames.instance_id is null, instances.ScanOptions, frames.ScanOptions) as varchar) as ScanOptions,
+            cast(if(frames.instance_id is null, instances.MRAcquisitionType, frames.MRAcquisitionType) as varchar) as MRAcquisitionType,
+            cast(if(frames.instance_id is null, instances.SequenceName, frames.SequenceName) as varchar) as SequenceName,
             cast(pulse_sequence_name as varchar) as pulse_sequence_name,
-            cast(MagneticFieldStrength as varchar) as MagneticFieldStrength,
-            cast(EchoTime as varchar) as EchoTime,
-            cast(InversionTime as varchar) as InversionTime,
-            cast(RepetitionTime as varchar) as RepetitionTime,
-            cast(EchoTrainLength as varchar) as EchoTrainLength,
-            cast(FlipAngle as varchar) as FlipAngle,
-            cast(PixelSpacing as varchar) as PixelSpacing,
-            cast(SliceThickness as varchar) as SliceThickness,
-            cast(SpacingBetweenSlices as varchar) as SpacingBetweenSlices,
+            cast(if(frames.instance_id is null, instances.MagneticFieldStrength, frames.MagneticFieldStrength) as varchar) as MagneticFieldStrength,
+            cast(if(frames.instance_id is null, instances.EchoTime, frames.EchoTime) as varchar) as EchoTime,
+            cast(if(frames.instance_id is null, instances.InversionTime, frames.InversionTime) as varchar) as InversionTime,
+            cast(if(frames.instance_id is null, instances.RepetitionTime, frames.RepetitionTime) as varchar) as RepetitionTime,
+            cast(if(frames.instance_id is null, instances.EchoTrainLength, frames.EchoTrainLength) as varchar) as EchoTrainLength,
+            cast(if(frames.instance_id is null, instances.FlipAngle, frames.FlipAngle) as varchar) as FlipAngle,
+            cast(if(frames.instance_id is null, instances.PixelSpacing, frames.PixelSpacing) as varchar) as PixelSpacing,
+            cast(if(frames.instance_id is null, instances.SliceThickness, frames.SliceThickness) as varchar) as SliceThickness,
+            cast(if(frames.instance_id is null, instances.SpacingBetweenSlices, frames.SpacingBetweenSlices) as varchar) as SpacingBetweenSlices,
             cast(Rows as varchar) as Rows,
             cast(Columns as varchar) as Columns,
             cast(ImageType as varchar) as ImageType,
-            cast(InPlanePhaseEncodingDirection as varchar) as InPlanePhaseEncodingDirection,
-            cast(KVP as varchar) as KVP,
-            cast(ConvolutionKernel as varchar) as ConvolutionKernel,
-            cast(ContrastBolusAgent as varchar) as ContrastBolusAgent
+            cast(if(frames.instance_id is null, instances.InPlanePhaseEncodingDirection, frames.InPlanePhaseEncodingDirection) as varchar) as InPlanePhaseEncodingDirection,
+            cast(if(frames.instance_id is null, instances.KVP, frames.KVP) as varchar) as KVP,
+            cast(if(frames.instance_id is null, instances.ConvolutionKernel, frames.ConvolutionKernel) as varchar) as ConvolutionKernel,
+            cast(if(frames.instance_id is null, instances.ContrastBolusAgent, frames.ContrastBolusAgent) as varchar) as ContrastBolusAgent
         from instances
+        left join frame_values as frames on instances.instance_id = frames.instance_id
         where series_key is not null
     ) on columns(* exclude (entity_key)) into name attribute value stated
 ),

@@ -8,7 +8,7 @@
 -- grain:   patient_key
 -- example: select PatientID, study_count, series_count from patients limit 5
 -- depends: instances
--- kept:    at 20,000 instances and more, by the ingest
+-- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
 -- column:  patient_key | VARCHAR | PatientID, else missing: and the study
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  IssuerOfPatientID | VARCHAR | Issuer of Patient ID (0010,0021)

@@ -10,10 +10,11 @@
 -- column:  position | BIGINT | order in which rules are tried, from 1
 -- column:  rank | DOUBLE | number that a rule was given; those of users come first among equals
 -- column:  sequence_type | VARCHAR | what a series is for which the rule holds
+-- column:  confidence | VARCHAR | high, medium or low: how sure a type is for which the rule holds; see `sequence_types`
 -- column:  rule_modality | VARCHAR | modality of the series it is tried for
--- column:  attribute | VARCHAR | keyword or tag, or a column of `phase_encoding`
--- column:  tag | VARCHAR | eight upper-case hex digits; null for a column of `phase_encoding`
--- column:  test | VARCHAR | is, has, has not, contains, contains not, above or below
+-- column:  attribute | VARCHAR | keyword or tag, or a column of `sequence_facts`
+-- column:  tag | VARCHAR | eight upper-case hex digits; null for a column of `sequence_facts`
+-- column:  test | VARCHAR | is, has, has not, contains, contains not, word, word not, above or below
 -- column:  alternatives | VARCHAR[][] | values of each alternative
 -- column:  source | VARCHAR | whose rule: user or package
 create or replace view sequence_rules as
@@ -23,6 +24,7 @@ select
     stated."position",
     stated.rank,
     stated.sequence_type,
+    stated.confidence,
     stated.rule_modality,
     stated.attribute,
     stated.tag,

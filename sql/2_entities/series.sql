@@ -3,10 +3,14 @@
 -- Where instances disagree about an attribute, the value of the instance with the smallest
 -- instance_key that has one is taken, and `entity_conflicts` lists the disagreement.
 --
+-- Of an image with functional groups (enhanced and other multi-frame objects) the value is that of
+-- `frame_values`: of the first frame that has one, `frames_differ` naming the columns of which frames
+-- have several. Lists of all values are in `mr_series` and `ct_series`, each frame is in `frames`.
+--
 -- grain:   series_key
 -- example: select Modality, count(*) as n, sum(instance_count) as images from series group by all
--- depends: instances
--- kept:    at 20,000 instances and more, by the ingest
+-- depends: instances, frame_values
+-- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -61,10 +65,13 @@
 -- column:  image_count | BIGINT | instances with pixel data
 -- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing; null beyond 64 bits
 -- column:  has_missing_uid | BOOLEAN | PatientID or a UID is missing or empty in some instance
+-- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups, so that columns of that name come from there, in order; null without such groups
+-- column:  frames_differ | VARCHAR[] | attributes of which frames of an instance have different values: a column of that name has that of the first frame that has one; null without functional groups
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that attributes of frames are null; null if nothing
 create or replace view series as
 with gathered as (
     select
-        series_key,
+        instances.series_key,
         arg_min(study_key, instance_key) as study_key,
         arg_min(patient_key, instance_key) as patient_key,
         arg_min(SeriesInstanceUID, instance_key) as SeriesInstanceUID,
@@ -87,37 +94,45 @@ with gathered as (
         arg_min(InstitutionName, instance_key) as InstitutionName,
         arg_min(OperatorsName, instance_key) as OperatorsName,
         arg_min(FrameOfReferenceUID, instance_key) as FrameOfReferenceUID,
-        arg_min(ScanningSequence, instance_key) as ScanningSequence,
-        arg_min(SequenceVariant, instance_key) as SequenceVariant,
-        arg_min(ScanOptions, instance_key) as ScanOptions,
-        arg_min(MRAcquisitionType, instance_key) as MRAcquisitionType,
-        arg_min(SequenceName, instance_key) as SequenceName,
+        arg_min(if(frames.instance_id is null, instances.ScanningSequence, frames.ScanningSequence), instance_key) as ScanningSequence,
+        arg_min(if(frames.instance_id is null, instances.SequenceVariant, frames.SequenceVariant), instance_key) as SequenceVariant,
+        arg_min(if(frames.instance_id is null, instances.ScanOptions, frames.ScanOptions), instance_key) as ScanOptions,
+        arg_min(if(frames.instance_id is null, instances.MRAcquisitionType, frames.MRAcquisitionType), instance_key) as MRAcquisitionType,
+        arg_min(if(frames.instance_id is null, instances.SequenceName, frames.SequenceName), instance_key) as SequenceName,
         arg_min(PulseSequenceName, instance_key) as PulseSequenceName,
         arg_min(pulse_sequence_name, instance_key) as pulse_sequence_name,
-        arg_min(MagneticFieldStrength, instance_key) as MagneticFieldStrength,
-        arg_min(EchoTime, instance_key) as EchoTime,
-        arg_min(InversionTime, instance_key) as InversionTime,
-        arg_min(RepetitionTime, instance_key) as RepetitionTime,
-        arg_min(EchoTrainLength, instance_key) as EchoTrainLength,
-        arg_min(FlipAngle, instance_key) as FlipAngle,
-        arg_min(PixelSpacing, instance_key) as PixelSpacing,
-        arg_min(SliceThickness, instance_key) as SliceThickness,
-        arg_min(SpacingBetweenSlices, instance_key) as SpacingBetweenSlices,
+        arg_min(if(frames.instance_id is null, instances.MagneticFieldStrength, frames.MagneticFieldStrength), instance_key) as MagneticFieldStrength,
+        arg_min(if(frames.instance_id is null, instances.EchoTime, frames.EchoTime), instance_key) as EchoTime,
+        arg_min(if(frames.instance_id is null, instances.InversionTime, frames.InversionTime), instance_key) as InversionTime,
+        arg_min(if(frames.instance_id is null, instances.RepetitionTime, frames.RepetitionTime), instance_key) as RepetitionTime,
+        arg_min(if(frames.instance_id is null, instances.EchoTrainLength, frames.EchoTrainLength), instance_key) as EchoTrainLength,
+        arg_min(if(frames.instance_id is null, instances.FlipAngle, frames.FlipAngle), instance_key) as FlipAngle,
+        arg_min(if(frames.instance_id is null, instances.PixelSpacing, frames.PixelSpacing), instance_key) as PixelSpacing,
+        arg_min(if(frames.instance_id is null, instances.SliceThickness, frames.SliceThickness), instance_key) as SliceThickness,
+        arg_min(if(frames.instance_id is null, instances.SpacingBetweenSlices, frames.SpacingBetweenSlices), instance_key) as SpacingBetweenSlices,
         arg_min(Rows, instance_key) as Rows,
         arg_min(Columns, instance_key) as Columns,
         arg_min(ImageType, instance_key) as ImageType,
-        arg_min(InPlanePhaseEncodingDirection, instance_key) as InPlanePhaseEncodingDirection,
-        arg_min(KVP, instance_key) as KVP,
-        arg_min(ConvolutionKernel, instance_key) as ConvolutionKernel,
-        arg_min(ContrastBolusAgent, instance_key) as ContrastBolusAgent,
+        arg_min(if(frames.instance_id is null, instances.InPlanePhaseEncodingDirection, frames.InPlanePhaseEncodingDirection), instance_key) as InPlanePhaseEncodingDirection,
+        arg_min(if(frames.instance_id is null, instances.KVP, frames.KVP), instance_key) as KVP,
+        arg_min(if(frames.instance_id is null, instances.ConvolutionKernel, frames.ConvolutionKernel), instance_key) as ConvolutionKernel,
+        arg_min(if(frames.instance_id is null, instances.ContrastBolusAgent, frames.ContrastBolusAgent), instance_key) as ContrastBolusAgent,
         count(*) as instance_count,
         count(pixel_offset) as image_count,
         try_cast(coalesce(sum(coalesce(NumberOfFrames, 1)) filter (where pixel_offset is not null), 0) as bigint)
             as frame_count,
-        bool_or(has_missing_uid) as has_missing_uid
+        bool_or(has_missing_uid) as has_missing_uid,
+        list_sort(list_distinct(flatten(
+            list(frames.functional_groups) filter (where frames.functional_groups is not null)
+        ))) as functional_groups,
+        list_sort(list_distinct(flatten(
+            list(frames.frames_differ) filter (where frames.frames_differ is not null)
+        ))) as frames_differ,
+        min(frames.not_read) as not_read
     from instances
-    where series_key is not null
-    group by series_key
+    left join frame_values as frames on instances.instance_id = frames.instance_id
+    where instances.series_key is not null
+    group by instances.series_key
 )
 
 select
@@ -176,5 +191,8 @@ select
     instance_count,
     image_count,
     frame_count,
-    has_missing_uid
+    has_missing_uid,
+    functional_groups,
+    frames_differ,
+    not_read
 from gathered;

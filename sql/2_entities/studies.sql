@@ -7,7 +7,7 @@
 -- grain:   study_key
 -- example: select PatientID, StudyDate, modalities, series_count from studies limit 5
 -- depends: instances
--- kept:    at 20,000 instances and more, by the ingest
+-- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
 -- column:  study_key | VARCHAR | StudyInstanceUID, else missing: and the series
 -- column:  patient_key | VARCHAR | key to `patients`
 -- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)

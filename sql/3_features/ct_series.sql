@@ -1,12 +1,11 @@
 -- One row per CT series: how it was acquired and reconstructed.
 --
 -- An attribute is that of the instance with the smallest instance_key that has one; where instances
--- differ by their nature, the least and the most are given, or all values. Of images of several
--- frames only what they say at top level is taken: their functional groups are in `frames`. In mode
--- minimal attributes that `instances` does not have are null; `not_read` says so.
+-- differ by their nature, the least and the most are given, or all values. Of images with functional
+-- groups the value is that of the first frame that has one, as in `series`. In mode minimal attributes that `instances` does not have are null; `not_read` says so.
 --
 -- grain:   series_key
--- depends: series, instances, normal_elements, unread_series
+-- depends: series, instances, normal_elements, unread_series, frame_values
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -47,11 +46,15 @@
 -- column:  SpiralPitchFactor | DOUBLE | Spiral Pitch Factor (0018,9311), table feed per rotation by total collimation
 -- column:  ContrastBolusRoute | VARCHAR | Contrast/Bolus Route (0018,1040)
 -- column:  gantry_tilt_degrees | DOUBLE | GantryDetectorTilt (0018,1120)
--- column:  tube_current_min_ma | BIGINT | least XRayTubeCurrent (0018,1151); less than the most if the dose was modulated
--- column:  tube_current_max_ma | BIGINT | most XRayTubeCurrent (0018,1151)
--- column:  exposure_min_mas | BIGINT | least Exposure (0018,1152)
--- column:  exposure_max_mas | BIGINT | most Exposure (0018,1152)
+-- column:  tube_voltages_kv | DOUBLE[] | different values of KVP, of instances, of frames and of tubes, ascending
+-- column:  tube_current_min_ma | DOUBLE | least XRayTubeCurrent (0018,1151), of frames XRayTubeCurrentInmA (0018,9330); less than the most if the dose was modulated
+-- column:  tube_current_max_ma | DOUBLE | most of these
+-- column:  exposure_min_mas | DOUBLE | least Exposure (0018,1152), of frames ExposureInmAs (0018,9332)
+-- column:  exposure_max_mas | DOUBLE | most of these
 -- column:  is_localizer | BOOLEAN | an image says so in ImageType: a scout, no slices
+-- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups, so that columns of that name come from there, in order; null without such groups
+-- column:  frames_differ | VARCHAR[] | attributes of which frames of an instance have different values: a column of that name has that of the first frame that has one; null without functional groups
+-- column:  frame_types | VARCHAR[] | different values of Frame Type (0008,9007), each with backslashes between its parts, in order; null without functional groups
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
@@ -60,39 +63,39 @@ create or replace view ct_series as
 with said as (
     select
         instances.series_key,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00181160') as FilterType,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00189315') as ReconstructionAlgorithm,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00189323') as ExposureModulationType,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00180090') as DataCollectionDiameter,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00181100') as ReconstructionDiameter,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00181110') as DistanceSourceToDetector,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00181111') as DistanceSourceToPatient,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00189305') as RevolutionTime,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00189306') as SingleCollimationWidth,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00189307') as TotalCollimationWidth,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00189309') as TableSpeed,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00189310') as TableFeedPerRotation,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00189311') as SpiralPitchFactor,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00181040') as ContrastBolusRoute
     from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     where
         instances.Modality = 'CT'
-        and elements.path = ''
+        and is_stated_at(elements.path)
         and elements."index" = 0
         and elements.tag in (
             '00180090', '00181040', '00181100', '00181110', '00181111', '00181160', '00189305',
@@ -103,16 +106,24 @@ with said as (
 
 ranges as (
     select
-        series_key,
-        arg_min(GantryDetectorTilt, instance_key) as gantry_tilt_degrees,
-        min(XRayTubeCurrent) as tube_current_min_ma,
-        max(XRayTubeCurrent) as tube_current_max_ma,
-        min(Exposure) as exposure_min_mas,
-        max(Exposure) as exposure_max_mas,
-        coalesce(bool_or(list_contains(ImageType, 'LOCALIZER')), false) as is_localizer
+        instances.series_key,
+        arg_min(
+            if(frames.instance_id is null, instances.GantryDetectorTilt, frames.GantryDetectorTilt), instance_key
+        ) as gantry_tilt_degrees,
+        different_values(
+            list(distinct instances.KVP) filter (where frames.instance_id is null and instances.KVP is not null),
+            list(frames.tube_voltages_kv) filter (where frames.tube_voltages_kv is not null)
+        ) as tube_voltages_kv,
+        min(if(frames.instance_id is null, XRayTubeCurrent, list_min(frames.tube_currents_ma))) as tube_current_min_ma,
+        max(if(frames.instance_id is null, XRayTubeCurrent, list_max(frames.tube_currents_ma))) as tube_current_max_ma,
+        min(if(frames.instance_id is null, Exposure, list_min(frames.exposures_mas))) as exposure_min_mas,
+        max(if(frames.instance_id is null, Exposure, list_max(frames.exposures_mas))) as exposure_max_mas,
+        coalesce(bool_or(list_contains(ImageType, 'LOCALIZER')), false) as is_localizer,
+        nullif(list_sort(list_distinct(flatten(list(frames.frame_types)))), []) as frame_types
     from instances
+    left join frame_values as frames on instances.instance_id = frames.instance_id
     where Modality = 'CT'
-    group by series_key
+    group by instances.series_key
 )
 
 select
@@ -156,11 +167,15 @@ select
     said.SpiralPitchFactor,
     said.ContrastBolusRoute,
     ranges.gantry_tilt_degrees,
+    ranges.tube_voltages_kv,
     ranges.tube_current_min_ma,
     ranges.tube_current_max_ma,
     ranges.exposure_min_mas,
     ranges.exposure_max_mas,
     ranges.is_localizer,
+    series.functional_groups,
+    series.frames_differ,
+    ranges.frame_types,
     unread_series.elements_not_read as not_read,
     series.instance_count,
     series.image_count,

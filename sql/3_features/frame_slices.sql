@@ -74,7 +74,7 @@ select
     frames.NominalPercentageOfRespiratoryPhase as respiratory_percent,
     frames.DiffusionBValue as b_value,
     gradient_direction(frames.DiffusionGradientOrientation) as direction,
-    frames.EffectiveEchoTime as echo_time,
+    frames.EchoTime as echo_time,
     frames.InversionTimes as inversion_time,
     frames.FlipAngle as flip_angle,
     frames.RepetitionTime as repetition_time,

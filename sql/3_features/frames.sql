@@ -15,7 +15,7 @@
 -- normal. Ultrasound volumes and slides have a frame of reference that is not the patient's.
 --
 -- grain:   instance_id, frame_number
--- depends: elements, normal_elements, utc_offsets, instances, unread
+-- depends: elements, group_elements, instances, unread
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  frame_number | BIGINT | from 1, as DICOM counts frames
@@ -46,9 +46,10 @@
 -- column:  InStackPositionNumber | BIGINT | In-Stack Position Number (0020,9057)
 -- column:  DimensionIndexValues | BIGINT[] | Dimension Index Values (0020,9157), in the order of the Dimension Index Sequence
 -- column:  EffectiveEchoTime | DOUBLE | Effective Echo Time (0018,9082), ms
+-- column:  EchoTime | DOUBLE | Echo Time (0018,0081), ms; Effective Echo Time (0018,9082) where it is stated
 -- column:  RepetitionTime | DOUBLE | Repetition Time (0018,0080), ms
 -- column:  FlipAngle | DOUBLE | Flip Angle (0018,1314), degrees
--- column:  InversionTimes | DOUBLE[] | Inversion Times (0018,9079), ms
+-- column:  InversionTimes | DOUBLE[] | Inversion Times (0018,9079), ms; Inversion Time (0018,0082) where that is stated alone
 -- column:  DiffusionBValue | DOUBLE | Diffusion b-value (0018,9087), s/mm²
 -- column:  DiffusionGradientOrientation | DOUBLE[] | Diffusion Gradient Orientation (0018,9089), direction cosines, LPS
 -- column:  ReferencedSegmentNumber | BIGINT[] | Referenced Segment Number (0062,000B) of a segmentation
@@ -69,36 +70,6 @@
 -- column:  time_slice_number | BIGINT | its value of Time Slice Vector (0054,0100), from 1
 create or replace view frames as
 with
-    -- One level of groups below each item; a group has one item. Gradient directions lie deeper.
-    grouped as (
-        select
-            normal_elements.instance_id,
-            try_cast(regexp_extract(path, '^PerFrameFunctionalGroupsSequence\[(\d+)\]', 1) as bigint) as item,
-            tag, "index", text, "integer", "real",
-            local_timestamp(text, "timestamp", utc_offset_minutes) as "timestamp",
-            vr = 'DT' and has_utc_offset(text) and utc_offset_minutes is null as is_clock_unknown
-        from normal_elements
-        left join utc_offsets
-            on normal_elements.instance_id = utc_offsets.instance_id and normal_elements.vr = 'DT'
-        where
-            tag in (
-                '00089007', '00089208', '00180050', '00180080', '00180088', '00181314',
-                '00189074', '00189079', '00189082', '00189087', '00189089', '00189151',
-                '00189220', '00200032', '00200037', '00209056', '00209057', '00209128',
-                '00209153', '00209156', '00209157', '00209241', '00209245', '00209255',
-                '00209301', '00209302', '0020930D', '00280030', '00281050', '00281051',
-                '00281052', '00281053', '0062000B'
-            )
-            -- Of the sorted table only the rows between both names are read.
-            and path between 'PerFrameFunctionalGroupsSequence[' and 'SharedFunctionalGroupsSequence]'
-            and regexp_full_match(
-                path,
-                '(PerFrameFunctionalGroupsSequence\[\d+\]|SharedFunctionalGroupsSequence\[0\])\.[A-Za-z]+\[\d+\]'
-                || '(\.DiffusionGradientDirectionSequence\[0\])?'
-            )
-            and vm > 0
-    ),
-
     gathered as (
         select
             instance_id,
@@ -129,7 +100,11 @@ with
             any_value("real") filter (where tag = '00189082' and "index" = 0) as EffectiveEchoTime,
             any_value("real") filter (where tag = '00180080' and "index" = 0) as RepetitionTime,
             any_value("real") filter (where tag = '00181314' and "index" = 0) as FlipAngle,
-            list("real" order by "index") filter (where tag = '00189079') as InversionTimes,
+            any_value("real") filter (where tag = '00180081' and "index" = 0) as EchoTime,
+            coalesce(
+                list("real" order by "index") filter (where tag = '00189079'),
+                list("real" order by "index") filter (where tag = '00180082')
+            ) as InversionTimes,
             any_value("real") filter (where tag = '00189087' and "index" = 0) as DiffusionBValue,
             list("real" order by "index") filter (where tag = '00189089') as DiffusionGradientOrientation,
             list("integer" order by "index") filter (where tag = '0062000B') as ReferencedSegmentNumber,
@@ -137,7 +112,7 @@ with
             any_value("real") filter (where tag = '00281052' and "index" = 0) as RescaleIntercept,
             list("real" order by "index") filter (where tag = '00281050') as WindowCenter,
             list("real" order by "index") filter (where tag = '00281051') as WindowWidth
-        from grouped
+        from group_elements
         group by instance_id, item
     ),
 
@@ -393,9 +368,15 @@ select
     coalesce(own.InStackPositionNumber, shared.InStackPositionNumber) as InStackPositionNumber,
     coalesce(own.DimensionIndexValues, shared.DimensionIndexValues) as DimensionIndexValues,
     coalesce(own.EffectiveEchoTime, shared.EffectiveEchoTime) as EffectiveEchoTime,
+    coalesce(
+        own.EffectiveEchoTime, own.EchoTime, shared.EffectiveEchoTime, shared.EchoTime, instances.EchoTime
+    ) as EchoTime,
     coalesce(own.RepetitionTime, shared.RepetitionTime, instances.RepetitionTime) as RepetitionTime,
     coalesce(own.FlipAngle, shared.FlipAngle, instances.FlipAngle) as FlipAngle,
-    coalesce(own.InversionTimes, shared.InversionTimes) as InversionTimes,
+    coalesce(
+        own.InversionTimes, shared.InversionTimes,
+        if(instances.InversionTime is null, null, [instances.InversionTime])
+    ) as InversionTimes,
     coalesce(own.DiffusionBValue, shared.DiffusionBValue, instances.DiffusionBValue) as DiffusionBValue,
     coalesce(own.DiffusionGradientOrientation, shared.DiffusionGradientOrientation) as DiffusionGradientOrientation,
     coalesce(own.ReferencedSegmentNumber, shared.ReferencedSegmentNumber) as ReferencedSegmentNumber,

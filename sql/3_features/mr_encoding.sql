@@ -4,7 +4,7 @@
 -- it by frame. In mode minimal only the plane is known; `not_read` says what was not.
 --
 -- grain:   instance_id
--- depends: instances, vendor_elements, diffusion_frames, phase_encoding, readout_times
+-- depends: instances, vendor_elements, diffusion_frames, phase_encoding, readout_times, frame_values
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | the series
 -- column:  phase_encoding_axis | VARCHAR | i along a row, j along a column of the image
@@ -12,7 +12,7 @@
 -- column:  bids_phase_encoding_direction | VARCHAR | as BIDS has it, in the NIfTI file that this warehouse writes; see `phase_encoding`
 -- column:  effective_echo_spacing_s | DOUBLE | s, as BIDS has it; see `readout_times`
 -- column:  total_readout_time_s | DOUBLE | s, as BIDS has it; see `readout_times`
--- column:  acquisition_plane | VARCHAR | axial, coronal or sagittal, from Image Orientation (Patient) rounded; null if it is oblique to all
+-- column:  acquisition_plane | VARCHAR | axial, coronal or sagittal, from Image Orientation (Patient) rounded; null if it is oblique to all; null where frames lie in several planes
 -- column:  b_value | DOUBLE | s/mm²; null if frames have different ones
 -- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates; null if several frames have one
 -- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3; null if several frames have one
@@ -49,7 +49,11 @@ with
             instances.instance_id,
             instances.series_key,
             list_transform(
-                instances.ImageOrientationPatient, lambda cosine: round(cosine)
+                case
+                    when frames.instance_id is null then instances.ImageOrientationPatient
+                    when not list_contains(frames.frames_differ, 'ImageOrientationPatient')
+                        then frames.ImageOrientationPatient
+                end, lambda cosine: round(cosine)
             ) as orientation,
             phase_encoding.phase_encoding_axis,
             phase_encoding.phase_encoding_direction,
@@ -66,6 +70,7 @@ with
         from instances
         left join phase_encoding on instances.instance_id = phase_encoding.instance_id
         left join readout_times on instances.instance_id = readout_times.instance_id
+        left join frame_values as frames on instances.instance_id = frames.instance_id
         left join siemens on instances.instance_id = siemens.instance_id
         left join diffusion on instances.instance_id = diffusion.instance_id
         where instances.Modality = 'MR'

@@ -1,14 +1,13 @@
 -- One row per MR series: its pulse sequence and how it was acquired.
 --
 -- An attribute is that of the instance with the smallest instance_key that has one; where instances
--- differ by their nature, the least and the most are given, or all values. Of images of several
--- frames only what they say at top level is taken: their functional groups are in `frames`. In mode
--- minimal attributes that `instances` does not have are null; `not_read` says so.
+-- differ by their nature, the least and the most are given, or all values. Of images with functional
+-- groups the value is that of the first frame that has one, as in `series`. In mode minimal attributes that `instances` does not have are null; `not_read` says so.
 -- How each image was encoded and weighted is in `mr_encoding`, what kind of sequence it is in
 -- `sequence_types`.
 --
 -- grain:   series_key
--- depends: series, instances, normal_elements, unread_series
+-- depends: series, instances, normal_elements, unread_series, frame_values
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -60,9 +59,15 @@
 -- column:  AcquisitionDuration | DOUBLE | Acquisition Duration (0018,9073), s
 -- column:  PixelBandwidth | DOUBLE | Pixel Bandwidth (0018,0095), Hz per pixel
 -- column:  NumberOfAverages | DOUBLE | Number of Averages (0018,0083)
--- column:  echo_times_ms | DOUBLE[] | different values of EchoTime (0018,0081), ascending
--- column:  b_values | DOUBLE[] | different values of DiffusionBValue (0018,9087), s/mm², ascending; `diffusion_series` has those of vendors too
--- column:  temporal_position_count | BIGINT | different values of TemporalPositionIdentifier (0020,0100); null if there is none
+-- column:  echo_times_ms | DOUBLE[] | different values of EchoTime, of instances and of frames, ascending
+-- column:  inversion_times_ms | DOUBLE[] | different values of InversionTime, of instances and of frames, ascending
+-- column:  repetition_times_ms | DOUBLE[] | different values of RepetitionTime, of instances and of frames, ascending
+-- column:  flip_angles_degrees | DOUBLE[] | different values of FlipAngle, of instances and of frames, ascending
+-- column:  b_values | DOUBLE[] | different values of DiffusionBValue (0018,9087), of instances and of frames, s/mm², ascending; `diffusion_series` has those of vendors too
+-- column:  temporal_position_count | BIGINT | different values of TemporalPositionIdentifier (0020,0100), or most values of TemporalPositionIndex (0020,9128) of frames of an instance; null if there is none
+-- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups, so that columns of that name come from there, in order; null without such groups
+-- column:  frames_differ | VARCHAR[] | attributes of which frames of an instance have different values: a column of that name has that of the first frame that has one; null without functional groups
+-- column:  frame_types | VARCHAR[] | different values of Frame Type (0008,9007), each with backslashes between its parts, in order; null without functional groups
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
@@ -71,56 +76,82 @@ create or replace view mr_series as
 with said as (
     select
         instances.series_key,
-        arg_min(elements."real", instances.instance_key)
-            filter (where elements.tag = '00180084') as ImagingFrequency,
-        arg_min(elements.text, instances.instance_key)
-            filter (where elements.tag = '00180085') as ImagedNucleus,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
+            filter (where elements.tag in ('00180084', '00189098')) as ImagingFrequency,
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
+            filter (where elements.tag in ('00180085', '00189100')) as ImagedNucleus,
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00181250') as ReceiveCoilName,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00181251') as TransmitCoilName,
-        arg_min(elements."integer", instances.instance_key)
+        arg_min(elements."integer", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00180089') as NumberOfPhaseEncodingSteps,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00180093') as PercentSampling,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00180094') as PercentPhaseFieldOfView,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00181315') as VariableFlipAngleFlag,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00181316') as SAR,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00181060') as TriggerTime,
-        arg_min(elements."integer", instances.instance_key)
+        arg_min(elements."integer", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00200105') as NumberOfTemporalPositions,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00189069') as ParallelReductionFactorInPlane,
-        arg_min(elements."real", instances.instance_key)
+        arg_min(elements."real", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00189073') as AcquisitionDuration
     from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     where
         instances.Modality = 'MR'
-        and elements.path = ''
+        and is_stated_at(elements.path)
         and elements."index" = 0
         and elements.tag in (
             '00180084', '00180085', '00180089', '00180093', '00180094', '00181060', '00181250',
-            '00181251', '00181315', '00181316', '00189069', '00189073', '00200105'
+            '00181251', '00181315', '00181316', '00189069', '00189073', '00189098', '00189100', '00200105'
         )
     group by instances.series_key
 ),
 
 ranges as (
     select
-        series_key,
-        arg_min(PixelBandwidth, instance_key) as PixelBandwidth,
-        arg_min(NumberOfAverages, instance_key) as NumberOfAverages,
-        list_sort(list(distinct EchoTime) filter (where EchoTime is not null)) as echo_times_ms,
-        list_sort(list(distinct DiffusionBValue) filter (where DiffusionBValue is not null)) as b_values,
-        nullif(count(distinct TemporalPositionIdentifier), 0) as temporal_position_count
+        instances.series_key,
+        arg_min(
+            if(frames.instance_id is null, instances.PixelBandwidth, frames.PixelBandwidth), instance_key
+        ) as PixelBandwidth,
+        arg_min(
+            if(frames.instance_id is null, instances.NumberOfAverages, frames.NumberOfAverages), instance_key
+        ) as NumberOfAverages,
+        different_values(
+            list(distinct instances.EchoTime) filter (where frames.instance_id is null and instances.EchoTime is not null),
+            list(frames.echo_times_ms) filter (where frames.echo_times_ms is not null)
+        ) as echo_times_ms,
+        different_values(
+            list(distinct instances.InversionTime) filter (where frames.instance_id is null and instances.InversionTime is not null),
+            list(frames.inversion_times_ms) filter (where frames.inversion_times_ms is not null)
+        ) as inversion_times_ms,
+        different_values(
+            list(distinct instances.RepetitionTime) filter (where frames.instance_id is null and instances.RepetitionTime is not null),
+            list(frames.repetition_times_ms) filter (where frames.repetition_times_ms is not null)
+        ) as repetition_times_ms,
+        different_values(
+            list(distinct instances.FlipAngle) filter (where frames.instance_id is null and instances.FlipAngle is not null),
+            list(frames.flip_angles_degrees) filter (where frames.flip_angles_degrees is not null)
+        ) as flip_angles_degrees,
+        different_values(
+            list(distinct instances.DiffusionBValue) filter (where frames.instance_id is null and instances.DiffusionBValue is not null),
+            list(frames.b_values) filter (where frames.b_values is not null)
+        ) as b_values,
+        coalesce(
+            max(frames.temporal_position_count), nullif(count(distinct TemporalPositionIdentifier), 0)
+        ) as temporal_position_count,
+        nullif(list_sort(list_distinct(flatten(list(frames.frame_types)))), []) as frame_types
     from instances
+    left join frame_values as frames on instances.instance_id = frames.instance_id
     where Modality = 'MR'
-    group by series_key
+    group by instances.series_key
 )
 
 select
@@ -176,8 +207,14 @@ select
     ranges.PixelBandwidth,
     ranges.NumberOfAverages,
     ranges.echo_times_ms,
+    ranges.inversion_times_ms,
+    ranges.repetition_times_ms,
+    ranges.flip_angles_degrees,
     ranges.b_values,
     ranges.temporal_position_count,
+    series.functional_groups,
+    series.frames_differ,
+    ranges.frame_types,
     unread_series.elements_not_read as not_read,
     series.instance_count,
     series.image_count,

@@ -11,7 +11,7 @@
 -- processed later may have a later one (QIBA's pseudo-code for SUV takes them so).
 --
 -- grain:   series_key
--- depends: series, instances, normal_elements, utc_offsets, unread_series
+-- depends: series, instances, normal_elements, utc_offsets, unread_series, frame_values
 -- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -48,13 +48,16 @@
 -- column:  RadiopharmaceuticalStartTime | TIME | Radiopharmaceutical Start Time (0018,1072)
 -- column:  RadiopharmaceuticalStartDateTime | TIMESTAMP | Radiopharmaceutical Start DateTime (0018,1078), in the clock of the series; null if it has an offset from UTC and the series no TimezoneOffsetFromUTC
 -- column:  injected_at | TIMESTAMP | RadiopharmaceuticalStartDateTime, else RadiopharmaceuticalStartTime on the day of the scan, or on the day before if it is later than the scan
--- column:  scan_started_at | TIMESTAMP | earlier of series_at, if SeriesTime is stated, and the first AcquisitionDate and AcquisitionTime
+-- column:  scan_started_at | TIMESTAMP | earlier of series_at, if SeriesTime is stated, the first AcquisitionDate and AcquisitionTime, and the first FrameAcquisitionDateTime (0018,9074) of frames
 -- column:  uptake_time_s | DOUBLE | s from injected_at to scan_started_at
 -- column:  uptake_why_not | VARCHAR | why uptake_time_s is null
 -- column:  SeriesType | VARCHAR[] | Series Type (0054,1000): STATIC, DYNAMIC, GATED or WHOLE BODY, then IMAGE or REPROJECTION
 -- column:  CorrectedImage | VARCHAR[] | Corrected Image (0028,0051): ATTN, DECY, SCAT, RAN, …
 -- column:  PatientWeight | DOUBLE | Patient's Weight (0010,1030), kg
 -- column:  has_suv_attributes | BOOLEAN | all that SUV by body weight needs is stated: Units BQML, decay and attenuation corrected, dose, half-life and start of the tracer in the clock of the series, weight, time of the scan
+-- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups, so that columns of that name come from there, in order; null without such groups
+-- column:  frames_differ | VARCHAR[] | attributes of which frames of an instance have different values: a column of that name has that of the first frame that has one; null without functional groups
+-- column:  frame_types | VARCHAR[] | different values of Frame Type (0008,9007), each with backslashes between its parts, in order; null without functional groups
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
@@ -63,27 +66,27 @@ create or replace view pt_series as
 with said as (
     select
         instances.series_key,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00541001') as Units,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00541102') as DecayCorrection,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00541100') as RandomsCorrectionMethod,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00541101') as AttenuationCorrectionMethod,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00541105') as ScatterCorrectionMethod,
-        arg_min(elements.text, instances.instance_key)
+        arg_min(elements.text, (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00541103') as ReconstructionMethod,
-        arg_min(elements."integer", instances.instance_key)
+        arg_min(elements."integer", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00540081') as NumberOfSlices,
-        arg_min(elements."integer", instances.instance_key)
+        arg_min(elements."integer", (instances.instance_key, statement_order(elements.path)))
             filter (where elements.tag = '00540101') as NumberOfTimeSlices
     from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     where
         instances.Modality = 'PT'
-        and elements.path = ''
+        and is_stated_at(elements.path)
         and elements."index" = 0
         and elements.tag in (
             '00540081', '00540101', '00541001', '00541100', '00541101', '00541102', '00541103',
@@ -167,14 +170,17 @@ lists as (
 
 ranges as (
     select
-        series_key,
+        instances.series_key,
         arg_min(PatientWeight, instance_key) as PatientWeight,
+        nullif(list_sort(list_distinct(flatten(list(frames.frame_types)))), []) as frame_types,
         least(
-            arg_min(SeriesDate + SeriesTime, instance_key), min(AcquisitionDate + AcquisitionTime)
+            arg_min(SeriesDate + SeriesTime, instance_key), min(AcquisitionDate + AcquisitionTime),
+            min(frames.first_frame_at)
         ) as scan_started_at
     from instances
+    left join frame_values as frames on instances.instance_id = frames.instance_id
     where Modality = 'PT'
-    group by series_key
+    group by instances.series_key
 ),
 
 uptakes as (
@@ -272,6 +278,9 @@ select
         and ranges.PatientWeight > 0,
         false
     )) as has_suv_attributes,
+    series.functional_groups,
+    series.frames_differ,
+    ranges.frame_types,
     unread_series.elements_not_read as not_read,
     series.instance_count,
     series.image_count,

@@ -13,7 +13,8 @@
 create or replace temp table known as
 select ledger.* from ledger semi join staged using (path);
 
--- A file that another writer has read meanwhile, unchanged and as completely, is theirs.
+-- A file that another writer has read meanwhile, unchanged and as completely, is theirs. Not one that
+-- was rejected for another reason: it was beyond a limit that is higher now.
 create or replace temp table fresh as
 select staged.*
 from staged
@@ -25,7 +26,8 @@ where
     or known.size_bytes is distinct from staged.size_bytes
     or known.modified_at is distinct from staged.modified_at
     or list_position(['minimal', 'normal', 'full'], known.mode)
-    < list_position(['minimal', 'normal', 'full'], staged.mode);
+    < list_position(['minimal', 'normal', 'full'], staged.mode)
+    or (known.status = 'rejected' and known.reason is distinct from staged.reason);
 
 create or replace temp table holders as
 select ledger.path, ledger.instance_id, ledger.instance_key

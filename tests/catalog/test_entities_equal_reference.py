@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 import warehouse
@@ -43,10 +44,17 @@ def readable(path: Path) -> bool:
 
 
 def test_on_real_files(tmp_path: Path) -> None:
-    files = [path for path in packaged_files() if readable(path)]
+    """The reference knows no functional groups: tests/sql/test_frame_values.py has one that does."""
+    files = [path for path in packaged_files() if readable(path) and not has_groups(path)]
     wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(*files, mode="minimal", workers=1)
+    wh.ingest(*files, mode="full", workers=1)
     compare(wh, files)
+
+
+def has_groups(path: Path) -> bool:
+    # Headers may be deflated.
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    return any(f"{name}FunctionalGroupsSequence" in header for name in ("PerFrame", "Shared"))
 
 
 def collection(folder: Path, seed: int) -> list[Path]:

@@ -443,7 +443,7 @@ def test_the_folder_of_cohorts_does_not_disturb_the_warehouse(
 
 
 def test_a_cohort_of_a_warehouse_with_kept_answers(template: Path, tmp_path: Path) -> None:
-    """As every warehouse of 20,000 instances has: the answers lie in a folder of their own."""
+    """As every warehouse of 5,000 instances has: the answers lie in a folder of their own."""
     root = tmp_path / "w"
     shutil.copytree(template / "w", root)
     before = warehouse.open(root).cohort("ct_thin_slice").digest

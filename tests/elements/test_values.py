@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import struct
+import time
 from typing import Any
 
 import pydicom.charset
@@ -395,3 +396,12 @@ def test_nothing_raises_and_nothing_is_lost_for_any_bytes(
     for digest, kept in zip(blobs["sha256"].to_pylist(), blobs["bytes"].to_pylist(), strict=True):
         assert hashlib.sha256(kept).hexdigest() == digest
     rows.validate(full=True)
+
+
+@pytest.mark.parametrize("vr", ["DS", "IS", "DT", "TM", "DA", "AS", "AT", "UI", "PN", "CS", "LO"])
+@pytest.mark.parametrize("piece", [b"9", b"1.", b"=", b"^", b" ", b"\\ ", b"+", b"0e", b"\x1b$B"])
+def test_a_value_takes_time_by_its_length(vr: str, piece: bytes) -> None:
+    raw = piece * (200_000 // len(piece)) + b"x?"
+    started = time.process_time()
+    decode(vr, raw, charsets=("iso2022_jp", "iso2022_jp_2"))
+    assert time.process_time() - started < 5

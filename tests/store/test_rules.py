@@ -41,13 +41,13 @@ def test_users_rules_come_first_among_equals_and_replace_those_of_their_name(
 ) -> None:
     text = (
         HEAD
-        + "10,zz,z,MR,EchoTime,above,1\n5.5,mprage,t1,CT,ImageType,has,A\\B|C\n30,ir_epi,,,,,\n"
+        + "10,zz,z,MR,EchoTime,above,1\n5.5,adc-words,t1,CT,ImageType,has,A\\B|C\n61,uni-words,,,,,\n"
     )
     assert add_rules(root, given(tmp_path, text)) == 3
     rules = read_rules(root)
     names = [rule.name for rule in rules]
-    assert names[:3] == ["mprage", "zz", "flair-1"]
-    assert "ir_epi" not in names
+    assert names[:3] == ["adc-words", "zz", "physio-type"]
+    assert "uni-words" not in names
     first = rules[0]
     assert (first.rank, first.sequence_type, first.modality, first.source) == (
         5.5,
@@ -129,7 +129,7 @@ def test_the_command_lists_and_adds_rules(root: Path, tmp_path: Path) -> None:
         "1",
         "[x]",
         "a",
-        "MR",
+        "high",
     ]
     wrong = run("rules", "add", given(tmp_path, "x"), "-w", root)
     assert wrong.returncode == 2

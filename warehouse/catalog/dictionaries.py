@@ -51,7 +51,8 @@ def sequence_rules(rules: Sequence[Rule]) -> str:
         [
             {
                 "rule": rule.name, "condition": number, "position": position, "rank": rule.rank,
-                "sequence_type": rule.sequence_type, "rule_modality": rule.modality,
+                "sequence_type": rule.sequence_type, "confidence": rule.confidence,
+                "rule_modality": rule.modality,
                 "attribute": condition.attribute, "tag": condition.tag, "test": condition.test,
                 "alternatives": condition.alternatives, "source": rule.source,
             }

@@ -22,15 +22,25 @@ import duckdb
 from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import Model, by_name, read_models
 from warehouse.store import delta, layout
-from warehouse.store.duck import connect, copy_to
+from warehouse.store.duck import connect, copy_to, literal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from warehouse.store.delta import Snapshot
 
-WORTHWHILE = 20_000
+WORTHWHILE = 5_000
 """Instances from which an ingest keeps the answers: below, the views answer as fast."""
+
+WORTHWHILE_ROWS = 1_000_000
+"""Rows of ``elements`` from which they are kept too: one object may have thousands of frames."""
+
+_READ = ("elements", "files", "utc_offsets", "unread", "group_elements")
+"""Views that these views read besides ``instances``, and not kept themselves.
+
+What stands in them of an instance changes only with its row in ``instances``, whose version is
+therefore enough of a key.
+"""
 
 _PARTS = "instances.json"
 """The parts of ``instances`` that an answer was made from, beside it."""
@@ -81,7 +91,10 @@ def keep_answers(root: Path) -> bool:
 
 def keep_if_worthwhile(root: Path) -> None:
     """Keep the answers if the warehouse is so large that it pays."""
-    if delta.stored_rows(root, "instances") >= WORTHWHILE:
+    if (
+        delta.stored_rows(root, "instances") >= WORTHWHILE
+        or delta.stored_rows(root, "elements") >= WORTHWHILE_ROWS
+    ):
         keep_answers(root)
 
 
@@ -90,43 +103,68 @@ def _make(snapshot: Snapshot, before: tuple[Path, list[str]] | None, draft: Path
         for model in read_models():
             if model.is_plain_macro:
                 connection.execute(model.sql)
-        connection.execute("set variable instances_files = $1", [snapshot.paths("instances")])
-        instances = by_name("instances").query
+        for table in ("elements", "files", "instances"):
+            connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
+        for name in ("instances", *_READ):
+            connection.execute(by_name(name).sql)
         if before is None:
-            connection.execute(f"create view instances as {instances}")
             for model in kept_models():
                 connection.execute(model.sql)
                 copy_to(connection, f"from {model.name} order by all", draft, _name(model))
+                _read_kept(connection, model, draft)
             return
         folder, old = before
         changed = set(old) ^ set(snapshot.parts["instances"])
         paths = [str(layout.table_folder(snapshot.root, "instances") / part) for part in changed]
         connection.execute("set variable changed = $1", [paths or [snapshot.empty("instances")]])
         for model in kept_models():
-            (key,) = model.grain
-            connection.execute(
-                f"create or replace temp table touched as "
-                f"select distinct {key} from read_parquet(getvariable('changed'))"
-            )
-            # Of a large warehouse most parts hold none of them, and stay closed.
-            connection.execute("set variable all_instances = $1", [snapshot.paths("instances")])
-            found = connection.execute(
-                f"select distinct filename from read_parquet(getvariable('all_instances'), "
-                f"filename = true) semi join touched using ({key})"
-            ).fetchall()
-            paths = [path for (path,) in found] or [snapshot.empty("instances")]
-            connection.execute("set variable instances_files = $1", [paths])
-            connection.execute(
-                f"create or replace view instances as "
-                f"from ({instances}) where {key} in (from touched)"
-            )
-            connection.execute(model.sql)
+            _make_touched(connection, model, snapshot)
             connection.execute("set variable kept = $1", [str(folder / _name(model))])
+            (key,) = model.grain
             select = (
                 f"from read_parquet(getvariable('kept')) anti join touched using ({key}) "
                 f"union all from {model.name} order by all"
             )
             copy_to(connection, select, draft, _name(model))
+            _read_kept(connection, model, draft)
+
+
+def _make_touched(connection: duckdb.DuckDBPyConnection, model: Model, snapshot: Snapshot) -> None:
+    """Make a view over the entities alone of which instances are in changed parts."""
+    (key,) = model.grain
+    connection.execute(
+        f"create or replace temp table touched as "
+        f"select distinct {key} from read_parquet(getvariable('changed'))"
+    )
+    # Of a large warehouse most parts hold none of them, and stay closed.
+    connection.execute("set variable all_instances = $1", [snapshot.paths("instances")])
+    found = connection.execute(
+        f"select distinct filename from read_parquet(getvariable('all_instances'), "
+        f"filename = true) semi join touched using ({key})"
+    ).fetchall()
+    paths = [path for (path,) in found] or [snapshot.empty("instances")]
+    connection.execute("set variable instances_files = $1", [paths])
+    instances = by_name("instances").query
+    connection.execute(
+        f"create or replace view instances as from ({instances}) where {key} in (from touched)"
+    )
+    if key == "instance_id":
+        # Row groups of other instances are not read.
+        first, last = connection.execute(
+            "select min(instance_id), max(instance_id) from touched"
+        ).fetchall()[0]
+        for name in ("elements", "files"):
+            connection.execute(
+                f"create or replace view {name} as from ({by_name(name).query}) "
+                f"where instance_id between {first or 0} and {last or 0}"
+            )
+    connection.execute(model.sql)
+
+
+def _read_kept(connection: duckdb.DuckDBPyConnection, model: Model, draft: Path) -> None:
+    """Let the views that read this one read its answer."""
+    source = f"read_parquet({literal(str(draft / _name(model)))})"
+    connection.execute(f"create or replace view {model.name} as from {source}")
 
 
 def _before(snapshot: Snapshot) -> tuple[Path, list[str]] | None:
@@ -159,6 +197,6 @@ def _name(model: Model) -> str:
 def _key() -> str:
     """Return what changes when an answer may: the SQL behind it, and who computes it."""
     macros = [model.sql for model in read_models() if model.is_plain_macro]
-    text = [duckdb.__version__, by_name("instances").sql, *macros]
+    text = [duckdb.__version__, *(by_name(name).sql for name in ("instances", *_READ)), *macros]
     text += [model.sql for model in kept_models()]
     return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, opened
 from warehouse.cli.intake import print_report
 from warehouse.cli.screen import Bar
 from warehouse.escape import escaped
-from warehouse.settings import PLANNED_FILES, IngestSettings, Mode, S3Access
+from warehouse.settings import PLANNED_FILES, IngestSettings, Limits, Mode, S3Access
 
 batch = App(
     name="batch",
@@ -55,7 +55,7 @@ def plan(
     """
     settings = IngestSettings(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), batch_files=batch_files,
-        s3=S3Access.from_variables(os.environ),
+        s3=S3Access.from_variables(os.environ), limits=Limits.from_variables(os.environ),
     )  # fmt: skip
     for key in opened(warehouse).batches.plan(*sources, settings=settings):
         print(key)

@@ -11,6 +11,8 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from warehouse import errors
+from warehouse.bids.export import FORMAT
+from warehouse.bids.tables import SERIES
 from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app, opened
 from warehouse.cli.screen import console, counted, counted_level, printed, send_text
 from warehouse.cohorts import asking, compare, definitions, runs
@@ -33,7 +35,7 @@ app.command(cohort)
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Seed = Annotated[int, Parameter(help="Another seed is another draw; the same one always the same.")]
 _SUFFIXES = {f".{form}": form for form in ("csv", "parquet", "arrow", "jsonl", "zip")}
-Form = Literal["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link"]
+Form = Literal["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link", "bids"]
 
 
 @cohort.command(name="list")
@@ -251,11 +253,18 @@ def export(
     rows: Literal["patients", "studies", "series", "instances"] = "series",
     preset: Literal["series_csv"] | None = None,
     spreadsheet: Annotated[bool, Parameter(negative="")] = False, source: str | None = None,
-    template: str = TEMPLATE, warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
+    template: str = TEMPLATE,
+    identifiers: Annotated[bool, Parameter(negative="--no-identifiers")] = True,
+    isotropic: Annotated[bool, Parameter(negative="")] = False,
+    allow_gaps: Annotated[bool, Parameter(negative="")] = False,
+    resample: Literal["tilt"] | None = None,
+    warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
 ) -> int:  # fmt: skip
-    """Write the members of a run: rows, a list, or the files themselves.
+    """Write the members of a run: rows, a list, the files themselves, or a BIDS data set.
 
     Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`
+
+    Example: `dicom-warehouse cohort export mr_by_sequence dataset --format bids`
 
     Parameters
     ----------
@@ -275,12 +284,30 @@ def export(
         Of s5cmd: OLD=NEW puts a bucket in place of a folder, as /data=s3://bucket/dicom.
     template
         Names of the files of zip, copy and link.
+    identifiers
+        Of bids: write UIDs, institution, device, age, sex, dates and times.
+    isotropic
+        Of bids: keep diffusion weighted volumes without a direction beside others that have one.
+    allow_gaps
+        Of bids: write series in which slices are missing, with zeros; the sidecar says which.
+    resample
+        Of bids: tilt moves slices that are shifted by a tilted gantry; the sidecar says so.
     """
     # A folder, or a list of UIDs or commands, may have any name.
-    free = form in {"copy", "link", "uids", "s5cmd"}
+    free = form in {"copy", "link", "uids", "s5cmd", "bids"}
     chosen = str(form) if free else format_of(target, form, _SUFFIXES)
     wh = opened(warehouse)
     found = wh.find_run(name)
+    if chosen == FORMAT:
+        facts = wh.export(
+            found, target, FORMAT, identifiers=identifiers, isotropic=isotropic,
+            allow_gaps=allow_gaps, resample=resample,
+        )["bids"]  # fmt: skip
+        series = counted(facts["series_written"], "series", "series")
+        print(escaped(f"{target}: {found.run}, {series} as {counted(facts['images'], 'image')}"))
+        if left := facts["series_not_written"]:
+            print(escaped(f"{counted(left, 'series', 'series')} left out: {target / SERIES}"))
+        return 0
     if chosen in FILE_FORMATS:
         wh.export(found, target, chosen, template=template, force=force)
     else:

@@ -11,11 +11,10 @@ from cyclopts import Parameter
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, TAKE_IN, Root, app, opened
 from warehouse.cli.screen import Bar, console, counted
-from warehouse.dicom.sources import day_folders
 from warehouse.escape import escaped
 from warehouse.ingest import IngestReport
 from warehouse.process import go_last
-from warehouse.settings import IngestSettings
+from warehouse.settings import IngestSettings, Limits
 
 
 @app.command(group=TAKE_IN)
@@ -35,6 +34,7 @@ def ingest(
     nice: int = 0,
     idle: Annotated[bool, Parameter(negative="")] = False,
     blobs: bool = True,
+    limit: Annotated[list[str] | None, Parameter(negative="")] = None,
     today: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -70,6 +70,10 @@ def ingest(
         Take processor and disk only when nobody else wants them. Linux only.
     blobs
         Keep binary values over 256 bytes (never pixel data); otherwise only length and digest.
+    limit
+        What one file may cost, as rows=5000000; may be repeated. Else those in
+        $DICOM_WAREHOUSE_LIMITS, separated by commas. Beyond, a file is rejected with the number,
+        and read again by the next ingest that allows more.
     today
         Take only today's subfolder YYYY/MM/DD of each source; a day without one has no files.
     strict
@@ -83,9 +87,9 @@ def ingest(
     wh = opened(warehouse)
     with Bar(enabled=not quiet) as bar:
         report = wh.ingest(
-            *(day_folders(sources) if today else sources), mode=mode, pattern=pattern,
+            *sources, today=today, mode=mode, pattern=pattern,
             workers=workers, scheduler=scheduler, batch_files=batch_files, keep_blobs=blobs,
-            progress=bar,
+            progress=bar, limits=Limits.parse(limit) if limit else None,
         )  # fmt: skip
     if as_json:
         fields = asdict(report)

@@ -18,11 +18,12 @@ from warehouse.store.rules import written
 def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     r"""Add rules from a CSV file to the warehouse; one of the same name is replaced.
 
-    Fields: rank, rule, sequence_type, modality (MR if left out), attribute, test, values. Lines
-    with one rule name belong together: all must hold. The first rule that holds, by rank, gives
-    the type of a series. Alternatives are separated by `|`, the values of one by `\`; tests are
-    is, has, has not, contains, contains not, above, below. A rule without sequence_type is turned
-    off.
+    Fields: rank, rule, sequence_type, confidence (high, medium or low; high if left out), modality
+    (MR if left out), attribute, test, values. An attribute is a DICOM keyword, a tag, or a column
+    of the view `sequence_facts`. Lines with one rule name belong together: all must hold. The first
+    rule that holds, by rank, gives the type of a series. Alternatives are separated by `|`, the
+    values of one by `\`; tests are is, has, has not, contains, contains not, word, word not, above,
+    below. A rule without sequence_type is turned off.
 
     Example: `dicom-warehouse rules add mine.csv`
     """
@@ -54,14 +55,22 @@ def list_rules(
         send_text(written(known), output, force=force)
         return 0
     grid = Table(
-        "rank", "rule", "type", "modality", "holds if", "source",
+        "rank", "rule", "type", "confidence", "modality", "holds if", "source",
         box=None, header_style="bold", pad_edge=False,
     )  # fmt: skip
     for rule in known:
         holds = " and ".join(
             f"{c.attribute} {c.test} {c.values or 'empty'}" for c in rule.conditions
         )
-        cells = (f"{rule.rank:g}", rule.name, rule.sequence_type, rule.modality, holds, rule.source)
+        cells = (
+            f"{rule.rank:g}",
+            rule.name,
+            rule.sequence_type,
+            rule.confidence,
+            rule.modality,
+            holds,
+            rule.source,
+        )
         grid.add_row(*map(printed, cells))
     console().print(grid, highlight=False)
     return 0

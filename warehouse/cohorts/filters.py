@@ -4,10 +4,11 @@ In: the name of an entity table and conditions, each an attribute, an operator a
 
     {"Modality": "MR", "-Manufacturer__icontains": "ge", "EchoTime__max": 30, "(0018,0095)": 100}
 
-Out: its rows. An attribute is a column of the table, else a column of ``instances``, else any
-element by keyword or tag. Of the last two, a condition holds if it holds for some instance, and its
-negation (``-``) if some instance has a value and it holds for none. Where there is no value, a
-condition is false, and so is its negation; only ``__null`` asks for that.
+Out: its rows. An attribute is a column of the table, else a column of ``instances``, of images with
+functional groups that of ``frame_values``, else any element by keyword or tag. Of the latter, a
+condition holds if it holds for some instance, and its negation (``-``) if some instance has a value
+and it holds for none. Where there is no value, a condition is false, and so is its negation; only
+``__null`` asks for that.
 
 Values are bound as parameters and cast to the type of the attribute; no value becomes SQL.
 """
@@ -103,11 +104,14 @@ class Query:
         ------
         UnknownFilter
         """
+        of_frames = self._of_frames(name)
         for column in self.model.columns:
-            if column.name == name:
+            if column.name == name and not (of_frames and self.key == "instance_id"):
                 return _attribute(f't."{name}"', column.type)
         if self.key is None:
             raise UnknownFilter(f"{name!r} is no column of {self.model.name}")
+        if of_frames:
+            return of_frames
         for column in self.catalog.model("instances").columns:
             if column.name == name:
                 return _attribute(f'"{name}"', column.type, "instances")
@@ -122,6 +126,19 @@ class Query:
         return _attribute(
             f'"{tag}"', str(described[1][1]), f"{source} join instances using (instance_id)"
         )
+
+    def _of_frames(self, name: str) -> Attribute | None:
+        """Return an attribute of instances that functional groups may state, as `series` has it."""
+        if self.model.name in {"frames", "frame_values"}:
+            return None
+        kinds = {column.name: column.type for column in self.catalog.model("frame_values").columns}
+        if name not in kinds or not name[0].isupper():
+            return None
+        known = [column.name for column in self.catalog.model("instances").columns]
+        stated = f'instances."{name}"' if name in known else "null"
+        sql = f'if(frame_values.instance_id is null, {stated}, frame_values."{name}")'
+        source = "instances left join frame_values using (instance_id)"
+        return _attribute(sql, kinds[name], source)
 
     def join(self, found: Attribute, reduction: str) -> str:
         """Bring something about an attribute of instances into the query; return its name."""

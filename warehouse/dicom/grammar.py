@@ -38,7 +38,7 @@ ELBOW = 12
 TAKEN, REFERENCE, LATER, REFUSED = 0, 1, 2, 3
 """What became of a file: scanned; left to the reference reader; no room now; beyond a limit."""
 
-MAX_FOUND = 1_500_000
+MAX_FOUND = 1_700_000
 """Elements found in one go; files that are not finished then wait for the next batch."""
 
 LONGEST = (1 << 31) - 1

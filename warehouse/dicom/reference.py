@@ -33,7 +33,7 @@ from warehouse.dicom.element import (
 from warehouse.dicom.open import open_source
 from warehouse.dicom.preamble import has_preamble, starts_like_a_dataset
 from warehouse.dicom.said import quiet, tells_an_early_end, was_too_deep
-from warehouse.dicom.watched import Spent, Watched, inflated
+from warehouse.dicom.watched import Spent, Wanted, Watched, inflated
 from warehouse.errors import Rejected, TooMuch
 from warehouse.settings import DEFAULT_LIMITS, Limits
 
@@ -64,8 +64,10 @@ def read_header(source: SourceFile, limits: Limits = DEFAULT_LIMITS) -> Header:
         return read_header_from(file, limits)
 
 
-def read_header_from(file: IO[bytes], limits: Limits = DEFAULT_LIMITS) -> Header:
-    """Read all elements from an open file but its pixel data; see ``read_header``."""
+def read_header_from(
+    file: IO[bytes], limits: Limits = DEFAULT_LIMITS, wanted: Wanted | None = None
+) -> Header:
+    """Read an open file, see ``read_header``; copy a long value if one is wanted."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if size == 0:
@@ -74,7 +76,7 @@ def read_header_from(file: IO[bytes], limits: Limits = DEFAULT_LIMITS) -> Header
     has_prefix = has_preamble(head, size)
     if not has_prefix and not starts_like_a_dataset(head, size):
         raise Rejected("not DICOM: no DICM prefix, and the first bytes are no data element", 0)
-    watched = Watched(file, Spent(limits))
+    watched = Watched(file, Spent(limits, wanted))
     try:
         with quiet() as said:
             header = _read(watched, size, start=132 if has_prefix else 0)
@@ -125,9 +127,7 @@ def _read(file: Watched, size: int, *, start: int) -> Header:
     return _read_dataset(file, size, elements, syntax)
 
 
-def _read_dataset(
-    file: Watched, size: int, elements: list[Element], syntax: str | None
-) -> Header:  # fmt: skip
+def _read_dataset(file: Watched, size: int, elements: list[Element], syntax: str | None) -> Header:
     """Read the data set, and what stands behind pixel data; ``elements`` are those before."""
     spent = file.spent
     if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:

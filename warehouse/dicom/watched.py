@@ -11,6 +11,7 @@ import os
 import tempfile
 import zlib
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from warehouse.errors import Rejected, TooMuch
@@ -32,12 +33,29 @@ _ITEMS = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
 """How an item begins, in both byte orders (PS3.5 7.5.2)."""
 
 
+@dataclass(slots=True)
+class Wanted:
+    """A long value that is looked for, and where its bytes go."""
+
+    sha256: str
+    length: int
+    target: IO[bytes]
+    is_found: bool = False
+
+
 class Spent:
     """What of its limits one file has used up."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, wanted: Wanted | None = None) -> None:
         self.limits = limits
+        self.wanted = wanted
         self._bytes = self._items = self._heads = self._elements = 0
+        self._most_elements = (limits.elements, "elements")
+        if limits.elements > limits.pydicom_elements:
+            self._most_elements = (limits.pydicom_elements, "elements to be read by pydicom")
+        self._most_items = (limits.items, "items")
+        if limits.items > limits.pydicom_items:
+            self._most_items = (limits.pydicom_items, "items to be read by pydicom")
         self.beyond: TooMuch | None = None
         """Kept, because pydicom raises an error of its own for what its file raises."""
 
@@ -52,18 +70,18 @@ class Spent:
         if len(data) < _HEAD_BYTES:
             return
         self._items += sum(data.count(item) for item in _ITEMS)
-        if self._items > self.limits.items:
-            self._refuse(self.limits.items, "items")
+        if self._items > self._most_items[0]:
+            self._refuse(*self._most_items)
         # Values of eight bytes are read like heads of elements, so there may be twice as many.
         self._heads += len(data) == _HEAD_BYTES
-        if self._heads > 2 * (self.limits.elements + self.limits.items):
-            self._refuse(self.limits.elements, "elements")
+        if self._heads > 2 * (self._most_elements[0] + self._most_items[0]):
+            self._refuse(*self._most_elements)
 
     def add_elements(self, count: int) -> None:
         """Count elements that were parsed."""
         self._elements += count
-        if self._elements > self.limits.elements:
-            self._refuse(self.limits.elements, "elements")
+        if self._elements > self._most_elements[0]:
+            self._refuse(*self._most_elements)
 
     def _refuse(self, limit: int, what: str) -> NoReturn:
         self.beyond = TooMuch(limit, what)
@@ -97,14 +115,23 @@ class Watched:
         return data
 
     def digest(self, count: int) -> str:
-        """Return the SHA-256 of the next bytes, read in pieces."""
+        """Return the SHA-256 of the next bytes, read in pieces, and copied if they are wanted."""
         digest = hashlib.sha256()
+        wanted = self.spent.wanted
+        if wanted is not None and (wanted.is_found or count != wanted.length):
+            wanted = None
+        if wanted is not None:
+            wanted.target.seek(0)
         while count > 0:
             data = self._file.read(min(count, _PIECE))
             if not data:
                 raise Rejected("the file has become shorter while it was read")
             digest.update(data)
+            if wanted is not None:
+                wanted.target.write(data)
             count -= len(data)
+        if wanted is not None:
+            wanted.is_found = digest.hexdigest() == wanted.sha256
         return digest.hexdigest()
 
     def size(self) -> int:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _MOSTLY = 8
 """A column with fewer values than one in so many rows is filled value by value."""
 
+_MOST_OBJECTS = 1 << 16
+"""Values of one file held as objects, which take ten times the memory of columns."""
+
 _SMALL = 1 << 16
 """NumPy sorts numbers of 16 bits by radix, which is many times faster."""
 
@@ -135,6 +138,9 @@ class Batch:
             if element.raw is not None and values:
                 self.values.keep(start + len(flat), element.raw, values[0].sha256)
             flat += values
+            if len(flat) > _MOST_OBJECTS:
+                self.values.add(from_values([len(flat)], flat))
+                start, flat = start + len(flat), []
         if flat:
             self.values.add(from_values([len(flat)], flat))
         paths = self.add_paths([e.path for e in elements])

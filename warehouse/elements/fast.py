@@ -144,18 +144,21 @@ def _refuse(found: Found, count: int, limits: Limits) -> dict[int, TooMuch]:
         np.bincount(found.file[some], length[some], files) for some in (long[at_top], long[~at_top])
     )
     found.status[(values > limits.value_bytes) & (found.status == TAKEN)] = REFERENCE
+    # Of any file: what was found so far is too much already, and pydicom would be slow to say so.
+    of = np.ones(files, bool)
     return {
-        **_beyond(found, elements > limits.elements, limits.elements, "elements"),
-        **_beyond(found, items > limits.items, limits.items, "items"),
+        **_beyond(found, elements > limits.elements, limits.elements, "elements", of),
+        **_beyond(found, items > limits.items, limits.items, "items", of),
         **_beyond(found, inside > limits.header_bytes, limits.header_bytes, "bytes of header"),
     }
 
 
 def _beyond(
-    found: Found, files: NDArray[np.bool_], limit: int, what: str
+    found: Found, files: NDArray[np.bool_], limit: int, what: str,
+    of: NDArray[np.bool_] | None = None,
 ) -> dict[int, TooMuch]:  # fmt: skip
-    """Take files out that are beyond a limit."""
-    files &= found.status == TAKEN
+    """Take files out that are beyond a limit: of those that were taken, or of others."""
+    files &= found.status == TAKEN if of is None else of
     found.status[files] = REFUSED
     return {number: TooMuch(limit, what) for number in np.flatnonzero(files).tolist()}
 

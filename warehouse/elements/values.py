@@ -65,7 +65,8 @@ ALL_VRS = TEXT | set(NUMBERS) | BINARY | {"SQ"}
 LUT_DESCRIPTORS = frozenset({"00281101", "00281102", "00281103", "00283002"})
 """Their first value is unsigned whatever the VR says (PS3.3 C.11.1.1); pydicom reads it so."""
 
-_DS = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# Only one way to read each digit: "\d+\.?\d*" takes time by the square of their number.
+_DS = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _IS = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
 _AS = re.compile(r"(\d{3})([DWMY])", re.ASCII)
 _DA = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)

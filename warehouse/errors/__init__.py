@@ -50,6 +50,7 @@ value of a patient's header. Who inherits from whom::
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
     ├── InstanceNotFound   no instance with that UID
     ├── SeriesNotFound     no series with that UID
+    ├── ValueNotFound      no bytes with that digest, or the file that had them is gone
     └── PixelError         pixels cannot be had as asked
         ├── NoPixels           no instance of the series has pixel data
         ├── NotAVolume         the frames of a series make no regular grid; says why
@@ -114,6 +115,7 @@ from warehouse.errors.questions import (
     QueryFailed,
     SeriesNotFound,
     UnknownTable,
+    ValueNotFound,
 )
 from warehouse.errors.root import (
     WarehouseError,
@@ -190,6 +192,7 @@ __all__ = [
     "Unreachable",
     "UnsafeCohort",
     "UsageError",
+    "ValueNotFound",
     "ValueRefused",
     "WarehouseError",
     "WorkerError",

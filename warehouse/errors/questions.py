@@ -40,6 +40,13 @@ class InstanceNotFound(WarehouseError, LookupError):
         )
 
 
+class ValueNotFound(WarehouseError, LookupError):
+    """No bytes have that digest, in the warehouse or in the files that it knows."""
+
+    def __init__(self, sha256: str, why: str) -> None:
+        super().__init__(f"the value with the digest {sha256!r} cannot be had: {why}")
+
+
 class SeriesNotFound(WarehouseError, LookupError):
     """No stored series has that UID."""
 

@@ -85,7 +85,9 @@ class Grid:
     spacing: tuple[float, float, float]
 
 
-def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
+def arrange(
+    planes: Planes, *, may_have_gaps: bool = False, may_be_sheared: bool = False
+) -> Grid | list[str]:
     """Return the grid that frames lie on, or all reasons why they do not.
 
     Several frames may lie in one slice; whether that makes sense is the caller's to judge.
@@ -96,6 +98,8 @@ def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
         At least one frame.
     may_have_gaps
         Slices may be missing in the middle: segmentations leave empty ones out.
+    may_be_sheared
+        Each slice may be shifted in its plane by the same against the one before.
     """
     placed = _is_placed(planes)
     is_one_shape = bool((planes.shapes == planes.shapes[0]).all())
@@ -136,7 +140,10 @@ def arrange(planes: Planes, *, may_have_gaps: bool = False) -> Grid | list[str]:
         reasons += _unevenness(
             heights, levels, steps[is_new], count, step, tolerance_mm, gaps=may_have_gaps
         )
-    drift = _drift(planes.positions, along_row, along_column)
+    positions = planes.positions
+    if may_be_sheared and count > 1:
+        positions = positions - levels[:, None] * (last - first) / (count - 1)
+    drift = _drift(positions, along_row, along_column)
     if parallel and drift > max(DRIFT_TOLERANCE_PIXELS * spacing.min(), 2 * rounding_mm):
         reasons.append(f"slices shifted by {_rounded(drift, 2)} mm: gantry tilt")
     if reasons:

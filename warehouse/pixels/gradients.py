@@ -73,7 +73,9 @@ class Gradients:
         return "".join(" ".join(f"{part:.6g}" for part in row) + "\n" for row in rows)
 
 
-def gradients(catalog: Catalog, volume: LazyVolume, *, isotropic: bool = False) -> Gradients:
+def gradients(
+    catalog: Catalog, volume: LazyVolume, *, isotropic: bool = False, unweighted: bool = False
+) -> Gradients:
     """Return how the volumes of a diffusion series are weighted.
 
     Parameters
@@ -82,6 +84,8 @@ def gradients(catalog: Catalog, volume: LazyVolume, *, isotropic: bool = False) 
         The volume is one of the catalog.
     isotropic
         Keep weighted volumes without a direction beside others that have one.
+    unweighted
+        Take a series of which every b-value is stated as 0.
 
     Raises
     ------
@@ -98,14 +102,14 @@ def gradients(catalog: Catalog, volume: LazyVolume, *, isotropic: bool = False) 
     uid = volume.series_uid
     stated, inferred, without_creator = _stated(catalog, volume)
     numbers = range(len(stated))
-    if not any(b > 0 for b, _ in stated):
+    if not unweighted and not any(b > 0 for b, _ in stated):
         raise NoGradients(uid, "no frame has a b-value over 0")
     is_directed = any(direction is not None for _, direction in stated)
     traces = tuple(n for n in numbers if is_directed and stated[n][0] > 0 and stated[n][1] is None)
     kept = [n for n in numbers if isotropic or n not in traces]
     directions = np.array(
         [stated[n][1] if stated[n][0] > 0 and stated[n][1] else (0.0,) * 3 for n in kept]
-    )
+    ).reshape(-1, 3)
     return Gradients(
         volumes=tuple(kept),
         b_values=np.array([stated[n][0] for n in kept]),

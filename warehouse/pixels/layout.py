@@ -86,22 +86,30 @@ def planes_of(images: Sequence[Image]) -> Planes:
     )
 
 
-def layout_of_slices(catalog: Catalog, series_uid: str, images: Sequence[Image]) -> Layout:
+def layout_of_slices(
+    catalog: Catalog, series_uid: str, images: Sequence[Image], *, gaps: bool = False,
+    tilt: bool = False,
+) -> Layout:  # fmt: skip
     """Return the layout of a series of single frames: slices, or several volumes of slices.
+
+    Slices of one volume may be missing with ``gaps``, and be shifted evenly with ``tilt``.
 
     Raises
     ------
     NotAVolume
     """
-    made = arrange(planes_of(images))
+    made = arrange(planes_of(images), may_have_gaps=gaps, may_be_sheared=tilt)
     if isinstance(made, list):
         raise NotAVolume(series_uid, "; ".join(made))
     counts = np.bincount(made.levels, minlength=made.count)
-    if counts.min() != counts.max():
+    there = counts[counts > 0]
+    if len(there) < made.count and counts.max() > 1:
+        raise NotAVolume(series_uid, "missing slices of several volumes")
+    if there.min() != there.max():
         repeated = len(images) - made.count
         raise NotAVolume(series_uid, f"{repeated} repeated positions")
-    count = int(counts[0])
-    grid = np.empty((count, made.count), np.int64)
+    count = int(there[0])
+    grid = np.full((count, made.count), -1)
     labels = Labels()
     if count == 1:
         grid[0, made.levels] = np.arange(len(images))

@@ -400,8 +400,9 @@ class _Cache:
 
 
 def open_volume(
-    catalog: Catalog, series_uid: str, *, values: Values | None = None, stack_id: str | None = None
-) -> LazyVolume:
+    catalog: Catalog, series_uid: str, *, values: Values | None = None, stack_id: str | None = None,
+    gaps: bool = False, tilt: bool = False,
+) -> LazyVolume:  # fmt: skip
     """Return a series as one array; no file is opened.
 
     Parameters
@@ -414,6 +415,9 @@ def open_volume(
         What is done to stored values; nothing by default.
     stack_id
         StackID, where the frames of multi-frame objects make several stacks.
+    gaps, tilt
+        Of single images: slices may be missing, and are zero; they may be shifted evenly, as by a
+        tilted gantry, which makes a sheared affine.
 
     Raises
     ------
@@ -422,12 +426,14 @@ def open_volume(
         The frames make no regular grid; the reason is that of the view ``series_geometry``.
     """
     images = images_of_series(catalog, series_uid)
-    return LazyVolume(
-        series_uid, _layout(catalog, series_uid, images, stack_id), values or Values()
-    )
+    layout = _layout(catalog, series_uid, images, stack_id, gaps=gaps, tilt=tilt)
+    return LazyVolume(series_uid, layout, values or Values())
 
 
-def _layout(catalog: Catalog, series_uid: str, images: list[Image], stack: str | None) -> Layout:
+def _layout(
+    catalog: Catalog, series_uid: str, images: list[Image], stack: str | None, *, gaps: bool,
+    tilt: bool,
+) -> Layout:  # fmt: skip
     if any(image.frame_count > 1 for image in images):
         return layout_of_frames(catalog, series_uid, images, stack)
     mosaics = sum(is_mosaic(image) for image in images)
@@ -436,7 +442,7 @@ def _layout(catalog: Catalog, series_uid: str, images: list[Image], stack: str |
     if mosaics:
         raise NotAVolume(series_uid, f"{mosaics} of {len(images)} images are mosaics")
     try:
-        return layout_of_slices(catalog, series_uid, images)
+        return layout_of_slices(catalog, series_uid, images, gaps=gaps, tilt=tilt)
     except NotAVolume as refused:
         # The view says it with figures; asking it every time would cost more than a slice.
         said = catalog.connection.execute(statement("why_not", "pixels"), [series_uid]).fetchall()

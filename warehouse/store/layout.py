@@ -10,6 +10,7 @@
     ├── elements/  instances/  …        likewise: one folder per table of tables.py
     ├── _batches/000001                 one file per batch number ever taken, with its plan
     ├── _cache/                         answers of the entity views for one version; may be deleted
+    ├── _reading/                       a note of each process that reads files itself
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     ├── values/ab/abcd…                 files of values, each named by its SHA-256
     ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
@@ -51,9 +52,15 @@ class Part:
     size_bytes: int
 
 
+def notes_folder(root: Path) -> Path:
+    """Return the folder of the notes of processes that read files."""
+    return root / "_reading"
+
+
 def table_folder(root: Path, table: str) -> Path:
     """Return the folder of a Delta table.
 
+    >>> from pathlib import Path
     >>> table_folder(Path("w"), "files").as_posix()
     'w/files'
     """

@@ -8,7 +8,8 @@ them.
 A line says: ``rank`` (rules are tried in ascending order), ``rule`` (lines of one name belong
 together, all must hold), ``sequence_type`` (empty turns a rule off), ``modality`` (MR unless said
 otherwise), ``attribute``, ``test`` and ``values``: alternatives separated by ``|``, the values of
-one by ``\`` as DICOM does. Tests are those of ``TESTS``.
+one by ``\`` as DICOM does. Tests are those of ``TESTS``. ``confidence`` may be left out: a rule of
+a user is then ``high``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import io
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,17 @@ if TYPE_CHECKING:
 
 FILE = "sequence_types.csv"
 
-FIELDS = ("rank", "rule", "sequence_type", "modality", "attribute", "test", "values")
+FIELDS = (
+    "rank", "rule", "sequence_type", "confidence", "modality", "attribute", "test", "values",
+)  # fmt: skip
+OPTIONAL = {"modality", "confidence"}
+
+CONFIDENCES = {
+    "high": "the header states it: an attribute of the standard, or the scanner's own word for it",
+    "medium": "several attributes of the acquisition imply it, or one and a word of a text",
+    "low": "only words of a free text, or times that other acquisitions may have too",
+}
+"""What the confidence of an answer means."""
 
 TESTS = {
     "is": "the values are one of the alternatives, in order; an empty alternative: there is none",
@@ -42,12 +53,21 @@ TESTS = {
     "has not": "there are values, and no alternative has all of its own among them",
     "contains": "the text contains one of the alternatives, in any case",
     "contains not": "there is a text, and it contains none of the alternatives",
+    "word": "one of the alternatives is among the words of the text, in any case",
+    "word not": "no alternative is among the words of the text; true without a text",
     "above": "the first number is larger",
     "below": "the first number is smaller",
 }
 
-DERIVED = ("phase_encoding_direction",)
-"""What a rule may ask for besides DICOM attributes: columns of ``phase_encoding``."""
+DERIVED = (
+    "phase_encoding_direction",
+    "description", "sequence", "sequence_file", "echo_planar", "spin_echo", "inversion",
+    "image_part", "acquisition_contrast", "is_derived", "is_asl", "asl_contrast", "contrast_agent",
+    "phase_contrast", "time_of_flight", "echo_time_ms", "repetition_time_ms", "inversion_time_ms",
+    "flip_angle_deg", "echo_count", "inversion_time_count", "plane_count", "position_count",
+    "volume_count", "b_value_max",
+)  # fmt: skip
+"""What a rule may ask for besides DICOM attributes: columns of ``sequence_facts``."""
 
 Alternatives = tuple[tuple[str, ...], ...]
 
@@ -77,6 +97,8 @@ class Rule:
     rank: float
     sequence_type: str
     """Empty if the rule turns another of its name off."""
+    confidence: str
+    """One of ``CONFIDENCES``."""
     modality: str
     conditions: tuple[Condition, ...]
     source: str
@@ -154,7 +176,9 @@ def written(rules: Iterable[Rule]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)
     for rule in sorted(rules, key=lambda rule: (rule.rank, rule.name)):
-        head = (f"{rule.rank:g}", rule.name, rule.sequence_type, rule.modality)
+        head = (
+            f"{rule.rank:g}", rule.name, rule.sequence_type, rule.confidence, rule.modality,
+        )  # fmt: skip
         for condition in rule.conditions:
             writer.writerow((*head, condition.attribute, condition.test, condition.values))
         if not rule.conditions:
@@ -170,7 +194,7 @@ def _packaged() -> tuple[Rule, ...]:
 
 def _parse(text: str, where: Path, source: str) -> list[Rule]:
     reader = csv.DictReader(io.StringIO(text))
-    missing = [f for f in FIELDS if f not in (reader.fieldnames or ()) and f != "modality"]
+    missing = [f for f in FIELDS if f not in (reader.fieldnames or ()) and f not in OPTIONAL]
     if missing:
         raise UsageError(f"{where}: the header line has no {', '.join(missing)}")
     rules: dict[str, Rule] = {}
@@ -182,16 +206,12 @@ def _parse(text: str, where: Path, source: str) -> list[Rule]:
         rule = _rule(given, line, source)
         known = rules.setdefault(rule.name, rule)
         if known is not rule:
-            if (known.rank, known.sequence_type, known.modality) != (
-                rule.rank, rule.sequence_type, rule.modality,
-            ):  # fmt: skip
+            if replace(known, conditions=()) != replace(rule, conditions=()):
                 raise UsageError(
-                    f"{line}: lines of one rule differ in rank, sequence_type or modality"
+                    f"{line}: lines of one rule differ in rank, sequence_type, confidence "
+                    "or modality"
                 )
-            rules[rule.name] = Rule(
-                known.name, known.rank, known.sequence_type, known.modality,
-                known.conditions + rule.conditions, source,
-            )  # fmt: skip
+            rules[rule.name] = replace(known, conditions=known.conditions + rule.conditions)
     return list(rules.values())
 
 
@@ -204,10 +224,16 @@ def _rule(given: dict[str, str], line: str, source: str) -> Rule:
         rank = math.nan
     if not math.isfinite(rank):
         raise UsageError(f"{line}: rank is a number")
+    confidence = given["confidence"] or "high"
+    if confidence not in CONFIDENCES:
+        raise UsageError(
+            f"{line}: {confidence!r} is no confidence; there are {', '.join(CONFIDENCES)}"
+        )
     conditions = (_condition(given, line),) if given["sequence_type"] else ()
     return Rule(
-        given["rule"], rank, given["sequence_type"], given["modality"] or "MR", conditions, source
-    )
+        given["rule"], rank, given["sequence_type"], confidence, given["modality"] or "MR",
+        conditions, source,
+    )  # fmt: skip
 
 
 def _condition(given: dict[str, str], line: str) -> Condition:

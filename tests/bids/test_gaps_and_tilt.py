@@ -1,0 +1,91 @@
+"""Missing slices and tilted ones are refused, and taken by choice, which the data set then says."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+import warehouse
+from tests.bids.conftest import COLUMNS, ROWS, DataSet, series
+from warehouse.errors import NotAVolume, UsageError
+from warehouse.pixels.straighten import straightened
+from warehouse.pixels.volume import open_volume
+
+T1 = {
+    "ScanningSequence": ["GR", "IR"], "SequenceVariant": ["SP", "MP"], "MRAcquisitionType": "3D",
+    "SequenceName": "*tfl3d1_16ns", "EchoTime": 3.0, "RepetitionTime": 2300.0, "InversionTime": 900.0,
+    "SeriesDescription": "t1 mprage", "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"],
+}  # fmt: skip
+TILT = math.tan(math.radians(20))
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """A series with a missing slice and one that is tilted."""
+    folder = tmp_path_factory.mktemp("odd")
+    series(folder / "in", 1, [{}], **T1, skip=1)
+    for level in range(4):  # one volume each, so that positions may be given
+        series(folder / "in", 2, [{"InstanceNumber": level + 1, "SOPInstanceUID": f"1.2.9.2.{level}",
+               "ImagePositionPatient": [0.0, 2.5 * level * TILT, 2.5 * level]}], **T1, only=level)  # fmt: skip
+    made = warehouse.open(folder / "w", create=True)
+    made.ingest(folder / "in", workers=1)
+    made.save_cohort("everything", "select series_key from series")
+    made.cohort("everything")
+    return made
+
+
+def test_they_are_volumes_by_choice_only(odd: warehouse.Warehouse) -> None:
+    for uid in ("1.2.9.1", "1.2.9.2"):
+        with pytest.raises(NotAVolume):
+            odd.volume(uid)
+    gapped = open_volume(odd.catalog, "1.2.9.1", gaps=True)
+    assert gapped.shape == (4, ROWS, COLUMNS)
+    assert (gapped[1] == 0).all()
+    assert gapped[2].any()
+    with pytest.raises(NotAVolume, match="tilt"):
+        open_volume(odd.catalog, "1.2.9.2", gaps=True)
+    tilted = open_volume(odd.catalog, "1.2.9.2", tilt=True)
+    assert tilted.affine is not None
+    assert tilted.affine[:3, 0] == pytest.approx([0, 2.5 * TILT, 2.5])
+
+
+def test_the_data_set_says_what_was_done(odd: warehouse.Warehouse, tmp_path: Path) -> None:
+    facts = odd.export("everything", tmp_path / "d", "bids", allow_gaps=True, resample="tilt")
+    made = DataSet(odd, {}, tmp_path / "d", facts)
+    assert facts["bids"]["series_written"] == 2
+    gapped, tilted = sorted(
+        path.with_suffix("").with_suffix("") for path in made.folder.rglob("*.nii.gz")
+    )
+    assert made.sidecar(str(gapped.relative_to(made.folder)))["MissingSlices"] == [1]
+    assert made.sidecar(str(tilted.relative_to(made.folder)))["ResampledFromTilt"] is True
+    image = nibabel.load(f"{tilted}.nii.gz")
+    axes = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
+    assert axes.T @ axes == pytest.approx(np.eye(3), abs=1e-6)
+    with pytest.raises(UsageError, match="unknown resampling"):
+        odd.export("everything", tmp_path / "e", "bids", resample="all")
+
+
+@pytest.mark.parametrize("tilt", [0.3, -0.3])
+def test_what_is_straightened_lies_where_it_was(tilt: float) -> None:
+    """A plane through space, which linear interpolation keeps, has its value at every point."""
+    affine = np.array([[1.0, 0, 0, 5], [0, 2.0, 3 * tilt, 7], [0, 0, 3.0, 9], [0, 0, 0, 1]])
+    places = np.indices((5, 12, 4)).reshape(3, -1)
+
+    def plane(points: np.ndarray) -> np.ndarray:
+        return points[0] + 2 * points[1] + 3 * points[2] + 100
+
+    values = plane(affine[:3, :3] @ places + affine[:3, 3:]).reshape(5, 12, 4)
+    made = straightened(nibabel.Nifti1Image(values, affine))
+    found = np.asarray(made.dataobj)
+    steps = made.affine[:3, :3]
+    assert steps.T @ steps == pytest.approx(np.diag([1, 4, 9]), abs=1e-9)
+    wanted = plane(steps @ np.indices(found.shape).reshape(3, -1) + made.affine[:3, 3:]).reshape(
+        found.shape
+    )
+    inside = np.isclose(found, wanted)
+    assert inside.sum() >= 5 * 11 * 4
+    assert (found[~inside] < values.max()).all()  # what mixes with the lowest value, or is it

@@ -1,0 +1,29 @@
+"""What docs/how-to/bids.md shows is what happens: its Python runs, block by block."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import warehouse
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "bids.md"
+
+
+def test_the_tour_runs(
+    archive: tuple[warehouse.Warehouse, dict[str, str]],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    shutil.copytree(archive[0].root, tmp_path / "archive")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)
+    said = capsys.readouterr().out
+    assert "'series_written': 10" in said
+    assert "_task-rest_dir-FWD_bold" in said
+    assert "uneven spacing" in said

@@ -1,0 +1,195 @@
+"""Files built against readers, beside good ones: every good file is in, every bad one has a reason.
+
+Time and memory are those that the kernel counts, of a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import warehouse
+from tests.dicom_files import part10
+from tests.hostile_files import image, makers
+from tests.test_limits import cost
+
+CHECKOUT = Path(__file__).parents[1]
+MEMORY = 1 << 30
+
+
+def in_one_run(folder: Path, damaged: int, good: int, scale: int) -> dict[str, Any]:
+    """Read all in one run of two workers; no process of it may allocate more than 3 GiB."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.hostile_files", folder, *map(str, (damaged, good, scale))],
+        cwd=CHECKOUT, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (3 << 30,) * 2),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["good"] == good
+    assert found["damaged, read"] + found["damaged, rejected"] == damaged
+    assert found["files"] == damaged + good + found["made"]
+    assert found["without reason"] == []
+    assert found["unexpected"] == []
+    return found
+
+
+def test_hostile_and_damaged_files_keep_no_good_one_out(tmp_path: Path) -> None:
+    found = in_one_run(tmp_path, damaged=200, good=100, scale=1)
+    said = found["hostile"]
+    assert said["made/items"] == "ingested"
+    assert said["made/nested 10000"] == "sequences nested deeper than 64 levels"
+    assert said["made/four gigabytes of nothing"].startswith("not DICOM")
+
+
+@pytest.mark.soak
+def test_ten_thousand_damaged_files_beside_a_thousand_good_ones(tmp_path: Path) -> None:
+    found = in_one_run(tmp_path, damaged=10_000, good=1000, scale=8)
+    print({name: found[name] for name in found if name != "hostile"})  # noqa: T201
+    for name, why in found["hostile"].items():
+        print(f"  {name}: {why}")  # noqa: T201
+
+
+@pytest.mark.parametrize("scale", [1, pytest.param(16, marks=pytest.mark.soak)])
+def test_each_hostile_file_takes_bounded_time_and_memory(tmp_path: Path, scale: int) -> None:
+    makers(tmp_path / "bad", scale)
+    costs = cost(tmp_path, *sorted((tmp_path / "bad").iterdir()))
+    assert len(costs) == len(list((tmp_path / "bad").iterdir()))
+    for name, (size, seconds) in costs.items():
+        if scale > 1:
+            print(f"{name}: {size >> 20} MiB over the idle process, {seconds:.1f} s")  # noqa: T201
+        assert size < MEMORY, name
+        assert seconds < 20, name
+
+
+LOOK = """
+import json, resource, sys
+import warehouse
+from warehouse.errors import WarehouseError
+wh = warehouse.open(sys.argv[1])
+series = [uid for (uid,) in wh.sql("select SeriesInstanceUID from series order by 1").fetchall()]
+wh.stack(series[0])
+usage = resource.getrusage(resource.RUSAGE_SELF)
+said = {}
+for uid in series:
+    try:
+        frames = wh.stack(uid)
+        said[uid] = str(frames[len(frames) - 1].shape)
+    except WarehouseError as error:
+        said[uid] = type(error).__name__
+    try:
+        wh.volume(uid)[:]
+    except WarehouseError:
+        pass
+assert len(wh.gallery()._repr_html_()) > 0
+after = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({"said": said, "bytes": (after.ru_maxrss - usage.ru_maxrss) << 10,
+                  "seconds": after.ru_utime - usage.ru_utime}))
+"""
+
+
+def test_pixels_that_lie_are_refused_in_bounded_time_and_memory(tmp_path: Path) -> None:
+    makers(tmp_path / "bad")
+    good = tmp_path / "bad" / "a good one"
+    good.write_bytes(image(16, 16, bytes(256)))
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "bad", workers=1)
+    name_of = dict(
+        wh.sql("select SeriesInstanceUID, path from instances where pixel_offset > 0").fetchall()
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, tmp_path / "w"], cwd=CHECKOUT, capture_output=True, text=True,
+        check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (3 << 30,) * 2),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    said = {Path(name_of[uid]).name: why for uid, why in found["said"].items() if uid in name_of}
+    assert said.pop("a good one") == "(16, 16)"
+    # A table that lies is not believed: these frames stand one behind the other.
+    assert said.pop("offsets outside") in {"(16, 16)", "PixelsUnreadable"}
+    assert set(said.values()) == {"PixelsUnreadable"}, said
+    assert found["bytes"] < MEMORY
+    assert found["seconds"] < 20
+
+
+@pytest.mark.parametrize("count", [2000, pytest.param(50_000, marks=pytest.mark.soak)])
+def test_members_of_one_archive_cost_no_more_than_files(tmp_path: Path, count: int) -> None:
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for number in range(count):
+            content = part10(uid=f"1.2.{number:06}")
+            (tmp_path / "in" / f"{number:06}").write_bytes(content)
+            archive.writestr(f"{number:06}", content)
+    costs = cost(tmp_path, tmp_path / "in", tmp_path / "all.zip")
+    files, members = (costs[name][1] for name in ("in", "all.zip"))
+    if count > 2000:
+        print(f"{count} files {files:.1f} s, members {members:.1f} s")  # noqa: T201
+    # All members are duplicates of the files: so their instances are compared besides.
+    assert members < 2 * files + 2
+    assert costs["all.zip"][0] < MEMORY
+
+
+@pytest.mark.parametrize("count", [2000, pytest.param(200_000, marks=pytest.mark.soak)])
+def test_empty_files_are_a_row_each(tmp_path: Path, count: int) -> None:
+    for number in range(count):
+        folder = tmp_path / "in" / f"{number // 1000}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}").touch()
+    costs = cost(tmp_path, tmp_path / "in")
+    wh = warehouse.open(tmp_path / "w")
+    reasons = wh.sql("select reason, count(*) from files where reason <> '' group by 1").fetchall()
+    assert reasons == [("empty file", count)]
+    if count > 2000:
+        print(f"{count} empty files: {costs['in']}")  # noqa: T201
+    assert costs["in"][0] < MEMORY
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.soak)])
+def test_ten_readers_during_three_ingests_see_whole_versions(tmp_path: Path, count: int) -> None:
+    """Each source is one transaction: whoever looks sees all of its files or none."""
+    sources = []
+    for source in range(3):
+        sources.append(tmp_path / f"in{source}")
+        sources[-1].mkdir()
+        for number in range(count):
+            (sources[-1] / f"{number}").write_bytes(part10(uid=f"1.{source}.{number}"))
+    first = tmp_path / "first"
+    first.write_bytes(part10(uid="1.9.1"))
+    warehouse.open(tmp_path / "w", create=True).ingest(first, workers=1)
+    seen: set[tuple[int, int, int]] = set()
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def look() -> None:
+        try:
+            while not done.is_set():
+                with warehouse.open(tmp_path / "w") as wh:
+                    (row,) = wh.sql(
+                        "select (select count(*) from files), (select count(*) from instances),"
+                        " (select count(distinct instance_id) from elements)"
+                    ).fetchall()
+                    seen.add(row)
+        except BaseException as error:  # noqa: BLE001 - told to the test
+            errors.append(error)
+
+    readers = [threading.Thread(target=look) for _ in range(10)]
+    for reader in readers:
+        reader.start()
+    try:
+        for source in sources:
+            warehouse.open(tmp_path / "w").ingest(source, workers=1)
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join()
+    assert errors == []
+    assert seen <= {(n * count + 1,) * 3 for n in range(4)}
+    assert warehouse.open(tmp_path / "w").info()["version"] >= 4

@@ -1,0 +1,1 @@
+"""Runs of cohorts as BIDS data sets."""

@@ -1,0 +1,155 @@
+"""The files of a data set that describe it: participants, sessions, scans, description, README.
+
+In: what was written, and what the warehouse knows of the patients. Out: contents by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from warehouse.cohorts.provenance import ABOUT, MANIFEST
+from warehouse.cohorts.runs import package_version
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from warehouse.bids.written import Written
+    from warehouse.cohorts.runs import Run
+
+VERSION = "1.11.0"
+"""Of BIDS: that of the schema in the validator of the tests, by major and minor number."""
+SERIES = "series.tsv"
+_OLDEST = 89
+"""BIDS: ages over 89 are a risk to privacy; they are written as 89."""
+_SEXES = {"M": "M", "F": "F", "O": "O"}
+
+_PARTICIPANTS = {
+    "participant_id": {"Description": "Label of the subject, derived from PatientID"},
+    "age": {
+        "Description": f"PatientAge of the first study that states one; {_OLDEST} stands for more",
+        "Units": "year",
+    },
+    "sex": {
+        "Description": "PatientSex", "Levels": {"M": "male", "F": "female", "O": "other"},
+    },
+}  # fmt: skip
+_SESSIONS = {
+    "session_id": {"Description": "Label of the session, derived from date and time of the study"},
+    "acq_time": {"Description": "StudyDate and StudyTime, in the clock of the device"},
+}
+_SCANS = {
+    "acq_time": {
+        "Description": "AcquisitionDate and AcquisitionTime of the first image, else those of the "
+        "series, in the clock of the device"
+    }
+}
+
+_README = """\
+Magnetic resonance images, exported from an archive of DICOM files
+==================================================================
+
+This data set was written by dicom-warehouse {version} from the run {run} of the cohort {cohort}.
+
+- cohort.json states the question, its parameters, the version of the archive and a digest of the
+  instances that were exported.
+- series.tsv has one row per series of the run: the images that were made of it, or why there are
+  none, and which fields of a sidecar were left out and why.
+- manifest.csv has the sha256 of each file; `dicom-warehouse cohort verify FOLDER` compares them.
+
+Labels of subjects are derived from PatientID, those of sessions from date and time of the study,
+those of tasks from SeriesDescription. What a field map is for is not stated in DICOM: it was
+assigned to the images of its session that follow it. Images have the orientation in which they
+were stored: columns, rows, slices.
+"""
+
+
+def root_files(run: Run, rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """Return the files at the top that do not depend on patients."""
+    description = {
+        "Name": f"{run.cohort}, run {run.run}",
+        "BIDSVersion": VERSION,
+        "DatasetType": "raw",
+        "GeneratedBy": [{"Name": "dicom-warehouse", "Version": package_version()}],
+        "SourceDatasets": [{"Version": run.digest}],
+    }
+    readme = _README.format(version=package_version(), run=run.run, cohort=run.cohort)
+    return {
+        "dataset_description.json": json_bytes(description),
+        "README": readme.encode(),
+        ".bidsignore": f"/{ABOUT}\n/{MANIFEST}\n/{SERIES}\n".encode(),
+        SERIES: tsv(("series_key", "files", "why_not", "notes"), rows),
+    }
+
+
+def patient_files(
+    images: Iterable[Written], known: Mapping[str, Mapping[str, Any]], *, identifiers: bool
+) -> dict[str, bytes]:
+    """Return participants, sessions and scans.
+
+    Parameters
+    ----------
+    images
+        What was written.
+    known
+        By key of a series: ``sex``, ``age`` and ``study_at``.
+    identifiers
+        Write age, sex, dates and times.
+    """
+    people: dict[str, dict[str, Any]] = {}
+    sessions: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    scans: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for image in sorted(images, key=lambda one: one.name):
+        facts = known[image.series_key]
+        age = facts["age"]
+        people.setdefault(image.subject, {
+            "participant_id": f"sub-{image.subject}",
+            "age": None if age is None else min(int(age), _OLDEST),
+            "sex": _SEXES.get(facts["sex"]),
+        })  # fmt: skip
+        sessions[image.subject].setdefault(image.session, {
+            "session_id": f"ses-{image.session}", "acq_time": _time(facts["study_at"]),
+        })  # fmt: skip
+        name = image.name.split("/", 2)[2]
+        row = {"filename": f"{name}.nii.gz", "acq_time": _time(image.acquired_at)}
+        scans[image.subject, image.session].append(row)
+    of_people = ("participant_id", "age", "sex") if identifiers else ("participant_id",)
+    made = {
+        "participants.tsv": tsv(of_people, list(people.values())),
+        "participants.json": json_bytes({name: _PARTICIPANTS[name] for name in of_people}),
+    }
+    for subject, found in sessions.items():
+        columns = ("session_id", "acq_time") if identifiers else ("session_id",)
+        stem = f"sub-{subject}/sub-{subject}_sessions"
+        made[f"{stem}.tsv"] = tsv(columns, list(found.values()))
+        made[f"{stem}.json"] = json_bytes({name: _SESSIONS[name] for name in columns})
+    for (subject, session), rows in scans.items():
+        columns = ("filename", "acq_time") if identifiers else ("filename",)
+        stem = f"sub-{subject}/ses-{session}/sub-{subject}_ses-{session}_scans"
+        made[f"{stem}.tsv"] = tsv(columns, rows)
+        if identifiers:
+            made[f"{stem}.json"] = json_bytes(_SCANS)
+    return made
+
+
+def tsv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return a table as BIDS has it: tabs, ``n/a`` for what is missing."""
+    lines = [columns, *([_cell(row[name]) for name in columns] for row in rows)]
+    return "".join("\t".join(line) + "\n" for line in lines).encode()
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """Return JSON, the same for the same content."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _cell(value: Any) -> str:
+    if value in (None, ""):
+        return "n/a"
+    return " ".join(str(value).split())
+
+
+def _time(moment: dt.datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,106 @@
+"""A digest → the bytes of a long binary value, from ``blobs`` or from the file that has it.
+
+In: a catalog and a SHA-256 of ``elements``. Out: an open file. What ``blobs`` does not hold, a
+value beyond ``Limits.value_bytes`` or one of an ingest without blobs, lies in its source file as
+pixels do: it is read there when it is asked for, and never given unless its digest is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING
+
+from warehouse.dicom.open import open_source
+from warehouse.dicom.reference import read_header_from
+from warehouse.dicom.scan import SourceFile
+from warehouse.dicom.watched import Wanted
+from warehouse.errors import Rejected, ValueNotFound
+from warehouse.settings import DEFAULT_LIMITS, IngestSettings, Limits, S3Access
+from warehouse.survey import listed_again
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from warehouse.catalog.connect import Catalog
+
+SPOOL_BYTES = 32 << 20
+"""Values that are copied from a file and longer than this go through a temporary file."""
+
+_KEPT = "select bytes from blobs where sha256 = $1"
+_INLINE = "select bytes from elements where sha256 = $1 and bytes is not null limit 1"
+_HOLDERS = (
+    "select distinct files.path, length from elements join files using (instance_id) "
+    "where sha256 = $1 and status = 'ingested' order by files.path"
+)
+
+
+def open_value(
+    catalog: Catalog, sha256: str, *, s3: S3Access | None = None, limits: Limits = DEFAULT_LIMITS
+) -> IO[bytes]:
+    """Open the bytes of a binary value, as they stand in its file, for reading and seeking.
+
+    One that ``blobs`` holds is in memory. Any other is copied from its source file a MiB at a
+    time, beyond 32 MiB into a temporary file that is gone when it is closed.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    sha256
+        Digest of the value, from the column of that name in ``elements``.
+    s3
+        How files in buckets are reached.
+    limits
+        What the file of the value may cost, if it is read.
+
+    Raises
+    ------
+    ValueNotFound
+        No element has this digest, or no file has these bytes any more.
+    """
+    for query in (_KEPT, _INLINE):
+        if found := catalog.connection.execute(query, [sha256]).fetchone():
+            return io.BytesIO(found[0])
+    paths = dict(catalog.connection.execute(_HOLDERS, [sha256]).fetchall())
+    if not paths:
+        raise ValueNotFound(sha256, "no element of this version has it")
+    settings = IngestSettings(s3=s3 or S3Access())
+    for source in _there(list(paths), settings):
+        # Only what is digested anyway is copied: so that every long value is.
+        target = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - returned
+        wanted = Wanted(sha256, paths[source.path], target)
+        try:
+            if _copied(source, wanted, replace(limits, value_bytes=1)):
+                target.seek(0)
+                return target
+        except Rejected:
+            pass
+        target.close()
+    raise ValueNotFound(
+        sha256, "no file has these bytes any more; mount its source, or ingest again"
+    )
+
+
+def _there(paths: list[str], settings: IngestSettings) -> Iterator[SourceFile]:
+    for path in paths:
+        yield from (item for item in listed_again([path], settings) if isinstance(item, SourceFile))
+
+
+def _copied(source: SourceFile, wanted: Wanted, limits: Limits) -> bool:
+    """Copy a value out of a file; tell whether it was there."""
+    with open_source(source) as file:
+        header = read_header_from(file, limits, wanted)
+    if wanted.is_found:
+        return True
+    # Short ones, and those inside of sequences.
+    for element in header.elements:
+        raw = element.raw
+        if raw is None or len(raw) != wanted.length:
+            continue
+        if hashlib.sha256(raw).hexdigest() == wanted.sha256:
+            wanted.target.write(raw)
+            return True
+    return False

@@ -1,0 +1,88 @@
+"""A NIfTI image whose slices are shifted against each other → one with slices above each other.
+
+In: a ``nibabel.Nifti1Image`` with a sheared affine, as of a tilted gantry. Out: one with axes at
+right angles. Slices stay where they are along the normal; each is moved within its plane by linear
+interpolation of stored values. What was outside the slice gets the lowest value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from warehouse.pixels.volume import LazyVolume
+
+_STRAIGHT = 1e-3
+"""Cosine between slices and rows or columns that is rounding."""
+
+
+def is_sheared(volume: LazyVolume) -> bool:
+    """Tell whether slices go along another direction than their normal."""
+    if volume.orientation is None:
+        return False
+    along_slices, along_rows, along_columns = volume.orientation.T
+    return bool(max(abs(along_slices @ along_rows), abs(along_slices @ along_columns)) > _STRAIGHT)
+
+
+def straightened(image: Any) -> Any:
+    """Return an image with axes at right angles, wide enough for all slices.
+
+    Parameters
+    ----------
+    image
+        ``nibabel.Nifti1Image`` (column, row, slice[, volume]) of numbers.
+
+    Raises
+    ------
+    UsageError
+        It is in color.
+    """
+    import nibabel  # noqa: PLC0415 - an extra, which made the image
+
+    values = np.asarray(image.dataobj)
+    if values.dtype.names:
+        raise UsageError("an image in color cannot be resampled")
+    steps = image.affine[:3, :3]
+    lengths = np.linalg.norm(steps, axis=0)
+    normal = np.cross(steps[:, 0], steps[:, 1]) / (lengths[0] * lengths[1])
+    fill = values.min()
+    lowest = np.zeros(2)
+    for axis in (0, 1):
+        shift = steps[:, 2] @ steps[:, axis] / lengths[axis] ** 2
+        values, lowest[axis] = _moved(values, axis, float(shift), fill)
+    affine = image.affine.copy()
+    affine[:3, 3] += steps[:, :2] @ lowest
+    affine[:3, 2] = normal * (steps[:, 2] @ normal)
+    made: Any = cast("Any", nibabel).Nifti1Image(values, affine, image.header, dtype=values.dtype)
+    made.header.set_slope_inter(*image.header.get_slope_inter())
+    made.set_sform(affine, code=1)
+    made.set_qform(affine, code=1)
+    return made
+
+
+def _moved(
+    values: np.ndarray, axis: int, shift: float, fill: np.generic
+) -> tuple[np.ndarray, float]:
+    """Move slice k by k times a shift along an axis; return the array and where it begins."""
+    depth = values.shape[2]
+    begin = np.floor(min(0.0, shift * (depth - 1)))
+    room = int(np.ceil(abs(shift) * (depth - 1))) + 1
+    shape = list(values.shape)
+    shape[axis] += room
+    made = np.full(shape, fill, values.dtype)
+    for level in range(depth):
+        whole, part = divmod(shift * level - begin, 1.0)
+        moved = np.zeros([n for number, n in enumerate(shape) if number != 2], np.float64)
+        for offset, weight in ((int(whole), 1.0 - part), (int(whole) + 1, part)):
+            if weight > 0:
+                placed = np.full(moved.shape, fill, np.float64)
+                place = [slice(None)] * moved.ndim
+                place[axis] = slice(offset, offset + values.shape[axis])
+                placed[tuple(place)] = values[:, :, level]
+                moved += weight * placed
+        made[:, :, level] = np.rint(moved) if values.dtype.kind in "iu" else moved
+    return made, float(begin)
