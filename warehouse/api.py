@@ -432,13 +432,11 @@ class Warehouse(WithComponents):
 
     @names_failures
     def iter_volumes(
-        self, cohort: Run | str | Iterable[str], *, ahead: int = 1,
-        rescale: bool | str = False,
+        self, cohort: Run | str | Iterable[str], *, ahead: int = 1, rescale: bool | str = False
     ) -> Iterator[Loaded]:  # fmt: skip
         """Yield the series of a cohort with their voxels, the next ones read meanwhile.
 
-        ``cohort`` is a run, the name of one, or SeriesInstanceUIDs; see
-        ``warehouse.pixels.prefetch.iter_volumes``.
+        ``cohort`` is a run, its name, or UIDs; see ``warehouse.pixels.prefetch.iter_volumes``.
         """
         if isinstance(cohort, str | Run):
             cohort = runs.series_keys(self.members(cohort))
@@ -449,5 +447,4 @@ class Warehouse(WithComponents):
         self, series_uid: str, *, rescale: bool | str = False, overlay: int | None = None
     ) -> Stack:  # fmt: skip
         """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
-        values = Values(rescale=rescale, overlay=overlay)
-        return open_stack(self.catalog, series_uid, values=values)
+        return open_stack(self.catalog, series_uid, values=Values(rescale, overlay=overlay))

@@ -46,7 +46,7 @@ def test_the_page_on_components_is_true(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shown = outputs(tmp_path, capsys)
-    assert len(shown) >= 14
+    assert len(shown) == 13
     for command, printed, said in shown:
         lines = [line.rstrip() for line in printed.rstrip("\n").split("\n")]
         assert lines == [line.rstrip() for line in said.rstrip("\n").split("\n")], command

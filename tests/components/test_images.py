@@ -51,6 +51,32 @@ def test_tiff_as_tifffile_writes_it(tmp_path: Path, order: Any) -> None:
     assert np.array_equal(voxels(tmp_path / "a.tif"), array)
 
 
+def test_tiles_and_packed_strips_of_tiff(tmp_path: Path) -> None:
+    array = RNG.integers(0, 5, (40, 50)).astype(np.uint8)
+    for name, options in {
+        "t": {"tile": (16, 16)},
+        "z": {"compression": "zlib", "rowsperstrip": 7},
+    }.items():
+        tifffile.imwrite(tmp_path / name, array, photometric="minisblack", **options)
+        assert labels(read_image(tmp_path / name)) == {0, 1, 2, 3, 4}
+
+
+def test_a_tiff_that_is_cut_off_or_lies_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((40, 50), np.uint8), photometric="minisblack")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    with pytest.raises(ImageRefused, match="more voxels"):
+        require_image(path, "IMG", [])
+    # Width 50 becomes 2 ** 31: entry 256 of the directory, a long or a short.
+    at = whole.index(b"\x00\x01", 8)
+    lying = bytearray(whole)
+    lying[at + 2 : at + 4], lying[at + 8 : at + 12] = b"\x04\x00", b"\0\0\0\x80"
+    path.write_bytes(bytes(lying))
+    with pytest.raises(ImageRefused):
+        require_image(path, "SEG", segments(1))
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
@@ -72,7 +98,7 @@ def test_tiff_as_tifffile_writes_it(tmp_path: Path, order: Any) -> None:
         (mha([2, 2], "MET_UCHAR", zlib.compress(bytes(99)), CompressedData="True"), "another number"),
         (mha([2, 2], "MET_UCHAR", b"nothing", CompressedData="True"), "damaged"),
         (b"", "no MetaImage"), (b"a = b", "no MetaImage"), (b"\x89PNG\r\n\x1a\n", "no MetaImage"),
-        (gzip.compress(b"abc"), "no MetaImage"), (b"\x1f\x8bxxxx", "gzip"), (b"II*\0" + bytes(40), "TIFF"),
+        (gzip.compress(b"abc", mtime=0), "no MetaImage"), (b"\x1f\x8bxxxx", "gzip"), (b"II*\0" + bytes(40), "TIFF"),
     ],
 )  # fmt: skip
 def test_images_that_lie_are_refused(tmp_path: Path, content: bytes, why: str) -> None:

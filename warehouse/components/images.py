@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_HEADER = 1 << 16
-MAX_BYTES = 64 << 30
+MAX_BYTES = 16 << 30
 """Bytes of voxels that an image may have when it is unpacked."""
 
 BLOCK = 16 << 20
@@ -190,10 +190,16 @@ def _tiff(path: Path) -> Image:
         import tifffile  # noqa: PLC0415 - an extra
     except ImportError:
         raise NotInstalled("reading TIFF images", "tifffile", "components") from None
+    size = path.stat().st_size
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
             shape, axes, dtype = series.shape, series.axes, series.dtype
+            ends = [
+                offset + count
+                for page in series.pages if page is not None
+                for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
+            ]  # fmt: skip
     except Exception:  # noqa: BLE001 - tifffile raises what its parts raise
         raise ImageRefused("its TIFF structure is damaged") from None
     channels = 1
@@ -201,10 +207,9 @@ def _tiff(path: Path) -> Image:
         shape, channels = shape[:-1], int(shape[-1])
     if dtype is None or not 2 <= len(shape) <= 4 or min(shape) < 1:
         raise ImageRefused("it has to have two to four dimensions, each of one voxel or more")
-    image = Image(path, "tiff", tuple(map(int, shape)), channels, np.dtype(dtype), 0, True)
-    if image.voxel_bytes > MAX_BYTES:
-        raise ImageRefused(f"its header says more than {MAX_BYTES >> 30} GiB of voxels")
-    return image
+    if not ends or max(ends) > size:
+        raise ImageRefused("its header says more voxels than the file holds")
+    return Image(path, "tiff", tuple(map(int, shape)), channels, np.dtype(dtype), 0, True)
 
 
 def blocks(image: Image) -> Iterator[bytes]:
@@ -275,12 +280,33 @@ def arrays(image: Image) -> Iterator[np.ndarray[Any, Any]]:
                 raise ImageRefused("its voxels are cut off")
             yield np.frombuffer(kept, image.dtype)
         return
+    yield from _tiff_segments(image)
+
+
+MAX_SEGMENT_BYTES = 1 << 30
+"""Unpacked bytes of one tile or strip of a TIFF."""
+
+
+def _tiff_segments(image: Image) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the tiles or strips of a TIFF, one at a time: an image may be larger than memory."""
     import tifffile  # noqa: PLC0415 - an extra
 
     try:
         with tifffile.TiffFile(image.path) as file:
+            _require_small_segments(file.series[0].keyframe, image.dtype.itemsize)
             for page in file.series[0].pages:
-                if page is not None:
-                    yield page.asarray().ravel()
+                for data, _, _ in page.segments(maxworkers=1) if page is not None else ():
+                    if data is not None:
+                        yield data.ravel()
+    except ImageRefused:
+        raise
     except Exception:  # noqa: BLE001 - tifffile raises what its parts raise
         raise ImageRefused("its TIFF pages cannot be decoded; pip install imagecodecs?") from None
+
+
+def _require_small_segments(page: Any, itemsize: int) -> None:
+    """Check that no tile or strip of a TIFF claims more memory than it may have."""
+    rows = min(page.rowsperstrip or page.imagelength, page.imagelength)
+    sides = page.tile if page.is_tiled else (rows, page.imagewidth)
+    if math.prod(sides) * page.samplesperpixel * itemsize > MAX_SEGMENT_BYTES:
+        raise ImageRefused("a tile or strip of it is larger than 1 GiB")
