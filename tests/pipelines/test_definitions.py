@@ -97,7 +97,7 @@ def test_checks_block_unless_they_only_warn():
     assert blocking == {check.name for check in read_checks() if check.severity == "error"}
     assert blocking == {
         "elements_of_one_batch", "file_without_instance", "instance_held_twice",
-        "instance_without_file", "orphan_elements", "orphan_vendor_payloads", "rows_of_every_file",
+        "instance_without_file", "orphan_elements", "orphan_values", "orphan_vendor_payloads", "rows_of_every_file",
     }  # fmt: skip
 
 
