@@ -240,7 +240,7 @@ def test_describe_knows_macros_and_cohorts(read, tmp_path):
 def test_why_there_is_nothing_private(read, tmp_path):
     for arguments in (("tags", "--private"), ("sql", "from private('GEMS_ACQU_01', '0x9c')")):
         done = run(*arguments, "-w", read, "--format", "csv")
-        assert "2 of 2 files were read without their private elements (mode normal)" in done.stderr
+        assert "2 of 2 files were read without private elements (mode normal)" in done.stderr
         assert len(done.stdout.splitlines()) == 1
     assert run("tags", "--like", "Modality", "-w", read).stderr == ""
     made = warehouse.open(tmp_path / "w", create=True)

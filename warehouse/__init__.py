@@ -1,9 +1,10 @@
 """A columnar analytics warehouse for DICOM.
 
 >>> import warehouse
->>> wh = warehouse.open("my-warehouse", create=True)          # doctest: +SKIP
->>> wh.ingest("/data/dicom")                                  # doctest: +SKIP
->>> wh.sql("select Modality, count(*) from series group by all")  # doctest: +SKIP
+>>> wh = warehouse.open("my-warehouse", create=True)
+>>> report = wh.ingest("dicom", workers=1)
+>>> wh.sql("select Modality, count(*) as series from series group by all").fetchall()
+[('CT', 1)]
 
 Reading order of the code, in the order of the data: ``dicom`` (a file becomes elements),
 ``elements`` (elements become rows), ``store`` (rows become Delta tables), ``ingest`` (these three

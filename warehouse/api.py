@@ -12,7 +12,6 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 import polars as pl
 
 from warehouse.batches import Batches
-from warehouse.bids.export import FORMAT, export_bids
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.contents import column_list, describe, summary_html, table_list, tags_like
 from warehouse.catalog.duplicates import Compared, compare_duplicates
@@ -20,14 +19,13 @@ from warehouse.catalog.frames import checked, frames_among
 from warehouse.catalog.header_rows import header_of_instance
 from warehouse.catalog.long_values import open_value
 from warehouse.cohorts import asking, compare, definitions, filters, runs
-from warehouse.cohorts.export_files import FILE_FORMATS, export_files
-from warehouse.cohorts.export_rows import export_rows
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
 from warehouse.components.facade import WithComponents
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
+from warehouse.exporting import export_run
 from warehouse.ingest import IngestReport, ingest
 from warehouse.pixels.gallery import Gallery, open_gallery
 from warehouse.pixels.gradients import Gradients, gradients
@@ -37,6 +35,7 @@ from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume, open_volume
 from warehouse.rebuild import Rebuilt, read_anew, rebuild
 from warehouse.removal import RemovalReport, remove
+from warehouse.sets import Sets
 from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 from warehouse.store import layout
 from warehouse.store.compact import Compacted, compact
@@ -48,7 +47,7 @@ from warehouse.store.vacuum import RETENTION, Vacuumed, vacuum
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import duckdb
 
@@ -247,7 +246,8 @@ class Warehouse(WithComponents):
 
         Examples
         --------
-        >>> wh.sql("select * from series where Modality = $m", {"m": "CT"})  # doctest: +SKIP
+        >>> wh.sql("select count(*) from series where Modality = $m", {"m": "CT"}).fetchall()
+        [(1,)]
         """
         caller = sys._getframe(1)  # noqa: SLF001 - as DuckDB itself finds variables
         frames = frames_among(caller.f_globals, caller.f_locals)
@@ -339,38 +339,24 @@ class Warehouse(WithComponents):
     @names_failures
     def cohort(self, name: str, /, *, limits: asking.Limits | None = None, **given: Any) -> Run:
         """Run a cohort on the newest version; its members are kept, see ``members``."""
-        return self._run(lambda: runs.run_cohort(self.root, name, given, limits or asking.Limits()))
+        return self._place.keep(
+            lambda: runs.run_cohort(self.root, name, given, limits or asking.Limits())
+        )
 
     @names_failures
     def rerun(self, name: str) -> compare.Difference:
         """Ask the cohort of a run again, of the newest version: what has changed since."""
-        return self._run(lambda: compare.rerun(self.root, name))
+        return self._place.keep(lambda: compare.rerun(self.root, name))
 
     @names_failures
     def rerun_all(self) -> list[Rerun]:
         """Ask every cohort that was saved or run before again, of the newest version."""
         return self._place.publish(lambda _: rerun_all(self.root))
 
-    @names_failures
-    def combine(self, operation: str, left: str, right: str, name: str) -> Run:
-        """Make a run of the members of two: ``union``, ``intersect`` or ``minus``."""
-        return self._run(lambda: compare.combine(self.root, operation, left, right, name))
-
-    @names_failures
-    def split(
-        self, run: str, fractions: Mapping[str, float] | None = None, seed: int = 0
-    ) -> list[Run]:
-        """Split a run by patient into named parts; see ``warehouse.cohorts.compare.split``."""
-        return self._run(lambda: compare.split(self.root, run, fractions, seed))
-
-    @names_failures
-    def sample(self, run: str, *, as_name: str, **options: Any) -> Run:
-        """Draw series of a run; see ``warehouse.cohorts.compare.sample``."""
-        return self._run(lambda: compare.sample(self.root, run, as_name=as_name, **options))
-
-    def _run(self, action: Callable[[], _Answer]) -> _Answer:
-        """Keep a run; the rows of the warehouse stay as they are."""
-        return self._place.publish(lambda _: action(), materialize=lambda: False)
+    @property
+    def sets(self) -> Sets:
+        """Runs that are made of the members of other runs."""
+        return Sets(self._place)
 
     @names_failures
     def members(self, run: Run | str) -> pl.LazyFrame:
@@ -382,14 +368,9 @@ class Warehouse(WithComponents):
     def export(
         self, run: Run | str, target: str | os.PathLike[str], form: str, **options: Any
     ) -> dict[str, Any]:
-        """Write the members of a run; see ``export_rows``, ``export_files``, ``export_bids``."""
+        """Write the members of a run; see ``warehouse.exporting.export_run``."""
         found = self.find_run(run) if isinstance(run, str) else run
-        if form == FORMAT:
-            return export_bids(self.root, found, Path(target), **options)
-        if form in FILE_FORMATS:
-            s3 = S3Access.from_variables(os.environ)
-            return export_files(self.root, found, Path(target), form, s3=s3, **options)
-        return export_rows(self.root, found, Path(target), form, **options)
+        return export_run(self.root, found, target, form, **options)
 
     @names_failures
     def compare(self, before: str, after: str) -> compare.Difference:

@@ -73,3 +73,7 @@ class Place:
         if materialize():
             keep_if_worthwhile(self.root)
         return done
+
+    def keep(self, action: Callable[[], _Answer]) -> _Answer:
+        """Keep something beside the rows, such as a run; the rows stay as they are."""
+        return self.publish(lambda _: action(), materialize=lambda: False)

@@ -47,7 +47,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class S3Access:
-    """How buckets are reached; without keys requests are not signed, as public ones take them."""
+    """How buckets are reached; without keys requests are unsigned (public buckets)."""
 
     endpoint: str = ""
     """URL of a server that is not Amazon's, such as ``http://minio:9000``."""

@@ -6,6 +6,7 @@ Oracle: pydicom, walking the functional groups of each frame by itself.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -260,7 +261,8 @@ def expected(path: str) -> dict[str, Any]:
 
 
 def test_every_object_says_what_pydicom_finds(rows: dict[str, dict[str, Any]]) -> None:
-    assert len(rows) >= 20
+    # The packages bring none of their own.
+    assert len(rows) >= (20 if os.environ.get("DICOM_CORPUS") else len(made()))
     for row in rows.values():
         wanted = expected(row["path"])
         got = dict(row)
@@ -415,6 +417,7 @@ def test_kept_answers_are_those_of_the_view(
 # -- dcm2niix -------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif("DICOM_CORPUS" not in os.environ, reason="DICOM_CORPUS names no folder")
 def test_times_are_those_of_dcm2niix(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     """Its sidecars are in seconds, and a field that it does not write is not compared."""
     program = Path(pytest.importorskip("dcm2niix").__file__).parent / "dcm2niix"

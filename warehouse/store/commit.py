@@ -117,7 +117,7 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
         connection.execute(statement("removed"))
         rows = connection.execute("select status, count(*) from touched group by all").fetchall()
         try:
-            _take_out(connection, base, changes)
+            remove_rows(connection, base, changes)
             _settle_blobs(connection, base, "", [], changes)
         except BaseException:
             _unlink(root, [(table, part) for table in changes for part in changes[table].add])
@@ -147,8 +147,8 @@ def _prepare(
         discard(base.root, staged)
         return [("files", new_files)]
     changes["files"].add.append(new_files)
-    _take_out(connection, base, changes)
-    copies = _bring_in(connection, base.root, batch, staged, instances, changes)
+    remove_rows(connection, base, changes)
+    copies = add_staged_rows(connection, base.root, batch, staged, instances, changes)
     _settle_blobs(connection, base, batch, staged, changes)
     return copies
 
@@ -166,7 +166,7 @@ def _counts(connection: duckdb.DuckDBPyConnection) -> Counts:
     return Counts(Counter(dict(outcomes)), Counter(dict(readers)))
 
 
-def _take_out(
+def remove_rows(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, changes: dict[str, Change]
 ) -> None:
     """Copy the parts that hold rows of touched files, without these rows."""
@@ -225,7 +225,7 @@ def _release(connection: duckdb.DuckDBPyConnection, payloads: list[str]) -> None
     connection.execute(f"create or replace temp table released as {statement('released')}")
 
 
-def _bring_in(
+def add_staged_rows(
     connection: duckdb.DuckDBPyConnection, root: Path, batch: str, staged: list[Staged],
     instances: pa.Table, changes: dict[str, Change],
 ) -> list[tuple[str, Part]]:  # fmt: skip

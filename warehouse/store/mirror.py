@@ -6,8 +6,8 @@ to it.
 
 Nothing in a warehouse is changed once it is written but a few small files, so copying is all there
 is to do. What decides between writers is the log: an entry is put only if there is none of its
-number. The entry of ``files`` comes last and is the version, as on a disk. Who is outrun takes back
-its own and begins again from what the other one published
+number. The entry of ``files`` comes last and is the version, as on a disk. The loser of a
+conflict rolls back and retries from what the other one published
 (docs/decisions/0015-a-bucket-is-worked-with-in-a-folder.md).
 """
 
@@ -81,7 +81,7 @@ class Mirror:
                 raise UsageError(f"{source} holds the warehouse {self.url}; name what is beside it")
 
     def close(self) -> None:
-        """Let others use the folder."""
+        """Release the folder lock."""
         self._finalizer()
 
     def pull(self) -> None:
