@@ -86,7 +86,7 @@ class Components:
         return self._do(lambda: socket_store.create_socket(self._root, given, by=by))
 
     def edit_socket(
-        self, slug: str, *, by: str = "", even_if_values_fail: bool = False, **changes: Any
+        self, slug: str, /, *, by: str = "", even_if_values_fail: bool = False, **changes: Any
     ) -> Edited:
         """Add the next version of a socket; values that exist are checked by it."""
         return self._do(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 MAX_TREE_BYTES = 64 << 20
 HDF5_SECONDS = 60
 
+_CONTROLS = re.compile("[\\x00-\\x08\\x0e-\\x1f]")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _OBJ = frozenset(
     b"v vt vn vp f l p g o s mg usemtl mtllib deg bmat step cstype curv curv2 surf parm trim hole "
@@ -116,7 +118,7 @@ def _require_zip(file: IO[bytes]) -> None:
 
 
 def _text(file: IO[bytes]) -> Iterator[str]:
-    """Yield the text of a file, which is UTF-8 without NUL."""
+    """Yield the text of a file, which is UTF-8 without control characters."""
     decode = codecs.getincrementaldecoder("utf-8-sig")().decode
     while True:
         read = file.read(1 << 20)
@@ -124,8 +126,8 @@ def _text(file: IO[bytes]) -> Iterator[str]:
             text = decode(read, final=not read)
         except UnicodeError:
             raise ValueRefused("it is not UTF-8 text") from None
-        if "\0" in text:
-            raise ValueRefused("it is no text: it holds NUL")
+        if _CONTROLS.search(text):
+            raise ValueRefused("it is no text: it holds control characters")
         yield text
         if not read:
             return
