@@ -83,7 +83,7 @@ def import_set(
         found = list(_of_folder(root, source, by))
     else:
         found = list(_of_listing(root, source, by))
-    checked = [_tried(root, item, path, given) for item, path, given in found]
+    checked = _checked(root, found)
     failed = [one for one in checked if one.why_not]
     if failed and not keep_going:
         raise ValueRefused(
@@ -106,6 +106,19 @@ def import_set(
     if items:
         put_items(root, set_name, items, by=by)
     return imported
+
+
+def _checked(root: Path, found: list[_Found]) -> list[Imported]:
+    """Check values without storing them: all together, and each alone if something is wrong."""
+    values = [given for _, _, given in found if isinstance(given, Given)]
+    try:
+        add_values(root, values, store=False)
+    except (ComponentError, SourceNotFound):
+        return [_tried(root, *one) for one in found]
+    return [
+        Imported(item, path, None, given if isinstance(given, str) else None)
+        for item, path, given in found
+    ]
 
 
 def _tried(root: Path, item: str, path: str, given: Given | str) -> Imported:
@@ -258,7 +271,7 @@ def import_answers(
                 added_by=str(answer.get("creator") or ""), tool="grand-challenge",
             )  # fmt: skip
         found.append((name, _last(answer.get("question")), given))
-    checked = [_tried(root, *one) for one in found]
+    checked = _checked(root, found)
     failed = [one for one in checked if one.why_not]
     if failed and not keep_going:
         raise ValueRefused(

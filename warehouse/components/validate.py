@@ -31,6 +31,9 @@ MAX_SCHEMA_NESTING = 64
 MAX_STEPS = 20_000_000
 """Subschemas times bytes of a value up to which it is validated in this process."""
 
+MAX_COMPILED = 10_000
+"""Subschemas up to which a schema is compiled in this process."""
+
 DRAFTS = {
     "http://json-schema.org/draft-07/schema": "Draft7Validator",
     "http://json-schema.org/draft-06/schema": "Draft6Validator",
@@ -93,7 +96,14 @@ def require_schema(schema: Any) -> None:
         raise SchemaRefused(
             f"the schema is nested more than {MAX_SCHEMA_NESTING} levels deep"
         ) from None
-    _guarded(_draft(schema), json_text.canonical(schema), [])
+    draft, text = _draft(schema), json_text.canonical(schema)
+    if _subschemas(text) > MAX_COMPILED:
+        _guarded(draft, text, [])
+        return
+    try:
+        _of_schema(draft, text)
+    except ValueError as error:
+        raise SchemaRefused(f"the schema is not valid: {str(error).splitlines()[0]}") from None
 
 
 def _draft(schema: dict[str, Any]) -> str:
