@@ -4,7 +4,7 @@
 -- and patient too; one about an instance, about its series as well.
 --
 -- grain:   use_id
--- depends: value_uses, socket_values, instances, series, studies, patients
+-- depends: value_uses, socket_values, instances
 -- example: select slug, Modality, count(*) from values_about join series using (series_key) group by all
 -- column:  use_id | VARCHAR | key to `value_uses`
 -- column:  value_id | VARCHAR | key to `socket_values` and `annotations`
@@ -19,6 +19,8 @@
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
 -- column:  is_there | BOOLEAN | the archive has the entity still; null if it is about none
+-- column:  frame_of_reference | VARCHAR | UID of the coordinate system that the series or instance states; null unless it is exactly one
+-- column:  frame_count | BIGINT | how many it states; null for studies and patients
 -- column:  added_by | VARCHAR | who said it
 -- column:  tool | VARCHAR | program that made it
 -- column:  tool_version | VARCHAR | version of that program
@@ -27,21 +29,35 @@
 create or replace view values_about as
 with
 entities as (
-    select 'series' as about, series_key as about_key, series_key, study_key, patient_key
-    from series
+    select
+        'series' as about,
+        series_key as about_key,
+        series_key,
+        arg_min(study_key, instance_key) as study_key,
+        arg_min(patient_key, instance_key) as patient_key,
+        min(FrameOfReferenceUID) as frame,
+        count(distinct FrameOfReferenceUID) as frame_count
+    from instances
     where series_key in (select about_key from value_uses where about = 'series')
+    group by series_key
     union all by name
-    select 'study' as about, study_key as about_key, study_key, patient_key
-    from studies
+    select
+        'study' as about,
+        study_key as about_key,
+        study_key,
+        arg_min(patient_key, instance_key) as patient_key
+    from instances
     where study_key in (select about_key from value_uses where about = 'study')
+    group by study_key
     union all by name
-    select 'patient' as about, patient_key as about_key, patient_key
-    from patients
+    select distinct 'patient' as about, patient_key as about_key, patient_key
+    from instances
     where patient_key in (select about_key from value_uses where about = 'patient')
     union all by name
     select
         'instance' as about, instance_key as about_key, instance_key, series_key, study_key,
-        patient_key
+        patient_key, FrameOfReferenceUID as frame,
+        if(FrameOfReferenceUID is null, 0, 1) as frame_count
     from instances
     where instance_key in (select about_key from value_uses where about = 'instance')
 )
@@ -59,6 +75,8 @@ select
     entities.study_key,
     entities.patient_key,
     if(value_uses.about is null, null, entities.about_key is not null) as is_there,
+    if(entities.frame_count = 1, entities.frame, null) as frame_of_reference,
+    entities.frame_count,
     value_uses.added_by,
     value_uses.tool,
     value_uses.tool_version,

@@ -1,4 +1,4 @@
-"""A small archive for sockets and values: a CT series, an MR series, one without a frame of reference."""
+"""A small archive: a CT and an MR series, one without a frame of reference, one with two."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import warehouse
 from tests.dicom_files import image, write
 
-CT, MR, DX = "1.2.10", "1.2.20", "1.2.30"
+CT, MR, DX, MOVED = "1.2.10", "1.2.20", "1.2.30", "1.2.40"
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,11 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(
         folder / "in" / "dx", image("1.1.30", Modality="DX", SeriesInstanceUID=DX, PixelData=None)
     )
+    for n in range(2):
+        moved = image(
+            f"1.1.4{n}", Modality="CT", SeriesInstanceUID=MOVED, FrameOfReferenceUID=f"1.9.{n}"
+        )
+        write(folder / "in" / f"moved{n}", moved)
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
     return folder / "w"

@@ -337,6 +337,7 @@ def test_sizes_are_in_mm_or_null_with_the_reason(wh: warehouse.Warehouse) -> Non
     add("box", box, series="1.2.10")
     add("box", box, instance="1.1.20")
     add("box", box, series="1.2.30")
+    add("box", box, series="1.2.40")
     add("box", box, patient="P1")
     add("box", box)
     rows = wh.sql(
@@ -348,6 +349,7 @@ def test_sizes_are_in_mm_or_null_with_the_reason(wh: warehouse.Warehouse) -> Non
             ("1.2.10", None, 4625.27, "1.9.1", None),
             ("1.2.20", "1.1.20", 4625.27, "1.9.2", None),
             ("1.2.30", None, None, None, "the series states no frame of reference"),
+            ("1.2.40", None, None, None, "the series states several frames of reference"),
             (None, None, None, None, "the value is about no series"),
             (None, None, None, None, "the value is about no series"),
         ])
