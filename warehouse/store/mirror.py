@@ -24,17 +24,18 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from warehouse.dicom.objects import SCHEME, bucket_store, is_object
 from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun, UsageError, WriteFailed
+from warehouse.settings import user_cache
 from warehouse.store import delta, layout, tables
 from warehouse.store.marker import found_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from obstore.store import S3Store
 
@@ -364,18 +365,16 @@ def open_mirror(url: str, access: S3Access, cache: Path | None = None) -> Mirror
     ------
     BucketUnreachable, NotAWarehouse
     """
-    mirror = Mirror(url, access, cache or _cache() / "buckets")
+    folder = cache or user_cache()
+    if folder is None:
+        raise UsageError("a warehouse in a bucket needs a cache: set XDG_CACHE_HOME to a folder")
+    mirror = Mirror(url, access, folder / "buckets" if cache is None else cache)
     try:
         mirror.pull()
     except BaseException:
         mirror.close()
         raise
     return mirror
-
-
-def _cache() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(given) / "dicom-warehouse"
 
 
 def _unused_folder(base: Path) -> tuple[Path, int]:
