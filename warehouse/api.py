@@ -22,6 +22,7 @@ from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
+from warehouse.components.facade import WithComponents
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.exporting import export_run
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
-class Warehouse:
+class Warehouse(WithComponents):
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;
@@ -412,13 +413,11 @@ class Warehouse:
 
     @names_failures
     def iter_volumes(
-        self, cohort: Run | str | Iterable[str], *, ahead: int = 1,
-        rescale: bool | str = False,
+        self, cohort: Run | str | Iterable[str], *, ahead: int = 1, rescale: bool | str = False
     ) -> Iterator[Loaded]:  # fmt: skip
         """Yield the series of a cohort with their voxels, the next ones read meanwhile.
 
-        ``cohort`` is a run, the name of one, or SeriesInstanceUIDs; see
-        ``warehouse.pixels.prefetch.iter_volumes``.
+        ``cohort`` is a run, its name, or UIDs; see ``warehouse.pixels.prefetch.iter_volumes``.
         """
         if isinstance(cohort, str | Run):
             cohort = runs.series_keys(self.members(cohort))
@@ -429,5 +428,4 @@ class Warehouse:
         self, series_uid: str, *, rescale: bool | str = False, overlay: int | None = None
     ) -> Stack:  # fmt: skip
         """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
-        values = Values(rescale=rescale, overlay=overlay)
-        return open_stack(self.catalog, series_uid, values=values)
+        return open_stack(self.catalog, series_uid, values=Values(rescale, overlay=overlay))

@@ -18,7 +18,7 @@ import duckdb
 
 from warehouse.catalog.dictionaries import make_dictionaries
 from warehouse.settings import user_cache
-from warehouse.sqlfiles import read_models
+from warehouse.sqlfiles import read_models, sql_folder
 from warehouse.store import layout
 from warehouse.store.duck import literal
 
@@ -129,9 +129,10 @@ def _file(kind: str) -> Path | None:
     if folder is None:
         return None
     versions = (duckdb.__version__, metadata.version("pydicom"))
-    # This module too: it decides what becomes of a model.
+    # This module too: it decides what becomes of a model; and the tables that are macros.
     made_by = Path(__file__).read_text("utf-8")
-    text = "\0".join([*versions, made_by, *(model.sql for model in read_models())])
+    rules = [path.read_text("utf-8") for path in sorted((sql_folder() / "rules").glob("*.csv"))]
+    text = "\0".join([*versions, made_by, *rules, *(model.sql for model in read_models())])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     return folder / f"{kind}-{key}.duckdb"
 

@@ -17,7 +17,9 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     intake,
     select,
     sequence_rules,
+    sockets,
     store,
+    value,
     volume,
 )
 from warehouse.cli.app import app, close_all, opened_roots

@@ -12,6 +12,7 @@
     ├── _cache/                         answers of the entity views for one version; may be deleted
     ├── _reading/                       a note of each process that reads files itself
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
+    ├── values/ab/abcd…                 files of values, each named by its SHA-256
     ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
     ├── dictionary.json                 names of private elements that users added, if any
     ├── _writers                        held by every writer while it runs
@@ -33,6 +34,9 @@ LAYOUT_VERSION = 1
 """Raised when a reader of the version before could misread the store; not for another table."""
 
 MARKER = "warehouse.json"
+
+VALUES = "values"
+"""Folder of the files of values, each named by the SHA-256 of its content."""
 
 ID_BITS = 24
 """An instance id is the batch number followed by this many bits of position in the batch."""

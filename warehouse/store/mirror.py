@@ -235,7 +235,7 @@ class Mirror:
 
     def _state(self, key: str) -> str:
         """Return the state of a file here, in the words of the bucket."""
-        if _is_part(key):
+        if _has_one_state(key):
             return ""
         digest = _digest(self.root / key)
         known, tag = self._tags.get(key, ("", ""))
@@ -244,7 +244,7 @@ class Mirror:
 
     def _agree(self, key: str, tag: str | None) -> None:
         """Note that a file is the same here and there, and what the bucket calls its state."""
-        if _is_part(key):
+        if _has_one_state(key):
             self._published[key] = ""
             return
         digest = _digest(self.root / key)
@@ -275,7 +275,7 @@ class Mirror:
             ):
                 for meta in some:
                     key = str(meta["path"]).removeprefix(self._prefix)
-                    found[key] = "" if _is_part(key) else str(meta["e_tag"]).strip('"')
+                    found[key] = "" if _has_one_state(key) else str(meta["e_tag"]).strip('"')
         except (obstore.exceptions.BaseError, OSError) as error:
             raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
         return found
@@ -340,7 +340,15 @@ class Mirror:
 
 
 _OURS = frozenset(
-    {layout.MARKER, "_batches", "_empty", "cohorts", "dictionary.json", "sequence_types.csv"}
+    {
+        layout.MARKER,
+        layout.VALUES,
+        "_batches",
+        "_empty",
+        "cohorts",
+        "dictionary.json",
+        "sequence_types.csv",
+    }
 )
 
 
@@ -388,6 +396,11 @@ def _is_part(key: str) -> bool:
     """Tell whether it is a part of a table, which a newer software alone may know."""
     folder, _, below = key.partition("/")
     return folder != "_empty" and below.startswith("batch=") and below.endswith(".parquet")
+
+
+def _has_one_state(key: str) -> bool:
+    """Tell whether a file is never changed: its name is new, or says its content."""
+    return _is_part(key) or key.startswith(f"{layout.VALUES}/")
 
 
 def _is_log(key: str) -> bool:
