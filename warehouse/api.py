@@ -22,7 +22,7 @@ from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
-from warehouse.components.facade import WithComponents
+from warehouse.components.facade import Components
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.exporting import export_run
@@ -52,13 +52,15 @@ if TYPE_CHECKING:
     import duckdb
 
     from warehouse.catalog.header import Header
+    from warehouse.components.sockets import Socket
+    from warehouse.components.values import Added
     from warehouse.publishing import Action, Place
     from warehouse.survey import Progress
 
 _Answer = TypeVar("_Answer")
 
 
-class Warehouse(WithComponents):
+class Warehouse:
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;
@@ -352,6 +354,22 @@ class Warehouse(WithComponents):
     def rerun_all(self) -> list[Rerun]:
         """Ask every cohort that was saved or run before again, of the newest version."""
         return self._place.publish(lambda _: rerun_all(self.root))
+
+    @property
+    def components(self) -> Components:
+        """Sockets, values, annotations and sets of values."""
+        return Components(
+            self.root, lambda action: self._change(lambda _: action(), materialize=False)
+        )
+
+    @property
+    def sockets(self) -> dict[str, Socket]:
+        """The newest version of every socket by slug."""
+        return self.components.sockets()
+
+    def add_value(self, slug: str, *value: Any, **given: Any) -> Added:
+        """Add a value to a socket; see ``Components.add_value``."""
+        return self.components.add_value(slug, *value, **given)
 
     @property
     def sets(self) -> Sets:

@@ -21,31 +21,6 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
-class WithComponents:
-    """What a warehouse has of components."""
-
-    root: Path
-
-    @property
-    def components(self) -> Components:
-        """Sockets, values, annotations and sets of values."""
-        return Components(
-            self.root, lambda action: self._change(lambda _: action(), materialize=False)
-        )
-
-    @property
-    def sockets(self) -> dict[str, Socket]:
-        """The newest version of every socket by slug."""
-        return self.components.sockets()
-
-    def add_value(self, slug: str, *value: Any, **given: Any) -> Added:
-        """Add a value to a socket; see ``Components.add_value``."""
-        return self.components.add_value(slug, *value, **given)
-
-    def _change(self, action: Callable[[Any], Any], *, materialize: bool = True) -> Any:
-        raise NotImplementedError
-
-
 class Components:
     """Sockets, values, annotations and sets of values of one warehouse.
 
@@ -54,11 +29,12 @@ class Components:
 
     Examples
     --------
-    >>> parts = wh.components  # doctest: +SKIP
-    >>> made = parts.create_socket(
-    ...     title="Nodule", kind="MPOL", relative_path="nodule.json"
-    ... )  # doctest: +SKIP
-    >>> parts.add_value("nodule", file="one.json", series=uid, by="reader 1")  # doctest: +SKIP
+    >>> parts = wh.components
+    >>> made = parts.create_socket(title="Age group", kind="STR", relative_path="age.json")
+    >>> parts.add_value(made.slug, "adult", series=uid, by="reader 1").is_new
+    True
+    >>> wh.sql("select slug, value from values_about").fetchall()
+    [('age-group', '"adult"')]
     """
 
     def __init__(
