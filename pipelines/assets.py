@@ -1,8 +1,9 @@
 """Tables as assets. Keys, edges, descriptions and columns come from the headers in ``sql/``.
 
-Stored tables are materialised, a batch at a time. Views are computed by DuckDB when somebody asks,
-so they are assets that Dagster knows and does not run. ``instances`` is a stored table that holds
-the answer of a view, so it stands behind the stored tables that this view reads.
+Stored tables are materialised, a batch at a time; those that people and algorithms append to are
+assets that Dagster knows and does not run. Views are computed by DuckDB when somebody asks, so they
+are such assets too. ``instances`` is a stored table that holds the answer of a view, so it stands
+behind the stored tables that this view reads.
 """
 
 import datetime as dt
@@ -15,6 +16,7 @@ from pipelines.resources import Intake
 from pipelines.show import batch_metadata, listing_metadata, removal_metadata, rerun_metadata
 from warehouse.catalog.batch_report import describe_batch
 from warehouse.sqlfiles import Model, read_models
+from warehouse.store.tables import named
 
 VIEWS = {model.name: model for model in read_models() if model.is_view}
 """Every table and view of the catalog; macros are no assets."""
@@ -61,6 +63,11 @@ def vanished_files(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[Non
     return dg.MaterializeResult(metadata=removal_metadata(found, intake.vanished))
 
 
+def is_made(model: Model) -> bool:
+    """Tell whether the rows of a table are made of files, a batch at a time."""
+    return model.table is not None and not named(model.table).is_appended
+
+
 def parents(model: Model) -> set[str]:
     """Return the assets that a table or view is computed from.
 
@@ -68,7 +75,7 @@ def parents(model: Model) -> set[str]:
     comes from the stored tables that the view reads, directly or through other views.
     """
     reads = {name for name in model.depends if name in VIEWS}
-    if not model.table:
+    if not is_made(model):
         return reads
     behind = {LISTING}
     waiting = [model.stores] if model.stores else []
@@ -97,7 +104,7 @@ def table_spec(model: Model) -> dg.AssetSpec:
 
 @dg.multi_asset(
     name="stored_tables",
-    specs=[table_spec(model) for model in VIEWS.values() if model.table],
+    specs=[table_spec(model) for model in VIEWS.values() if is_made(model)],
     partitions_def=batches,
     # Runs of this pool wait for one another: each of them uses every processor already.
     pool="ingest",
@@ -114,7 +121,7 @@ def stored_tables(
         yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 
-views = [table_spec(model) for model in VIEWS.values() if not model.table]
+views = [table_spec(model) for model in VIEWS.values() if not is_made(model)]
 
 
 @dg.asset(

@@ -25,7 +25,7 @@ from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.errors import WriteFailed
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
-from warehouse.store import commit, delta, layout
+from warehouse.store import commit, delta, layout, tables
 
 CHECKOUT = Path(__file__).parents[1]
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=6)
@@ -205,7 +205,7 @@ def test_killed_at_any_moment_and_run_again_equals_a_clean_run(
     finish(root, source, clean)
 
 
-@pytest.mark.parametrize("table", layout.TABLES)
+@pytest.mark.parametrize("table", tables.names())
 def test_killed_between_the_commits_of_two_tables(
     source: Path, tmp_path: Path, clean: dict[str, Any], table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name
 from warehouse.stages import Stage
-from warehouse.store import delta, instances, stage
+from warehouse.store import delta, instances, stage, tables
 from warehouse.workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ TARGETS: dict[str, tuple[Any, str, Callable[..., bool], Stage]] = {
     ),
     "attributes": (stage, "gather", of_rows, Stage.INSTANCES),
     "payloads": (
-        stage, "vendor_rows",
+        tables, "vendor_rows",
         lambda portion: any(is_poison(outcome.source.path) for outcome in portion.outcomes),
         Stage.VENDOR,
     ),

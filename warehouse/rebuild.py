@@ -22,8 +22,8 @@ from warehouse.store import delta, layout
 from warehouse.store.delta import Change
 from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import require
-from warehouse.store.schema import instances_schema
 from warehouse.store.stage import write_part
+from warehouse.store.tables import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -208,7 +208,7 @@ def _may_hold(path: str, first: int, last: int) -> bool:
 
 def _read(root: Path, part: str) -> pa.Table:
     path = layout.table_folder(root, "instances") / part
-    schema = instances_schema()
+    schema = named("instances").schema
     with pq.ParquetFile(path) as parquet:
         return parquet.read(columns=schema.names).cast(schema)
 

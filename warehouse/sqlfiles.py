@@ -16,6 +16,12 @@ A header is the comment at the top of the file::
     -- severity: error or warn (checks only; error unless said otherwise)
     -- param:   name | TYPE | default | meaning (cohorts only)
     -- column:  name | TYPE | meaning
+
+Statements of ``ingest/`` say what has to be there when they run, and what is there afterwards::
+
+    -- reads:     tables and views that exist already
+    -- makes:     tables that it makes or changes
+    -- variables: variables of the connection that it asks for
 """
 
 from __future__ import annotations
@@ -32,7 +38,10 @@ from warehouse.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FIELDS = ("grain", "depends", "table", "stores", "kept", "example", "severity", "param", "column")
+_FIELDS = (
+    "grain", "depends", "table", "stores", "kept", "example", "severity", "param", "column",
+    "reads", "makes", "variables",
+)  # fmt: skip
 _FIELD = re.compile(rf"^-- ({'|'.join(_FIELDS)}): *(.*)$")
 
 LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts")
@@ -63,7 +72,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One file of ``sql/``: a view, a macro or a check, and what its header says."""
+    """One file of ``sql/``: a view, macro, check or statement, and what its header says."""
 
     name: str
     layer: str
@@ -82,6 +91,12 @@ class Model:
     """Of a check: ``error`` if the store contradicts itself, ``warn`` if its sources are odd."""
     columns: tuple[Column, ...]
     params: tuple[Param, ...]
+    reads: tuple[str, ...]
+    """Of a statement: tables and views that have to be there."""
+    makes: tuple[str, ...]
+    """Of a statement: tables that it makes or changes, in this order."""
+    variables: tuple[str, ...]
+    """Of a statement: variables of the connection that it asks for."""
     sql: str
     path: Path
 
@@ -169,6 +184,9 @@ def read_model(path: Path) -> Model:
         severity=severity,
         columns=tuple(columns),
         params=tuple(params),
+        reads=_words(fields["reads"]),
+        makes=_words(fields["makes"]),
+        variables=_words(fields["variables"]),
         sql=sql,
         path=path,
     )

@@ -1,4 +1,7 @@
 -- The files that a batch holds, to read them anew.
+--
+-- reads:     files
+-- variables: batch
 select path, instance_id
 from files
 where batch = getvariable('batch')

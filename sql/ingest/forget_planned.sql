@@ -1,4 +1,7 @@
 -- A file that is planned already, and has not changed since, is not planned again.
+--
+-- reads:     planned, unseen
+-- makes:     unseen
 delete from unseen
 where exists (
     select 1

@@ -1,4 +1,7 @@
 -- One part of `files`, without rows that are read anew; a file that lost its instance says why.
+--
+-- reads:     touched
+-- variables: part
 select
     stored.* exclude (batch) replace (
         coalesce(touched.becomes, stored.status) as status,

@@ -1,4 +1,7 @@
 -- The most complete mode in which files of a batch were read.
+--
+-- reads:     files
+-- variables: batch
 select mode
 from files
 where batch = getvariable('batch') and mode is not null

@@ -1,4 +1,6 @@
 -- In which mode the instances of some ids were read.
+--
+-- reads:     files
 select instance_id, mode
 from files
 where status = 'ingested'

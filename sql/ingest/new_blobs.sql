@@ -1,4 +1,6 @@
 -- Digests of long values that rows of this batch point to and the warehouse does not hold.
+--
+-- variables: added, blobs_files, inline_bytes
 select distinct sha256
 from read_parquet(getvariable('added'))
 where

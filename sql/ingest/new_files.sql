@@ -1,4 +1,6 @@
 -- The rows of `files` that a batch adds: every staged file with its final status.
+--
+-- reads:     staged, verdict
 select
     staged.path,
     verdict.status,

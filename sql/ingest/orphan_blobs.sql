@@ -1,4 +1,6 @@
 -- Digests of long values that no row of the new version points to any more.
+--
+-- variables: inline_bytes, kept, removed
 select distinct sha256
 from read_parquet(getvariable('removed'))
 where

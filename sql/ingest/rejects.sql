@@ -1,4 +1,6 @@
 -- The first rejected files among those that were listed, for the report.
+--
+-- reads:     files, listed
 select files.path, files.reason
 from files
 semi join listed using (path)

@@ -1,4 +1,7 @@
 -- The first rejected files of a batch, for the report.
+--
+-- reads:     files
+-- variables: batch
 select path, reason
 from files
 where batch = getvariable('batch') and status = 'rejected'

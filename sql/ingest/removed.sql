@@ -1,4 +1,7 @@
 -- Files that have vanished, to be marked so; not those that were read anew since they were missed.
+--
+-- reads:     files, vanished
+-- makes:     touched
 create or replace temp table touched as
 select files.path, files.instance_id, files.status, 'removed' as becomes
 from files

@@ -1,11 +1,15 @@
 -- What becomes of the files of a batch, and of files stored before that they touch.
 --
--- Reads `staged` (the files of this batch as they were read) and `ledger` (the table `files` at
--- the newest version). Of several files that hold one instance, the one whose path comes first
+-- `staged` are the files of this batch as they were read, `ledger` is the table `files` at the newest
+-- version. Of several files that hold one instance, the one whose path comes first
 -- holds it in the warehouse: so the answer depends on the files and not on their order.
 --
 -- Leaves two tables: `verdict`, one row per staged file, and `touched`, one row per file of the
 -- ledger that is read anew (`becomes` is null) or loses its instance (`becomes` says its status).
+--
+-- reads:     ledger, staged
+-- makes:     known, fresh, holders, winners, verdict, touched
+-- variables: read_anew
 create or replace temp table known as
 select ledger.* from ledger semi join staged using (path);
 

@@ -1,4 +1,6 @@
 -- Listed files that need not be read again, by what they were found to be.
+--
+-- reads:     files, listed, unseen
 select files.status, count(*) as n
 from listed
 join files using (path)

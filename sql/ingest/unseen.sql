@@ -1,4 +1,7 @@
 -- Listed files that have to be read: new ones, changed ones, and those once read less completely.
+--
+-- reads:     files, listed
+-- variables: mode
 select listed.path, listed.size_bytes, listed.modified_us, listed.archive, listed.member, listed.reason
 from listed
 left join files using (path)

@@ -1,6 +1,8 @@
 -- Files that should hold their instance and do not: a duplicate whose holder went away, or comes
 -- later in the order of paths. They are read again, as completely
 -- as before.
+--
+-- reads:     files
 with duplicates as materialized (
     select path, mode, instance_key from files where status = 'duplicate'
 ),

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.definitions import build_definitions, defs
 from warehouse.sqlfiles import read_checks, read_models
+from warehouse.store.tables import REGISTRY
 
 TABLES = {model.name: model for model in read_models() if model.is_view}
 GRAPH = defs.resolve_asset_graph()
@@ -50,14 +51,7 @@ def test_every_table_and_view_is_an_asset_and_no_macro():
 
 def test_stored_tables_are_partitioned_by_batch_and_run_and_views_are_neither():
     stored = {name for name in TABLES if node(name).is_executable}
-    assert stored == {
-        "files",
-        "elements",
-        "instances",
-        "blobs",
-        "vendor_payloads",
-        "vendor_values",
-    }
+    assert stored == {table.name for table in REGISTRY if not table.is_appended}
     assert {name for name in TABLES if node(name).partitions_def is not None} == stored
     assert {node(name).partitions_def.name for name in stored} == {"batch"}
 

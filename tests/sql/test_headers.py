@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MODELS = read_models()
 VIEWS = [model for model in MODELS if model.is_view]
 CHECKS = read_checks()
+STATEMENTS = [read_model(path) for path in sorted((sql_folder() / "ingest").glob("*.sql"))]
 EMPTY_IN_MODE_FULL = {"unread", "unread_series"}
 VENDORS_NAME = re.compile(r"^[A-Z][A-Z0-9 _]+ \([0-9A-F]{4},xx[0-9A-F]{2}\)")
 """How the description of a column named by a vendor begins: creator and place in its block."""
@@ -81,6 +82,10 @@ def tables_read(model: Model) -> set[str]:
     if model.is_view:
         select = select[select.index(f"create or replace view {model.name} as") :]
         select = select.split(" as\n", 1)[1]
+    return tables_in(select)
+
+
+def tables_in(select: str) -> set[str]:
     with duckdb.connect() as connection:
         parsed = connection.execute("select json_serialize_sql(?)", [select.rstrip().rstrip(";")])
         tree = json.loads(parsed.fetchall()[0][0])
@@ -103,6 +108,43 @@ def tables_read(model: Model) -> set[str]:
 
     visit(tree)
     return tables - defined
+
+
+@each(STATEMENTS)
+def test_a_statement_says_what_it_reads_makes_and_asks_for(model: Model) -> None:
+    reads, makes = set[str](), list[str]()
+    for text in re.sub(r"^--.*$", "", model.sql, flags=re.MULTILINE).split(";"):
+        select = text.strip()
+        made = re.match(r"create or replace temp table (\w+) as\s", select)
+        if changed := re.match(r"delete from (\w+)\s+(?=where\s)", select):
+            select = f"from {changed[1]} {select[changed.end() :]}"
+        elif made:
+            select = select[made.end() :]
+        if select:
+            reads |= tables_in(select) - set(makes)
+        makes += [match[1] for match in (made, changed) if match]
+    assert (set(model.reads), list(model.makes)) == (reads, makes)
+    # What the ingest gives away by the way of variables: no other way leads into a statement.
+    assert set(model.variables) == set(re.findall(r"getvariable\('(\w+)'\)", model.sql))
+    assert not model.depends
+
+
+LIBRARY = "".join(
+    path.read_text() for path in (Path(__file__).parents[2] / "warehouse").rglob("*.py")
+)
+
+
+@each(STATEMENTS)
+def test_what_a_statement_needs_somebody_brings(model: Model) -> None:
+    """And the statement is run at all."""
+    assert re.search(rf"[\"']{model.name}[\"']", LIBRARY)
+    made = {name for other in STATEMENTS for name in other.makes}
+    # `view_files` makes the view, of the parts that it is given.
+    for name in set(model.reads) - made - {"files"}:
+        brought = rf"(table|view) {name} as|create (temp )?table {name}\b|register\(\s*\"{name}\""
+        assert re.search(brought, LIBRARY), name
+    for name in model.variables:
+        assert re.search(rf"set variable {name} = ", LIBRARY), name
 
 
 @each(VIEWS)

@@ -28,7 +28,7 @@ from warehouse.errors import NotAWarehouse, WriteFailed
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import compact as module
-from warehouse.store import delta, layout
+from warehouse.store import delta, tables
 from warehouse.store.compact import compact
 
 CHECKOUT = Path(__file__).parents[2]
@@ -85,12 +85,12 @@ def root(template: Path, tmp_path: Path) -> Path:
 def everything(root: Path) -> dict[str, Any]:
     """All rows with batch and ids too, from DuckDB; the sound content beside them."""
     catalog = warehouse.open(root, create=True)
-    tables = {
+    rows = {
         table: sorted(catalog.sql(f"from {table}").fetchall(), key=repr)
-        for table in layout.TABLES
+        for table in tables.names()
         if table != "blobs"
     }
-    return tables | {"content": content(root)}
+    return rows | {"content": content(root)}
 
 
 # -- what is the same, and what is not ------------------------------------------------------------
@@ -100,8 +100,8 @@ def test_every_row_stays_and_the_version_grows_by_one(root: Path, clean: dict[st
     before = delta.snapshot(root)
     done = compact(root)
     assert done.before["elements"] == 8
-    assert {table: done.after[table] for table in layout.TABLES[:-1]} == dict.fromkeys(
-        layout.TABLES[:-1], 1
+    assert {table: done.after[table] for table in tables.names()[:-1]} == dict.fromkeys(
+        tables.names()[:-1], 1
     )
     assert done.version == delta.snapshot(root).version == before.version + 1
     assert everything(root) == clean
@@ -133,14 +133,15 @@ def test_rows_lie_in_the_order_and_the_encodings_of_the_store(root: Path) -> Non
 
 def test_a_row_keeps_its_batch_in_every_engine(root: Path) -> None:
     question = "select batch, count(*) from {} group by all order by all"
-    tables = ["elements", "instances", "vendor_payloads", "vendor_values", "files"]
+    with_batches = [table.name for table in tables.REGISTRY if table.batch_in] + ["files"]
     before = {
-        t: warehouse.open(root, create=True).sql(question.format(t)).fetchall() for t in tables
+        table: warehouse.open(root, create=True).sql(question.format(table)).fetchall()
+        for table in with_batches
     }
     assert len(before["elements"]) == 4
     compact(root)
     after = warehouse.open(root, create=True)
-    for table in tables:
+    for table in with_batches:
         assert after.sql(question.format(table)).fetchall() == before[table]
         frame = after.table(table).group_by("batch").agg(pl.len().cast(pl.Int64)).sort("batch")
         assert frame.collect().rows() == before[table]
@@ -167,13 +168,13 @@ def test_more_parts_than_can_be_open_are_merged_in_rounds(
 
 
 def test_a_part_that_is_half_full_is_left_alone() -> None:
-    shape = module._shapes()["instances"]
+    shape = tables.named("instances")
     full = shape.part_size
     sizes = [("batch=000001/a", 10), ("batch=000002/b", full // 2 + 1), ("batch=000003/c", 10)]
     assert [run for run in module._runs(sizes, shape) if len(run) > 1] == []
     sizes = [(f"batch={n:06}/a", full // 3) for n in range(1, 8)]
     assert [len(run) for run in module._runs(sizes, shape)] == [3, 3, 1]
-    files = module._shapes()["files"]
+    files = tables.named("files")
     sizes = [("batch=000001/a", 1), ("batch=000001/b", 1), ("batch=000002/c", 1)]
     assert [len(run) for run in module._runs(sizes, files)] == [2, 1]
 

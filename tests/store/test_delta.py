@@ -16,10 +16,9 @@ from pydicom.data import get_testdata_file
 from warehouse.errors import UnknownVersion
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, tables
 from warehouse.store.delta import Change
 from warehouse.store.layout import Part
-from warehouse.store.schema import stored_schemas
 from warehouse.store.stage import write_small
 
 
@@ -34,7 +33,7 @@ def part(root: Path, table: str, batch: str = "000001") -> Part:
         "blobs": {"sha256": ["aa"], "length": [1], "bytes": [b"x"]},
         "files": {"path": ["/a"], "status": ["rejected"]},
     }[table]
-    schema = stored_schemas()[table]
+    schema = tables.named(table).stored_schema
     columns = [pa.array(rows.get(f.name, [None]), f.type) for f in schema]
     return write_small(root, table, batch, 0, pa.table(columns, schema=schema))
 
@@ -42,8 +41,8 @@ def part(root: Path, table: str, batch: str = "000001") -> Part:
 def test_a_new_warehouse_has_every_table_and_no_rows(root: Path) -> None:
     snapshot = delta.snapshot(root)
     assert snapshot.version == 0
-    assert snapshot.parts == dict.fromkeys(layout.TABLES, ())
-    for table in layout.TABLES:
+    assert snapshot.parts == dict.fromkeys(tables.names(), ())
+    for table in tables.names():
         (empty,) = snapshot.paths(table)
         assert Path(empty).exists()
         # For those who meet a table without the marker.
@@ -167,7 +166,7 @@ def test_every_writer_gets_its_own_batch_number(root: Path) -> None:
 
 def test_the_first_part_says_how_large_a_table_is(root: Path) -> None:
     """DuckDB multiplies the rows of the first file: one with none would make joins slow."""
-    schema = stored_schemas()["blobs"]
+    schema = tables.named("blobs").stored_schema
     for count in (1, 1000, 1):
         keys = [f"{number:064}" for number in range(count)]
         columns = [pa.array(keys), pa.array([1] * count), pa.array([b"x"] * count)]
@@ -196,7 +195,7 @@ def test_a_version_is_named_after_all_that_it_names_is_on_the_disk(
     found = delta.snapshot(root)
     version = root / "files/_delta_log" / f"{found.version:020}.json"
     before = set(on_disk[: on_disk.index(str(version))])
-    parts = {path for table in layout.TABLES for path in found.paths(table)}
+    parts = {path for table in tables.names() for path in found.paths(table)}
     folders = {str(Path(part).parent) for part in parts}
     logs = {str(path) for path in root.glob("*/_delta_log/*.json")} - {str(version)}
     assert parts | folders | logs | {str(root / "_batches/000001")} <= before

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import small_tables
-from warehouse.store import layout
+from warehouse.store import layout, tables
 
 WITH_EXAMPLES = ["warehouse.store.layout", "warehouse.store.duck", "warehouse.dicom.element"]
 
@@ -44,6 +44,6 @@ def test_ids_of_two_batches_never_meet(number: int) -> None:
 
 
 def test_tables_lie_side_by_side() -> None:
-    folders = [layout.table_folder(Path("w"), table) for table in layout.TABLES]
+    folders = [layout.table_folder(Path("w"), table) for table in tables.names()]
     assert len({folder.parent for folder in folders}) == 1
-    assert layout.TABLES[-1] == "files"
+    assert tables.names()[-1] == "files"

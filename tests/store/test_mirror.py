@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import warehouse
@@ -18,10 +19,12 @@ from tests.content import content
 from tests.dicom_files import write
 from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
 from tests.test_crashes import SETTINGS, ten_files
+from tests.toy_tables import notes, register
 from warehouse.cohorts.runs import run_cohort
 from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun
 from warehouse.ingest import ingest, plan, planned_batches, run_batch
 from warehouse.store import delta
+from warehouse.store.append import append_rows
 from warehouse.store.compact import compact
 from warehouse.store.mirror import Mirror, open_mirror
 
@@ -301,3 +304,41 @@ def test_commands_and_notebooks_take_a_bucket(
     assert run("info", "-w", "s3://no-such-bucket/wh").returncode == 1
     assert SECRET not in done.stdout + done.stderr + repr(shelf)
     assert SECRET.encode() not in bytes_under(tmp_path / "cache")
+
+
+def test_tables_that_come_later_and_their_rows_are_published_too(
+    line: Line, url: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both writers make the table; the one who is outrun appends to that of the other."""
+    ours, theirs = (open_mirror(url, line.access, tmp_path / name) for name in ("ours", "theirs"))
+    work(ours, source / "0")
+    held = content(ours.root)
+    theirs.pull()
+    with monkeypatch.context() as patch:
+        register(tmp_path / "sql", patch)
+        append_rows(theirs.root, {"toy_notes": notes("b", 2)})
+        done = ours.work(lambda: append_rows(ours.root, {"toy_notes": notes("a", 2)}))
+        assert done.rows == {"toy_notes": 2}
+        with pytest.raises(Outrun):
+            theirs.push()
+        theirs.pull()
+        theirs.work(lambda: append_rows(theirs.root, {"toy_notes": notes("b", 2)}))
+    # One who knows nothing of it leaves it alone, and needs none of its parts.
+    older = open_mirror(url, line.access, tmp_path / "older")
+    assert not list(older.root.glob("toy_notes/batch=*/*"))
+    work(older, source / "1")
+    assert content(older.root) != held
+    with monkeypatch.context() as patch:
+        register(tmp_path / "sql", patch)
+        ours.pull()
+        paths = delta.snapshot(ours.root).paths("toy_notes")
+        rows = pq.read_table(paths, columns=["author", "number"], partitioning=None).to_pylist()
+        assert sorted((row["author"], row["number"]) for row in rows) == [
+            ("a", 0), ("a", 1), ("b", 0), ("b", 1),
+        ]  # fmt: skip
+        assert "toy_notes" in json.loads((ours.root / "warehouse.json").read_text())["tables"]
+        assert (ours.root / "warehouse.json").read_text() == (
+            theirs.root / "warehouse.json"
+        ).read_text()
+    for mirror in (ours, theirs, older):
+        mirror.close()

@@ -10,9 +10,8 @@ import pytest
 
 import warehouse
 from tests.command_line import run
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, tables
 from warehouse.store.report import describe_columns, describe_store
-from warehouse.store.schema import stored_schemas
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def test_columns_add_up_to_the_row_groups_of_every_part(root: Path) -> None:
     columns = describe_columns(snapshot)
     for facts in describe_store(snapshot).tables:
         of_table = [column for column in columns if column.table == facts.name]
-        assert {column.name for column in of_table} == set(stored_schemas()[facts.name].names)
+        assert {column.name for column in of_table} == set(tables.named(facts.name).schema.names)
         plain = sum(
             metadata.row_group(number).total_byte_size
             for part in snapshot.parts[facts.name]

@@ -23,7 +23,7 @@ from warehouse.elements.extract import extract
 from warehouse.errors import NotAWarehouse, QueryFailed, UsageError
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, tables
 from warehouse.store.commit import commit_batch
 from warehouse.store.damage import open_log
 from warehouse.store.duck import connect
@@ -56,14 +56,14 @@ def root(template: Path, tmp_path: Path) -> Path:
 def parts_on_disk(root: Path) -> set[str]:
     return {
         path.relative_to(root).as_posix()
-        for table in layout.TABLES
+        for table in tables.names()
         for path in (root / table).rglob("*.parquet")
     }
 
 
 def named(root: Path) -> set[str]:
     snapshot = delta.snapshot(root)
-    return {f"{table}/{part}" for table in layout.TABLES for part in snapshot.parts[table]}
+    return {f"{table}/{part}" for table in tables.names() for part in snapshot.parts[table]}
 
 
 def age(root: Path, days: float, *, log: bool = False) -> None:
@@ -147,7 +147,7 @@ def test_a_clock_that_was_set_back_makes_nothing_old(root: Path) -> None:
     """The last commits carry times of long ago: they came after younger ones all the same."""
     lost = orphan(root)
     age(root, 365)
-    for table in layout.TABLES:
+    for table in tables.names():
         for entry in (root / table / "_delta_log").glob("*.json"):
             if int(entry.stem):
                 text = entry.read_text()

@@ -19,10 +19,11 @@ from warehouse.catalog.statements import require_one
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
 from warehouse.sqlfiles import Model, read_models
-from warehouse.store import delta, layout
+from warehouse.store import delta
 from warehouse.store.dictionary import read_dictionary
 from warehouse.store.duck import connect, literal, set_variables
 from warehouse.store.rules import read_rules
+from warehouse.store.tables import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -208,9 +209,9 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     stored = frame.collect_schema().names()
     columns = []
     for column in model.columns:
-        if column.name == "batch" and model.table in layout.BATCH_IN:
+        if column.name == "batch" and (found := named(model.table).batch_in):
             # As in the SQL: the folder of a part is that of its first batch only.
-            key, bits = layout.BATCH_IN[model.table]
+            key, bits = found
             columns.append((pl.col(key) // (1 << bits)).cast(pl.String).str.zfill(6).alias("batch"))
             continue
         if column.type != "TIME":

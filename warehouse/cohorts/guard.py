@@ -17,17 +17,17 @@ import json
 import logging
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog.connect import Catalog, open_catalog
 from warehouse.errors import UnknownParameter, UnknownTable, UnsafeCohort
 from warehouse.sqlfiles import read_models
 from warehouse.store.duck import bound, literal
-from warehouse.store.layout import TABLES, table_folder
+from warehouse.store.layout import cache_folder, table_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import duckdb
 
@@ -76,7 +76,10 @@ def locked_catalog(
 ) -> Catalog:
     """Open a version on a connection that reads the warehouse's Parquet files only."""
     catalog = open_catalog(root, version, mirrored=mirrored, threads=threads)
-    folders = [literal(f"{table_folder(root, table)}/") for table in (*TABLES, "_empty", "_cache")]
+    snapshot = catalog.snapshot
+    read = [table_folder(root, table) for table in snapshot.parts] + [cache_folder(root)]
+    read += [Path(snapshot.empty(table)).parent for table in snapshot.parts]
+    folders = [literal(f"{folder}/") for folder in read]
     connection = catalog.connection
     bound(connection)
     connection.execute(f"set allowed_directories = [{', '.join(folders)}]")

@@ -30,6 +30,7 @@ WarehouseError
 │   ├── UnknownVersion     there is no such version, or no longer
 │   ├── LockIgnored        two writers committed at once; the second one was refused
 │   ├── Outrun             another writer published to a bucket at the same time
+│   ├── KeyTaken           rows to append have the key of other rows
 │   └── WriteFailed        no space, no permission: nothing was committed
 ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
 │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
@@ -103,6 +104,7 @@ from warehouse.errors.root import (
     cause_of,
 )
 from warehouse.errors.store import (
+    KeyTaken,
     LayoutMismatch,
     LockIgnored,
     NotAWarehouse,
@@ -126,6 +128,7 @@ __all__ = [
     "CohortStopped",
     "ExportFailed",
     "InstanceNotFound",
+    "KeyTaken",
     "LayoutMismatch",
     "LockIgnored",
     "MembersUnclear",

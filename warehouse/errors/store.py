@@ -76,6 +76,16 @@ class Outrun(StoreError):
         )
 
 
+class KeyTaken(StoreError):
+    """Rows were to be appended whose key other rows have; nothing was appended."""
+
+    def __init__(self, table: str, key: tuple[str, ...], count: int) -> None:
+        super().__init__(
+            f"{count:,} rows for {table} have the {', '.join(key)} of a row with other values. "
+            "Nothing was appended; what was appended never changes, so give them keys of their own"
+        )
+
+
 class WriteFailed(StoreError, OSError):
     """The store could not be written; what was committed before is unchanged."""
 

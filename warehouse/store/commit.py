@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from warehouse.elements.schema import BLOBS, INLINE_BYTES
 from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import statement
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, tables
 from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import connect, copy_to, view_files
 from warehouse.store.instances import derive_instances
@@ -32,12 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import duckdb
-
-
-_STAGED = {
-    "elements": "kept_rows", "vendor_payloads": "kept_rows", "vendor_values": "kept_values",
-}  # fmt: skip
-"""Tables whose staged parts are taken over, and what copies those with rows that lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +71,7 @@ def commit_batch(
     files = pa.concat_tables([FILES.empty_table(), *(portion.files for portion in staged)])
     if not files.num_rows:
         return Counts()
-    changes = {table: Change() for table in layout.TABLES}
+    changes = {table: Change() for table in tables.names()}
     with delta.locked(root), connection.cursor() as own:
         base = delta.snapshot(root)
         try:
@@ -115,7 +109,7 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
     WriteFailed
         Nothing was changed.
     """
-    changes = {table: Change() for table in layout.TABLES}
+    changes = {table: Change() for table in tables.names()}
     with delta.locked(root), connect() as connection:
         base = delta.snapshot(root)
         view_files(connection, base.paths("files"))
@@ -184,9 +178,11 @@ def _take_out(
         return
     for table, condition, select in (
         ("files", "touched using (path)", "kept_files"),
-        ("elements", "gone using (instance_id)", "kept_rows"),
-        ("vendor_payloads", "gone using (instance_id)", "kept_rows"),
-        ("instances", "gone using (instance_id)", "kept_rows"),
+        *(
+            (table.name, "gone using (instance_id)", table.without_gone)
+            for table in tables.REGISTRY
+            if table.goes_with == "instance_id"
+        ),
     ):
         connection.execute("set variable parts = $1", [base.paths(table)])
         names = connection.execute(
@@ -215,8 +211,9 @@ def _drop_values(
         part = os.path.relpath(filename, layout.table_folder(base.root, "vendor_values"))
         changes["vendor_values"].remove.append(part)
         _copy_part(
-            connection, base.root, "vendor_values", part, "kept_values", changes["vendor_values"]
-        )
+            connection, base.root, "vendor_values", part,
+            tables.named("vendor_values").without_gone, changes["vendor_values"],
+        )  # fmt: skip
 
 
 def _release(connection: duckdb.DuckDBPyConnection, payloads: list[str]) -> None:
@@ -250,15 +247,16 @@ def _bring_in(
         if loses and "vendor_payloads" in portion.parts:
             payloads = portion.parts["vendor_payloads"].path
             _release(connection, [str(layout.table_folder(root, "vendor_payloads") / payloads)])
-        for table, select in _STAGED.items():
-            part = portion.parts.get(table)
+        for table in tables.REGISTRY:
+            part = portion.parts.get(table.name) if table.is_staged else None
             if part is None:
                 continue
-            if loses_rows if table == "elements" else loses:
-                _copy_part(connection, root, table, part.path, select, changes[table])
-                copied.append((table, part))
+            change = changes[table.name]
+            if loses_rows if table.name == "elements" else loses:
+                _copy_part(connection, root, table.name, part.path, table.without_gone, change)
+                copied.append((table.name, part))
             else:
-                changes[table].add.append(part)
+                change.add.append(part)
     kept = instances.filter(pc.invert(pc.is_in(instances["instance_id"], gone)))
     if kept.num_rows:
         changes["instances"].add.append(write_small(root, "instances", batch, 0, kept))

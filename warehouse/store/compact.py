@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.elements.schema import BLOBS, ELEMENTS, ORDER
-from warehouse.elements.vendor import VENDOR_PAYLOADS, VENDOR_VALUES
 from warehouse.errors import StoreError
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, tables
 from warehouse.store.delta import Change
 from warehouse.store.marker import require
 from warehouse.store.merge import merge
 from warehouse.store.rows import write_pieces
-from warehouse.store.schema import FILES, instances_schema
 from warehouse.store.stage import write_part
 
 if TYPE_CHECKING:
@@ -32,39 +29,13 @@ if TYPE_CHECKING:
 
     from warehouse.store.delta import Snapshot
     from warehouse.store.layout import Part
+    from warehouse.store.tables import StoredTable
 
 FAN_IN = 256
 """Parts merged at once: their files are open at the same time."""
 
 _GROUP_BYTES = 64 << 20
 """Size in memory of a row group of tables that are not long, as when they are first written."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """How the parts of a table look."""
-
-    schema: pa.Schema
-    order: tuple[str, ...]
-    part_size: int
-    """What a merged part has at most, in rows; in bytes if values are long."""
-    rows_at_once: int
-    is_long: bool = False
-    is_of_one_batch: bool = False
-    has_long_values: bool = False
-
-
-def _shapes() -> dict[str, _Shape]:
-    return {
-        "elements": _Shape(ELEMENTS, ORDER, 8_000_000, 1_000_000, is_long=True),
-        "blobs": _Shape(BLOBS, (), 256 << 20, 512, has_long_values=True),
-        "vendor_payloads": _Shape(VENDOR_PAYLOADS, ("instance_id",), 8_000_000, 500_000),
-        "vendor_values": _Shape(
-            VENDOR_VALUES, ("name", "index", "payload"), 8_000_000, 1_000_000, is_long=True
-        ),
-        "instances": _Shape(instances_schema(), ("instance_id",), 500_000, 50_000),
-        "files": _Shape(FILES, ("path",), 1_000_000, 200_000, is_of_one_batch=True),
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +80,24 @@ def _count(snapshot: Snapshot) -> dict[str, int]:
 def _groups(snapshot: Snapshot) -> list[tuple[str, list[str]]]:
     """Return the parts to be merged, a list per new part."""
     groups = []
-    for table, shape in _shapes().items():
-        folder = layout.table_folder(snapshot.root, table)
+    for table in tables.REGISTRY:
+        folder = layout.table_folder(snapshot.root, table.name)
         parts = sorted(
-            snapshot.parts[table], key=lambda part: (int(layout.batch_of_part(part)), part)
+            snapshot.parts[table.name], key=lambda part: (int(layout.batch_of_part(part)), part)
         )
-        sizes = [(part, _size(folder / part, shape)) for part in parts]
-        groups += [(table, group) for group in _runs(sizes, shape) if len(group) > 1]
+        sizes = [(part, _size(folder / part, table)) for part in parts]
+        groups += [(table.name, group) for group in _runs(sizes, table) if len(group) > 1]
     return groups
 
 
-def _size(path: Path, shape: _Shape) -> int:
-    if shape.has_long_values:
+def _size(path: Path, table: StoredTable) -> int:
+    if table.has_long_values:
         return path.stat().st_size
     rows: int = pq.read_metadata(path).num_rows
     return rows
 
 
-def _runs(sizes: list[tuple[str, int]], shape: _Shape) -> Iterator[list[str]]:
+def _runs(sizes: list[tuple[str, int]], table: StoredTable) -> Iterator[list[str]]:
     """Cut the parts of a table, in their order, into runs that are small enough together.
 
     A part that is half full is left alone: so no row is written again each time some are added.
@@ -134,9 +105,9 @@ def _runs(sizes: list[tuple[str, int]], shape: _Shape) -> Iterator[list[str]]:
     run: list[str] = []
     total = 0
     for part, size in sizes:
-        is_full = size > shape.part_size // 2
-        is_other = shape.is_of_one_batch and run and _batch(run[0]) != _batch(part)
-        if is_full or is_other or total + size > shape.part_size or len(run) == FAN_IN:
+        is_full = size > table.part_size // 2
+        is_other = table.is_of_one_batch and run and _batch(run[0]) != _batch(part)
+        if is_full or is_other or total + size > table.part_size or len(run) == FAN_IN:
             yield run
             run, total = [], 0
         if not is_full:
@@ -155,14 +126,13 @@ def _merge_groups(root: Path, groups: list[tuple[str, list[str]]]) -> bool:
     Returns whether all old parts were still there.
     """
     merged: list[tuple[str, list[str], Part]] = []
-    shapes = _shapes()
     committing = False
     try:
-        for table, parts in groups:
-            merged.append((table, parts, _merged(root, table, parts, shapes[table])))
+        for name, parts in groups:
+            merged.append((name, parts, _merged(root, tables.named(name), parts)))
         with delta.locked(root):
             base = delta.snapshot(root)
-            changes = {table: Change(is_rearranged=True) for table in layout.TABLES}
+            changes = {table: Change(is_rearranged=True) for table in tables.names()}
             for table, parts, part in merged:
                 if set(parts) <= set(base.parts[table]):
                     changes[table].add.append(part)
@@ -186,18 +156,19 @@ def _unlink(root: Path, merged: list[tuple[str, list[str], Part]]) -> None:
         (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
 
 
-def _merged(root: Path, table: str, parts: list[str], shape: _Shape) -> Part:
-    folder = layout.table_folder(root, table)
+def _merged(root: Path, table: StoredTable, parts: list[str]) -> Part:
+    folder = layout.table_folder(root, table.name)
     paths = [folder / part for part in parts]
     rows = sum(pq.read_metadata(path).num_rows for path in paths)
-    pieces = merge(paths, shape.schema, shape.order, shape.rows_at_once)
-    write = write_pieces if shape.is_long else _write_pieces
-    part = write_part(root, table, _batch(parts[0]), 0, partial(write, pieces, shape.schema), rows)
+    schema = table.schema
+    pieces = merge(paths, schema, table.order, table.rows_at_once)
+    write = partial(write_pieces if table.is_long else _write_pieces, pieces, schema)
+    part = write_part(root, table.name, _batch(parts[0]), 0, write, rows)
     written = pq.read_metadata(folder / part.path).num_rows
     if written != rows:
         (folder / part.path).unlink()
         raise StoreError(
-            f"{written:,} of {rows:,} rows of {table} were merged; nothing was changed. "
+            f"{written:,} of {rows:,} rows of {table.name} were merged; nothing was changed. "
             "This is a defect, please report it"
         )
     return part

@@ -24,7 +24,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from warehouse.errors import QueryFailed, StoreDamaged, WriteFailed
-from warehouse.store import layout
+from warehouse.store import layout, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -270,7 +270,7 @@ def _unreadable(root: Path, part: str) -> StoreDamaged:
 
 
 def _every_part(root: Path) -> Iterable[Path]:
-    for table in (*reversed(layout.TABLES), "_cache", "cohorts/runs"):
+    for table in (*reversed(tables.names()), "_cache", "cohorts/runs"):
         yield from sorted((root / table).glob("*/*.parquet"))
 
 

@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
@@ -30,7 +28,7 @@ from warehouse.errors import (
     UnknownVersion,
     WriteFailed,
 )
-from warehouse.store import layout
+from warehouse.store import layout, tables
 from warehouse.store.damage import (
     TOTALS,
     Totals,
@@ -42,17 +40,29 @@ from warehouse.store.damage import (
     require_totals,
     totals,
 )
+from warehouse.store.making import (
+    DRAFT,
+    empty_part,
+    log_path,
+    make_tables,
+    name_tables,
+    reach_disk,
+    tables_there,
+    write_empty_parts,
+    write_marker,
+)
 from warehouse.store.marker import require, require_plain
-from warehouse.store.schema import stored_schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from warehouse.store.layout import Part
 
 _PINS = "dicomWarehousePins"
-_PARTITION = pa.field("batch", pa.string())
+_NAMED = "dicomWarehouseTables"
+"""In the log of ``files``: all tables of the version. An entry without it is of the first versions
+of this software, which knew six tables and left all others as they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,8 @@ class Snapshot:
     version: int
     """Version of the table ``files``, which is the version of the warehouse."""
     versions: dict[str, int]
+    """Version of every table, those that only a newer software knows too; a table that was not
+    there yet is missing."""
     parts: dict[str, tuple[str, ...]]
     """Table → paths of its parts, relative to the folder of the table; the largest first."""
 
@@ -89,7 +101,7 @@ class Snapshot:
 
     def empty(self, table: str) -> str:
         """Return the absolute path of the part without rows, which has the schema of a table."""
-        return str(layout.empty_part(self.root, table))
+        return str(empty_part(self.root, table))
 
 
 def create(root: Path) -> None:
@@ -106,48 +118,22 @@ def create(root: Path) -> None:
     marker = root / layout.MARKER
     if root.exists() and not root.is_dir():
         raise NotAWarehouse(root, "it is a file")
-    draft = root / f"_{layout.MARKER}"
-    ours = {*layout.TABLES, "_cache", "_empty", "_batches", "_lock", "_writers", draft.name}
+    ours = {*tables.names(), "_cache", "_empty", "_batches", "_lock", "_writers", DRAFT}
     if root.is_dir() and not marker.exists() and {entry.name for entry in root.iterdir()} - ours:
         raise NotAWarehouse(root, "the folder exists and holds other files; name a new folder")
     try:
         layout.claims_folder(root).mkdir(parents=True, exist_ok=True)
         with locked(root):
+            write_empty_parts(root)
             if marker.exists():
-                _write_empty_parts(root)
                 return
-            _write_empty_parts(root)
-            for table, schema in stored_schemas().items():
-                DeltaTable.create(
-                    str(layout.table_folder(root, table)),
-                    schema.append(_PARTITION),
-                    mode="ignore",
-                    partition_by=["batch"],
-                    name=table,
-                    description=f"dicom-warehouse, storage layout {layout.LAYOUT_VERSION}",
-                )
-            # Renamed, so that a full disk leaves no marker rather than an empty one.
+            make_tables(root, tables.REGISTRY)
+            reach_disk(layout.empty_part(root, table) for table in tables.names())
+            # Last: it makes the folder a warehouse.
             about = {"layout": layout.LAYOUT_VERSION, "id": uuid.uuid4().hex}
-            draft.write_text(json.dumps(about) + "\n")
-            _reach_disk([
-                draft,
-                *(layout.empty_part(root, table) for table in layout.TABLES),
-                *(_log_entry(root, table, 0) for table in layout.TABLES),
-            ])  # fmt: skip
-            draft.replace(marker)
+            write_marker(root, about | {"tables": list(tables.names())})
     except OSError as error:
         raise WriteFailed(f"a new warehouse at {root}", error) from error
-
-
-def _write_empty_parts(root: Path) -> None:
-    """Write the parts without rows that are not there."""
-    for table, schema in stored_schemas().items():
-        empty = layout.empty_part(root, table)
-        if not empty.exists():
-            empty.parent.mkdir(parents=True, exist_ok=True)
-            draft = empty.with_name(f".{uuid.uuid4().hex}")
-            pq.write_table(schema.empty_table(), draft)
-            draft.replace(empty)
 
 
 def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = True) -> Snapshot:
@@ -170,16 +156,17 @@ def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = T
     except StoreDamaged:
         if version is None:
             raise
-        if _log_entry(root, "files", version).exists():
+        if log_path(root, "files", version).exists():
             open_log(root, "files")
         raise UnknownVersion(root, version) from None
     pins, noted = _pins(root, files.version())
     versions = pins | {"files": files.version()}
-    tables = {
+    opened = {
         table: files if table == "files" else open_log(root, table, versions[table])
-        for table in layout.TABLES
+        for table in tables.names()
+        if table in versions
     }
-    parts = {table: listed_parts(root, table, delta) for table, delta in tables.items()}
+    parts = {table: listed_parts(root, table, delta) for table, delta in opened.items()}
     require_totals(root, noted, parts)
     if parts_are_here and version is None:
         for table, listed in parts.items():
@@ -188,7 +175,7 @@ def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = T
         root,
         files.version(),
         versions,
-        {table: tuple(_in_order(listed)) for table, listed in parts.items()},
+        {table: tuple(_in_order(parts.get(table, {}))) for table in tables.names()},
     )
 
 
@@ -207,7 +194,7 @@ def newest_files(root: Path) -> tuple[int, list[str]]:
     require_totals(root, noted, {"files": listed})
     require_parts(root, "files", listed)
     parts = [str(folder / part) for part in _in_order(listed)]
-    return files.version(), [*parts, str(layout.empty_part(root, "files"))]
+    return files.version(), [*parts, str(empty_part(root, "files"))]
 
 
 def newest_parts(root: Path, table: str) -> list[str]:
@@ -225,14 +212,19 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
     LockIgnored
         Another writer has committed since ``base``, which the lock should have kept from it.
     """
-    pins = {}
-    noted: Totals = {}
     try:
-        _reach_disk(
+        # Those of tables that only a newer software knows go on as they are.
+        held, totals_held = _pins(root, base.version)
+        pins = {table: pin for table, pin in held.items() if table not in tables.names()}
+        noted = {table: totals_held[table] for table in pins if table in totals_held}
+        make_tables(root, (t for t in tables.REGISTRY if t.name not in base.versions))
+        write_empty_parts(root)
+        name_tables(root)
+        reach_disk(
             layout.table_folder(root, table) / part.path
             for table, change in changes.items() for part in change.add
         )  # fmt: skip
-        for table in layout.TABLES:
+        for table in tables.names():
             delta = _taken_back(root, table, base)
             # Whatever a killed writer left, it is not a version: `files` comes last. So this is
             # the work of someone, and taking it back would lose it.
@@ -242,37 +234,19 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
             pins[table] = delta.version()
             noted[table] = totals(_changed(listed_parts(root, table, delta), change))
             if table == "files" or change.add or change.remove:
-                metadata = {"operationName": operation, _PINS: dict(pins), TOTALS: dict(noted)}
+                metadata = {
+                    "operationName": operation, _PINS: dict(pins), TOTALS: dict(noted),
+                    _NAMED: sorted({*pins, "files"}),
+                }  # fmt: skip
                 _apply(delta, change, metadata)
                 pins[table] = delta.version()
-                _reach_disk([_log_entry(root, table, pins[table])])
+                reach_disk([log_path(root, table, pins[table])])
         note_commit(root, pins["files"])
     except CommitFailedError as error:
         # The log takes each version once, with or without a lock.
         raise LockIgnored(root) from error
     except (OSError, DeltaError) as error:
         raise WriteFailed("the transaction log", error) from error
-
-
-def _reach_disk(paths: Iterable[Path]) -> None:
-    """Wait until files lie on the disk under their names, whatever happens to the power.
-
-    A version is named only after all that it names: so what a power cut takes is a version as a
-    whole.
-    """
-    files = list(paths)
-    for path in dict.fromkeys(
-        [*files, *(p.parent for p in files), *(p.parent.parent for p in files)]
-    ):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _log_entry(root: Path, table: str, version: int) -> Path:
-    return layout.table_folder(root, table) / "_delta_log" / f"{version:020}.json"
 
 
 def _open_lock(root: Path, name: str) -> int:
@@ -339,7 +313,7 @@ def claim_batch(root: Path, plan: bytes = b"") -> str:
             except FileExistsError:
                 continue
             # A number that a power cut gave back would be of two batches.
-            _reach_disk([folder / layout.batch_name(number)])
+            reach_disk([folder / layout.batch_name(number)])
             return layout.batch_name(number)
     except OSError as error:
         raise WriteFailed("a batch number", error) from error
@@ -356,25 +330,40 @@ def _changed(listed: dict[str, tuple[int, int]], change: Change) -> dict[str, tu
 def _pins(root: Path, version: int) -> tuple[dict[str, int], Totals]:
     """Return the versions of the other tables that a version of ``files`` names, and what is in it.
 
-    What is in it was not noted by earlier versions of this software, nor by other tools.
+    What is in it was not noted by earlier versions of this software, nor by other tools. The first
+    ones did not name tables that they did not know, either: these are as they were named before.
 
     From the entry of the log itself: ``DeltaTable.history`` reads the newest log whatever the
     version, and so would mix two versions while another writer commits.
     """
+    pins: dict[str, int] = {}
+    noted: Totals = {}
+    missing: set[str] | None = None
     for number in range(version, 0, -1):
         try:
             actions = log_entry(root, "files", number)
         except FileNotFoundError:
-            raise UnknownVersion(root, version) from None
+            if missing is None:
+                raise UnknownVersion(root, version) from None
+            raise StoreDamaged(
+                root, f"no version that is left says which rows of {', '.join(missing)} are its own"
+            ) from None
         for action in actions:
             info = action.get("commitInfo", {})
-            if isinstance(pins := info.get(_PINS), dict):
-                noted: Totals = dict(info.get(TOTALS) or {})
-                if number != version:
-                    noted.pop("files", None)
+            # Without pins: a commit of another tool, which left the other tables as they were.
+            if not isinstance(named := info.get(_PINS), dict):
+                continue
+            found: Totals = dict(info.get(TOTALS) or {})
+            if number != version:
+                found.pop("files", None)
+            pins = named | pins
+            noted = found | noted
+            if missing is None:
+                missing = tables_there(root) - pins.keys() - {"files"}
+            missing -= pins.keys()
+            if _NAMED in info or not missing:
                 return pins, noted
-        # A commit of another tool, which left the other tables as they were.
-    return dict.fromkeys(layout.TABLES, 0), {}
+    return dict.fromkeys(tables.FIRST, 0) | pins, noted
 
 
 def _in_order(parts: dict[str, tuple[int, int]]) -> list[str]:
@@ -392,7 +381,7 @@ def _taken_back(root: Path, table: str, base: Snapshot) -> DeltaTable:
     if table == "files":
         return delta
     if set(listed_parts(root, table, delta)) != set(base.parts[table]):
-        delta.restore(base.versions[table])
+        delta.restore(base.versions.get(table, 0))
         delta = DeltaTable(str(layout.table_folder(root, table)))
     return delta
 

@@ -3,11 +3,11 @@
 ::
 
     my-warehouse/
-    ├── warehouse.json                  layout version; what makes the folder a warehouse
+    ├── warehouse.json                  layout version, tables; what makes the folder a warehouse
     ├── files/                          Delta tables, partitioned by batch
     │   ├── _delta_log/
     │   └── batch=000001/0000-….parquet
-    ├── elements/  instances/  blobs/  vendor_payloads/  vendor_values/   likewise
+    ├── elements/  instances/  …        likewise: one folder per table of tables.py
     ├── _batches/000001                 one file per batch number ever taken, with its plan
     ├── _cache/                         answers of the entity views for one version; may be deleted
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
@@ -29,27 +29,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAYOUT_VERSION = 1
-"""Raised when a reader of the version before could misread the store."""
+"""Raised when a reader of the version before could misread the store; not for another table."""
 
 MARKER = "warehouse.json"
 
-TABLES = ("elements", "blobs", "vendor_payloads", "vendor_values", "instances", "files")
-"""The stored tables in the order of their commits; ``files`` last, it makes a batch visible."""
-
 ID_BITS = 24
 """An instance id is the batch number followed by this many bits of position in the batch."""
-
-
-BATCH_IN = {
-    "elements": ("instance_id", ID_BITS),
-    "vendor_payloads": ("instance_id", ID_BITS),
-    "vendor_values": ("payload", ID_BITS + 16),
-    "instances": ("instance_id", ID_BITS),
-}
-"""Table → column whose values begin with the number of the batch, and how many bits follow.
-
-Parts of these may hold rows of several batches; their folder is that of the first.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +74,10 @@ def first_id(batch: str) -> int:
     return int(batch) << ID_BITS
 
 
+OF_NO_BATCH = "000000"
+"""Partition of rows that no ingest brought, and of the parts without rows."""
+
+
 def part_name(batch: str, chunk: int) -> str:
     """Return a new, unique path of a Parquet file, relative to the folder of its table."""
     return f"batch={batch}/{chunk:04d}-{uuid.uuid4().hex}.parquet"
@@ -105,7 +94,7 @@ def batch_of_part(part: str) -> str:
 
 def empty_part(root: Path, table: str) -> Path:
     """Return the path of the file without rows that gives readers the schema."""
-    return root / "_empty" / table / "batch=000000" / "empty.parquet"
+    return root / "_empty" / table / f"batch={OF_NO_BATCH}" / "empty.parquet"
 
 
 def cache_folder(root: Path) -> Path:

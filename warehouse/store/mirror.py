@@ -30,7 +30,8 @@ from urllib.parse import unquote
 
 from warehouse.dicom.objects import SCHEME, bucket_store, is_object
 from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun, UsageError, WriteFailed
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, tables
+from warehouse.store.marker import found_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -99,11 +100,10 @@ class Mirror:
             for key, state in self._list("").items()
             if not key.startswith(_FILES_LOG) or key in versions
         }
-        foreign = {key.split("/", 1)[0] for key in found} - {*layout.TABLES, *_OURS}
+        foreign = {key.split("/", 1)[0] for key in found} - {*tables.names(), *_OURS}
         if foreign and layout.MARKER not in found:
             raise NotAWarehouse(self.url, "there are other objects; name another prefix")
-        marker = self.root / layout.MARKER
-        if not marker.exists() or self._state(layout.MARKER) != found.get(layout.MARKER):
+        if not self._is_same_warehouse(found.get(layout.MARKER)):
             # Of a warehouse that was there before, or of one that nobody finished making.
             shutil.rmtree(self.root, ignore_errors=True)
             self.root.mkdir(mode=0o700)
@@ -136,7 +136,7 @@ class Mirror:
         here = self._here()
         logs = sorted(
             (key for key in here if _is_log(key) and key not in self._published),
-            key=lambda key: (layout.TABLES.index(key.split("/", 1)[0]), key),
+            key=lambda key: (tables.names().index(key.split("/", 1)[0]), key),
         )
         first = next((key for key in logs if key.startswith(_FILES_LOG)), None)
         if first and self._exists(first):
@@ -158,6 +158,10 @@ class Mirror:
         made += [layout.MARKER] if layout.MARKER in here.keys() - self._published.keys() else []
         for key in [*made, *(key for key in logs if key not in made)]:
             self._put_if_absent(key)
+        marker = here.get(layout.MARKER)
+        if marker and self._published[layout.MARKER] != marker:
+            # It names more tables. Two who do so at once may lose a name: the next commit mends it.
+            self._upload([layout.MARKER])
         self._keep_tags()
 
     def take_back(self) -> None:
@@ -165,6 +169,8 @@ class Mirror:
         gone = [
             key for key, state in self._here().items()
             if not _is_part(key) and self._published.get(key) != state
+            # One that names more tables than there are harms nobody; without one there is nothing.
+            and not (key == layout.MARKER and key in self._published)
         ]  # fmt: skip
         for key in gone:
             (self.root / key).unlink(missing_ok=True)
@@ -200,6 +206,15 @@ class Mirror:
             else:
                 return answer
         raise AssertionError
+
+    def _is_same_warehouse(self, state: str | None) -> bool:
+        """Tell whether the folder is of the warehouse in the bucket, and take its marker over."""
+        before = found_identity(self.root)
+        if before is None or state is None:
+            return False
+        if self._state(layout.MARKER) != state:
+            self._download([layout.MARKER])
+        return found_identity(self.root) == before
 
     def _here(self) -> dict[str, str]:
         """Return what may be published: keys, and of all but parts the state."""
@@ -371,7 +386,9 @@ def _unused_folder(base: Path) -> tuple[Path, int]:
 
 
 def _is_part(key: str) -> bool:
-    return key.split("/", 1)[0] in layout.TABLES and key.endswith(".parquet")
+    """Tell whether it is a part of a table, which a newer software alone may know."""
+    folder, _, below = key.partition("/")
+    return folder != "_empty" and below.startswith("batch=") and below.endswith(".parquet")
 
 
 def _is_log(key: str) -> bool:

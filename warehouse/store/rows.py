@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.store import tables
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -20,12 +22,6 @@ ROW_GROUP_ROWS = 122_880
 
 BATCH_ROWS = 16_384
 """Rows handed to an encoder at a time; Arrow's default of 1,024 costs a fifth more."""
-
-_DELTA = {"instance_id": "DELTA_BINARY_PACKED", "payload": "DELTA_BINARY_PACKED"}
-"""Ids rise inside of each tag or name: their differences are nearly all the same."""
-
-_WITH_STATISTICS = ["instance_id", "path", "tag", "keyword", "payload", "name"]
-"""Columns by which queries leave out row groups."""
 
 _LEVEL = 6
 """zstd's effort: 4 % smaller than its default in the same time, the pages are small."""
@@ -46,9 +42,12 @@ def write_rows(rows: pa.Table, path: str) -> None:
 def write_pieces(pieces: Iterable[pa.Table], schema: pa.Schema, path: str) -> None:
     """Write tables that follow one another as one file, like ``write_rows``."""
     names = schema.names
-    plain = [name for name in names if name not in _DELTA]
-    delta = {name: encoding for name, encoding in _DELTA.items() if name in names}
-    statistics = [name for name in _WITH_STATISTICS if name in names]
+    ids = tables.id_columns()
+    plain = [name for name in names if name not in ids]
+    # Ids rise inside of each tag or name: their differences are nearly all the same.
+    delta = {name: "DELTA_BINARY_PACKED" for name in names if name in ids}
+    searched = tables.searched_columns()
+    statistics = [name for name in names if name in searched]
     with pq.ParquetWriter(
         path, schema, compression="zstd", compression_level=_LEVEL, version="2.6",
         data_page_version="2.0",

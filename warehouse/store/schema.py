@@ -1,12 +1,15 @@
-"""Arrow schemas of the stored tables, as they lie in Parquet."""
+"""Arrow schemas of stored tables: that of ``files``, and those that headers of sql/ say."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
-from warehouse.elements.schema import BLOBS, ELEMENTS
-from warehouse.elements.vendor import VENDOR_PAYLOADS, VENDOR_VALUES
-from warehouse.sqlfiles import by_name
+from warehouse.errors import ModelError
+
+if TYPE_CHECKING:
+    from warehouse.sqlfiles import Model
 
 FILES = pa.schema(
     [
@@ -30,50 +33,33 @@ FILES = pa.schema(
 """The ledger of source files; the columns are described in sql/1_long/files.sql."""
 
 
-def _plain(schema: pa.Schema) -> pa.Schema:
-    """Return a schema without dictionaries: how any engine sees the Parquet."""
-    return pa.schema(
-        [
-            pa.field(
-                field.name,
-                field.type.value_type if pa.types.is_dictionary(field.type) else field.type,
-            )
-            for field in schema
-        ]
-    )
-
-
-PLAIN_ELEMENTS = _plain(ELEMENTS)
-"""The long table without dictionaries: how any engine sees its Parquet."""
-
-
 _ARROW = {
     "BIGINT": pa.int64(),
     "BIGINT[]": pa.list_(pa.int64()),
+    "BLOB": pa.binary(),
     "BOOLEAN": pa.bool_(),
     "DATE": pa.date32(),
     "DOUBLE": pa.float64(),
     "DOUBLE[]": pa.list_(pa.float64()),
+    "INTEGER": pa.int32(),
     # Delta has no type for the time of day: microseconds since midnight, as in the long table.
     "TIME": pa.int64(),
+    "TIMESTAMP": pa.timestamp("us"),
     "VARCHAR": pa.string(),
     "VARCHAR[]": pa.list_(pa.string()),
 }
 
 
-def instances_schema() -> pa.Schema:
-    """Return the columns of ``instances``, from the header of the SQL that defines them."""
-    model = by_name("instances_from_elements")
-    return pa.schema([(column.name, _ARROW[column.type]) for column in model.columns])
+def schema_of(model: Model) -> pa.Schema:
+    """Return the columns that a header says, as they are stored: all but the partition ``batch``.
 
-
-def stored_schemas() -> dict[str, pa.Schema]:
-    """Return the schema of every stored table, without the partition column ``batch``."""
-    return {
-        "elements": PLAIN_ELEMENTS,
-        "blobs": BLOBS,
-        "vendor_payloads": VENDOR_PAYLOADS,
-        "vendor_values": _plain(VENDOR_VALUES),
-        "instances": instances_schema(),
-        "files": FILES,
-    }
+    Raises
+    ------
+    ModelError
+        A column is of a type that no stored table has.
+    """
+    columns = [column for column in model.columns if column.name != "batch"]
+    unknown = sorted({column.type for column in columns} - _ARROW.keys())
+    if unknown:
+        raise ModelError(f"{model.path}: a stored table cannot hold {', '.join(unknown)}")
+    return pa.schema([(column.name, _ARROW[column.type]) for column in columns])

@@ -16,11 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.elements.schema import INLINE_BYTES
-from warehouse.elements.vendor import vendor_rows
 from warehouse.errors import WriteFailed
 from warehouse.settings import Mode
 from warehouse.stages import Stage, during
-from warehouse.store import layout
+from warehouse.store import layout, tables
 from warehouse.store.attributes import gather
 from warehouse.store.layout import Part
 from warehouse.store.rows import write_rows
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from warehouse.elements.extract import Outcome, Portion
+    from warehouse.store.tables import StoredTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +89,22 @@ def _write(
         rows = rows.filter(pc.invert(pc.is_in(rows["instance_id"], staged.left_out)))
     if rows.num_rows:
         # In order already: readers sort, because they can do it cheaper than any database.
-        parts["elements"] = write_part(
-            root, "elements", batch, chunk, partial(write_rows, rows), rows.num_rows
-        )
+        parts["elements"] = _write_table(root, tables.named("elements"), batch, chunk, rows)
     kept = _blobs_of(rows, portion.blobs) if keep_blobs else portion.blobs.slice(0, 0)
     if kept.num_rows:
         # Not compressed: the commit compresses those that are new, once.
         parts["blobs"] = write_small(root, "blobs", batch, chunk, kept, compression="none")
-    # From all rows: what payloads say is kept in every mode that keeps elements, although the
-    # private elements that carry them are not.
-    if mode is not Mode.MINIMAL and portion.rows.num_rows:
-        with during(Stage.VENDOR):
-            payloads, values = vendor_rows(portion)
-        if payloads.num_rows:
-            parts["vendor_payloads"] = write_small(root, "vendor_payloads", batch, chunk, payloads)
-        if values.num_rows:
-            parts["vendor_values"] = write_part(
-                root, "vendor_values", batch, chunk, partial(write_rows, values), values.num_rows
-            )
+    for derive in dict.fromkeys(table.derive for table in tables.REGISTRY if table.derive):
+        for name, made in derive(portion, mode).items():
+            if made.num_rows:
+                parts[name] = _write_table(root, tables.named(name), batch, chunk, made)
+
+
+def _write_table(root: Path, table: StoredTable, batch: str, chunk: int, rows: pa.Table) -> Part:
+    """Write rows that are in the order of their table."""
+    if not table.is_long:
+        return write_small(root, table.name, batch, chunk, rows)
+    return write_part(root, table.name, batch, chunk, partial(write_rows, rows), rows.num_rows)
 
 
 def _losers(attributes: pa.Table, files: pa.Table) -> pa.Array:

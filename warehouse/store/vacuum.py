@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from warehouse.errors import UsageError, WriteFailed
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, tables
 from warehouse.store.marker import require
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = Fa
         snapshot = delta.snapshot(root)
         spare: list[Spare] = []
         in_use = 0
-        for table in layout.TABLES:
+        for table in (name for name in tables.names() if name in snapshot.versions):
             found, owned = _spare(snapshot, table, cutoff, alone=alone)
             spare += found
             in_use += owned

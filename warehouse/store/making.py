@@ -1,0 +1,157 @@
+"""Delta tables that are not there → there, without rows.
+
+In: the folder of a warehouse, tables. A new warehouse gets all of them. A warehouse that was made
+before a table was thought of gets it with the first commit of a software that knows it, so a table
+that is there is named by a version. Until then readers take a part without rows from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import uuid
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from warehouse.store import layout, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from warehouse.store.tables import StoredTable
+
+_PARTITION = pa.field("batch", pa.string())
+_SPECIAL = frozenset("*?[]#%=")
+"""What engines take for a pattern, or decode, in a path."""
+
+
+def make_tables(root: Path, wanted: Iterable[StoredTable]) -> None:
+    """Make the tables that have no log; the caller holds the lock. What is there stays as it is."""
+    made: list[Path] = []
+    for table in wanted:
+        if is_there(root, table.name):
+            continue
+        DeltaTable.create(
+            str(layout.table_folder(root, table.name)),
+            table.stored_schema.append(_PARTITION),
+            mode="ignore",
+            partition_by=["batch"],
+            name=table.name,
+            description=f"dicom-warehouse, storage layout {layout.LAYOUT_VERSION}",
+        )
+        made.append(log_path(root, table.name, 0))
+    reach_disk(made)
+
+
+def is_there(root: Path, table: str) -> bool:
+    """Tell whether a table has a log, whatever is in it."""
+    return any((layout.table_folder(root, table) / "_delta_log").glob("*.json"))
+
+
+def tables_there(root: Path) -> set[str]:
+    """Return the names of all tables that have a log, those of other software too."""
+    return {
+        path.parent.name for path in root.glob("*/_delta_log") if is_there(root, path.parent.name)
+    }
+
+
+def write_empty_parts(root: Path) -> None:
+    """Write the parts without rows that are not there."""
+    for table in tables.REGISTRY:
+        _write_empty(layout.empty_part(root, table.name), table.stored_schema)
+
+
+def write_marker(root: Path, about: dict[str, object]) -> None:
+    """Write what makes a folder a warehouse.
+
+    Renamed, so that a full disk leaves what was there rather than an empty one.
+    """
+    draft = root / DRAFT
+    draft.write_text(json.dumps(about) + "\n")
+    reach_disk([draft])
+    draft.replace(root / layout.MARKER)
+
+
+DRAFT = f"_{layout.MARKER}"
+"""The marker while it is written."""
+
+
+def name_tables(root: Path) -> None:
+    """Name the tables of this software in the marker; those of others that stand there stay."""
+    about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
+    # The first software wrote none down.
+    named = about.get("tables") or sorted(tables.FIRST)
+    if missing := [name for name in tables.names() if name not in named]:
+        write_marker(root, about | {"tables": [*named, *missing]})
+
+
+def empty_part(root: Path, table: str) -> Path:
+    """Return a Parquet file without rows that has the schema of a table.
+
+    That of the warehouse, or one of this user's: who only reads writes nothing into a warehouse.
+    """
+    own = layout.empty_part(root, table)
+    if own.is_file() and not own.is_symlink():
+        return own
+    schema = tables.named(table).stored_schema
+    key = hashlib.sha256(f"{table}\0{schema.to_string()}".encode()).hexdigest()[:16]
+    try:
+        part = _cache() / f"empty-{key}" / own.parent.name / own.name
+        _write_empty(part, schema)
+    except OSError:
+        part = Path(_of_process().name) / f"empty-{key}" / own.parent.name / own.name
+        _write_empty(part, schema)
+    return part
+
+
+def _cache() -> Path:
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not os.path.isabs(folder) or _SPECIAL & set(folder):
+        raise NotADirectoryError(folder)
+    return Path(folder) / "dicom-warehouse"
+
+
+@cache
+def _of_process() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="dicom-warehouse-")
+
+
+def _write_empty(part: Path, schema: pa.Schema) -> None:
+    if part.exists():
+        return
+    part.parent.mkdir(parents=True, exist_ok=True)
+    draft = part.with_name(f".{uuid.uuid4().hex}")
+    try:
+        pq.write_table(schema.empty_table(), draft)
+        draft.replace(part)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def log_path(root: Path, table: str, version: int) -> Path:
+    """Return the path of an entry of a log."""
+    return layout.table_folder(root, table) / "_delta_log" / f"{version:020}.json"
+
+
+def reach_disk(paths: Iterable[Path]) -> None:
+    """Wait until files lie on the disk under their names, whatever happens to the power.
+
+    A version is named only after all that it names: so what a power cut takes is a version as a
+    whole.
+    """
+    files = list(paths)
+    for path in dict.fromkeys(
+        [*files, *(p.parent for p in files), *(p.parent.parent for p in files)]
+    ):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

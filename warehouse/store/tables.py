@@ -1,0 +1,171 @@
+"""The stored tables: one entry each, from which all that stores, reads or cleans them is told.
+
+In: nothing. Out: ``REGISTRY``. What a column means stands in sql/1_long; a table without a schema
+of its own here has the columns of that header, so that its SQL and its entry are all there is to
+write (CONTRIBUTING, "How to add a stored table").
+
+Rows come from one of two places. Most are derived from files at ingest: they go with their instance
+and are made anew when it is read again. The others were appended by people or algorithms: nothing
+can make these again, so nothing takes them out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from warehouse.elements.schema import BLOBS, ELEMENTS, ORDER
+from warehouse.elements.vendor import VENDOR_PAYLOADS, VENDOR_VALUES, vendor_rows
+from warehouse.settings import Mode
+from warehouse.sqlfiles import by_name
+from warehouse.stages import Stage, during
+from warehouse.store.layout import ID_BITS
+from warehouse.store.schema import FILES, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from warehouse.elements.extract import Portion
+
+_BITS_BELOW_BATCH = {"instance_id": ID_BITS, "payload": ID_BITS + 16}
+"""Column of ids → bits of an id that follow the number of its batch."""
+
+_KEPT = {"instance_id": "kept_rows", "payload": "kept_values"}
+"""Column by which rows go → statement that copies a part without those that have gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """One Delta table of a warehouse."""
+
+    name: str
+    given: pa.Schema | None = None
+    """Columns as rows are handled in memory, if these are not plainly those of the SQL."""
+    order: tuple[str, ...] = ()
+    """Columns by which the rows of a part are sorted; texts or whole numbers, never missing."""
+    goes_with: str | None = None
+    """``instance_id``: rows go with their instance; ``payload``: with the last that holds it."""
+    derive: Callable[[Portion, Mode], Mapping[str, pa.Table]] | None = None
+    """What makes the rows of files that were read together, in ``order``, for this table and
+    maybe others; runs in workers. The ingest makes those of the first tables itself."""
+    is_appended: bool = False
+    """Rows are not derived from files: they come by ``append_rows`` and stay."""
+    is_long: bool = False
+    """Many rows: written as the long table is."""
+    searched: tuple[str, ...] = ()
+    """Columns of a long table by which queries leave out row groups."""
+    part_size: int = 1_000_000
+    """What a merged part has at most, in rows; in bytes if values are long."""
+    rows_at_once: int = 100_000
+    """Rows in memory when parts are merged."""
+    has_long_values: bool = False
+    is_of_one_batch: bool = False
+    """A row does not say of which batch it is: its partition does."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns as rows are handled in memory, without the partition column ``batch``."""
+        return self.given or schema_of(by_name(self.name))
+
+    @property
+    def stored_schema(self) -> pa.Schema:
+        """Columns as any engine sees the Parquet: without dictionaries."""
+        schema = self.schema
+        if not any(pa.types.is_dictionary(field.type) for field in schema):
+            return schema
+        return pa.schema(
+            (
+                field.name,
+                field.type.value_type if pa.types.is_dictionary(field.type) else field.type,
+            )
+            for field in schema
+        )
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Columns that tell one row from another: the grain in the header of the SQL."""
+        return by_name(self.name).grain
+
+    @property
+    def batch_in(self) -> tuple[str, int] | None:
+        """Column whose values begin with the number of the batch, and how many bits follow.
+
+        Parts of such tables may hold rows of several batches; their folder is that of the first.
+        """
+        if self.goes_with is None:
+            return None
+        return self.goes_with, _BITS_BELOW_BATCH[self.goes_with]
+
+    @property
+    def without_gone(self) -> str:
+        """Statement of sql/ingest that copies a part without the rows that go."""
+        return _KEPT[self.goes_with or ""]
+
+    @property
+    def is_staged(self) -> bool:
+        """Workers write its parts, and the commit takes them over, without rows that lose."""
+        return self.goes_with is not None and self.name != "instances"
+
+
+def _vendor(portion: Portion, mode: Mode) -> dict[str, pa.Table]:
+    """Return what vendor payloads hold.
+
+    From all rows: what payloads say is kept in every mode that keeps elements, although the private
+    elements that carry them are not.
+    """
+    if mode is Mode.MINIMAL or not portion.rows.num_rows:
+        return {}
+    with during(Stage.VENDOR):
+        payloads, values = vendor_rows(portion)
+    return {"vendor_payloads": payloads, "vendor_values": values}
+
+
+REGISTRY: tuple[StoredTable, ...] = (
+    StoredTable(
+        "elements", ELEMENTS, ORDER, goes_with="instance_id", is_long=True,
+        searched=("instance_id", "path", "tag", "keyword"), part_size=8_000_000,
+        rows_at_once=1_000_000,
+    ),
+    StoredTable("blobs", BLOBS, has_long_values=True, part_size=256 << 20, rows_at_once=512),
+    StoredTable(
+        "vendor_payloads", VENDOR_PAYLOADS, ("instance_id",), goes_with="instance_id",
+        derive=_vendor, part_size=8_000_000, rows_at_once=500_000,
+    ),
+    StoredTable(
+        "vendor_values", VENDOR_VALUES, ("name", "index", "payload"), goes_with="payload",
+        derive=_vendor, is_long=True, searched=("payload", "name"), part_size=8_000_000,
+        rows_at_once=1_000_000,
+    ),
+    StoredTable(
+        "instances", order=("instance_id",), goes_with="instance_id", part_size=500_000,
+        rows_at_once=50_000,
+    ),
+    StoredTable("files", FILES, ("path",), is_of_one_batch=True, rows_at_once=200_000),
+)  # fmt: skip
+"""The stored tables in the order of their commits; ``files`` last, it makes a version visible."""
+
+FIRST = frozenset({"elements", "blobs", "vendor_payloads", "vendor_values", "instances", "files"})
+"""Tables that every warehouse has, from its version 0 on. Never add to these: others are made in a
+warehouse by the first commit of a version of this software that knows them."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the stored tables in the order of their commits."""
+    return tuple(table.name for table in REGISTRY)
+
+
+def named(name: str) -> StoredTable:
+    """Return one stored table."""
+    return next(table for table in REGISTRY if table.name == name)
+
+
+def searched_columns() -> frozenset[str]:
+    """Return the columns of long tables by which queries leave out row groups."""
+    return frozenset(column for table in REGISTRY if table.is_long for column in table.searched)
+
+
+def id_columns() -> frozenset[str]:
+    """Return the columns of ids in long tables: they rise inside of each tag or name."""
+    return frozenset(table.batch_in[0] for table in REGISTRY if table.is_long and table.batch_in)
