@@ -31,19 +31,16 @@ from warehouse.pixels.prefetch import Loaded, iter_volumes
 from warehouse.pixels.stack import Stack, open_stack
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume, open_volume
-from warehouse.rebuild import Rebuilt, read_anew, rebuild
 from warehouse.removal import RemovalReport, remove
 from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.store import layout
-from warehouse.store.compact import Compacted, compact
 from warehouse.store.damage import failures_named, names_failures
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
 from warehouse.store.rules import Rule, add_rules, read_rules
-from warehouse.store.vacuum import RETENTION, Vacuumed, vacuum
+from warehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import duckdb
@@ -55,7 +52,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
-class Warehouse:
+class Warehouse(Upkeep):
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;
@@ -114,9 +111,9 @@ class Warehouse:
         with self._opening:
             self._catalog = None
 
-    def _change(self, action: Action[_Answer], *, materialize: bool = True) -> _Answer:
+    def _change(self, action: Action[_Answer], *, what: str, materialize: bool = True) -> _Answer:
         """Change the warehouse (see ``Place.publish``) and show what it is then."""
-        done = self._place.publish(action, materialize=lambda: materialize)
+        done = self._place.publish(action, what=what, materialize=lambda: materialize)
         self._forget()
         return done
 
@@ -162,7 +159,8 @@ class Warehouse:
         if self._place.mirror:
             self._place.mirror.require_apart(sources)
         return self._change(
-            lambda push: ingest(self.root, sources, settings, progress=progress, committed=push)
+            lambda push: ingest(self.root, sources, settings, progress=progress, committed=push),
+            what="ingest",
         )
 
     @property
@@ -178,25 +176,8 @@ class Warehouse:
         # Files that take over may lie in a bucket.
         how = settings or IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
         return self._change(
-            lambda _: remove(self.root, sources, how, delete=delete, even_all=even_all)
-        )
-
-    def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
-        """Derive ``instances`` again from stored elements, or read every source file again."""
-        return self._change(lambda _: (read_anew if from_sources else rebuild)(self.root))
-
-    def compact(self) -> Compacted:
-        """Merge the Parquet files of many small ingests; rows and their order stay."""
-        return self._change(lambda _: compact(self.root))
-
-    def vacuum(self, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
-        """Count Parquet files that no version of the last days names; ``delete`` removes them."""
-        if self._place.mirror:
-            raise UsageError(
-                "a warehouse in a bucket cannot be vacuumed: nobody knows who reads it"
-            )
-        return self._change(
-            lambda _: vacuum(self.root, retention, delete=delete), materialize=False
+            lambda _: remove(self.root, sources, how, delete=delete, even_all=even_all),
+            what="remove" if delete else "",
         )
 
     def info(self) -> dict[str, Any]:
@@ -285,7 +266,9 @@ class Warehouse:
 
     def add_dictionary(self, path: str | os.PathLike[str]) -> int:
         """Add names of private elements from a CSV or JSON file."""
-        return self._change(lambda _: add_dictionary(self.root, Path(path)), materialize=False)
+        return self._change(
+            lambda _: add_dictionary(self.root, Path(path)), what="dictionary", materialize=False
+        )
 
     def rules(self) -> list[Rule]:
         """Return the rules of `sequence_types` in the order in which they are tried."""
@@ -293,7 +276,7 @@ class Warehouse:
 
     def add_rules(self, path: str | os.PathLike[str]) -> int:
         """Add rules of `sequence_types` from a CSV file; one of the same name is replaced."""
-        return self._change(lambda _: add_rules(self.root, Path(path)))
+        return self._change(lambda _: add_rules(self.root, Path(path)), what="rules")
 
     @names_failures
     def select(
@@ -327,7 +310,9 @@ class Warehouse:
 
     def save_cohort(self, name: str, sql: str) -> definitions.Definition:
         """Keep a SELECT over tables of the warehouse as a cohort; see docs/how-to/cohorts.md."""
-        return self._change(lambda _: definitions.save(locked_catalog(self.root), name, sql))
+        return self._change(
+            lambda _: definitions.save(locked_catalog(self.root), name, sql), what="cohort save"
+        )
 
     def find_run(self, name: str) -> Run:
         """Return a run by its name, or the latest run of a cohort of that name."""
@@ -346,7 +331,7 @@ class Warehouse:
     @names_failures
     def rerun_all(self) -> list[Rerun]:
         """Ask every cohort that was saved or run before again, of the newest version."""
-        return self._place.publish(lambda _: rerun_all(self.root))
+        return self._place.publish(lambda _: rerun_all(self.root), what="cohort rerun")
 
     @names_failures
     def combine(self, operation: str, left: str, right: str, name: str) -> Run:
@@ -367,7 +352,7 @@ class Warehouse:
 
     def _run(self, action: Callable[[], _Answer]) -> _Answer:
         """Keep a run; the rows of the warehouse stay as they are."""
-        return self._place.publish(lambda _: action(), materialize=lambda: False)
+        return self._place.publish(lambda _: action(), what="cohort run", materialize=lambda: False)
 
     @names_failures
     def members(self, run: Run | str) -> pl.LazyFrame:

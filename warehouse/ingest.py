@@ -379,6 +379,27 @@ def _finish(
     return commit_batch(connection, root, running.batch, staged, read_anew=read_anew)
 
 
+def staged_anew(
+    root: Path,
+    batch: str,
+    items: list[SourceFile | Unreadable],
+    settings: IngestSettings,
+    first: int,
+) -> list[Staged]:
+    """Read some files in this process and leave their rows where a commit can take them over."""
+    staged: list[Staged] = []
+    size = settings.chunk_files
+    chunks = (items[start : start + size] for start in range(0, len(items), size))
+    running = _begin(root, batch, chunks, settings, None, first)
+    try:
+        for done in running.portions:
+            staged += done
+    except BaseException:
+        discard(root, staged)
+        raise
+    return staged
+
+
 def _stage_unreadable(
     root: Path, batch: str, items: list[Unreadable], settings: IngestSettings
 ) -> Staged:

@@ -339,7 +339,15 @@ class Mirror:
 
 
 _OURS = frozenset(
-    {layout.MARKER, "_batches", "_empty", "cohorts", "dictionary.json", "sequence_types.csv"}
+    {
+        layout.MARKER,
+        "_audit",
+        "_batches",
+        "_empty",
+        "cohorts",
+        "dictionary.json",
+        "sequence_types.csv",
+    }
 )
 
 
