@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from warehouse.cohorts.checked import check_runs
 from warehouse.errors import UsageError
 from warehouse.rebuild import Rebuilt, read_anew, rebuild
+from warehouse.relocate import Relocated, relocate
 from warehouse.repair import Repaired, repair
+from warehouse.settings import IngestSettings, S3Access
 from warehouse.store.audit import Entry, entries
 from warehouse.store.compact import Compacted, compact
 from warehouse.store.vacuum import RETENTION, Vacuumed, vacuum
@@ -78,6 +81,15 @@ class Upkeep:
         if self._place.mirror:
             raise UsageError("delete the folder of this machine; the bucket is copied again")
         return self._change(lambda _: repair(self.root, found), what="repair")
+
+    def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Relocated:
+        """Let every known file beneath ``old`` lie beneath ``new``, in one commit; none is read.
+
+        For a folder, archive or bucket that was moved. An ingest of the new place finds out by
+        itself, a file at a time; see ``IngestReport.moved``.
+        """
+        how = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
+        return self._change(lambda _: relocate(self.root, old, new, how), what="relocate")
 
     def audit(self) -> list[Entry]:
         """Return who changed the warehouse, when, how and to which version; the oldest first."""

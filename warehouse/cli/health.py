@@ -1,4 +1,4 @@
-"""``verify`` and ``audit``: whether a warehouse is whole, and who changed it."""
+"""``verify``, ``relocate``, ``audit``: whether a warehouse is whole, and what was changed."""
 
 from __future__ import annotations
 
@@ -101,6 +101,40 @@ def _print_found(found: Verified) -> None:
         screen.print(f"  {printed(series)}", highlight=False, soft_wrap=True)
     for part in found.unclear[:SHOWN]:
         screen.print(f"which files it touches is unknown: {printed(part)}", soft_wrap=True)
+
+
+@app.command(group=OPERATE)
+def relocate(
+    old: Annotated[str, Parameter(help="Folder, archive or s3://bucket/prefix where files lay.")],
+    new: Annotated[str, Parameter(help="Where they lie now.")],
+    /,
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
+) -> int:
+    """Tell the warehouse that source files lie elsewhere now; no file is read or touched.
+
+    Members of archives and objects of buckets too. An ingest of the new place finds moved files by
+    itself, but looks at each of them.
+
+    Example: `dicom-warehouse relocate /mnt/old-nas/dicom /mnt/new-nas/dicom`
+
+    Parameters
+    ----------
+    as_json
+        Print one JSON object.
+    """
+    done = opened(warehouse).relocate(old, new)
+    if as_json:
+        print(json.dumps(asdict(done)))
+        return 0
+    console().print(f"{counted(done.moved, 'file')} moved, {done.seconds:.1f} s", highlight=False)
+    if done.kept:
+        console().print(
+            f"{counted(done.kept, 'file')} not: another one is known at the new path",
+            highlight=False,
+        )
+    return 0
 
 
 @app.command(group=OPERATE)
