@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from warehouse import errors
     from warehouse.api import Warehouse
     from warehouse.catalog.header import Header
-    from warehouse.ingest import IngestReport
+    from warehouse.ingest_report import IngestReport
     from warehouse.opening import header, open  # noqa: A004 - warehouse.open reads as it is
     from warehouse.settings import IngestSettings, Mode
 
@@ -31,7 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 _HOME = {
-    "Header": "catalog.header", "IngestReport": "ingest", "IngestSettings": "settings",
+    "Header": "catalog.header", "IngestReport": "ingest_report", "IngestSettings": "settings",
     "Mode": "settings", "Warehouse": "api", "header": "opening", "open": "opening",
 }  # fmt: skip
 

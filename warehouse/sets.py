@@ -23,15 +23,21 @@ class Sets:
     def combine(self, operation: str, left: str, right: str, name: str) -> Run:
         """Make a run of the members of two: ``union``, ``intersect`` or ``minus``."""
         root = self._place.root
-        return self._place.keep(lambda: compare.combine(root, operation, left, right, name))
+        return self._place.keep(
+            lambda: compare.combine(root, operation, left, right, name), f"cohort {operation}"
+        )
 
     def split(
         self, run: str, fractions: Mapping[str, float] | None = None, seed: int = 0
     ) -> list[Run]:
         """Split a run by patient into named parts; see ``warehouse.cohorts.compare.split``."""
-        return self._place.keep(lambda: compare.split(self._place.root, run, fractions, seed))
+        return self._place.keep(
+            lambda: compare.split(self._place.root, run, fractions, seed), "cohort split"
+        )
 
     def sample(self, run: str, *, as_name: str, **options: Any) -> Run:
         """Draw series of a run; see ``warehouse.cohorts.compare.sample``."""
         root = self._place.root
-        return self._place.keep(lambda: compare.sample(root, run, as_name=as_name, **options))
+        return self._place.keep(
+            lambda: compare.sample(root, run, as_name=as_name, **options), "cohort sample"
+        )

@@ -23,6 +23,8 @@ The specification is docs/storage-layout.md.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -92,6 +94,30 @@ OF_NO_BATCH = "000000"
 def part_name(batch: str, chunk: int) -> str:
     """Return a new, unique path of a Parquet file, relative to the folder of its table."""
     return f"batch={batch}/{chunk:04d}-{uuid.uuid4().hex}.parquet"
+
+
+_SEALED = re.compile(r"-([0-9a-f]{64})\.parquet$")
+
+
+def sealed(folder: Path, part: str) -> str:
+    """Give a part that was just written the digest of its bytes in its name; return the new path.
+
+    The name is the one place that logs, checkpoints, copies and buckets all keep.
+    """
+    with (folder / part).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    named = f"{part.removesuffix('.parquet')}-{digest}.parquet"
+    (folder / part).rename(folder / named)
+    return named
+
+
+def digest_of_part(part: str) -> str | None:
+    """Return the sha256 that was noted when a part was written; earlier software noted none.
+
+    >>> digest_of_part("batch=000001/0000-ab.parquet")
+    """
+    found = _SEALED.search(part)
+    return found[1] if found else None
 
 
 def batch_of_part(part: str) -> str:

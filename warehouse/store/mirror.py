@@ -343,6 +343,7 @@ _OURS = frozenset(
     {
         layout.MARKER,
         layout.VALUES,
+        "_audit",
         "_batches",
         "_empty",
         "cohorts",
