@@ -71,7 +71,7 @@ def create(
 ) -> int:
     """Make a socket; the slug, by which it is named from then on, is made of the title.
 
-    Example: `dicom-warehouse socket create "Lung nodules" --kind MPOL --path lung-nodules.json`
+    Example: `dicom-warehouse socket create Nodules --kind MPOL --path nodules.json`
     """
     given = _given(schema, default, example, segments, table)
     if as_file:

@@ -49,7 +49,7 @@ def add(
 ) -> int:
     """Check a value and store it; one that is stored already gets another use.
 
-    Example: `dicom-warehouse value add nodule reader1.json --series 1.2.3 --by "reader 1"`
+    Example: `dicom-warehouse value add nodules one.json --series 1.2.3`
 
     Example: `dicom-warehouse value add malignancy --json 0.85 --series 1.2.3`
 
