@@ -53,3 +53,32 @@ def check_result(catalog: Catalog, model: Model) -> dg.AssetCheckResult:
             "question": dg.MetadataValue.md(f"```sql\n{model.sql}\n```"),
         },
     )
+
+
+@dg.asset_check(asset="socket_values", name="values_are_valid")
+def values_are_valid(intake: dg.ResourceParam[Intake]) -> dg.AssetCheckResult:
+    """Every stored value is one that the newest version of its socket takes, and its file is whole.
+
+    It fails with the JSON path of the first error of each socket; values themselves stay out.
+    """
+    components = intake.warehouse().components
+    counts: dict[str, int] = {}
+    errors: dict[str, str] = {}
+    failed = 0
+    for slug in components.sockets():
+        report = components.check(slug)
+        wrong = [checked for checked in report if checked.why_not]
+        failed += len(wrong)
+        if report:
+            counts[slug] = len(report)
+        if wrong:
+            errors[slug] = f"value {wrong[0].value_id}: {wrong[0].path}: {wrong[0].why_not}"
+    return dg.AssetCheckResult(
+        passed=not failed,
+        metadata={
+            "values": sum(counts.values()),
+            "failed": failed,
+            "sockets": dg.MetadataValue.json(counts),
+            "first_errors": dg.MetadataValue.json(errors),
+        },
+    )

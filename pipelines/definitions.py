@@ -3,7 +3,7 @@
 import dagster as dg
 
 from pipelines.assets import cohort_runs, source_listing, stored_tables, vanished_files, views
-from pipelines.checks import checks
+from pipelines.checks import checks, values_are_valid
 from pipelines.jobs import check, ingest, nightly, plan_batches, vanished
 from pipelines.maintenance import maintain
 from pipelines.resources import IntakeResource
@@ -15,7 +15,7 @@ def build_definitions(intake: IntakeResource | None = None) -> dg.Definitions:
     """Return the definitions; a test, or a site with its own settings, passes its own intake."""
     return dg.Definitions(
         assets=[source_listing, vanished_files, stored_tables, *views, cohort_runs],
-        asset_checks=[checks],
+        asset_checks=[checks, values_are_valid],
         jobs=[ingest, check, plan_batches, nightly, maintain, vanished],
         schedules=[every_night, every_morning],
         sensors=[new_files],

@@ -13,7 +13,7 @@ import dagster as dg
 from warehouse.catalog.batch_report import BatchReport
 from warehouse.cohorts.reruns import Rerun
 from warehouse.escape import escaped, markdown
-from warehouse.ingest import IngestReport
+from warehouse.ingest_report import IngestReport
 from warehouse.removal import RemovalReport
 
 BAR = 40

@@ -13,6 +13,7 @@ from hypothesis import settings
 
 import warehouse
 from tests.dicom_files import image, write
+from tests.small_components import add_components
 from tests.small_tables import View
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     made.ingest(
         PACKAGED["pydicom"], *siemens, write(folder / "pet.dcm", pet), mode="full", workers=1
     )
+    add_components(made)
     return made
 
 

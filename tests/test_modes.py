@@ -117,7 +117,14 @@ def test_a_view_is_right_or_null_with_the_reason(
             name
             for name, value in row.items()
             if name
-            not in {"not_read", *by_name(view).grain, "series_key", "uptake_why_not", "why_not"}
+            not in {
+                "not_read",
+                *by_name(view).grain,
+                "series_key",
+                "uptake_why_not",
+                "why",
+                "why_not",
+            }
             and value != full.get(name)
             # NaN differs from itself, and an entity is known in every mode.
             and value == value  # noqa: PLR0124

@@ -33,6 +33,7 @@ from warehouse.store import delta
 held = delta.locked
 def told(root):
     print("waits", flush=True)
+    sys.stdin.readline()
     return held(root)
 delta.locked = told
 ingest(sys.argv[2], sys.argv[3:], IngestSettings(mode=Mode.FULL, workers=1, batch_files=3))
@@ -40,10 +41,10 @@ ingest(sys.argv[2], sys.argv[3:], IngestSettings(mode=Mode.FULL, workers=1, batc
 
 
 def writer(root: Path, *sources: Path) -> subprocess.Popen[str]:
-    """Start an ingest that says so whenever it asks for the lock."""
+    """Start an ingest that asks for the lock when it has said so and was written a line."""
     return subprocess.Popen(
         [sys.executable, "-c", WRITER, str(CHECKOUT), str(root), *map(str, sources)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -68,8 +69,11 @@ def test_readers_do_not_wait_for_a_writer_and_writers_do(
     with delta.locked(root):
         other = writer(root, source)
         assert other.stdout is not None
-        # It goes no further: the lock is ours.
         assert other.stdout.readline() == "waits\n"
+        # Close: it is let on, now and ever. It goes no further: the lock is ours.
+        assert other.stdin is not None
+        other.stdin.close()
+        other.stdin = None
         assert other.poll() is None
         assert delta.snapshot(root).version == version
         # Asking needs no lock, of one who comes now neither.
@@ -87,9 +91,11 @@ def test_many_readers_see_whole_versions_while_batches_are_committed(
     root = tmp_path / "w"
     ingest(root, [source / "broken"], SETTINGS)
     other = writer(root, source)
+    assert other.stdin is not None
+    assert other.stdout is not None
     seen: list[tuple[int, int]] = []
-    # However fast the writer is, or however late this process gets its turn.
-    while other.poll() is None or len(seen) < 3:
+
+    def read() -> None:
         reader = warehouse.open(root, create=True)
         ((held, there, rows),) = reader.sql(
             "select (select count(*) from files where status = 'ingested'),"
@@ -97,8 +103,18 @@ def test_many_readers_see_whole_versions_while_batches_are_committed(
         ).fetchall()
         assert held == there == rows
         seen.append((reader.catalog.snapshot.version, held))
+
+    # Whichever of both is faster: a reading before each commit, and others from its beginning on.
+    for _ in other.stdout:
+        read()
+        other.stdin.write("go on\n")
+        other.stdin.flush()
+        read()
+        read()
     assert other.communicate()[1] == ""
+    read()
     assert seen == sorted(seen)
+    assert len(set(seen)) > 3
     assert content(root) == clean
 
 

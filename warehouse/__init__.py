@@ -1,9 +1,10 @@
 """A columnar analytics warehouse for DICOM.
 
 >>> import warehouse
->>> wh = warehouse.open("my-warehouse", create=True)          # doctest: +SKIP
->>> wh.ingest("/data/dicom")                                  # doctest: +SKIP
->>> wh.sql("select Modality, count(*) from series group by all")  # doctest: +SKIP
+>>> wh = warehouse.open("my-warehouse", create=True)
+>>> report = wh.ingest("dicom", workers=1)
+>>> wh.sql("select Modality, count(*) as series from series group by all").fetchall()
+[('CT', 1)]
 
 Reading order of the code, in the order of the data: ``dicom`` (a file becomes elements),
 ``elements`` (elements become rows), ``store`` (rows become Delta tables), ``ingest`` (these three
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from warehouse import errors
     from warehouse.api import Warehouse
     from warehouse.catalog.header import Header
-    from warehouse.ingest import IngestReport
+    from warehouse.ingest_report import IngestReport
     from warehouse.opening import header, open  # noqa: A004 - warehouse.open reads as it is
     from warehouse.settings import IngestSettings, Mode
 
@@ -30,7 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 _HOME = {
-    "Header": "catalog.header", "IngestReport": "ingest", "IngestSettings": "settings",
+    "Header": "catalog.header", "IngestReport": "ingest_report", "IngestSettings": "settings",
     "Mode": "settings", "Warehouse": "api", "header": "opening", "open": "opening",
 }  # fmt: skip
 

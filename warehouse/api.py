@@ -12,7 +12,6 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 import polars as pl
 
 from warehouse.batches import Batches
-from warehouse.bids.export import FORMAT, export_bids
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.contents import column_list, describe, summary_html, table_list, tags_like
 from warehouse.catalog.duplicates import Compared, compare_duplicates
@@ -20,39 +19,44 @@ from warehouse.catalog.frames import checked, frames_among
 from warehouse.catalog.header_rows import header_of_instance
 from warehouse.catalog.long_values import open_value
 from warehouse.cohorts import asking, compare, definitions, filters, runs
-from warehouse.cohorts.export_files import FILE_FORMATS, export_files
-from warehouse.cohorts.export_rows import export_rows
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
+from warehouse.components.facade import Components
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
-from warehouse.ingest import IngestReport, ingest
+from warehouse.exporting import export_run
+from warehouse.ingest import ingest
 from warehouse.pixels.gallery import Gallery, open_gallery
 from warehouse.pixels.gradients import Gradients, gradients
 from warehouse.pixels.prefetch import Loaded, iter_volumes
 from warehouse.pixels.stack import Stack, open_stack
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume, open_volume
-from warehouse.rebuild import Rebuilt, read_anew, rebuild
 from warehouse.removal import RemovalReport, remove
+from warehouse.sets import Sets
 from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 from warehouse.store import layout
-from warehouse.store.compact import Compacted, compact
 from warehouse.store.damage import failures_named, names_failures
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
-from warehouse.store.rules import Rule, add_rules, read_rules
-from warehouse.store.vacuum import RETENTION, Vacuumed, vacuum
+from warehouse.store.vacuum import RETENTION, Vacuumed
+from warehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import duckdb
 
     from warehouse.catalog.header import Header
+    from warehouse.components.sockets import Socket
+    from warehouse.components.values import Added
+    from warehouse.ingest_report import IngestReport
     from warehouse.publishing import Action, Place
+    from warehouse.rebuild import Rebuilt
+    from warehouse.store.compact import Compacted
+    from warehouse.store.verify import Verified
     from warehouse.survey import Progress
 
 _Answer = TypeVar("_Answer")
@@ -117,9 +121,9 @@ class Warehouse:
         with self._opening:
             self._catalog = None
 
-    def _change(self, action: Action[_Answer], *, materialize: bool = True) -> _Answer:
+    def _change(self, action: Action[_Answer], *, what: str, materialize: bool = True) -> _Answer:
         """Change the warehouse (see ``Place.publish``) and show what it is then."""
-        done = self._place.publish(action, materialize=lambda: materialize)
+        done = self._place.publish(action, what=what, materialize=lambda: materialize)
         self._forget()
         return done
 
@@ -166,7 +170,8 @@ class Warehouse:
             self._place.mirror.require_apart(sources)
         chosen = day_folders(sources) if today else sources
         return self._change(
-            lambda push: ingest(self.root, chosen, settings, progress=progress, committed=push)
+            lambda push: ingest(self.root, chosen, settings, progress=progress, committed=push),
+            what="ingest",
         )
 
     @property
@@ -182,25 +187,30 @@ class Warehouse:
         # Files that take over may lie in a bucket.
         how = settings or IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
         return self._change(
-            lambda _: remove(self.root, sources, how, delete=delete, even_all=even_all)
+            lambda _: remove(self.root, sources, how, delete=delete, even_all=even_all),
+            what="remove" if delete else "",
         )
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What keeps the warehouse in order, checks it, and says who changed it."""
+        return Upkeep(self._place, self._forget)
 
     def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
         """Derive ``instances`` again from stored elements, or read every source file again."""
-        root, how = self.root, IngestSettings.from_variables(os.environ)
-        return self._change(lambda _: read_anew(root, how) if from_sources else rebuild(root))
+        return self.upkeep.rebuild(from_sources=from_sources)
 
     def compact(self) -> Compacted:
         """Merge the Parquet files of many small ingests; rows and their order stay."""
-        return self._change(lambda _: compact(self.root))
+        return self.upkeep.compact()
 
     def vacuum(self, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
         """Count Parquet files that no version of the last days names; ``delete`` removes them."""
-        if self._place.mirror:
-            raise UsageError("a warehouse in a bucket cannot be vacuumed: nobody knows who reads")
-        return self._change(
-            lambda _: vacuum(self.root, retention, delete=delete), materialize=False
-        )
+        return self.upkeep.vacuum(retention, delete=delete)
+
+    def verify(self, *, deep: bool = False) -> Verified:
+        """Compare the store with what was committed; see ``Upkeep.verify``."""
+        return self.upkeep.verify(deep=deep)
 
     def info(self) -> dict[str, Any]:
         """Return version and sizes, and how many of each entity, file status and import mode."""
@@ -246,7 +256,8 @@ class Warehouse:
 
         Examples
         --------
-        >>> wh.sql("select * from series where Modality = $m", {"m": "CT"})  # doctest: +SKIP
+        >>> wh.sql("select count(*) from series where Modality = $m", {"m": "CT"}).fetchall()
+        [(1,)]
         """
         caller = sys._getframe(1)  # noqa: SLF001 - as DuckDB itself finds variables
         frames = frames_among(caller.f_globals, caller.f_locals)
@@ -254,13 +265,7 @@ class Warehouse:
             return ask(self.catalog, query, params, frames | self._frames)
 
     def register(self, name: str, frame: object) -> None:
-        """Let questions of any thread name a frame of Polars, pandas or pyarrow as a table.
-
-        Raises
-        ------
-        UsageError
-            It is no frame, or the warehouse has a table of that name.
-        """
+        """Let questions of any thread name a frame of Polars, pandas or pyarrow as a table."""
         self._frames = self._frames | {name: checked(name, frame)}
 
     def unregister(self, name: str) -> None:
@@ -287,15 +292,9 @@ class Warehouse:
 
     def add_dictionary(self, path: str | os.PathLike[str]) -> int:
         """Add names of private elements from a CSV or JSON file."""
-        return self._change(lambda _: add_dictionary(self.root, Path(path)), materialize=False)
-
-    def rules(self) -> list[Rule]:
-        """Return the rules of `sequence_types` in the order in which they are tried."""
-        return read_rules(self.root)
-
-    def add_rules(self, path: str | os.PathLike[str]) -> int:
-        """Add rules of `sequence_types` from a CSV file; one of the same name is replaced."""
-        return self._change(lambda _: add_rules(self.root, Path(path)))
+        return self._change(
+            lambda _: add_dictionary(self.root, Path(path)), what="dictionary", materialize=False
+        )
 
     @names_failures
     def select(
@@ -329,7 +328,9 @@ class Warehouse:
 
     def save_cohort(self, name: str, sql: str) -> definitions.Definition:
         """Keep a SELECT over tables of the warehouse as a cohort; see docs/how-to/cohorts.md."""
-        return self._change(lambda _: definitions.save(locked_catalog(self.root), name, sql))
+        return self._change(
+            lambda _: definitions.save(locked_catalog(self.root), name, sql), what="cohort save"
+        )
 
     def find_run(self, name: str) -> Run:
         """Return a run by its name, or the latest run of a cohort of that name."""
@@ -338,38 +339,42 @@ class Warehouse:
     @names_failures
     def cohort(self, name: str, /, *, limits: asking.Limits | None = None, **given: Any) -> Run:
         """Run a cohort on the newest version; its members are kept, see ``members``."""
-        return self._run(lambda: runs.run_cohort(self.root, name, given, limits or asking.Limits()))
+        return self._place.keep(
+            lambda: runs.run_cohort(self.root, name, given, limits or asking.Limits()),
+            "cohort run",
+        )
 
     @names_failures
     def rerun(self, name: str) -> compare.Difference:
         """Ask the cohort of a run again, of the newest version: what has changed since."""
-        return self._run(lambda: compare.rerun(self.root, name))
+        return self._place.keep(lambda: compare.rerun(self.root, name), "cohort rerun")
 
     @names_failures
     def rerun_all(self) -> list[Rerun]:
         """Ask every cohort that was saved or run before again, of the newest version."""
-        return self._place.publish(lambda _: rerun_all(self.root))
+        return self._place.publish(lambda _: rerun_all(self.root), what="cohort rerun")
 
-    @names_failures
-    def combine(self, operation: str, left: str, right: str, name: str) -> Run:
-        """Make a run of the members of two: ``union``, ``intersect`` or ``minus``."""
-        return self._run(lambda: compare.combine(self.root, operation, left, right, name))
+    @property
+    def components(self) -> Components:
+        """Sockets, values, annotations and sets of values."""
+        return Components(
+            self.root,
+            lambda action: self._change(lambda _: action(), what="components", materialize=False),
+        )
 
-    @names_failures
-    def split(
-        self, run: str, fractions: Mapping[str, float] | None = None, seed: int = 0
-    ) -> list[Run]:
-        """Split a run by patient into named parts; see ``warehouse.cohorts.compare.split``."""
-        return self._run(lambda: compare.split(self.root, run, fractions, seed))
+    @property
+    def sockets(self) -> dict[str, Socket]:
+        """The newest version of every socket by slug."""
+        return self.components.sockets()
 
-    @names_failures
-    def sample(self, run: str, *, as_name: str, **options: Any) -> Run:
-        """Draw series of a run; see ``warehouse.cohorts.compare.sample``."""
-        return self._run(lambda: compare.sample(self.root, run, as_name=as_name, **options))
+    def add_value(self, slug: str, *value: Any, **given: Any) -> Added:
+        """Add a value to a socket; see ``Components.add_value``."""
+        return self.components.add_value(slug, *value, **given)
 
-    def _run(self, action: Callable[[], _Answer]) -> _Answer:
-        """Keep a run; the rows of the warehouse stay as they are."""
-        return self._place.publish(lambda _: action(), materialize=lambda: False)
+    @property
+    def sets(self) -> Sets:
+        """Runs that are made of the members of other runs."""
+        return Sets(self._place)
 
     @names_failures
     def members(self, run: Run | str) -> pl.LazyFrame:
@@ -381,14 +386,9 @@ class Warehouse:
     def export(
         self, run: Run | str, target: str | os.PathLike[str], form: str, **options: Any
     ) -> dict[str, Any]:
-        """Write the members of a run; see ``export_rows``, ``export_files``, ``export_bids``."""
+        """Write the members of a run; see ``warehouse.exporting.export_run``."""
         found = self.find_run(run) if isinstance(run, str) else run
-        if form == FORMAT:
-            return export_bids(self.root, found, Path(target), **options)
-        if form in FILE_FORMATS:
-            s3 = S3Access.from_variables(os.environ)
-            return export_files(self.root, found, Path(target), form, s3=s3, **options)
-        return export_rows(self.root, found, Path(target), form, **options)
+        return export_run(self.root, found, target, form, **options)
 
     @names_failures
     def compare(self, before: str, after: str) -> compare.Difference:
@@ -431,13 +431,11 @@ class Warehouse:
 
     @names_failures
     def iter_volumes(
-        self, cohort: Run | str | Iterable[str], *, ahead: int = 1,
-        rescale: bool | str = False,
+        self, cohort: Run | str | Iterable[str], *, ahead: int = 1, rescale: bool | str = False
     ) -> Iterator[Loaded]:  # fmt: skip
         """Yield the series of a cohort with their voxels, the next ones read meanwhile.
 
-        ``cohort`` is a run, the name of one, or SeriesInstanceUIDs; see
-        ``warehouse.pixels.prefetch.iter_volumes``.
+        ``cohort`` is a run, its name, or UIDs; see ``warehouse.pixels.prefetch.iter_volumes``.
         """
         if isinstance(cohort, str | Run):
             cohort = runs.series_keys(self.members(cohort))
@@ -448,5 +446,4 @@ class Warehouse:
         self, series_uid: str, *, rescale: bool | str = False, overlay: int | None = None
     ) -> Stack:  # fmt: skip
         """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
-        values = Values(rescale=rescale, overlay=overlay)
-        return open_stack(self.catalog, series_uid, values=values)
+        return open_stack(self.catalog, series_uid, values=Values(rescale, overlay=overlay))

@@ -13,7 +13,7 @@ from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from warehouse.ingest import IngestReport
+    from warehouse.ingest_report import IngestReport
     from warehouse.publishing import Place
     from warehouse.survey import Progress
 
@@ -35,7 +35,7 @@ class Batches:
         """
         root = self._place.root
         return self._place.publish(
-            lambda _: ingest.plan(root, sources, settings), materialize=lambda: False
+            lambda _: ingest.plan(root, sources, settings), what="plan", materialize=lambda: False
         )
 
     def waiting(self) -> list[str]:
@@ -68,6 +68,7 @@ class Batches:
         # While other batches wait, the next commit would leave the materialized views behind.
         report = self._place.publish(
             lambda _: ingest.run_batch(root, key, how, progress=progress),
+            what="ingest",
             materialize=lambda: not self.waiting(),
         )
         self._changed()

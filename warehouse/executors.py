@@ -88,7 +88,7 @@ def how_lost(error: BaseException) -> str:
 def starting_workers(
     found: Iterator[SourceFile | Unreadable], chunk_files: int
 ) -> Iterator[SourceFile | Unreadable]:
-    """Pass files on; from the second chunk of them on the server of workers is started."""
+    """Yield files; start the fork server at the second chunk."""
     for number, item in enumerate(found):
         if number == chunk_files:
             start_server()

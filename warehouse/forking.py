@@ -142,6 +142,6 @@ def _portable(error: BaseException) -> BaseException:
         error.add_note(f"raised in a worker process:\n{where}")
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301
-    except Exception:  # noqa: BLE001 - what an error does when it is pickled is its affair
+    except Exception:  # noqa: BLE001 - pickling an error may raise anything
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error

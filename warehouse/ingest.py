@@ -7,12 +7,11 @@ commit, one transaction a batch.
 
 from __future__ import annotations
 
-import html
 import os
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,9 @@ from warehouse.elements.extract import Outcome, Portion, no_rows
 from warehouse.errors import UsageError, WorkersLost, stopped
 from warehouse.executors import executor as where_to_read
 from warehouse.executors import how_lost, losses
+from warehouse.ingest_report import IngestReport
 from warehouse.isolation import KILLED, killed_before, noted, results
+from warehouse.moved import take_moved
 from warehouse.reading import Chunk, stage_chunk
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import statement
@@ -50,45 +51,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     import duckdb
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class IngestReport:
-    """What one ingest did. The first five add up to ``files``."""
-
-    created: int = 0
-    """Instances that are new in the warehouse."""
-    replaced: int = 0
-    """Files known before with other content, read anew."""
-    existing: int = 0
-    """Files known and unchanged; not read."""
-    duplicate: int = 0
-    """Files whose instance another file holds."""
-    rejected: int = 0
-    """Files that are no DICOM or broken; ``files`` says why."""
-    files: int = 0
-    """Files found."""
-    readers: dict[str, int] = field(default_factory=dict)
-    """Which reader took how many of the files that were read."""
-    batches: list[str] = field(default_factory=list)
-    """Batches committed."""
-    version: int = 0
-    """Version of the warehouse afterwards."""
-    seconds: float = 0.0
-    rejects: list[tuple[str, str]] = field(default_factory=list)
-    """Path and reason of the first rejected files among those found."""
-
-    def __repr__(self) -> str:
-        """Return the counts, and the reasons of the first rejects."""
-        kinds = ("created", "replaced", "existing", "duplicate", "rejected")
-        counts = ", ".join(f"{getattr(self, k):,} {k}" for k in kinds if getattr(self, k))
-        lines = [f"{path}: {why}"[:200] for path, why in self.rejects[:5]]
-        head = f"{self.files:,} files: {counts or 'none'}; version {self.version}"
-        return "\n ".join([f"<IngestReport {head}", *lines]) + ">"
-
-    def _repr_html_(self) -> str:
-        """Return the same for notebooks."""
-        return f"<pre>{html.escape(repr(self))}</pre>"
 
 
 def ingest(
@@ -133,6 +95,8 @@ def ingest(
         )
         counts.update(seen_files(listing))
         found.append(total)
+        if moved := take_moved(listing, root):
+            counts["moved"], unseen = moved, unseen - moved
         if progress:
             progress.planned(unseen)
         with delta.writing(root), _pool_for(listing, root, settings, unseen, executor) as pool:
@@ -261,6 +225,7 @@ def _report(
         version=delta.newest_files(root)[0],
         seconds=round(time.monotonic() - started, 3),
         rejects=rejects or [],
+        moved=counts["moved"],
     )
 
 
@@ -397,6 +362,27 @@ def _finish(
         discard(root, staged)
         raise
     return commit_batch(connection, root, running.batch, staged, read_anew=read_anew)
+
+
+def staged_anew(
+    root: Path,
+    batch: str,
+    items: list[SourceFile | Unreadable],
+    settings: IngestSettings,
+    first: int,
+) -> list[Staged]:
+    """Read some files in this process and leave their rows where a commit can take them over."""
+    staged: list[Staged] = []
+    size = settings.chunk_files
+    chunks = (items[start : start + size] for start in range(0, len(items), size))
+    running = _begin(root, batch, chunks, settings, None, first)
+    try:
+        for done in running.portions:
+            staged += done
+    except BaseException:
+        discard(root, staged)
+        raise
+    return staged
 
 
 def _stage_unreadable(

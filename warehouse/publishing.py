@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.errors import UsageError
+from warehouse.store.audit import newest_version, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ class Place:
         self,
         action: Action[_Answer],
         *,
+        what: str,
         materialize: Callable[[], bool] = lambda: True,
     ) -> _Answer:
         """Change the warehouse.
@@ -52,6 +54,8 @@ class Place:
         ----------
         action
             What changes the folder; called again if another writer was faster.
+        what
+            Its name for the audit, see ``warehouse.store.audit``; empty if nothing is to change.
         materialize
             Asked afterwards whether the materialized views are to follow.
 
@@ -65,11 +69,30 @@ class Place:
         if self.version is not None:
             raise UsageError("this is an older version, which cannot change; open the newest one")
         if self.mirror is None:
-            done = action(None)
+            done = self._noted(action, None, what)
         else:
             push = self.mirror.push
             self.mirror.pull()
-            done = self.mirror.work(lambda: action(push))
+            done = self.mirror.work(lambda: self._noted(action, push, what))
         if materialize():
             keep_if_worthwhile(self.root)
+        return done
+
+    def keep(self, action: Callable[[], _Answer], what: str) -> _Answer:
+        """Keep something beside the rows, such as a run; the rows stay as they are."""
+        return self.publish(lambda _: action(), what=what, materialize=lambda: False)
+
+    def _noted(
+        self, action: Action[_Answer], push: Callable[[], None] | None, what: str
+    ) -> _Answer:
+        """Change the folder, and note it for the audit."""
+        if not what:
+            return action(push)
+        before = newest_version(self.root)
+        how = "failed"
+        try:
+            done = action(push)
+            how = "done"
+        finally:
+            note(self.root, what, how, before, own="" if self.mirror is None else self.root.name)
         return done

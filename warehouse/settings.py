@@ -1,7 +1,8 @@
 """What a run of the library can be told, in one frozen value.
 
 Built at the edges (command line, notebook, Dagster resource, test) and passed down. Nothing below
-the edge looks at the environment.
+the edge looks at the environment, but for where the user's cache is and, of pixels that are read
+when an array is sliced, the keys of buckets.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import UnknownMode, UsageError
@@ -47,7 +49,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class S3Access:
-    """How buckets are reached; without keys requests are not signed, as public ones take them."""
+    """How buckets are reached; without keys requests are unsigned (public buckets)."""
 
     endpoint: str = ""
     """URL of a server that is not Amazon's, such as ``http://minio:9000``."""
@@ -201,3 +203,9 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def user_cache() -> Path | None:
+    """Return the folder of this user's cache that is ours; None where there is no home for one."""
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(folder) / "dicom-warehouse" if os.path.isabs(folder) else None

@@ -44,7 +44,7 @@ _FIELDS = (
 )  # fmt: skip
 _FIELD = re.compile(rf"^-- ({'|'.join(_FIELDS)}): *(.*)$")
 
-LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts")
+LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts", "5_components")
 """Folders whose files make the catalog; a view reads its own layer or lower ones."""
 
 

@@ -42,7 +42,7 @@ with counted as (
         count(distinct round(EchoTime, 1)) as echo_count,
         count(distinct round(InversionTime)) filter (where InversionTime > 0) as inversion_time_count,
         count(distinct list_transform(
-            ImageOrientationPatient, lambda cosine: cast(round(cosine * 10) as integer)
+            ImageOrientationPatient, lambda cosine: try_cast(round(cosine * 10) as integer)
         )) as plane_count,
         count(distinct ImagePositionPatient) as position_count,
         bool_and(ImageType[1] = 'DERIVED') as is_derived,
@@ -370,7 +370,8 @@ select
         else nullif(gathered.position_count, 0)
     end as position_count,
     case
-        when gathered.frames > 1 then gathered.frames * gathered.image_count // gathered.slices
+        when gathered.frames > 1
+            then try_cast(cast(gathered.frames as hugeint) * gathered.image_count // gathered.slices as bigint)
         when gathered.is_mosaic then gathered.image_count
         else gathered.image_count // nullif(gathered.position_count, 0)
     end as volume_count,

@@ -143,6 +143,22 @@ def test_anything_that_could_read_a_file_is_refused(locked: Catalog, sql: str) -
         check(locked, sql)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "'today'::date", "date 'now'", "cast('Yesterday' as timestamp)",
+        "try_cast(' tomorrow' as date)", "'TODAY'",
+    ],
+)  # fmt: skip
+def test_a_date_that_is_another_one_tomorrow_is_refused(locked: Catalog, value: str) -> None:
+    with pytest.raises(UnsafeCohort, match="another answer each time"):
+        check(locked, f"select study_key from studies where StudyDate < {value}")
+
+
+def test_a_text_that_is_no_date_may_be_called_today(locked: Catalog) -> None:
+    assert check(locked, "select series_key from series where SeriesDescription = 'today'")
+
+
 @pytest.mark.parametrize("sql", SURROUNDINGS)
 def test_what_has_another_answer_each_time_is_refused(locked: Catalog, sql: str) -> None:
     with pytest.raises(UnsafeCohort):

@@ -21,7 +21,7 @@ def pixels(length):
 def rooms(monkeypatch):
     """Memory made by the fast reader during a test, to ask how much was read into it."""
     made = []
-    monkeypatch.setattr(extract_module, "_rooms", made)
+    monkeypatch.setattr(extract_module, "_buffers_of_threads", made)
     return made
 
 

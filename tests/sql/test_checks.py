@@ -50,7 +50,35 @@ GOOD = {
     """,
 }
 
+GOOD |= {
+    "socket_values": """
+        value_id | slug | shape_count
+        aa       | a    | 1
+        bb       | b    |
+    """,
+    "value_uses": """
+        use_id | value_id
+        1      | aa
+        2      | bb
+    """,
+    "annotations": """
+        value_id | index | kind
+        aa       | 0     | POIN
+    """,
+    "value_set_entries": """
+        entry | set_name | item | slug | value_id
+        1     | s        | i    | b    | bb
+        2     | s        | i    | b    |
+    """,
+}
+
 BAD = {
+    "orphan_values": ("annotations", """
+        value_id | index | kind
+        aa       | 0     | POIN
+        aa       | 1     | POIN
+        cc       | 0     | POIN
+    """),
     "elements_of_one_batch": ("files", """
         path | status   | instance_id | batch
         /a   | ingested | 1           | 000002

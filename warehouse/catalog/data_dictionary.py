@@ -21,6 +21,7 @@ TITLES = {
     "2_entities": "Entities",
     "3_features": "Features",
     "4_cohorts": "Cohorts",
+    "5_components": "Components",
     "0_macros": "Macros",
 }
 """Sections of the page, in order."""

@@ -9,11 +9,15 @@ ten thousand structs take ten times as long to make. What users add is a variabl
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.dictionary import elements, repeaters
 from warehouse.dicom.private_names import Dictionary, pydicom_names
+from warehouse.inputs import read_text
+from warehouse.sqlfiles import sql_folder
 from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
@@ -27,9 +31,12 @@ _BREAKS = str.maketrans("\t\n\r", "   ")
 
 
 def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros ``keyword_dictionary`` and ``pydicom_dictionary``; others read them."""
+    """Make the macros that are constants: dictionaries, kinds, default sockets."""
     private = _lines((*key, entry.vr, entry.name) for key, entry in pydicom_names().items())
-    for macro, text in (("keyword_dictionary", _keywords()), ("pydicom_dictionary", private)):
+    for macro, text in (
+        ("keyword_dictionary", _keywords()), ("pydicom_dictionary", private),
+        ("component_kinds", _rules("kinds.csv")), ("default_sockets", _rules("sockets.csv")),
+    ):  # fmt: skip
         connection.execute(f"create or replace macro {macro}() as {literal(text)}")
 
 
@@ -54,6 +61,12 @@ def sequence_rules(rules: Sequence[Rule]) -> str:
         ],
         ensure_ascii=False,
     )  # fmt: skip
+
+
+def _rules(file: str) -> str:
+    """Return a line per row of a table of ``sql/rules/``, without that of its names."""
+    rows = csv.reader(io.StringIO(read_text(sql_folder() / "rules" / file)))
+    return _lines(tuple(row) for row in list(rows)[1:])
 
 
 def _keywords() -> str:

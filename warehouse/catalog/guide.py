@@ -40,7 +40,7 @@ class Entry:
 
 def entries() -> list[Entry]:
     """Return everything that can be asked, tables first, each kind by name."""
-    order = ("1_long", "2_entities", "3_features", "4_cohorts", "0_macros")
+    order = (*LAYERS[1:], LAYERS[0])
     return sorted(
         map(_entry, read_models()), key=lambda found: (order.index(found.layer), found.name)
     )

@@ -8,7 +8,6 @@ no data and no path: views read the Parquet files that the variables of a connec
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
 from functools import cache
 from importlib import metadata
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from warehouse.catalog.dictionaries import make_dictionaries
-from warehouse.sqlfiles import read_models
+from warehouse.settings import user_cache
+from warehouse.sqlfiles import read_models, sql_folder
 from warehouse.store import layout
 from warehouse.store.duck import literal
 
@@ -125,15 +125,16 @@ def _make(connection: duckdb.DuckDBPyConnection, file: Path, make: Callable[[], 
 @cache
 def _file(kind: str) -> Path | None:
     """Return where the file for these models belongs; None without a home for caches."""
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if not os.path.isabs(folder):
+    folder = user_cache()
+    if folder is None:
         return None
     versions = (duckdb.__version__, metadata.version("pydicom"))
-    # This module too: it decides what becomes of a model.
+    # This module too: it decides what becomes of a model; and the tables that are macros.
     made_by = Path(__file__).read_text("utf-8")
-    text = "\0".join([*versions, made_by, *(model.sql for model in read_models())])
+    rules = [path.read_text("utf-8") for path in sorted((sql_folder() / "rules").glob("*.csv"))]
+    text = "\0".join([*versions, made_by, *rules, *(model.sql for model in read_models())])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Path(folder) / "dicom-warehouse" / f"{kind}-{key}.duckdb"
+    return folder / f"{kind}-{key}.duckdb"
 
 
 def _comments(model: Model) -> str:

@@ -33,7 +33,8 @@ def why_no_private_elements(catalog: Catalog) -> str:
     without = total - counts.get("full", 0)
     if without:
         return (
-            f"{without:,} of {total:,} files were read without their private elements (mode "
+            f"{without:,} of {total:,} {'file was' if total == 1 else 'files were'} read without "
+            "private elements (mode "
             f"{' or '.join(sorted(mode for mode in counts if mode != 'full'))}); read them with: "
             "dicom-warehouse ingest SOURCE --mode full"
         )

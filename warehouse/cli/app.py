@@ -21,7 +21,8 @@ TAKE_IN = Group("Take in", sort_key=1)
 ASK = Group("Ask", sort_key=2)
 SELECT = Group("Select and export", sort_key=3)
 PIXELS = Group("Look at pixels", sort_key=4)
-OPERATE = Group("Operate", sort_key=5)
+COMPONENTS = Group("Sockets and values", sort_key=5)
+OPERATE = Group("Operate", sort_key=6)
 """Commands in ``--help``, by what people do."""
 
 app = App(
@@ -50,6 +51,22 @@ rules = App(
     group=OPERATE,
 )
 app.command(rules)
+
+socket = App(
+    name="socket",
+    help="What may be said about the archive: sockets with a kind, a path and a schema.\n\n"
+    "Example: `dicom-warehouse socket list`",
+    group=COMPONENTS,
+)
+app.command(socket)
+
+value = App(
+    name="value",
+    help="What people and algorithms said: values, checked by their socket and stored once.\n\n"
+    "Example: `dicom-warehouse value add nodule reader1.json --series 1.2.3`",
+    group=COMPONENTS,
+)
+app.command(value)
 
 Root = Annotated[
     str,

@@ -161,7 +161,7 @@ def rerun(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = 
 
 
 def _combine(operation: str, left: str, right: str, name: str, root: str, *, as_json: bool) -> int:
-    _report(opened(root).combine(operation, left, right, name), as_json=as_json)
+    _report(opened(root).sets.combine(operation, left, right, name), as_json=as_json)
     return 0
 
 
@@ -211,7 +211,7 @@ def split(
     Example: `dicom-warehouse cohort split ct_thin_slice --seed 7`
     """
     shares = {"train": train, "validation": validation, "test": test}
-    for part in opened(warehouse).split(name, shares, seed):
+    for part in opened(warehouse).sets.split(name, shares, seed):
         _report(part, as_json=as_json)
     return 0
 
@@ -240,7 +240,7 @@ def sample(
         Share of the series, 0 to 1.
     """
     columns = tuple(part.strip() for part in by.split(",") if part.strip())
-    made = opened(warehouse).sample(
+    made = opened(warehouse).sets.sample(
         source, as_name=name, by=columns, count=count, fraction=fraction, seed=seed
     )
     _report(made, as_json=as_json)

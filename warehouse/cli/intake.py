@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from warehouse.cli.app import DEFAULT_WAREHOUSE, TAKE_IN, Root, app, opened
 from warehouse.cli.screen import Bar, console, counted
 from warehouse.escape import escaped
-from warehouse.ingest import IngestReport
+from warehouse.ingest_report import IngestReport
 from warehouse.process import go_last
 from warehouse.settings import IngestSettings, Limits
 
@@ -107,7 +107,7 @@ def ingest(
 def print_report(report: IngestReport, root: str) -> None:
     """Say in a few lines what became of the files."""
     screen = console()
-    kinds = ("created", "replaced", "existing", "duplicate", "rejected")
+    kinds = ("created", "replaced", "existing", "duplicate", "rejected", "moved")
     counts = ", ".join(
         f"{getattr(report, kind):,} {kind}" for kind in kinds if getattr(report, kind)
     )

@@ -14,10 +14,13 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     batch,
     cohort,
     headers,
+    health,
     intake,
     select,
     sequence_rules,
+    sockets,
     store,
+    value,
     volume,
 )
 from warehouse.cli.app import app, close_all, opened_roots

@@ -27,7 +27,7 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
 
     Example: `dicom-warehouse rules add mine.csv`
     """
-    count = opened(warehouse).add_rules(file)
+    count = opened(warehouse).upkeep.add_rules(file)
     console().print(f"{counted(count, 'rule')} added", highlight=False)
     return 0
 
@@ -50,7 +50,7 @@ def list_rules(
         A table for people, or CSV as `rules add` reads it.
     """
     chosen = format_of(output, form, {".csv": "csv"}) if output else form or "table"
-    known = opened(warehouse).rules()
+    known = opened(warehouse).upkeep.rules()
     if chosen == "csv":
         send_text(written(known), output, force=force)
         return 0

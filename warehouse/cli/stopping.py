@@ -55,7 +55,7 @@ def stoppable() -> Iterator[None]:
     for what runs in the background, stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
-        # Only the main thread hears signals, and it is somebody else's.
+        # Only the main thread receives signals, and it belongs to another program.
         yield
         return
     heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]

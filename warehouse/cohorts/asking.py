@@ -57,7 +57,7 @@ class Limits:
     seconds: float = SECONDS
     """Time of both askings together."""
     memory_bytes: int = 4 << 30
-    """Memory of the process that asks; DuckDB spills to disk long before."""
+    """Memory that asking may take; DuckDB spills to disk long before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +214,17 @@ def _value(kind: str, value: Any) -> Any:
 
 
 def _limit(memory_bytes: int) -> None:
-    """Let the kernel refuse memory beyond this; where it has no such limit, only DuckDB's holds."""
+    """Let the kernel refuse memory beyond this; where it has no such limit, only DuckDB's holds.
+
+    What libraries reserved when they were imported does not count: pyarrow's allocator alone may
+    reserve a gibibyte, and without memory to start its threads deltalake waits for ever.
+    """
     try:
         import resource  # noqa: PLC0415
 
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+        reserved = int(Path("/proc/self/statm").read_text("ascii").split()[5])
+        most = memory_bytes + reserved * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ImportError, ValueError, OSError):
         return

@@ -141,7 +141,7 @@ class Query:
         return _attribute(sql, kinds[name], source)
 
     def join(self, found: Attribute, reduction: str) -> str:
-        """Bring something about an attribute of instances into the query; return its name."""
+        """Join an aggregate over instances to the query; return its name."""
         alias = f"joined_{len(self.joins)}"
         self.joins.append(
             f"left join (select {self.key} as key, {reduction} as found from {found.source} "

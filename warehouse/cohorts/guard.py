@@ -45,6 +45,8 @@ _CLOCKS = frozenset({
     "current_localtime", "current_localtimestamp", "pg_conf_load_time",
 })  # fmt: skip
 """Functions that read the clock; some are written without parentheses, as a column is."""
+_SPECIAL_DATES = frozenset({"today", "now", "yesterday", "tomorrow"})
+"""Texts that other databases read as a date of the clock; this one cannot read them at all."""
 _ORDERED = frozenset({
     "any_value", "arbitrary", "first", "last", "row_number", "ntile", "lag", "lead", "first_value",
     "last_value", "nth_value",
@@ -237,6 +239,10 @@ class _Rules:
             raise UnsafeCohort("a cohort is one SELECT; DESCRIBE, SHOW and SUMMARIZE are not")
         elif kind == "TABLE_FUNCTION":
             self._function(node["function"], self.table_functions)
+        elif node.get("class") == "CAST":
+            self._cast(node)
+        elif node.get("class") in {"COMPARISON", "BETWEEN"}:
+            self._compared(node)
         elif "function_name" in node:
             self._function(node, None)
         elif kind == "COLUMN_REF":
@@ -247,6 +253,24 @@ class _Rules:
             raise UnsafeCohort(
                 "TABLESAMPLE draws anew each time; use dicom-warehouse cohort sample"
             )
+
+    def _cast(self, node: dict[str, Any]) -> None:
+        kind = str((node.get("type_expr") or {}).get("type_name", "")).lower()
+        if kind.startswith(("date", "time")):
+            self._no_special_date(node["child"])
+
+    def _compared(self, node: dict[str, Any]) -> None:
+        """Texts beside a column of dates become dates without a cast."""
+        sides = [side for side in node.values() if isinstance(side, dict)]
+        names = [str(side["column_names"][-1]) for side in sides if side.get("column_names")]
+        if any(name.lower().endswith(("date", "time", "timestamp")) for name in names):
+            for side in sides:
+                self._no_special_date(side)
+
+    def _no_special_date(self, node: dict[str, Any]) -> None:
+        text = str((node.get("literal") or {}).get("text", "")).strip().lower()
+        if text in _SPECIAL_DATES:
+            self._refuse(f"'{text}'")
 
     @staticmethod
     def _order(node: dict[str, Any]) -> None:

@@ -71,6 +71,8 @@ class Run:
     counts: dict[str, int]
     made_of: list[dict[str, str]] = field(default_factory=list)
     """Runs that it was made of: their name and digest."""
+    forgotten: int = 0
+    """Members that were forgotten since; the digest is that of before."""
 
     def __repr__(self) -> str:
         """Return what was asked and how many were found."""
@@ -211,10 +213,10 @@ def _same(run: Run, made: Run) -> bool:
 
 def runs(root: Path) -> list[Run]:
     """Return all runs of a warehouse by name, the oldest of each cohort first."""
-    return [_read(root, path) for path in sorted(runs_folder(root).glob(f"[!.]*/{ABOUT}"))]
+    return [read_run(root, path) for path in sorted(runs_folder(root).glob(f"[!.]*/{ABOUT}"))]
 
 
-def _read(root: Path, path: Path) -> Run:
+def read_run(root: Path, path: Path) -> Run:
     """Return a run as it was kept.
 
     Raises

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 UNDEFINED = 0xFFFFFFFF
 
 SHORT, LONG, SEQUENCE, ITEM, DELIMITER, BAD = range(6)
-"""How a step goes on: length in 16 bits; in 32 bits behind the VR; SQ; an item of a sequence or
-its end is due; perhaps an item delimiter; none of these."""
+"""Element classes: length in 16 bits; in 32 bits after the VR; SQ; an item of a sequence or its end
+is due; perhaps an item delimiter; none of these."""
 
 MAX_LEVEL = 48
 """Data sets and sequences inside each other; deeper ones are left to the reference reader."""
@@ -32,11 +32,11 @@ PIXEL_NUMBERS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 EXTERNAL_BYTES = 32 << 10
 """Values longer than this that reach beyond the window are passed over, to be read alone."""
 
-ELBOW = 12
+MAX_HEADER_BYTES = 12
 """Bytes of the longest element header; nearer than this to an end, a step is checked with care."""
 
 TAKEN, REFERENCE, LATER, REFUSED = 0, 1, 2, 3
-"""What became of a file: scanned; left to the reference reader; no room now; beyond a limit."""
+"""What became of a file: scanned; left to pydicom; buffers are full now; beyond a limit."""
 
 MAX_FOUND = 1_700_000
 """Elements found in one go; files that are not finished then wait for the next batch."""

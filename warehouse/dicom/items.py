@@ -1,4 +1,4 @@
-"""Items of one sequence with the same headers as the one before → found at one stroke.
+"""Items of one sequence with the same headers as the one before → matched in bulk against it.
 
 In: a ``Walker`` at an item, and where the item before it began. Out: the same records as if each
 item had been walked. Multi-frame objects and contours have thousands of items that differ in
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from warehouse.dicom.grammar import ELBOW, ITEM_HEAD, MAX_FOUND, UNDEFINED
+from warehouse.dicom.grammar import ITEM_HEAD, MAX_FOUND, MAX_HEADER_BYTES, UNDEFINED
 from warehouse.dicom.shape import MAX_SHIFTS, Compared, compare_run, headers_of
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def take_items(walker: Walker, model: Begun, at: int, end: int, number: int) -> 
 def _starts(walker: Walker, headers: Headers, at: int, end: int) -> NDArray[np.int64]:
     """Return where items may begin; whether they do is seen when their headers are compared."""
     heads, base = walker.heads, walker.base
-    limit = min(end, walker.window - base) - ELBOW
+    limit = min(end, walker.window - base) - MAX_HEADER_BYTES
     is_item = headers.head & np.uint64(UNDEFINED) == ITEM_HEAD
     if headers.head[0] >> np.uint64(32) == UNDEFINED:
         # Of delimited items the length is not known. Each has as many items inside.
@@ -119,7 +119,7 @@ def _alike(
         return None
     c.keep_closed(headers)
     # What comes next has to be in the window as well.
-    c.keep(c.place[:, -1] <= min(end + walker.base, walker.window - ELBOW))
+    c.keep(c.place[:, -1] <= min(end + walker.base, walker.window - MAX_HEADER_BYTES))
     follows = c.files == np.arange(len(c.files))
     follows[1:] &= c.place[1:, 0] == c.place[:-1, -1]
     c.keep(np.logical_and.accumulate(follows))

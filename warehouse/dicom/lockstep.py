@@ -19,7 +19,6 @@ from warehouse.dicom.element import PIXEL_TAGS
 from warehouse.dicom.found import tag_of
 from warehouse.dicom.grammar import (
     DELIMITER,
-    ELBOW,
     EXPLICIT_CLASS,
     EXTERNAL_BYTES,
     IMPLICIT_CLASS,
@@ -31,6 +30,7 @@ from warehouse.dicom.grammar import (
     LONGEST,
     LOOKS_EXPLICIT,
     MAX_FOUND,
+    MAX_HEADER_BYTES,
     MAX_LEVEL,
     PIXEL_NUMBERS,
     REFERENCE,
@@ -165,7 +165,7 @@ class Steps:
         """Set the place from which on a step needs care: near the end of container or window."""
         f = self.a[i]
         end_at = self.end[self.level[f], f] + self.heads.base[f]
-        self.soft[i] = np.minimum(end_at, self.heads.window_at[f]) - ELBOW
+        self.soft[i] = np.minimum(end_at, self.heads.window_at[f]) - MAX_HEADER_BYTES
 
     # ------------------------------------------------------------ elements that are no plain ones
 
@@ -342,7 +342,9 @@ class Steps:
         f = self.a[b]
         self._leave(b[self.end[self.level[f], f] - (self.q[b] - heads.base[f]) < 8])
         window_at = heads.window_at[f]
-        short = (self.q[b] + ELBOW > window_at) & (window_at - heads.base[f] < heads.size[f])
+        short = (self.q[b] + MAX_HEADER_BYTES > window_at) & (
+            window_at - heads.base[f] < heads.size[f]
+        )
         for i in b[short & self.alive[b]].tolist():
             number = int(self.a[i])
             self._refill(i, int(self.q[i] - heads.base[number]))

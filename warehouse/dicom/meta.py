@@ -12,7 +12,7 @@ import numpy as np
 import pydicom.uid
 
 from warehouse.dicom.found import tag_of
-from warehouse.dicom.grammar import ELBOW, EXPLICIT_CLASS, LONG, LOOKS_EXPLICIT
+from warehouse.dicom.grammar import EXPLICIT_CLASS, LONG, LOOKS_EXPLICIT, MAX_HEADER_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,9 @@ _SYNTAXES = {
 def read_meta(scan: Scan) -> NDArray[np.int64]:
     """Read group 0002 of all files; return those whose data set can be read here."""
     heads, count = scan.heads, scan.count
-    files = np.flatnonzero(heads.window_at[:count] - heads.base[:count] >= 132 + 2 * ELBOW)
+    files = np.flatnonzero(
+        heads.window_at[:count] - heads.base[:count] >= 132 + 2 * MAX_HEADER_BYTES
+    )
     files = files[heads.halves[heads.base[files] + 128] == 0x4D434944]
     # A file that begins with file meta has no preamble: the letters stand inside of a value.
     files = files[(heads.halves[heads.base[files]] & np.uint32(0xFFFF)) != 2]
@@ -39,7 +41,7 @@ def read_meta(scan: Scan) -> NDArray[np.int64]:
     ready: list[NDArray[np.int64]] = []
     syntax_at: dict[int, tuple[int, int]] = {}
     while files.size:
-        soft = heads.window_at[files] - ELBOW
+        soft = heads.window_at[files] - MAX_HEADER_BYTES
         near = p > soft
         h = heads.words[np.where(near, 0, p)]
         t = tag_of(h)
@@ -53,7 +55,7 @@ def read_meta(scan: Scan) -> NDArray[np.int64]:
         length = np.where(long, heads.halves[np.where(near, 0, p + 8)], length)
         value_at = p + 8 + 4 * long
         q = value_at + length
-        good = meta & ~near & (c <= LONG) & (q <= soft + ELBOW) & (t > last)
+        good = meta & ~near & (c <= LONG) & (q <= soft + MAX_HEADER_BYTES) & (t > last)
         for i in np.flatnonzero(good & (t == 0x00020010)):
             syntax_at[int(files[i])] = (int(value_at[i]), int(length[i]))
         files, p, last = files[good], q[good], t[good]

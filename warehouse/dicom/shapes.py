@@ -1,4 +1,4 @@
-"""Files with the same sequence of element headers as one that was walked → found at one stroke.
+"""Files with the same sequence of element headers as a parsed one → matched in bulk against it.
 
 In: a ``Scan`` and the files to read. Out: the same records, and the files that fit no shape.
 The files of a series differ in values, and in the lengths of a few of them, but not in their
@@ -19,10 +19,10 @@ import numpy as np
 from warehouse.dicom.element import PixelPlace
 from warehouse.dicom.found import Pixels
 from warehouse.dicom.grammar import (
-    ELBOW,
     EXPLICIT_CLASS,
     LONG,
     LONGEST,
+    MAX_HEADER_BYTES,
     TAKEN,
     UNDEFINED,
 )
@@ -175,7 +175,11 @@ def _compare(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> Compared | N
                 return None
             begin = end
         # All values of the run must be in the window; so must the header of what comes next.
-        beyond = c.place[:, stop - 1] + ELBOW if headers.outside[stop - 1] else c.place[:, stop]
+        beyond = (
+            c.place[:, stop - 1] + MAX_HEADER_BYTES
+            if headers.outside[stop - 1]
+            else c.place[:, stop]
+        )
         c.keep(beyond <= heads.window_at[c.files])
     return c
 
@@ -269,7 +273,9 @@ def _pixels(
     """Note the pixel data of files; False where there are none, or something comes after them."""
     heads = scan.heads
     size, place = heads.size[files], heads.base[files] + offset
-    good = (offset + ELBOW <= size) & (place + ELBOW <= heads.window_at[files])
+    good = (offset + MAX_HEADER_BYTES <= size) & (
+        place + MAX_HEADER_BYTES <= heads.window_at[files]
+    )
     place = np.where(good, place, 0)
     head = heads.words[place].view(np.int64)
     good &= (head & 0xFFFF) << 16 | head >> 16 & 0xFFFF == tag

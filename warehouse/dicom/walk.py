@@ -14,7 +14,6 @@ import numpy as np
 
 from warehouse.dicom.grammar import (
     BAD,
-    ELBOW,
     EXPLICIT_CLASS,
     EXTERNAL_BYTES,
     ITEM_END_HEAD,
@@ -24,6 +23,7 @@ from warehouse.dicom.grammar import (
     LONGEST,
     LOOKS_EXPLICIT,
     MAX_FOUND,
+    MAX_HEADER_BYTES,
     MAX_LEVEL,
     PIXEL_NUMBERS,
     REFERENCE,
@@ -51,8 +51,8 @@ _SEQUENCES = frozenset(SEQUENCE_TAGS.tolist())
 FEW_ITEMS = 4
 """Items of a sequence that are walked before others are compared with one of them."""
 
-PATIENCE = 8
-"""After so many comparisons in vain twice as many items are walked before the next."""
+BACKOFF_AFTER = 8
+"""After so many failed comparisons, twice as many items are walked before the next one."""
 
 LARGE_BYTES = 1 << 20
 """Read at a time where a file has many items: the more lie in one window the better."""
@@ -66,8 +66,8 @@ _EXPLICIT: dict[int, tuple[int, int, int]] = {}
 _IMPLICIT: dict[int, tuple[int, int, int]] = {}
 
 
-class _Give(Exception):
-    """The file is left to somebody else."""
+class _Unsupported(Exception):
+    """The walker does not support this file; it falls back to pydicom."""
 
 
 def walk(scan: Scan, number: int, *, implicit: bool) -> Walker | None:
@@ -95,9 +95,9 @@ def _finish(walker: Walker, at: int, stack: list[list[int]]) -> bool:
     try:
         walker.run(at, stack)
         scan.status[number] = TAKEN
-    except _Give:
+    except _Unsupported:
         scan.status[number] = REFERENCE
-    except _NoRoom:
+    except _BuffersFull:
         scan.status[number] = LATER if scan.count > 1 else REFERENCE
     walker.hand_over()
     return bool(scan.status[number] == TAKEN)
@@ -124,7 +124,7 @@ def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[
         stack.append([at + length, 0, sequence, 0])
         try:
             walker.run(at, stack, stop=depth + 1)
-        except (_Give, _NoRoom):
+        except (_Unsupported, _BuffersFull):
             lost.append(number)
         walker.hand_over()
         found.length[i] = -2 - sequence
@@ -139,7 +139,7 @@ def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[
     return np.array(lost, np.int64)
 
 
-class _NoRoom(Exception):
+class _BuffersFull(Exception):
     """The arena is full."""
 
 
@@ -187,13 +187,13 @@ class Walker:
         self.marks: list[tuple[int, int, int]] = []
         """Items and delimiters: offset, number of the window, place in the arena."""
         self.flushes = 0
-        """How often items were taken at one stroke; of these there are no marks."""
+        """How often items were matched in bulk; these have no individual records."""
         self.node_base = scan.node_count
         """Number of the first node in the list."""
         self.failed = 0
-        """How often items were compared in vain, since it last paid."""
+        """Failed comparisons of items since the last one that matched."""
         self.eager: set[int] = set()
-        """Sequences of which items were taken at one stroke, so that more may be."""
+        """Sequences of which items were matched in bulk, so that more may be."""
         self._blocks: list[tuple[NDArray[np.int64], ...]] = []
         """Nodes, special elements and runs that are in the lists no more."""
 
@@ -216,7 +216,7 @@ class Walker:
         while True:
             while at == end:
                 if delimited:
-                    raise _Give
+                    raise _Unsupported
                 stack.pop()
                 if len(stack) == stop:
                     return
@@ -225,16 +225,16 @@ class Walker:
                 if not in_items:
                     runs.append((len(places), name))
             if end - at < 8:
-                raise _Give
+                raise _Unsupported
             p = self.base + at
-            if p + ELBOW > self.window and self.window - self.base < self.size:
+            if p + MAX_HEADER_BYTES > self.window and self.window - self.base < self.size:
                 self._refill(at)
                 p = self.base + at
             if in_items:
                 head = word(memory, p)[0]
                 length = head >> 32
                 # Once there are some items, others may be like the last one.
-                few = FEW_ITEMS << (self.failed // PATIENCE)
+                few = FEW_ITEMS << (self.failed // BACKOFF_AFTER)
                 if last >= few and (last & (last - 1) == 0 or name in self.eager):
                     model = models.get(name)
                     is_item = head & UNDEFINED == ITEM_HEAD
@@ -256,7 +256,7 @@ class Walker:
                     stack[-1][3] = last + 1
                     inner = end if length == UNDEFINED else at + length
                     if inner > end:
-                        raise _Give
+                        raise _Unsupported
                     node = first_node + len(nodes)
                     nodes.append((stack[-2][2], name, last, len(stack)))
                     end, delimited, name, last = inner, length == UNDEFINED, node, 0
@@ -269,10 +269,10 @@ class Walker:
                     in_items = False
                     runs.append((len(places), name))
                 else:
-                    raise _Give
+                    raise _Unsupported
                 continue
             # Up to here a step stays inside container and window, its header included.
-            soft = min(end + self.base, self.window) - ELBOW
+            soft = min(end + self.base, self.window) - MAX_HEADER_BYTES
             while True:
                 head = word(memory, p)[0]
                 entry = look(head)
@@ -282,7 +282,7 @@ class Walker:
                     entry = known[head] = _classify(head, implicit=implicit)
                 tag, step, kind = entry
                 if tag <= last:
-                    raise _Give
+                    raise _Unsupported
                 if kind:
                     if kind != LONG:
                         break
@@ -296,7 +296,7 @@ class Walker:
             at = p - self.base
             if head == ITEM_END_HEAD:
                 if not delimited or len(stack) == 1:
-                    raise _Give
+                    raise _Unsupported
                 marks.append((at, len(self.bases) - 1, p))
                 at += 8
                 stack.pop()
@@ -308,7 +308,7 @@ class Walker:
                 length = half(memory, p + header - 4)[0]
                 inner = end if length == UNDEFINED else value + length
                 if value > end or inner > end or len(stack) >= MAX_LEVEL:
-                    raise _Give
+                    raise _Unsupported
                 number = self.first_sequence + len(self.sequences)
                 self.sequences.append((tag, length == UNDEFINED))
                 self.special.append((len(places), 0, -2 - number))
@@ -331,14 +331,14 @@ class Walker:
             return self._pixels_or_leaf(p, head, tag, stack)
         header = 12 if kind == LONG else 8
         if at + header > stack[-1][0]:
-            raise _Give
+            raise _Unsupported
         length = _half(self.heads.arena.data, p + 8)[0] if kind == LONG else step - 8
         return self._leaf(at, header, length, stack)
 
     def _leaf(self, at: int, header: int, length: int, stack: list[list[int]]) -> int:
         value = at + header
         if value + length > stack[-1][0]:
-            raise _Give
+            raise _Unsupported
         if self.base + value + length > self.window:
             if length > EXTERNAL_BYTES:
                 place = self.scan.note_outside(value, length)
@@ -358,7 +358,7 @@ class Walker:
             or dictionary_vr(tag) is not None
             or _half(self.heads.arena.data, p + 8)[0] != ITEM_HEAD
         ):
-            raise _Give
+            raise _Unsupported
         return True
 
     def _pixels_or_leaf(self, p: int, head: int, tag: int, stack: list[list[int]]) -> int:
@@ -369,32 +369,32 @@ class Walker:
         elif _CLASS[head >> 32 & 0xFFFF] == LONG:
             header, length = 12, _half(memory, p + 8)[0]
         else:
-            raise _Give
+            raise _Unsupported
         if at + header > stack[-1][0]:
-            raise _Give
+            raise _Unsupported
         if len(stack) > 1:
             if length == UNDEFINED:
-                raise _Give
+                raise _Unsupported
             return self._leaf(at, header, length, stack)
         end = self.scan.note_pixels(
             self.number, tag, at + header, length, head, implicit=self.implicit
         )
         if end is None or 0 < self.size - end < 8:
-            raise _Give
+            raise _Unsupported
         if end < self.size:
             self.after_pixels = True
             self._refill(end)
             first = _word(memory, self.base + end)[0]
             if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == self.implicit:
-                raise _Give
+                raise _Unsupported
         return end
 
     def _refill(self, at: int) -> None:
         if len(self.places) > MAX_FOUND:
-            raise _Give
+            raise _Unsupported
         large = bool(self.eager) and self.heads.refill(self.number, at, LARGE_BYTES)
         if not large and not self.heads.refill(self.number, at):
-            raise _NoRoom
+            raise _BuffersFull
         self.base = int(self.heads.base[self.number])
         self.window = int(self.heads.window_at[self.number])
         self.bases.append((len(self.places), self.base))

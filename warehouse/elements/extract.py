@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from warehouse.dicom.reference import read_header
 from warehouse.elements.batches import row_count
 from warehouse.elements.columns import Batch
-from warehouse.elements.fast import BatchRead, Room, read_batch
+from warehouse.elements.fast import BatchRead, Buffers, read_batch
 from warehouse.elements.schema import BLOBS, ELEMENTS
 from warehouse.errors import Rejected, TooMuch, Unreachable, UsageError
 from warehouse.settings import DEFAULT_LIMITS, Limits
@@ -37,7 +37,7 @@ USUAL_ROWS = 250
 """Rows of an ordinary file: a batch is cut to size where the caller wants small portions."""
 
 
-_rooms: list[Room] = []
+_buffers_of_threads: list[Buffers] = []
 """Memory for the next call in this process; each call takes one for itself."""
 
 
@@ -93,12 +93,12 @@ def extract(
     if reader not in {"fast", "pydicom"}:
         raise UsageError(f"unknown reader {reader!r}; choose one of: fast, pydicom")
     done = 0
-    room = _room() if reader == "fast" else None
+    buffers = _buffers() if reader == "fast" else None
     batch_files = most_files = min(BATCH_FILES, max(MIN_BATCH_FILES, max_rows // USUAL_ROWS))
     while done < len(sources):
         some = sources[done : done + batch_files]
-        batch = read_batch(some, room, limits) if room else BatchRead(Batch(), {}, [], {})
-        # Files that found no room, and all behind them, come again with the next batch.
+        batch = read_batch(some, buffers, limits) if buffers else BatchRead(Batch(), {}, [], {})
+        # Files for which the buffers were full, and all after them, are read with the next batch.
         whole = min(batch.later, default=len(some))
         if whole == 0 and len(some) > 1:
             batch_files = len(some) // 2
@@ -108,16 +108,16 @@ def extract(
         yield from _portions(some, batch, first_id + done, max_rows, limits)
         done += len(some)
         del batch  # before the next one is read: memory is for one of them
-    if room is not None:
-        _rooms.append(room)
+    if buffers is not None:
+        _buffers_of_threads.append(buffers)
 
 
-def _room() -> Room:
+def _buffers() -> Buffers:
     """Take memory that no other thread of this process uses."""
     try:
-        return _rooms.pop()
+        return _buffers_of_threads.pop()
     except IndexError:
-        return Room()
+        return Buffers()
 
 
 def _portions(

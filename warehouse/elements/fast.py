@@ -72,12 +72,12 @@ class BatchRead:
     batch: Batch
     taken: dict[int, Taken]
     later: list[int]
-    """Files that found no room; all that are in none of the lists are for the reference reader."""
+    """Files for which the buffers were full; those in none of the lists are left to pydicom."""
     refused: dict[int, TooMuch]
     """Files beyond a limit."""
 
 
-class Room:
+class Buffers:
     """Memory that one batch leaves to the next: fresh pages cost more than what is done in them."""
 
     def __init__(self) -> None:
@@ -86,14 +86,14 @@ class Room:
 
 
 def read_batch(
-    sources: Sequence[SourceFile], room: Room, limits: Limits = DEFAULT_LIMITS
+    sources: Sequence[SourceFile], buffers: Buffers, limits: Limits = DEFAULT_LIMITS
 ) -> BatchRead:
     """Read the headers of some files together."""
-    heads = room.heads
+    heads = buffers.heads
     with during(Stage.READ):
         count = heads.load(sources)
     with during(Stage.SCAN):
-        state, found = scan(heads, count, room.records)
+        state, found = scan(heads, count, buffers.records)
         refused = _refuse(found, count, limits)
         _postpone(found)
         restrict(found)

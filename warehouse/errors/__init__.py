@@ -22,7 +22,13 @@ value of a patient's header. Who inherits from whom::
     │   ├── MembersUnclear     the rows of a cohort do not say which entities are members
     │   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
     │   ├── TargetExists       what is written never replaces a file
-    │   └── NotInstalled       it needs a package of an extra
+    │   ├── NotInstalled       it needs a package of an extra
+    │   └── ComponentError     a socket, a value or a set of values is not as it has to be
+    │       ├── UnknownKind, UnknownSocket, UnknownValue
+    │       ├── SocketRefused      a socket breaks a rule
+    │       ├── SchemaRefused      its JSON Schema is not valid, or reads what is outside of it
+    │       └── ValueRefused       a value is not what its socket takes; says the JSON path
+    │           └── ImageRefused       a file is no image that the socket takes
     ├── StoreError         the folder is not the store that its layout promises
     │   ├── NotAWarehouse
     │   ├── LayoutMismatch
@@ -79,6 +85,16 @@ from warehouse.errors.calls import (
     UnsafeCohort,
     UsageError,
 )
+from warehouse.errors.components import (
+    ComponentError,
+    ImageRefused,
+    SchemaRefused,
+    SocketRefused,
+    UnknownKind,
+    UnknownSocket,
+    UnknownValue,
+    ValueRefused,
+)
 from warehouse.errors.pixels import (
     ArrayTooLarge,
     NoDecoder,
@@ -128,7 +144,9 @@ __all__ = [
     "BucketUnreachable",
     "CatalogError",
     "CohortStopped",
+    "ComponentError",
     "ExportFailed",
+    "ImageRefused",
     "InstanceNotFound",
     "KeyTaken",
     "LayoutMismatch",
@@ -151,7 +169,9 @@ __all__ = [
     "ReadingFailed",
     "Rejected",
     "SchedulerUnreachable",
+    "SchemaRefused",
     "SeriesNotFound",
+    "SocketRefused",
     "SourceChanged",
     "SourceError",
     "SourceNotFound",
@@ -162,14 +182,18 @@ __all__ = [
     "TooMuch",
     "UnknownCohort",
     "UnknownFilter",
+    "UnknownKind",
     "UnknownMode",
     "UnknownParameter",
+    "UnknownSocket",
     "UnknownTable",
+    "UnknownValue",
     "UnknownVersion",
     "Unreachable",
     "UnsafeCohort",
     "UsageError",
     "ValueNotFound",
+    "ValueRefused",
     "WarehouseError",
     "WorkerError",
     "WorkersLost",

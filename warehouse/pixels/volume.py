@@ -83,10 +83,11 @@ class LazyVolume:
 
     Examples
     --------
-    >>> volume = wh.volume(uid)  # doctest: +SKIP
-    >>> volume.dims, volume.labels  # doctest: +SKIP
-    (('volume', 'slice', 'row', 'column'), {'b_value': [0.0, 1000.0, 1000.0], ...})
-    >>> weighted = volume[volume.labels["b_value"].index(1000.0)]  # doctest: +SKIP
+    >>> volume = wh.volume(uid, rescale=True)
+    >>> volume.dims, volume.shape, volume.unit
+    (('slice', 'row', 'column'), (3, 128, 128), 'HU')
+    >>> float(volume[0, 64, 64])
+    904.0
     """
 
     def __init__(

@@ -21,14 +21,14 @@ from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
 from warehouse.store.delta import Change, Snapshot
-from warehouse.store.duck import connect, copy_to, view_files
+from warehouse.store.duck import connect, copy_part, view_files
 from warehouse.store.instances import derive_instances
 from warehouse.store.layout import Part
 from warehouse.store.schema import FILES
 from warehouse.store.stage import Staged, discard, write_small
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import duckdb
@@ -45,7 +45,7 @@ class Counts:
 
 def commit_batch(
     connection: duckdb.DuckDBPyConnection, root: Path, batch: str, staged: list[Staged], *,
-    read_anew: bool = False,
+    read_anew: bool = False, damaged: Mapping[str, set[str]] | None = None,
 ) -> Counts:  # fmt: skip
     """Judge the staged files against the warehouse and make them part of it.
 
@@ -62,6 +62,9 @@ def commit_batch(
         What the workers left.
     read_anew
         Take the staged rows even of files that are known and unchanged.
+    damaged
+        Table → parts that cannot be read, whose rows the staged files bring again: they leave the
+        warehouse in the same transaction.
 
     Raises
     ------
@@ -71,11 +74,14 @@ def commit_batch(
     files = pa.concat_tables([FILES.empty_table(), *(portion.files for portion in staged)])
     if not files.num_rows:
         return Counts()
-    changes = {table: Change() for table in tables.names()}
+    changes = {
+        table: Change(remove=sorted((damaged or {}).get(table, ()))) for table in tables.names()
+    }
     with delta.locked(root), connection.cursor() as own:
-        base = delta.snapshot(root)
+        base = delta.snapshot(root, parts_are_here=not damaged)
+        readable = base.without(damaged or {})
         try:
-            copies = _prepare(own, base, batch, files, staged, changes, read_anew=read_anew)
+            copies = _prepare(own, readable, batch, files, staged, changes, read_anew=read_anew)
         except BaseException:
             _unlink(root, [(table, part) for table in changes for part in changes[table].add])
             discard(root, staged)
@@ -117,7 +123,7 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
         connection.execute(statement("removed"))
         rows = connection.execute("select status, count(*) from touched group by all").fetchall()
         try:
-            _take_out(connection, base, changes)
+            remove_rows(connection, base, changes)
             _settle_blobs(connection, base, "", [], changes)
         except BaseException:
             _unlink(root, [(table, part) for table in changes for part in changes[table].add])
@@ -138,7 +144,7 @@ def _prepare(
     connection.execute("create or replace temp view ledger as from files")
     connection.execute("set variable read_anew = $1", [read_anew])
     connection.execute(statement("resolve"))
-    new_files = copy_to(
+    new_files = copy_part(
         connection, statement("new_files"), layout.table_folder(base.root, "files"),
         layout.part_name(batch, 0),
     )  # fmt: skip
@@ -147,8 +153,8 @@ def _prepare(
         discard(base.root, staged)
         return [("files", new_files)]
     changes["files"].add.append(new_files)
-    _take_out(connection, base, changes)
-    copies = _bring_in(connection, base.root, batch, staged, instances, changes)
+    remove_rows(connection, base, changes)
+    copies = add_staged_rows(connection, base.root, batch, staged, instances, changes)
     _settle_blobs(connection, base, batch, staged, changes)
     return copies
 
@@ -166,7 +172,7 @@ def _counts(connection: duckdb.DuckDBPyConnection) -> Counts:
     return Counts(Counter(dict(outcomes)), Counter(dict(readers)))
 
 
-def _take_out(
+def remove_rows(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, changes: dict[str, Change]
 ) -> None:
     """Copy the parts that hold rows of touched files, without these rows."""
@@ -225,7 +231,7 @@ def _release(connection: duckdb.DuckDBPyConnection, payloads: list[str]) -> None
     connection.execute(f"create or replace temp table released as {statement('released')}")
 
 
-def _bring_in(
+def add_staged_rows(
     connection: duckdb.DuckDBPyConnection, root: Path, batch: str, staged: list[Staged],
     instances: pa.Table, changes: dict[str, Change],
 ) -> list[tuple[str, Part]]:  # fmt: skip
@@ -279,7 +285,7 @@ def _copy_part(
     folder = layout.table_folder(root, table)
     connection.execute("set variable part = $1", [str(folder / part)])
     name = layout.part_name(layout.batch_of_part(part), 0)
-    copy = copy_to(connection, statement(select), folder, name)
+    copy = copy_part(connection, statement(select), folder, name)
     if copy.rows:
         change.add.append(copy)
     else:
@@ -294,7 +300,10 @@ def _settle_blobs(
     elements = layout.table_folder(base.root, "elements")
     empty = [base.empty("elements")]
     added = [str(elements / part.path) for part in changes["elements"].add]
-    removed = [str(elements / part) for part in changes["elements"].remove]
+    removed = [
+        str(elements / part) for part in changes["elements"].remove
+        if part in base.parts["elements"]
+    ]  # fmt: skip
     connection.execute("set variable blobs_files = $1", [base.paths("blobs")])
     connection.execute("set variable added = $1", [added + empty])
     connection.execute("set variable inline_bytes = $1", [INLINE_BYTES])
@@ -354,10 +363,11 @@ def _copy_blobs(
                     writer.write_table(rows)
                     written += rows.num_rows
                     wanted = wanted.filter(pc.invert(pc.is_in(wanted, rows["sha256"])))
+        size = os.path.getsize(folder / target)
+        part = Part(layout.sealed(folder, target), written, size)
     except OSError as error:
         (folder / target).unlink(missing_ok=True)
         raise WriteFailed("rows of blobs", error) from error
-    part = Part(target, written, os.path.getsize(folder / target))
     if written:
         change.add.append(part)
     else:

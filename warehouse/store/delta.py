@@ -14,7 +14,7 @@ import os
 import time
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from deltalake import CommitProperties, DeltaTable
@@ -54,7 +54,7 @@ from warehouse.store.making import (
 from warehouse.store.marker import require, require_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from warehouse.store.layout import Part
@@ -99,6 +99,14 @@ class Snapshot:
         folder = str(layout.table_folder(self.root, table))
         return [*(f"{folder}/{part}" for part in self.parts[table]), self.empty(table)]
 
+    def without(self, damaged: Mapping[str, set[str]]) -> Snapshot:
+        """Return the same without some parts of some tables."""
+        parts = {
+            table: tuple(part for part in some if part not in damaged.get(table, ()))
+            for table, some in self.parts.items()
+        }
+        return replace(self, parts=parts)
+
     def empty(self, table: str) -> str:
         """Return the absolute path of the part without rows, which has the schema of a table."""
         return str(empty_part(self.root, table))
@@ -118,7 +126,9 @@ def create(root: Path) -> None:
     marker = root / layout.MARKER
     if root.exists() and not root.is_dir():
         raise NotAWarehouse(root, "it is a file")
-    ours = {*tables.names(), "_cache", "_empty", "_batches", "_lock", "_writers", DRAFT}
+    ours = {
+        *tables.names(), "_audit", "_cache", "_empty", "_batches", "_lock", "_writers", DRAFT
+    }  # fmt: skip
     if root.is_dir() and not marker.exists() and {entry.name for entry in root.iterdir()} - ours:
         raise NotAWarehouse(root, "the folder exists and holds other files; name a new folder")
     try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import by_name
+from warehouse.store import layout
 from warehouse.store.layout import Part
 
 if TYPE_CHECKING:
@@ -116,6 +118,12 @@ def _finite(value: str, kind: Any, depth: int = 0) -> str:
         return f"map_from_entries(list_transform(map_entries({value}), lambda {each}: {pair}))"
     # A union, or a type of the user's: as text, which no number in it can spoil.
     return f"cast({value} as varchar)"
+
+
+def copy_part(connection: duckdb.DuckDBPyConnection, select: str, folder: Path, part: str) -> Part:
+    """Write the answer of a SELECT as one part of a table, like ``copy_to``."""
+    made = copy_to(connection, select, folder, part)
+    return replace(made, path=layout.sealed(folder, made.path))
 
 
 def copy_to(connection: duckdb.DuckDBPyConnection, select: str, folder: Path, part: str) -> Part:

@@ -12,6 +12,7 @@
     ├── _cache/                         answers of the entity views for one version; may be deleted
     ├── _reading/                       a note of each process that reads files itself
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
+    ├── values/ab/abcd…                 files of values, each named by its SHA-256
     ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
     ├── dictionary.json                 names of private elements that users added, if any
     ├── _writers                        held by every writer while it runs
@@ -22,6 +23,8 @@ The specification is docs/storage-layout.md.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,6 +36,9 @@ LAYOUT_VERSION = 1
 """Raised when a reader of the version before could misread the store; not for another table."""
 
 MARKER = "warehouse.json"
+
+VALUES = "values"
+"""Folder of the files of values, each named by the SHA-256 of its content."""
 
 ID_BITS = 24
 """An instance id is the batch number followed by this many bits of position in the batch."""
@@ -88,6 +94,30 @@ OF_NO_BATCH = "000000"
 def part_name(batch: str, chunk: int) -> str:
     """Return a new, unique path of a Parquet file, relative to the folder of its table."""
     return f"batch={batch}/{chunk:04d}-{uuid.uuid4().hex}.parquet"
+
+
+_SEALED = re.compile(r"-([0-9a-f]{64})\.parquet$")
+
+
+def sealed(folder: Path, part: str) -> str:
+    """Give a part that was just written the digest of its bytes in its name; return the new path.
+
+    The name is the one place that logs, checkpoints, copies and buckets all keep.
+    """
+    with (folder / part).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    named = f"{part.removesuffix('.parquet')}-{digest}.parquet"
+    (folder / part).rename(folder / named)
+    return named
+
+
+def digest_of_part(part: str) -> str | None:
+    """Return the sha256 that was noted when a part was written; earlier software noted none.
+
+    >>> digest_of_part("batch=000001/0000-ab.parquet")
+    """
+    found = _SEALED.search(part)
+    return found[1] if found else None
 
 
 def batch_of_part(part: str) -> str:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from warehouse.settings import user_cache
 from warehouse.store import layout, tables
 
 if TYPE_CHECKING:
@@ -112,10 +113,10 @@ def empty_part(root: Path, table: str) -> Path:
 
 
 def _cache() -> Path:
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if not os.path.isabs(folder) or _SPECIAL & set(folder):
+    folder = user_cache()
+    if folder is None or _SPECIAL & set(str(folder)):
         raise NotADirectoryError(folder)
-    return Path(folder) / "dicom-warehouse"
+    return folder
 
 
 @cache

@@ -45,7 +45,7 @@ def merge(
             metadata = pq.read_metadata(path)
             parquet = pq.ParquetFile(
                 path, metadata=metadata, memory_map=True,
-                read_dictionary=_readable_as_dictionary(metadata, schema),
+                read_dictionary=readable_as_dictionary(metadata, schema),
             )  # fmt: skip
             batches = parquet.iter_batches(-(-size // 2), columns=schema.names)
             runs.append(_Run(parquet, batches, schema, size))
@@ -56,7 +56,7 @@ def merge(
             run.parquet.close()
 
 
-def _readable_as_dictionary(metadata: pq.FileMetaData, schema: pa.Schema) -> list[str]:
+def readable_as_dictionary(metadata: pq.FileMetaData, schema: pa.Schema) -> list[str]:
     """Return the dictionary columns that Arrow decodes as such, as not all that DuckDB wrote."""
     coded = {field.name for field in schema if pa.types.is_dictionary(field.type)}
     for number in range(metadata.num_row_groups):

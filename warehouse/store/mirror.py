@@ -6,8 +6,8 @@ to it.
 
 Nothing in a warehouse is changed once it is written but a few small files, so copying is all there
 is to do. What decides between writers is the log: an entry is put only if there is none of its
-number. The entry of ``files`` comes last and is the version, as on a disk. Who is outrun takes back
-its own and begins again from what the other one published
+number. The entry of ``files`` comes last and is the version, as on a disk. The loser of a
+conflict rolls back and retries from what the other one published
 (docs/decisions/0015-a-bucket-is-worked-with-in-a-folder.md).
 """
 
@@ -24,17 +24,18 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from warehouse.dicom.objects import SCHEME, bucket_store, is_object
 from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun, UsageError, WriteFailed
+from warehouse.settings import user_cache
 from warehouse.store import delta, layout, tables
 from warehouse.store.marker import found_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from obstore.store import S3Store
 
@@ -81,7 +82,7 @@ class Mirror:
                 raise UsageError(f"{source} holds the warehouse {self.url}; name what is beside it")
 
     def close(self) -> None:
-        """Let others use the folder."""
+        """Release the folder lock."""
         self._finalizer()
 
     def pull(self) -> None:
@@ -234,7 +235,7 @@ class Mirror:
 
     def _state(self, key: str) -> str:
         """Return the state of a file here, in the words of the bucket."""
-        if _is_part(key):
+        if _has_one_state(key):
             return ""
         digest = _digest(self.root / key)
         known, tag = self._tags.get(key, ("", ""))
@@ -243,7 +244,7 @@ class Mirror:
 
     def _agree(self, key: str, tag: str | None) -> None:
         """Note that a file is the same here and there, and what the bucket calls its state."""
-        if _is_part(key):
+        if _has_one_state(key):
             self._published[key] = ""
             return
         digest = _digest(self.root / key)
@@ -274,7 +275,7 @@ class Mirror:
             ):
                 for meta in some:
                     key = str(meta["path"]).removeprefix(self._prefix)
-                    found[key] = "" if _is_part(key) else str(meta["e_tag"]).strip('"')
+                    found[key] = "" if _has_one_state(key) else str(meta["e_tag"]).strip('"')
         except (obstore.exceptions.BaseError, OSError) as error:
             raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
         return found
@@ -339,7 +340,16 @@ class Mirror:
 
 
 _OURS = frozenset(
-    {layout.MARKER, "_batches", "_empty", "cohorts", "dictionary.json", "sequence_types.csv"}
+    {
+        layout.MARKER,
+        layout.VALUES,
+        "_audit",
+        "_batches",
+        "_empty",
+        "cohorts",
+        "dictionary.json",
+        "sequence_types.csv",
+    }
 )
 
 
@@ -356,18 +366,16 @@ def open_mirror(url: str, access: S3Access, cache: Path | None = None) -> Mirror
     ------
     BucketUnreachable, NotAWarehouse
     """
-    mirror = Mirror(url, access, cache or _cache() / "buckets")
+    folder = cache or user_cache()
+    if folder is None:
+        raise UsageError("a warehouse in a bucket needs a cache: set XDG_CACHE_HOME to a folder")
+    mirror = Mirror(url, access, folder / "buckets" if cache is None else cache)
     try:
         mirror.pull()
     except BaseException:
         mirror.close()
         raise
     return mirror
-
-
-def _cache() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(given) / "dicom-warehouse"
 
 
 def _unused_folder(base: Path) -> tuple[Path, int]:
@@ -389,6 +397,11 @@ def _is_part(key: str) -> bool:
     """Tell whether it is a part of a table, which a newer software alone may know."""
     folder, _, below = key.partition("/")
     return folder != "_empty" and below.startswith("batch=") and below.endswith(".parquet")
+
+
+def _has_one_state(key: str) -> bool:
+    """Tell whether a file is never changed: its name is new, or says its content."""
+    return _is_part(key) or key.startswith(f"{layout.VALUES}/")
 
 
 def _is_log(key: str) -> bool:

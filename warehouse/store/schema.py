@@ -41,6 +41,7 @@ _ARROW = {
     "DATE": pa.date32(),
     "DOUBLE": pa.float64(),
     "DOUBLE[]": pa.list_(pa.float64()),
+    "DOUBLE[][]": pa.list_(pa.list_(pa.float64())),
     "INTEGER": pa.int32(),
     # Delta has no type for the time of day: microseconds since midnight, as in the long table.
     "TIME": pa.int64(),

@@ -177,13 +177,15 @@ def write_part(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write(str(target))
+        size = target.stat().st_size
+        part = layout.sealed(layout.table_folder(root, table), part)
     except BaseException as error:
         target.unlink(missing_ok=True)
         # Without a number it is no error of the system: Parquet cannot encode these rows.
         if isinstance(error, OSError) and error.errno is not None:
             raise WriteFailed(f"rows of {table}", error) from error
         raise
-    return Part(part, rows, target.stat().st_size)
+    return Part(part, rows, size)
 
 
 def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:

@@ -142,6 +142,15 @@ REGISTRY: tuple[StoredTable, ...] = (
         "instances", order=("instance_id",), goes_with="instance_id", part_size=500_000,
         rows_at_once=50_000,
     ),
+    StoredTable("socket_versions", order=("slug", "version"), is_appended=True),
+    StoredTable("socket_values", order=("slug", "value_id"), is_appended=True),
+    StoredTable("value_uses", order=("value_id", "use_id"), is_appended=True),
+    StoredTable(
+        "annotations", order=("value_id", "index"), is_appended=True, part_size=8_000_000,
+        rows_at_once=100_000,
+    ),
+    StoredTable("value_set_entries", order=("entry",), is_appended=True),
+    StoredTable("algorithm_interfaces", order=("interface_id",), is_appended=True),
     StoredTable("files", FILES, ("path",), is_of_one_batch=True, rows_at_once=200_000),
 )  # fmt: skip
 """The stored tables in the order of their commits; ``files`` last, it makes a version visible."""

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from warehouse.errors import UsageError, WriteFailed
 from warehouse.store import delta, layout, tables
+from warehouse.store.duck import connect
 from warehouse.store.marker import require
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = Fa
             spare += found
             in_use += owned
         spare += _old_answers(snapshot, cutoff)
+        spare += _values_of_none(snapshot, cutoff, alone=alone)
         if delete:
             _delete(root, spare, alone=alone)
     return Vacuumed(spare, in_use, is_done=delete)
@@ -149,6 +151,28 @@ def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
         and answer.name.partition("-")[0] != f"{newest:012d}"
         for entry in os.scandir(answer)
         if entry.stat(follow_symlinks=False).st_mtime <= cutoff
+    ]
+
+
+def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[Spare]:
+    """Return files of values that no row names: a killed writer left them. No row ever goes."""
+    folder = snapshot.root / layout.VALUES
+    if not alone or not folder.is_dir():
+        return []
+    with connect() as connection:
+        connection.execute("set variable parts = $1", [snapshot.paths("socket_values")])
+        rows = connection.execute(
+            "select distinct sha256 "
+            "from read_parquet(getvariable('parts'), hive_partitioning = false)"
+        ).fetchall()
+    named = {row[0] for row in rows}
+    return [
+        Spare(folder.name, os.path.relpath(entry.path, folder), status.st_size)
+        for below in (folder, *(f for f in folder.iterdir() if f.is_dir() and not f.is_symlink()))
+        for entry in os.scandir(below)
+        if entry.is_file(follow_symlinks=False)
+        and entry.name not in named
+        and (status := entry.stat(follow_symlinks=False)).st_mtime <= cutoff
     ]
 
 

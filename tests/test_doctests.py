@@ -1,0 +1,53 @@
+"""Examples of docstrings run, and print what they say; ``wh`` and ``uid`` are those of a small archive."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import os
+from pathlib import Path
+
+import pydicom.data
+import pytest
+
+import warehouse
+
+PACKAGE = Path(warehouse.__file__).parent
+MODULES = sorted(
+    ".".join((PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if ">>> " in path.read_text(encoding="utf-8")
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the warehouse of a CT of three slices, which examples ask."""
+    folder = tmp_path_factory.mktemp("doctests")
+    (folder / "dicom").mkdir()
+    for number in range(3):
+        ct = pydicom.data.get_testdata_file("CT_small.dcm", read=True, download=False)
+        ct.file_meta.MediaStorageSOPInstanceUID = ct.SOPInstanceUID = (
+            f"{ct.SOPInstanceUID}.{number}"
+        )
+        ct.ImagePositionPatient = [*ct.ImagePositionPatient[:2], 5 * number]
+        ct.save_as(folder / "dicom" / f"{number}.dcm")
+    warehouse.open(folder / "my-warehouse", create=True).ingest(folder / "dicom", workers=1)
+    return folder
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(name)
+    wh = warehouse.open(archive / "my-warehouse")
+    uid = wh.sql("select SeriesInstanceUID from series").fetchall()[0][0]
+    monkeypatch.chdir(archive)
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    found = doctest.testmod(
+        module, extraglobs={"wh": wh, "uid": uid, "os": os}, optionflags=options
+    )
+    assert found.failed == 0
+
+
+def test_the_front_has_examples() -> None:
+    assert {"warehouse", "warehouse.api", "warehouse.pixels.volume"} <= set(MODULES)

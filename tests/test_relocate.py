@@ -1,0 +1,143 @@
+"""Source files that were moved are known at their new place, and nothing is read for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import warehouse
+from tests.command_line import run
+from tests.dicom_files import write
+from warehouse.errors import UsageError
+
+ROWS = "select * exclude (batch, instance_id) from files order by path"
+INSTANCES = "select * exclude (batch, instance_id) from instances order by path"
+
+
+@pytest.fixture
+def wh(tmp_path: Path) -> warehouse.Warehouse:
+    """Two folders, an archive, a reject, a duplicate; two batches."""
+    old = tmp_path / "old"
+    for number in range(4):
+        write(old / "a" / f"{number}", uid=f"1.{number}")
+    write(old / "b" / "copy", uid="1.0")
+    (old / "b" / "text").write_text("no DICOM")
+    with zipfile.ZipFile(old / "c.zip", "w") as archive:
+        archive.write(write(tmp_path / "member", uid="2.1"), "in/side")
+    write(tmp_path / "older" / "other", uid="3.1")
+    made = warehouse.open(tmp_path / "w", create=True)
+    made.ingest(old, workers=1, batch_files=3)
+    made.ingest(tmp_path / "older", workers=1)
+    return made
+
+
+def anew(wh: warehouse.Warehouse, tmp_path: Path, *sources: Path) -> warehouse.Warehouse:
+    made = warehouse.open(tmp_path / "anew", create=True)
+    made.ingest(*sources, workers=1)
+    return made
+
+
+def test_it_is_as_if_the_new_place_had_been_ingested(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    version = wh.version
+    (tmp_path / "old").rename(tmp_path / "new")
+    done = json.loads(
+        run("relocate", tmp_path / "old", tmp_path / "new", "--json", "-w", wh.root).stdout
+    )
+    assert (done["moved"], done["kept"], done["version"]) == (7, 0, version + 1)
+    wh.refresh()
+    expected = anew(wh, tmp_path, tmp_path / "new", tmp_path / "older")
+    for question in (ROWS, INSTANCES):
+        assert wh.sql(question).fetchall() == expected.sql(question).fetchall()
+    assert wh.verify(deep=True).is_whole
+    report = wh.ingest(tmp_path / "new", workers=1)
+    assert (report.existing, report.files) == (5, 7)
+    assert len(wh.stack("1.2.1.1")) == 6
+
+
+def test_a_place_whose_name_only_begins_alike_is_another_one(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    wh.upkeep.relocate(tmp_path / "old", tmp_path / "new")
+    paths = wh.sql("select path from files where SOPInstanceUID = '3.1'").fetchall()
+    assert paths == [(str(tmp_path / "older" / "other"),)]
+
+
+def test_a_place_that_was_ingested_meanwhile_gives_way(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    """What people do first: they ingest the new place, where all is duplicate."""
+    shutil.copytree(tmp_path / "old", tmp_path / "zzz")
+    wh.ingest(tmp_path / "zzz", workers=1)
+    shutil.rmtree(tmp_path / "old")
+    done = wh.upkeep.relocate(tmp_path / "old", tmp_path / "zzz")
+    assert (done.moved, done.kept) == (7, 0)
+    expected = anew(wh, tmp_path, tmp_path / "zzz", tmp_path / "older")
+    for question in (ROWS, INSTANCES):
+        assert wh.sql(question).fetchall() == expected.sql(question).fetchall()
+
+
+def test_the_first_by_path_holds_an_instance_afterwards_too(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    (tmp_path / "old" / "b").rename(tmp_path / "aaa")
+    wh.upkeep.relocate(tmp_path / "old" / "b", tmp_path / "aaa")
+    expected = anew(wh, tmp_path, tmp_path / "aaa", tmp_path / "old", tmp_path / "older")
+    assert wh.sql(ROWS).fetchall() == expected.sql(ROWS).fetchall()
+
+
+def test_buckets_and_names_that_are_no_text_are_moved(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path / "old") + b"/\xff")
+    write(tmp_path / "x")
+    os.makedirs(tmp_path / "old")
+    os.rename(tmp_path / "x", name)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "old", workers=1)
+    wh.upkeep.relocate(tmp_path / "old", tmp_path / "new")
+    assert wh.sql("select path from files").fetchall() == [(f"file://{tmp_path}/new/%FF",)]
+    write(tmp_path / "plain" / "1", uid="1.9")
+    wh.ingest(tmp_path / "plain", workers=1)
+    wh.upkeep.relocate(tmp_path / "plain", "s3://bucket/prefix/")
+    wh.upkeep.relocate("s3://bucket/prefix", "s3://other")
+    assert wh.sql("select path from files where path like 's3:%'").fetchall() == [("s3://other/1",)]
+
+
+def test_nothing_to_move_is_told(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no known file"):
+        wh.upkeep.relocate(tmp_path / "ol", tmp_path / "new")
+    with pytest.raises(UsageError, match="the same"):
+        wh.upkeep.relocate(tmp_path / "old", tmp_path / "old" / ".")
+
+
+def test_an_ingest_finds_what_was_moved(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    """Names repeat in folders, so the UID in the file decides; a changed file is read."""
+    (tmp_path / "old" / "a").rename(tmp_path / "new")
+    os.utime(tmp_path / "new" / "3", ns=(0, 0))
+    os.utime(tmp_path / "new" / "1", ns=(1, 10**18))
+    report = wh.ingest(tmp_path / "new", workers=1)
+    assert (report.moved, report.duplicate, report.files) == (2, 2, 4)
+    paths = wh.sql("select path from instances where path like '%/new/%' order by all").fetchall()
+    assert [Path(path).name for (path,) in paths] == ["0", "1", "2", "3"]
+    again = wh.ingest(tmp_path / "new", workers=1)
+    assert (again.moved, again.files, again.existing) == (0, 4, 4)
+
+
+def test_a_copy_is_not_moved(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "old", tmp_path / "new")
+    assert wh.ingest(tmp_path / "new", workers=1).moved == 0
+
+
+def test_a_file_of_another_instance_is_not_moved(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    """Same name, size and time: only its head says that it is another one."""
+    old = tmp_path / "old" / "a" / "0"
+    other = write(tmp_path / "new" / "0", uid="1.9")
+    assert other.stat().st_size == old.stat().st_size
+    os.utime(other, ns=(old.stat().st_atime_ns, old.stat().st_mtime_ns))
+    old.unlink()
+    assert wh.ingest(tmp_path / "new", workers=1).created == 1

@@ -1,0 +1,178 @@
+"""``socket``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from warehouse.catalog.connect import ask
+from warehouse.cli.answers import Format, answer_format, send_answer
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened, socket
+from warehouse.cli.screen import console, counted
+from warehouse.components import files, json_text
+
+By = Annotated[Text, Parameter(help="Who does it, as it shall be written down.")]
+SchemaFile = Annotated[
+    Path | None, Parameter(help="File with a JSON Schema (draft 4, 6 or 7) besides the kind.")
+]
+DefaultText = Annotated[Text | None, Parameter(name="--default", help="Default value, as JSON.")]
+ExampleText = Annotated[Text | None, Parameter(name="--example", help="A value to copy, as JSON.")]
+SegmentsFile = Annotated[
+    Path | None,
+    Parameter(help="File with the overlay segments of a segmentation: a JSON list of voxel_value, "
+              "name and visible."),
+]  # fmt: skip
+TableFile = Annotated[
+    Path | None,
+    Parameter(name="--look-up-table", help="File with a look-up table: a JSON object."),
+]
+
+
+def _given(
+    schema: Path | None, default: str | None, example: str | None, segments: Path | None,
+    table: Path | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the fields that were given, from their files and texts."""
+    files = {"schema": schema, "overlay_segments": segments, "look_up_table": table}
+    texts = {"default_value": default, "example_value": example}
+    found = {name: _json_of(path) for name, path in files.items() if path is not None}
+    return found | {
+        name: json_text.parse(text.encode()) for name, text in texts.items() if text is not None
+    }
+
+
+def _json_of(path: Path) -> Any:
+    with files.opened(path) as file:
+        return json_text.parse(file.read())
+
+
+@socket.command
+def create(
+    title: Text,
+    /,
+    *,
+    kind: Annotated[Text, Parameter(help="Code or label of its kind: see the view kinds.")],
+    path: Annotated[Text, Parameter(help="Where values lie below /input and /output.")],
+    description: Text = "",
+    as_file: Annotated[
+        bool, Parameter(negative="", help="Store JSON values as files, not in the table.")
+    ] = False,
+    schema: SchemaFile = None,
+    default: DefaultText = None,
+    example: ExampleText = None,
+    segments: SegmentsFile = None,
+    table: TableFile = None,
+    by: By = "",
+    warehouse: Root = DEFAULT_WAREHOUSE,
+) -> int:
+    """Make a socket; the slug, by which it is named from then on, is made of the title.
+
+    Example: `dicom-warehouse socket create Nodules --kind MPOL --path nodules.json`
+    """
+    given = _given(schema, default, example, segments, table)
+    if as_file:
+        given["store_in_database"] = False
+    made = opened(warehouse).components.create_socket(
+        by=by, title=title, kind=kind, relative_path=path, description=description, **given
+    )
+    console().print(f"socket {made.slug}: {made.of_kind.label}", highlight=False)
+    return 0
+
+
+@socket.command(name="list")
+def list_sockets(
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    for_algorithms: Annotated[
+        bool, Parameter(negative="", help="Those that may be inputs and outputs of algorithms.")
+    ] = False,
+    form: Format = None,
+    output: Output = None,
+    force: Force = False,
+) -> int:
+    """List the sockets, in the order in which values are listed.
+
+    Example: `dicom-warehouse socket list`
+    """
+    chosen = answer_format(form, output, force=force)
+    wanted = "not is_reserved and not is_retired" if for_algorithms else "true"
+    catalog = opened(warehouse).catalog
+    found = ask(
+        catalog,
+        "select slug, title, kind, super_kind, relative_path, version, is_retired from sockets "
+        f"where {wanted} order by listing_rank, slug",
+    )
+    send_answer(catalog, found, chosen, output, force=force)
+    return 0
+
+
+@socket.command
+def show(slug: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+    """Print a socket as JSON: the ten keys of Grand Challenge's API, schema, example and version.
+
+    Example: `dicom-warehouse socket show results-json-file`
+    """
+    found = opened(warehouse).components.socket(slug)
+    shown = found.serialized() | {
+        "schema": found.schema, "example_value": found.example, "version": found.version,
+        "is_retired": found.is_retired,
+    }  # fmt: skip
+    sys.stdout.write(json.dumps(shown, ensure_ascii=False, indent=2) + "\n")
+    return 0
+
+
+@socket.command
+def edit(
+    slug: Text,
+    /,
+    *,
+    title: Text | None = None,
+    kind: Text | None = None,
+    description: Text | None = None,
+    schema: SchemaFile = None,
+    default: DefaultText = None,
+    example: ExampleText = None,
+    segments: SegmentsFile = None,
+    table: TableFile = None,
+    even_if_values_fail: Annotated[
+        bool, Parameter(negative="", help="Although values that exist are not valid by it.")
+    ] = False,
+    by: By = "",
+    warehouse: Root = DEFAULT_WAREHOUSE,
+) -> int:
+    """Add a version of a socket, and say which values that exist it would not take.
+
+    Path and place of storage cannot be changed, nor the kind while there are values.
+
+    Example: `dicom-warehouse socket edit lung-nodules --schema stricter.json`
+    """
+    texts = {"title": title, "kind": kind, "description": description}
+    changes = _given(schema, default, example, segments, table)
+    changes |= {name: text for name, text in texts.items() if text is not None}
+    done = opened(warehouse).components.edit_socket(
+        slug, by=by, even_if_values_fail=even_if_values_fail, **changes
+    )
+    screen = console()
+    screen.print(f"socket {slug}: version {done.socket.version}", highlight=False)
+    if done.report:
+        text = f"{counted(len(done.report), 'value')} checked, {len(done.failing)} not valid"
+        screen.print(text, highlight=False)
+    for failed in done.failing:
+        line = f"{failed.value_id}  {failed.path}: {failed.why_not}"
+        screen.print(line, highlight=False, markup=False)
+    return 0
+
+
+@socket.command
+def retire(slug: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+    """Let a socket take no more values; those that exist stay, and so do its slug and path.
+
+    Example: `dicom-warehouse socket retire lung-nodules`
+    """
+    opened(warehouse).components.retire_socket(slug, by=by)
+    console().print(f"socket {slug} is retired", highlight=False)
+    return 0

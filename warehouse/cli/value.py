@@ -1,0 +1,195 @@
+"""``value``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from warehouse.catalog.connect import ask
+from warehouse.cli.answers import Format, answer_format, send_answer
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened, value
+from warehouse.cli.screen import console, counted
+from warehouse.components import json_text
+from warehouse.components.values import MISSING
+from warehouse.errors import UsageError
+
+SetName = Annotated[Text, Parameter(name="--set", help="Name of the set.")]
+
+
+@value.command
+def add(
+    slug: Text,
+    file: Path | None = None,
+    /,
+    *,
+    json_value: Annotated[
+        Text | None, Parameter(name="--json", help="The value, as JSON text.")
+    ] = None,
+    dicom_series: Annotated[
+        Text | None, Parameter(help="SeriesInstanceUID of a DICOM image set.")
+    ] = None,
+    series: Annotated[Text | None, Parameter(help="The series that it is about.")] = None,
+    instance: Annotated[Text | None, Parameter(help="The instance that it is about.")] = None,
+    study: Annotated[Text | None, Parameter(help="The study that it is about.")] = None,
+    patient: Annotated[Text | None, Parameter(help="The PatientID that it is about.")] = None,
+    by: Annotated[Text, Parameter(help="Who said it.")] = "",
+    tool: Annotated[Text, Parameter(help="Program that made it.")] = "",
+    tool_version: Text = "",
+    null_not_finite: Annotated[
+        bool, Parameter(negative="", help="Read NaN and Infinity in JSON files as null.")
+    ] = False,
+    strict: Annotated[
+        bool, Parameter(negative="", help="Check geometry too: rectangles, affine matrices.")
+    ] = False,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+) -> int:
+    """Check a value and store it; one that is stored already gets another use.
+
+    Example: `dicom-warehouse value add nodules one.json --series 1.2.3`
+
+    Example: `dicom-warehouse value add malignancy --json 0.85 --series 1.2.3`
+
+    Parameters
+    ----------
+    slug
+        The socket.
+    file
+        A file, also one of JSON.
+    """
+    given: Any = MISSING if json_value is None else json_text.parse(json_value.encode())
+    done = opened(warehouse).components.add_value(
+        slug, given, file=file, dicom_series=dicom_series, series=series, instance=instance,
+        study=study, patient=patient, by=by, tool=tool, tool_version=tool_version,
+        null_not_finite=null_not_finite, strict=strict,
+    )  # fmt: skip
+    what = "added" if done.is_new else "stored already" + (", used anew" * done.is_new_use)
+    console().print(f"value {done.value_id}: {what}", highlight=False)
+    return 0
+
+
+@value.command(name="list")
+def list_values(
+    slug: Text | None = None,
+    /,
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    form: Format = None,
+    output: Output = None,
+    force: Force = False,
+) -> int:
+    """List values with who said them, about what.
+
+    Example: `dicom-warehouse value list nodule`
+
+    Parameters
+    ----------
+    slug
+        Those of one socket.
+    """
+    chosen = answer_format(form, output, force=force)
+    shop = opened(warehouse)
+    if slug is not None:
+        shop.components.socket(slug)
+    found = ask(
+        shop.catalog,
+        "select value_id, slug, form, value, about, series_key, added_by, added_at "
+        "from values_about where slug = coalesce($1, slug) order by added_at, use_id",
+        [slug],
+    )
+    send_answer(shop.catalog, found, chosen, output, force=force)
+    return 0
+
+
+@value.command
+def show(value_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+    """Print a JSON value, or the path of the file of another one.
+
+    Example: `dicom-warehouse value show 0a1b2c3d`
+
+    Parameters
+    ----------
+    value_id
+        Its id, or how it begins.
+    """
+    components = opened(warehouse).components
+    if not components.is_json(value_id):
+        print(components.value_file(value_id))
+        return 0
+    sys.stdout.write(json.dumps(components.value(value_id), ensure_ascii=False, indent=2) + "\n")
+    return 0
+
+
+@value.command
+def check(
+    *slugs: Text, warehouse: Root = DEFAULT_WAREHOUSE
+) -> int:  # fmt: skip
+    """Check the stored values by the newest version of their sockets, and that files are whole.
+
+    Exits with 1 if one is not valid.
+
+    Example: `dicom-warehouse value check`
+
+    Parameters
+    ----------
+    slugs
+        The sockets; all by default.
+    """
+    components = opened(warehouse).components
+    screen = console()
+    total = failed = 0
+    for slug in slugs or components.sockets():
+        for checked in components.check(slug):
+            total += 1
+            if checked.why_not:
+                failed += 1
+                line = f"{slug}  {checked.value_id}  {checked.path}: {checked.why_not}"
+                screen.print(line, highlight=False, markup=False)
+    screen.print(f"{counted(total, 'value')} checked, {failed} not valid", highlight=False)
+    return 1 if failed else 0
+
+
+@value.command(name="import")
+def import_set(
+    source: Path,
+    /,
+    *,
+    set_name: SetName,
+    by: Annotated[Text, Parameter(help="Who brings them.")] = "",
+    keep_going: Annotated[
+        bool, Parameter(negative="", help="Take what is valid and name the rest.")
+    ] = False,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+) -> int:
+    """Read a set of values: a folder of ITEM/PATH, or archive items as Grand Challenge lists them.
+
+    Example: `dicom-warehouse value import readers/ --set readers`
+    """
+    done = opened(warehouse).components.import_set(
+        set_name, source, by=by, keep_going=keep_going
+    )  # fmt: skip
+    screen = console()
+    failed = [one for one in done if one.why_not]
+    for one in failed:
+        screen.print(f"{one.item}/{one.path}: {one.why_not}", highlight=False, markup=False)
+    taken = len(done) - len(failed)
+    screen.print(f"{counted(taken, 'value')} in set {set_name}, {len(failed)} not taken")
+    return 1 if failed else 0
+
+
+@value.command(name="export")
+def export_set(
+    *, set_name: SetName, output: Output = None, warehouse: Root = DEFAULT_WAREHOUSE
+) -> int:
+    """Write a set of values as a folder of ITEM/PATH, and their listing.
+
+    Example: `dicom-warehouse value export --set readers -o readers`
+    """
+    if output is None:
+        raise UsageError("name a folder with -o")
+    count = opened(warehouse).components.export_set(set_name, output)
+    console().print(f"{counted(count, 'value')} written to {output}", highlight=False)
+    return 0

@@ -1,0 +1,1 @@
+"""What people and algorithms say about the archive: typed sockets, checked values, annotations."""

@@ -1,0 +1,38 @@
+"""A program: exit with 0 if a file is a BIOM table in HDF5. Run by path, never imported.
+
+BIOM 2.1: attributes id, type, format-version, shape and nnz, and the groups observation and sample,
+each with ids and a sparse matrix (data, indices, indptr) whose sizes agree.
+"""
+
+import resource
+import sys
+
+MEMORY_BYTES = 4 << 30
+NOT_INSTALLED = 3
+
+
+def main(path: str) -> int:
+    """Return 0, 1 if it is none, 3 without h5py."""
+    try:
+        import h5py  # noqa: PLC0415 - an extra
+    except ImportError:
+        return NOT_INSTALLED
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    try:
+        with h5py.File(path, "r") as table:
+            rows, columns = (int(size) for size in table.attrs["shape"])
+            count = int(table.attrs["nnz"])
+            good = {"id", "format-version"} <= set(table.attrs)
+            for group, ids, others in (("observation", rows, columns), ("sample", columns, rows)):
+                matrix = table[group]["matrix"]
+                good &= table[group]["ids"].shape == (ids,) or ids == 0
+                good &= matrix["data"].shape == matrix["indices"].shape == (count,)
+                good &= matrix["indptr"].shape == (ids + 1,)
+                good &= others >= 0
+            return 0 if good else 1
+    except Exception:  # noqa: BLE001 - whatever h5py says, it is no table
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,219 @@
+"""A value that was given, or is stored → whether its socket takes it.
+
+In: a socket and JSON, a file or a series. Out: ``Content``: what is to be stored of it, or
+``ValueRefused``. The same checks stand at the door and behind it: ``check_stored`` asks them again
+of what is stored, and whether files still have their digests.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from warehouse.components import json_text, ledger, shapes, stream, validate
+from warehouse.components.files import require_file
+from warehouse.components.image_checks import labels, require_image
+from warehouse.errors import StoreDamaged, ValueRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from warehouse.components.kinds import Kind
+    from warehouse.components.sockets import Socket
+
+FORMS = ("value", "file", "image", "series")
+
+
+@dataclass(slots=True)
+class Content:
+    """A value that its socket takes, and what is stored of it."""
+
+    form: str
+    sha256: str
+    value: str | None = None
+    """JSON text of a value in the table."""
+    size: int = 0
+    file: Path | None = None
+    head: dict[str, Any] | None = None
+    shapes: list[dict[str, Any]] = field(default_factory=list)
+    """Shapes of an annotation that fits into memory."""
+    image: dict[str, Any] = field(default_factory=dict)
+    series_key: str | None = None
+    is_streamed: bool = False
+    """The shapes are to be read from the file, in blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of a stored value when it was checked again."""
+
+    value_id: str
+    slug: str
+    path: str
+    """JSON path of the first error; ``$`` for the value as a whole."""
+    why_not: str | None
+    """None if it is valid."""
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text, as hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def checked_json(socket: Socket, value: Any, *, strict: bool = False) -> Content:
+    """Return the content of a JSON value in the table.
+
+    Raises
+    ------
+    ValueRefused
+    """
+    kind = socket.of_kind
+    if socket.super_kind != "V":
+        raise ValueRefused(f"{socket.slug} takes {_what(socket)}, not a JSON value")
+    text = json_text.canonical(value)
+    parsed = json_text.parse(text.encode())
+    validate.require_valid(kind, socket.schema, parsed, strict=strict)
+    made = Content("value", digest(text), value=text)
+    if kind.is_annotation:
+        made.head, made.shapes = shapes.head_of(kind, parsed), shapes.items_of(kind, parsed)
+    return made
+
+
+def _what(socket: Socket) -> str:
+    kind = socket.of_kind
+    if kind.code == "DCMIS":
+        return "a series of the archive"
+    if kind.is_image:
+        return "an image file"
+    return "a JSON value" if socket.super_kind == "V" else f"a file ({kind.label})"
+
+
+def checked_file(
+    socket: Socket, file: Path, sha256: str, size: int, *,
+    null_not_finite: bool = False, strict: bool = False,
+) -> Content:  # fmt: skip
+    """Return the content of a file that lies in the warehouse already, under no name yet.
+
+    Raises
+    ------
+    ValueRefused
+    """
+    kind = socket.of_kind
+    if kind.code == "DCMIS" or socket.super_kind == "V":
+        if socket.super_kind != "V":
+            raise ValueRefused(f"{socket.slug} takes {_what(socket)}, not a file")
+        if size > stream.STREAMED_BYTES:
+            raise ValueRefused(
+                f"{socket.slug} keeps values in the table, and this one has more than "
+                f"{stream.STREAMED_BYTES >> 20} MiB; use a socket that stores files"
+            )
+        parsed = json_text.parse(file.read_bytes(), null_not_finite=null_not_finite)
+        return checked_json(socket, parsed, strict=strict)
+    made = Content("file", sha256, size=size, file=file)
+    if kind.is_image:
+        made.form = "image"
+        made.image = _image(file, socket)
+    elif not kind.is_json:
+        require_file(file, kind)
+    else:
+        _fill_json(made, socket, null_not_finite=null_not_finite, strict=strict)
+    return made
+
+
+def _image(file: Path, socket: Socket) -> dict[str, Any]:
+    image = require_image(file, socket.kind, socket.overlay_segments)
+    return {
+        "image_shape": list(image.shape),
+        "image_type": image.dtype.name,
+        "image_labels": sorted(labels(image)) if socket.kind == "SEG" else None,
+    }
+
+
+def _fill_json(made: Content, socket: Socket, *, null_not_finite: bool, strict: bool) -> None:
+    """Check a JSON file; one of many shapes that is large is checked in blocks later."""
+    kind, file = socket.of_kind, made.file
+    assert file is not None
+    if made.size > stream.STREAMED_BYTES and kind.item_kind and not socket.schema and not strict:
+        made.is_streamed = True
+        return
+    if made.size > WHOLE_BYTES:
+        raise ValueRefused(
+            f"it has more than {WHOLE_BYTES >> 20} MiB: beyond it only lists of shapes are taken, "
+            "by sockets without a schema of their own"
+        )
+    parsed = json_text.parse(file.read_bytes(), null_not_finite=null_not_finite)
+    validate.require_valid(kind, socket.schema, parsed, strict=strict)
+    if null_not_finite and _has_not_finite(file):
+        # What is kept is what was checked.
+        text = json_text.canonical(parsed)
+        file.write_text(text, encoding="utf-8")
+        made.sha256, made.size = digest(text), len(text.encode())
+    if kind.is_annotation:
+        made.head, made.shapes = shapes.head_of(kind, parsed), shapes.items_of(kind, parsed)
+
+
+WHOLE_BYTES = 64 << 20
+"""Bytes of JSON that are read as a whole."""
+
+
+def _has_not_finite(file: Path) -> bool:
+    try:
+        json_text.parse(file.read_bytes())
+    except ValueRefused:
+        return True
+    return False
+
+
+def streamed_shapes(
+    file: Path, kind: Kind, head: dict[str, Any]
+) -> Iterator[list[dict[str, Any]]]:  # fmt: skip
+    """Yield the shapes of a large file in valid blocks; see ``stream.blocks``."""
+    with file.open("rb") as opened:
+        yield from stream.blocks(opened, kind, head)
+
+
+def check_stored(root: Path, socket: Socket) -> list[Checked]:
+    """Check every stored value of a socket by a version of it, and that its file is whole.
+
+    Parameters
+    ----------
+    root
+        Folder of a warehouse.
+    socket
+        The version to check by; it need not be stored.
+    """
+    with ledger.asked(root) as connection:
+        rows = ledger.dictionaries(
+            connection,
+            "select value_id, form, value, sha256, size_in_storage from socket_values "
+            "where slug = $1 order by value_id", socket.slug,
+        )  # fmt: skip
+    return [_rechecked(root, socket, row) for row in rows]
+
+
+def _rechecked(root: Path, socket: Socket, row: dict[str, Any]) -> Checked:
+    path, why_not = "$", None
+    try:
+        if row["form"] == "value":
+            checked_json(socket, json.loads(row["value"]))
+        elif row["form"] != "series":
+            file = ledger.open_value(root, row["sha256"])
+            ledger.require_digest(file, row["sha256"])
+            made = checked_file(socket, file, row["sha256"], row["size_in_storage"])
+            if made.is_streamed:
+                for _ in streamed_shapes(file, socket.of_kind, {}):
+                    pass
+    except ValueRefused as error:
+        path, why_not = error.path, error.why
+    except StoreDamaged as error:
+        why_not = str(error)
+    return Checked(row["value_id"], socket.slug, path, why_not)
+
+
+def now() -> dt.datetime:
+    """Return the time, UTC, as the store has it."""
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)

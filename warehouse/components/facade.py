@@ -1,0 +1,193 @@
+"""What ``Warehouse.components`` is: one-line methods over the functions of this station."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from warehouse.components import interfaces, set_files, sets, socket_store, stored, values
+from warehouse.components.checking import check_stored
+from warehouse.components.values import MISSING, Added, Given
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from warehouse.components.checking import Checked
+    from warehouse.components.socket_store import Edited
+    from warehouse.components.sockets import Socket
+
+_Answer = TypeVar("_Answer")
+
+
+class Components:
+    """Sockets, values, annotations and sets of values of one warehouse.
+
+    Tables to ask are ``kinds``, ``sockets``, ``socket_values``, ``values_about``, ``annotations``,
+    ``annotations_about`` and ``value_sets``.
+
+    Examples
+    --------
+    >>> parts = wh.components
+    >>> made = parts.create_socket(title="Age group", kind="STR", relative_path="age.json")
+    >>> parts.add_value(made.slug, "adult", series=uid, by="reader 1").is_new
+    True
+    >>> wh.sql("select slug, value from values_about").fetchall()
+    [('age-group', '"adult"')]
+    """
+
+    def __init__(
+        self, root: Path, changed: Callable[[Callable[[], Any]], Any]
+    ) -> None:  # fmt: skip
+        self._root = root
+        self._changed = changed
+
+    def _do(self, action: Callable[[], _Answer]) -> _Answer:
+        answer: _Answer = self._changed(action)
+        return answer
+
+    # -- sockets ----------------------------------------------------------------------------------
+
+    def sockets(self, *, for_algorithms: bool = False) -> dict[str, Socket]:
+        """Return the newest version of every socket by slug."""
+        return socket_store.known_sockets(self._root, for_algorithms=for_algorithms)
+
+    def socket(self, slug: str, version: int | None = None) -> Socket:
+        """Return one socket."""
+        return socket_store.find_socket(self._root, slug, version)
+
+    def create_socket(self, *, by: str = "", **given: Any) -> Socket:
+        """Make a socket: ``title``, ``kind``, ``relative_path`` and what else it has."""
+        return self._do(lambda: socket_store.create_socket(self._root, given, by=by))
+
+    def edit_socket(
+        self, slug: str, /, *, by: str = "", even_if_values_fail: bool = False, **changes: Any
+    ) -> Edited:
+        """Add the next version of a socket; values that exist are checked by it."""
+        return self._do(
+            lambda: socket_store.edit_socket(
+                self._root, slug, changes, by=by, even_if_values_fail=even_if_values_fail
+            )
+        )
+
+    def retire_socket(self, slug: str, *, by: str = "") -> Socket:
+        """Let a socket take no more values; those that exist stay."""
+        return self.edit_socket(slug, by=by, is_retired=True).socket
+
+    # -- values -----------------------------------------------------------------------------------
+
+    def add_value(
+        self, slug: str, value: Any = MISSING, *, file: str | os.PathLike[str] | None = None,
+        dicom_series: str | None = None, series: str | None = None, instance: str | None = None,
+        study: str | None = None, patient: str | None = None, by: str = "", tool: str = "",
+        tool_version: str = "", null_not_finite: bool = False, strict: bool = False,
+    ) -> Added:  # fmt: skip
+        """Add one value: JSON as Python has it, a file, or a series as DICOM image set.
+
+        Parameters
+        ----------
+        slug
+            The socket.
+        value, file, dicom_series
+            Exactly one of them.
+        series, instance, study, patient
+            The UID (or PatientID) of what it is about; at most one.
+        by, tool, tool_version
+            Who said it, and what made it.
+        null_not_finite
+            Read NaN and Infinity in a JSON file as null.
+        strict
+            Check geometry too: rectangles, the last row of an affine matrix.
+
+        Raises
+        ------
+        UnknownSocket, ValueRefused
+        """
+        given = given_value(
+            slug, value, file=file, dicom_series=dicom_series, by=by, tool=tool,
+            tool_version=tool_version, series=series, instance=instance, study=study,
+            patient=patient,
+        )  # fmt: skip
+        return self.add_values([given], null_not_finite=null_not_finite, strict=strict)[0]
+
+    def add_values(
+        self, given: Sequence[Given], *, null_not_finite: bool = False, strict: bool = False
+    ) -> list[Added]:
+        """Add many values in one commit; see ``warehouse.components.values.Given``."""
+        return self._do(
+            lambda: values.add_values(
+                self._root, given, null_not_finite=null_not_finite, strict=strict
+            )
+        )
+
+    def value(self, value_id: str) -> Any:
+        """Return a JSON value; an annotation is put together of its rows."""
+        return stored.read_value(self._root, value_id)
+
+    def is_json(self, value_id: str) -> bool:
+        """Tell whether a value is JSON, in the table or in a file."""
+        row = stored.value_row(self._root, value_id)
+        return self.socket(row["slug"], row["socket_version"]).of_kind.is_json
+
+    def value_file(self, value_id: str) -> Path:
+        """Return the file of a value."""
+        return stored.value_path(self._root, value_id)
+
+    def check(self, slug: str) -> list[Checked]:
+        """Check every value of a socket by its newest version, and that files are whole."""
+        return check_stored(self._root, self.socket(slug))
+
+    # -- sets and interfaces ----------------------------------------------------------------------
+
+    def put(
+        self, set_name: str, item: str, put: Mapping[str, str | None], *, by: str = "",
+        replace: bool = False, allowed: Iterable[str] | None = None,
+    ) -> int:  # fmt: skip
+        """Put values into an item of a set, by socket; None takes one out."""
+        return self._do(
+            lambda: sets.put(
+                self._root, set_name, item, put, by=by, replace=replace, allowed=allowed
+            )
+        )
+
+    def import_set(
+        self, set_name: str, source: str | os.PathLike[str], *, by: str = "",
+        keep_going: bool = False,
+    ) -> list[set_files.Imported]:  # fmt: skip
+        """Read ``<item>/<relative_path>`` of a folder, or JSON of Grand Challenge's API."""
+        return self._do(
+            lambda: set_files.import_set(
+                self._root, set_name, Path(source), by=by, keep_going=keep_going
+            )
+        )
+
+    def export_set(self, set_name: str, target: str | os.PathLike[str]) -> int:
+        """Write a set as ``<item>/<relative_path>`` and ``archive_items.json``."""
+        return set_files.export_set(self._root, set_name, Path(target))
+
+    def add_interface(self, inputs: Iterable[str], outputs: Iterable[str]) -> interfaces.Interface:
+        """Return the interface of two sets of sockets; it is added if it is new."""
+        return self._do(lambda: interfaces.add_interface(self._root, inputs, outputs))
+
+
+def given_value(
+    slug: str, value: Any = MISSING, *, file: str | os.PathLike[str] | None = None,
+    dicom_series: str | None = None, by: str = "", tool: str = "", tool_version: str = "",
+    **about: str | None,
+) -> Given:  # fmt: skip
+    """Return what ``add_values`` takes; ``about`` names at most one entity by its kind.
+
+    Raises
+    ------
+    UsageError
+        More than one is named.
+    """
+    named = [(kind, key) for kind, key in about.items() if key is not None]
+    if len(named) > 1:
+        raise UsageError("a value is about one series, instance, study or patient; name one")
+    kind, key = named[0] if named else (None, None)
+    return Given(
+        slug, value, Path(file) if file is not None else None, dicom_series, kind, key, by, tool,
+        tool_version,
+    )  # fmt: skip

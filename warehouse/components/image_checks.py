@@ -1,0 +1,99 @@
+"""What an image has to be for a socket: a segmentation of known labels, a field of vectors.
+
+In: an image and its socket. Out: nothing, or what is wrong. Labels are the values that occur in the
+voxels, whatever the type and format, not a range that the header states.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from warehouse.components.images import Image, arrays, read_image
+from warehouse.errors import ImageRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MAX_LABELS = 256
+"""Distinct values beyond which an image is taken for no segmentation."""
+
+MAX_STACK = 64
+"""Volumes of zeros and ones that a segmentation of four dimensions may have."""
+
+
+def require_image(path: Path, kind: str, segments: Sequence[dict[str, Any]]) -> Image:
+    """Check an image by the kind of its socket.
+
+    Parameters
+    ----------
+    path
+        An image file.
+    kind
+        ``IMG``, ``SEG``, ``HMAP`` or ``DSPF``.
+    segments
+        Overlay segments of the socket.
+
+    Returns
+    -------
+    Image
+        What it is.
+
+    Raises
+    ------
+    SourceNotFound, ImageRefused
+    """
+    image = read_image(path)
+    if kind == "SEG":
+        _require_segments(image, segments)
+    elif kind == "DSPF":
+        _require_field(image)
+    return image
+
+
+def _require_field(image: Image) -> None:
+    if image.channels != 1 or len(image.shape) != 4 or image.shape[0] != 3:
+        raise ImageRefused(
+            "a displacement field has four dimensions without color, the slowest of them 3 (the "
+            "vector)"
+        )
+
+
+def _require_segments(image: Image, segments: Sequence[dict[str, Any]]) -> None:
+    found = labels(image)
+    allowed = {0, *(segment["voxel_value"] for segment in segments)}
+    unknown = sorted(found - allowed)
+    if unknown:
+        raise ImageRefused(
+            f"it has voxels of {len(unknown)} values that are no overlay segments of the socket, "
+            f"such as {unknown[0]}"
+        )
+
+
+def labels(image: Image) -> set[int]:
+    """Return the labels that occur in a segmentation.
+
+    Of four dimensions that hold zeros and ones, volume ``n`` is label ``n``, from 1.
+
+    Raises
+    ------
+    ImageRefused
+        It has colors, or values that are no labels.
+    """
+    if image.channels != 1:
+        raise ImageRefused("a segmentation has one channel, this image has colors")
+    found: set[int] = set()
+    for block in arrays(image):
+        values = np.unique(block)
+        if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
+            raise ImageRefused("a segmentation has whole numbers, this image has fractions")
+        found.update(int(value) for value in values)
+        if len(found) > MAX_LABELS:
+            raise ImageRefused(f"it has more than {MAX_LABELS} values: no segmentation")
+    if len(image.shape) == 4 and found <= {0, 1}:
+        if image.shape[0] > MAX_STACK:
+            raise ImageRefused(f"a stack of segmentations has at most {MAX_STACK} volumes")
+        return {0, *range(1, image.shape[0] + 1)}
+    return found

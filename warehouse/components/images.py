@@ -1,0 +1,312 @@
+"""Images in files: MetaImage (MHA), NIfTI and TIFF, read by plain readers.
+
+In: a file. Out: ``Image``: its shape in the order of the platform, ``[t] [z] y x [c]``, its type,
+and on request the values that occur in it. A header is believed after its file was seen to be as
+long as it says; an image never names another file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from warehouse.components.files import opened
+from warehouse.errors import ImageRefused, NotInstalled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAX_HEADER = 1 << 16
+MAX_BYTES = 16 << 30
+"""Bytes of voxels that an image may have when it is unpacked."""
+
+BLOCK = 16 << 20
+
+_META_TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
+    "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+}  # fmt: skip
+_NIFTI_TYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8",
+    1280: "u8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What the header of an image says."""
+
+    path: Path
+    form: str
+    """``mha``, ``nifti`` or ``tiff``."""
+    shape: tuple[int, ...]
+    """In the order ``[t] [z] y x``, slowest axis first."""
+    channels: int
+    dtype: np.dtype[Any]
+    offset: int
+    """First byte of the voxels."""
+    is_compressed: bool
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of the voxels when they are unpacked."""
+        return math.prod(self.shape) * self.channels * self.dtype.itemsize
+
+
+def read_image(path: Path) -> Image:
+    """Return what an image is, by its bytes.
+
+    Raises
+    ------
+    SourceNotFound
+    ImageRefused
+        It is none of the three, or contradicts itself.
+    """
+    with opened(path) as file:
+        head = file.read(MAX_HEADER)
+        file.seek(0, 2)
+        size = file.tell()
+    if head[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
+        return _tiff(path)
+    if head[:2] == b"\x1f\x8b":
+        with opened(path) as file, gzip.GzipFile(fileobj=file) as unpacked:
+            try:
+                inner = unpacked.read(544)
+            except (OSError, EOFError, zlib.error):
+                raise ImageRefused("its gzip stream is damaged") from None
+        return _require_whole(_nifti(path, inner, is_compressed=True), size)
+    if len(head) >= 348 and _nifti_order(head):
+        return _require_whole(_nifti(path, head, is_compressed=False), size)
+    return _require_whole(_meta(path, head), size)
+
+
+def _require_whole(image: Image, size: int) -> Image:
+    """Check that a file holds the voxels that its header says."""
+    if image.voxel_bytes > MAX_BYTES:
+        raise ImageRefused(f"its header says more than {MAX_BYTES >> 30} GiB of voxels")
+    if not image.is_compressed:
+        if size < image.offset + image.voxel_bytes:
+            raise ImageRefused("its header says more voxels than the file holds")
+        # NIfTI may have extensions; after the voxels of an MHA there is nothing.
+        if image.form == "mha" and size != image.offset + image.voxel_bytes:
+            raise ImageRefused("its header says a number of voxels other than the file holds")
+        return image
+    found = sum(len(block) for block in blocks(image))
+    if found != image.voxel_bytes:
+        raise ImageRefused("its header says another number of voxels than the file holds")
+    return image
+
+
+def _meta(path: Path, head: bytes) -> Image:
+    fields: dict[str, str] = {}
+    at = 0
+    while "ElementDataFile" not in fields:
+        end = head.find(b"\n", at)
+        line = head[at : max(end, at)].decode("latin-1")
+        key, equals, value = line.partition("=")
+        if end < 0 or not equals:
+            raise ImageRefused("it is no MetaImage (MHA), NIfTI or TIFF image")
+        fields[key.strip()] = value.strip()
+        at = end + 1
+    if fields["ElementDataFile"] != "LOCAL":
+        raise ImageRefused("its voxels lie in another file, which is not read; save it as one .mha")
+    try:
+        sizes = [int(number) for number in fields["DimSize"].split()]
+        count = int(fields["NDims"])
+        channels = int(fields.get("ElementNumberOfChannels", "1"))
+        skipped = int(fields.get("HeaderSize", "0"))
+        dtype = np.dtype(_META_TYPES[fields["ElementType"]])
+    except (KeyError, ValueError):
+        raise ImageRefused("its header lacks a size or a type, or they are none") from None
+    if not 2 <= count <= 4 or len(sizes) != count or min(sizes) < 1:
+        raise ImageRefused("it has to have two to four dimensions, each of one voxel or more")
+    if channels not in range(1, 17) or skipped != 0:
+        raise ImageRefused("its header has channels or a header size that cannot be read")
+    if _is_true(fields, "BinaryDataByteOrderMSB", "ElementByteOrderMSB"):
+        dtype = dtype.newbyteorder(">")
+    if "BinaryData" in fields and not _is_true(fields, "BinaryData"):
+        raise ImageRefused("its voxels are written as text, which is not read")
+    packed = _is_true(fields, "CompressedData")
+    return Image(path, "mha", tuple(sizes[::-1]), channels, dtype, at, packed)
+
+
+def _is_true(fields: dict[str, str], *names: str) -> bool:
+    return any(fields.get(name, "").lower() == "true" for name in names)
+
+
+def _nifti_order(head: bytes) -> str:
+    for order in "<>":
+        (size,) = struct.unpack_from(f"{order}i", head)
+        if size == 348 and head[344:348] in {b"n+1\0", b"ni1\0"}:
+            return order
+        if size == 540 and head[4:8] in {b"n+2\0", b"ni2\0"}:
+            return order
+    return ""
+
+
+def _nifti(path: Path, head: bytes, *, is_compressed: bool) -> Image:
+    order = _nifti_order(head) if len(head) >= 348 else ""
+    if not order:
+        raise ImageRefused("it is no MetaImage (MHA), NIfTI or TIFF image")
+    if struct.unpack_from(f"{order}i", head)[0] == 348:
+        dims = struct.unpack_from(f"{order}8h", head, 40)
+        (code,) = struct.unpack_from(f"{order}h", head, 70)
+        offset = struct.unpack_from(f"{order}f", head, 108)[0]
+        scaling = struct.unpack_from(f"{order}2f", head, 112)
+        magic = head[344:347]
+    else:
+        (code,) = struct.unpack_from(f"{order}h", head, 12)
+        dims = struct.unpack_from(f"{order}8q", head, 16)
+        offset = struct.unpack_from(f"{order}q", head, 168)[0]
+        scaling = struct.unpack_from(f"{order}2d", head, 176)
+        magic = head[4:7]
+    if not magic.startswith(b"n+"):
+        raise ImageRefused("its voxels lie in another file, which is not read; save it as one .nii")
+    if code not in _NIFTI_TYPES or not 2 <= dims[0] <= 5:
+        raise ImageRefused("its header has a type or a number of dimensions that cannot be read")
+    sizes = dims[1 : dims[0] + 1]
+    if min(sizes) < 1 or not math.isfinite(offset) or not 0 <= offset < 1 << 20:
+        raise ImageRefused("it has to have two to four dimensions, each of one voxel or more")
+    if scaling[0] not in {0.0, 1.0} or (scaling[0] == 1.0 and scaling[1] != 0.0):
+        raise ImageRefused("its voxels are scaled; save them as they are meant")
+    while len(sizes) > 2 and sizes[-1] == 1:
+        sizes = sizes[:-1]
+    if len(sizes) > 4:
+        raise ImageRefused("it has to have two to four dimensions, each of one voxel or more")
+    dtype = np.dtype(f"{order}{_NIFTI_TYPES[code]}")
+    return Image(path, "nifti", tuple(sizes[::-1]), 1, dtype, int(offset), is_compressed)
+
+
+def _tiff(path: Path) -> Image:
+    try:
+        import tifffile  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise NotInstalled("reading TIFF images", "tifffile", "components") from None
+    size = path.stat().st_size
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            shape, axes, dtype = series.shape, series.axes, series.dtype
+            ends = [
+                offset + count
+                for page in series.pages if page is not None
+                for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
+            ]  # fmt: skip
+    except Exception:  # noqa: BLE001 - tifffile raises what its parts raise
+        raise ImageRefused("its TIFF structure is damaged") from None
+    channels = 1
+    if axes.endswith("S"):
+        shape, channels = shape[:-1], int(shape[-1])
+    if dtype is None or not 2 <= len(shape) <= 4 or min(shape) < 1:
+        raise ImageRefused("it has to have two to four dimensions, each of one voxel or more")
+    if not ends or max(ends) > size:
+        raise ImageRefused("its header says more voxels than the file holds")
+    return Image(path, "tiff", tuple(map(int, shape)), channels, np.dtype(dtype), 0, True)
+
+
+def blocks(image: Image) -> Iterator[bytes]:
+    """Yield the voxels of an MHA or NIfTI image, unpacked, in blocks of whole voxels.
+
+    No more than the header says is unpacked, and one byte, which tells that there is more.
+
+    Raises
+    ------
+    ImageRefused
+        The voxels are damaged.
+    """
+    left = image.voxel_bytes + 1
+    rest = b""
+    try:
+        for block in _unpacked(image):
+            taken = rest + block[:left]
+            left -= len(block[:left])
+            whole = len(taken) - len(taken) % image.dtype.itemsize
+            yield taken[:whole]
+            rest = taken[whole:]
+            if left <= 0:
+                break
+    except (OSError, EOFError, zlib.error):
+        raise ImageRefused("its compressed voxels are damaged") from None
+    if rest:
+        yield rest
+
+
+def _unpacked(image: Image) -> Iterator[bytes]:
+    with opened(image.path) as file:
+        if image.form == "nifti" and image.is_compressed:
+            with gzip.GzipFile(fileobj=file) as stream:
+                stream.read(image.offset)
+                yield from iter(lambda: stream.read(BLOCK), b"")
+            return
+        file.seek(image.offset)
+        if image.is_compressed:
+            yield from _inflated(file)
+        else:
+            yield from iter(lambda: file.read(BLOCK), b"")
+
+
+def _inflated(file: IO[bytes]) -> Iterator[bytes]:
+    stream = zlib.decompressobj()
+    for packed in iter(lambda: file.read(1 << 20), b""):
+        block = stream.decompress(packed, BLOCK)
+        while block:
+            yield block
+            block = stream.decompress(stream.unconsumed_tail, BLOCK)
+        if stream.eof:
+            return
+
+
+def arrays(image: Image) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the voxels of an image as flat arrays, or the pages of a TIFF.
+
+    Raises
+    ------
+    ImageRefused
+    """
+    if image.form != "tiff":
+        count = image.voxel_bytes
+        for block in blocks(image):
+            kept = block[:count]
+            count -= len(kept)
+            if len(kept) % image.dtype.itemsize:
+                raise ImageRefused("its voxels are cut off")
+            yield np.frombuffer(kept, image.dtype)
+        return
+    yield from _tiff_segments(image)
+
+
+MAX_SEGMENT_BYTES = 1 << 30
+"""Unpacked bytes of one tile or strip of a TIFF."""
+
+
+def _tiff_segments(image: Image) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the tiles or strips of a TIFF, one at a time: an image may be larger than memory."""
+    import tifffile  # noqa: PLC0415 - an extra
+
+    try:
+        with tifffile.TiffFile(image.path) as file:
+            _require_small_segments(file.series[0].keyframe, image.dtype.itemsize)
+            for page in file.series[0].pages:
+                for data, _, _ in page.segments(maxworkers=1) if page is not None else ():
+                    if data is not None:
+                        yield data.ravel()
+    except ImageRefused:
+        raise
+    except Exception:  # noqa: BLE001 - tifffile raises what its parts raise
+        raise ImageRefused("its TIFF pages cannot be decoded; pip install imagecodecs?") from None
+
+
+def _require_small_segments(page: Any, itemsize: int) -> None:
+    """Check that no tile or strip of a TIFF claims more memory than it may have."""
+    rows = min(page.rowsperstrip or page.imagelength, page.imagelength)
+    sides = page.tile if page.is_tiled else (rows, page.imagewidth)
+    if math.prod(sides) * page.samplesperpixel * itemsize > MAX_SEGMENT_BYTES:
+        raise ImageRefused("a tile or strip of it is larger than 1 GiB")

@@ -1,0 +1,122 @@
+"""Algorithm interfaces: which sockets go in, and which come out.
+
+In: slugs. Out: an ``Interface``, which is its two sets: asked for again it is the same, and none is
+ever removed. ``chosen`` finds the one that takes exactly the sockets that somebody provides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse.components import ledger
+from warehouse.components.checking import digest, now
+from warehouse.components.socket_store import known_sockets
+from warehouse.errors import ComponentError, UnknownSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from warehouse.store.delta import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One combination of inputs and outputs."""
+
+    inputs: frozenset[str]
+    outputs: frozenset[str]
+
+    @property
+    def interface_id(self) -> str:
+        """Identity: a digest of both sets."""
+        return digest("\n".join([*sorted(self.inputs), "", *sorted(self.outputs)]))[:32]
+
+    def __str__(self) -> str:
+        return f"({', '.join(sorted(self.inputs))}) → ({', '.join(sorted(self.outputs))})"
+
+
+def require_interface(interface: Interface, known: Iterable[str]) -> None:
+    """Check that both sets have sockets that algorithms may have, and share none.
+
+    Raises
+    ------
+    ComponentError, UnknownSocket
+    """
+    if not interface.inputs or not interface.outputs:
+        raise ComponentError("an interface needs at least one input and one output")
+    if both := interface.inputs & interface.outputs:
+        raise ComponentError(f"sockets cannot be both input and output: {', '.join(sorted(both))}")
+    offered = set(known)
+    if missing := (interface.inputs | interface.outputs) - offered:
+        raise UnknownSocket(min(missing), offered)
+
+
+def require_distinct(interfaces: Sequence[Interface]) -> None:
+    """Check that no two interfaces of one algorithm take the same inputs.
+
+    Raises
+    ------
+    ComponentError
+    """
+    inputs = [interface.inputs for interface in interfaces]
+    if len(set(inputs)) != len(inputs):
+        raise ComponentError("two interfaces of one algorithm take the same inputs")
+
+
+def chosen(interfaces: Sequence[Interface], provided: Iterable[str]) -> Interface:
+    """Return the interface whose inputs are exactly the sockets that are provided.
+
+    Raises
+    ------
+    ComponentError
+        None is; the message names those there are.
+
+    Examples
+    --------
+    >>> a = Interface(frozenset({"ct"}), frozenset({"nodules"}))
+    >>> chosen([a], ["ct"]) is a
+    True
+    """
+    wanted = frozenset(provided)
+    for interface in interfaces:
+        if interface.inputs == wanted:
+            return interface
+    known = "; ".join(", ".join(sorted(i.inputs)) for i in interfaces)
+    raise ComponentError(
+        f"no interface takes exactly {', '.join(sorted(wanted)) or 'no socket'}; there are: {known}"
+    )
+
+
+def known_interfaces(root: Path, snapshot: Snapshot | None = None) -> dict[str, Interface]:
+    """Return every interface by its identity."""
+    with ledger.asked(root, snapshot) as connection:
+        rows = ledger.dictionaries(connection, "from algorithm_interfaces order by added_at")
+    return {
+        row["interface_id"]: Interface(frozenset(row["inputs"]), frozenset(row["outputs"]))
+        for row in rows
+    }
+
+
+def add_interface(root: Path, inputs: Iterable[str], outputs: Iterable[str]) -> Interface:
+    """Return the interface of two sets; it is stored if it is not yet.
+
+    Raises
+    ------
+    ComponentError, UnknownSocket, WriteFailed
+    """
+    made = Interface(frozenset(inputs), frozenset(outputs))
+    require_interface(made, known_sockets(root, for_algorithms=True))
+
+    def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
+        if made.interface_id in known_interfaces(root, base):
+            return {}
+        row: dict[str, Any] = {
+            "interface_id": made.interface_id, "inputs": sorted(made.inputs),
+            "outputs": sorted(made.outputs), "added_at": now(),
+        }  # fmt: skip
+        return {"algorithm_interfaces": [row]}
+
+    ledger.add_rows(root, make, "add interface")
+    return made

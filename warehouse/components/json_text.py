@@ -1,0 +1,143 @@
+"""JSON as values are written: read strictly, and written in one canonical form.
+
+In: bytes from anywhere. Out: Python values, or ``ValueRefused``. What readers of JSON disagree
+about is refused: NaN and Infinity, numbers beyond float64, duplicate keys, a byte order mark, text
+that is no UTF-8, and nesting beyond ``MAX_NESTING``. The canonical form has sorted keys and no
+spaces, so that equal values have one digest.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from warehouse.errors import ValueRefused
+
+MAX_NESTING = 200
+"""Levels of lists and objects; the deepest documented kind has 6, a chart some 20."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
+    """Return the value that a JSON text says.
+
+    Parameters
+    ----------
+    content
+        The text in UTF-8.
+    null_not_finite
+        Read NaN, Infinity and -Infinity as null, as Grand Challenge does for outputs of jobs;
+        without it they are refused.
+
+    Raises
+    ------
+    ValueRefused
+
+    Examples
+    --------
+    >>> parse(b'{"a": [1, 2.5]}')
+    {'a': [1, 2.5]}
+    """
+    if content.startswith(_BOM):
+        raise ValueRefused("it begins with a byte order mark; save it as UTF-8 without one")
+
+    def constant(name: str) -> None:
+        if not null_not_finite:
+            raise ValueRefused(
+                f"it holds {name}, which is no JSON; write null, or ask for null_not_finite"
+            )
+
+    def real(text: str) -> float | None:
+        number = float(text)
+        if math.isinf(number):
+            if null_not_finite:
+                return None
+            raise ValueRefused("it holds a number beyond what 64 bits can hold")
+        return number
+
+    try:
+        found = json.loads(
+            content.decode(), parse_constant=constant, parse_float=real,
+            object_pairs_hook=_without_duplicates,
+        )  # fmt: skip
+    except ValueRefused:
+        raise
+    except UnicodeError:
+        raise ValueRefused("it is not UTF-8 text") from None
+    except RecursionError:
+        raise ValueRefused(_too_deep()) from None
+    except json.JSONDecodeError as error:
+        raise ValueRefused(
+            f"it is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except ValueError:  # an integer of thousands of digits
+        raise ValueRefused("it holds an integer of more digits than are read") from None
+    require_nesting(found)
+    return found
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueRefused("an object has the same key twice")
+    return found
+
+
+def _too_deep() -> str:
+    return f"lists and objects are nested more than {MAX_NESTING} levels deep"
+
+
+def require_nesting(value: Any, limit: int = MAX_NESTING) -> None:
+    """Check how deep lists and objects lie in one another, without recursion.
+
+    Raises
+    ------
+    ValueRefused
+    """
+    level = [value]
+    depth = 0
+    while level:
+        below: list[Any] = []
+        for entry in level:
+            if isinstance(entry, dict):
+                below += [v for v in entry.values() if isinstance(v, dict | list)]
+            elif isinstance(entry, list):
+                below += [v for v in entry if isinstance(v, dict | list)]
+        depth += 1
+        if depth > limit:
+            raise ValueRefused(_too_deep())
+        level = below
+
+
+def canonical(value: Any) -> str:
+    """Return the JSON text of a Python value: sorted keys, no spaces, characters as they are.
+
+    Raises
+    ------
+    ValueRefused
+        It is nothing that JSON has, such as a date or an array.
+
+    Examples
+    --------
+    >>> canonical({"b": 1, "a": [True, None]})
+    '{"a":[true,null],"b":1}'
+    """
+    try:
+        text = json.dumps(
+            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+        text.encode()
+    except RecursionError:
+        raise ValueRefused(_too_deep()) from None
+    except UnicodeError:
+        raise ValueRefused("a text holds half of a surrogate pair, which is no character") from None
+    except ValueError:
+        raise ValueRefused("it holds NaN or Infinity, which JSON does not have") from None
+    except TypeError:
+        raise ValueRefused(
+            "it holds something that JSON does not have; give lists, objects, texts, numbers, "
+            "true, false and null"
+        ) from None
+    return text

@@ -1,0 +1,197 @@
+"""The 40 kinds of sockets, read from ``sql/rules/kinds.csv``.
+
+In: a code such as ``MPOL``, or its label. Out: ``Kind``. The same table is the view ``kinds``. The
+names by which the older edition of Grand Challenge's ``components.models`` asked for groups of
+kinds answer as well: ``InterfaceKind.interface_type_json()``; the newer one has them in ``groups``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from functools import cache
+
+from warehouse.errors import UnknownKind
+from warehouse.inputs import read_text
+from warehouse.sqlfiles import sql_folder
+
+FILE = "kinds.csv"
+
+SUPER_KINDS = {"I": "Image", "F": "File", "V": "Value"}
+"""What a value of a socket is: an image, a file, or a value in the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What values of a socket are."""
+
+    code: str
+    label: str
+    family: str
+    """``json``, ``image`` or ``file``."""
+    extension: str
+    """How the relative path of a socket ends; empty for images."""
+    upload_types: tuple[str, ...]
+    """Media types and suffixes that an upload may have; empty for images."""
+    may_be_in_database: bool
+    """Whether values may lie in the table itself."""
+    is_shown_alone: bool
+    """Mandatory isolation: never shown together with others."""
+    is_undisplayable: bool
+    is_previewable: bool
+    """Whether a value in the table is short enough to be shown in a list."""
+    is_thumbnail: bool
+    is_panimg: bool
+    """Whether it is an image that a file holds, rather than DICOM."""
+    in_old_edition: bool
+    item_kind: str
+    """Kind of one item of a Multiple* annotation; else empty."""
+    items_key: str
+    """Key of the list of items of a Multiple* annotation; else empty."""
+
+    @property
+    def is_json(self) -> bool:
+        """Whether values are JSON."""
+        return self.family == "json"
+
+    @property
+    def is_image(self) -> bool:
+        """Whether values are images."""
+        return self.family == "image"
+
+    @property
+    def is_annotation(self) -> bool:
+        """Whether values hold shapes, which are rows of ``annotations``."""
+        return self.shape_kind in SHAPE_KINDS
+
+    @property
+    def shape_kind(self) -> str:
+        """Code of the kind of each shape: its own, or that of its items."""
+        return self.item_kind or self.code
+
+    @property
+    def listing_rank(self) -> int:
+        """Place in listings: JSON, thumbnails, charts, other files, images."""
+        if self.code == "CHART":
+            return 3
+        if self.is_thumbnail:
+            return 2
+        return {"json": 1, "file": 4, "image": 5}[self.family]
+
+    def super_kind(self, *, store_in_database: bool) -> str:
+        """Return ``I``, ``F`` or ``V``.
+
+        >>> find_kind("INT").super_kind(store_in_database=False)
+        'F'
+        """
+        if self.is_image:
+            return "I"
+        return "V" if self.is_json and store_in_database else "F"
+
+
+SHAPE_KINDS = ("2DBB", "DIST", "POIN", "POLY", "LINE", "ANGL", "ELLI", "3ANG")
+"""Kinds of one shape, of which the eight Multiple* kinds hold lists."""
+
+
+@cache
+def kinds() -> dict[str, Kind]:
+    """Return every kind by its code, in the order of the table."""
+    path = sql_folder() / "rules" / FILE
+    found = {}
+    for row in csv.DictReader(io.StringIO(read_text(path))):
+        flags = {name: row[name] == "true" for name in _FLAGS}
+        found[row["code"]] = Kind(
+            code=row["code"], label=row["label"], family=row["family"],
+            extension=row["extension"],
+            upload_types=tuple(filter(None, row["upload_types"].split("|"))),
+            item_kind=row["item_kind"], items_key=row["items_key"], **flags,
+        )  # fmt: skip
+    return found
+
+
+_FLAGS = (
+    "may_be_in_database", "is_shown_alone", "is_undisplayable", "is_previewable", "is_thumbnail",
+    "is_panimg", "in_old_edition",
+)  # fmt: skip
+
+
+def find_kind(name: str) -> Kind:
+    """Return a kind by its code or label, in any case.
+
+    Raises
+    ------
+    UnknownKind
+
+    Examples
+    --------
+    >>> find_kind("multiple polygons").code
+    'MPOL'
+    """
+    wanted = name.strip().casefold()
+    for kind in kinds().values():
+        if wanted in {kind.code.casefold(), kind.label.casefold()}:
+            return kind
+    raise UnknownKind(name, list(kinds()))
+
+
+def _codes(**wanted: object) -> frozenset[str]:
+    return frozenset(
+        code
+        for code, kind in kinds().items()
+        if all(getattr(kind, name) == value for name, value in wanted.items())
+    )
+
+
+@cache
+def groups() -> dict[str, frozenset[str]]:
+    """Return the sets of codes under the names that the newer edition gives them.
+
+    >>> sorted(groups()["undisplayable"])
+    ['BIOM', 'CSV', 'NEWCK', 'OBJ', 'ZIP']
+    """
+    return {
+        "json": _codes(family="json"),
+        "image": _codes(family="image"),
+        "file": _codes(family="file"),
+        "mandatory_isolation": _codes(is_shown_alone=True),
+        "undisplayable": _codes(is_undisplayable=True),
+        "panimg": _codes(is_panimg=True),
+    }
+
+
+class InterfaceKind:
+    """Sets of kinds by the names of the older edition, which knew 39 kinds.
+
+    >>> len(InterfaceKind.interface_type_image())
+    4
+    """
+
+    @staticmethod
+    def _old(group: str) -> frozenset[str]:
+        return groups()[group] & _codes(in_old_edition=True)
+
+    @staticmethod
+    def interface_type_json() -> frozenset[str]:
+        """Return the kinds that are JSON."""
+        return InterfaceKind._old("json")
+
+    @staticmethod
+    def interface_type_image() -> frozenset[str]:
+        """Return the kinds that are images; that edition has no DICOM image set."""
+        return InterfaceKind._old("image")
+
+    @staticmethod
+    def interface_type_file() -> frozenset[str]:
+        """Return the kinds that are files but not JSON."""
+        return InterfaceKind._old("file")
+
+    @staticmethod
+    def interface_type_mandatory_isolation() -> frozenset[str]:
+        """Return the kinds that are shown alone."""
+        return InterfaceKind._old("mandatory_isolation")
+
+    @staticmethod
+    def interface_type_undisplayable() -> frozenset[str]:
+        """Return the kinds that are not shown."""
+        return InterfaceKind._old("undisplayable")

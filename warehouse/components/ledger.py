@@ -1,0 +1,206 @@
+"""What is stored of components: rows that are added and never changed, and files by their digest.
+
+In: rows made under the writer's lock, from the version they are added to. Out: one commit. Content
+of values lies in ``values/ab/abcd…``, named by its SHA-256: it is copied before it is checked, so
+that what was checked is what is kept, and is named by a version after it reached the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from warehouse.errors import StoreDamaged, ValueRefused, WriteFailed
+from warehouse.sqlfiles import by_name
+from warehouse.store import delta, layout
+from warehouse.store.delta import Change, Snapshot
+from warehouse.store.duck import connect
+from warehouse.store.making import reach_disk
+from warehouse.store.stage import write_small
+from warehouse.store.tables import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from warehouse.store.layout import Part
+
+TABLES = (
+    "socket_versions", "socket_values", "value_uses", "annotations", "value_set_entries",
+    "algorithm_interfaces",
+)  # fmt: skip
+"""Stored tables of components."""
+
+_BLOCK = 1 << 20
+
+Rows = list[dict[str, Any]]
+
+
+@contextmanager
+def asked(root: Path, snapshot: Snapshot | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection with the stored tables of components, of the newest version."""
+    found = snapshot or delta.snapshot(root)
+    with connect() as connection:
+        for table in TABLES:
+            connection.execute(f"set variable {table}_files = $1", [found.paths(table)])
+            connection.execute(by_name(table).sql)
+        yield connection
+
+
+def dictionaries(connection: duckdb.DuckDBPyConnection, query: str, *given: Any) -> Rows:
+    """Return the rows of a query as dictionaries."""
+    found: Rows = connection.sql(query, params=list(given)).to_arrow_table().to_pylist()
+    return found
+
+
+def add_rows(
+    root: Path, make: Callable[[Snapshot], Mapping[str, Rows | pa.Table]], operation: str,
+    staged: Callable[[], Mapping[str, Sequence[Part]]] | None = None,
+) -> None:  # fmt: skip
+    """Add rows that are made while nobody else can add any.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    make
+        Returns the rows of each table, given the version that they are added to.
+    operation
+        Name of the commit.
+    staged
+        Returns parts that were written before and belong to what ``make`` found new; it is asked
+        after that. The caller holds ``delta.writing`` since they were written.
+
+    Raises
+    ------
+    WriteFailed
+        Nothing was added.
+    """
+    with delta.writing(root), delta.locked(root):
+        base = delta.snapshot(root)
+        tables = {name: _table(name, rows) for name, rows in make(base).items()}
+        given = staged() if staged else {}
+        changes = {name: Change(add=list(parts)) for name, parts in given.items() if parts}
+        written: list[tuple[str, Part]] = []
+        try:
+            for name, table in tables.items():
+                if table.num_rows:
+                    order = [(column, "ascending") for column in named(name).order]
+                    part = write_small(root, name, layout.OF_NO_BATCH, 0, table.sort_by(order))
+                    written.append((name, part))
+        except BaseException:
+            drop_parts(root, written)
+            raise
+        for name, part in written:
+            changes.setdefault(name, Change()).add.append(part)
+        if changes:
+            # From here on the parts may belong to a version: whatever happens, they stay.
+            delta.commit(root, changes, base, operation)
+
+
+def _table(name: str, rows: Rows | pa.Table) -> pa.Table:
+    schema = named(name).schema
+    return rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema)
+
+
+def drop_parts(root: Path, parts: Sequence[tuple[str, Part]]) -> None:
+    """Remove parts that no version names."""
+    for table, part in parts:
+        (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
+
+
+# -- files of values ------------------------------------------------------------------------------
+
+
+def values_folder(root: Path) -> Path:
+    """Return the folder of the files of values."""
+    return root / layout.VALUES
+
+
+def value_file(root: Path, sha256: str) -> Path:
+    """Return where the content with a digest lies.
+
+    >>> from pathlib import Path
+    >>> value_file(Path("w"), "abcd").as_posix()
+    'w/values/ab/abcd'
+    """
+    return values_folder(root) / sha256[:2] / sha256
+
+
+@contextmanager
+def copied(root: Path, source: IO[bytes]) -> Iterator[tuple[Path, str, int]]:
+    """Copy a stream into the warehouse under no name yet; give the draft, its digest and size.
+
+    The draft goes when the context ends, unless ``keep`` gave it its name.
+
+    Raises
+    ------
+    WriteFailed
+    """
+    draft = values_folder(root) / f".{uuid.uuid4().hex}"
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        try:
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as target:
+                for block in iter(lambda: source.read(_BLOCK), b""):
+                    digest.update(block)
+                    size += len(block)
+                    target.write(block)
+                target.flush()
+                os.fsync(target.fileno())
+        except OSError as error:
+            raise WriteFailed("the file of a value", error) from error
+        yield draft, digest.hexdigest(), size
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def keep(root: Path, draft: Path, sha256: str) -> None:
+    """Give a draft the name of its digest; the same content that is there already stays.
+
+    Raises
+    ------
+    WriteFailed
+    """
+    target = value_file(root, sha256)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft.chmod(0o444)
+        draft.replace(target)
+        reach_disk([target])
+    except OSError as error:
+        raise WriteFailed("the file of a value", error) from error
+
+
+def open_value(root: Path, sha256: str) -> Path:
+    """Return the file with a digest, which is there.
+
+    Raises
+    ------
+    StoreDamaged
+    """
+    path = value_file(root, sha256)
+    if path.is_symlink() or not path.is_file():
+        raise StoreDamaged(root, f"{path.relative_to(root)} is gone, or no file")
+    return path
+
+
+def require_digest(path: Path, sha256: str) -> None:
+    """Check that a file is what it was when it was stored.
+
+    Raises
+    ------
+    ValueRefused
+    """
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise ValueRefused("its file is not what it was: the digest differs")

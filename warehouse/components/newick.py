@@ -1,0 +1,81 @@
+"""Newick trees: balanced parentheses, labels, lengths and comments.
+
+In: text. Out: nothing, or why it is no tree. Several trees may follow one another, the last one may
+lack its semicolon, and labels may be missing, as Grand Challenge allows; text that has no
+parentheses at all is refused, unlike Biopython, which reads any words as a tree.
+"""
+
+from __future__ import annotations
+
+import re
+
+from warehouse.errors import ValueRefused
+
+_TOKEN = re.compile(
+    r"""\s+
+    | (?P<comment>\[[^\[\]]*\])
+    | (?P<quoted>'(?:[^']|'')*')
+    | (?P<mark>[(),:;])
+    | (?P<word>[^\s()\[\]':;,]+)""",
+    re.VERBOSE,
+)
+_WORD = re.compile(r"[\w.+\-|/#*=&%?!~^$<>]+")
+_LENGTH = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def require_newick(text: str) -> None:
+    """Check that a text is one Newick tree or several.
+
+    Raises
+    ------
+    ValueRefused
+
+    Examples
+    --------
+    >>> require_newick("((A:0.1,B:0.2),C);")
+    >>> require_newick("((A,B),C;")
+    Traceback (most recent call last):
+    warehouse.errors.components.ValueRefused: ... a parenthesis is not closed
+    """
+    depth = at = trees = 0
+    before = ";"
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            raise ValueRefused("it is no Newick tree: a quote or a bracket is not closed")
+        at = found.end()
+        kind = found.lastgroup
+        if kind is None or kind == "comment":
+            continue
+        mark = found[0] if kind == "mark" else kind
+        _require_order(before, mark, found[0], depth)
+        if mark == "(":
+            trees += depth == 0
+            depth += 1
+        elif mark == ")":
+            depth -= 1
+        elif mark == ";" and depth:
+            raise ValueRefused("it is no Newick tree: a parenthesis is not closed")
+        before = mark
+    if depth:
+        raise ValueRefused("it is no Newick tree: a parenthesis is not closed")
+    if not trees:
+        raise ValueRefused("it holds no Newick tree")
+
+
+def _require_order(before: str, mark: str, text: str, depth: int) -> None:
+    """Check that a mark may follow another."""
+    if mark == "(":
+        fits = before in {";", "(", ","}
+    elif mark in {",", ")"}:
+        fits = depth > 0 and before != ":"
+    elif mark == ":":
+        fits = before not in {":", ";"} and depth >= 0
+    elif mark == ";":
+        fits = before not in {":", ";"}
+    elif before == ":":
+        fits = mark == "word" and _LENGTH.fullmatch(text) is not None
+    else:
+        fits = before in {"(", ",", ")"} and (mark == "quoted" or bool(_WORD.fullmatch(text)))
+    if not fits:
+        raise ValueRefused("it is no Newick tree: it is malformed")

@@ -1,0 +1,100 @@
+"""Where values of a socket lie below /input and /output of an algorithm.
+
+In: a relative path as a user wrote it. Out: nothing, or what is wrong with it. Besides the rules of
+Grand Challenge: one path is never the folder of another, and paths that differ in case or in the
+composition of characters only are one path, as on many disks.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from warehouse.errors import SocketRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from warehouse.components.kinds import Kind
+
+RESERVED = ("inputs.json",)
+"""Written beside the inputs by the platform."""
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_FIELD = "relative_path"
+
+
+def require_path(path: str, kind: Kind) -> None:
+    """Check the path of a socket of a kind.
+
+    Raises
+    ------
+    SocketRefused
+
+    Examples
+    --------
+    >>> from warehouse.components.kinds import find_kind
+    >>> require_path("lung/volume.json", find_kind("FLT"))
+    >>> require_path("../volume.json", find_kind("FLT"))
+    Traceback (most recent call last):
+    warehouse.errors.components.SocketRefused: the socket is refused: relative_path has to be ...
+    """
+    if not path or len(path) > 255:
+        raise SocketRefused(_FIELD, "needs 1 to 255 characters")
+    if any(
+        unicodedata.category(character) in {"Cc", "Cs"} or character == "\\" for character in path
+    ):
+        raise SocketRefused(_FIELD, "must not contain control characters or backslashes")
+    if (
+        path.startswith("/")
+        or posixpath.normpath(path) != path
+        or path.split("/", maxsplit=1)[0] == ".."
+    ):
+        raise SocketRefused(
+            _FIELD,
+            "has to be a plain path: no leading, trailing or double slash, no . or ..",
+        )
+    if key(path) in map(key, RESERVED):
+        raise SocketRefused(_FIELD, f"must not be {RESERVED[0]}, which the platform writes")
+    if _UUID.search(path):
+        raise SocketRefused(_FIELD, "must not contain a UUID: they name the folders of jobs")
+    folder, name = posixpath.split(path)
+    if kind.is_image:
+        if not path.startswith("images/") or not folder:
+            raise SocketRefused(_FIELD, "of an image has to begin with images/")
+        if "." in name:
+            raise SocketRefused(_FIELD, "of an image names a folder: its last part has no suffix")
+        return
+    if key(path).split("/")[0] == "images":
+        raise SocketRefused(_FIELD, "must not begin with images/, which is for kinds of images")
+    if not name.endswith(kind.extension) or name == kind.extension:
+        raise SocketRefused(
+            _FIELD, f"of kind {kind.label} has to end in a name with {kind.extension}"
+        )
+
+
+def require_apart(path: str, others: Iterable[str]) -> None:
+    """Check that a path neither is another one nor lies within it.
+
+    Raises
+    ------
+    SocketRefused
+    """
+    mine = key(path)
+    for other in others:
+        theirs = key(other)
+        if mine == theirs:
+            raise SocketRefused(_FIELD, "is that of another socket, or differs in case only")
+        if mine.startswith(f"{theirs}/") or theirs.startswith(f"{mine}/"):
+            raise SocketRefused(_FIELD, "and that of another socket are a folder and a file in it")
+
+
+def key(path: str) -> str:
+    """Return a path as a disk without case and with composed characters has it.
+
+    >>> key("Foo/BAR.json")
+    'foo/bar.json'
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())

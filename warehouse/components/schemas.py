@@ -1,0 +1,114 @@
+"""What the values of each kind of JSON look like, as JSON Schema of draft 7.
+
+In: a kind. Out: its schema, as Grand Challenge documents it. Shapes are put together of points,
+names, probabilities and versions; a Multiple* kind holds a list of items that have no version and
+may leave out their type.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from warehouse.components.kinds import Kind, find_kind
+
+Schema = dict[str, Any]
+
+CHART_SCHEMA = "v5.23.0.json.gz"
+"""Vega-Lite 5.23.0 (BSD-3-Clause, licence beside it); see ``vega_lite/ORIGIN.txt``."""
+
+POINT: Schema = {
+    "type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3,
+}  # fmt: skip
+
+
+def _list(items: Schema, count: int | None = None) -> Schema:
+    made: Schema = {"type": "array", "items": items}
+    return made if count is None else made | {"minItems": count, "maxItems": count}
+
+
+_TEXT: Schema = {"type": "string"}
+_SEGMENT = _list(POINT, 2)
+_STEP: Schema = {"type": "number", "minimum": 0, "multipleOf": 1}
+
+SHAPES: dict[str, Schema] = {
+    "2DBB": {"corners": _list(POINT, 4)},
+    "DIST": {"start": POINT, "end": POINT},
+    "POIN": {"point": POINT},
+    "POLY": {
+        "seed_point": POINT, "path_points": _list(POINT), "sub_type": _TEXT, "groups": _list(_TEXT),
+    },
+    "LINE": {"seed_points": _list(POINT), "path_point_lists": _list(_list(POINT))},
+    "ANGL": {"lines": _list(_SEGMENT, 2)},
+    "ELLI": {"major_axis": _SEGMENT, "minor_axis": _SEGMENT},
+    "3ANG": {"angle": _list(POINT, 3)},
+}  # fmt: skip
+"""Keys that a shape of each kind must have, besides version and type."""
+
+_PLAIN: dict[str, Schema] = {
+    "STR": _TEXT,
+    "INT": {"type": "integer"},
+    "FLT": {"type": "number"},
+    "BOOL": {"type": "boolean"},
+    "JSON": {},
+    "CHOI": _TEXT,
+    "MCHO": _list(_TEXT),
+    "ATRG": {
+        "type": "object",
+        "properties": {"3d_affine_transform": _list(_list({"type": "number"}, 4), 4)},
+        "required": ["3d_affine_transform"],
+    },
+}
+
+
+def _object(properties: Schema, required: list[str]) -> Schema:
+    return {
+        "type": "object", "properties": properties, "required": required,
+        "additionalProperties": False,
+    }  # fmt: skip
+
+
+def item_schema(code: str) -> Schema:
+    """Return the schema of an item of a Multiple* kind, by the kind of its shape.
+
+    >>> item_schema("POIN")["required"]
+    ['point']
+    """
+    shape = SHAPES[code]
+    more = {"name": _TEXT, "type": {"const": find_kind(code).label}, "probability": _PROBABILITY}
+    return _object(shape | more, list(shape))
+
+
+def head_schema(kind: Kind, properties: Schema) -> Schema:
+    """Return the schema of a Multiple* value with these properties besides name, type, version."""
+    more = {
+        "name": _TEXT, "type": {"const": kind.label},
+        "version": _object({"major": _STEP, "minor": _STEP}, ["major", "minor"]),
+    }  # fmt: skip
+    return _object(properties | more, ["version", "type", *properties])
+
+
+_PROBABILITY: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+@cache
+def kind_schema(code: str) -> Schema:
+    """Return the schema of the values of a JSON kind.
+
+    >>> kind_schema("MCHO")
+    {'type': 'array', 'items': {'type': 'string'}}
+    """
+    kind = find_kind(code)
+    if code == "CHART":
+        file = resources.files("warehouse.components").joinpath("vega_lite", CHART_SCHEMA)
+        found: Schema = json.loads(gzip.decompress(file.read_bytes()))
+        return found
+    if code in _PLAIN:
+        return _PLAIN[code]
+    if kind.item_kind:
+        return head_schema(kind, {kind.items_key: _list(item_schema(kind.item_kind))})
+    made = head_schema(kind, SHAPES[code])
+    return made | {"properties": made["properties"] | {"probability": _PROBABILITY}}

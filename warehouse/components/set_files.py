@@ -1,0 +1,383 @@
+"""Sets of values ↔ folders, and the JSON of Grand Challenge's API.
+
+In: a folder of ``<item>/<relative_path>``, a list of archive items or of reader-study answers. Out:
+values and a set, in two commits: whatever is refused is named, and nothing of it is stored. JSON of
+the API holds values and, of files, addresses: nothing is fetched, so these are named as missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse.components import json_text, ledger
+from warehouse.components.files import opened
+from warehouse.components.kinds import find_kind
+from warehouse.components.sets import put_items
+from warehouse.components.socket_store import create_socket, known_sockets
+from warehouse.components.stored import read_value
+from warehouse.components.values import Given, add_values
+from warehouse.errors import ComponentError, SourceNotFound, ValueRefused
+from warehouse.outputs import draft_of, refuse_existing
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from warehouse.components.sockets import Socket
+
+LISTING = "archive_items.json"
+"""File of an exported set: its items as Grand Challenge's API gives them."""
+
+MAX_LISTING = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of one file or value of a set."""
+
+    item: str
+    path: str
+    """Where it lies in the item, or the slug of its socket."""
+    value_id: str | None
+    why_not: str | None
+
+
+def import_set(
+    root: Path, set_name: str, source: Path, *, by: str = "", keep_going: bool = False
+) -> list[Imported]:
+    """Read a set from a folder or from JSON.
+
+    Parameters
+    ----------
+    root
+        Folder of a warehouse.
+    set_name
+        The set that the items are put into; what is in them stays, unless it is replaced.
+    source
+        A folder with a folder per item, or a JSON file: a list of archive items. Sockets that are
+        not there are made as the JSON describes them.
+    by
+        Who brings them.
+    keep_going
+        Take what is valid, and only name the rest.
+
+    Returns
+    -------
+    list of Imported
+        One for each file or value.
+
+    Raises
+    ------
+    SourceNotFound
+    ValueRefused
+        Something is not valid and ``keep_going`` does not ask for the rest; nothing is stored.
+    """
+    if not source.exists():
+        raise SourceNotFound(str(source))
+    if source.is_dir():
+        found = list(_of_folder(root, source, by))
+    else:
+        found = list(_of_listing(root, source, by))
+    checked = _checked(root, found)
+    failed = [one for one in checked if one.why_not]
+    if failed and not keep_going:
+        raise ValueRefused(
+            f"{len(failed)} of {len(checked)} values of the set are not taken; {failed[0].item}/"
+            f"{failed[0].path}: {failed[0].why_not}"
+        )
+    good = [
+        (item, given) for (item, _, given), one in zip(found, checked, strict=True)
+        if one.why_not is None and isinstance(given, Given)
+    ]  # fmt: skip
+    added = iter(add_values(root, [given for _, given in good]))
+    imported = [
+        one if one.why_not else Imported(one.item, one.path, next(added).value_id, None)
+        for one in checked
+    ]
+    items: dict[str, dict[str, str | None]] = {}
+    good_ids = [one.value_id for one in imported if one.why_not is None]
+    for (item, given), value_id in zip(good, good_ids, strict=True):
+        items.setdefault(item, {})[given.slug] = value_id
+    if items:
+        put_items(root, set_name, items, by=by)
+    return imported
+
+
+def _checked(root: Path, found: list[_Found]) -> list[Imported]:
+    """Check values without storing them: all together, and each alone if something is wrong."""
+    values = [given for _, _, given in found if isinstance(given, Given)]
+    try:
+        add_values(root, values, store=False)
+    except (ComponentError, SourceNotFound):
+        return [_tried(root, *one) for one in found]
+    return [
+        Imported(item, path, None, given if isinstance(given, str) else None)
+        for item, path, given in found
+    ]
+
+
+def _tried(root: Path, item: str, path: str, given: Given | str) -> Imported:
+    """Check one value, without storing it."""
+    if isinstance(given, str):
+        return Imported(item, path, None, given)
+    try:
+        add_values(root, [given], store=False)
+    except (ComponentError, SourceNotFound) as error:
+        return Imported(item, path, None, str(error))
+    return Imported(item, path, None, None)
+
+
+_Found = tuple[str, str, "Given | str"]
+"""Item, path in it, and the value, or why there is none."""
+
+
+def _of_folder(root: Path, source: Path, by: str) -> Iterator[_Found]:
+    paths = {socket.relative_path: socket for socket in known_sockets(root).values()}
+    for item in sorted(entry.name for entry in os.scandir(source)):
+        folder = source / item
+        if item == LISTING:
+            continue
+        if folder.is_symlink() or not folder.is_dir():
+            yield item, ".", "it is no folder of an item"
+            continue
+        for below, folders, names in os.walk(folder):
+            folders.sort()
+            for name in sorted(
+                [*names, *(n for n in folders if (folder / below / n).is_symlink())]
+            ):
+                file = folder / below / name
+                path = file.relative_to(folder).as_posix()
+                yield item, path, _given_file(file, path, names, paths, by)
+
+
+def _given_file(
+    file: Path, path: str, names: Sequence[str], paths: dict[str, Socket], by: str
+) -> Given | str:
+    if file.is_symlink() or not file.is_file():
+        return "it is a link or no file, which is not followed"
+    socket = paths.get(path)
+    if socket is None:
+        socket = paths.get(os.path.dirname(path)) if "/" in path else None
+        if socket is None or not socket.of_kind.is_image:
+            return "no socket has this path"
+        if len(names) != 1:
+            return "the folder of an image has to hold one file"
+    return Given(socket.slug, file=file, added_by=by)
+
+
+def _of_listing(root: Path, source: Path, by: str) -> Iterator[_Found]:
+    items = read_listing(source)
+    known = known_sockets(root)
+    for number, item in enumerate(items):
+        name = str(item.get("title") or item.get("pk") or number)
+        for entry in item.get("values") or []:
+            described = entry.get("socket") or entry.get("interface")
+            if not isinstance(described, dict) or "slug" not in described:
+                yield name, "?", "the value names no socket"
+                continue
+            slug = str(described["slug"])
+            if slug not in known:
+                known[slug] = _made(root, described, by)
+            yield name, slug, _given_entry(known[slug], entry, by)
+
+
+def _given_entry(socket: Socket, entry: dict[str, Any], by: str) -> Given | str:
+    for key in ("file", "image"):
+        if entry.get(key):
+            return f"its {key} is on the platform: download it, and import the folder"
+    if socket.super_kind == "V":
+        return Given(socket.slug, entry.get("value"), added_by=by)
+    return "it holds neither a value nor a file"
+
+
+def read_listing(source: Path) -> list[dict[str, Any]]:
+    """Return a list of objects from a JSON file: as it is, or under ``results`` as pages have it.
+
+    Raises
+    ------
+    ValueRefused
+    """
+    with opened(source) as file:
+        content = file.read(MAX_LISTING + 1)
+    if len(content) > MAX_LISTING:
+        raise ValueRefused(f"a listing may have {MAX_LISTING >> 20} MiB")
+    found = json_text.parse(content)
+    if isinstance(found, dict) and "results" in found:
+        found = found["results"]
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise ValueRefused("it is no list of objects, as Grand Challenge's API gives them")
+    return found
+
+
+def _made(root: Path, described: dict[str, Any], by: str) -> Socket:
+    """Make the socket that the JSON of the API describes."""
+    given = {
+        name: described[name]
+        for name in ("title", "description", "relative_path", "overlay_segments", "look_up_table")
+        if described.get(name) is not None
+    }
+    kind = find_kind(str(described.get("kind", "")))
+    given |= {"kind": kind.code, "store_in_database": described.get("super_kind") == "Value"}
+    if given["store_in_database"]:
+        given["default_value"] = described.get("default_value")
+    return create_socket(root, given, by=by, slug=str(described["slug"]))
+
+
+def import_answers(
+    root: Path, source: Path, sockets: dict[str, str], *, series: dict[str, str] | None = None,
+    keep_going: bool = False,
+) -> list[Imported]:  # fmt: skip
+    """Read the answers of a reader study, as Grand Challenge's API lists them.
+
+    Parameters
+    ----------
+    root
+        Folder of a warehouse.
+    source
+        JSON: a list of answers with ``answer``, ``creator``, ``display_set``, ``question``.
+    sockets
+        Question (its address, or the id at the end of it) → slug of the socket of its answers.
+    series
+        Display set (likewise) → SeriesInstanceUID that its answers are about.
+    keep_going
+        Take what is valid, and only name the rest.
+
+    Returns
+    -------
+    list of Imported
+        One for each answer; answers to other questions are named too.
+
+    Raises
+    ------
+    ValueRefused
+    """
+    found: list[_Found] = []
+    for number, answer in enumerate(read_listing(source)):
+        slug = sockets.get(_last(answer.get("question"))) or sockets.get(
+            str(answer.get("question"))
+        )
+        shown = answer.get("display_set")
+        about = (series or {}).get(_last(shown)) or (series or {}).get(str(shown))
+        name = _last(answer.get("pk") or number)
+        given: Given | str = "no socket was named for its question"
+        if slug is not None:
+            given = Given(
+                slug, answer.get("answer"), about="series" if about else None, about_key=about,
+                added_by=str(answer.get("creator") or ""), tool="grand-challenge",
+            )  # fmt: skip
+        found.append((name, _last(answer.get("question")), given))
+    checked = _checked(root, found)
+    failed = [one for one in checked if one.why_not]
+    if failed and not keep_going:
+        raise ValueRefused(
+            f"{len(failed)} of {len(checked)} answers are not taken; answer {failed[0].item}: "
+            f"{failed[0].why_not}"
+        )
+    good = [g for (_, _, g), one in zip(found, checked, strict=True) if one.why_not is None]
+    added = iter(add_values(root, [given for given in good if isinstance(given, Given)]))
+    return [
+        one if one.why_not else Imported(one.item, one.path, next(added).value_id, None)
+        for one in checked
+    ]
+
+
+def _last(address: Any) -> str:
+    """Return the id at the end of an address.
+
+    >>> _last("https://example.org/api/v1/question/12/")
+    '12'
+    """
+    return str(address).rstrip("/").rsplit("/", 1)[-1]
+
+
+def export_set(root: Path, set_name: str, target: Path) -> int:
+    """Write a set as a folder: ``<item>/<relative_path>``, and its listing.
+
+    Returns
+    -------
+    int
+        Number of values.
+
+    Raises
+    ------
+    ComponentError
+        The set is empty, or the name of an item is no name of a folder.
+    TargetExists, ExportFailed
+    """
+    refuse_existing(target)
+    rows = set_rows(root, set_name)
+    if not rows:
+        raise ComponentError(f"there is nothing in a set {set_name!r}")
+    sockets = known_sockets(root)
+    items: dict[str, list[dict[str, Any]]] = {}
+    with draft_of(target) as draft:
+        draft.mkdir()
+        for row in rows:
+            item, socket = row["item"], sockets[row["slug"]]
+            if item != os.path.basename(item) or item in {".", "..", LISTING} or "\0" in item:
+                raise ComponentError(f"an item named {item!r} cannot be a folder")
+            written = _write(root, row, socket, draft / item)
+            items.setdefault(item, []).append(_entry(row, socket, written))
+        listing: list[dict[str, Any]] = [
+            {"pk": item, "archive": set_name, "title": item, "values": values,
+             "hanging_protocol": None, "optional_hanging_protocols": [], "view_content": {}}
+            for item, values in items.items()
+        ]  # fmt: skip
+        (draft / LISTING).write_text(json.dumps(listing, ensure_ascii=False, indent=1))
+        draft.rename(target)
+    return len(rows)
+
+
+def set_rows(root: Path, set_name: str) -> list[dict[str, Any]]:
+    """Return what is in a set now, in the order of listings."""
+    ranks = {slug: s.listing_rank for slug, s in known_sockets(root).items()}
+    with ledger.asked(root) as connection:
+        rows = ledger.dictionaries(connection, statement("set_values", "components"), set_name)
+    return sorted(rows, key=lambda row: (row["item"], ranks[row["slug"]], row["slug"]))
+
+
+def _write(root: Path, row: dict[str, Any], socket: Socket, folder: Path) -> str | None:
+    """Write one value into the folder of its item; return where, if it is a file."""
+    if row["form"] == "series":
+        return None
+    target = folder / socket.relative_path
+    if row["form"] == "image":
+        target /= f"{row['sha256'][:16]}{_suffix(root, row['value_id'])}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if row["form"] == "value":
+        text = json_text.canonical(read_value(root, row["value_id"]))
+        target.write_text(text, encoding="utf-8")
+        return None
+    shutil.copyfile(ledger.open_value(root, row["sha256"]), target)
+    return target.relative_to(folder).as_posix()
+
+
+def _suffix(root: Path, value_id: str) -> str:
+    """Return how the name of an image ends: as that of the file that was added."""
+    with ledger.asked(root) as connection:
+        names = connection.execute(
+            "select min(file_name) from value_uses where value_id = $1", [value_id]
+        ).fetchall()
+    name = str(names[0][0] or "").lower()
+    known = (".nii.gz", ".mha", ".nii", ".tiff", ".tif")
+    return next((suffix for suffix in known if name.endswith(suffix)), ".mha")
+
+
+def _entry(row: dict[str, Any], socket: Socket, written: str | None) -> dict[str, Any]:
+    described = socket.serialized()
+    is_image = row["form"] in {"image", "series"}
+    return {
+        "socket": described,
+        "interface": described,
+        "value": json.loads(row["value"]) if row["form"] == "value" else None,
+        "file": written if row["form"] == "file" else None,
+        "image": {"pk": row["value_id"], "name": written or row["series_key"]}
+        if is_image
+        else None,
+        "pk": row["value_id"],
+    }

@@ -1,0 +1,128 @@
+"""Sets of values: archives of items, reader studies of display sets.
+
+In: a set, an item, and a value for each socket. Out: rows of ``value_set_entries``; what is in a
+set now is the view ``value_sets``. An item has one value of a socket; putting another one in
+replaces it, putting None takes it out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from warehouse.components import ledger
+from warehouse.components.checking import now
+from warehouse.errors import ComponentError, UnknownValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from warehouse.store.delta import Snapshot
+
+MAX_NAME = 255
+
+_CURRENT = (
+    "select item, slug, value_id from value_set_entries where set_name = $1 "
+    "qualify row_number() over (partition by item, slug order by entry desc) = 1"
+)
+
+
+def put(
+    root: Path, set_name: str, item: str, values: Mapping[str, str | None], *, by: str = "",
+    replace: bool = False, allowed: Iterable[str] | None = None,
+) -> int:  # fmt: skip
+    """Put values into one item of a set; see ``put_items``.
+
+    Returns
+    -------
+    int
+        Number of values that were put in or taken out.
+    """
+    return put_items(root, set_name, {item: values}, by=by, replace=replace, allowed=allowed)
+
+
+def put_items(
+    root: Path, set_name: str, items: Mapping[str, Mapping[str, str | None]], *, by: str = "",
+    replace: bool = False, allowed: Iterable[str] | None = None,
+) -> int:  # fmt: skip
+    """Put values into items of a set, in one commit.
+
+    Parameters
+    ----------
+    root
+        Folder of a warehouse.
+    set_name
+        Name of the set; it exists as soon as something is in it.
+    items
+        Item → socket → id of a value, or None to take out the one that is there.
+    by
+        Who does it.
+    replace
+        Take out what is in these items and not named; without it, it stays.
+    allowed
+        Slugs of the sockets that items of this set may have; any by default.
+
+    Raises
+    ------
+    ComponentError
+        A name is empty or too long, or a socket is not allowed.
+    UnknownValue
+        A value is not there, or is of another socket.
+    """
+    for name in (set_name, *items):
+        if not name.strip() or len(name) > MAX_NAME or any(ord(c) < 32 for c in name):
+            raise ComponentError(f"names of sets and items have 1 to {MAX_NAME} printed characters")
+    if allowed is not None:
+        unwanted = {slug for values in items.values() for slug in values} - set(allowed)
+        if unwanted:
+            raise ComponentError(f"items of this set have no {', '.join(sorted(unwanted))}")
+    counts: list[int] = []
+
+    def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
+        with ledger.asked(root, base) as connection:
+            _require_values(connection, items)
+            rows = connection.execute(_CURRENT, [set_name]).fetchall()
+            (last,) = connection.execute(
+                "select coalesce(max(entry), 0) from value_set_entries"
+            ).fetchall()[0]
+        current = {(item, slug): value for item, slug, value in rows}
+        changes = _changes(items, current, replace=replace)
+        counts.append(len(changes))
+        at = now()
+        entries = [
+            {
+                "entry": last + number, "set_name": set_name, "item": item, "slug": slug,
+                "value_id": value, "changed_at": at, "changed_by": by,
+            }
+            for number, ((item, slug), value) in enumerate(changes.items(), 1)
+        ]  # fmt: skip
+        return {"value_set_entries": entries}
+
+    ledger.add_rows(root, make, "put values")
+    return counts[-1]
+
+
+def _changes(
+    items: Mapping[str, Mapping[str, str | None]], current: Mapping[tuple[str, str], str | None],
+    *, replace: bool,
+) -> dict[tuple[str, str], str | None]:  # fmt: skip
+    wanted: dict[tuple[str, str], str | None] = {
+        (item, slug): value for item, values in items.items() for slug, value in values.items()
+    }
+    if replace:
+        wanted = {**{key: None for key in current if key[0] in items}, **wanted}
+    return {key: value for key, value in wanted.items() if current.get(key) != value}
+
+
+def _require_values(connection: Any, items: Mapping[str, Mapping[str, str | None]]) -> None:
+    wanted = {
+        (value, slug)
+        for values in items.values() for slug, value in values.items() if value is not None
+    }  # fmt: skip
+    found = connection.execute(
+        "select value_id, slug from socket_values where value_id in (select unnest($1))",
+        [sorted({value for value, _ in wanted})],
+    ).fetchall()
+    missing = wanted - set(found)
+    if missing:
+        raise UnknownValue(f"{len(missing)} of the values are not there, or of another socket")

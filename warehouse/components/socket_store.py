@@ -1,0 +1,190 @@
+"""The sockets of a warehouse: read, made, edited and retired.
+
+In: the folder of a warehouse. Out: ``Socket``s. Rules stand in ``warehouse.components.sockets``;
+here the newest versions are looked up under the writer's lock, so that two who make one socket at a
+time do not both succeed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse.components import ledger
+from warehouse.components.checking import Checked, check_stored
+from warehouse.components.sockets import Socket, default_sockets, edited_socket, new_socket
+from warehouse.errors import SocketRefused, UnknownSocket
+from warehouse.store.marker import require
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from warehouse.store.delta import Snapshot
+
+_AS_JSON = ("schema", "default_value", "example_value", "overlay_segments", "look_up_table")
+_NULLABLE = frozenset({"default_value", "example_value", "look_up_table"})
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What an edit made, and what it means for the values that exist."""
+
+    socket: Socket
+    report: list[Checked]
+    """Values of the socket, each checked by the new version."""
+
+    @property
+    def failing(self) -> list[Checked]:
+        """Values that the new version would refuse."""
+        return [checked for checked in self.report if checked.why_not]
+
+
+def known_sockets(
+    root: Path, snapshot: Snapshot | None = None, *, for_algorithms: bool = False
+) -> dict[str, Socket]:
+    """Return the newest version of every socket by slug, default sockets first.
+
+    Parameters
+    ----------
+    root
+        Folder of a warehouse.
+    snapshot
+        The version to look at; the newest by default.
+    for_algorithms
+        Leave out those that are not offered as inputs and outputs of algorithms, or are retired.
+
+    Raises
+    ------
+    NotAWarehouse
+    """
+    require(root)
+    found = {socket.slug: socket for socket in default_sockets()}
+    for socket in _versions(root, snapshot):
+        found[socket.slug] = socket
+    if not for_algorithms:
+        return found
+    return {s.slug: s for s in found.values() if not (s.is_reserved or s.is_retired)}
+
+
+def find_socket(root: Path, slug: str, version: int | None = None) -> Socket:
+    """Return a socket, in its newest version or another.
+
+    Raises
+    ------
+    UnknownSocket
+    """
+    known = known_sockets(root)
+    if slug not in known:
+        raise UnknownSocket(slug, known)
+    if version is None or known[slug].version == version:
+        return known[slug]
+    every = [*default_sockets(), *_versions(root, None)]
+    found = [s for s in every if s.slug == slug and s.version == version]
+    if not found:
+        raise UnknownSocket(f"{slug}, version {version}", ())
+    return found[0]
+
+
+def _versions(root: Path, snapshot: Snapshot | None) -> list[Socket]:
+    with ledger.asked(root, snapshot) as connection:
+        rows = ledger.dictionaries(
+            connection, "select * exclude batch from socket_versions order by pk, version"
+        )
+    return [_from_row(row) for row in rows]
+
+
+def _from_row(row: Mapping[str, Any]) -> Socket:
+    read = {name: None if row[name] is None else json.loads(row[name]) for name in _AS_JSON}
+    return Socket(**{**row, **read})
+
+
+def _to_row(socket: Socket) -> dict[str, Any]:
+    row = asdict(socket)
+    for name in _AS_JSON:
+        missing = name in _NULLABLE and row[name] is None
+        row[name] = None if missing else json.dumps(row[name], sort_keys=True, ensure_ascii=False)
+    return row
+
+
+def create_socket(
+    root: Path, given: Mapping[str, Any], *, by: str = "", slug: str | None = None
+) -> Socket:
+    """Make a socket; see ``sockets.new_socket``.
+
+    Raises
+    ------
+    SocketRefused, SchemaRefused, UnknownKind, WriteFailed
+    """
+    require(root)
+    new_socket(given, known_sockets(root), by, slug)  # slow checks, before anyone has to wait
+    made: list[Socket] = []
+
+    def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
+        made.append(new_socket(given, known_sockets(root, base), by, slug))
+        return {"socket_versions": [_to_row(made[-1])]}
+
+    ledger.add_rows(root, make, "create socket")
+    return made[-1]
+
+
+def edit_socket(
+    root: Path, slug: str, changes: Mapping[str, Any], *, by: str = "",
+    even_if_values_fail: bool = False,
+) -> Edited:  # fmt: skip
+    """Add the next version of a socket.
+
+    Values that exist are checked by it first. They keep the version by which they were accepted.
+
+    Parameters
+    ----------
+    root
+        Folder of a warehouse.
+    slug
+        The socket.
+    changes
+        Fields to change; see ``sockets.edited_socket``.
+    by
+        Who edits it.
+    even_if_values_fail
+        Add the version although some values that exist are not valid by it.
+
+    Raises
+    ------
+    UnknownSocket, SocketRefused, SchemaRefused
+    """
+    before = find_socket(root, slug)
+    after = _next(root, None, before, changes, by)
+    report: list[Checked] = []
+    if after.schema != before.schema or after.overlay_segments != before.overlay_segments:
+        report = check_stored(root, after)
+    failing = [checked for checked in report if checked.why_not]
+    if failing and not even_if_values_fail:
+        raise SocketRefused(
+            "schema",
+            f"would not accept {len(failing)} of {len(report)} values that exist: value "
+            f"{failing[0].value_id}: {failing[0].path}: {failing[0].why_not}. Change it, or say "
+            "--even-if-values-fail",
+        )
+    made: list[Socket] = []
+
+    def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
+        current = known_sockets(root, base)[slug]
+        if current.version != before.version:
+            raise SocketRefused(slug, "was edited by somebody else at the same time; look again")
+        made.append(_next(root, base, current, changes, by))
+        return {"socket_versions": [_to_row(made[-1])]}
+
+    ledger.add_rows(root, make, "edit socket")
+    return Edited(made[-1], report)
+
+
+def _next(
+    root: Path, base: Snapshot | None, socket: Socket, changes: Mapping[str, Any], by: str
+) -> Socket:
+    with ledger.asked(root, base) as connection:
+        used = connection.execute(
+            "select count(*) from socket_values where slug = $1", [socket.slug]
+        ).fetchall()[0][0]
+    return edited_socket(socket, changes, known_sockets(root, base), is_used=bool(used), by=by)

@@ -1,0 +1,321 @@
+"""Sockets: what may be said about the archive, where it lies for an algorithm, how it is checked.
+
+In: fields as a user wrote them, and the sockets that are there. Out: a ``Socket``, checked by every
+rule, or ``SocketRefused``. Nothing is stored here (see ``warehouse.components.ledger``): an edit
+gives the next version of a socket, and versions are never changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import re
+import unicodedata
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from warehouse.components import json_text, overlays, paths, validate
+from warehouse.components.examples import EXAMPLES
+from warehouse.components.kinds import SUPER_KINDS, Kind, find_kind
+from warehouse.errors import SocketRefused, ValueRefused
+from warehouse.inputs import read_text
+from warehouse.sqlfiles import sql_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_EPOCH = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - UTC, as all times of the store
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """One version of a socket."""
+
+    slug: str
+    pk: int
+    """Number that does not change, as Grand Challenge's API has one."""
+    version: int
+    """From 1; an edit makes the next one. The default sockets have 0."""
+    title: str
+    description: str
+    kind: str
+    """Code, such as ``MPOL``."""
+    relative_path: str
+    store_in_database: bool
+    schema: dict[str, Any] = field(default_factory=dict)
+    default_value: Any = None
+    example_value: Any = None
+    overlay_segments: list[dict[str, Any]] = field(default_factory=list)
+    look_up_table: dict[str, Any] | None = None
+    is_retired: bool = False
+    """Takes no new values; its path and title stay taken."""
+    edited_at: dt.datetime = _EPOCH
+    """UTC."""
+    edited_by: str = ""
+
+    @property
+    def of_kind(self) -> Kind:
+        """The kind of its values."""
+        return find_kind(self.kind)
+
+    @property
+    def super_kind(self) -> str:
+        """``I``, ``F`` or ``V``."""
+        return self.of_kind.super_kind(store_in_database=self.store_in_database)
+
+    @property
+    def listing_rank(self) -> int:
+        """Place in listings, then by slug."""
+        return self.of_kind.listing_rank
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether it is no input or output of algorithms."""
+        return self.slug in reserved()
+
+    @property
+    def example(self) -> Any:
+        """A value that it takes: its own example, else that of its kind; None if it is no JSON."""
+        return EXAMPLES.get(self.kind) if self.example_value is None else self.example_value
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether it has to have a value where it is asked for: null or false may do for some."""
+        if self.super_kind != "V":
+            return True
+        if self.kind == "BOOL":
+            return False
+        try:
+            validate.require_valid(self.of_kind, self.schema, None)
+        except ValueRefused:
+            return True
+        return False
+
+    def serialized(self) -> dict[str, Any]:
+        """Return the ten keys that Grand Challenge's API gives of a socket."""
+        return {
+            "title": self.title,
+            "description": self.description,
+            "slug": self.slug,
+            "kind": self.of_kind.label,
+            "pk": self.pk,
+            "default_value": self.default_value,
+            "super_kind": SUPER_KINDS[self.super_kind],
+            "relative_path": self.relative_path,
+            "overlay_segments": self.overlay_segments,
+            "look_up_table": self.look_up_table,
+        }
+
+
+DEFAULTS_FILE = "sockets.csv"
+
+
+@cache
+def default_sockets() -> tuple[Socket, ...]:
+    """Return the seven sockets that every warehouse has.
+
+    The paths of the first two are older than the rules of today: no new socket may have them.
+    """
+    return tuple(
+        Socket(
+            slug=row["slug"], pk=int(row["pk"]), version=0, title=row["title"], description="",
+            kind=row["kind"], relative_path=row["relative_path"],
+            store_in_database=row["store_in_database"] == "true",
+        )
+        for row in _default_rows()
+    )  # fmt: skip
+
+
+@cache
+def reserved() -> frozenset[str]:
+    """Return the slugs that are not offered as inputs and outputs of algorithms."""
+    return frozenset(row["slug"] for row in _default_rows() if row["is_reserved"] == "true")
+
+
+def _default_rows() -> list[dict[str, str]]:
+    path = sql_folder() / "rules" / DEFAULTS_FILE
+    return list(csv.DictReader(io.StringIO(read_text(path))))
+
+
+_GIVEN = frozenset(
+    {
+        "title", "description", "kind", "relative_path", "store_in_database", "schema",
+        "default_value", "example_value", "overlay_segments", "look_up_table",
+    }
+)  # fmt: skip
+FIXED = frozenset({"relative_path", "store_in_database"})
+"""What is decided once: values and algorithms rely on it."""
+
+
+def slug_of(title: str) -> str:
+    """Return a title as part of an address.
+
+    >>> slug_of("Lung nodule: volume (mm³)")
+    'lung-nodule-volume-mm3'
+    """
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain.lower())).strip("-_")
+
+
+def new_socket(
+    given: Mapping[str, Any], known: Mapping[str, Socket], by: str = "", slug: str | None = None
+) -> Socket:
+    """Return a socket from its fields.
+
+    Parameters
+    ----------
+    given
+        ``title``, ``kind`` (code or label) and ``relative_path``; and what else ``Socket`` has.
+        ``store_in_database`` is true where the kind may be, unless said otherwise.
+    known
+        The newest version of every socket that is there, by slug.
+    by
+        Who makes it.
+    slug
+        Identity, of a socket that has one elsewhere; else it is made of the title.
+
+    Raises
+    ------
+    SocketRefused, SchemaRefused, UnknownKind
+    """
+    _require_fields(given, _GIVEN)
+    missing = [name for name in ("title", "kind", "relative_path") if not given.get(name)]
+    if missing:
+        raise SocketRefused(missing[0], "is missing")
+    kind = find_kind(given["kind"])
+    slug = _free_slug(given["title"] if slug is None else slug, known)
+    made = Socket(
+        slug=slug, pk=max((s.pk for s in known.values()), default=0) + 1, version=1,
+        title=given["title"], description="", kind=kind.code, relative_path="",
+        store_in_database=kind.may_be_in_database, edited_at=_now(), edited_by=by,
+    )  # fmt: skip
+    given = {**given, "kind": kind.code}
+    made = replace(made, **given)
+    paths.require_path(made.relative_path, kind)
+    # The two legacy paths stand above all others.
+    taken = [s.relative_path for s in known.values() if s.relative_path not in {"", "images"}]
+    paths.require_apart(made.relative_path, taken)
+    return _checked(made, known)
+
+
+def edited_socket(
+    socket: Socket, changes: Mapping[str, Any], known: Mapping[str, Socket], *,
+    is_used: bool, by: str = "",
+) -> Socket:  # fmt: skip
+    """Return the next version of a socket.
+
+    Parameters
+    ----------
+    socket
+        Its newest version.
+    changes
+        Fields to change, or ``is_retired``.
+    known
+        The newest version of every socket, by slug.
+    is_used
+        Whether values of it exist; then its kind stays, and overlay segments are only added.
+    by
+        Who changes it.
+
+    Raises
+    ------
+    SocketRefused, SchemaRefused, UnknownKind
+    """
+    _require_fields(changes, _GIVEN | {"is_retired"})
+    if socket.version == 0 and set(changes) != {"is_retired"}:
+        raise SocketRefused(
+            socket.slug, "is a default socket, which cannot be edited; make another"
+        )
+    if "kind" in changes:
+        changes = {**changes, "kind": find_kind(changes["kind"]).code}
+    made = replace(
+        socket, **changes, version=socket.version + 1, edited_at=_now(), edited_by=by
+    )  # fmt: skip
+    for name in sorted(FIXED):
+        if getattr(made, name) != getattr(socket, name):
+            raise SocketRefused(name, "cannot be changed once a socket exists; make another socket")
+    if made.kind != socket.kind:
+        if is_used:
+            raise SocketRefused("kind", "cannot be changed while values of the socket exist")
+        paths.require_path(made.relative_path, made.of_kind)
+    others = {slug: other for slug, other in known.items() if slug != socket.slug}
+    made = _checked(made, others)
+    if is_used:
+        overlays.require_extended(socket.overlay_segments, made.overlay_segments)
+    return made
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
+
+
+def _require_fields(given: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    unknown = set(given) - allowed
+    if unknown:
+        raise SocketRefused(
+            min(unknown), f"is no field that can be given; there are {', '.join(sorted(allowed))}"
+        )
+    texts = ("title", "description", "kind", "relative_path")
+    wrong = [name for name in texts if not isinstance(given.get(name, ""), str)]
+    if wrong:
+        raise SocketRefused(wrong[0], "has to be a text")
+    flags = ("store_in_database", "is_retired")
+    wrong = [name for name in flags if not isinstance(given.get(name, True), bool)]
+    if wrong:
+        raise SocketRefused(wrong[0], "has to be true or false")
+
+
+def _free_slug(title: str, known: Mapping[str, Socket]) -> str:
+    slug = slug_of(title)
+    if not slug:
+        raise SocketRefused("title", "needs a Latin letter or a digit: the slug is made of them")
+    free, number = slug, 2
+    while free in known:
+        free = f"{slug}-{number}"
+        number += 1
+    return free
+
+
+def _checked(made: Socket, others: Mapping[str, Socket]) -> Socket:
+    """Check a socket as a whole and return it with lists and tables in one form."""
+    kind = made.of_kind
+    if not made.title.strip() or len(made.title) > 255:
+        raise SocketRefused("title", "needs 1 to 255 characters")
+    titles = {socket.title for socket in others.values()}
+    if made.title in titles:
+        raise SocketRefused("title", "is that of another socket")
+    if made.store_in_database and not kind.may_be_in_database:
+        raise SocketRefused("store_in_database", f"has to be false for kind {kind.label}")
+    segments = overlays.checked_segments(
+        made.overlay_segments, is_segmentation=kind.code == "SEG"
+    )  # fmt: skip
+    table = overlays.checked_table(made.look_up_table) if made.look_up_table is not None else None
+    if made.schema != {} and not kind.is_json:
+        raise SocketRefused("schema", "is for kinds of JSON only")
+    validate.require_schema(made.schema)
+    made = replace(made, overlay_segments=segments, look_up_table=table)
+    if made.default_value is not None:
+        if made.super_kind != "V":
+            raise SocketRefused("default_value", "is for values in the database only")
+        _require_value(made, "default_value")
+    if made.example_value is not None:
+        if not kind.is_json:
+            raise SocketRefused("example_value", "is for kinds of JSON only")
+        _require_value(made, "example_value")
+    return made
+
+
+def _require_value(socket: Socket, name: str) -> None:
+    try:
+        value = json_text.parse(json_text.canonical(getattr(socket, name)).encode())
+        validate.require_valid(socket.of_kind, socket.schema, value)
+    except ValueRefused as error:
+        where = "" if error.path == "$" else f" at {error.path}"
+        raise SocketRefused(name, f"is not valid{where}: {error.why}") from None
+
+
+def field_names() -> tuple[str, ...]:
+    """Return the fields of a socket, which are the columns of its table."""
+    return tuple(f.name for f in fields(Socket))

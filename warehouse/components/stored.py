@@ -1,0 +1,80 @@
+"""Stored values → JSON and files again.
+
+In: the id of a value, or how it begins. Out: its row, its JSON, its file. An annotation is put
+together of its rows; content that is gone or cut is ``StoreDamaged``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from warehouse.components import ledger, shapes
+from warehouse.components.socket_store import find_socket
+from warehouse.errors import UnknownValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def value_row(root: Path, value_id: str) -> dict[str, Any]:
+    """Return the row of a value; the beginning of its id will do.
+
+    Raises
+    ------
+    UnknownValue
+    """
+    with ledger.asked(root) as connection:
+        rows = ledger.dictionaries(
+            connection,
+            "select * exclude batch from socket_values where starts_with(value_id, $1) limit 2",
+            value_id,
+        )  # fmt: skip
+    if not value_id or len(rows) != 1:
+        what = "no value" if not rows else "more than one value"
+        raise UnknownValue(
+            f"there is {what} whose id begins so; dicom-warehouse value list shows all"
+        )
+    return rows[0]
+
+
+def read_value(root: Path, value_id: str) -> Any:
+    """Return a JSON value, put together of its rows if it is an annotation.
+
+    Raises
+    ------
+    UnknownValue
+        No value has that id, or it is no JSON.
+    """
+    row = value_row(root, value_id)
+    kind = find_socket(root, row["slug"], row["socket_version"]).of_kind
+    if not kind.is_json:
+        raise UnknownValue(f"the value is {row['form']} of kind {kind.label}, which is no JSON")
+    if row["head"] is not None:
+        return shapes.rebuilt(kind, json.loads(row["head"]), _shape_rows(root, row["value_id"]))
+    if row["form"] == "value":
+        return json.loads(row["value"])
+    return json.loads(ledger.open_value(root, row["sha256"]).read_bytes())
+
+
+def _shape_rows(root: Path, value_id: str) -> Iterator[dict[str, Any]]:
+    with ledger.asked(root) as connection:
+        reader = connection.sql(
+            "select * from annotations where value_id = $1 order by index", params=[value_id]
+        ).to_arrow_reader(10_000)
+        for batch in reader:
+            yield from batch.to_pylist()
+
+
+def value_path(root: Path, value_id: str) -> Path:
+    """Return the file of a value, not to be changed.
+
+    Raises
+    ------
+    UnknownValue, StoreDamaged
+    """
+    row = value_row(root, value_id)
+    if row["form"] not in {"file", "image"}:
+        raise UnknownValue("the value is no file")
+    return ledger.open_value(root, row["sha256"])

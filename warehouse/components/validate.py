@@ -1,0 +1,300 @@
+"""A JSON value against the schema of its kind and that of its socket; nothing is ever fetched.
+
+In: Python values from ``json_text``. Out: nothing, or the first error with its JSON path. The
+schema of a socket is a user's: it may refer to itself only, and where it could take time that grows
+faster than the value (references that multiply), it runs in a process that is ended after
+``SCHEMA_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.components import json_text, schemas
+from warehouse.errors import NotInstalled, SchemaRefused, ValueRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.components.kinds import Kind
+
+SCHEMA_SECONDS = 10
+"""How long the schema of a socket may take for the values that are checked together."""
+
+MAX_SCHEMA_NESTING = 64
+MAX_STEPS = 20_000_000
+"""Subschemas times bytes of a value up to which it is validated in this process."""
+
+MAX_COMPILED = 10_000
+"""Subschemas up to which a schema is compiled in this process."""
+
+DRAFTS = {
+    "http://json-schema.org/draft-07/schema": "Draft7Validator",
+    "http://json-schema.org/draft-06/schema": "Draft6Validator",
+    "http://json-schema.org/draft-04/schema": "Draft4Validator",
+}
+"""What ``$schema`` may say; without it draft 7 is meant. The library has no draft 3."""
+
+
+def _library() -> Any:
+    try:
+        import jsonschema_rs  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise NotInstalled("checking JSON values", "jsonschema-rs", "components") from None
+    return jsonschema_rs
+
+
+def _refuse(uri: str) -> None:
+    raise ValueError(f"{uri} is not read: a schema may refer to itself only")
+
+
+def _compiled(draft: str, schema: Any) -> Any:
+    library = _library()
+    return getattr(library, draft)(
+        schema, retriever=_refuse, mask="it",
+        pattern_options=library.FancyRegexOptions(backtrack_limit=100_000),
+    )  # fmt: skip
+
+
+@cache
+def of_kind(code: str) -> Any:
+    """Return the validator of a JSON kind."""
+    return _compiled("Draft7Validator", schemas.kind_schema(code))
+
+
+@cache
+def of_items(code: str) -> Any:
+    """Return the validator of a list of items of a Multiple* kind, by the kind of their shape."""
+    return _compiled("Draft7Validator", {"type": "array", "items": schemas.item_schema(code)})
+
+
+def require_schema(schema: Any) -> None:
+    """Check that the schema of a socket is valid for its draft and reads nothing but itself.
+
+    Raises
+    ------
+    SchemaRefused
+
+    Examples
+    --------
+    >>> require_schema({"type": "integer", "minimum": 2})
+    >>> require_schema({"type": "whatevs"})
+    Traceback (most recent call last):
+    warehouse.errors.components.SchemaRefused: the schema is not valid: ...
+    """
+    if not isinstance(schema, dict):
+        raise SchemaRefused("the schema is not valid: it has to be a JSON object")
+    try:
+        json_text.require_nesting(schema, MAX_SCHEMA_NESTING)
+    except ValueRefused:
+        raise SchemaRefused(
+            f"the schema is nested more than {MAX_SCHEMA_NESTING} levels deep"
+        ) from None
+    draft, text = _draft(schema), json_text.canonical(schema)
+    if _subschemas(text) > MAX_COMPILED:
+        _guarded(draft, text, [])
+        return
+    try:
+        _of_schema(draft, text)
+    except ValueError as error:
+        raise SchemaRefused(f"the schema is not valid: {str(error).splitlines()[0]}") from None
+
+
+def _draft(schema: dict[str, Any]) -> str:
+    said = schema.get("$schema")
+    if said is None:
+        return "Draft7Validator"
+    key = str(said).rstrip("#").replace("https://", "http://")
+    if key not in DRAFTS:
+        raise SchemaRefused(
+            "the schema is of a draft that is not known here; write it in draft 4, 6 or 7 "
+            "(draft 3 is not supported by the validator)"
+        )
+    return DRAFTS[key]
+
+
+def json_path(parts: Sequence[str | int]) -> str:
+    """Return where a part of a value lies, as JSON path.
+
+    >>> json_path(["boxes", 2, "two words"])
+    '$.boxes[2]["two words"]'
+    """
+    text = "$"
+    for part in parts:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part.isidentifier():
+            text += f".{part}"
+        else:
+            text += f"[{json.dumps(part)}]"
+    return text
+
+
+def first_error(validator: Any, value: Any) -> ValueRefused | None:
+    """Return the first error that a validator finds, without any part of the value."""
+    try:
+        found = next(validator.iter_errors(value), None)
+    except (ValueError, RecursionError, OverflowError):
+        return ValueRefused("it cannot be validated: it is nested too deep or not JSON")
+    if found is None:
+        return None
+    return ValueRefused(found.message, json_path(found.instance_path))
+
+
+def require_valid(
+    kind: Kind, schema: dict[str, Any], value: Any, *,
+    is_required: bool = True, strict: bool = False,
+) -> None:  # fmt: skip
+    """Check a value by its kind and by the schema of its socket.
+
+    Parameters
+    ----------
+    kind
+        A kind of JSON.
+    schema
+        The schema of the socket; it was accepted by ``require_schema``.
+    value
+        What ``json_text.parse`` returned.
+    is_required
+        Without it null is valid, whatever the kind says.
+    strict
+        Check geometry too: a box has right angles, an affine matrix ends in 0 0 0 1.
+
+    Raises
+    ------
+    ValueRefused
+        With the JSON path of the first error.
+    """
+    if value is None and not is_required:
+        return
+    if error := first_error(of_kind(kind.code), value):
+        raise error
+    if schema and (error := first_of_schema(schema, [value])[0]):
+        raise error
+    if strict:
+        _require_geometry(kind, value)
+
+
+def first_of_schema(
+    schema: dict[str, Any], values: Sequence[Any]
+) -> list[ValueRefused | None]:  # fmt: skip
+    """Return the first error of each value by the schema of a socket."""
+    text = json_text.canonical(schema)
+    texts = [json_text.canonical(value) for value in values]
+    draft = _draft(schema)
+    if _subschemas(text) * sum(map(len, texts)) <= MAX_STEPS:
+        validator = _of_schema(draft, text)
+        return [first_error(validator, value) for value in values]
+    answers = _guarded(draft, text, texts)
+    return [ValueRefused(answer[1], json_path(answer[0])) if answer else None for answer in answers]
+
+
+@lru_cache(maxsize=64)
+def _of_schema(draft: str, text: str) -> Any:
+    return _compiled(draft, json.loads(text))
+
+
+def _guarded(draft: str, schema: str, instances: list[str]) -> list[Any]:
+    """Validate in a process of its own; it is ended when it takes too long."""
+    _library()
+    asked = {"draft": draft, "schema": json.loads(schema), "instances": instances}
+    program = Path(__file__).with_name("guarded.py")
+    slow = f"it took more than {SCHEMA_SECONDS} s, or too much memory; write a simpler schema"
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program, and no shell
+            [sys.executable, "-I", str(program)],
+            input=json.dumps(asked), capture_output=True, text=True, check=False,
+            timeout=SCHEMA_SECONDS,
+        )  # fmt: skip
+        answer = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError):
+        if instances:
+            raise ValueRefused(
+                f"it cannot be validated by the schema of its socket: {slow}"
+            ) from None
+        raise SchemaRefused(f"the schema cannot be read: {slow}") from None
+    if "refused" in answer:
+        raise SchemaRefused(f"the schema is not valid: {answer['refused']}")
+    answers: list[Any] = answer["answers"]
+    return answers
+
+
+@lru_cache(maxsize=64)
+def _subschemas(text: str) -> float:
+    """Return how many subschemas there are with references put in place; infinite if they recur.
+
+    A part of a value meets each of these once at most, so their number times that of the parts is
+    the most work there can be.
+    """
+    schema = json.loads(text)
+    known: dict[str, float] = {}
+
+    def counted(node: Any) -> float:
+        if isinstance(node, list):
+            return sum(map(counted, node))
+        if not isinstance(node, dict):
+            return 0
+        count: float = 1 + sum(map(counted, node.values()))
+        target = node.get("$ref")
+        return count + referred(target) if isinstance(target, str) else count
+
+    def referred(target: str) -> float:
+        if target not in known:
+            known[target] = math.inf  # while it is being counted: it refers to itself
+            known[target] = counted(_pointed_at(schema, target))
+        return known[target]
+
+    try:
+        return counted(schema)
+    except RecursionError:
+        return math.inf
+
+
+def _pointed_at(schema: Any, target: str) -> Any:
+    """Return what a reference like ``#/definitions/a`` names; one that recurs for any other."""
+    everything = {"$ref": target}
+    if not target.startswith("#/"):
+        return everything
+    for part in target[2:].split("/"):
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(schema, dict) and key in schema:
+            schema = schema[key]
+        elif isinstance(schema, list) and key.isdecimal() and int(key) < len(schema):
+            schema = schema[int(key)]
+        else:
+            return everything
+    return schema
+
+
+def _require_geometry(kind: Kind, value: Any) -> None:
+    if kind.code == "ATRG" and value["3d_affine_transform"][3] != [0, 0, 0, 1]:
+        raise ValueRefused(
+            "the last row of an affine matrix is 0 0 0 1", "$.3d_affine_transform[3]"
+        )
+    boxes = {"2DBB": lambda: [(value, "$")], "M2DB": lambda: _boxes(value)}
+    for box, path in boxes.get(kind.code, list)():
+        if not _is_rectangle(box["corners"]):
+            raise ValueRefused("the corners make no rectangle", f"{path}.corners")
+
+
+def _boxes(value: Any) -> list[tuple[Any, str]]:
+    return [(box, f"$.boxes[{number}]") for number, box in enumerate(value["boxes"])]
+
+
+def _is_rectangle(corners: list[list[float]], tolerance: float = 1e-6) -> bool:
+    """Tell whether four corners, in turn, are those of a rectangle."""
+    a, b, c, d = corners
+    size = max(math.dist(a, c), math.dist(b, d))
+    centres = math.dist(
+        [(x + y) / 2 for x, y in zip(a, c, strict=True)],
+        [(x + y) / 2 for x, y in zip(b, d, strict=True)],
+    )
+    return (
+        centres <= tolerance * size and abs(math.dist(a, c) - math.dist(b, d)) <= tolerance * size
+    )

@@ -1,0 +1,393 @@
+"""Values: taken in, checked, stored once, never changed; and who said them about what.
+
+In: ``Given``s. Out: one commit, and an ``Added`` for each. Files are copied into the warehouse, and
+the copy is what is checked. A value that is stored already gets another use; the same use again
+adds nothing, so whatever adds values may be run twice, and two processes may add one value at a
+time.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from warehouse.catalog.connect import open_catalog
+from warehouse.components import json_text, ledger, shapes
+from warehouse.components.checking import (
+    Content,
+    checked_file,
+    checked_json,
+    digest,
+    now,
+    streamed_shapes,
+)
+from warehouse.components.files import opened
+from warehouse.components.image_sets import require_series
+from warehouse.components.socket_store import known_sockets
+from warehouse.errors import UnknownSocket, UsageError, ValueRefused
+from warehouse.sqlfiles import by_name, statement
+from warehouse.store import delta, layout
+from warehouse.store.duck import connect
+from warehouse.store.stage import write_small
+from warehouse.store.tables import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from warehouse.components.sockets import Socket
+    from warehouse.store.delta import Snapshot
+    from warehouse.store.layout import Part
+
+ENTITIES = {
+    "series": ("series", "series_key"),
+    "instance": ("instances", "instance_key"),
+    "study": ("studies", "study_key"),
+    "patient": ("patients", "patient_key"),
+}
+"""What a value may be about → table, and its key: the UID, or PatientID, of most."""
+
+MISSING = object()
+"""No JSON value was given; null is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as somebody gives it: exactly one of ``value``, ``file``, ``dicom_series``."""
+
+    slug: str
+    value: Any = MISSING
+    """A JSON value, as Python has it."""
+    file: Path | None = None
+    """A file, or an image in one."""
+    dicom_series: str | None = None
+    """SeriesInstanceUID, for a DICOM image set."""
+    about: str | None = None
+    """``series``, ``instance``, ``study`` or ``patient``."""
+    about_key: str | None = None
+    """Its UID, or PatientID."""
+    added_by: str = ""
+    tool: str = ""
+    tool_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of a value."""
+
+    value_id: str
+    is_new: bool
+    """Whether the value was stored now, rather than before."""
+    use_id: str
+    is_new_use: bool
+
+
+@dataclass(slots=True)
+class _Prepared:
+    given: Given
+    socket: Socket
+    content: Content
+    value_id: str
+    staged: list[Part]
+    shape_count: int | None = None
+
+
+def add_values(
+    root: Path, given: Sequence[Given], *, null_not_finite: bool = False, strict: bool = False,
+    store: bool = True,
+) -> list[Added]:  # fmt: skip
+    """Add values in one commit: all of them, or none.
+
+    Parameters
+    ----------
+    root
+        Folder of a warehouse.
+    given
+        The values.
+    null_not_finite
+        Read NaN and Infinity in JSON files as null instead of refusing them.
+    strict
+        Check geometry too; see ``validate.require_valid``.
+    store
+        Without it the values are checked, and nothing is stored.
+
+    Raises
+    ------
+    UnknownSocket
+    ValueRefused
+        One of them is not what its socket takes, or is about an entity that is not there; nothing
+        is stored.
+    SourceNotFound
+    WriteFailed
+        Nothing was stored.
+    """
+    if not given:
+        return []
+    sockets = known_sockets(root)
+    with ExitStack() as stack:
+        stack.enter_context(delta.writing(root))
+        _require_entities(root, given)
+        prepared: list[_Prepared] = []
+        try:
+            for one in given:  # one at a time, so that what was staged is known if one fails
+                made = _prepared(root, one, sockets, stack, nulls=null_not_finite, strict=strict)
+                prepared += [made]
+            return _committed(root, prepared) if store else []
+        finally:
+            # Whatever was staged and is of no version: known, not to be stored, or not committed.
+            _drop_unnamed(root, [part for one in prepared for part in one.staged])
+
+
+def _drop_unnamed(root: Path, parts: Sequence[Part]) -> None:
+    if not parts:
+        return
+    named_parts = set(delta.newest_parts(root, "annotations"))
+    ledger.drop_parts(root, [("annotations", p) for p in parts if p.path not in named_parts])
+
+
+def _require_entities(root: Path, given: Sequence[Given]) -> None:
+    """Check that what values are about is there, and that series can be image sets."""
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for one in given:
+        if (one.about is None) != (one.about_key is None):
+            raise UsageError("say what a value is about and its key, or neither")
+        if one.about is not None and one.about_key is not None:
+            if one.about not in ENTITIES:
+                raise UsageError(f"a value is about a {', '.join(ENTITIES)}, not a {one.about!r}")
+            wanted[one.about].add(one.about_key)
+    if not wanted and all(one.dicom_series is None for one in given):
+        return
+    catalog = open_catalog(root)
+    for about, keys in wanted.items():
+        table, key = ENTITIES[about]
+        found = catalog.connection.execute(
+            f"select {key} from {table} where {key} in (select unnest($1))", [sorted(keys)]
+        ).fetchall()
+        missing = keys - {row[0] for row in found}
+        if missing:
+            raise ValueRefused(
+                f"{len(missing)} of the {table} that values are about are not in the warehouse"
+            )
+    for series in {one.dicom_series for one in given if one.dicom_series is not None}:
+        require_series(catalog, series)
+
+
+def _prepared(
+    root: Path, given: Given, sockets: Mapping[str, Socket], stack: ExitStack, *,
+    nulls: bool, strict: bool,
+) -> _Prepared:  # fmt: skip
+    if given.slug not in sockets:
+        raise UnknownSocket(given.slug, sockets)
+    socket = sockets[given.slug]
+    if socket.is_retired:
+        raise ValueRefused(f"the socket {socket.slug} is retired and takes no new values")
+    content = _content(root, given, socket, stack, nulls=nulls, strict=strict)
+    identity = f"{socket.slug}\0{socket.version}\0{content.form}\0{content.sha256}"
+    made = _Prepared(given, socket, content, digest(identity)[:32], [])
+    if socket.of_kind.is_annotation:
+        made.shape_count = len(content.shapes)
+        if content.is_streamed:
+            _stage(root, made)
+    return made
+
+
+def _content(
+    root: Path, given: Given, socket: Socket, stack: ExitStack, *, nulls: bool, strict: bool
+) -> Content:
+    forms = [given.value is not MISSING, given.file is not None, given.dicom_series is not None]
+    if sum(forms) != 1:
+        raise ValueRefused("give exactly one of a JSON value, a file and a series")
+    if given.dicom_series is not None:
+        if socket.kind != "DCMIS":
+            raise ValueRefused(f"{socket.slug} is no socket for DICOM image sets")
+        return Content("series", digest(given.dicom_series), series_key=given.dicom_series)
+    if given.file is None:
+        if socket.super_kind == "V":
+            return checked_json(socket, given.value, strict=strict)
+        if not socket.of_kind.is_json:
+            raise ValueRefused(f"{socket.slug} takes a file, not a JSON value")
+        return _json_as_file(root, given.value, socket, stack, strict=strict)
+    with opened(given.file) as source:
+        draft = stack.enter_context(ledger.copied(root, source))
+    return checked_file(socket, *draft, null_not_finite=nulls, strict=strict)
+
+
+def _json_as_file(
+    root: Path, value: Any, socket: Socket, stack: ExitStack, *, strict: bool
+) -> Content:
+    text = io.BytesIO(json_text.canonical(value).encode())
+    draft = stack.enter_context(ledger.copied(root, text))
+    return checked_file(socket, *draft, strict=strict)
+
+
+def _stage(root: Path, made: _Prepared) -> None:
+    """Write the shapes of a large annotation as parts that no version names yet."""
+    kind, head = made.socket.of_kind, dict[str, Any]()
+    assert made.content.file is not None
+    count = 0
+    waiting: list[pa.Table] = []
+    size = 0
+    try:
+        with _measuring() as measured:
+            for block in streamed_shapes(made.content.file, kind, head):
+                waiting.append(measured(shapes.rows_of(made.value_id, kind, block, count)))
+                count += len(block)
+                size += waiting[-1].nbytes
+                if size >= STAGED_BYTES:
+                    made.staged.append(_part(root, waiting))
+                    waiting, size = [], 0
+        if waiting:
+            made.staged.append(_part(root, waiting))
+    except BaseException:
+        ledger.drop_parts(root, [("annotations", part) for part in made.staged])
+        raise
+    made.content.head, made.shape_count = head, count
+
+
+STAGED_BYTES = 16 << 20
+"""Arrow rows of annotations that are written as one part."""
+
+
+def _part(root: Path, tables: list[pa.Table]) -> Part:
+    return write_small(root, "annotations", layout.OF_NO_BATCH, 0, pa.concat_tables(tables))
+
+
+class _measuring:  # noqa: N801 - used as a function
+    """A connection that adds sizes to rows of annotations."""
+
+    def __enter__(self) -> Callable[[pa.Table], pa.Table]:
+        self._connection: duckdb.DuckDBPyConnection = connect(threads=1)
+        self._connection.execute(by_name("shapes").sql)
+        self._statement = statement("measures", "components")
+        return self._measured
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def _measured(self, rows: pa.Table) -> pa.Table:
+        schema = named("annotations").schema
+        if rows.num_rows and rows["kind"][0].as_py() == "POIN":
+            # Points have no sizes, and files of very many shapes are mostly of points.
+            nulls = [pa.nulls(rows.num_rows, pa.float64())] * 3
+            return pa.Table.from_arrays([*rows.columns, *nulls], schema=schema)
+        self._connection.register("shapes", rows)
+        answer = self._connection.sql(self._statement).to_arrow_table()
+        self._connection.unregister("shapes")
+        return answer.cast(schema)
+
+
+def _committed(root: Path, prepared: list[_Prepared]) -> list[Added]:
+    """Commit the rows of all values that are not stored yet."""
+    for one in prepared:
+        if one.content.file is not None and one.content.form in {"file", "image"}:
+            target = ledger.value_file(root, one.content.sha256)
+            if not target.is_file() or target.stat().st_size != one.content.size:
+                ledger.keep(root, one.content.file, one.content.sha256)
+    at = now()
+    values = {one.value_id: _value_row(one, at) for one in prepared}
+    uses = {use["use_id"]: use for use in (_use_row(one, at) for one in prepared)}
+    annotations = _annotation_rows(prepared)
+    new: dict[str, set[str]] = {}
+
+    def make(base: Snapshot) -> Mapping[str, ledger.Rows | pa.Table]:
+        with ledger.asked(root, base) as connection:
+            new["values"] = set(values) - _stored(connection, "socket_values", "value_id", values)
+            new["uses"] = set(uses) - _stored(connection, "value_uses", "use_id", uses)
+        fresh = pa.array(sorted(new["values"]), pa.string())
+        taken = pa.compute.is_in(annotations["value_id"], fresh)
+        return {
+            "socket_values": [values[key] for key in sorted(new["values"])],
+            "value_uses": [uses[key] for key in sorted(new["uses"])],
+            "annotations": annotations.filter(taken),
+        }
+
+    def staged() -> dict[str, list[Part]]:
+        # Of one value that was given twice, the shapes count once.
+        first = {one.value_id: one.staged for one in reversed(prepared)}
+        return {"annotations": [p for key in sorted(new["values"]) for p in first[key]]}
+
+    ledger.add_rows(root, make, "add values", staged)
+    return [
+        Added(
+            one.value_id, one.value_id in new["values"], use["use_id"], use["use_id"] in new["uses"]
+        )
+        for one in prepared
+        for use in [_use_row(one, at)]
+    ]
+
+
+def _stored(
+    connection: duckdb.DuckDBPyConnection, table: str, key: str, wanted: Iterable[str]
+) -> set[str]:
+    found = connection.execute(
+        f"select {key} from {table} where {key} in (select unnest($1))", [list(wanted)]
+    ).fetchall()
+    return {row[0] for row in found}
+
+
+def _value_row(one: _Prepared, at: Any) -> dict[str, Any]:
+    content = one.content
+    return {
+        "value_id": one.value_id,
+        "slug": one.socket.slug,
+        "socket_version": one.socket.version,
+        "form": content.form,
+        "value": content.value,
+        "sha256": content.sha256,
+        "size_in_storage": content.size if content.form in {"file", "image"} else 0,
+        "head": None if content.head is None else json.dumps(content.head, ensure_ascii=False),
+        "shape_count": one.shape_count,
+        "image_shape": content.image.get("image_shape"),
+        "image_type": content.image.get("image_type"),
+        "image_labels": content.image.get("image_labels"),
+        "series_key": content.series_key,
+        "checked_at": at,
+    }
+
+
+def _use_row(one: _Prepared, at: Any) -> dict[str, Any]:
+    given = one.given
+    said = (given.about, given.about_key, given.added_by, given.tool, given.tool_version)
+    identity = json.dumps([one.value_id, *said])
+    return {
+        "use_id": digest(identity)[:32],
+        "value_id": one.value_id,
+        "about": given.about,
+        "about_key": given.about_key,
+        "added_by": given.added_by,
+        "tool": given.tool,
+        "tool_version": given.tool_version,
+        "file_name": None if given.file is None else os.path.basename(given.file),
+        "added_at": at,
+    }
+
+
+def _annotation_rows(prepared: Sequence[_Prepared]) -> pa.Table:
+    """Return the rows of all annotations that were not staged, with their sizes."""
+    made: dict[str, pa.Table] = {}
+    for one in prepared:
+        if one.content.shapes and one.value_id not in made:
+            made[one.value_id] = shapes.rows_of(
+                one.value_id, one.socket.of_kind, one.content.shapes
+            )  # fmt: skip
+    if not made:
+        return named("annotations").schema.empty_table()
+    with _measuring() as measured:
+        return pa.concat_tables([measured(rows) for rows in _by_kind(made.values())])
+
+
+def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
+    """Return the rows of each kind of shape together."""
+    kinds: dict[str, list[pa.Table]] = defaultdict(list)
+    for table in tables:
+        kinds[table["kind"][0].as_py()].append(table)
+    return [pa.concat_tables(some) for some in kinds.values()]

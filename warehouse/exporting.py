@@ -1,0 +1,45 @@
+"""Members of a run → rows, lists, files or a BIDS data set: one place that knows the formats."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.bids.export import FORMAT, export_bids
+from warehouse.cohorts.export_files import FILE_FORMATS, export_files
+from warehouse.cohorts.export_rows import export_rows
+from warehouse.settings import S3Access
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.runs import Run
+
+
+def export_run(
+    root: Path, run: Run, target: str | os.PathLike[str], form: str, **options: Any
+) -> dict[str, Any]:
+    """Write the members of a run.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    target
+        File or folder to write.
+    form
+        csv, parquet, arrow, jsonl, uids, s5cmd (see ``export_rows``), zip, copy, link (see
+        ``export_files``) or bids (see ``export_bids``).
+    options
+        Those of the format.
+
+    Returns
+    -------
+    dict
+        What was written, as in the provenance beside the target.
+    """
+    if form == FORMAT:
+        return export_bids(root, run, Path(target), **options)
+    if form in FILE_FORMATS:
+        s3 = S3Access.from_variables(os.environ)
+        return export_files(root, run, Path(target), form, s3=s3, **options)
+    return export_rows(root, run, Path(target), form, **options)

@@ -1,0 +1,94 @@
+"""A damaged warehouse → the same, whose damaged rows were read from their source files again.
+
+In: the folder of a warehouse, and what ``verify`` found. Out: ``Repaired``. Damaged parts leave and
+the rows of their files come back in one transaction, so that no version lacks them. Where a source
+is gone, or a part tells nothing of its sources, nothing is changed: only a backup can mend that.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from warehouse.dicom.scan import SourceFile
+from warehouse.ingest import staged_anew
+from warehouse.settings import IngestSettings, Mode
+from warehouse.store import delta, layout
+from warehouse.store.commit import commit_batch
+from warehouse.store.duck import connect
+from warehouse.store.verify import DELETE, REPAIR, VACUUM
+from warehouse.survey import listed_again
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from warehouse.store.stage import Staged
+    from warehouse.store.verify import Verified
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What a repair did."""
+
+    files: int = 0
+    """Source files read again."""
+    parts: int = 0
+    """Damaged parts that are no longer of the warehouse."""
+    deleted: int = 0
+    """Kept answers deleted, which are made again, and parts that no newer version needs."""
+    missing: list[str] = field(default_factory=list)
+    """Source files that are not there, for which nothing was changed."""
+    version: int = 0
+    """Version of the warehouse afterwards."""
+
+
+def repair(root: Path, found: Verified, settings: IngestSettings | None = None) -> Repaired:
+    """Read the files of damaged parts again, if all of them are there.
+
+    Raises
+    ------
+    WriteFailed, WorkersLost
+        Nothing was changed.
+    """
+    deleted = 0
+    if any(damage.mends == DELETE for damage in found.damaged):
+        deleted = sum(damage.mends == DELETE for damage in found.damaged)
+        shutil.rmtree(layout.cache_folder(root), ignore_errors=True)
+    for damage in found.damaged:
+        if damage.mends == VACUUM:
+            (root / damage.what).unlink(missing_ok=True)
+            deleted += 1
+    damaged: dict[str, set[str]] = {}
+    for damage in found.damaged:
+        if damage.mends == REPAIR and damage.table and damage.part:
+            damaged.setdefault(damage.table, set()).add(damage.part)
+    hopeless = any(damage.table and damage.mends != REPAIR for damage in found.damaged)
+    if not damaged or found.unclear or hopeless:
+        return Repaired(deleted=deleted, version=found.version)
+    settings = settings or IngestSettings(workers=1)
+    items = {
+        item.path: item for item in listed_again([file.path for file in found.touched], settings)
+    }
+    missing = [file.path for file in found.touched if not isinstance(items[file.path], SourceFile)]
+    if missing:
+        return Repaired(deleted=deleted, missing=missing, version=found.version)
+    with delta.writing(root), connect() as connection:
+        batch = delta.claim_batch(root)
+        staged: list[Staged] = []
+        first = layout.first_id(batch)
+        for mode, files in groupby(sorted(found.touched, key=lambda f: f.mode), lambda f: f.mode):
+            sources = [items[file.path] for file in files]
+            how = replace(settings, mode=Mode.parse(mode))
+            staged += staged_anew(root, batch, sources, how, first)
+            first += len(sources)
+        commit_batch(connection, root, batch, staged, read_anew=True, damaged=damaged)
+    # Older versions named them: these can no longer be opened, and answer nothing that is wrong.
+    for table, parts in damaged.items():
+        for part in parts:
+            (layout.table_folder(root, table) / part).unlink(missing_ok=True)
+    return Repaired(
+        files=len(found.touched), parts=sum(map(len, damaged.values())), deleted=deleted,
+        version=delta.newest_files(root)[0],
+    )  # fmt: skip

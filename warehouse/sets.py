@@ -1,0 +1,43 @@
+"""``Warehouse.sets``: runs that are made of the members of other runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse.cohorts import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from warehouse.cohorts.runs import Run
+    from warehouse.publishing import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """Members of runs combined, split and drawn; each result is kept as a run of its own."""
+
+    _place: Place
+
+    def combine(self, operation: str, left: str, right: str, name: str) -> Run:
+        """Make a run of the members of two: ``union``, ``intersect`` or ``minus``."""
+        root = self._place.root
+        return self._place.keep(
+            lambda: compare.combine(root, operation, left, right, name), f"cohort {operation}"
+        )
+
+    def split(
+        self, run: str, fractions: Mapping[str, float] | None = None, seed: int = 0
+    ) -> list[Run]:
+        """Split a run by patient into named parts; see ``warehouse.cohorts.compare.split``."""
+        return self._place.keep(
+            lambda: compare.split(self._place.root, run, fractions, seed), "cohort split"
+        )
+
+    def sample(self, run: str, *, as_name: str, **options: Any) -> Run:
+        """Draw series of a run; see ``warehouse.cohorts.compare.sample``."""
+        root = self._place.root
+        return self._place.keep(
+            lambda: compare.sample(root, run, as_name=as_name, **options), "cohort sample"
+        )

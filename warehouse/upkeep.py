@@ -1,0 +1,111 @@
+"""``Warehouse.upkeep``: what an operator does to a warehouse."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from warehouse.cohorts.checked import check_runs
+from warehouse.errors import UsageError
+from warehouse.rebuild import Rebuilt, read_anew, rebuild
+from warehouse.relocate import Relocated, relocate
+from warehouse.repair import Repaired, repair
+from warehouse.settings import IngestSettings, S3Access
+from warehouse.store.audit import Entry, entries
+from warehouse.store.compact import Compacted, compact
+from warehouse.store.rules import Rule, add_rules, read_rules
+from warehouse.store.vacuum import RETENTION, Vacuumed, vacuum
+from warehouse.store.verify import Verified, verify
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+    from warehouse.publishing import Action, Place
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What keeps a warehouse in order, checks it, and says who changed it."""
+
+    _place: Place
+    _changed: Callable[[], None]
+    """Called after the store has changed."""
+
+    def _change(self, action: Action[_Answer], *, what: str, materialize: bool = True) -> _Answer:
+        done = self._place.publish(action, what=what, materialize=lambda: materialize)
+        self._changed()
+        return done
+
+    def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
+        """Derive ``instances`` again from stored elements, or read every source file again."""
+        root, how = self._place.root, IngestSettings.from_variables(os.environ)
+        return self._change(
+            lambda _: read_anew(root, how) if from_sources else rebuild(root), what="rebuild"
+        )
+
+    def compact(self) -> Compacted:
+        """Merge the Parquet files of many small ingests; rows and their order stay."""
+        return self._change(lambda _: compact(self._place.root), what="compact")
+
+    def vacuum(self, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
+        """Count Parquet files that no version of the last days names; ``delete`` removes them."""
+        if self._place.mirror:
+            raise UsageError(
+                "a warehouse in a bucket cannot be vacuumed: nobody knows who reads it"
+            )
+        return self._change(
+            lambda _: vacuum(self._place.root, retention, delete=delete),
+            what="vacuum" if delete else "", materialize=False,
+        )  # fmt: skip
+
+    def verify(self, *, deep: bool = False) -> Verified:
+        """Compare the store with what was committed; nothing is changed.
+
+        Parameters
+        ----------
+        deep
+            Read every byte and every page, not only sizes, footers and numbers of rows.
+
+        Returns
+        -------
+        Verified
+            ``is_whole``; else ``damaged`` (what, why, what mends it), ``touched`` (source files)
+            and ``series``.
+        """
+        found = verify(self._place.root, deep=deep)
+        runs, forgotten, damaged = check_runs(self._place.root)
+        return replace(
+            found, runs=runs, runs_forgotten=forgotten, damaged=[*found.damaged, *damaged]
+        )
+
+    def repair(self, found: Verified) -> Repaired:
+        """Read the source files of damaged parts again, in one transaction, if all are there."""
+        if self._place.mirror:
+            raise UsageError("delete the folder of this machine; the bucket is copied again")
+        return self._change(lambda _: repair(self._place.root, found), what="repair")
+
+    def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Relocated:
+        """Let every known file beneath ``old`` lie beneath ``new``, in one commit; none is read.
+
+        For a folder, archive or bucket that was moved. An ingest of the new place finds out by
+        itself, a file at a time; see ``IngestReport.moved``.
+        """
+        how = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
+        return self._change(lambda _: relocate(self._place.root, old, new, how), what="relocate")
+
+    def audit(self) -> list[Entry]:
+        """Return who changed the warehouse, when, how and to which version; the oldest first."""
+        return entries(self._place.root)
+
+    def rules(self) -> list[Rule]:
+        """Return the rules of `sequence_types` in the order in which they are tried."""
+        return read_rules(self._place.root)
+
+    def add_rules(self, path: str | os.PathLike[str]) -> int:
+        """Add rules of `sequence_types` from a CSV file; one of the same name is replaced."""
+        return self._change(lambda _: add_rules(self._place.root, Path(path)), what="rules")
