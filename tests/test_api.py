@@ -48,9 +48,11 @@ def test_every_table_is_a_lazy_frame_equal_to_the_answer_of_duckdb(
 def test_every_view_of_an_empty_warehouse_answers_with_no_rows(
     empty: warehouse.Warehouse, name: str
 ) -> None:
-    assert empty.sql(f"from {name}").fetchall() == []
+    # The seven default sockets are in every warehouse.
+    rows = 7 if name == "sockets" else 0
+    assert len(empty.sql(f"from {name}").fetchall()) == rows
     frame = empty.table(name).collect()
-    assert frame.height == 0
+    assert frame.height == rows
     assert frame.schema == empty.sql(f"from {name}").pl().schema
 
 

@@ -134,9 +134,11 @@ def create(root: Path) -> None:
     try:
         layout.claims_folder(root).mkdir(parents=True, exist_ok=True)
         with locked(root):
-            write_empty_parts(root)
             if marker.exists():
+                require(root)
+                write_empty_parts(root)
                 return
+            write_empty_parts(root)
             make_tables(root, tables.REGISTRY)
             reach_disk(layout.empty_part(root, table) for table in tables.names())
             # Last: it makes the folder a warehouse.
