@@ -22,17 +22,11 @@ value of a patient's header. Who inherits from whom::
     │   ├── MembersUnclear     the rows of a cohort do not say which entities are members
     │   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
     │   ├── TargetExists       what is written never replaces a file
-    │   ├── ComponentError     a socket, value or set is not as it must be
-    │   │   ├── UnknownKind
-    │   │   ├── UnknownSocket
-    │   │   ├── UnknownValue
-    │   │   ├── SocketRefused      a rule of sockets does not hold
-    │   │   ├── SchemaRefused      a JSON Schema cannot be used
-    │   │   └── ValueRefused       a value is not what its socket takes
-    │   │       └── ImageRefused       an image file cannot be a value
     │   ├── NotInstalled       it needs a package of an extra
     │   └── ComponentError     a socket, a value or a set of values is not as it has to be
-    │       ├── UnknownKind, UnknownSocket, UnknownValue
+    │       ├── UnknownKind
+    │       ├── UnknownSocket
+    │       ├── UnknownValue
     │       ├── SocketRefused      a socket breaks a rule
     │       ├── SchemaRefused      its JSON Schema is not valid, or reads what is outside of it
     │       └── ValueRefused       a value is not what its socket takes; says the JSON path
