@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import pty
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,7 +20,6 @@ from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
 from tests.forms import some
-from warehouse.cli.stopping import SECONDS
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
 from warehouse.store import layout
@@ -71,7 +69,6 @@ class Running:
 
     def __init__(self, root: Path, source: Path, *begin: str) -> None:
         self.root = root
-        self.cpu_before = children_cpu()
         self.process = subprocess.Popen(
             [*(begin or (sys.executable, "-c", SLOWLY)), "ingest", str(source), "-w", str(root)],
             env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, cwd=root.parent,
@@ -86,14 +83,13 @@ class Running:
     def stop(self, number: int, *, whole_group: bool) -> tuple[int, str, str]:
         """Send a signal as a terminal does, or to the process alone; hold what is done after it.
 
-        A busy machine gives the process its turn late: what is held is not when it ends, but that
-        it works for less than two seconds, and that no batch begins to be committed.
+        It ends within two seconds, and no batch begins to be committed.
         """
-        spent = sum(map(cpu, self.left()))
+        begun = time.monotonic()
         (os.killpg if whole_group else os.kill)(self.process.pid, number)
         version = newest(self.root)
         out, err = self.process.communicate(timeout=60)
-        assert children_cpu() - self.cpu_before - spent < 2
+        assert time.monotonic() - begun < 2
         # That one was being committed.
         assert newest(self.root) <= version + 1
         return self.process.returncode, out, err
@@ -123,21 +119,6 @@ class Running:
             if int(fields[3]) == self.process.pid and fields[0] != "Z":
                 found.append(process.name)
         return found
-
-
-def cpu(pid: str) -> float:
-    """Return the CPU seconds of a process and of its children that have ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return 0.0
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
-
-def children_cpu() -> float:
-    """Return the CPU seconds of all children of this process that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def newest(root: Path) -> int:
@@ -195,7 +176,7 @@ def test_a_stopped_ingest_says_what_is_kept_and_leaves_nothing(
     assert err.startswith("stopped")
     assert err.endswith("run the same command again to go on\n")
     assert err.count("\n") == 1
-    until = time.monotonic() + 30
+    until = time.monotonic() + 1
     while running.left() and time.monotonic() < until:
         time.sleep(0.01)
     assert running.left() == []
@@ -230,9 +211,10 @@ def test_a_library_that_does_not_come_back_is_not_waited_for(tmp_path: Path) -> 
     )  # fmt: skip
     assert stuck.stdout is not None
     stuck.stdout.readline()
+    begun = time.monotonic()
     stuck.terminate()
     _, err = stuck.communicate(timeout=60)
-    assert SECONDS < 2
+    assert time.monotonic() - begun < 2
     assert (stuck.returncode, err) == (
         143, "stopped; what was committed is kept, run the same command again to go on\n",
     )  # fmt: skip
@@ -259,9 +241,11 @@ def test_the_first_process_of_a_container_stops_too(source: Path, tmp_path: Path
     ((first,),) = [
         Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
     ]
+    begun = time.monotonic()
     os.kill(int(first), signal.SIGTERM)
     version = newest(root)
     _, err = running.process.communicate(timeout=60)
+    assert time.monotonic() - begun < 2
     assert newest(root) <= version + 1
     assert running.process.returncode == 143
     assert err.startswith("stopped")
