@@ -200,7 +200,7 @@ def test_a_narrow_terminal_lists_tables_without_keys(read):
     assert re.fullmatch(r"name +rows  what it is *", lines[0])
     # Two lines each, and a few of macros and cohorts: keys made them four.
     tables = sum(entry.kind in {"table", "view"} for entry in entries())
-    assert len(lines) < 2.5 * tables
+    assert len(lines) < 2.2 * tables
     assert lines[-1].startswith("key, columns and an example")
     wide = on_terminal("tables", "-w", read, columns=140, NO_COLOR="1", TERM="dumb").splitlines()
     assert re.fullmatch(r"name +rows  what it is +key *", wide[0])

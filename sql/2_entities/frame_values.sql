@@ -1,5 +1,6 @@
--- What the frames of an object say together; only objects whose functional groups state one of these attributes, or were not read.
+-- One row per object with functional groups: what its frames say together.
 --
+-- Only objects whose groups state one of these attributes, or were not read.
 -- A value of the frame's own groups comes first, then that of the shared ones, then that of the
 -- object, as in `frames`. Where frames differ, the value is that of the first frame that has one,
 -- `frames_differ` names the column, and lists have all values. The values of `series` and others are

@@ -1,5 +1,6 @@
--- One row per value in a standard functional group of a multi-frame object, of the attributes that frames and entities have.
+-- One row per value in a standard functional group of a multi-frame object.
 --
+-- Of the attributes that frames and entities have.
 -- A group is an item one level below the item of a frame in the Per-Frame Functional Groups Sequence,
 -- or of the Shared Functional Groups Sequence; gradient directions lie one level deeper. So do the
 -- Unassigned Converted Attributes of Legacy Converted Enhanced objects. What vendors nest in private

@@ -1,4 +1,4 @@
--- What is known of each MR series that tells what kind of sequence it is: the columns that rules of `sequence_types` may name.
+-- One row per MR series: what tells its kind of sequence, for the rules of `sequence_types`.
 --
 -- Attributes are those of the instance with the smallest instance_key: at top level, else in the
 -- functional groups of its first frame. Counts and b-values are those of the whole series.
