@@ -1,5 +1,6 @@
--- In which direction the phase of an MR instance was encoded; only instances that say anything about it, or whose elements were not read.
+-- In which direction the phase of an MR instance was encoded.
 --
+-- Only instances that say anything about it, or whose elements were not read.
 -- The axis is In-plane Phase Encoding Direction (0018,1312), of the object or of all its frames. The
 -- sign is 1 (positive) or 0 in PhaseEncodingDirectionPositive of the Siemens CSA header or, since XA,
 -- in (0021,xx1C) by SIEMENS MR SDI 02; of GE's echo-planar images Rectilinear Phase Encode Reordering

@@ -1,5 +1,6 @@
--- How fast the lines of an echo-planar MR image were read; only instances that say so, or whose private elements were not read.
+-- How fast the lines of an echo-planar MR image were read.
 --
+-- Only instances that say so, or whose private elements were not read.
 -- Both times are those of BIDS, made for the correction of distortion: as if each line of the image
 -- that is stored had been read, neither skipped for parallel imaging nor interpolated. Siemens states
 -- BandwidthPerPixelPhaseEncode (CSA header, (0019,xx28) by SIEMENS MR HEADER, since XA (0021,xx53) by
