@@ -164,6 +164,10 @@ def test_versions_that_a_vacuum_took_are_no_damage(root: Path) -> None:
     assert found.cleaned
 
 
+# The exit codes of a copy during which a file vanished: "partial transfer" in rsync(1).
+VANISHED = {"cp": 1, "rsync": 24}
+
+
 @pytest.mark.parametrize("copy", ["cp", "rsync"])
 def test_a_copy_that_is_made_during_an_ingest_is_an_older_version(
     whole: Path, tmp_path: Path, copy: str
@@ -191,7 +195,11 @@ def test_a_copy_that_is_made_during_an_ingest_is_an_older_version(
             ["rsync", "-a", "--exclude", "/files/_delta_log", "./", str(target)],
         ]
     for command in commands:
-        subprocess.run(command, cwd=root, check=True)
+        done = subprocess.run(command, check=False, cwd=root, text=True, capture_output=True)
+        # What is begun and not committed may vanish meanwhile; nothing else may go wrong.
+        wrong = [line for line in done.stderr.splitlines() if not line.startswith("rsync warning")]
+        assert all("vanished" in line or "No such file" in line for line in wrong), done.stderr
+        assert done.returncode in ((0, VANISHED[copy]) if wrong else (0,)), done.stderr
     writer.join()
     copied = warehouse.open(target)
     found = copied.verify(deep=True)
