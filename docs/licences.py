@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = "dicom-warehouse"
-EXTRAS = ("", "pixels", "pipelines", "dask", "s3", "components", "gpl")
+EXTRAS = ("", "pixels", "pipelines", "dask", "s3", "components", "evaluation", "deidentify", "server", "dimse", "gpl")
 """What is needed at run time; the others are for working on the project."""
 UNKNOWN = "not stated"
 SPDX = {

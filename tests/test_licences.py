@@ -16,7 +16,7 @@ from tests.test_locks import _pins
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PERMISSIVE = re.compile(
-    r"(MIT|MIT-CMU|BSD|BSD-[23]-Clause|0BSD|Apache-2\.0|PSF-2\.0|ISC|Zlib|CC0-1\.0|MPL-2\.0|Unlicense)"
+    r"(MIT|MIT-0|MIT-CMU|BSD|BSD-[23]-Clause|0BSD|Apache-2\.0|PSF-2\.0|ISC|Zlib|CC0-1\.0|MPL-2\.0|Unlicense)"
 )
 
 

@@ -22,6 +22,7 @@ import pytest
 import warehouse
 from tests.cohorts.conftest import make
 from tests.command_line import run
+from tests.programs import needed
 from warehouse.cohorts.provenance import verify
 from warehouse.errors import ExportFailed, SourceNotFound, TargetExists, UsageError
 
@@ -123,10 +124,11 @@ def test_zip_is_read_by_another_program(
     ran: warehouse.Warehouse, tmp_path: Path, template: Path
 ) -> None:
     target = export(ran, tmp_path / "a.zip", "zip")
-    if shutil.which("unzip") is None:
-        pytest.skip("needs unzip")
     done = subprocess.run(
-        ["unzip", "-q", target, "-d", tmp_path / "out"], capture_output=True, text=True, check=False
+        [needed("unzip"), "-q", target, "-d", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     listed = list(csv.DictReader(io.StringIO((tmp_path / "out" / "manifest.csv").read_text())))

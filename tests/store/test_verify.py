@@ -18,6 +18,7 @@ import pytest
 import warehouse
 from tests.command_line import run
 from tests.dicom_files import write
+from tests.programs import needed
 from warehouse.errors import StoreDamaged
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
@@ -173,8 +174,7 @@ def test_a_copy_that_is_made_during_an_ingest_is_an_older_version(
     whole: Path, tmp_path: Path, copy: str
 ) -> None:
     """Logs first, and then the rest but the logs, as docs/how-to/operate.md says."""
-    if not shutil.which(copy):
-        pytest.skip(f"{copy} is not installed")
+    needed(copy)
     root = tmp_path / "w"
     for number in range(12):
         write(tmp_path / "more" / f"{number}", uid=f"2.{number}")

@@ -1,0 +1,33 @@
+"""System programs that tests need: skipped where one is missing, a failure where CI installs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+# What `.ci/run` installs, by the name of the program: its Debian package.
+PACKAGES = {
+    "bwrap": "bubblewrap",
+    "chromium": "chromium",
+    "cp": "coreutils",
+    "nginx": "nginx",
+    "podman": "podman",
+    "rsync": "rsync",
+    "runc": "runc",
+    "storescu": "dcmtk",
+    "unshare": "util-linux",
+    "unzip": "unzip",
+}
+
+
+def needed(program: str) -> str:
+    """Return the path of a program, or skip the test; with ``$SYSTEM_PROGRAMS=required`` it fails instead."""
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is not None:
+        return found
+    reason = f"{program} is not installed (Debian: {PACKAGES[program]})"
+    if os.environ.get("SYSTEM_PROGRAMS") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
