@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from warehouse.server import description, dicomweb
+from warehouse.server import description, dicomweb, files, lists, questions
 from warehouse.server.access import Gate
 from warehouse.server.asking import NotModified
 from warehouse.server.door import Door
@@ -40,7 +40,8 @@ def create_app(warehouse: Warehouse, settings: ServerSettings) -> Door:
     app.state.serving = Serving(warehouse, settings)
     handle(app, warehouse.root)
     app.add_exception_handler(NotModified, _not_modified)
-    app.include_router(dicomweb.router)
+    for module in (dicomweb, files, questions, lists):
+        app.include_router(module.router)
     description.add(app)
 
     @app.get("/health", include_in_schema=False)
