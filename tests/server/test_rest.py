@@ -141,7 +141,7 @@ def test_whole_lists_in_other_formats(client: Client, sample: warehouse.Warehous
         )
     rows = list(csv.DictReader(io.StringIO(client.get(f"{ask}csv").text)))
     assert [row["series_key"] for row in rows] == wanted["series_key"].to_list()
-    fourteen = list(csv.reader(io.StringIO(client.get(f"{ask}series_csv").text)))
+    fourteen = list(csv.reader(io.StringIO(client.get("/api/v1/series_csv?Modality=MR").text)))
     assert fourteen[0] == [
         "ID", "EchoTime", "RepetitionTime", "InversionTime", "PixelSpacing", "SliceThickness", "StudyDescription",
         "SequenceName", "PulseSequenceName", "StudyTime", "StudyDate", "Manufacturer", "ScanningSequence", "SequenceVariant",
@@ -289,8 +289,8 @@ def test_bodies_that_are_none(client: Client) -> None:
 @pytest.mark.parametrize("path", [
     "series?limit=0", "series?limit=-1", "series?limit=abc", f"series?limit={10**12}", "series?page_size=0", "series?page_size=99999",
     "series?Nothing=1", "series?Modality__nope=1", "series?EchoTime=x", "series?cursor=abc", "series?cursor=%21", "series?order=Nothing",
-    "series?columns=Nothing", "series?format=xml", "studies?format=series_csv", "series?description=T1", "series?header_fields=1",
-    "series?search=" + "x" * 8192, "series?search=%00", "distinct/series/Nothing", "files.zip", "series?cursor=WyJuIl0",
+    "series?columns=Nothing", "series?format=xml", "studies?format=series_csv", "series_csv?Nothing=1", "series?description=T1", "series?header_fields=1",
+    "series?search=" + "x" * 8192, "series?search=%00", "files.zip", "series?cursor=WyJuIl0",
     "series?cursor=WyJuIiwgeyJhIjogMX1d", "series/x/picture.png?slice=-1",
 ])  # fmt: skip
 def test_what_has_no_meaning_is_refused(client: Client, path: str) -> None:

@@ -40,7 +40,9 @@ def create_app(warehouse: Warehouse, settings: ServerSettings) -> Door:
     app.state.serving = Serving(warehouse, settings)
     handle(app, warehouse.root)
     app.add_exception_handler(NotModified, _not_modified)
-    for module in (dicomweb, stow, files, questions, lists):
+    modules = (dicomweb, stow, files, questions, lists)
+    app.state.routes = [route for module in modules for route in module.router.routes]
+    for module in modules:
         app.include_router(module.router)
     description.add(app)
 

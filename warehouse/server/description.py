@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _METHODS = ("get", "post", "put", "delete")
+_KEY = r"^[^\x00-\x1f\x7f-\x9f]+$"
+_PATTERNS = {
+    **dict.fromkeys(("study", "series", "instance", "key", "name", "attribute"), _KEY),
+    "numbers": "^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3})?$", "number": "^[1-9][0-9]{0,3}$",
+    "place": "^[0-9A-F]{8}$",
+}  # fmt: skip
+"""What parts of a path look like. A key is any text without control characters."""
 _CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 _STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }
@@ -59,6 +66,10 @@ def _described(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             # What cannot be understood is a 400 here, with the same body as every failure.
             operation["responses"].pop("422", None)
+            for parameter in operation.get("parameters", []):
+                pattern = _PATTERNS.get(parameter["name"])
+                if pattern and parameter["schema"].get("type") == "string":
+                    parameter["schema"]["pattern"] = pattern
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     return made

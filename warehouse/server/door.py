@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PARAMETER_BYTES = 4096
 QUERY_BYTES = 32_768
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UID = re.compile(r"[0-9.]{1,64}")
 _OPEN = re.compile(r"/health|/openapi\.json|/docs")
 _SERVICES = re.compile(r"/(api|dicomweb)(/|$)")

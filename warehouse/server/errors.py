@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from warehouse import errors
 from warehouse.store.damage import explained, failures
@@ -47,6 +48,7 @@ _STATUS: tuple[tuple[type[errors.WarehouseError], int], ...] = (
     (errors.InstanceNotFound, 404),
     (errors.ValueNotFound, 404),
     (errors.UnknownTable, 404),
+    (errors.UnknownCohort, 404),
     (errors.NoPixels, 404),
     (errors.CohortStopped, 408),
     (errors.UsageError, 400),
@@ -107,11 +109,17 @@ def handle(app: FastAPI, root: Path) -> None:
         where = ".".join(str(part) for part in first["loc"])
         return problem(400, "UsageError", f"{where}: {first['msg']}")
 
-    def refused(_: Request, error: Exception) -> JSONResponse:
+    def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return problem(
-            error.status_code, "HTTPException", str(error.detail), **dict(error.headers or {})
-        )
+        headers = dict(error.headers or {})
+        matching = [
+            route for route in app.state.routes if route.matches(request.scope)[0] != Match.NONE
+        ]  # fmt: skip
+        if error.status_code == 405 and matching:
+            # Of every route of this address, not of the first one.
+            methods = {method for route in matching for method in route.methods}
+            headers = {"Allow": ", ".join(sorted(methods))}
+        return problem(error.status_code, "HTTPException", str(error.detail), **headers)
 
     def unexpected(_: Request, error: Exception) -> JSONResponse:
         damage = explained(root, error) if isinstance(error, failures()) else None

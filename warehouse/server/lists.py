@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from warehouse.catalog import answer
 from warehouse.cohorts import filters
 from warehouse.cohorts.pages import page
-from warehouse.errors import UsageError
+from warehouse.errors import UnknownFilter, UsageError
 from warehouse.server import deidentified
 from warehouse.server.asking import Shown, base_url, may, serving
 from warehouse.server.compat import translated
@@ -53,7 +53,6 @@ KEYS = {
 MEDIA = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8",
-    "series_csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
     "arrow": "application/vnd.apache.arrow.stream",
 }
@@ -101,6 +100,18 @@ def conditions(request: Request, table: str) -> dict[str, Any]:
     return translated(table, found)
 
 
+@router.get(
+    "/series_csv",
+    responses={200: {"description": "", "content": {MEDIA["csv"]: {}}}},
+    dependencies=[Depends(may("read"))],
+)
+def fourteen_columns(request: Request, version: Shown) -> Response:
+    """Return the series of a list as the CSV of django_dicom; parameters are conditions."""
+    asked = conditions(request, "series")
+    found = filters.select(version.catalog, "series", asked, columns=["series_key"])
+    return _whole(request, version, "series", "csv", found, fourteen=True)
+
+
 @router.get("/{table}", responses=_PAGE)
 def rows(
     request: Request,
@@ -109,7 +120,7 @@ def rows(
     search: Annotated[str | None, Query(description="Text that some column contains")] = None,
     limit: Annotated[int | None, Query(ge=1, le=MOST, description="Rows of a page")] = None,
     form: Annotated[
-        Literal["json", "csv", "parquet", "arrow", "series_csv"],
+        Literal["json", "csv", "parquet", "arrow"],
         Query(alias="format", description="json: a page; others: every row"),
     ] = "json",
 ) -> Response:
@@ -124,10 +135,6 @@ def rows(
     columns = _names(given.get("columns", ""))
     order = _names(given.get("order", given.get("ordering", "")))
     who = request.state.principal
-    if form == "series_csv":
-        if table != "series":
-            raise UsageError("series_csv is a form of the list of series")
-        columns = ["series_key"]
     if not who.may("read"):
         columns = deidentified.allowed(
             version.catalog, view, asked=asked, columns=columns, order=order, search=search,
@@ -182,8 +189,9 @@ def _json(catalog: Catalog, table: pa.Table) -> str:
 
 
 def _whole(
-    request: Request, version: Version, table: str, form: str, found: duckdb.DuckDBPyRelation
-) -> Response:
+    request: Request, version: Version, table: str, form: str, found: duckdb.DuckDBPyRelation,
+    *, fourteen: bool = False,
+) -> Response:  # fmt: skip
     """Return every row of a list, in a file of its own until it is sent."""
     most = serving(request).settings.answer_rows
     reader = found.to_arrow_reader()
@@ -197,19 +205,15 @@ def _whole(
         else:
             session = version.catalog.session()
             session.register("chosen", limited)
-            if form == "series_csv":
+            if fourteen:
                 session.execute("create temp table members as select series_key from chosen")
-                relation = session.sql(statement("series_csv", "runs"))
-            else:
-                relation = session.sql("from chosen")
-            kind = "csv" if form == "series_csv" else form
-            answer.send(version.catalog, relation, kind, file)
+            relation = session.sql(statement("series_csv", "runs") if fourteen else "from chosen")
+            answer.send(version.catalog, relation, form, file)
     except BaseException:
         file.close()
         raise
     file.seek(0)
-    suffix = "csv" if form == "series_csv" else form
-    name = f'attachment; filename="{table}.{suffix}"'
+    name = f'attachment; filename="{table}.{form}"'
     return StreamingResponse(
         _sent(file), media_type=MEDIA[form], headers={"Content-Disposition": name}
     )
@@ -235,7 +239,10 @@ def distinct(request: Request, version: Shown, table: Table, attribute: str) -> 
     """Return the distinct values of an attribute."""
     if not request.state.principal.may("read"):
         deidentified.allowed(version.catalog, VIEWS[table], asked={attribute: ""})
-    found = filters.values(version.catalog, VIEWS[table], attribute)
+    try:
+        found = filters.values(version.catalog, VIEWS[table], attribute)
+    except UnknownFilter as error:
+        raise NotFound(str(error)) from None
     most = serving(request).settings.answer_rows
     if len(found) > most:
         raise UsageError(f"there are more than {most} values")

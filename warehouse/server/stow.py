@@ -144,21 +144,15 @@ _TOLD: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {DICOM_JSON: {"schema": {"type": "object"}}}}
     for status, text in ((200, "All are stored"), (202, "Some are"), (409, "None is"))
 }
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "content": {'multipart/related; type="application/dicom"': {}},
-        "required": True,
-    }
-}
 
 
-@router.post("/studies", responses=_TOLD, openapi_extra=_BODY)
+@router.post("/studies", responses=_TOLD)
 async def store(request: Request) -> Response:
-    """Store objects; an object that is there already is not stored again."""
+    """Store the parts of multipart/related; type="application/dicom", each once."""
     return await _stored(request, None)
 
 
-@router.post("/studies/{study}", responses=_TOLD, openapi_extra=_BODY)
+@router.post("/studies/{study}", responses=_TOLD)
 async def store_in_study(request: Request, study: str) -> Response:
     """Store objects of one study."""
     return await _stored(request, study)
