@@ -103,7 +103,9 @@ def test_pixels_that_lie_are_refused_in_bounded_time_and_memory(tmp_path: Path) 
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "bad", workers=1)
     name_of = dict(
-        wh.sql("select SeriesInstanceUID, path from instances where pixel_offset > 0").fetchall()
+        wh.sql(
+            "select SeriesInstanceUID, file_path from instances where pixel_offset > 0"
+        ).fetchall()
     )
     done = subprocess.run(
         [sys.executable, "-c", LOOK, tmp_path / "w"], cwd=CHECKOUT, capture_output=True, text=True,
