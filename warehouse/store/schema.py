@@ -52,7 +52,7 @@ _ARROW = {
 
 
 STORED_AS = {"file_path": "path"}
-"""Columns that are stored under another name: the older one, which warehouses keep so that they open."""
+"""Columns that are stored under an older name: warehouses keep it, so that they open."""
 
 
 def schema_of(model: Model) -> pa.Schema:
