@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from tests.dicom_files import dataset, image
@@ -129,3 +130,62 @@ def dose_report(uid: str = "1.88.2") -> Dataset:
         ),
         template="10011", sop_class=DOSE_SR, title="113701",
     )  # fmt: skip
+
+
+# -- segmentations --------------------------------------------------------------------------------
+
+SEG = "1.2.840.10008.5.1.4.1.1.66.4"
+LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
+
+
+def segment(number: int, meaning: str = "Liver", **more: Any) -> Dataset:
+    return dataset(
+        SegmentNumber=number, SegmentLabel=f"label {number}", SegmentAlgorithmType="AUTOMATIC",
+        SegmentAlgorithmName="net", TrackingID=f"id {number}", TrackingUID=f"1.6.{number}",
+        SegmentedPropertyCategoryCodeSequence=[code("91723000", "SCT", "Anatomical Structure")],
+        SegmentedPropertyTypeCodeSequence=[code(str(number), "SCT", meaning)], **more,
+    )  # fmt: skip
+
+
+def segment_frame(
+    number: int | None, z: float, source: str | None = None, frame: int | None = None
+) -> Dataset:
+    """Return the functional groups of a frame: its segment, its position, its source image."""
+    group = dataset(PlanePositionSequence=[dataset(ImagePositionPatient=[0, 0, z])])
+    if number is not None:
+        group.SegmentIdentificationSequence = [dataset(ReferencedSegmentNumber=number)]
+    if source:
+        image_ = dataset(ReferencedSOPInstanceUID=source)
+        if frame is not None:
+            image_.ReferencedFrameNumber = frame
+        group.DerivationImageSequence = [dataset(SourceImageSequence=[image_])]
+    return group
+
+
+def segmentation(
+    uid: str, masks: np.ndarray, frames: list[Dataset], segments: list[Dataset],
+    kind: str = "BINARY", **more: Any,
+) -> Dataset:  # fmt: skip
+    """Return a segmentation of frames (frame, row, column), 1 mm apart in the plane, slices 2 mm thick."""
+    count, rows, columns = masks.shape
+    bits = 1 if kind == "BINARY" else 8
+    pixels = (
+        np.packbits(masks.ravel(), bitorder="little").tobytes() if bits == 1
+        else masks.astype("u1").tobytes()
+    )  # fmt: skip
+    shared = dataset(
+        PlaneOrientationSequence=[dataset(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+        PixelMeasuresSequence=[
+            dataset(PixelSpacing=[1, 1], SliceThickness=2, SpacingBetweenSlices=2)
+        ],
+    )
+    usual: dict[str, Any] = dict(  # noqa: C408 - read like the call that it is for
+        SOPClassUID=LABELMAP if kind == "LABELMAP" else SEG, Modality="SEG",
+        SeriesInstanceUID=f"{uid}.0", FrameOfReferenceUID="1.3", Rows=rows, Columns=columns,
+        BitsAllocated=bits, BitsStored=bits, HighBit=bits - 1, NumberOfFrames=count,
+        SegmentationType=kind, SegmentSequence=segments, SharedFunctionalGroupsSequence=[shared],
+        PerFrameFunctionalGroupsSequence=frames, PixelData=pixels + bytes(len(pixels) % 2),
+    )  # fmt: skip
+    if kind == "FRACTIONAL":
+        usual |= {"SegmentationFractionalType": "PROBABILITY", "MaximumFractionalValue": 255}
+    return image(uid, **(usual | more))
