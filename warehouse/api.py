@@ -23,6 +23,7 @@ from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
 from warehouse.components.facade import Components
+from warehouse.derived.facade import DerivedObjects
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.exporting import export_run
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
-class Warehouse:
+class Warehouse(DerivedObjects):
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;

@@ -49,6 +49,11 @@ value of a patient's header. Who inherits from whom::
     │   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
     │   ├── WrongMachine           a worker sees another folder where the warehouse should be
     │   └── ReadingFailed          no file can be read here, not even one that is known to be good
+    ├── DerivedError       what a derived object says cannot be had as asked
+    │   ├── WrongObject        a series is not of the kind asked for, or of several objects
+    │   ├── NotInGeometry      an object does not lie on the grid asked for; says how it differs
+    │   ├── SegmentsOverlap    segments share voxels: no label map holds them
+    │   └── UnknownPart        no segment, region or beam of that number
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
     ├── InstanceNotFound   no instance with that UID
     ├── SeriesNotFound     no series with that UID
@@ -96,6 +101,13 @@ from warehouse.errors.components import (
     UnknownSocket,
     UnknownValue,
     ValueRefused,
+)
+from warehouse.errors.derived import (
+    DerivedError,
+    NotInGeometry,
+    SegmentsOverlap,
+    UnknownPart,
+    WrongObject,
 )
 from warehouse.errors.pixels import (
     ArrayTooLarge,
@@ -147,6 +159,7 @@ __all__ = [
     "CatalogError",
     "CohortStopped",
     "ComponentError",
+    "DerivedError",
     "ExportFailed",
     "ImageRefused",
     "InstanceNotFound",
@@ -162,6 +175,7 @@ __all__ = [
     "NotAVolume",
     "NotAWarehouse",
     "NotAsIngested",
+    "NotInGeometry",
     "NotInstalled",
     "NotReferable",
     "Outrun",
@@ -172,6 +186,7 @@ __all__ = [
     "Rejected",
     "SchedulerUnreachable",
     "SchemaRefused",
+    "SegmentsOverlap",
     "SeriesNotFound",
     "SocketRefused",
     "SourceChanged",
@@ -187,6 +202,7 @@ __all__ = [
     "UnknownKind",
     "UnknownMode",
     "UnknownParameter",
+    "UnknownPart",
     "UnknownSocket",
     "UnknownTable",
     "UnknownValue",
@@ -201,6 +217,7 @@ __all__ = [
     "WorkersLost",
     "WriteFailed",
     "WrongMachine",
+    "WrongObject",
     "cause_of",
     "stopped",
 ]
