@@ -50,6 +50,7 @@ value of a patient's header. Who inherits from whom::
     │   ├── WrongMachine           a worker sees another folder where the warehouse should be
     │   └── ReadingFailed          no file can be read here, not even one that is known to be good
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
+    ├── NotDeidentified    an instance cannot be de-identified with certainty, and is left out
     ├── InstanceNotFound   no instance with that UID
     ├── SeriesNotFound     no series with that UID
     ├── ValueNotFound      no bytes with that digest, or the file that had them is gone
@@ -97,6 +98,7 @@ from warehouse.errors.components import (
     UnknownValue,
     ValueRefused,
 )
+from warehouse.errors.deidentify import NotDeidentified
 from warehouse.errors.pixels import (
     ArrayTooLarge,
     NoDecoder,
@@ -162,6 +164,7 @@ __all__ = [
     "NotAVolume",
     "NotAWarehouse",
     "NotAsIngested",
+    "NotDeidentified",
     "NotInstalled",
     "NotReferable",
     "Outrun",
