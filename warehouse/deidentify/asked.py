@@ -83,7 +83,9 @@ def export_asked(
             workers=how.workers, s3=S3Access.from_variables(os.environ), force=force,
         )  # fmt: skip
     if form not in ROW_FORMATS:
-        raise UsageError(f"unknown format {form!r}; choose one of: copy, zip, csv, parquet, arrow, jsonl, uids")
+        raise UsageError(
+            f"unknown format {form!r}; choose one of: copy, zip, csv, parquet, arrow, jsonl, uids"
+        )
     return export_rows_deidentified(
         root, run, target, form, how.profile, retain=how.retain, clean=how.clean, key=how.key,
         rows=rows, preset=preset, spreadsheet=spreadsheet, force=force,

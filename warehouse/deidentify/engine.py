@@ -61,7 +61,9 @@ _NAMED = {
     "Modality": 0x00080060, "SeriesNumber": 0x00200011, "SeriesDescription": 0x0008103E,
     "StudyDate": 0x00080020, "InstanceNumber": 0x00200013,
 }  # fmt: skip
-_TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"})
+_TEXT = frozenset(
+    {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"}
+)
 _DIGITS = b"0123456789+-.eE \\\0"
 _MARKS = {0x00120062, 0x00120063, 0x00120064, 0x00280303}
 _STRUCTURED = {0x0040A730, 0x00400555, 0x0040B020}
@@ -161,7 +163,11 @@ def deidentify(
     if syntax == DEFLATED:
         inflater = zlib.decompressobj(-15)
         try:
-            data, start, syntax = inflater.decompress(bytes(data[start:]), MAX_INFLATED), 0, EXPLICIT
+            data, start, syntax = (
+                inflater.decompress(bytes(data[start:]), MAX_INFLATED),
+                0,
+                EXPLICIT,
+            )
         except zlib.error:
             raise NotDeidentified("its deflated data set cannot be inflated") from None
         if inflater.unconsumed_tail:
@@ -239,7 +245,17 @@ class _Walk:
             group = tag >> 16
             if group & 1:
                 pos = self._private(
-                    entries, blocks, path, depth, tag, vr, start, value, end, limit, implicit=implicit
+                    entries,
+                    blocks,
+                    path,
+                    depth,
+                    tag,
+                    vr,
+                    start,
+                    value,
+                    end,
+                    limit,
+                    implicit=implicit,
                 )
                 continue
             if (group >> 8) in {0x50, 0x60}:
@@ -280,7 +296,9 @@ class _Walk:
             if tag == _SCHEME:
                 scheme = content.strip(b" \0")
             elif tag == _CODE_MEANING and scheme not in _SCHEMES and content and action is None:
-                entries.append((tag, self._made(tag, vr or usual, values.REMOVED, implicit=implicit)))
+                entries.append(
+                    (tag, self._made(tag, vr or usual, values.REMOVED, implicit=implicit))
+                )
                 self._note(path, tag, vr or usual, "D", "beyond", "meaning of a local code")
                 continue
             if action is None:
@@ -349,6 +367,8 @@ class _Walk:
             made, code, reason = self._cleaned(path, tag, usual, content, action)
             if made == content.strip(b" \0"):
                 return made
+            if not made and action.basic == "D" and made is not None:  # it must have a value
+                made, code = values.dummy(_one(usual), b"", is_name=False, key=self.key), "D"
         else:
             made, code = None, "X"
         self._note(path, tag, shown, code, action.option, reason)
@@ -572,9 +592,7 @@ class _Walk:
             marks[0x00280301] = made(0x00280301, "CS", "NO")
         return marks
 
-    def _names(
-        self, entries: dict[int, bytes | list[Chunk]], *, implicit: bool
-    ) -> dict[str, str]:
+    def _names(self, entries: dict[int, bytes | list[Chunk]], *, implicit: bool) -> dict[str, str]:
         found = {"PatientID": self.key.patient(self.patient)}
         for name, tag in _NAMED.items():
             content = entries.get(tag, b"")

@@ -190,9 +190,7 @@ def _portions(members: Iterator[Member], work: Path) -> Iterator[Portion]:
         number += 1
 
 
-def _treated(
-    portions: Iterator[Portion], how: Treatment, workers: int | None
-) -> Iterator[Portion]:
+def _treated(portions: Iterator[Portion], how: Treatment, workers: int | None) -> Iterator[Portion]:
     """Treat the portions that are not done, and yield all in order, without their members."""
     first = list(islice(portions, _FROM_PORTIONS))
     count = IngestSettings(workers=workers).worker_count
@@ -226,9 +224,7 @@ def _empty(portion: Portion) -> Portion:
     return Portion(portion.number, (), portion.files, portion.notes)
 
 
-def _gathered(
-    work: Path, done: Sequence[Portion], how: Treatment, form: str
-) -> dict[str, Any]:
+def _gathered(work: Path, done: Sequence[Portion], how: Treatment, form: str) -> dict[str, Any]:
     """Write what lies beside the files, and return the facts about the export."""
     folder = work / "files"
     digest, files, left, changes = hashlib.sha256(), 0, 0, 0

@@ -85,12 +85,16 @@ class Identity:
             return False  # a part of the body that is somebody's name as well
         if len(part) >= _UNBOUNDED:
             return True
-        return re.search(rb"(?<![a-z0-9])" + re.escape(part) + rb"(?![a-z0-9])", content) is not None
+        return (
+            re.search(rb"(?<![a-z0-9])" + re.escape(part) + rb"(?![a-z0-9])", content) is not None
+        )
 
     def is_in(self, content: bytes) -> bool:
         """Return whether a part that cannot be there by chance is in bytes of lower case."""
         return any(
             part in content
             for part in self.found
-            if len(part) > _UNBOUNDED and not part.isdigit() and part.decode("latin-1") not in words()
+            if len(part) > _UNBOUNDED
+            and not part.isdigit()
+            and part.decode("latin-1") not in words()
         )

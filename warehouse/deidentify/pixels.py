@@ -33,7 +33,15 @@ if TYPE_CHECKING:
 
 RISKY = frozenset({"US", "OT", "SC", "XC", "ES", "GM", "IVUS", "DOC", "ECG", "HC"})
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
-_RISKY_TYPES = {"SECONDARY", "SCREEN SAVE", "SCREENSAVE", "DOSE", "DOSE_INFO", "REPORT", "VXTL STATE"}
+_RISKY_TYPES = {
+    "SECONDARY",
+    "SCREEN SAVE",
+    "SCREENSAVE",
+    "DOSE",
+    "DOSE_INFO",
+    "REPORT",
+    "VXTL STATE",
+}
 MAX_DECODED = 1 << 30
 """Bytes of decoded frames of an instance that may be masked."""
 

@@ -78,6 +78,8 @@ class Action:
     code: str
     option: str
     """Option that decided; ``basic`` for the profile, ``beyond`` for what the table lacks."""
+    basic: str = "X"
+    """Code of the profile without options: what is done where nothing is left to keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,7 @@ class Profile:
         return "MODIFIED" if "dates-shifted" in self.options else "REMOVED"
 
 
-def profile(
-    name: str = BASIC, *, retain: Iterable[str] = (), clean: Iterable[str] = ()
-) -> Profile:
+def profile(name: str = BASIC, *, retain: Iterable[str] = (), clean: Iterable[str] = ()) -> Profile:
     """Return a profile with options.
 
     Parameters
@@ -126,7 +126,7 @@ def profile(
     Examples
     --------
     >>> profile(retain=["dates-shifted"]).actions[0x00080020]
-    Action(code='C', option='dates-shifted')
+    Action(code='C', option='dates-shifted', basic='Z')
     """
     if name not in PROFILES:
         raise UsageError(f"unknown profile {name!r}; choose one of: {', '.join(PROFILES)}")
@@ -179,13 +179,13 @@ def rules() -> tuple[dict[str, str], ...]:
 
 def action_of(row: dict[str, str], options: Iterable[Option]) -> Action:
     """Return the action of a row of the table; of several options one that cleans comes first."""
+    basic = _SIMPLE.get(row["basic"], row["basic"])
     said = [(row[option.column], option.name) for option in options if row[option.column]]
     for code, name in sorted(said):  # C before K
         # An age that is kept is one of many people: see ``values.capped_age``.
         is_age = elements().get(int(row["tag"], 16), ("",))[0] == "AS"
-        return Action("C" if is_age else code, name)
-    basic = row["basic"]
-    return Action(_SIMPLE.get(basic, basic), BASIC)
+        return Action("C" if is_age else code, name, basic)
+    return Action(basic, BASIC, basic)
 
 
 @cache

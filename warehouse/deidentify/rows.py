@@ -11,19 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pyarrow as pa
 
+from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.drafts import refuse_export, settle
 from warehouse.cohorts.export_rows import ENTITIES, for_spreadsheets, put_mark, write_table
 from warehouse.cohorts.members import members_of
 from warehouse.cohorts.runs import package_version
 from warehouse.deidentify.identity import Identity
 from warehouse.deidentify.key import Key, random_key
-from warehouse.deidentify.profile import Profile, profile
+from warehouse.deidentify.profile import BASIC, Profile, profile
 from warehouse.dicom.dictionary import keyword_tags
-from warehouse.errors import UsageError
-from warehouse.outputs import draft_of
+from warehouse.errors import SourceNotFound, UsageError
+from warehouse.outputs import draft_of, place, refuse_existing
 from warehouse.sqlfiles import statement
+from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
     from warehouse.cohorts.runs import Run
 
+_EVERYTHING = "create or replace temp view members as select instance_key from instances"
 KEYS = {
     "patients": "patient_key", "studies": "study_key", "series": "series_key",
     "instances": "instance_key",
@@ -106,6 +110,72 @@ def export_rows_deidentified(
                 put_mark(draft)
         settle(draft, target, facts, force=force)
     return facts
+
+
+def write_views(
+    root: Path, target: Path, *, name: str = BASIC, retain: Iterable[str] = (),
+    clean: Iterable[str] = (), key: Key | None = None, force: bool = False,
+) -> dict[str, int]:  # fmt: skip
+    """Write a DuckDB database with the schema ``deidentified``; return its rows by table.
+
+    It holds patients, studies, series and instances as this version of the warehouse has them, and
+    nothing that leads back: no path, no key, no way to the files. See ``open_views``.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    target
+        File that does not exist yet, unless ``force``.
+    name, retain, clean, key
+        As of ``warehouse.deidentify.export.export_deidentified``.
+
+    Raises
+    ------
+    TargetExists, UsageError, ExportFailed
+    """
+    refuse_existing(target, force=force)
+    chosen = profile(name, retain=retain, clean=clean)
+    catalog = open_catalog(root)
+    connection = catalog.connection
+    connection.execute(_EVERYTHING)
+    make_identities(catalog, key or random_key(), chosen)
+    counts: dict[str, int] = {}
+    with draft_of(target) as draft:
+        connection.execute(f"attach {literal(str(draft))} as made")
+        try:
+            connection.execute("create schema made.deidentified")
+            for entity in ENTITIES:
+                query = deidentified(catalog, entity, chosen, members=False)
+                connection.execute(f"create table made.deidentified.{entity} as {query}")
+                (found,) = connection.execute(
+                    f"select count(*) from made.deidentified.{entity}"
+                ).fetchall()
+                counts[entity] = found[0]
+        finally:
+            connection.execute("detach made")
+        place(draft, target, force=force)
+    return counts
+
+
+def open_views(path: Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection to what ``write_views`` wrote, which reads that and nothing else.
+
+    No file can be named in its questions, nothing can be attached, and no setting can be changed.
+
+    Raises
+    ------
+    SourceNotFound, UsageError
+    """
+    if not path.is_file():
+        raise SourceNotFound(str(path))
+    locked = {"enable_external_access": "false", "lock_configuration": "true"}
+    try:
+        connection = duckdb.connect(str(path), read_only=True, config=locked)
+        connection.execute("use deidentified")
+    except duckdb.Error:
+        raise UsageError(f"{path} was not written by deidentify views") from None
+    return connection
 
 
 def make_identities(catalog: Catalog, key: Key, chosen: Profile) -> None:
