@@ -3,6 +3,7 @@ select distinct
     elements.tag,
     elements.keyword,
     elements.vr,
+    elements.creator,
     elements.text
 from normal_elements as elements
 left join (select path, is_identifying_path(path) as is_hidden from (select distinct path from elements)) as paths

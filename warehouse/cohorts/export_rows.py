@@ -107,12 +107,11 @@ def _query(rows: str, preset: str | None) -> str:
     if rows not in ENTITIES:
         raise UsageError(f"rows are one of: {', '.join(ENTITIES)}")
     key = _KEYS[rows]
-    query = (
+    return (
         statement("series_csv", "runs")
         if preset
         else f"from {rows} semi join members on {rows}.{key} = members.{key} order by {rows}.{key}"
     )
-    return query
 
 
 def for_spreadsheets(catalog: Catalog, query: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts.export_rows import ROW_FORMATS
@@ -19,6 +18,7 @@ from warehouse.settings import S3Access
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from warehouse.cohorts.runs import Run
 
@@ -39,7 +39,7 @@ class Deidentify:
     clean: tuple[str, ...] = ()
     key: Key | None = None
     mapping: Path | None = None
-    pixels: PixelRules = PixelRules()
+    pixels: PixelRules = field(default_factory=PixelRules)
     workers: int | None = None
 
     @classmethod

@@ -1,9 +1,10 @@
 """An export and the warehouse that it came from → whether a value of a person is in any byte.
 
 In: a folder, a zip or a file, and a warehouse. Out: where a value was found, never the value. It is
-another way than the engine's: nothing is parsed. Bytes are searched for the text of every identifying
-element in every encoding that text may have, in UTF-16, in Base64 at each of its three alignments, in
-what inflates (zlib, gzip, zip, a deflated data set), in Parquet pages, and in names of files.
+another way than the engine's: nothing is parsed. Bytes are searched for the text of every
+identifying element in every encoding that text may have, in UTF-16, in Base64 at each of its three
+alignments, in what inflates (zlib, gzip, zip, a deflated data set), in Parquet pages, and in names
+of files.
 
 What cannot be searched for is counted, not passed over: values that are too short to mean anything,
 numbers, words of imaging, and values that the warehouse holds where they identify nobody.
@@ -28,6 +29,7 @@ import pyarrow.parquet as pq
 from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.provenance import ABOUT
 from warehouse.deidentify.audit import SCHEMA
+from warehouse.deidentify.identity import says_who
 from warehouse.deidentify.profile import profile
 from warehouse.deidentify.values import words
 from warehouse.dicom.dictionary import elements, repeaters
@@ -172,6 +174,9 @@ def _values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[str]]:
             attribute = row["keyword"] or row["tag"]
             action = chosen.actions.get(int(row["tag"], 16))
             is_private = int(row["tag"][3], 16) % 2 == 1
+            if is_private and _is_safe(row, chosen):
+                passed_over["safe private elements"] += 1
+                continue
             if not is_private and action is None and attribute in keywords:
                 passed_over["kept by an option, or in a sequence that goes"] += 1
                 if vr != "PN":
@@ -179,12 +184,22 @@ def _values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[str]]:
             if action is not None and action.code == "C" and vr in {"DA", "DT", "TM"}:
                 passed_over["shifted dates"] += 1
                 continue
+            # A name that stands where it should not is what is searched for.
+            may_stand = not says_who(int(row["tag"], 16), row["keyword"] or "", vr)
             for one in _parts(vr, text):
-                if why := _why_not(one, vr, known, is_elsewhere=one.lower() in harmless):
+                if why := _why_not(one, vr, known, is_elsewhere=may_stand and one.lower() in harmless):
                     passed_over[why] += 1
                 else:
                     wanted.setdefault(one, attribute)
     return wanted, passed_over
+
+
+def _is_safe(row: dict[str, str], chosen: Profile) -> bool:
+    """Return whether a private element, or the name of its block, is one that is kept."""
+    tag = int(row["tag"], 16)
+    element = (row["creator"] or "", tag >> 16, tag & 0xFF)
+    creators = {creator for creator, *_ in chosen.safe_private}
+    return element in chosen.safe_private or (tag & 0xFF00 == 0 and row["text"] in creators)
 
 
 def _parts(vr: str, text: str) -> list[str]:
@@ -388,7 +403,7 @@ class _Search:
                 self._bytes("\n".join(texts).encode("utf-8", "replace"), shown, "Parquet")
         except pa.ArrowException:
             return False
-        return is_audit
+        return bool(is_audit)
 
 
 def _strange(columns: dict[str, list[str | None]]) -> Iterator[str]:

@@ -147,6 +147,13 @@ def head(tag: int, vr: str, length: int, *, implicit: bool) -> bytes:
     return _SHORT.pack(tag >> 16, tag & 0xFFFF, vr.encode(), length)
 
 
+def made(tag: int, vr: str, value: bytes, *, implicit: bool) -> bytes:
+    """Return an element, its value padded to an even length."""
+    if len(value) % 2:
+        value += b"\0" if vr in {"UI", "OB", "UN"} else b" "
+    return head(tag, vr, len(value), implicit=implicit) + value
+
+
 def item(content: bytes) -> bytes:
     """Return an item of defined length."""
     return _HEAD.pack(0xFFFE, 0xE000, len(content)) + content

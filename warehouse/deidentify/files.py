@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 from warehouse.cohorts.names import fill
 from warehouse.deidentify import mapping
 from warehouse.deidentify.audit import write_part
-from warehouse.deidentify.engine import Change, Result, deidentify
+from warehouse.deidentify.engine import deidentify
 from warehouse.deidentify.pixels import PixelRules, masked_file, pixels
 from warehouse.dicom.open import open_source
 from warehouse.dicom.source import known_source
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from warehouse.cohorts.members import Member
+    from warehouse.deidentify.facts import Change, Result
     from warehouse.deidentify.key import Key
     from warehouse.deidentify.profile import Profile
     from warehouse.settings import S3Access

@@ -22,6 +22,14 @@ _SPLIT = re.compile(rb"[\^=\\, ]+")
 _SHORTEST_NAME, _SHORTEST_ID, _UNBOUNDED = 3, 4, 5
 
 
+def says_who(tag: int, keyword: str, vr: str) -> bool:
+    """Return whether an attribute names a person, a place or a number of somebody."""
+    if vr == "PN" or tag in _BY_TAG:
+        return True
+    is_id = tag >> 16 in _GROUPS and vr in {"LO", "SH", "UC", "UT"}
+    return is_id and _SAYS_WHO.search(keyword) is not None
+
+
 class Identity:
     """What identifies the people of one file, in the bytes of the file."""
 
@@ -40,8 +48,7 @@ class Identity:
                 if len(part) >= _SHORTEST_NAME and not part.isdigit():
                     self.found.add(part)
         elif vr in {"LO", "SH", "ST", "UT", "UC"}:
-            is_id = tag >> 16 in _GROUPS and vr in {"LO", "SH", "UC", "UT"}
-            if tag in _BY_TAG or (is_id and _SAYS_WHO.search(keyword)):
+            if says_who(tag, keyword, vr):
                 for one in content.split(b"\\"):
                     self._id(one)
         elif vr == "DA" and tag >> 16 == 0x0010:

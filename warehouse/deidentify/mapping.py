@@ -1,8 +1,8 @@
 """New identities beside the old ones, for those who may know both: encrypted, or not written.
 
-In: old and new UIDs and patients, a key. Out: ``uid_mapping.csv`` and ``patid_mapping.csv`` with the
-columns ``id_old,id_new``, which the validation script of the MIDI-B challenge reads, each a line of
-Fernet per portion. Whoever has the key reads them with ``dicom-warehouse deidentify mapping``.
+In: old and new UIDs and patients, a key. Out: ``uid_mapping.csv`` and ``patid_mapping.csv`` with
+the columns ``id_old,id_new``, which the validation script of the MIDI-B challenge reads, encrypted:
+a line of Fernet per portion. ``dicom-warehouse deidentify mapping`` reads them with the key.
 """
 
 from __future__ import annotations
@@ -86,5 +86,4 @@ def _rows(file: IO[bytes], opener: Any, path: Path) -> Iterator[tuple[str, str]]
             text = opener.decrypt(line.strip()).decode("utf-8", "surrogateescape")
         except InvalidToken:
             raise UsageError(f"{path.name} is no table of identities of this key") from None
-        for old, new in csv.reader(io.StringIO(text)):
-            yield old, new
+        yield from ((old, new) for old, new in csv.reader(io.StringIO(text)))

@@ -1,7 +1,7 @@
 """Pixels that may show a name → rectangles blacked out, or a reason to leave the instance out.
 
-In: what a header says of its pixels, and the pixel data. Out: pixel data to be written. Who may have
-text burned in is told by the header alone: BurnedInAnnotation, the modality, the class, ImageType.
+In: what a header says of its pixels, and the pixel data. Out: pixel data to be written. Which may
+have text burned in is told by the header alone: BurnedInAnnotation, modality, class, ImageType.
 Such an instance is refused unless rectangles are known: from ``rules/burned_in.csv`` for a device,
 from the user, or from a function that looks at the frames. A face that can be made of thin slices
 is no text; whoever shares heads needs a function or another tool, and the how-to says so.
@@ -20,13 +20,13 @@ import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from warehouse.catalog.dictionaries import rule_rows
-from warehouse.deidentify.engine import Facts, Masked
+from warehouse.deidentify.facts import Facts, Masked
 from warehouse.errors import NotDeidentified, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from warehouse.deidentify.engine import Chunk
+    from warehouse.deidentify.facts import Chunk
 
     Rectangle = tuple[int, int, int, int]
     Hook = Callable[[np.ndarray, Facts], Sequence[Rectangle]]
@@ -108,7 +108,7 @@ def risk(facts: Facts) -> str:
     if facts.text("Modality").upper() in RISKY:
         return "its modality often has text burned in and it does not say that there is none"
     if types & _RISKY_TYPES:
-        return "its ImageType is one of screens or reports and it does not say that no text is burned in"
+        return "its ImageType is one of screens or reports and it does not say that it has no text"
     return ""
 
 
@@ -323,7 +323,7 @@ def masked_file(content: bytes, rectangles: Sequence[Rectangle]) -> bytes:
         out = io.BytesIO()
         dataset.save_as(out, enforce_file_format=True)
         again = pydicom.dcmread(io.BytesIO(out.getvalue())).pixel_array
-    except Exception as error:  # whatever a decoder raises
+    except Exception as error:  # noqa: BLE001 - whatever a decoder raises
         raise NotDeidentified(
             f"its compressed frames cannot be masked ({type(error).__name__})"
         ) from None

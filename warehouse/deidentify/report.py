@@ -25,6 +25,10 @@ _ACTIONS = {
     "X": "removed", "Z": "emptied", "D": "replaced by a dummy or pseudonym",
     "U": "UID replaced by another one", "C": "cleaned: dates shifted, ages capped, words removed",
 }  # fmt: skip
+_LIMITS = (
+    "Text in pixels is suspected by the header alone. Faces can be made visible from thin slices "
+    "of heads; they are not removed. Below is a sample of pictures to look at."
+)
 _STYLE = (
     "body{font:15px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2em .6em;text-align:left}"
@@ -69,12 +73,11 @@ def write_report(
         "<h2>Left out</h2>",
         _table(("reason", "instances"), reasons.most_common()) if reasons else "<p>nothing</p>",
         "<h2>What this cannot know</h2>",
-        "<p>Text in pixels is suspected by the header alone. Faces can be made visible from thin "
-        "slices of heads; they are not removed. A sample of pictures to look at, drawn anew for "
-        "each content:</p>",
+        f"<p>{_LIMITS}</p>",
         *_pictures(folder, folder / manifest),
     ]  # fmt: skip
-    page = f"<!doctype html><meta charset=utf-8><title>De-identified export</title><style>{_STYLE}</style>"
+    title = "<title>De-identified export</title>"
+    page = f"<!doctype html><meta charset=utf-8>{title}<style>{_STYLE}</style>\n"
     (folder / name).write_text(page + "\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -118,7 +121,7 @@ def _pictures(folder: Path, manifest: Path) -> list[str]:
     for name in sorted(chosen):
         try:
             frame = _frame(folder / name)
-        except Exception:  # noqa: BLE001 - no picture, or one that nothing here decodes
+        except Exception:  # noqa: BLE001, S112 - no picture, or one that nothing here decodes
             continue
         picture = Image.fromarray(frame)
         picture.thumbnail((_SIDE, _SIDE))
@@ -138,7 +141,9 @@ def _frame(path: Path) -> np.ndarray:
     if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
         array = array[len(array) // 2]
     if array.ndim == 3:
-        return array.astype(np.uint8)
+        color: np.ndarray = array.astype(np.uint8)
+        return color
     low, high = np.percentile(array, (1, 99))
     scaled = (array.astype(np.float64) - low) / max(high - low, 1) * 255
-    return np.clip(scaled, 0, 255).astype(np.uint8)
+    shown: np.ndarray = np.clip(scaled, 0, 255).astype(np.uint8)
+    return shown

@@ -169,7 +169,10 @@ def open_views(path: Path) -> duckdb.DuckDBPyConnection:
     """
     if not path.is_file():
         raise SourceNotFound(str(path))
-    locked = {"enable_external_access": "false", "lock_configuration": "true"}
+    locked: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": "false",
+        "lock_configuration": "true",
+    }
     try:
         connection = duckdb.connect(str(path), read_only=True, config=locked)
         connection.execute("use deidentified")

@@ -32,15 +32,8 @@ _PER_YEAR = {b"D": 365, b"W": 52, b"M": 12, b"Y": 1}
 _DATE = re.compile(rb"(\d{4})\.?(\d\d)\.?(\d\d)")
 _TIME = re.compile(rb"\d\d(:?\d\d(:?\d\d(\.\d{1,6})?)?)?")
 _STAMP = re.compile(rb"(\d{8})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
-# A number is kept with its unit, or where it is too small to be an age, a day or a number of anyone.
+# A number is kept with its unit, or where it is too small to be an age, a day or an ID.
 _NUMBER = re.compile(r"(\d{1,4}(\.\d{1,2})?(mm|cm|ms|kv|ml|t)|b\d{1,4}|\d\.\d{1,2}|\d|1\d|[234]d)")
-
-
-def even(value: bytes, vr: str) -> bytes:
-    """Return a value of even length, padded as its VR has it."""
-    if len(value) % 2 == 0:
-        return value
-    return value + (b"\0" if vr in {"UI", "OB", "UN"} else b" ")
 
 
 def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
