@@ -55,6 +55,7 @@ value of a patient's header. Who inherits from whom::
     │   ├── SegmentsOverlap    segments share voxels: no label map holds them
     │   └── UnknownPart        no segment, region or beam of that number
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
+    ├── NotDeidentified    an instance cannot be de-identified with certainty, and is left out
     ├── InstanceNotFound   no instance with that UID
     ├── SeriesNotFound     no series with that UID
     ├── ValueNotFound      no bytes with that digest, or the file that had them is gone
@@ -102,6 +103,7 @@ from warehouse.errors.components import (
     UnknownValue,
     ValueRefused,
 )
+from warehouse.errors.deidentify import NotDeidentified
 from warehouse.errors.derived import (
     DerivedError,
     NotInGeometry,
@@ -175,6 +177,7 @@ __all__ = [
     "NotAVolume",
     "NotAWarehouse",
     "NotAsIngested",
+    "NotDeidentified",
     "NotInGeometry",
     "NotInstalled",
     "NotReferable",
