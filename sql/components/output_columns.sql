@@ -4,7 +4,7 @@ from (
     select
         algorithms.algorithm,
         concat(
-            ', nullif(concat_ws(''; '', job_cases.why_not',
+            ', nullif(concat_ws(''; '', any_value(job_cases.why_not)',
             string_agg(
                 concat(
                     ', max(if(job_outputs.slug = ''', sockets.slug,
