@@ -43,7 +43,8 @@ def cases_of_series(
 ) -> Found:
     """Return the cases of series, in the order of their keys."""
     wanted = sorted(set(keys))
-    interfaces, sockets = interfaces_of(root, algorithm), known_sockets(root)
+    interfaces = interfaces_of(root, algorithm, catalog.snapshot)
+    sockets = known_sockets(root, catalog.snapshot)
     states: dict[str, str] = dict(
         catalog.connection.execute(statement("case_series", "components"), [wanted]).fetchall()
     )

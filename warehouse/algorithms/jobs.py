@@ -217,9 +217,11 @@ def _require_room(connection: duckdb.DuckDBPyConnection, specs: Sequence[Spec]) 
                 )
 
 
-def states(root: Path, job_ids: Iterable[str]) -> dict[str, State]:
+def states(
+    root: Path, job_ids: Iterable[str], snapshot: Snapshot | None = None
+) -> dict[str, State]:
     """Return where jobs are; those that do not exist are missing."""
-    with ledger.asked(root, None, ("job_events",)) as connection:
+    with ledger.asked(root, snapshot, ("job_events",)) as connection:
         return _states(connection, list(job_ids))
 
 

@@ -40,6 +40,11 @@ class Tail(io.TextIOBase):
         self._lines.extend(line[:LINE_BYTES] for line in others[-LINES:])
         self._rest = rest[:LINE_BYTES]
 
+    def clear(self) -> None:
+        """Forget what was printed."""
+        self._lines.clear()
+        self._rest = b""
+
     def write(self, text: str) -> int:
         """Take text, as a stream of Python."""
         self.feed(text.encode("utf-8", "replace"))

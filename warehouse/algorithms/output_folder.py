@@ -12,11 +12,12 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms.mha import geometry_of, read_geometry, volume_of
+from warehouse.components.set_files import IMAGE_SUFFIXES
 from warehouse.components.values import MISSING, Given, Prepared, prepare
 from warehouse.errors import OutputRefused, ValueRefused, WarehouseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -29,8 +30,6 @@ MAX_FILES = 1000
 
 MAX_BYTES = 4 << 30
 """Bytes that one output may have."""
-
-IMAGE_SUFFIXES = (".mha", ".tif", ".tiff", ".nii", ".nii.gz")
 
 
 def collected(
@@ -133,9 +132,7 @@ def _require(path: Path, shown: str, *, is_folder: bool) -> None:
         raise OutputRefused(f"{shown} may not be read: its permissions forbid it")
 
 
-def misplaced(
-    task: Task, catalog: Callable[[], Catalog], outputs: Mapping[str, Prepared]
-) -> dict[str, str]:
+def misplaced(task: Task, catalog: Catalog, outputs: Mapping[str, Prepared]) -> dict[str, str]:
     """Return the images that do not lie where the input series lies, by title of their socket.
 
     They are kept: an algorithm may resample. Files that state no geometry are not compared.
@@ -148,7 +145,7 @@ def misplaced(
     if len(series) != 1 or series[0] is None or not images:
         return {}
     try:
-        volume = volume_of(catalog(), series[0])
+        volume = volume_of(catalog, series[0])
     except WarehouseError:
         return {}
     if volume.affine is None:

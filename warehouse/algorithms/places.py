@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from warehouse.algorithms import python_runner
+from warehouse.algorithms import container, containers, python_runner
+from warehouse.algorithms.engines import found_engine
 from warehouse.algorithms.runs import Place
 from warehouse.errors import AlgorithmError, SchedulerUnreachable, UsageError
 from warehouse.executors import CONNECT_SECONDS
@@ -19,6 +21,7 @@ from warehouse.workers import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from warehouse.algorithms.registry import Algorithm
 
@@ -26,15 +29,15 @@ RUNNERS = ("python", "podman", "docker", "bwrap")
 
 
 def place_of(
-    algorithm: Algorithm, *, runner: str | None = None, workers: int | None = None,
+    root: Path, algorithm: Algorithm, *, runner: str | None = None, workers: int | None = None,
     scheduler: str | None = None,
 ) -> Callable[[], Any]:  # fmt: skip
     """Return what gives the place where the jobs of an algorithm run.
 
     Parameters
     ----------
-    algorithm
-        What is run.
+    root, algorithm
+        Folder of the warehouse, and what is run.
     runner
         ``podman``, ``docker`` or ``bwrap`` for an image: the first that is installed by default. A
         Python function has ``python``.
@@ -72,13 +75,35 @@ def place_of(
         if workers == 0:
             return lambda: _in_this_process(perform)
         return lambda: _in_processes(workers or os.cpu_count() or 1, perform)
-    raise AlgorithmError("not here yet")
+    engine = found_engine(runner)
+    in_container = partial(containers.perform, runner=engine)
+    if scheduler:
+        return lambda: _on_dask(scheduler, algorithm, in_container, engine)
+    return lambda: _in_threads(root, workers or 1, in_container, engine)
 
 
 @contextmanager
 def _in_this_process(perform: Callable[..., Any]) -> Iterator[Place]:
     with ThreadPoolExecutor(1) as thread:
         yield Place(thread, perform, 4, python_runner.NAME)
+
+
+@contextmanager
+def _in_threads(
+    root: Path, workers: int, perform: Callable[..., Any], engine: str
+) -> Iterator[Place]:
+    with containers.running():
+        container.engine_of(root, engine).sweep(container.owner_of(root))
+        with ThreadPoolExecutor(workers) as threads:
+            try:
+                yield Place(
+                    threads, perform, workers + 1, engine, container.stop_jobs, watched=True
+                )
+            except BaseException:
+                # What runs is stopped before it is waited for.
+                container.stop_all()
+                threads.shutdown(cancel_futures=True)
+                raise
 
 
 @contextmanager

@@ -270,7 +270,7 @@ def known_algorithms(
     return {each.algorithm: each for each in sorted(found, key=lambda each: each.version)}
 
 
-def find_algorithm(root: Path, name: str) -> Algorithm:
+def find_algorithm(root: Path, name: str, snapshot: Snapshot | None = None) -> Algorithm:
     """Return the newest version of an algorithm, or ``name@version``.
 
     Raises
@@ -278,15 +278,17 @@ def find_algorithm(root: Path, name: str) -> Algorithm:
     UnknownAlgorithm
     """
     require(root)
-    known = known_algorithms(root, all_versions="@" in name)
+    known = known_algorithms(root, snapshot, all_versions="@" in name)
     if name not in known:
         raise UnknownAlgorithm(name, known)
     return known[name]
 
 
-def interfaces_of(root: Path, algorithm: Algorithm) -> list[Interface]:
+def interfaces_of(
+    root: Path, algorithm: Algorithm, snapshot: Snapshot | None = None
+) -> list[Interface]:
     """Return the interfaces of an algorithm, those with most inputs first."""
-    known = known_interfaces(root)
+    known = known_interfaces(root, snapshot)
     found = [known[each] for each in algorithm.interfaces]
     return sorted(found, key=lambda each: (-len(each.inputs), each.interface_id))
 

@@ -33,7 +33,6 @@ from warehouse.algorithms.states import (
     VALIDATING,
 )
 from warehouse.algorithms.tasks import FOLDER, TIME_LIMIT_TEXT, Done, Task, tasks_of
-from warehouse.catalog.connect import Catalog, open_catalog
 from warehouse.components.checking import now
 from warehouse.components.interfaces import known_interfaces
 from warehouse.components.socket_store import known_sockets
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 
     from warehouse.algorithms.cases import Found
     from warehouse.algorithms.registry import Algorithm
+    from warehouse.catalog.connect import Catalog
     from warehouse.components.sockets import Socket
     from warehouse.components.values import Prepared
 
@@ -133,7 +133,7 @@ def alone(root: Path, algorithm: str) -> Iterator[None]:
 
 
 def run_cases(
-    root: Path, algorithm: Algorithm, found: Found, place: Callable[[], Any], *,
+    catalog: Catalog, root: Path, algorithm: Algorithm, found: Found, place: Callable[[], Any], *,
     asked_for: str | None = None, by: str = "", again: bool = False, seconds: float | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:  # fmt: skip
@@ -141,8 +141,8 @@ def run_cases(
 
     Parameters
     ----------
-    root
-        Folder of a warehouse.
+    catalog, root
+        The newest version of a warehouse, and its folder.
     algorithm, found
         What to run, and its cases.
     place
@@ -164,15 +164,17 @@ def run_cases(
     began = time.monotonic()
     with alone(root, algorithm.algorithm):
         specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
-        new = {spec.job_id for spec in add_jobs(root, specs)}
         wanted = {spec.job_id: spec for spec in specs}
+        known = jobs.states(root, wanted, catalog.snapshot)
+        missing = [spec for spec in wanted.values() if spec.job_id not in known]
+        new = {spec.job_id for spec in add_jobs(root, missing)} if missing else set()
         if len(new) < len(wanted):
             wanted |= jobs.specs(root, set(wanted) - new)
         report = Report(algorithm.algorithm, algorithm.version, asked_for, len(wanted))
         report.unmatched = dict(found.unmatched)
         ready, report.done_before = _ready(root, wanted, new, again=again, by=by)
         if ready:
-            _Run(root, algorithm, ready, report, seconds, progress).go(place)
+            _Run(root, catalog, ready, report, seconds, progress).go(place)
         report.seconds = time.monotonic() - began
     return report
 
@@ -181,7 +183,7 @@ def _ready(
     root: Path, wanted: Mapping[str, Spec], new: set[str], *, again: bool, by: str
 ) -> tuple[dict[str, tuple[Spec, int]], int]:
     """Return the jobs that can be run, with their attempts; those left by a killed run too."""
-    states = jobs.states(root, set(wanted) - new)
+    states = jobs.states(root, set(wanted) - new) if set(wanted) - new else {}
     states |= {job_id: State(QUEUED, 0, 0) for job_id in new}
     events: list[Event] = []
     ready, done = {}, 0
@@ -213,15 +215,13 @@ class _Run:
     """One run while it lasts: what is in flight, and what waits for its commit."""
 
     def __init__(
-        self, root: Path, algorithm: Algorithm, ready: Mapping[str, tuple[Spec, int]],
+        self, root: Path, catalog: Catalog, ready: Mapping[str, tuple[Spec, int]],
         report: Report, seconds: float | None, progress: Callable[[Progress], None] | None,
     ) -> None:  # fmt: skip
-        self._root, self._algorithm = root, algorithm
+        self._root, self._catalog = root, catalog
         self._ready, self._report = ready, report
         self._seconds, self._progress = seconds, progress
-        self._sockets: dict[str, Socket] = known_sockets(root)
-        self._version = delta.snapshot(root).version
-        self._catalog: Catalog | None = None
+        self._sockets: dict[str, Socket] = known_sockets(root, catalog.snapshot)
         self._flying: dict[Future[Done], Task] = {}
         self._events: list[Event] = []
         self._values: dict[str, list[Prepared]] = {}
@@ -242,15 +242,16 @@ class _Run:
                 self._clear()
 
     def _portions(self) -> Iterator[list[Task]]:
-        algorithms = known_algorithms(self._root, all_versions=True)
-        interfaces = known_interfaces(self._root)
+        snapshot = self._catalog.snapshot
+        algorithms = known_algorithms(self._root, snapshot, all_versions=True)
+        interfaces = known_interfaces(self._root, snapshot)
         waiting = list(self._ready.values())
         for start in range(0, len(waiting), TASKS_AT_ONCE):
             some = waiting[start : start + TASKS_AT_ONCE]
             attempts = {spec.job_id: attempt for spec, attempt in some}
             yield tasks_of(
-                self._root, self._version, [spec for spec, _ in some], attempts, algorithms,
-                interfaces, seconds=self._seconds,
+                self._root, snapshot.version, [spec for spec, _ in some], attempts, algorithms,
+                interfaces, self._sockets, seconds=self._seconds,
             )  # fmt: skip
 
     def _through(self, where: Place, tasks: Sequence[Task]) -> None:
@@ -298,17 +299,12 @@ class _Run:
                 except OutputRefused as error:
                     events.append(_refused(done, error))
                 else:
-                    away = misplaced(task, self._opened, found)
+                    away = misplaced(task, self._catalog, found)
                     events.append(_parsed(done, found, away))
                     self._values[done.job_id] = list(found.values())
                     # Copies are needed until they have their names.
                     self._stack.enter_context(stack.pop_all())
         self._events += _in_order(task, events)
-
-    def _opened(self) -> Catalog:
-        if self._catalog is None:
-            self._catalog = open_catalog(self._root, self._version)
-        return self._catalog
 
     def _commit(self) -> None:
         self._committed = time.monotonic()
@@ -397,8 +393,8 @@ def _events_of(done: Done, by: str) -> list[Event]:
         "runner": done.runner, "stdout": done.stdout, "stderr": done.stderr,
         "exit_code": done.exit_code, "exec_seconds": done.exec_seconds,
         "invoke_seconds": done.invoke_seconds, "error_message": message,
-        "utilization_seconds": (at - (done.began_at or began)).total_seconds(), "metric_names": names,
-        "metric_seconds": seconds, "metric_values": values,
+        "utilization_seconds": (at - (done.began_at or began)).total_seconds(),
+        "metric_names": names, "metric_seconds": seconds, "metric_values": values,
     }  # fmt: skip
     return [
         Event(job_id, "provisioned", began, by),

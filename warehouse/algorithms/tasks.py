@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warehouse.components import ledger
-from warehouse.components.socket_store import known_sockets
 from warehouse.components.stored import read_value
 from warehouse.errors import JobRefused
 from warehouse.sqlfiles import statement
@@ -109,8 +108,8 @@ class Done:
 
 def tasks_of(
     root: Path, version: int, specs: Sequence[Spec], attempts: Mapping[str, int],
-    algorithms: Mapping[str, Algorithm], interfaces: Mapping[str, Interface], *,
-    seconds: float | None = None,
+    algorithms: Mapping[str, Algorithm], interfaces: Mapping[str, Interface],
+    sockets: Mapping[str, Socket], *, seconds: float | None = None,
 ) -> list[Task]:  # fmt: skip
     """Return the tasks of jobs, with the content of their inputs.
 
@@ -119,11 +118,12 @@ def tasks_of(
     JobRefused
         A value that is an input is not there.
     """
-    sockets = known_sockets(root)
     wanted = sorted({value for spec in specs for value in spec.input_values if value})
-    with ledger.asked(root) as connection:
-        query = statement("input_values", "components")
-        rows = ledger.dictionaries(connection, query, wanted)
+    rows: ledger.Rows = []
+    if wanted:
+        with ledger.asked(root) as connection:
+            query = statement("input_values", "components")
+            rows = ledger.dictionaries(connection, query, wanted)
     values = {row["value_id"]: _content(root, row, sockets[row["slug"]]) for row in rows}
     made = []
     for spec in specs:
