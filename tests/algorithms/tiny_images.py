@@ -61,10 +61,13 @@ def python_layer() -> bytes:
                     made.add(str(folder))
                     _folder(tar, str(folder))
             _file(tar, path, _stripped(path), 0o755)
-        # Where Python looks for its dynamic modules.
-        _folder(tar, os.path.join(os.path.dirname(landmark), "lib-dynload"))
+        # Where Python looks for its dynamic modules, if none of them was needed.
+        dynamic = os.path.join(os.path.dirname(landmark), "lib-dynload")
+        if dynamic not in made:
+            _folder(tar, dynamic)
         _file(tar, "/inside.py", SCRIPT.read_bytes(), 0o644)
-        _folder(tar, "/etc")
+        if "/etc" not in made:
+            _folder(tar, "/etc")
         _file(
             tar,
             "/etc/passwd",
@@ -159,8 +162,8 @@ def archive(
         members = {names[0]: text, names[1]: layer}
     elif layout == "podman":
         # The layer under its digest, and a link to it where docker had it.
-        names = [f"{sha(text)}.json", f"{sha(layer)}/layer.tar"]
-        members = {f"{sha(layer)}.tar": layer, names[1]: f"../{sha(layer)}.tar", names[0]: text}
+        names = [f"{sha(text)}.json", f"{sha(layer)}.tar"]
+        members = {names[1]: layer, f"{sha(layer)}/layer.tar": f"../{names[1]}", names[0]: text}
     elif layout == "crane":
         names = [f"sha256:{sha(text)}", f"{sha(layer)}.tar"]
         members = {names[0]: text, names[1]: layer}

@@ -217,7 +217,8 @@ def watch(task: Task, run: Running, done: Done) -> str | None:
         if why is None and clock - looked >= _CHECKED_EVERY:
             looked = clock
             why = too_much(task.folder / "output")
-            meter.look(run.inner_pid or run.engine.pid(run.command.name), clock - began)
+            # Without an engine it has no control group of its own, and ours says nothing of it.
+            meter.look(run.engine.pid(run.command.name), clock - began)
         if why is not None:
             done.metrics = meter.rows
             return why

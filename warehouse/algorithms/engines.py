@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PIDS = 512
+MB_PER_GB = 1024
+_TMP = "/tmp:rw,exec,size={}m,mode=1777"  # noqa: S108 - of the container
 LABEL = "dicom-warehouse"
 
 INFO_FD = "{info}"
@@ -32,7 +34,12 @@ INFO_FD = "{info}"
 
 _INITS = ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/lib/podman/catatonit")
 
-PACKAGES = {"podman": "podman", "docker": "docker.io", "bwrap": "bubblewrap"}
+PACKAGES = {
+    "podman": "podman",
+    "docker": "docker.io",
+    "bwrap": "bubblewrap",
+    "prlimit": "util-linux",
+}
 """Program → its package in Debian and Ubuntu."""
 
 
@@ -77,6 +84,13 @@ def _program(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
+def _required(name: str) -> str:
+    found = _program(name)
+    if found is None:
+        raise EngineMissing(f"{name} is not installed; apt install {PACKAGES[name]}")
+    return found
+
+
 def asked(words: Sequence[str], *, seconds: float = 60, data: Any = None) -> tuple[int, str, str]:
     """Run a command of an engine that ends soon; return its exit code and what it printed."""
     try:
@@ -94,12 +108,12 @@ class Engine:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        program = _program(name)
-        assert program is not None
-        self._words = [program]
+        self._words = [_required(name)]
         # Of the runtimes, runc works in more places: crun refuses hybrid control groups.
         if name == "podman" and (runc := _program("runc")):
             self._words += ["--runtime", runc]
+        # podman would fill it with what the image has there.
+        self._empty = ",notmpcopyup" if name == "podman" else ""
         # A first process that hands signals on; podman needs a program for it.
         has_init = name == "docker" or any(map(os.path.exists, _INITS))
         self._init = ["--init"] if has_init else []
@@ -134,11 +148,11 @@ class Engine:
         words = [
             *self._words, "run", "--rm", "--name", name, "--label", f"{LABEL}={owner}",
             "--network", "none", "--cap-drop", "all", "--security-opt", "no-new-privileges",
-            "--pids-limit", str(PIDS), "--memory", f"{memory_gb}g",
-            "--memory-swap", f"{memory_gb}g",
-            "--shm-size", f"{memory_gb * 512}m", "--log-driver", "none", *self._init,
+            "--pids-limit", str(PIDS), "--memory", f"{memory_gb * MB_PER_GB}m",
+            "--memory-swap", f"{memory_gb * MB_PER_GB}m",
+            "--shm-size", f"{memory_gb * MB_PER_GB // 2}m", "--log-driver", "none", *self._init,
             "--ulimit", "nofile=1024:1024", "--ulimit", f"nproc={PIDS}:{PIDS}",
-            "--tmpfs", f"/tmp:rw,exec,size={memory_gb * 512}m,mode=1777",  # noqa: S108
+            "--tmpfs", _TMP.format(memory_gb * MB_PER_GB // 2) + self._empty,
             "-v", f"{mounts.input}:/input:ro", "-v", f"{mounts.output}:/output:rw",
         ]  # fmt: skip
         if self.name == "podman":
@@ -183,9 +197,7 @@ class Bubblewrap:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        program = _program("bwrap")
-        assert program is not None
-        self._program = program
+        self._program = _required("bwrap")
 
     def _root(self, image: ImageArchive) -> Path:
         return self._folder / image.sha256 / "root"
@@ -246,9 +258,12 @@ class Bubblewrap:
             words += ["--setenv", key, value]
         words += ["--chdir", str(config["WorkingDir"] or "/"), *_started(config)]
         del owner
-        # The limit is set by a shell, which becomes the container: not by code between fork and
-        # exec, where threads of ours may hold locks.
-        limited = ["/bin/sh", "-c", f'ulimit -v {memory_gb << 20}; ulimit -c 0; exec "$@"', "sh"]
+        # Limits are set by a program that becomes the container: not by code between fork and exec,
+        # where threads of ours may hold locks. Processes are counted for the user: his others too.
+        most = memory_gb * MB_PER_GB << 20
+        processes = PIDS + sum(name.isdecimal() for name in os.listdir("/proc"))
+        limited = [_required("prlimit"), f"--as={most}:{most}", "--core=0:0"]
+        limited += [f"--nproc={processes}:{processes}", "--nofile=1024:1024"]
         return Command([*limited, *words], f"{LABEL}-{uuid.uuid4().hex[:20]}", tells_pid=True)
 
     def stop(self, name: str, grace: float) -> None:
@@ -320,5 +335,7 @@ def _started(config: dict[str, Any]) -> list[str]:
 
 
 def _last(text: str) -> str:
+    """Return the line that says why: of podman, which tries every format, that of the one it is."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return json.dumps(lines[-1][:200]) if lines else "it says nothing"
+    chosen = [line for line in lines if "docker-archive:" in line] or lines
+    return json.dumps(chosen[-1][:200]) if chosen else "it says nothing"

@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+_OF_CONTAINERS = ("libpod", "docker", "containers")
 _GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -42,8 +43,9 @@ def _usage(pid: int) -> tuple[int | None, float | None]:
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii").splitlines():
             _, controllers, path = line.split(":", 2)
-            for controller in controllers.split(","):
-                places[controller] = path
+            # Before a container has a group of its own, it is in one that says nothing of it.
+            if any(word in path for word in _OF_CONTAINERS):
+                places |= dict.fromkeys(controllers.split(","), path)
     memory = _number(_GROUPS / f"memory{places.get('memory', '/none')}/memory.usage_in_bytes")
     nanoseconds = _number(_GROUPS / f"cpuacct{places.get('cpuacct', '/none')}/cpuacct.usage")
     cpu = None if nanoseconds is None else nanoseconds / 1e9
