@@ -19,6 +19,7 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     intake,
     select,
     sequence_rules,
+    serve,
     sockets,
     store,
     value,
