@@ -14,6 +14,7 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     batch,
     cohort,
     deidentify,
+    gradients,
     headers,
     health,
     intake,
