@@ -23,11 +23,7 @@ from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
-<<<<<<< HEAD
-from warehouse.components.facade import Components
 from warehouse.derived.facade import DerivedObjects
-=======
->>>>>>> runs
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.exporting import export_run
@@ -65,11 +61,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
-<<<<<<< HEAD
-class Warehouse(DerivedObjects):
-=======
-class Warehouse(Annotated):
->>>>>>> runs
+class Warehouse(Annotated, DerivedObjects):
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;

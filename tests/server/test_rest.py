@@ -46,8 +46,13 @@ def test_pages_hold_every_row_once_in_both_directions(
     assert first["count"] == count > 60
     assert len(first["results"]) == 25
     assert first["previous"] is None
-    found = every(client, "/api/v1/instances?limit=7&order=-Modality,StudyDate,Rows&columns=instance_key,Modality,StudyDate,Rows")
-    wanted = sample.select("instances", order=["-Modality", "StudyDate", "Rows"], columns=["instance_key"]).fetchall()
+    found = every(
+        client,
+        "/api/v1/instances?limit=7&order=-Modality,StudyDate,Rows&columns=instance_key,Modality,StudyDate,Rows",
+    )
+    wanted = sample.select(
+        "instances", order=["-Modality", "StudyDate", "Rows"], columns=["instance_key"]
+    ).fetchall()
     assert [row["instance_key"] for row in found] == [row[0] for row in wanted]
     assert len(found) == count
     pages = [first["results"]]
@@ -68,11 +73,21 @@ def test_pages_hold_every_row_once_in_both_directions(
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.sampled_from(["Modality", "-Modality", "StudyDate", "-EchoTime", "ImageType", "-StudyTime", "Rows"]), max_size=3, unique_by=lambda n: n.strip("-")),
+    st.lists(
+        st.sampled_from(
+            ["Modality", "-Modality", "StudyDate", "-EchoTime", "ImageType", "-StudyTime", "Rows"]
+        ),
+        max_size=3,
+        unique_by=lambda n: n.strip("-"),
+    ),
     st.integers(5, 60),
 )
-def test_any_order_pages_as_it_selects(client: Client, sample: warehouse.Warehouse, order: list[str], size: int) -> None:
-    found = every(client, f"/api/v1/instances?limit={size}&order={','.join(order)}&columns=instance_key")
+def test_any_order_pages_as_it_selects(
+    client: Client, sample: warehouse.Warehouse, order: list[str], size: int
+) -> None:
+    found = every(
+        client, f"/api/v1/instances?limit={size}&order={','.join(order)}&columns=instance_key"
+    )
     wanted = sample.select("instances", order=order, columns=["instance_key"]).fetchall()
     assert [row["instance_key"] for row in found] == [row[0] for row in wanted]
 
@@ -120,7 +135,10 @@ def test_whole_lists_in_other_formats(client: Client, sample: warehouse.Warehous
     ask = "/api/v1/series?Modality=MR&format="
     assert pl.read_parquet(io.BytesIO(client.get(f"{ask}parquet").content)).equals(wanted)
     with pa.ipc.open_stream(client.get(f"{ask}arrow").content) as stream:
-        assert pl.DataFrame(stream.read_all())["series_key"].to_list() == wanted["series_key"].to_list()
+        assert (
+            pl.DataFrame(stream.read_all())["series_key"].to_list()
+            == wanted["series_key"].to_list()
+        )
     rows = list(csv.DictReader(io.StringIO(client.get(f"{ask}csv").text)))
     assert [row["series_key"] for row in rows] == wanted["series_key"].to_list()
     fourteen = list(csv.reader(io.StringIO(client.get(f"{ask}series_csv").text)))
@@ -142,7 +160,10 @@ def test_aggregates_equal_a_loop(client: Client, sample: warehouse.Warehouse) ->
                 assert told["columns"][name] == {"min": rows[name].min(), "max": rows[name].max()}
     told = client.get("/api/v1/aggregates/series?Modality=MR").json()
     rows = sample.select("series", {"Modality": "MR"}).pl()
-    assert told["columns"]["EchoTime"] == {"min": rows["EchoTime"].min(), "max": rows["EchoTime"].max()}
+    assert told["columns"]["EchoTime"] == {
+        "min": rows["EchoTime"].min(),
+        "max": rows["EchoTime"].max(),
+    }
     found = client.get("/api/v1/distinct/series/Manufacturer").json()["values"]
     assert found == sample.values("series", "Manufacturer")
 
@@ -156,10 +177,19 @@ def test_a_zip_is_every_file(client: Client, sample: warehouse.Warehouse) -> Non
         assert archive.testzip() is None
         assert len(archive.namelist()) == len(set(archive.namelist())) == count
         made = sorted(hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist())
-    paths = sample.sql("select path from instances where patient_key = $p", {"p": patient}).fetchall()
+    paths = sample.sql(
+        "select path from instances where patient_key = $p", {"p": patient}
+    ).fetchall()
     assert made == sorted(hashlib.sha256(Path(path).read_bytes()).hexdigest() for (path,) in paths)
-    two = [row[0] for row in sample.sql("select series_key from series order by instance_count limit 2").fetchall()]
-    with zipfile.ZipFile(io.BytesIO(client.get(f"/api/v1/files.zip?series={','.join(two)}").content)) as archive:
+    two = [
+        row[0]
+        for row in sample.sql(
+            "select series_key from series order by instance_count limit 2"
+        ).fetchall()
+    ]
+    with zipfile.ZipFile(
+        io.BytesIO(client.get(f"/api/v1/files.zip?series={','.join(two)}").content)
+    ) as archive:
         assert len({name.split("/")[2] for name in archive.namelist()}) == 2
     assert client.get("/api/v1/series/none/files.zip").status_code == 404
     assert client.get("/api/v1/files.zip?series=").status_code == 400
@@ -174,15 +204,24 @@ def test_a_series_as_nifti_and_pictures(client: Client, sample: warehouse.Wareho
     volume = sample.volume(uid)
     np.testing.assert_allclose(made.affine, volume.affine_ras[:, [2, 1, 0, 3]], atol=1e-4)
     assert made.shape == volume.shape[::-1]
-    assert Image.open(io.BytesIO(client.get(f"/api/v1/series/{uid}/picture.png?slice=0").content)).format == "PNG"
+    assert (
+        Image.open(
+            io.BytesIO(client.get(f"/api/v1/series/{uid}/picture.png?slice=0").content)
+        ).format
+        == "PNG"
+    )
     assert client.get(f"/api/v1/series/{uid}/planes.png").status_code == 200
     assert client.get(f"/api/v1/series/{uid}/picture.png?slice=100000").status_code == 404
-    ((other,),) = sample.sql("select series_key from series where Modality = 'SR' or image_count = 0 limit 1").fetchall()
+    ((other,),) = sample.sql(
+        "select series_key from series where Modality = 'SR' or image_count = 0 limit 1"
+    ).fetchall()
     assert client.get(f"/api/v1/series/{other}/volume.nii.gz").status_code == 404
 
 
 def test_a_header_is_that_of_the_command(client: Client, sample: warehouse.Warehouse) -> None:
-    ((key,),) = sample.sql("select instance_key from instances where Modality = 'CT' limit 1").fetchall()
+    ((key,),) = sample.sql(
+        "select instance_key from instances where Modality = 'CT' limit 1"
+    ).fetchall()
     told = client.get(f"/api/v1/instances/{key}/header").json()
     assert [tuple(row.values()) for row in told] == sample.header(key).frame().rows()
 
@@ -200,8 +239,13 @@ def test_sql(client: Client, sample: warehouse.Warehouse) -> None:
     assert told["rows"] == [list(row) for row in rows]
     answer = ask(client, asked, "application/vnd.apache.arrow.stream", rows=64)
     with pa.ipc.open_stream(answer.content) as stream:
-        assert stream.read_all().to_pylist() == sample.sql(asked, {"rows": 64}).to_arrow_table().to_pylist()
-    assert ask(client, "select 'nan'::double as x, date '2026-01-02' as d").json()["rows"] == [[None, "2026-01-02"]]
+        assert (
+            stream.read_all().to_pylist()
+            == sample.sql(asked, {"rows": 64}).to_arrow_table().to_pylist()
+        )
+    assert ask(client, "select 'nan'::double as x, date '2026-01-02' as d").json()["rows"] == [
+        [None, "2026-01-02"]
+    ]
 
 
 @pytest.mark.parametrize("sql", [
@@ -216,10 +260,30 @@ def test_sql_that_is_refused(client: Client, sql: str) -> None:
 
 
 def test_bodies_that_are_none(client: Client) -> None:
-    for body in ("", "{", "[]", '{"sql": 1}', '{"sql": "select 1", "more": 1}', '{"sql": "select 1", "parameters": {"a": [1]}}'):
-        assert client.post("/api/v1/sql", body, **{"Content-Type": "application/json"}).status_code == 400
-    assert client.post("/api/v1/sql", b"x" * (2 << 20), **{"Content-Type": "application/json"}).status_code == 413
-    assert client.post("/api/v1/sql", iter([b" " * (1 << 20)] * 3), **{"Content-Type": "application/json"}).status_code == 413
+    for body in (
+        "",
+        "{",
+        "[]",
+        '{"sql": 1}',
+        '{"sql": "select 1", "more": 1}',
+        '{"sql": "select 1", "parameters": {"a": [1]}}',
+    ):
+        assert (
+            client.post("/api/v1/sql", body, **{"Content-Type": "application/json"}).status_code
+            == 400
+        )
+    assert (
+        client.post(
+            "/api/v1/sql", b"x" * (2 << 20), **{"Content-Type": "application/json"}
+        ).status_code
+        == 413
+    )
+    assert (
+        client.post(
+            "/api/v1/sql", iter([b" " * (1 << 20)] * 3), **{"Content-Type": "application/json"}
+        ).status_code
+        == 413
+    )
 
 
 @pytest.mark.parametrize("path", [

@@ -120,6 +120,7 @@ from warehouse.errors.derived import (
     SegmentsOverlap,
     UnknownPart,
     WrongObject,
+)
 from warehouse.errors.jobs import (
     AlgorithmError,
     ArchiveRefused,
