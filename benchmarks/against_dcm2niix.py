@@ -43,7 +43,7 @@ from warehouse.sqlfiles import statement
 
 BINARY = Path(dcm2niix.__file__).parent / "dcm2niix"
 SERIES = """
-    select series.series_key, coalesce(manufacturer_name, '?'), list(distinct images.path)
+    select series.series_key, coalesce(manufacturer_name, '?'), list(distinct images.file_path)
     from series join images using (series_key)
     where series.Modality = 'MR' group by all order by 2, 1
 """

@@ -323,7 +323,9 @@ def test_an_instance_that_sql_refuses(
     poisoned: Path, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = by_name("instances_from_elements")
-    refuse = "select * replace (if(SOPInstanceUID = '1.666', error('Doe^Jane'), path) as path)"
+    refuse = (
+        "select * replace (if(SOPInstanceUID = '1.666', error('Doe^Jane'), file_path) as file_path)"
+    )
 
     class Refusing:
         sql = real.sql
