@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pydicom.data
 import pytest
 
@@ -25,8 +26,16 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     home = tmp_path_factory.mktemp("django")
     packaged = Path(pydicom.data.__path__[0]) / "test_files"
     (home / "scans").mkdir()
-    for name in ("MR_small.dcm", "CT_small.dcm", "emri_small.dcm", "eCT_Supplemental.dcm"):
+    for name in ("MR_small.dcm", "CT_small.dcm"):
         shutil.copy(packaged / name, home / "scans")
+    # Of the MR two more slices, so that it is a volume.
+    slice_ = pydicom.dcmread(packaged / "MR_small.dcm")
+    x, y, z = slice_.ImagePositionPatient
+    for number in (1, 2):
+        slice_.SOPInstanceUID = f"1.2.3.{number}"
+        slice_.file_meta.MediaStorageSOPInstanceUID = slice_.SOPInstanceUID
+        slice_.ImagePositionPatient = [x, y, z + 2 * number]
+        slice_.save_as(home / "scans" / f"{number}.dcm")
     wh = warehouse.open(home / "archive", create=True)
     wh.ingest(home / "scans", workers=1)
     wh.save_cohort("every", "select series_key from series")
