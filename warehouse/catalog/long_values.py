@@ -32,8 +32,8 @@ SPOOL_BYTES = 32 << 20
 _KEPT = "select bytes from blobs where sha256 = $1"
 _INLINE = "select bytes from elements where sha256 = $1 and bytes is not null limit 1"
 _HOLDERS = (
-    "select distinct files.path, length from elements join files using (instance_id) "
-    "where sha256 = $1 and status = 'ingested' order by files.path"
+    "select distinct file_path, length from elements join files using (instance_id) "
+    "where sha256 = $1 and status = 'ingested' order by file_path"
 )
 
 

@@ -13,6 +13,8 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     ask,
     batch,
     cohort,
+    deidentify,
+    gradients,
     headers,
     health,
     intake,
