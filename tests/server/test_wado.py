@@ -100,7 +100,7 @@ def test_every_object_is_the_file_that_was_ingested(
     client: Client, sample: warehouse.Warehouse
 ) -> None:
     rows = sample.sql(
-        "select study_key, series_key, instance_key, path from instances where not contains(path, '!/')"
+        "select study_key, series_key, instance_key, file_path from instances where not contains(file_path, '!/')"
     ).fetchall()
     for study, series, instance, path in rows:
         if study is None:  # a DICOMDIR
@@ -120,7 +120,9 @@ def test_a_study_is_every_object_of_it(client: Client, sample: warehouse.Warehou
     found = parts(
         client.get(f"/dicomweb/studies/{study}", 'multipart/related; type="application/dicom"')
     )
-    paths = sample.sql("select path from instances where study_key = $s", {"s": study}).fetchall()
+    paths = sample.sql(
+        "select file_path from instances where study_key = $s", {"s": study}
+    ).fetchall()
     assert all(kind.startswith("application/dicom; transfer-syntax=") for kind, _ in found)
     wanted = sorted(hashlib.sha256(Path(path).read_bytes()).hexdigest() for (path,) in paths)
     assert sorted(hashlib.sha256(content).hexdigest() for _, content in found) == wanted
