@@ -23,6 +23,7 @@ import warehouse
 from tests.dicom_files import image, write
 from tests.server.running import Client, parts, running
 from warehouse.catalog.json_models import PLACE, models
+from warehouse.server import dicomweb
 
 AS_STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*"
 NATIVE = "1.2.840.10008.1.2.1"
@@ -94,6 +95,19 @@ def test_metadata_opens_no_source_file(tmp_path: Path) -> None:
         gone = client.get(address)
         assert gone.status_code == 410
         assert gone.json()["error"] == "SourceChanged"
+
+
+def test_headers_of_many_are_streamed(
+    client: Client, sample: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((study,),) = sample.sql(
+        "select study_key from studies where instance_count > 10 order by 1 limit 1"
+    ).fetchall()
+    whole = client.get(f"/dicomweb/studies/{study}/metadata")
+    monkeypatch.setattr(dicomweb, "_AT_A_TIME", 4)
+    streamed = client.get(f"/dicomweb/studies/{study}/metadata")
+    assert "Content-Length" not in streamed.headers
+    assert streamed.content == whole.content
 
 
 def test_every_object_is_the_file_that_was_ingested(

@@ -56,6 +56,7 @@ MEDIA = {
     "parquet": "application/vnd.apache.parquet",
     "arrow": "application/vnd.apache.arrow.stream",
 }
+_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _OWN = {"search", "order", "ordering", "limit", "page_size", "cursor", "columns", "format"}
 
 router = APIRouter(
@@ -117,7 +118,9 @@ def rows(
     request: Request,
     version: Shown,
     table: Table,
-    search: Annotated[str | None, Query(description="Text that some column contains")] = None,
+    search: Annotated[
+        str | None, Query(description="Text that some column contains", pattern=_TEXT)
+    ] = None,
     limit: Annotated[int | None, Query(ge=1, le=MOST, description="Rows of a page")] = None,
     form: Annotated[
         Literal["json", "csv", "parquet", "arrow"],
