@@ -264,6 +264,24 @@ def dose(
     return made
 
 
+def annotations(uid: str = "1.91.1") -> Dataset:
+    """Return bulk annotations of a slide: two groups, one of three points."""
+    group = dataset(
+        AnnotationGroupNumber=1, AnnotationGroupUID="1.5.1", AnnotationGroupLabel="nuclei",
+        AnnotationGroupGenerationType="AUTOMATIC", NumberOfAnnotations=3, GraphicType="POINT",
+        PointCoordinatesData=np.arange(6, dtype="<f4").tobytes(),
+        AnnotationPropertyCategoryCodeSequence=[code("91723000", "SCT", "Anatomical Structure")],
+        AnnotationPropertyTypeCodeSequence=[code("84640000", "SCT", "Nucleus")],
+        AnnotationGroupAlgorithmIdentificationSequence=[dataset(AlgorithmName="net")],
+    )  # fmt: skip
+    return image(
+        uid, SOPClassUID="1.2.840.10008.5.1.4.1.1.91.1", Modality="ANN", SeriesInstanceUID=f"{uid}.0",
+        PixelData=None, AnnotationCoordinateType="2D", AnnotationGroupSequence=[
+            group, dataset(AnnotationGroupNumber=2, GraphicType="POLYGON", NumberOfAnnotations=0)
+        ], ReferencedImageSequence=[dataset(ReferencedSOPInstanceUID="1.77")],
+    )  # fmt: skip
+
+
 def small_archive(folder: Path) -> None:
     """Write two slices, a segmentation, a structure set and a dose of 2.5 Gy: what examples ask."""
     for n in range(2):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from warehouse.derived.dose import DoseVolume, dose_volume
 from warehouse.derived.segmentation import Segmentation, open_segmentation
 from warehouse.derived.structures import Structures, open_structures
+from warehouse.derived.waveforms import Waveform, open_waveform
 from warehouse.store.damage import names_failures
 
 if TYPE_CHECKING:
@@ -65,3 +66,12 @@ class DerivedObjects:
         """
         mask = self.structures(structures_uid).mask(roi_number, on=on)
         return dose_volume(self.catalog, mask, dose_uid)
+
+    @names_failures
+    def waveform(
+        self, series_uid: str, *, group: int = 0, sop_instance_uid: str | None = None
+    ) -> Waveform:
+        """Return a multiplex group of a waveform, such as an ECG, with its samples in a unit."""
+        return open_waveform(
+            self.catalog, series_uid, group=group, sop_instance_uid=sop_instance_uid
+        )

@@ -85,7 +85,7 @@ class Structures:
     def __init__(self, catalog: Catalog, series_uid: str, instance_id: int, uid: str) -> None:
         self.series_uid, self.sop_instance_uid = series_uid, uid
         self._catalog, self._instance_id = catalog, instance_id
-        self.rois: pl.DataFrame = catalog.connection.sql(_ROIS, params=[instance_id]).pl()
+        self.rois: pl.DataFrame = catalog.session().sql(_ROIS, params=[instance_id]).pl()
         unread = self.rois["not_read"].drop_nulls()
         if len(unread):
             raise WrongObject(series_uid, "structure set", unread[0])
@@ -174,7 +174,7 @@ class Structures:
         """Return the points (n, 3) in mm of closed contours, and what was left out."""
         self._roi(number)
         asked = [self._instance_id, number]
-        rows = self._catalog.connection.sql(_CONTOURS, params=asked).pl()
+        rows = self._catalog.session().sql(_CONTOURS, params=asked).pl()
         left_out = rows["why_not"].drop_nulls().value_counts(sort=True).iter_rows()
         warnings = [f"{count} contours are left out: {why}" for why, count in left_out]
         sound = rows.filter(pl.col("why_not").is_null())["points"]
