@@ -73,7 +73,9 @@ NEEDS = {"dicom-anonymizer": "dicomanonymizer", "dicognito": "dicognito"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
@@ -87,7 +89,9 @@ def main() -> None:
             for method in methods:
                 seconds[method].append(timed(method, folder))
     print(f"{made.files:,} files, {made.total_bytes / 1e6:.0f} MB, {given.rounds} rounds")
-    print("| method | files per second | files per second of its processor | times slower than 1 process |")
+    print(
+        "| method | files per second | files per second of its processor | times slower than 1 process |"
+    )
     print("| --- | ---: | ---: | ---: |")
     first = seconds[methods[0]]
     for method in methods:
@@ -95,7 +99,9 @@ def main() -> None:
         # Workers are processes of their own, whose time is not that of the one that asks.
         own = statistics.median(made.files / own for _, own in seconds[method])
         shown = "" if method.endswith("processes") else f"{own:,.0f}"
-        ratio = statistics.median(other[0] / mine[0] for mine, other in zip(first, seconds[method], strict=True))
+        ratio = statistics.median(
+            other[0] / mine[0] for mine, other in zip(first, seconds[method], strict=True)
+        )
         print(f"| {method} | {speed:,.0f} | {shown} | {ratio:.2f} |")
     print(json.dumps(seconds))
 
@@ -111,7 +117,14 @@ def prepare(folder: Path) -> None:
 
 def timed(method: str, folder: Path) -> tuple[float, float]:
     target = folder / "out"
-    program = [sys.executable, "-c", PROGRAMS[method], str(folder / "in"), str(folder / "w"), str(target)]
+    program = [
+        sys.executable,
+        "-c",
+        PROGRAMS[method],
+        str(folder / "in"),
+        str(folder / "w"),
+        str(target),
+    ]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{method}: {done.stderr[-2000:]}")

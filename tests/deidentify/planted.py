@@ -88,7 +88,12 @@ def plant(folder: Path) -> Planted:
     later = secret(sample("CT_small.dcm"), generate_uid(), generate_uid(), 9)
     later.StudyDate = later.SeriesDate = later.AcquisitionDate = later.ContentDate = "20210903"
     later.ReferencedImageSequence = Sequence(
-        [item(ReferencedSOPClassUID=first.SOPClassUID, ReferencedSOPInstanceUID=first.SOPInstanceUID)]
+        [
+            item(
+                ReferencedSOPClassUID=first.SOPClassUID,
+                ReferencedSOPInstanceUID=first.SOPInstanceUID,
+            )
+        ]
     )
     later.SourceImageSequence = copy.deepcopy(later.ReferencedImageSequence)
     write(planted, later, people / "later.dcm")
@@ -113,7 +118,11 @@ def secret(made: Dataset, study: str, series: str, number: int) -> Dataset:
     made.OtherPatientIDs, made.OtherPatientNames = ID, OTHER_NAME
     made.PatientAddress, made.PatientTelephoneNumbers = STREET, PHONE
     made.PatientComments, made.AdditionalPatientHistory = NOTE, NOTE
-    made.AccessionNumber, made.InstitutionName, made.InstitutionAddress = ACCESSION, HOSPITAL, STREET
+    made.AccessionNumber, made.InstitutionName, made.InstitutionAddress = (
+        ACCESSION,
+        HOSPITAL,
+        STREET,
+    )
     made.ReferringPhysicianName = made.OperatorsName = made.PerformingPhysicianName = DOCTOR
     made.StationName = made.DeviceSerialNumber = DEVICE
     made.StudyDescription = f"CT chest for {OTHER_NAME}"
@@ -122,7 +131,9 @@ def secret(made: Dataset, study: str, series: str, number: int) -> Dataset:
     made.StudyDate = made.SeriesDate = made.AcquisitionDate = made.ContentDate = DAY
     made.StudyTime = made.SeriesTime = made.AcquisitionTime = made.ContentTime = "101112.345"
     made.AcquisitionDateTime = f"{DAY}101112.345+0200"
-    made.ModalityLUTSequence = Sequence([item(LUTExplanation=f"for {OTHER_NAME}", ModalityLUTType="US")])
+    made.ModalityLUTSequence = Sequence(
+        [item(LUTExplanation=f"for {OTHER_NAME}", ModalityLUTType="US")]
+    )
     made.RequestAttributesSequence = Sequence(
         [item(ScheduledProcedureStepDescription=NOTE, RequestedProcedureID=ACCESSION,
               ScheduledProtocolCodeSequence=Sequence(
@@ -167,7 +178,9 @@ def document(image: Dataset) -> Dataset:
     made.MIMETypeOfEncapsulatedDocument = "application/pdf"
     made.DocumentTitle = NOTE
     stream = zlib.compress(f"BT ({NOTE}) Tj ET".encode())
-    made.EncapsulatedDocument = b"%PDF-1.4 " + NAME.encode() + stream + b"\0" * (len(stream) % 2 + 1)
+    made.EncapsulatedDocument = (
+        b"%PDF-1.4 " + NAME.encode() + stream + b"\0" * (len(stream) % 2 + 1)
+    )
     if len(made.EncapsulatedDocument) % 2:
         made.EncapsulatedDocument += b"\0"
     return made
@@ -187,7 +200,13 @@ def structures(image: Dataset) -> Dataset:
                                 ReferencedSOPInstanceUID=image.SOPInstanceUID)]))]))]))]
     )  # fmt: skip
     made.StructureSetROISequence = Sequence(
-        [item(ROINumber=1, ROIName=f"GTV {OTHER_NAME}", ReferencedFrameOfReferenceUID=image.FrameOfReferenceUID)]
+        [
+            item(
+                ROINumber=1,
+                ROIName=f"GTV {OTHER_NAME}",
+                ReferencedFrameOfReferenceUID=image.FrameOfReferenceUID,
+            )
+        ]
     )
     return made
 
@@ -195,10 +214,16 @@ def structures(image: Dataset) -> Dataset:
 def report(image: Dataset) -> Dataset:
     """Return a structured report with a name, a text, a measurement and a reference."""
     made = derived(image, "1.2.840.10008.5.1.4.1.1.88.22", "SR")
-    made.ValueType, made.CompletionFlag, made.VerificationFlag = "CONTAINER", "COMPLETE", "UNVERIFIED"
+    made.ValueType, made.CompletionFlag, made.VerificationFlag = (
+        "CONTAINER",
+        "COMPLETE",
+        "UNVERIFIED",
+    )
 
     def named(meaning: str) -> Sequence:
-        return Sequence([item(CodeValue="121071", CodingSchemeDesignator="DCM", CodeMeaning=meaning)])
+        return Sequence(
+            [item(CodeValue="121071", CodingSchemeDesignator="DCM", CodeMeaning=meaning)]
+        )
 
     made.ContentSequence = Sequence(
         [
@@ -261,7 +286,11 @@ def write(planted: Planted, made: Dataset, path: Path, *, is_image: bool = True)
     answer("text_retained", "StudyDescription", value=["CT", "chest"])
     answer("text_removed", "StudyDescription", value=["Vorplgruber"])
     answer("tag_retained", "Rows", value=made.Rows)
-    answer("tag_retained", "PixelSpacing", value=list(made.PixelSpacing) if "PixelSpacing" in made else None)
+    answer(
+        "tag_retained",
+        "PixelSpacing",
+        value=list(made.PixelSpacing) if "PixelSpacing" in made else None,
+    )
     for keyword in ("PatientComments", "ImageComments", "InstitutionName", "StationName", "OtherPatientIDs",
                     "Manufacturer", "SequenceName", "PatientAddress"):  # fmt: skip
         answer("text_removed", keyword, value=str(made[keyword].value).replace("^", " ").split())

@@ -41,7 +41,12 @@ def against(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def deflated(content: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-15)
-    return b"\2\0\x10\0UI\x16\0" + b"1.2.840.10008.1.2.1.99" + packer.compress(b"\x08\0\5\0" + content) + packer.flush()
+    return (
+        b"\2\0\x10\0UI\x16\0"
+        + b"1.2.840.10008.1.2.1.99"
+        + packer.compress(b"\x08\0\5\0" + content)
+        + packer.flush()
+    )
 
 
 HIDDEN = {
@@ -74,7 +79,9 @@ def test_a_value_is_found(against: Path, tmp_path: Path, how: str) -> None:
     assert NAME not in repr(found)
 
 
-def test_a_value_is_found_across_windows_in_names_zips_and_tables(against: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_is_found_across_windows_in_names_zips_and_tables(
+    against: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("warehouse.deidentify.check._WINDOW", 1000)
     (tmp_path / "split").write_bytes(bytes(995) + NAME.encode() + bytes(3000))
     (tmp_path / f"of_{NAME.lower()}").write_bytes(b"")
@@ -82,21 +89,31 @@ def test_a_value_is_found_across_windows_in_names_zips_and_tables(against: Path,
         archive.writestr("inside", bytes(5000) + NAME.encode())
     pq.write_table(pa.table({"a": [NAME] * 5}), tmp_path / "a.parquet", compression="zstd")
     found = check(tmp_path, against)
-    assert {one.file for one in found.survivors} == {"split", f"of_{NAME.lower()}", "a.zip!/inside", "a.parquet"}
+    assert {one.file for one in found.survivors} == {
+        "split",
+        f"of_{NAME.lower()}",
+        "a.zip!/inside",
+        "a.parquet",
+    }
 
 
 def test_what_is_no_leak_is_none(against: Path, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(
-        NOISE + b"140718823 202108231 91.2.840.99999.7.1 1.2.840.99999.7.10 axial T1 ACME Scanners 1234 Li"
+        NOISE
+        + b"140718823 202108231 91.2.840.99999.7.1 1.2.840.99999.7.10 axial T1 ACME Scanners 1234 Li"
     )
     found = check(tmp_path, against)
     assert found.survivors == ()
     assert found.passed_over["words of imaging"] >= 1
-    assert found.passed_over["stands where it identifies nobody"] == 1  # a part of the manufacturer's name
+    assert (
+        found.passed_over["stands where it identifies nobody"] == 1
+    )  # a part of the manufacturer's name
     assert found.passed_over["shorter than 5 characters"] >= 2
 
 
-def test_what_the_export_says_that_it_keeps_is_not_searched_for(against: Path, tmp_path: Path) -> None:
+def test_what_the_export_says_that_it_keeps_is_not_searched_for(
+    against: Path, tmp_path: Path
+) -> None:
     (tmp_path / "a").write_bytes(b" 20210823 1.2.840.99999.7.1 ")
     assert len(check(tmp_path, against).survivors) == 2
     about = {"deidentified": {"options": ["dates", "uids"]}}
@@ -107,4 +124,7 @@ def test_what_the_export_says_that_it_keeps_is_not_searched_for(against: Path, t
 def test_what_is_not_there_is_an_error(against: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound):
         check(tmp_path / "nothing", against)
-    assert run("deidentify", "check", str(tmp_path), "--against", str(tmp_path / "none")).returncode != 0
+    assert (
+        run("deidentify", "check", str(tmp_path), "--against", str(tmp_path / "none")).returncode
+        != 0
+    )

@@ -46,7 +46,12 @@ def test_same_key_same_output_other_key_nothing_in_common(tmp_path) -> None:
 
 @pytest.mark.parametrize("syntax", ["implicit", "explicit", "deflated"])
 def test_every_encoding_gives_the_same_values(tmp_path, syntax) -> None:
-    content = content_of(tmp_path, syntax, OperatorsName="Doe", RequestAttributesSequence=[item(ScheduledProcedureStepID="X")])
+    content = content_of(
+        tmp_path,
+        syntax,
+        OperatorsName="Doe",
+        RequestAttributesSequence=[item(ScheduledProcedureStepID="X")],
+    )
     made, result = changed(content)
     assert made.OperatorsName == "REMOVED" or "OperatorsName" not in made
     assert made.PixelData == b"\1\2\3\4"
@@ -118,7 +123,12 @@ def test_a_name_is_removed_wherever_it_stands(tmp_path) -> None:
 
 
 def test_a_patient_whose_name_is_a_word_of_imaging(tmp_path) -> None:
-    content = content_of(tmp_path, PatientName="Head^Long", BodyPartExamined="HEAD", SeriesDescription="long head axial")
+    content = content_of(
+        tmp_path,
+        PatientName="Head^Long",
+        BodyPartExamined="HEAD",
+        SeriesDescription="long head axial",
+    )
     made, _ = changed(content, clean=["descriptors"])
     assert made.BodyPartExamined == "HEAD"
     assert not {"head", "long"} & set(made.get("SeriesDescription", "").lower().split())
@@ -149,12 +159,22 @@ def test_intervals_are_kept_and_no_date_is(first: dt.date, second: dt.date, pati
     new = [dt.datetime.strptime(text.decode(), "%Y%m%d").date() for text in moved.split(b"\\")]
     assert new[1] - new[0] == second - first
     assert first - new[0] == dt.timedelta(days)
-    assert shifted("DT", f"{first:%Y%m%d}235959.9+0100".encode(), days) == moved[:8] + b"235959.9+0100"
+    assert (
+        shifted("DT", f"{first:%Y%m%d}235959.9+0100".encode(), days) == moved[:8] + b"235959.9+0100"
+    )
 
 
 @pytest.mark.parametrize(
     ("vr", "value"),
-    [("DA", b"2020"), ("DA", b"20201341"), ("DA", b"Doe"), ("DT", b"202001"), ("DT", b"20200101Doe"), ("TM", b"Doe"), ("DA", b"00010101")],
+    [
+        ("DA", b"2020"),
+        ("DA", b"20201341"),
+        ("DA", b"Doe"),
+        ("DT", b"202001"),
+        ("DT", b"20200101Doe"),
+        ("TM", b"Doe"),
+        ("DA", b"00010101"),
+    ],
 )
 def test_what_is_no_whole_date_is_removed_and_not_guessed(vr: str, value: bytes) -> None:
     assert shifted(vr, value, 400) is None
@@ -162,7 +182,14 @@ def test_what_is_no_whole_date_is_removed_and_not_guessed(vr: str, value: bytes)
 
 def test_ages_over_89_are_90_years() -> None:
     # 45 CFR 164.514 (b) (2) (i) (C): ages over 89 may be one category of 90 or older.
-    ages = {b"089Y": b"089Y", b"090Y": b"090Y", b"112Y": b"090Y", b"999M": b"999M", b"": b"", b"old": None}
+    ages = {
+        b"089Y": b"089Y",
+        b"090Y": b"090Y",
+        b"112Y": b"090Y",
+        b"999M": b"999M",
+        b"": b"",
+        b"old": None,
+    }
     assert {age: capped_age(age) for age in ages} == ages
 
 

@@ -40,7 +40,13 @@ def six_images(folder: Path) -> warehouse.Warehouse:
     """Three patients with two images each, and a run of them."""
     for patient in (1, 2, 3):
         for number in (1, 2):
-            make(folder / "in", patient, number, PatientName=f"Zubrowski^Nr{patient}", StudyDate="20200101")
+            make(
+                folder / "in",
+                patient,
+                number,
+                PatientName=f"Zubrowski^Nr{patient}",
+                StudyDate="20200101",
+            )
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
     made.cohort("ct_thin_slice", max_slice_mm=9)
@@ -57,7 +63,9 @@ def ask(key: bytes = b"k" * 32, **options: object) -> Deidentify:
     return Deidentify(key=Key(key), workers=1, **options)  # type: ignore[arg-type]
 
 
-def test_sources_stay_and_the_export_can_be_verified(small: warehouse.Warehouse, tmp_path: Path) -> None:
+def test_sources_stay_and_the_export_can_be_verified(
+    small: warehouse.Warehouse, tmp_path: Path
+) -> None:
     sources = small.root.parent / "in"
     before = tree(sources)
     facts = small.export("ct_thin_slice", tmp_path / "out", "copy", deidentify="basic")
@@ -69,27 +77,43 @@ def test_sources_stay_and_the_export_can_be_verified(small: warehouse.Warehouse,
     assert not list(tmp_path.glob(".out*"))
 
 
-def test_nothing_beside_the_files_says_what_was_asked(small: warehouse.Warehouse, tmp_path: Path) -> None:
+def test_nothing_beside_the_files_says_what_was_asked(
+    small: warehouse.Warehouse, tmp_path: Path
+) -> None:
     small.export("ct_thin_slice", tmp_path / "out", "copy", deidentify="basic")
     about = json.loads((tmp_path / "out" / "cohort.json").read_text())
-    assert not {"run", "cohort", "parameters", "run_made_at", "sql_sha256", "run_warehouse"} & set(about)
+    assert not {"run", "cohort", "parameters", "run_made_at", "sql_sha256", "run_warehouse"} & set(
+        about
+    )
     # Times of sources are those of examinations as often as not.
     with (tmp_path / "out" / "manifest.csv").open() as file:
         assert {row["modified_us"] for row in csv.DictReader(file)} == {""}
 
 
-def test_the_same_key_gives_the_same_bytes_and_another_nothing_in_common(small: warehouse.Warehouse, tmp_path: Path) -> None:
+def test_the_same_key_gives_the_same_bytes_and_another_nothing_in_common(
+    small: warehouse.Warehouse, tmp_path: Path
+) -> None:
     for name, key in (("a", b"k" * 32), ("b", b"k" * 32), ("c", b"o" * 32)):
         small.export("ct_thin_slice", tmp_path / name, "copy", deidentify=ask(key))
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
     first, other = (set(tree(tmp_path / name).values()) for name in "ac")
     kept = {hashlib.sha256((tmp_path / "a" / "left_out.csv").read_bytes()).hexdigest()}
     assert first & other == kept
-    names = [{part for name in tree(tmp_path / folder) for part in name.split("/")} for folder in "ac"]
-    assert names[0] & names[1] == {"cohort.json", "manifest.csv", "audit.parquet", "left_out.csv", "report.html"}
+    names = [
+        {part for name in tree(tmp_path / folder) for part in name.split("/")} for folder in "ac"
+    ]
+    assert names[0] & names[1] == {
+        "cohort.json",
+        "manifest.csv",
+        "audit.parquet",
+        "left_out.csv",
+        "report.html",
+    }
 
 
-def test_a_stopped_export_goes_on_where_it_was(small: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_export_goes_on_where_it_was(
+    small: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export, "PORTION", 1)
     small.export("ct_thin_slice", tmp_path / "whole", "copy", deidentify=ask())
     treated: list[int] = []
@@ -125,7 +149,9 @@ def test_without_a_key_nothing_is_left_of_a_stopped_export(tmp_path: Path) -> No
     assert not list(tmp_path.glob(".out*"))
 
 
-def test_workers_give_the_same_bytes(small: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_give_the_same_bytes(
+    small: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export, "PORTION", 2)
     monkeypatch.setattr(export, "_FROM_PORTIONS", 2)
     small.export("ct_thin_slice", tmp_path / "one", "copy", deidentify=ask())
@@ -135,10 +161,14 @@ def test_workers_give_the_same_bytes(small: warehouse.Warehouse, tmp_path: Path,
 
 
 def test_a_zip_holds_the_same_files(exported: Exported, tmp_path: Path) -> None:
-    how = Deidentify(retain=exported.how.retain, clean=exported.how.clean, key=exported.how.key, workers=1)
+    how = Deidentify(
+        retain=exported.how.retain, clean=exported.how.clean, key=exported.how.key, workers=1
+    )
     exported.wh.export("all_of_it", tmp_path / "a.zip", "zip", deidentify=how)
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        inside = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
+        inside = {
+            name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()
+        }
     same = tree(exported.folder)
     assert {name: digest for name, digest in inside.items() if name.endswith(".dcm")} == {
         name: digest for name, digest in same.items() if name.endswith(".dcm")
@@ -148,9 +178,15 @@ def test_a_zip_holds_the_same_files(exported: Exported, tmp_path: Path) -> None:
 
 def test_rows_agree_with_files(exported: Exported, tmp_path: Path) -> None:
     how = Deidentify(retain=("dates-shifted", "patient"), key=exported.how.key)
-    exported.wh.export("all_of_it", tmp_path / "i.parquet", "parquet", deidentify=how, rows="instances")
-    rows = {row["SOPInstanceUID"]: row for row in pl.read_parquet(tmp_path / "i.parquet").to_dicts()}
-    found = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, exported.folder.rglob("*.dcm"))}
+    exported.wh.export(
+        "all_of_it", tmp_path / "i.parquet", "parquet", deidentify=how, rows="instances"
+    )
+    rows = {
+        row["SOPInstanceUID"]: row for row in pl.read_parquet(tmp_path / "i.parquet").to_dicts()
+    }
+    found = {
+        one.SOPInstanceUID: one for one in map(pydicom.dcmread, exported.folder.rglob("*.dcm"))
+    }
     assert set(rows) == set(found)
     for uid, dataset in found.items():
         row = rows[uid]
@@ -174,22 +210,35 @@ def test_no_secret_is_in_rows(exported: Exported, tmp_path: Path, form: str, row
 
 
 @pytest.mark.parametrize("form", ["link", "s5cmd", "bids"])
-def test_formats_that_lead_to_the_originals_are_refused(small: warehouse.Warehouse, tmp_path: Path, form: str) -> None:
+def test_formats_that_lead_to_the_originals_are_refused(
+    small: warehouse.Warehouse, tmp_path: Path, form: str
+) -> None:
     with pytest.raises(UsageError, match="no format of a de-identified export"):
         small.export("ct_thin_slice", tmp_path / "out", form, deidentify="basic")
     assert not (tmp_path / "out").exists()
 
 
-def test_wrong_wishes_are_refused_before_any_work(small: warehouse.Warehouse, tmp_path: Path) -> None:
+def test_wrong_wishes_are_refused_before_any_work(
+    small: warehouse.Warehouse, tmp_path: Path
+) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(TargetExists):
         small.export("ct_thin_slice", tmp_path / "there", "copy", deidentify="basic")
     with pytest.raises(UsageError, match="needs a key"):
-        small.export("ct_thin_slice", tmp_path / "out", "copy", deidentify=Deidentify(mapping=tmp_path / "m"))
+        small.export(
+            "ct_thin_slice", tmp_path / "out", "copy", deidentify=Deidentify(mapping=tmp_path / "m")
+        )
     with pytest.raises(UsageError, match="apart"):
-        small.export("ct_thin_slice", tmp_path / "out", "copy", deidentify=ask(mapping=tmp_path / "out" / "m"))
+        small.export(
+            "ct_thin_slice",
+            tmp_path / "out",
+            "copy",
+            deidentify=ask(mapping=tmp_path / "out" / "m"),
+        )
     with pytest.raises(UsageError, match="preset"):
-        small.export("ct_thin_slice", tmp_path / "a.csv", "csv", deidentify="basic", preset="series_csv")
+        small.export(
+            "ct_thin_slice", tmp_path / "a.csv", "csv", deidentify="basic", preset="series_csv"
+        )
 
 
 def test_keys(tmp_path: Path) -> None:
@@ -217,11 +266,35 @@ def test_the_command(small: warehouse.Warehouse, tmp_path: Path) -> None:
     assert "6 instances de-identified" in made.stdout
     checked = run("deidentify", "check", out, "--against", str(small.root))
     assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, "0 values found")
-    table = run("deidentify", "mapping", str(tmp_path / "apart" / "patid_mapping.csv.encrypted"), "--key", str(tmp_path / "key"))
-    assert [line.split(",")[0] for line in table.stdout.splitlines()] == ["id_old", "P1", "P2", "P3"]
+    table = run(
+        "deidentify",
+        "mapping",
+        str(tmp_path / "apart" / "patid_mapping.csv.encrypted"),
+        "--key",
+        str(tmp_path / "key"),
+    )
+    assert [line.split(",")[0] for line in table.stdout.splitlines()] == [
+        "id_old",
+        "P1",
+        "P2",
+        "P3",
+    ]
     # The originals are no export; what was found is not shown.
     found = run("deidentify", "check", str(small.root.parent / "in"), "--against", str(small.root))
     assert found.returncode == 1
     assert "PatientName (utf-8)" in found.stdout
     assert "zubrowski" not in found.stdout.lower()
-    assert run("cohort", "export", "ct_thin_slice", f"{out}2", "--format", "copy", "--retain", "uids", *where).returncode == 2
+    assert (
+        run(
+            "cohort",
+            "export",
+            "ct_thin_slice",
+            f"{out}2",
+            "--format",
+            "copy",
+            "--retain",
+            "uids",
+            *where,
+        ).returncode
+        == 2
+    )

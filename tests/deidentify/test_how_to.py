@@ -31,7 +31,9 @@ def test_the_page_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             words = [word.replace("$SAMPLES", str(SAMPLES)) for word in shlex.split(command)]
             done = run(*words[1:], cwd=tmp_path)
             assert done.returncode == 0, done.stderr
-            assert sorted(comparable(done.stdout).splitlines()) == sorted(comparable(shown).splitlines())
+            assert sorted(comparable(done.stdout).splitlines()) == sorted(
+                comparable(shown).splitlines()
+            )
             commands += 1
     assert commands == 9
     names: dict[str, object] = {}

@@ -29,7 +29,9 @@ from warehouse.errors import NotDeidentified, UsageError
 
 
 def treated(content: bytes, rules: PixelRules):
-    made = deidentify(content, profile(), Key(b"k" * 32), "P1", lambda facts, data: pixels(facts, data, rules))
+    made = deidentify(
+        content, profile(), Key(b"k" * 32), "P1", lambda facts, data: pixels(facts, data, rules)
+    )
     written = b"".join(made.chunks)
     if made.masked.rectangles:
         written = masked_file(written, made.masked.rectangles)
@@ -64,7 +66,10 @@ def picture(tmp_path, **attributes) -> bytes:
 def test_what_may_show_text_is_refused(tmp_path, attributes, is_refused) -> None:
     content = picture(tmp_path, **attributes)
     if not is_refused:
-        assert treated(content, PixelRules()).PixelData == pydicom.dcmread(io.BytesIO(content)).PixelData
+        assert (
+            treated(content, PixelRules()).PixelData
+            == pydicom.dcmread(io.BytesIO(content)).PixelData
+        )
         return
     with pytest.raises(NotDeidentified):
         treated(content, PixelRules())
@@ -77,7 +82,9 @@ def test_rectangles_are_black_and_all_else_is_the_same(tmp_path, samples, planar
     shape = {1: (2, 6, 8), 3: (2, 6, 8, 3)}[samples]
     stored = np.random.default_rng(7).integers(1, 255, shape, dtype=np.uint8)
     ordered = stored.transpose(0, 3, 1, 2) if samples == 3 and planar else stored
-    color = {"PlanarConfiguration": planar, "PhotometricInterpretation": "RGB"} if samples == 3 else {}
+    color = (
+        {"PlanarConfiguration": planar, "PhotometricInterpretation": "RGB"} if samples == 3 else {}
+    )
     content = picture(
         tmp_path, NumberOfFrames=2, SamplesPerPixel=samples, PixelData=ordered.tobytes(),
         BurnedInAnnotation="YES", **color,
@@ -91,7 +98,9 @@ def test_rectangles_are_black_and_all_else_is_the_same(tmp_path, samples, planar
     assert "113101" in [code.CodeValue for code in made.DeidentificationMethodCodeSequence]
 
 
-@pytest.mark.parametrize("name", ["JPEG2000.dcm", "MR_small_RLE.dcm", "SC_rgb_jpeg_dcmtk.dcm", "examples_ybr_color.dcm"])
+@pytest.mark.parametrize(
+    "name", ["JPEG2000.dcm", "MR_small_RLE.dcm", "SC_rgb_jpeg_dcmtk.dcm", "examples_ybr_color.dcm"]
+)
 def test_compressed_frames_are_decoded_masked_and_compressed_without_loss(name) -> None:
     source = sample(name)
     content = saved(source)
@@ -119,7 +128,15 @@ def test_a_device_is_known_by_its_rule_and_nothing_of_it_is_shown(tmp_path) -> N
 
 
 def test_a_rule_needs_every_condition() -> None:
-    facts = Facts({"Modality": "US", "Manufacturer": "SIEMENS", "ManufacturerModelName": "S2000", "Rows": 768, "Columns": 800})
+    facts = Facts(
+        {
+            "Modality": "US",
+            "Manufacturer": "SIEMENS",
+            "ManufacturerModelName": "S2000",
+            "Rows": 768,
+            "Columns": 800,
+        }
+    )
     assert device_of(facts) is None
     facts.values["Columns"] = 1024
     assert device_of(facts) is not None

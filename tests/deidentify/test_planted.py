@@ -34,7 +34,10 @@ def new(exported: Exported) -> dict[str, Dataset]:
     """The new data set of every old SOP Instance UID, by the mapping as the MIDI script reads it."""
     key = read_key(exported.key)
     uids = dict(mapping.read(exported.mapping / "uid_mapping.csv.encrypted", key))
-    files = {found.SOPInstanceUID: found for found in map(pydicom.dcmread, exported.folder.rglob("*.dcm"))}
+    files = {
+        found.SOPInstanceUID: found
+        for found in map(pydicom.dcmread, exported.folder.rglob("*.dcm"))
+    }
     return {old: files[uid] for old, uid in uids.items() if uid in files}
 
 
@@ -49,17 +52,24 @@ def words(value: Any) -> list[str]:
     return re.split(r"[^A-Za-z0-9]+", str(value or ""))
 
 
-def passes(answer: Answer, dataset: Dataset, uids: dict[str, str], patients: dict[str, str]) -> bool:
+def passes(
+    answer: Answer, dataset: Dataset, uids: dict[str, str], patients: dict[str, str]
+) -> bool:
     value = at(dataset, answer.place)
     match answer.action:
         case "tag_retained":
-            return answer.value is None or (list(value) if isinstance(answer.value, list) else value) == answer.value
+            return (
+                answer.value is None
+                or (list(value) if isinstance(answer.value, list) else value) == answer.value
+            )
         case "text_notnull":
             return bool(value)
         case "text_retained":
             return set(answer.value) <= set(words(value))
         case "text_removed":
-            return not {word for word in answer.value if len(word) > 2 and not word.isdigit()} & set(words(value))
+            return not {
+                word for word in answer.value if len(word) > 2 and not word.isdigit()
+            } & set(words(value))
         case "date_shifted":
             return re.fullmatch(r"\d{8}", value) is not None and value != answer.value
         case "uid_changed":
@@ -79,8 +89,14 @@ def test_every_answer_of_the_key_is_met(exported: Exported, new: dict[str, Datas
     uids = dict(mapping.read(exported.mapping / "uid_mapping.csv.encrypted", key))
     patients = dict(mapping.read(exported.mapping / "patid_mapping.csv.encrypted", key))
     answers = exported.planted.answers
-    assert {answer.action for answer in answers} == ACTIONS  # pixels_hidden: tests/deidentify/test_pixels.py
-    failed = [one for one in answers if one.uid not in new or not passes(one, new[one.uid], uids, patients)]
+    assert {
+        answer.action for answer in answers
+    } == ACTIONS  # pixels_hidden: tests/deidentify/test_pixels.py
+    failed = [
+        one
+        for one in answers
+        if one.uid not in new or not passes(one, new[one.uid], uids, patients)
+    ]
     assert not [(one.action, one.place) for one in failed]
     assert len(answers) > 180
 
@@ -127,7 +143,9 @@ def test_intervals_of_a_patient_are_kept(new: dict[str, Dataset]) -> None:
 
 def test_references_lead_where_they_led(new: dict[str, Dataset]) -> None:
     by_modality = {dataset.Modality: dataset for dataset in new.values()}
-    images = {dataset.SOPInstanceUID: dataset for dataset in new.values() if dataset.Modality == "CT"}
+    images = {
+        dataset.SOPInstanceUID: dataset for dataset in new.values() if dataset.Modality == "CT"
+    }
     frame = by_modality["RTSTRUCT"].ReferencedFrameOfReferenceSequence[0]
     series = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
     image = images[series.ContourImageSequence[0].ReferencedSOPInstanceUID]
@@ -144,7 +162,10 @@ def test_what_an_image_says_of_itself(new: dict[str, Dataset]) -> None:
     image = next(dataset for dataset in new.values() if dataset.Modality == "CT")
     assert image.PatientIdentityRemoved == "YES"
     assert image.LongitudinalTemporalInformationModified == "MODIFIED"
-    codes = {(code.CodeValue, code.CodingSchemeDesignator) for code in image.DeidentificationMethodCodeSequence}
+    codes = {
+        (code.CodeValue, code.CodingSchemeDesignator)
+        for code in image.DeidentificationMethodCodeSequence
+    }
     assert codes == {("113100", "DCM"), ("113107", "DCM"), ("113108", "DCM"), ("113111", "DCM"),
                      ("113105", "DCM"), ("113104", "DCM")}  # fmt: skip
     assert image.PatientAge == "090Y"  # it was 93 years
@@ -164,7 +185,10 @@ def test_what_an_image_says_of_itself(new: dict[str, Dataset]) -> None:
 
 def test_both_mappings_are_encrypted_and_open_with_their_key(exported: Exported) -> None:
     tables = sorted(exported.mapping.iterdir())
-    assert [table.name for table in tables] == ["patid_mapping.csv.encrypted", "uid_mapping.csv.encrypted"]
+    assert [table.name for table in tables] == [
+        "patid_mapping.csv.encrypted",
+        "uid_mapping.csv.encrypted",
+    ]
     for table in tables:
         content = table.read_bytes()
         assert b"1.2.826" not in content
@@ -181,7 +205,16 @@ def test_what_lies_beside_the_files(exported: Exported) -> None:
         instances = {row["instance_key"] for row in csv.DictReader(file)}
     assert set(audit["SOPInstanceUID"]) == instances
     assert {"X", "Z", "D", "U", "C"} == set(audit["action"])
-    assert audit.columns == ["SOPInstanceUID", "path", "tag", "keyword", "vr", "action", "option", "reason"]
+    assert audit.columns == [
+        "SOPInstanceUID",
+        "path",
+        "tag",
+        "keyword",
+        "vr",
+        "action",
+        "option",
+        "reason",
+    ]
     report = (folder / "report.html").read_text()
     assert "113105" in report
     assert report.count("<img") >= 4

