@@ -103,6 +103,7 @@ def plant(folder: Path) -> Planted:
     )  # fmt: skip
     write(planted, document(first), people / "letter.dcm", is_image=False)
     write(planted, structures(first), people / "structures.dcm", is_image=False)
+    write(planted, segmentation(first), people / "segments.dcm", is_image=False)
     write(planted, report(first), people / "report.dcm", is_image=False)
     return planted
 
@@ -144,7 +145,7 @@ def secret(made: Dataset, study: str, series: str, number: int) -> Dataset:
     for _ in range(12):
         deep = item(PurposeOfReferenceCodeSequence=Sequence([deep]), ContentLabel="X")
     made.ReferencedInstanceSequence = Sequence([deep])
-    made.Manufacturer = f"ACME for {NAME.split('^')[0]}"
+    made.Manufacturer = f"ACME for {NAME.split('^', maxsplit=1)[0]}"
     made.add_new(0x00180024, "SH", ID)  # SequenceName
     # Private: with creator, nested, as unknown VR.
     block = made.private_block(0x0099, NAME, create=True)
@@ -207,6 +208,32 @@ def structures(image: Dataset) -> Dataset:
                 ReferencedFrameOfReferenceUID=image.FrameOfReferenceUID,
             )
         ]
+    )
+    return made
+
+
+def segmentation(image: Dataset) -> Dataset:
+    """Return a segmentation that refers to an image."""
+    made = sample("liver_1frame.dcm")
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID", "StudyDate",
+                    "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID"):  # fmt: skip
+        setattr(made, keyword, image[keyword].value)
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    made.SeriesInstanceUID, made.BurnedInAnnotation = generate_uid(), "NO"
+    one = {
+        "ReferencedSOPClassUID": image.SOPClassUID,
+        "ReferencedSOPInstanceUID": image.SOPInstanceUID,
+    }
+    made.ReferencedSeriesSequence = Sequence(
+        [
+            item(
+                SeriesInstanceUID=image.SeriesInstanceUID,
+                ReferencedInstanceSequence=Sequence([item(**one)]),
+            )
+        ]
+    )
+    made.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence = Sequence(
+        [item(SourceImageSequence=Sequence([item(**one)]))]
     )
     return made
 

@@ -43,9 +43,7 @@ def deflated(content: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-15)
     return (
         b"\2\0\x10\0UI\x16\0"
-        + b"1.2.840.10008.1.2.1.99"
-        + packer.compress(b"\x08\0\5\0" + content)
-        + packer.flush()
+        b"1.2.840.10008.1.2.1.99" + packer.compress(b"\x08\0\5\0" + content) + packer.flush()
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def views(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("views") / "shared.duckdb"
     counts = write_views(exported.wh.root, target, retain=("dates-shifted",), key=exported.how.key)
-    assert counts == {"patients": 1, "studies": 2, "series": 8, "instances": 8}
+    assert counts == {"patients": 1, "studies": 2, "series": 9, "instances": 9}
     return target
 
 
@@ -59,7 +59,7 @@ def test_entities_join_and_agree_with_files(exported: Exported, views: Path) -> 
         "select count(*) from instances join series using (series_key) join studies on studies.study_key = series.study_key "
         "join patients on patients.patient_key = studies.patient_key"
     ).fetchone()
-    assert joined == (8,)
+    assert joined == (9,)
     uids = {uid for (uid,) in connection.execute("select SOPInstanceUID from instances").fetchall()}
     assert uids == {path.stem for path in exported.folder.rglob("*.dcm")}
     days = connection.execute("select max(StudyDate) - min(StudyDate) from studies").fetchone()
