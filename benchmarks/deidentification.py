@@ -31,28 +31,28 @@ import sys, time, warehouse
 from warehouse.deidentify.asked import Deidentify
 from warehouse.deidentify.pixels import PixelRules
 wh = warehouse.open(sys.argv[2])
-began = time.perf_counter()
+began, own = time.perf_counter(), time.process_time()
 wh.export("all_of_it", sys.argv[3], "copy", deidentify=Deidentify(workers=1, pixels=PixelRules(accept=True)))
-print(time.perf_counter() - began, time.process_time())
+print(time.perf_counter() - began, time.process_time() - own)
 """,
     "warehouse, 2 processes": """
 import sys, time, warehouse
 from warehouse.deidentify.asked import Deidentify
 from warehouse.deidentify.pixels import PixelRules
 wh = warehouse.open(sys.argv[2])
-began = time.perf_counter()
+began, own = time.perf_counter(), time.process_time()
 wh.export("all_of_it", sys.argv[3], "copy", deidentify=Deidentify(workers=2, pixels=PixelRules(accept=True)))
-print(time.perf_counter() - began, time.process_time())
+print(time.perf_counter() - began, time.process_time() - own)
 """,
     "dicom-anonymizer": """
 import pathlib, sys, time, warnings
 warnings.simplefilter("ignore")
 from dicomanonymizer.simpledicomanonymizer import anonymize_dicom_file
 target = pathlib.Path(sys.argv[3]); target.mkdir()
-began = time.perf_counter()
+began, own = time.perf_counter(), time.process_time()
 for number, path in enumerate(sorted(pathlib.Path(sys.argv[1]).rglob("*.dcm"))):
     anonymize_dicom_file(str(path), str(target / f"{number}.dcm"))
-print(time.perf_counter() - began, time.process_time())
+print(time.perf_counter() - began, time.process_time() - own)
 """,
     "dicognito": """
 import pathlib, sys, time, warnings
@@ -61,12 +61,12 @@ import pydicom
 from dicognito.anonymizer import Anonymizer
 target = pathlib.Path(sys.argv[3]); target.mkdir()
 anonymizer = Anonymizer()
-began = time.perf_counter()
+began, own = time.perf_counter(), time.process_time()
 for number, path in enumerate(sorted(pathlib.Path(sys.argv[1]).rglob("*.dcm"))):
     dataset = pydicom.dcmread(path)
     anonymizer.anonymize(dataset)
     dataset.save_as(target / f"{number}.dcm")
-print(time.perf_counter() - began, time.process_time())
+print(time.perf_counter() - began, time.process_time() - own)
 """,
 }
 NEEDS = {"dicom-anonymizer": "dicomanonymizer", "dicognito": "dicognito"}
