@@ -24,7 +24,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo test test-slow soak check format docs bench bench-queries bench-pixels dev clean docs-site \
+.PHONY: setup demo sql test test-slow soak check format docs bench bench-queries bench-pixels dev clean docs-site \
 	lock test-latest test-lowest licences
 
 setup: $(VENV)/.dev
@@ -116,6 +116,10 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Views that say the attributes of `instances`, from sql/rules/instance_attributes.csv.
+sql: $(VENV)/.package
+	$(BIN)/python -m warehouse.store.instance_sql
 
 docs: $(VENV)/.package
 	$(BIN)/python -m warehouse.catalog.data_dictionary > docs/data-dictionary.md

@@ -23,6 +23,14 @@ vendor as (
         max("integer") filter (where name = 'sPat.lAccelFactPE') as factor,
         max("integer") filter (where name = 'sPat.lAccelFact3D') as factor_3d,
         max(text) filter (where name = 'ImaCoilString') as elements,
+        -- Names with other letters are written in UTF-7, with +, and not read.
+        max(text) filter (where name = 'tProtocolName' and text not like '%+%') as protocol,
+        max(text) filter (where name = 'tSequenceFileName') as sequence_details,
+        max("real") filter (where name = 'lDelayTimeInTR') as delay_us,
+        max("integer") filter (where name = 'ucCoilCombineMode') as combination,
+        max("integer") filter (where name = 'sPat.ucPATMode') as coil_mode,
+        -- Into the scanner the table goes up, by BIDS, and down, by Siemens.
+        list("real" order by "index") filter (where name = 'ImaRelTablePosition') as table_position,
         max(text) filter (where name in (
             'asCoilSelectMeas[0].asList[0].sCoilElementID.tCoilID',
             'sCoilSelectMeas.aRxCoilSelectData[0].asList[0].sCoilElementID.tCoilID'
@@ -32,10 +40,12 @@ vendor as (
     from vendor_elements
     semi join chosen on vendor_elements.instance_id = chosen.instance_id
     where
-        source_path = '' and "index" = 0
-        and creator in ('SIEMENS CSA HEADER', 'SIEMENS MR SDS 01', 'SIEMENS MR SDI 02')
+        source_path = '' and ("index" = 0 or name = 'ImaRelTablePosition')
+        -- A header without a creator is read where its first bytes say that it is one.
+        and creator in ('SIEMENS CSA HEADER', 'SIEMENS MR SDS 01', 'SIEMENS MR SDI 02', '')
         and name in (
-            'sPat.lAccelFactPE', 'sPat.lAccelFact3D', 'RealDwellTime', 'ImaCoilString',
+            'sPat.lAccelFactPE', 'sPat.lAccelFact3D', 'sPat.ucPATMode', 'RealDwellTime', 'ImaCoilString',
+            'tProtocolName', 'tSequenceFileName', 'lDelayTimeInTR', 'ucCoilCombineMode', 'ImaRelTablePosition',
             'BandwidthPerPixelPhaseEncode', 'asCoilSelectMeas[0].asList[0].sCoilElementID.tCoilID',
             'sCoilSelectMeas.aRxCoilSelectData[0].asList[0].sCoilElementID.tCoilID'
         )
@@ -46,12 +56,89 @@ vendor as (
 ge as (
     select
         instance_id,
-        any_value(1 / nullif("real", 0)) as factor
+        any_value(1 / nullif("real", 0)) filter (where "index" = 0) as factor,
+        any_value(1 / nullif("real", 0)) filter (where "index" = 1) as factor_slices
     from elements
     semi join chosen on elements.instance_id = chosen.instance_id
     where
         path = '' and creator = 'GEMS_PARM_01' and tag between '00431000' and '0043FFFF'
-        and tag[7:8] = '83' and "index" = 0
+        and tag[7:8] = '83'
+    group by instance_id
+),
+
+-- Functional groups of enhanced objects, and private items of makers there: those of Philips hold
+-- standard elements of the classic object, and stand in classic objects too. The standard group
+-- counts where both state an element; a value that frames do not share is none of the series.
+in_groups as (
+    select
+        elements.instance_id,
+        elements.tag,
+        coalesce(elements.creator, '') as creator,
+        regexp_matches(elements.path, '\.[A-Z]\w*\[0\]$') as is_standard,
+        elements."index",
+        normal_text(elements.vr, elements.text) as text,
+        coalesce(elements."real", elements."integer") as number
+    from elements
+    semi join chosen on elements.instance_id = chosen.instance_id
+    where
+        elements.path <> ''
+        and (
+            elements.tag in (
+                '00180020', '00180021', '00180083', '00180089', '00180093', '00180094', '00181250',
+                '00181310', '00189016', '00189020', '00189036', '00189069', '00189098', '00189155',
+                '00189231', '00200012'
+            )
+            or elements.creator = 'SIEMENS MR SDI 02' and elements.tag[7:8] in ('42', '4F', '75')
+        )
+        and regexp_full_match(
+            elements.path,
+            '((PerFrameFunctionalGroupsSequence\[\d+\]|SharedFunctionalGroupsSequence\[0\])\.)?'
+            || '([A-Z]\w*|2005\w\w0[EF]|0021\w\wFE)\[0\]'
+        )
+        and (
+            elements.path between 'PerFrameFunctionalGroupsSequence[' and 'SharedFunctionalGroupsSequence]'
+            or starts_with(elements.path, '2005')
+        )
+        and elements.vm > 0
+),
+
+shared as (
+    select
+        instance_id,
+        tag,
+        creator,
+        is_standard,
+        "index",
+        any_value(text) as text,
+        any_value(number) as number
+    from in_groups
+    group by instance_id, tag, creator, is_standard, "index"
+    having count(distinct coalesce(text, cast(number as varchar))) = 1
+    qualify is_standard = bool_or(is_standard) over (partition by instance_id, tag, creator)
+),
+
+grouped as (
+    select
+        instance_id,
+        array_to_string(list(text order by "index") filter (where tag = '00180020'), '\') as scanning_sequence,
+        array_to_string(list(text order by "index") filter (where tag = '00180021'), '\') as sequence_variant,
+        max(number) filter (where tag = '00180083') as averages,
+        max(number) filter (where tag in ('00180089', '00189231')) as phase_steps,
+        max(number) filter (where tag = '00180093') as percent_sampling,
+        max(number) filter (where tag = '00180094') as percent_phase_fov,
+        max(text) filter (where tag = '00181250') as coil,
+        list(number order by "index") filter (where tag = '00181310') as acquisition_matrix,
+        max(text) filter (where tag = '00189016') as spoiling,
+        max(text) filter (where tag = '00189020') as magnetization_transfer,
+        max(text) filter (where tag = '00189036') as partial_fourier,
+        max(number) filter (where tag = '00189069') as factor,
+        max(number) filter (where tag = '00189098') as frequency_mhz,
+        max(number) filter (where tag = '00189155') as factor_slices,
+        max(number) filter (where tag = '00200012') as acquisition_number,
+        max(number) filter (where creator <> '' and tag[7:8] = '42') as dwell_ns,
+        max(text) filter (where creator <> '' and tag[7:8] = '4F') as elements,
+        list(text) filter (where creator <> '' and tag[7:8] = '75') as image_type
+    from shared
     group by instance_id
 ),
 
@@ -74,7 +161,8 @@ stated as (
         'SAR', 'PercentPhaseFieldOfView', 'PercentSampling', 'NumberOfPhaseEncodingSteps',
         'AcquisitionMatrix', 'ReceiveCoilName', 'ContrastBolusIngredient', 'ImagingFrequency',
         'ParallelReductionFactorInPlane', 'ParallelReductionFactorOutOfPlane', 'ImagedNucleus',
-        'Spoiling', 'MagnetizationTransfer', 'PartialFourierDirection'
+        'Spoiling', 'MagnetizationTransfer', 'PartialFourierDirection', 'TransmitterFrequency',
+        'MRAcquisitionPhaseEncodingStepsInPlane'
     ])
     semi join chosen using (instance_id)
 )
@@ -85,7 +173,7 @@ select
     {
         'Modality': series.Modality,
         'MagneticFieldStrength': series.magnetic_field_strength_t,
-        'ImagingFrequency': stated.ImagingFrequency,
+        'ImagingFrequency': coalesce(stated.ImagingFrequency, stated.TransmitterFrequency[1], grouped.frequency_mhz),
         'ImagedNucleus': stated.ImagedNucleus,
         'Manufacturer': series.manufacturer_name,
         'ManufacturersModelName': series.ManufacturerModelName,
@@ -94,22 +182,23 @@ select
         'PatientPosition': series.PatientPosition,
         'ProcedureStepDescription': stated.PerformedProcedureStepDescription,
         'SeriesDescription': series.SeriesDescription,
-        'ProtocolName': series.ProtocolName,
+        'ProtocolName': coalesce(nullif(series.ProtocolName, ''), vendor.protocol),
         'MRAcquisitionType': series.MRAcquisitionType,
-        'ScanningSequence': array_to_string(series.ScanningSequence, '\'),
-        'SequenceVariant': array_to_string(series.SequenceVariant, '\'),
+        'ScanningSequence': coalesce(array_to_string(series.ScanningSequence, '\'), grouped.scanning_sequence),
+        'SequenceVariant': coalesce(array_to_string(series.SequenceVariant, '\'), grouped.sequence_variant),
         'ScanOptions': array_to_string(series.ScanOptions, '\'),
         'SequenceName': series.SequenceName,
         'PulseSequenceName': series.pulse_sequence_name,
         'ImageType': series.ImageType,
         'NonlinearGradientCorrection': case
             when series.manufacturer_name <> 'Siemens' then null
-            when list_has_any(series.ImageType, ['DIS2D', 'DIS3D']) then true
-            when list_contains(series.ImageType, 'ND') then false
+            when list_has_any(series.ImageType || coalesce(grouped.image_type, []), ['DIS2D', 'DIS3D'])
+                then true
+            when list_contains(series.ImageType || coalesce(grouped.image_type, []), 'ND') then false
         end,
         'SeriesNumber': series.SeriesNumber,
         'AcquisitionTime': strftime(times.acquired_at, '%H:%M:%S.%f'),
-        'AcquisitionNumber': instances.AcquisitionNumber,
+        'AcquisitionNumber': coalesce(instances.AcquisitionNumber, grouped.acquisition_number),
         'SliceThickness': series.SliceThickness,
         'SpacingBetweenSlices': series.SpacingBetweenSlices,
         'SAR': stated.SAR,
@@ -117,20 +206,24 @@ select
         'RepetitionTime': series.RepetitionTime / 1000,
         'InversionTime': series.InversionTime / 1000,
         'FlipAngle': series.FlipAngle,
-        'NumberOfAverages': instances.NumberOfAverages,
+        'NumberOfAverages': coalesce(instances.NumberOfAverages, grouped.averages),
         'EchoTrainLength': series.EchoTrainLength,
-        'PercentPhaseFOV': stated.PercentPhaseFieldOfView,
-        'PercentSampling': stated.PercentSampling,
-        'PhaseEncodingSteps': stated.NumberOfPhaseEncodingSteps,
+        'PercentPhaseFOV': coalesce(stated.PercentPhaseFieldOfView, grouped.percent_phase_fov),
+        'PercentSampling': coalesce(stated.PercentSampling, grouped.percent_sampling),
+        'PhaseEncodingSteps': coalesce(
+            stated.NumberOfPhaseEncodingSteps, stated.MRAcquisitionPhaseEncodingStepsInPlane,
+            grouped.phase_steps
+        ),
         -- Frequency rows, columns, phase rows, columns; two of them are 0.
-        'AcquisitionMatrixPE': nullif(list_max(stated.AcquisitionMatrix[3:4]), 0),
-        'ReconMatrixPE': case mr_encoding.phase_encoding_axis
-            when 'i' then coalesce(mosaic_geometry.tile_columns, series."Columns")
-            when 'j' then coalesce(mosaic_geometry.tile_rows, series."Rows")
+        'AcquisitionMatrixPE': nullif(list_max(coalesce(stated.AcquisitionMatrix, grouped.acquisition_matrix)[3:4]), 0),
+        'ReconMatrixPE': case
+            when mr_encoding.phase_encoding_axis = 'i' or size.tile_columns = size.tile_rows
+                then size.tile_columns
+            when mr_encoding.phase_encoding_axis = 'j' then size.tile_rows
         end,
-        'PixelBandwidth': instances.PixelBandwidth,
+        'PixelBandwidth': coalesce(instances.PixelBandwidth, frames.PixelBandwidth),
         'BandwidthPerPixelPhaseEncode': vendor.bandwidth_hz,
-        'DwellTime': vendor.dwell_ns / 1e9,
+        'DwellTime': coalesce(vendor.dwell_ns, grouped.dwell_ns) / 1e9,
         'EffectiveEchoSpacing': mr_encoding.effective_echo_spacing_s,
         'TotalReadoutTime': mr_encoding.total_readout_time_s,
         'PhaseEncodingDirection': mr_encoding.bids_phase_encoding_direction,
@@ -139,24 +232,44 @@ select
         ),
         'MultibandAccelerationFactor': nullif(greatest(mr_encoding.multiband_factor, 1), 1),
         'ParallelReductionFactorInPlane':
-            coalesce(stated.ParallelReductionFactorInPlane, vendor.factor, ge.factor),
+            coalesce(stated.ParallelReductionFactorInPlane, grouped.factor, vendor.factor, ge.factor),
         'ParallelReductionFactorOutOfPlane':
-            coalesce(stated.ParallelReductionFactorOutOfPlane, vendor.factor_3d),
-        'PartialFourierDirection': stated.PartialFourierDirection,
+            coalesce(
+                stated.ParallelReductionFactorOutOfPlane, grouped.factor_slices, vendor.factor_3d,
+                ge.factor_slices
+            ),
+        'MatrixCoilMode': case vendor.coil_mode when 2 then 'GRAPPA' end,
+        'CoilCombinationMethod': case vendor.combination
+            when 1 then 'Sum of Squares' when 2 then 'Adaptive Combine'
+        end,
+        'PartialFourierDirection': nullif(coalesce(stated.PartialFourierDirection, grouped.partial_fourier), ''),
         'SpoilingState': case
-            when stated.Spoiling = 'NONE' then false
-            when stated.Spoiling is not null or list_contains(series.SequenceVariant, 'SP') then true
+            when coalesce(stated.Spoiling, grouped.spoiling) = 'NONE' then false
+            when coalesce(stated.Spoiling, grouped.spoiling) is not null
+                or list_contains(series.SequenceVariant, 'SP') then true
         end,
         'MTState': case
-            when stated.MagnetizationTransfer = 'NONE' then false
-            when stated.MagnetizationTransfer is not null
+            when coalesce(stated.MagnetizationTransfer, grouped.magnetization_transfer) = 'NONE' then false
+            when coalesce(stated.MagnetizationTransfer, grouped.magnetization_transfer) is not null
                 or list_contains(series.SequenceVariant, 'MTC') then true
         end,
-        'ReceiveCoilName': coalesce(stated.ReceiveCoilName, vendor.coil),
-        'ReceiveCoilActiveElements': vendor.elements,
+        'DelayTime': nullif(vendor.delay_us, 0) / 1e6,
+        'PulseSequenceDetails': vendor.sequence_details,
+        'ReceiveCoilName': coalesce(stated.ReceiveCoilName, grouped.coil, vendor.coil),
+        'ReceiveCoilActiveElements': coalesce(vendor.elements, grouped.elements),
+        'TablePosition': if(
+            len(vendor.table_position) = 3,
+            [vendor.table_position[1], vendor.table_position[2], 0 - vendor.table_position[3]], null
+        ),
         'ContrastBolusIngredient': stated.ContrastBolusIngredient,
-        'ImageOrientationPatientDICOM': instances.ImageOrientationPatient,
-        'InPlanePhaseEncodingDirectionDICOM': series.InPlanePhaseEncodingDirection
+        'ImageOrientationPatientDICOM': case
+            when frames.instance_id is null then instances.ImageOrientationPatient
+            when not list_contains(frames.frames_differ, 'ImageOrientationPatient')
+                then frames.ImageOrientationPatient
+        end,
+        -- Enhanced objects say COLUMN (PS3.3 C.8.13.5.8) for COL.
+        'InPlanePhaseEncodingDirectionDICOM':
+            if(series.InPlanePhaseEncodingDirection = 'COLUMN', 'COL', series.InPlanePhaseEncodingDirection)
     } as fields,
     {
         'InstitutionName': series.InstitutionName,
@@ -175,9 +288,18 @@ join instances on chosen.instance_id = instances.instance_id
 left join stated on chosen.instance_id = stated.instance_id
 left join vendor on chosen.instance_id = vendor.instance_id
 left join ge on chosen.instance_id = ge.instance_id
+left join grouped on chosen.instance_id = grouped.instance_id
+left join frame_values as frames on chosen.instance_id = frames.instance_id
 left join mr_encoding on chosen.instance_id = mr_encoding.instance_id
 left join magnitudes on series.study_key = magnitudes.study_key
-left join mosaic_geometry on chosen.instance_id = mosaic_geometry.instance_id
+left join (
+    select
+        instances.instance_id,
+        coalesce(mosaic_geometry.tile_rows, instances."Rows") as tile_rows,
+        coalesce(mosaic_geometry.tile_columns, instances."Columns") as tile_columns
+    from instances
+    left join mosaic_geometry on instances.instance_id = mosaic_geometry.instance_id
+) as size on chosen.instance_id = size.instance_id
 left join (
     select
         series_key,

@@ -43,6 +43,7 @@ def test_no_value_of_the_source_is_in_a_table_or_in_the_file(views: Path) -> Non
         for name, *_ in connection.execute(f"describe {entity}").fetchall()
     }
     assert not columns & {
+        "file_path",
         "path",
         "batch",
         "instance_id",

@@ -31,11 +31,14 @@ _BREAKS = str.maketrans("\t\n\r", "   ")
 
 
 def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros that are constants: dictionaries, kinds, default sockets."""
+    """Make the macros that are constants: dictionaries, and tables of ``sql/rules/``."""
     private = _lines((*key, entry.vr, entry.name) for key, entry in pydicom_names().items())
     for macro, text in (
         ("keyword_dictionary", _keywords()), ("pydicom_dictionary", private),
         ("component_kinds", _rules("kinds.csv")), ("default_sockets", _rules("sockets.csv")),
+        ("job_state_rules", _rules("job_states.csv")),
+        ("job_transition_rules", _rules("job_transitions.csv")),
+        ("hardware_rules", _rules("hardware.csv")),
     ):  # fmt: skip
         connection.execute(f"create or replace macro {macro}() as {literal(text)}")
     tags = [row[0] for row in rule_rows("deidentification.csv") if len(row[0]) == 8]
