@@ -9,8 +9,11 @@ import pytest
 
 from tests.command_line import run
 from tests.deidentify.planted import SECRETS
+from warehouse.deidentify.profile import profile
 from warehouse.deidentify.rows import ENTITIES, open_views, write_views
+from warehouse.dicom.dictionary import keyword_tags
 from warehouse.errors import SourceNotFound, TargetExists, UsageError
+from warehouse.server.deidentified import COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def views(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("views") / "shared.duckdb"
-    counts = write_views(exported.wh.root, target, retain=("dates-shifted",), key=exported.how.key)
+    counts = exported.wh.deidentified.write_views(
+        target, retain=("dates-shifted",), key=exported.how.key
+    )
     assert counts == {"patients": 1, "studies": 2, "series": 9, "instances": 9}
     return target
 
@@ -83,6 +88,11 @@ def test_entities_join_and_agree_with_files(exported: Exported, views: Path) -> 
 def test_no_question_leads_back(exported: Exported, views: Path, question: str) -> None:
     with pytest.raises(duckdb.Error):
         open_views(views).execute(question.format(root=exported.wh.root)).fetchall()
+
+
+def test_the_role_of_the_server_sees_no_column_that_an_export_changes() -> None:
+    changed = set(profile().actions)
+    assert not {name for name in COLUMNS if keyword_tags().get(name) in changed}
 
 
 def test_files_that_are_none_and_files_that_are_there(

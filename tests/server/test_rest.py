@@ -71,7 +71,7 @@ def test_pages_hold_every_row_once_in_both_directions(
     assert "10000" in refused.json()["message"]
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.sampled_from(

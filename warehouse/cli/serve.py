@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Force, Root, app, opened
+from warehouse.cli.screen import size_text
 from warehouse.dicom.objects import is_object
 from warehouse.escape import escaped
+from warehouse.settings import user_cache
 
 token = App(
     name="token",
@@ -173,4 +175,43 @@ def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens 
     from warehouse.server.access import revoke_token  # noqa: PLC0415
 
     revoke_token(_file(tokens, warehouse), name)
+    return 0
+
+
+viewer_app = App(
+    name="viewer",
+    help="OHIF in the place of the built-in page.\n\n"
+    "Example: `dicom-warehouse viewer install --from ohif-app-3.13.2.tgz`",
+    group=SERVE,
+)
+app.command(viewer_app)
+
+
+@viewer_app.command
+def install(
+    *,
+    from_: Annotated[Path, Parameter(name="--from")],
+    to: Path | None = None,
+    force: Force = False,
+) -> int:
+    """Unpack OHIF from the tarball that `npm pack @ohif/app@3.13.2` brings; its digest is checked.
+
+    Example: `dicom-warehouse viewer install --from ohif-app-3.13.2.tgz`
+
+    Parameters
+    ----------
+    from_
+        The tarball.
+    to
+        Folder to make, for `serve --viewer`; by default one in the cache of the user, which `serve`
+        finds.
+    """
+    from warehouse.server.ohif import install as unpack  # noqa: PLC0415
+
+    cache = user_cache()
+    if to is None and cache is None:
+        raise errors.UsageError("there is no folder for caches: name one with --to")
+    target = to or cache / "viewer"  # type: ignore[operator]
+    size = unpack(from_, target.absolute(), force=force)
+    print(escaped(f"{target}: {size_text(size)}"))
     return 0

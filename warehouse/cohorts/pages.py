@@ -68,8 +68,7 @@ def page(
     backwards, values = _read(cursor, len(sorts)) if cursor else (False, None)
     if values is not None:
         query.where.append(_behind(query, sorts, values, backwards=backwards))
-    shown = list(columns) or [column.name for column in query.model.columns]
-    sql = query.sql(shown, [sort.order(backwards=backwards) for sort in sorts])
+    sql = query.sql(columns, [sort.order(backwards=backwards) for sort in sorts])
     keys = ", ".join(f"{sort.sql} as sort_{n}" for n, sort in enumerate(sorts))
     sql = sql.replace(" from ", f", {keys} from ", 1)
     found = asked(catalog, f"{sql} limit {limit + 1}", query.values).to_arrow_table()
@@ -78,7 +77,7 @@ def page(
     if backwards:
         found = found.take(pa.array(range(found.num_rows - 1, -1, -1), pa.int64()))
     ends = found.select([f"sort_{n}" for n in range(len(sorts))])
-    rows = found.select(range(len(shown)))
+    rows = found.select(range(found.num_columns - len(sorts)))
     return Page(
         rows,
         int(counted.fetchall()[0][0]),

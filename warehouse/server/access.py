@@ -8,7 +8,6 @@ token, or as the password of HTTP Basic with the name of the token as user.
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import datetime as dt
 import fcntl
@@ -199,7 +198,7 @@ class Gate:
         if kind.lower() == "basic":
             try:
                 name, _, given = base64.b64decode(given, validate=True).decode().partition(":")
-            except (binascii.Error, UnicodeError):
+            except ValueError:
                 return None
         elif kind.lower() != "bearer":
             return None

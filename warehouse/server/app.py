@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from warehouse.server import description, dicomweb, files, lists, questions
+from warehouse.server import description, dicomweb, files, lists, questions, stow, viewer
 from warehouse.server.access import Gate
 from warehouse.server.asking import NotModified
 from warehouse.server.door import Door
@@ -40,7 +40,7 @@ def create_app(warehouse: Warehouse, settings: ServerSettings) -> Door:
     app.state.serving = Serving(warehouse, settings)
     handle(app, warehouse.root)
     app.add_exception_handler(NotModified, _not_modified)
-    for module in (dicomweb, files, questions, lists):
+    for module in (dicomweb, stow, files, questions, lists):
         app.include_router(module.router)
     description.add(app)
 
@@ -49,6 +49,7 @@ def create_app(warehouse: Warehouse, settings: ServerSettings) -> Door:
         """Say that the server answers, and of which version."""
         return {"status": "ok", "version": app.state.serving.version().number}
 
+    viewer.add(app, settings.viewer)
     return Door(app, settings, Gate(settings.tokens))
 
 

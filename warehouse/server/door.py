@@ -65,11 +65,14 @@ class Door:
             await self._inner(scope, receive, send)
             return
         began = time.perf_counter()
+        scope.setdefault("state", {})
         status = 500
 
         async def noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
+                if scope["state"].pop("is_too_long", False):
+                    raise TooLong  # a framework took it for a body that it cannot read
                 status = message["status"]
                 _add_headers(message, scope)
             await send(message)
@@ -86,6 +89,7 @@ class Door:
         try:
             await self._inner(scope, self._limited(scope, headers, receive), noted)
         except TooLong:
+            scope["state"].pop("is_too_long", None)
             if status == 500:
                 await problem(413, "TooLong", "the body is longer than this server takes")(
                     scope, receive, noted
@@ -105,7 +109,6 @@ class Door:
         texts = [scope["path"], *(text for pair in named for text in pair)]
         if any(_CONTROL.search(text) for text in texts):
             return problem(400, "UsageError", "a control character has no meaning here")
-        scope.setdefault("state", {})
         if _SERVICES.match(scope["path"]):
             who = self._gate.principal(headers.get(b"authorization", ""))
             if who is None:
@@ -142,6 +145,7 @@ class Door:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > most:
+                scope["state"]["is_too_long"] = True
                 raise TooLong
             return message
 

@@ -7,6 +7,7 @@ without a word of its own: its text could hold a value of a header.
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.requests import Request
 
+_OF_THE_STORE = re.compile(r"IO Error|magic bytes|\.parquet")
 LOGGER = logging.getLogger("dicom-warehouse.server")
 
 
@@ -92,6 +94,11 @@ def handle(app: FastAPI, root: Path) -> None:
 
     def known(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.WarehouseError)
+        if isinstance(error, errors.QueryFailed) and _OF_THE_STORE.search(str(error)):
+            # No question of a client is at fault where a file of the warehouse cannot be read.
+            error = explained(root, error) or errors.StoreError("a file of the store is unreadable")
+        if status_of(error) == 500:
+            LOGGER.error("failed: %s", type(error).__name__)
         return problem(status_of(error), type(error).__name__, str(error))
 
     def invalid(_: Request, error: Exception) -> JSONResponse:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from warehouse.catalog.header_rows import header_of_instance
-from warehouse.cohorts.names import FIELDS, TEMPLATE, fill
+from warehouse.cohorts.names import TEMPLATE, fill
 from warehouse.errors import UsageError
 from warehouse.pixels.files import nifti
 from warehouse.pixels.pictures import png, slice_picture, three_planes
@@ -35,6 +35,8 @@ router = APIRouter(
 )  # fmt: skip
 
 _MOST_KEYS = 100
+_NAMED = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+"""What names a file in a zip."""
 _LEVELS = {"patients": "patient_key", "studies": "study_key", "series": "series_key"}
 
 
@@ -44,7 +46,7 @@ def _of(media: str) -> dict[int | str, dict[str, Any]]:
 
 def _named(version: Version, level: str, keys: Sequence[str]) -> list[tuple[str, Instance]]:
     """Return the instances of entities with the names of their files."""
-    fields = ", ".join(f"instances.{name}" for name in FIELDS)
+    fields = ", ".join(f"instances.{name}" for name in _NAMED)
     inner = statement("instances", "dicomweb").rstrip().rstrip(";")
     sql = (
         f"select found.*, {fields} from ({inner}) as found "
@@ -57,7 +59,7 @@ def _named(version: Version, level: str, keys: Sequence[str]) -> list[tuple[str,
     made = []
     for row in rows:
         one = Instance._make(row[:size])
-        names = dict(zip(FIELDS, row[size:], strict=True))
+        names = dict(zip(_NAMED, (value or "" for value in row[size:]), strict=True))
         names["SOPInstanceUID"] = names["SOPInstanceUID"] or one.instance_key
         made.append((fill(TEMPLATE, names), one))
     return sorted(made)

@@ -124,6 +124,10 @@ def rows(
     columns = _names(given.get("columns", ""))
     order = _names(given.get("order", given.get("ordering", "")))
     who = request.state.principal
+    if form == "series_csv":
+        if table != "series":
+            raise UsageError("series_csv is a form of the list of series")
+        columns = ["series_key"]
     if not who.may("read"):
         columns = deidentified.allowed(
             version.catalog, view, asked=asked, columns=columns, order=order, search=search,
@@ -181,8 +185,6 @@ def _whole(
     request: Request, version: Version, table: str, form: str, found: duckdb.DuckDBPyRelation
 ) -> Response:
     """Return every row of a list, in a file of its own until it is sent."""
-    if form == "series_csv" and table != "series":
-        raise UsageError("series_csv is a form of the list of series")
     most = serving(request).settings.answer_rows
     reader = found.to_arrow_reader()
     file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is sent

@@ -2,8 +2,8 @@
 
 In: a warehouse. Out: a ``Catalog`` for a request. A thread has a connection of its own to the
 database of a catalog (``Sessions``), with the variables that its views read. When a version is
-committed, the next request opens it while others go on with the one before; that is closed when
-the last answer of it is done.
+committed, the next request opens it; answers that have begun go on with the one before, which is
+closed when the last of them is done.
 """
 
 from __future__ import annotations
@@ -68,14 +68,11 @@ class Serving:
         self._version = self._opened()
 
     def version(self) -> Version:
-        """Return the newest version; who opens it waits, others get the one before."""
-        if self._is_newest() or not self._opening.acquire(blocking=False):
-            return self._version
-        try:
-            if not self._is_newest():
-                self._version = self._opened()
-        finally:
-            self._opening.release()
+        """Return the newest version: what was committed before the request is seen by it."""
+        if not self._is_newest():
+            with self._opening:
+                if not self._is_newest():
+                    self._version = self._opened()
         return self._version
 
     def _opened(self) -> Version:
