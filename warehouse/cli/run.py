@@ -10,12 +10,14 @@ from cyclopts import CycloptsError
 
 from warehouse import errors
 from warehouse.cli import (  # noqa: F401 - each adds its commands
+    algorithms,
     ask,
     batch,
     cohort,
     headers,
     health,
     intake,
+    jobs,
     select,
     sequence_rules,
     sockets,
