@@ -100,6 +100,8 @@ class Place:
     runner: str
     stop: Callable[[set[str]], None] = lambda _: None
     """Told the jobs that were cancelled while they run."""
+    halt: Callable[[], None] = lambda: None
+    """Stops everything at once."""
     watched: bool = False
     """Whether jobs can be stopped while they run: then the events are looked at meanwhile."""
 
@@ -232,6 +234,9 @@ class _Run:
                     self._through(where, tasks)
                 while self._flying:
                     self._land(where)
+            except BaseException:
+                where.halt()
+                raise
             finally:
                 # Also when it is stopped: what is done is kept.
                 self._commit()

@@ -183,7 +183,9 @@ def run(
     cohort: Text | None = None,
     /,
     *,
-    series: Annotated[list[Text] | None, Parameter(negative="", help="Instead: a series; repeatable.")] = None,
+    series: Annotated[
+        list[Text] | None, Parameter(negative="", help="Instead: a series; repeatable.")
+    ] = None,
     of_set: Annotated[Text | None, Parameter(name="--set", help="Instead: items of a set.")] = None,
     all_series: Annotated[
         bool, Parameter(name="--all", negative="", help="Instead: every series.")
@@ -224,7 +226,13 @@ def run(
         raise UsageError("name a cohort, or say one of --series, --set, --all and --waiting")
     algorithms = opened(warehouse).algorithms
     told = Told(enabled=not as_json)
-    how: dict[str, Any] = {"workers": jobs, "runner": runner, "scheduler": scheduler, "seconds": seconds, "by": by}
+    how: dict[str, Any] = {
+        "workers": jobs,
+        "runner": runner,
+        "scheduler": scheduler,
+        "seconds": seconds,
+        "by": by,
+    }
     if waiting:
         report = algorithms.run_waiting(algorithm, progress=told, **how)
     else:
