@@ -13,7 +13,7 @@ import warehouse
 from tests.algorithms.tiny_images import archive, sha
 from warehouse.algorithms import jobs
 from warehouse.algorithms.archives import read_archive, unpack
-from warehouse.errors import AlgorithmError, ArchiveRefused, UnknownArtifact
+from warehouse.errors import AlgorithmError, ArchiveRefused, ComponentError, UnknownArtifact
 
 LAYOUTS = ("docker20", "docker25", "podman", "crane", "oci")
 
@@ -39,7 +39,9 @@ def _no_manifest(members: dict) -> None:
 
 
 def _no_config(members: dict) -> None:
-    del members[next(name for name in members if name.endswith(".json") and name != "manifest.json")]
+    del members[
+        next(name for name in members if name.endswith(".json") and name != "manifest.json")
+    ]
 
 
 def _bad_sha(members: dict) -> None:
@@ -66,19 +68,25 @@ def test_the_rules_of_images(wh: warehouse.Warehouse, tmp_path: Path, said: str,
     path = archive(tmp_path / "i.tar", **how)
     with pytest.raises(ArchiveRefused, match=said):
         wh.algorithms.add_image(path, parent="a")
-    rows = wh.sql("select import_label, message <> '', is_manifest_valid, size_in_storage from artifacts").fetchall()
+    rows = wh.sql(
+        "select import_label, message <> '', is_manifest_valid, size_in_storage from artifacts"
+    ).fetchall()
     assert rows == [("Failed", True, False, 0)]
 
 
 def test_hostile_archives(tmp_path: Path) -> None:
     whole = archive(tmp_path / "i.tar", packed="gz").read_bytes()
-    for number, content in enumerate((b"", b"no tar", whole[:-200], whole[:40], b"\x1f\x8b" + b"\0" * 50)):
+    for number, content in enumerate(
+        (b"", b"no tar", whole[:-200], whole[:40], b"\x1f\x8b" + b"\0" * 50)
+    ):
         (tmp_path / f"{number}").write_bytes(content)
         with pytest.raises(ArchiveRefused):
             read_archive(tmp_path / f"{number}")
     deep = b"[" * 100_000
     with pytest.raises(ArchiveRefused, match="no JSON"):
-        read_archive(archive(tmp_path / "deep.tar", change=lambda m: m.update({"manifest.json": deep})))
+        read_archive(
+            archive(tmp_path / "deep.tar", change=lambda m: m.update({"manifest.json": deep}))
+        )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +97,9 @@ def test_hostile_archives(tmp_path: Path) -> None:
         [("link", "loop"), ("loop", "link"), ("link/x", b"")],
     ],
 )  # fmt: skip
-def test_layers_stay_in_their_folder(tmp_path: Path, members: list[tuple[str, bytes | str]]) -> None:
+def test_layers_stay_in_their_folder(
+    tmp_path: Path, members: list[tuple[str, bytes | str]]
+) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in members:
@@ -141,15 +151,23 @@ def test_imports_are_rows(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     with pytest.raises(ArchiveRefused, match="gzip"):
         parts.add_model(tmp_path / "plain.tar", parent="a")
     assert sorted(p.name for p in (wh.root / "values").rglob("*") if p.is_file()) == kept
-    counts = wh.sql("select import_status, count(*) from artifacts group by all order by 1").fetchall()
+    counts = wh.sql(
+        "select import_status, count(*) from artifacts group by all order by 1"
+    ).fetchall()
     assert counts == [(5, 3), (6, 4)]
-    path = wh.sql("select list(import_status order by event) from artifact_events group by artifact_id").fetchall()
+    path = wh.sql(
+        "select list(import_status order by event) from artifact_events group by artifact_id"
+    ).fetchall()
     assert {tuple(row[0]) for row in path} == {(0, 1, 3, 5), (0, 1, 3, 6)}
-    desired = "select artifact_id from artifacts where is_desired_version and parent = 'a' order by kind"
+    desired = (
+        "select artifact_id from artifacts where is_desired_version and parent = 'a' order by kind"
+    )
     assert wh.sql(desired).fetchall() == [(second.artifact_id,), (weights.artifact_id,)]
     parts.mark_desired(first.artifact_id[:8])
     assert wh.sql(desired).fetchall() == [(first.artifact_id,), (weights.artifact_id,)]
-    (failed,) = wh.sql("select artifact_id from artifacts where import_status = 5 limit 1").fetchall()[0]
+    (failed,) = wh.sql(
+        "select artifact_id from artifacts where import_status = 5 limit 1"
+    ).fetchall()[0]
     with pytest.raises(AlgorithmError, match="cannot be executed"):
         parts.mark_desired(failed)
     with pytest.raises(UnknownArtifact):
@@ -162,10 +180,14 @@ def test_imports_are_rows(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     assert storage == sum(p.stat().st_size for p in sources)
     assert registry == sum(read_archive(p).size for p in sources)
     parts.remove_artifact(second.artifact_id)
-    assert sha((tmp_path / "2.tar").read_bytes()) not in {p.name for p in (wh.root / "values").rglob("*")}
+    assert sha((tmp_path / "2.tar").read_bytes()) not in {
+        p.name for p in (wh.root / "values").rglob("*")
+    }
     # Another algorithm has the same archive still.
     parts.remove_artifact(first.artifact_id)
-    assert sha((tmp_path / "1.tar").read_bytes()) in {p.name for p in (wh.root / "values").rglob("*")}
+    assert sha((tmp_path / "1.tar").read_bytes()) in {
+        p.name for p in (wh.root / "values").rglob("*")
+    }
     with pytest.raises(AlgorithmError, match="cannot be executed"):
         parts.create("a", "age -> voxel-count", image=first.artifact_id)
 
@@ -178,10 +200,17 @@ def test_what_can_go(wh: warehouse.Warehouse, tmp_path: Path) -> None:
         parts.add_image(archive(tmp_path / "bad.tar", user="root"), parent="grow")
     new = parts.add_image(archive(tmp_path / "2.tar", method="invoke"), parent="grow")
     reasons = "select artifact_id, reason from artifact_housekeeping({}) order by reason"
-    assert dict(wh.sql(reasons.format("")).fetchall())[old.artifact_id] == "another version is desired"
-    assert {row[1] for row in wh.sql(reasons.format("")).fetchall()} == {"the import failed", "another version is desired"}
-    later = wh.sql(reasons.format("as_of := cast(now() + interval 92 days as timestamp)")).fetchall()
-    assert {key: why for key, why in later}[new.artifact_id] == "no job succeeded with it for three months"
+    assert (
+        dict(wh.sql(reasons.format("")).fetchall())[old.artifact_id] == "another version is desired"
+    )
+    assert {row[1] for row in wh.sql(reasons.format("")).fetchall()} == {
+        "the import failed",
+        "another version is desired",
+    }
+    later = wh.sql(
+        reasons.format("as_of := cast(now() + interval 92 days as timestamp)")
+    ).fetchall()
+    assert dict(later)[new.artifact_id] == "no job succeeded with it for three months"
     # One that an active job needs is not among them, and cannot be taken away.
     parts.create("grow", "age -> voxel-count", image=old.artifact_id)
     from warehouse.algorithms.jobs import Case, Input, spec_of
@@ -201,14 +230,17 @@ def test_an_algorithm_takes_the_desired_image(wh: warehouse.Warehouse, tmp_path:
     image = wh.algorithms.add_image(archive(tmp_path / "1.tar", method="invoke"), parent="grow")
     weights = wh.algorithms.add_model(model(tmp_path / "w.tar.gz"), parent="grow")
     found = wh.algorithms.create("grow", "age -> voxel-count")
-    assert (found.image_id, found.model_id, found.api_method) == (image.artifact_id, weights.artifact_id, "invoke")
+    assert (found.image_id, found.model_id, found.api_method) == (
+        image.artifact_id,
+        weights.artifact_id,
+        "invoke",
+    )
     with pytest.raises(AlgorithmError):
-        wh.algorithms.create("grow", "age -> voxel-count", image=image.artifact_id, function="os:getcwd")
+        wh.algorithms.create(
+            "grow", "age -> voxel-count", image=image.artifact_id, function="os:getcwd"
+        )
     for bad in ("Upper", "", "a b", "x" * 80):
         with pytest.raises(AlgorithmError, match="lower-case"):
             wh.algorithms.create(bad, "age -> voxel-count", function="os:getcwd")
-    with pytest.raises(AlgorithmError, match="same inputs|two interfaces"):
-        try:
-            wh.algorithms.create("two", "age -> voxel-count", "age -> mean-value", function="os:getcwd")
-        except warehouse.errors.ComponentError as error:
-            raise AlgorithmError(str(error)) from None
+    with pytest.raises(ComponentError, match="same inputs"):
+        wh.algorithms.create("two", "age -> voxel-count", "age -> mean-value", function="os:getcwd")

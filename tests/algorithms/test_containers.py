@@ -35,9 +35,13 @@ def images(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = wh.algorithms
     weights = parts.add_model(model(folder / "w.tar.gz"), parent="look").artifact_id
     for method in ("exec", "invoke"):
-        path = archive(folder / f"{method}.tar", layer=python_layer(), method=method, layout="docker25")
+        path = archive(
+            folder / f"{method}.tar", layer=python_layer(), method=method, layout="docker25"
+        )
         image = parts.add_image(path, parent=method).artifact_id
-        parts.create(f"look-{method}", "mode -> look", image=image, model=weights, requires_memory_gb=4)
+        parts.create(
+            f"look-{method}", "mode -> look", image=image, model=weights, requires_memory_gb=4
+        )
         parts.create(f"mask-{method}", "ct -> mask, mean-value", image=image, requires_memory_gb=4)
         parts.create(f"both-{method}", "ct, mode -> mask", image=image, requires_memory_gb=4)
     wh.close()
@@ -64,11 +68,15 @@ def modes(wh: warehouse.Warehouse, name: str, *some: str) -> None:
     added = wh.components.add_values([Given("mode", mode) for mode in some])
     from warehouse.components.sets import put_items
 
-    put_items(wh.root, name, {mode: {"mode": one.value_id} for mode, one in zip(some, added, strict=True)})
+    put_items(
+        wh.root, name, {mode: {"mode": one.value_id} for mode, one in zip(some, added, strict=True)}
+    )
 
 
 def ends(wh: warehouse.Warehouse) -> dict[str, tuple]:
-    rows = wh.sql("select split_part(item, '/', 2), label, error_message, exit_code, stderr, is_warning from jobs").fetchall()
+    rows = wh.sql(
+        "select split_part(item, '/', 2), label, error_message, exit_code, stderr, is_warning from jobs"
+    ).fetchall()
     return {row[0]: row[1:] for row in rows}
 
 
@@ -81,7 +89,9 @@ def found(wh: warehouse.Warehouse, mode: str) -> dict:
 
 @pytest.mark.acceptance("G49")
 @pytest.mark.acceptance("G51")
-def test_an_image_runs_as_it_is(tiny: warehouse.Warehouse, runner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_runs_as_it_is(
+    tiny: warehouse.Warehouse, runner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(container, "GRACE", 1.0)
     modes(tiny, "s", "look", "fail", "exit137", "link", "shout", "hang")
     report = tiny.algorithms.run("look-exec", of_set="s", runner=runner, workers=2, seconds=4)
@@ -93,7 +103,11 @@ def test_an_image_runs_as_it_is(tiny: warehouse.Warehouse, runner: str, monkeypa
     }  # fmt: skip
     end = ends(tiny)
     # What it says may be secret: it is in the log, not in the message.
-    assert end["fail"][:3] == ("Failed", "the algorithm ended with exit code 7; its log says more", 7)
+    assert end["fail"][:3] == (
+        "Failed",
+        "the algorithm ended with exit code 7; its log says more",
+        7,
+    )
     assert end["fail"][3] == "secret of the model"
     assert end["exit137"][:3] == ("Failed", "the algorithm ended with exit code 137", 137)
     assert end["link"][1] == "output 'Look': look.json is a link, which is not followed"
@@ -108,21 +122,29 @@ def test_an_image_runs_as_it_is(tiny: warehouse.Warehouse, runner: str, monkeypa
     # The source: numpy on the stored values, and the rescale intercept of -1000.
     rows = tiny.sql("select mean_value, mask is not null from outputs('mask-exec')").fetchall()
     assert rows == [(float(tiny.volume(CT)[:].mean()) - 1000, True)]
-    assert tiny.sql("select image_labels from socket_values where slug = 'mask'").fetchall() == [([0, 1],)]
+    assert tiny.sql("select image_labels from socket_values where slug = 'mask'").fetchall() == [
+        ([0, 1],)
+    ]
     assert left_over(tiny, runner) == []
 
 
 def left_over(wh: warehouse.Warehouse, runner: str) -> list[str]:
     """Containers, and folders of jobs."""
-    names = [p.name for p in (wh.root / "_jobs").iterdir() if "job-" in p.name or "session" in p.name]
+    names = [
+        p.name for p in (wh.root / "_jobs").iterdir() if "job-" in p.name or "session" in p.name
+    ]
     if runner == "podman":
         label = f"label={engines.LABEL}={container.owner_of(wh.root)}"
-        listed = subprocess.run(["podman", "ps", "-aq", "--filter", label], capture_output=True, text=True, check=True)
+        listed = subprocess.run(
+            ["podman", "ps", "-aq", "--filter", label], capture_output=True, text=True, check=True
+        )
         names += listed.stdout.split()
     return names
 
 
-def test_one_process_answers_twenty_cases(tiny: warehouse.Warehouse, runner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_answers_twenty_cases(
+    tiny: warehouse.Warehouse, runner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(container, "GRACE", 1.0)
     from warehouse.components.values import Given
 
@@ -130,10 +152,14 @@ def test_one_process_answers_twenty_cases(tiny: warehouse.Warehouse, runner: str
     image = tiny.algorithms.find("look-invoke").image_id
     tiny.algorithms.create("many", "mode, number -> look", image=image, requires_memory_gb=4)
     names = ["fail" if n == 3 else "hang" if n == 15 else "count" for n in range(20)]
-    added = tiny.components.add_values([Given("mode", m) for m in names] + [Given("number", n) for n in range(20)])
+    added = tiny.components.add_values(
+        [Given("mode", m) for m in names] + [Given("number", n) for n in range(20)]
+    )
     from warehouse.components.sets import put_items
 
-    items = {f"{n:02}": {"mode": added[n].value_id, "number": added[20 + n].value_id} for n in range(20)}
+    items = {
+        f"{n:02}": {"mode": added[n].value_id, "number": added[20 + n].value_id} for n in range(20)
+    }
     put_items(tiny.root, "s", items)
     report = tiny.algorithms.run("many", of_set="s", runner=runner, seconds=3)
     assert (report.succeeded, report.failed) == (18, 2)
@@ -149,19 +175,27 @@ def test_one_process_answers_twenty_cases(tiny: warehouse.Warehouse, runner: str
 
 
 @pytest.mark.acceptance("G41")
-def test_memory_and_processes_are_bounded(tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_and_processes_are_bounded(
+    tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     needed("podman")
     needed("runc")
     monkeypatch.setattr(engines, "MB_PER_GB", 64)  # a GiB of the request are 64 MiB here
     modes(tiny, "s", "memory", "fork")
     tiny.algorithms.run("look-exec", of_set="s", runner="podman", workers=2, seconds=30)
     end = ends(tiny)
-    assert end["memory"][:3] == ("Failed", "The algorithm was killed because it used more memory than it asked for", 137)
+    assert end["memory"][:3] == (
+        "Failed",
+        "The algorithm was killed because it used more memory than it asked for",
+        137,
+    )
     assert end["fork"][0] == "Succeeded"
     assert found(tiny, "fork")["forks"] < engines.PIDS
 
 
-def test_a_job_that_is_cancelled_is_stopped(tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_is_cancelled_is_stopped(
+    tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import threading
 
     needed("bwrap")
@@ -183,7 +217,9 @@ def test_a_job_that_is_cancelled_is_stopped(tiny: warehouse.Warehouse, monkeypat
     report = tiny.algorithms.run("look-exec", of_set="s", runner="bwrap", seconds=60)
     thread.join()
     assert (report.cancelled, report.seconds < 30) == (1, True)
-    assert tiny.sql("select label, happened_by from job_times where status = 5").fetchall() == [("Cancelled", "me")]
+    assert tiny.sql("select label, happened_by from job_times where status = 5").fetchall() == [
+        ("Cancelled", "me")
+    ]
 
 
 @pytest.mark.slow
@@ -192,7 +228,19 @@ def test_nothing_runs_on_after_the_command(tiny: warehouse.Warehouse, how: signa
     needed("podman")
     needed("runc")
     modes(tiny, "s", "hang")
-    command = [sys.executable, "-m", "warehouse", "run", "look-exec", "--set", "s", "--runner", "podman", "-w", str(tiny.root)]
+    command = [
+        sys.executable,
+        "-m",
+        "warehouse",
+        "run",
+        "look-exec",
+        "--set",
+        "s",
+        "--runner",
+        "podman",
+        "-w",
+        str(tiny.root),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     label = f"label={engines.LABEL}={container.owner_of(tiny.root)}"
     listed = ["podman", "ps", "-q", "--filter", label]
@@ -208,13 +256,17 @@ def test_nothing_runs_on_after_the_command(tiny: warehouse.Warehouse, how: signa
         tiny.algorithms.run("look-exec", of_set="s", runner="podman", seconds=1)
         assert tiny.sql("select label from jobs").fetchall() == [("Failed",)]
     for _ in range(100):
-        if not subprocess.run(["podman", "ps", "-aq", "--filter", label], capture_output=True, text=True, check=True).stdout:
+        if not subprocess.run(
+            ["podman", "ps", "-aq", "--filter", label], capture_output=True, text=True, check=True
+        ).stdout:
             break
         time.sleep(0.1)
     assert [name for name in left_over(tiny, "podman") if len(name) == 12] == []
 
 
-def test_an_engine_that_is_missing_says_what_to_install(tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_missing_says_what_to_install(
+    tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engines, "_program", lambda name: None)
     for name, package in (("podman", "podman"), ("bwrap", "bubblewrap"), ("docker", "docker.io")):
         with pytest.raises(EngineMissing, match=f"{name} is not installed.*apt install {package}"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import io
 import json
 import os
@@ -28,7 +27,9 @@ from warehouse.components.interfaces import Interface, known_interfaces
 from warehouse.errors import ComponentError, OutputRefused, ValueRefused
 
 
-def task(wh: warehouse.Warehouse, interface: str, *inputs: Input, series: str | None = None) -> Task:
+def task(
+    wh: warehouse.Warehouse, interface: str, *inputs: Input, series: str | None = None
+) -> Task:
     wh.algorithms.create("it", interface, function=function("by_age"))
     algorithm = find_algorithm(wh.root, "it")
     spec = spec_of(algorithm, Case(algorithm.interfaces[0], inputs, series))
@@ -48,7 +49,11 @@ def test_the_folder_of_inputs(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     make(title="Points", kind="MPOI", relative_path="points.json")
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     write_array(np.zeros((1, 2, 3), "u1"), np.eye(4), tmp_path / "m.mha")
-    points = {"type": "Multiple points", "version": {"major": 1, "minor": 0}, "points": [{"point": [1, 2, 3]}]}
+    points = {
+        "type": "Multiple points",
+        "version": {"major": 1, "minor": 0},
+        "points": [{"point": [1, 2, 3]}],
+    }
     add = wh.components.add_value
     ids = {
         "age": add("age", 41).value_id, "table": add("table", file=tmp_path / "t.csv").value_id,
@@ -72,8 +77,17 @@ def test_the_folder_of_inputs(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     assert (folder / "table.csv").read_text() == "a,b\n1,2\n"
     listed = json.loads((folder / "inputs.json").read_text())
     # In the order of the platform: JSON by slug, files, images by slug.
-    assert [entry["socket"]["slug"] for entry in listed] == ["age", "points", "table", "ct", "mask", "scan"]
-    assert all(entry["interface"] == entry["socket"] and len(entry["socket"]) == 10 for entry in listed)
+    assert [entry["socket"]["slug"] for entry in listed] == [
+        "age",
+        "points",
+        "table",
+        "ct",
+        "mask",
+        "scan",
+    ]
+    assert all(
+        entry["interface"] == entry["socket"] and len(entry["socket"]) == 10 for entry in listed
+    )
     assert listed[0]["value"] == 41
     assert listed[3]["image"] == {"pk": uid, "name": f"{uid}.mha"}
     # Whoever the algorithm runs as may read it.
@@ -81,7 +95,9 @@ def test_the_folder_of_inputs(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     (called,) = invocation(made)
     paths = {each["relative_path"] for each in called["inputs"]}
     assert {"job/output/age.json", "inputs.json", f"images/ct/{uid}.mha"} <= paths
-    assert all(each["bucket_key"] == f"io/{made.name}/{each['relative_path']}" for each in called["inputs"])
+    assert all(
+        each["bucket_key"] == f"io/{made.name}/{each['relative_path']}" for each in called["inputs"]
+    )
     assert (called["pk"], called["timeout"]) == (made.name, "3600s")
     import SimpleITK
 
@@ -91,7 +107,9 @@ def test_the_folder_of_inputs(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     assert (read.GetSpacing(), read.GetOrigin()) == ((0.25, 0.5, 2.0), (1.0, 2.0, 3.0))
 
 
-def test_a_series_that_is_no_volume_is_refused_with_its_reason(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+def test_a_series_that_is_no_volume_is_refused_with_its_reason(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
     made = task(wh, "ct -> voxel-count", Input("ct", series_key=DX))
     (why,) = wh.sql(f"select why_not from series_geometry where series_key = '{DX}'").fetchall()[0]
     with pytest.raises(InputRefused) as caught:
@@ -128,7 +146,11 @@ def _linked_folder(folder: Path) -> None:
 
 def _image(folder: Path, array: np.ndarray | None = None, name: str = "m.mha") -> None:
     (folder / "images" / "mask").mkdir(parents=True, exist_ok=True)
-    write_array(np.zeros((3, 4, 5), "u1") if array is None else array, np.eye(4), folder / "images" / "mask" / name)
+    write_array(
+        np.zeros((3, 4, 5), "u1") if array is None else array,
+        np.eye(4),
+        folder / "images" / "mask" / name,
+    )
 
 
 def _json(text: str):
@@ -167,8 +189,12 @@ HOSTILE = {
 
 
 @pytest.mark.acceptance("G49")
-def test_hostile_outputs_are_refused_and_nothing_is_stored(wh: warehouse.Warehouse, tmp_path: Path) -> None:
-    both = task(wh, "age -> voxel-count, mask", Input("age", wh.components.add_value("age", 1).value_id))
+def test_hostile_outputs_are_refused_and_nothing_is_stored(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    both = task(
+        wh, "age -> voxel-count, mask", Input("age", wh.components.add_value("age", 1).value_id)
+    )
     before = wh.sql("select count(*) from socket_values").fetchall()
     for name, (which, said, make) in HOSTILE.items():
         folder = tmp_path / name
@@ -180,14 +206,18 @@ def test_hostile_outputs_are_refused_and_nothing_is_stored(wh: warehouse.Warehou
             _image(folder)
         make(folder)
         with ExitStack() as stack, pytest.raises(OutputRefused, match=said) as caught:
-            collected(wh.root, both, Done("x", "executed", "podman"), wh.sockets, stack, folder=folder)
+            collected(
+                wh.root, both, Done("x", "executed", "podman"), wh.sockets, stack, folder=folder
+            )
         assert list(caught.value.details) == [{"count": "Voxel count", "mask": "Mask"}[which]], name
     wh.refresh()
     assert wh.sql("select count(*) from socket_values").fetchall() == before
     assert not [p for p in (wh.root / "values").iterdir() if p.name.startswith(".")]
 
 
-def test_an_image_that_lies_elsewhere_is_kept_and_told(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+def test_an_image_that_lies_elsewhere_is_kept_and_told(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
     made = task(wh, "ct -> mask", Input("ct", series_key=CT), series=CT)
     volume = wh.volume(CT)
     for affine, expected in ((volume.affine, {}), (np.eye(4), {"Mask"})):
@@ -195,7 +225,9 @@ def test_an_image_that_lies_elsewhere_is_kept_and_told(wh: warehouse.Warehouse, 
         _image(folder)
         write_array(np.zeros((3, 4, 5), "u1"), affine, folder / "images/mask/m.mha")
         with ExitStack() as stack:
-            found = collected(wh.root, made, Done("x", "executed", "bwrap"), wh.sockets, stack, folder=folder)
+            found = collected(
+                wh.root, made, Done("x", "executed", "bwrap"), wh.sockets, stack, folder=folder
+            )
             assert set(output_folder.misplaced(made, wh.catalog, found)) == set(expected)
 
 
@@ -206,13 +238,25 @@ def test_a_zip_is_unpacked_without_what_leads_out(tmp_path: Path) -> None:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in names:
                 archive.writestr(name, content)
-        path = tmp_path / f"{dt.datetime.now().timestamp()}.zip"
+        path = tmp_path / f"{len(names)}-{len(content)}.zip"
         path.write_bytes(buffer.getvalue())
         return path
 
-    names = ["case/a.json", "case/sub/b.json", "__MACOSX/case/._a", "case/.DS_Store", "case/desktop.ini", "../x", "/y", "case/../../z"]
+    names = [
+        "case/a.json",
+        "case/sub/b.json",
+        "__MACOSX/case/._a",
+        "case/.DS_Store",
+        "case/desktop.ini",
+        "../x",
+        "/y",
+        "case/../../z",
+    ]
     assert unzip(packed(*names), tmp_path / "out" / "in") == ["a.json", "sub/b.json"]
-    assert sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file()) == ["a.json", "b.json"]
+    assert sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file()) == [
+        "a.json",
+        "b.json",
+    ]
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["out"]
     with pytest.raises(ValueRefused, match="more than it may"):
         unzip(packed("bomb", content=bytes(8 << 20)), tmp_path / "bomb")

@@ -13,9 +13,10 @@ from warehouse.algorithms import jobs
 from warehouse.algorithms.jobs import Case, Event, Input, record, spec_of
 from warehouse.algorithms.registry import cheapest, find_algorithm
 from warehouse.algorithms.states import MAX_ATTEMPT, NEW, statuses, step, transitions
+from warehouse.components.checking import now
 from warehouse.errors import AlgorithmError, TransitionRefused
 
-START = dt.datetime(2026, 1, 1)
+START = now()
 
 
 def made(wh: warehouse.Warehouse, name: str = "grow", count: int = 1, **given) -> list[str]:
@@ -25,7 +26,9 @@ def made(wh: warehouse.Warehouse, name: str = "grow", count: int = 1, **given) -
     specs = []
     for number in range(count):
         value = wh.components.add_value("age", number).value_id
-        specs.append(spec_of(algorithm, Case(algorithm.interfaces[0], (Input("age", value),)), by="me"))
+        specs.append(
+            spec_of(algorithm, Case(algorithm.interfaces[0], (Input("age", value),)), by="me")
+        )
     jobs.add_jobs(wh.root, specs)
     wh.refresh()
     return [spec.job_id for spec in specs]
@@ -34,7 +37,13 @@ def made(wh: warehouse.Warehouse, name: str = "grow", count: int = 1, **given) -
 def happened(wh: warehouse.Warehouse, job_id: str, *events: tuple) -> None:
     """Let events happen, each a name, seconds after the start, and columns."""
     some = [
-        Event(job_id, what, START + dt.timedelta(days=9999, seconds=seconds), "me", more[0] if more else {})
+        Event(
+            job_id,
+            what,
+            START + dt.timedelta(days=9999, seconds=seconds),
+            "me",
+            more[0] if more else {},
+        )
         for what, seconds, *more in events
     ]
     assert record(wh.root, some) == {}
@@ -49,13 +58,17 @@ def test_fourteen_states_are_a_table(wh: warehouse.Warehouse) -> None:
         "Executing", "Executed", "Parsing Outputs", "Executing Algorithm", "External Execution In Progress",
         "Validating inputs",
     ]  # fmt: skip
-    assert wh.sql("select code, label from job_statuses order by code").fetchall() == list(enumerate(labels))
+    assert wh.sql("select code, label from job_statuses order by code").fetchall() == list(
+        enumerate(labels)
+    )
     final, active = wh.sql(
         "select list(code order by code) filter (is_final), list(code order by code) filter (is_active) from job_statuses"
     ).fetchall()[0]
     assert final == [3, 4, 5]
     assert active == [code for code in range(14) if code not in {3, 4, 5, 12}]
-    never = wh.sql("select list(code order by code) from job_statuses where not is_ever_set").fetchall()
+    never = wh.sql(
+        "select list(code order by code) from job_statuses where not is_ever_set"
+    ).fetchall()
     assert never == [([1, 6, 10],)]
     (job_id,) = made(wh)
     row = wh.sql("from jobs").pl().row(0, named=True)
@@ -89,8 +102,7 @@ def test_a_forbidden_event_changes_nothing(wh: warehouse.Warehouse) -> None:
     assert jobs.states(wh.root, [job_id])[job_id].event == 0
     # Of several jobs, only the one that cannot is left out.
     other = made(wh, "other")[0]
-    now = dt.datetime.now()
-    refused = record(wh.root, [Event(job_id, "executed", now), Event(other, "cancelled", now)])
+    refused = record(wh.root, [Event(job_id, "executed", now()), Event(other, "cancelled", now())])
     assert list(refused) == [job_id]
     assert jobs.states(wh.root, [other])[other].status == 5
 
@@ -126,11 +138,15 @@ def test_wishes_have_bounds(wh: warehouse.Warehouse) -> None:
             made(wh, requires_memory_gb=memory)
     with pytest.raises(AlgorithmError, match="no GPU of type 'H9000'"):
         made(wh, requires_gpu_type="H9000")
-    table = wh.sql("select instance, gpu_type, memory_gb, usd_cents_per_hour from hardware where gpu_count <= 1").fetchall()
+    table = wh.sql(
+        "select instance, gpu_type, memory_gb, usd_cents_per_hour from hardware where gpu_count <= 1"
+    ).fetchall()
     for gpu, memory in (("", 8), ("", 9), ("T4", 16), ("T4", 17), ("A10G", 4)):
         fitting = [row for row in table if row[1] == gpu and row[2] >= memory]
         assert cheapest(gpu, memory).instance == min(fitting, key=lambda row: row[3])[0]
-    assert cheapest("", 8).instance == min((r for r in table if not r[1]), key=lambda row: row[3])[0]
+    assert (
+        cheapest("", 8).instance == min((r for r in table if not r[1]), key=lambda row: row[3])[0]
+    )
 
 
 @pytest.mark.acceptance("G42")
@@ -161,9 +177,19 @@ def test_messages_are_cut_and_details_are_by_title(wh: warehouse.Warehouse) -> N
 @pytest.mark.acceptance("G67")
 def test_durations_averages_and_cost(wh: warehouse.Warehouse) -> None:
     ids = made(wh, count=4)
-    for job_id, seconds, end in zip(ids, (2.0, 4.0, 0.0, 100.0), ("parsed", "parsed", "parsed", "failed"), strict=True):
-        fields = {"exec_seconds": seconds, "invoke_seconds": seconds / 2, "utilization_seconds": seconds + 1}
-        last = [("executed", 20, fields), ("parsed", 21)] if end == "parsed" else [("failed", 20, fields)]
+    for job_id, seconds, end in zip(
+        ids, (2.0, 4.0, 0.0, 100.0), ("parsed", "parsed", "parsed", "failed"), strict=True
+    ):
+        fields = {
+            "exec_seconds": seconds,
+            "invoke_seconds": seconds / 2,
+            "utilization_seconds": seconds + 1,
+        }
+        last = (
+            [("executed", 20, fields), ("parsed", 21)]
+            if end == "parsed"
+            else [("failed", 20, fields)]
+        )
         happened(wh, job_id, ("provisioned", 5), ("started", 10), *last)
     # By hand: of 2, 4, 0 (zero) and 100 (failed), the mean of 2 and 4.
     row = wh.sql("""
@@ -171,11 +197,19 @@ def test_durations_averages_and_cost(wh: warehouse.Warehouse) -> None:
         from algorithm_averages
     """).fetchall()
     # By hand: cents per hour with 21 % tax, 1000 millicents, 0.92472705 euro a dollar, rounded up.
-    costs = [math.ceil((s + 1) / 3600 * 12.1 * 1.21 * 1000 * 0.92472705) for s in (2.0, 4.0, 0.0, 100.0)]
+    costs = [
+        math.ceil((s + 1) / 3600 * 12.1 * 1.21 * 1000 * 0.92472705) for s in (2.0, 4.0, 0.0, 100.0)
+    ]
     assert row == [(4, 3, 1, 3.0, 1.5, sum(costs))]
-    assert wh.sql("select exec_seconds, invoke_seconds, utilization_seconds from jobs where exec_seconds = 2").fetchall() == [(2.0, 1.0, 3.0)]
-    assert wh.sql("select job_cost(3600, 100)").fetchall() == [(math.ceil(100 * 1.21 * 1000 * 0.92472705),)]
-    legacy = wh.sql("select started_at, completed_at, duration_seconds from jobs_legacy where status = 4").fetchall()
+    assert wh.sql(
+        "select exec_seconds, invoke_seconds, utilization_seconds from jobs where exec_seconds = 2"
+    ).fetchall() == [(2.0, 1.0, 3.0)]
+    assert wh.sql("select job_cost(3600, 100)").fetchall() == [
+        (math.ceil(100 * 1.21 * 1000 * 0.92472705),)
+    ]
+    legacy = wh.sql(
+        "select started_at, completed_at, duration_seconds from jobs_legacy where status = 4"
+    ).fetchall()
     begin = START + dt.timedelta(days=9999, seconds=10)
     assert legacy[0] == (begin, begin + dt.timedelta(seconds=11), 11.0)
 
@@ -188,7 +222,9 @@ def test_measurements_are_a_time_series(wh: warehouse.Warehouse) -> None:
         "metric_seconds": [0.0, 1.0, 2.0, 1.0], "metric_values": [4.0, 200.0, 400.0, 1e6],
     }  # fmt: skip
     happened(wh, job_id, ("provisioned", 0), ("started", 0), ("executed", 3, metrics))
-    rows = wh.sql("select metric, value, cpu_fraction from job_metrics order by metric, measured_at").fetchall()
+    rows = wh.sql(
+        "select metric, value, cpu_fraction from job_metrics order by metric, measured_at"
+    ).fetchall()
     assert rows == [
         ("cpu_count", 4.0, None), ("cpu_percent", 200.0, 0.5), ("cpu_percent", 400.0, 1.0), ("memory_bytes", 1e6, None),
     ]  # fmt: skip

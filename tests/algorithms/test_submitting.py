@@ -15,7 +15,13 @@ from warehouse.algorithms import jobs, metrics
 from warehouse.algorithms.mha import write_array
 from warehouse.algorithms.submitting import REPORT_SECONDS, expire, signature_of
 from warehouse.components.checking import now
-from warehouse.errors import AlgorithmError, ComponentError, JobRefused, OutputRefused, TransitionRefused
+from warehouse.errors import (
+    AlgorithmError,
+    ComponentError,
+    JobRefused,
+    OutputRefused,
+    TransitionRefused,
+)
 
 
 def label(wh: warehouse.Warehouse, job_id: str) -> str:
@@ -27,8 +33,13 @@ def label(wh: warehouse.Warehouse, job_id: str) -> str:
 @pytest.mark.acceptance("G59")
 def test_a_person_asks_for_a_job(wh: warehouse.Warehouse) -> None:
     parts = wh.algorithms
-    parts.create("grow", "age -> voxel-count", "age, mode -> voxel-count", function=function("by_age"))
-    age, mode = (wh.components.add_value(slug, value).value_id for slug, value in (("age", 41), ("mode", "x")))
+    parts.create(
+        "grow", "age -> voxel-count", "age, mode -> voxel-count", function=function("by_age")
+    )
+    age, mode = (
+        wh.components.add_value(slug, value).value_id
+        for slug, value in (("age", 41), ("mode", "x"))
+    )
     job = parts.submit("grow", {"age": age}, by="me")
     assert label(wh, job.job_id) == "Queued"
     states = wh.sql("select label from job_times order by event").fetchall()
@@ -57,7 +68,9 @@ def test_a_person_asks_for_a_job(wh: warehouse.Warehouse) -> None:
 
 
 @pytest.mark.acceptance("G54")
-def test_a_person_has_so_many_active_jobs(wh: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_has_so_many_active_jobs(
+    wh: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert jobs.LIMITS == {"in all": 128, "of one algorithm": 16, "of one user": 16}
     monkeypatch.setattr(jobs, "LIMITS", {"in all": 5, "of one algorithm": 4, "of one user": 2})
     for name in ("one", "two"):
@@ -84,7 +97,9 @@ def test_a_job_that_somebody_outside_executes(wh: warehouse.Warehouse, tmp_path:
     parts = wh.algorithms
     parts.create("outside", "age -> voxel-count", api_method="external")
     ids = [wh.components.add_value("age", number).value_id for number in range(4)]
-    made = [parts.submit("outside", {"age": value}, by=f"p{n}").job_id for n, value in enumerate(ids)]
+    made = [
+        parts.submit("outside", {"age": value}, by=f"p{n}").job_id for n, value in enumerate(ids)
+    ]
     with pytest.raises(AlgorithmError, match="executed outside"):
         parts.run_waiting("outside")
     key = parts.claim(made[0], by="cluster").signing_key
@@ -103,7 +118,9 @@ def test_a_job_that_somebody_outside_executes(wh: warehouse.Warehouse, tmp_path:
         parts.report(made[0], other, signature_of(other, key), tmp_path)
     parts.report(made[0], body, signed, tmp_path)
     assert label(wh, made[0]) == "Succeeded"
-    assert wh.sql("select voxel_count from outputs('outside') where voxel_count is not null").fetchall() == [(7,)]
+    assert wh.sql(
+        "select voxel_count from outputs('outside') where voxel_count is not null"
+    ).fetchall() == [(7,)]
     # An output that is missing leaves the job as it is; a failure needs no outputs.
     failed = parts.claim(made[1])
     body = json.dumps({"pk": made[1], "return_code": 3, "error_message": "no GPU"}).encode()
@@ -163,7 +180,9 @@ def test_an_evaluation_of_a_cohort(wh: warehouse.Warehouse, tmp_path: Path) -> N
         where kind = 'evaluation' and status = 4
     """).fetchall()
     predictions = wh.components.value(
-        wh.sql("select value_id from socket_values where slug = 'predictions-json-file'").fetchall()[0][0]
+        wh.sql(
+            "select value_id from socket_values where slug = 'predictions-json-file'"
+        ).fetchall()[0][0]
     )
     assert {each["pk"] for each in predictions} == set(by_job)
     assert predictions[0]["outputs"][0]["socket"]["slug"] == "mask"
@@ -185,8 +204,14 @@ def test_a_failed_job_fails_the_evaluation(wh: warehouse.Warehouse) -> None:
     parts.run("measure", [CT, "1.2.40"], workers=0)
     with pytest.raises(AlgorithmError, match="1 jobs of measure have failed"):
         parts.evaluate("right", "measure", truth="reader")
-    rows = wh.sql("select what, job_times.label from job_times join jobs using (job_id) where kind = 'evaluation' order by event").fetchall()
-    assert rows == [("created by system", "Queued"), ("waiting", "Executing Algorithm"), ("not predicted", "Failed")]
+    rows = wh.sql(
+        "select what, job_times.label from job_times join jobs using (job_id) where kind = 'evaluation' order by event"
+    ).fetchall()
+    assert rows == [
+        ("created by system", "Queued"),
+        ("waiting", "Executing Algorithm"),
+        ("not predicted", "Failed"),
+    ]
 
 
 def test_metrics_equal_what_is_computed_otherwise() -> None:
@@ -203,7 +228,10 @@ def test_metrics_equal_what_is_computed_otherwise() -> None:
     overlap = SimpleITK.LabelOverlapMeasuresImageFilter()
     overlap.Execute(*images)
     assert metrics.dice(a, b) == pytest.approx(overlap.GetDiceCoefficient())
-    assert metrics.volume_difference_ml(a, b, spacing) == pytest.approx((a.sum() - b.sum()) * 0.75 / 1000)
+    assert metrics.volume_difference_ml(a, b, spacing) == pytest.approx(
+        (a.sum() - b.sum()) * 0.75 / 1000
+    )
+
     # Brute force: every voxel of one surface against every one of the other.
     def surface(mask: np.ndarray) -> np.ndarray:
         padded = np.pad(mask, 1)

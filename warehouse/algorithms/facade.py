@@ -17,6 +17,7 @@ from warehouse.algorithms import (
 from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.runs import Run, find_run, members_file
 from warehouse.errors import AlgorithmError
+from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     import os
@@ -152,6 +153,19 @@ class Algorithms:
                 again=again, seconds=seconds, progress=progress,
             )
         )  # fmt: skip
+
+    def queue(self, name: str, cohort: str | Run | Iterable[str]) -> runs.Queued:
+        """Make the jobs of an algorithm for a cohort without executing them; a run does that."""
+        catalog = open_catalog(self._root)
+        algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
+        keys, asked_for = self._series(catalog, cohort)
+        found = cases.cases_of_series(catalog, self._root, algorithm, keys)
+        return self._do(lambda: runs.queue_cases(self._root, algorithm, found, asked_for=asked_for))
+
+    def shape_counts(self, name: str, run: str) -> dict[str, int]:
+        """Return how many shapes of annotations the outputs of a run hold, by socket."""
+        query = statement("shapes_of_run", "components")
+        return dict(open_catalog(self._root).connection.execute(query, [name, run]).fetchall())
 
     def _series(
         self, catalog: Catalog, cohort: str | Run | Iterable[str] | None

@@ -153,6 +153,24 @@ def run_cases(
     return report
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Jobs that were asked for."""
+
+    cases: int
+    new: int
+    unmatched: dict[str, str]
+
+
+def queue_cases(
+    root: Path, algorithm: Algorithm, found: Found, *, asked_for: str | None = None, by: str = ""
+) -> Queued:
+    """Store the jobs of cases that are not there yet; nothing is executed."""
+    specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
+    new = add_jobs(root, specs) if specs else []
+    return Queued(len({spec.job_id for spec in specs}), len(new), dict(found.unmatched))
+
+
 def run_waiting(
     catalog: Catalog, root: Path, algorithm: Algorithm, place: Callable[[], Any], *, by: str = "",
     seconds: float | None = None, progress: Callable[[Progress], None] | None = None,
