@@ -10,6 +10,7 @@ from cyclopts import CycloptsError
 
 from warehouse import errors
 from warehouse.cli import (  # noqa: F401 - each adds its commands
+    algorithms,
     ask,
     batch,
     cohort,
@@ -18,6 +19,7 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     headers,
     health,
     intake,
+    jobs,
     select,
     sequence_rules,
     serve,
