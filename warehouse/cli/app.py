@@ -22,7 +22,8 @@ ASK = Group("Ask", sort_key=2)
 SELECT = Group("Select and export", sort_key=3)
 PIXELS = Group("Look at pixels", sort_key=4)
 COMPONENTS = Group("Sockets and values", sort_key=5)
-OPERATE = Group("Operate", sort_key=6)
+NETWORK = Group("Network", sort_key=7)
+OPERATE = Group("Operate", sort_key=8)
 """Commands in ``--help``, by what people do."""
 
 app = App(

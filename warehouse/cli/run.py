@@ -16,6 +16,7 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     headers,
     health,
     intake,
+    network,
     select,
     sequence_rules,
     sockets,

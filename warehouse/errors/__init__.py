@@ -49,6 +49,10 @@ value of a patient's header. Who inherits from whom::
     │   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
     │   ├── WrongMachine           a worker sees another folder where the warehouse should be
     │   └── ReadingFailed          no file can be read here, not even one that is known to be good
+    ├── NetworkError       a port, or a DICOM application entity elsewhere, cannot be used
+    │   ├── CannotListen       the port is taken, or not allowed
+    │   ├── SpoolInUse         another listener receives into the folder
+    │   └── PeerFailed         it did not answer, refused, or could not
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
     ├── InstanceNotFound   no instance with that UID
     ├── SeriesNotFound     no series with that UID
@@ -97,6 +101,12 @@ from warehouse.errors.components import (
     UnknownValue,
     ValueRefused,
 )
+from warehouse.errors.network import (
+    CannotListen,
+    NetworkError,
+    PeerFailed,
+    SpoolInUse,
+)
 from warehouse.errors.pixels import (
     ArrayTooLarge,
     NoDecoder,
@@ -144,6 +154,7 @@ from warehouse.errors.store import (
 __all__ = [
     "ArrayTooLarge",
     "BucketUnreachable",
+    "CannotListen",
     "CatalogError",
     "CohortStopped",
     "ComponentError",
@@ -155,6 +166,7 @@ __all__ = [
     "LockIgnored",
     "MembersUnclear",
     "ModelError",
+    "NetworkError",
     "NoDecoder",
     "NoGradients",
     "NoPixels",
@@ -165,6 +177,7 @@ __all__ = [
     "NotInstalled",
     "NotReferable",
     "Outrun",
+    "PeerFailed",
     "PixelError",
     "PixelsUnreadable",
     "QueryFailed",
@@ -178,6 +191,7 @@ __all__ = [
     "SourceError",
     "SourceNotFound",
     "SourcesVanished",
+    "SpoolInUse",
     "StoreDamaged",
     "StoreError",
     "TargetExists",
