@@ -9,12 +9,16 @@ import threading
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, NETWORK, Root, app, opened
+from warehouse.cli.intake import print_report
 from warehouse.errors import NotInstalled
+
+if TYPE_CHECKING:
+    from warehouse.listener.settings import Tls
 
 Many = Annotated[list[str] | None, Parameter(negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
@@ -90,14 +94,11 @@ def listen(
     """
     _require_pynetdicom()
     from warehouse.listener.listener import Listener  # noqa: PLC0415 - slow, and an extra
-    from warehouse.listener.settings import ListenerSettings, Peer, Tls  # noqa: PLC0415
+    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
 
     peers = [Peer.parse(text, "=") for text in destination or ()]
-    files = None
-    if tls:
-        files = Tls(Path(tls[0]), Path(tls[1]), None if tls[2] == "-" else Path(tls[2]))
     settings = ListenerSettings(
-        aet=aet, port=port, host=host, allow=tuple(allow or ()), tls=files,
+        aet=aet, port=port, host=host, allow=tuple(allow or ()), tls=_tls(tls),
         sop_classes=tuple(sop_class or ()), destinations={each.aet: each for each in peers},
         queries=queries, ingest=ingest, mode=mode, batch_files=batch_files,
         batch_seconds=batch_seconds, associations=associations, object_bytes=object_bytes,
@@ -120,6 +121,93 @@ def listen(
         # What waits is ingested by the next listener: a signal gives little time.
         listener.stop(hand_over=False)
     return 0
+
+
+@app.command(group=NETWORK)
+def fetch(
+    peer: str,
+    /,
+    *,
+    study: list[str],
+    series: Many = None,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    aet: str = "WAREHOUSE",
+    port: int = 11112,
+    host: str = "127.0.0.1",
+    to: str = "",
+    get: Flag = False,
+    tls: tuple[str, str, str] | None = None,
+    spool: Path | None = None,
+    mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "full",
+    seconds: float = 300.0,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Let another archive send studies, and ingest them. Exit code 1 if some did not come.
+
+    By C-MOVE: this command listens meanwhile, and the archive has to know its AE title, address
+    and port.
+
+    Example: `dicom-warehouse fetch PACS@10.0.0.5:104 --study 1.2.3 --aet ARCHIVE --host 0.0.0.0`
+
+    Parameters
+    ----------
+    peer
+        The archive, as AET@host:port.
+    study
+        StudyInstanceUID; may be repeated.
+    series
+        SeriesInstanceUID, if not all series are wanted; may be repeated.
+    aet
+        Application entity title of this side.
+    port, host
+        Where to listen meanwhile.
+    to
+        Title of a running listener that is to receive instead; it also ingests.
+    get
+        Ask by C-GET: over one connection, uncompressed.
+    tls
+        Certificate, key, and certificates of those who sign certificates of peers.
+    spool
+        Folder of received files; by default `<warehouse>-received/<aet>`.
+    mode
+        Which elements become rows: full, normal or minimal.
+    seconds
+        How long the archive may take between two answers.
+    as_json
+        Print one JSON object instead of the report.
+    """
+    _require_pynetdicom()
+    from warehouse.listener import fetching  # noqa: PLC0415
+    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
+
+    settings = ListenerSettings(
+        aet=aet, port=port, host=host, tls=_tls(tls), queries=False, mode=mode
+    )  # fmt: skip
+    wh = opened(warehouse)
+    done = fetching.fetch(
+        wh, Peer.parse(peer), study, series or (), settings=settings, spool=spool, to=to,
+        by_get=get, seconds=seconds,
+    )  # fmt: skip
+    if as_json:
+        print(json.dumps({
+            "completed": done.completed, "failed": done.failed, "warned": done.warned,
+            "received": done.received, "created": done.report.created if done.report else None,
+        }))  # fmt: skip
+    else:
+        received = "" if done.received is None else f", {done.received:,} received"
+        print(f"{done.completed:,} sent, {done.failed:,} failed, {done.warned:,} warned{received}")
+        if done.report:
+            print_report(done.report, wh.url)
+    return 0 if done.is_whole else 1
+
+
+def _tls(files: tuple[str, str, str] | None) -> Tls | None:
+    from warehouse.listener.settings import Tls  # noqa: PLC0415
+
+    if files is None:
+        return None
+    certificate, key, authorities = files
+    return Tls(Path(certificate), Path(key), None if authorities == "-" else Path(authorities))
 
 
 def _require_pynetdicom() -> None:

@@ -26,12 +26,13 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
-from pynetdicom.ae import ApplicationEntity
 from pynetdicom.service_class import ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import register_uid, uid_to_service_class
 
 from warehouse.errors import CannotListen, UsageError, WarehouseError, cause_of
+from warehouse.listener.find import PATIENT_ROOT, STUDY_ROOT, find
 from warehouse.listener.received import NotKept
+from warehouse.listener.retrieve import Entity, get, move
 from warehouse.listener.server import Server
 from warehouse.listener.spool import Spool, default_spool, sync_folder
 
@@ -194,7 +195,7 @@ class Listener:
 
     def _bind(self) -> Server:
         settings = self.settings
-        entity = ApplicationEntity(settings.aet)
+        entity = Entity(settings.aet)
         entity.maximum_associations = settings.associations
         entity.maximum_pdu_size = settings.pdu_bytes
         entity.network_timeout = settings.network_seconds
@@ -216,6 +217,15 @@ class Listener:
             (evt.EVT_RELEASED, partial(self._log, "was released")),
             (evt.EVT_ABORTED, partial(self._log, "was aborted")),
         ]
+        if settings.queries:
+            for root in (PATIENT_ROOT, STUDY_ROOT):
+                for service in (1, 2, 3):
+                    entity.add_supported_context(f"{root}{service}", SYNTAXES)
+            handlers += [
+                (evt.EVT_C_FIND, find, [self._wh]),
+                (evt.EVT_C_GET, get, [self._wh]),
+                (evt.EVT_C_MOVE, move, [self._wh, settings]),
+            ]
         tls = settings.tls.context() if settings.tls else None
         try:
             return Server(

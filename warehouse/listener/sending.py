@@ -8,6 +8,7 @@ temporary file with file meta information, which sources may lack.
 from __future__ import annotations
 
 import shutil
+import socket
 import struct
 import tempfile
 from contextlib import contextmanager
@@ -24,8 +25,10 @@ from warehouse.errors import NotAsIngested
 from warehouse.listener.received import file_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import IO
+
+    from pynetdicom.events import Event
 
     from warehouse.settings import S3Access
 
@@ -40,25 +43,31 @@ MOST_META_BYTES = 1 << 20
 class Stored(Dataset):
     """An instance of the warehouse: the UIDs that pynetdicom asks for, and where the rest is."""
 
-    def __init__(
-        self, sop_class: str, sop_instance: str, syntax: str, path: str, size_bytes: int,
-        modified_us: int, s3: S3Access,
-    ) -> None:  # fmt: skip
+    def __init__(self, row: Sequence[Any], s3: S3Access) -> None:
         super().__init__()
-        self.SOPClassUID, self.SOPInstanceUID = sop_class, sop_instance
-        self._syntax, self._where = syntax, (path, size_bytes, modified_us, s3)
+        sop_class, sop_instance, syntax, path, size_bytes, modified_us = row
+        self.SOPClassUID, self.SOPInstanceUID = sop_class or "", sop_instance
+        # Without a stated transfer syntax no context is right for it, and it cannot be sent.
+        self.syntax, self._where = syntax or "", (path, size_bytes, modified_us, s3)
 
     @contextmanager
     def file(self) -> Iterator[Path]:
         """Give a file with the data set as it is, and with file meta information."""
         source = known_source(*self._where)
         with open_source(source) as file, tempfile.NamedTemporaryFile(suffix=".dcm") as copy:
-            head = file_head(str(self.SOPClassUID), str(self.SOPInstanceUID), self._syntax, "")
+            head = file_head(str(self.SOPClassUID), str(self.SOPInstanceUID), self.syntax, "")
             copy.write(head)
             file.seek(data_set_offset(file, source.size_bytes))
             shutil.copyfileobj(file, copy, 1 << 20)
             copy.flush()
             yield Path(copy.name)
+
+
+def nodelay(event: Event) -> None:
+    """Let each message go at once: with others to come, it would wait 40 ms for an answer."""
+    connection = event.assoc.dul.socket
+    if connection and connection.socket:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def send_stored(send: Callable[..., Dataset], dataset: Any, *rest: Any, **options: Any) -> Dataset:
