@@ -20,6 +20,7 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     health,
     intake,
     jobs,
+    network,
     select,
     sequence_rules,
     serve,

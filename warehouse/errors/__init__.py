@@ -64,6 +64,10 @@ value of a patient's header. Who inherits from whom::
     │   ├── NotInGeometry      an object does not lie on the grid asked for; says how it differs
     │   ├── SegmentsOverlap    segments share voxels: no label map holds them
     │   └── UnknownPart        no segment, region or beam of that number
+    ├── NetworkError       a port, or a DICOM application entity elsewhere, cannot be used
+    │   ├── CannotListen       the port is taken, or not allowed
+    │   ├── SpoolInUse         another listener receives into the folder
+    │   └── PeerFailed         it did not answer, refused, or could not
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
     ├── NotDeidentified    an instance cannot be de-identified with certainty, and is left out
     ├── InstanceNotFound   no instance with that UID
@@ -133,6 +137,12 @@ from warehouse.errors.jobs import (
     UnknownArtifact,
     UnknownJob,
 )
+from warehouse.errors.network import (
+    CannotListen,
+    NetworkError,
+    PeerFailed,
+    SpoolInUse,
+)
 from warehouse.errors.pixels import (
     ArrayTooLarge,
     NoDecoder,
@@ -182,6 +192,7 @@ __all__ = [
     "ArchiveRefused",
     "ArrayTooLarge",
     "BucketUnreachable",
+    "CannotListen",
     "CatalogError",
     "CohortStopped",
     "ComponentError",
@@ -196,6 +207,7 @@ __all__ = [
     "LockIgnored",
     "MembersUnclear",
     "ModelError",
+    "NetworkError",
     "NoDecoder",
     "NoGradients",
     "NoPixels",
@@ -209,6 +221,7 @@ __all__ = [
     "NotReferable",
     "OutputRefused",
     "Outrun",
+    "PeerFailed",
     "PixelError",
     "PixelsUnreadable",
     "QueryFailed",
@@ -224,6 +237,7 @@ __all__ = [
     "SourceError",
     "SourceNotFound",
     "SourcesVanished",
+    "SpoolInUse",
     "StoreDamaged",
     "StoreError",
     "TargetExists",
