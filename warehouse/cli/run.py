@@ -13,6 +13,7 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     ask,
     batch,
     cohort,
+    forgetting,
     headers,
     health,
     intake,

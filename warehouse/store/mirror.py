@@ -13,6 +13,7 @@ conflict rolls back and retries from what the other one published
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
 import hashlib
 import json
@@ -45,6 +46,9 @@ _Answer = TypeVar("_Answer")
 
 ATTEMPTS = 50
 """How often work is begun again because another writer was faster."""
+
+GRACE = dt.timedelta(days=1)
+"""How long a part that no log names is left alone: longer than any writer takes to publish."""
 
 CONNECTIONS = 16
 """Objects copied at a time."""
@@ -112,7 +116,11 @@ class Mirror:
         self._published = found
         self.take_back()
         here = self._here()
-        self._download(key for key in found if not _is_part(key) and key not in here)
+        missing = [key for key in found if not _is_part(key) and key not in here]
+        self._download(missing)
+        if any(key.startswith("_forgotten/") for key in missing):
+            # Answers that were kept here, of what another machine has forgotten.
+            shutil.rmtree(layout.cache_folder(self.root), ignore_errors=True)
         if layout.MARKER not in found:
             return
         snapshot = delta.snapshot(self.root, parts_are_here=False)
@@ -164,6 +172,36 @@ class Mirror:
             # It names more tables. Two who do so at once may lose a name: the next commit mends it.
             self._upload([layout.MARKER])
         self._keep_tags()
+
+    def delete_unnamed(self, grace: dt.timedelta = GRACE) -> int:
+        """Delete the parts in the bucket that the newest version does not name; return how many.
+
+        A part that no log names may be that of a writer who is about to: it stays for a while.
+        Values of which no row is left go too.
+        """
+        import obstore  # noqa: PLC0415
+
+        snapshot = delta.snapshot(self.root)
+        named = {f"{table}/{part}" for table, some in snapshot.parts.items() for part in some}
+        here = self._here()
+        ever = {part for key in here if _is_log(key) for part in self._named(key)}
+        cutoff = dt.datetime.now(dt.UTC) - grace
+        gone = []
+        try:
+            for some in obstore.list(self._store, prefix=self._prefix.rstrip("/") or None):
+                for meta in some:
+                    key = str(meta["path"]).removeprefix(self._prefix)
+                    is_value = key.startswith(f"{layout.VALUES}/") and key not in here
+                    is_old = key in ever or meta["last_modified"] < cutoff
+                    if (is_value or (_is_part(key) and key not in named)) and is_old:
+                        gone.append(key)
+            if gone:
+                obstore.delete(self._store, [self._prefix + key for key in gone])
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
+        for key in gone:
+            self._published.pop(key, None)
+        return len(gone)
 
     def take_back(self) -> None:
         """Remove from the folder what is not in the bucket, or is not the same there."""
@@ -346,6 +384,7 @@ _OURS = frozenset(
         "_audit",
         "_batches",
         "_empty",
+        "_forgotten",
         "cohorts",
         "dictionary.json",
         "sequence_types.csv",
