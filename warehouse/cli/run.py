@@ -15,6 +15,7 @@ from warehouse.cli import (  # noqa: F401 - each adds its commands
     batch,
     cohort,
     deidentify,
+    forgetting,
     gradients,
     headers,
     health,

@@ -49,6 +49,8 @@ value of a patient's header. Who inherits from whom::
     │   ├── LockIgnored        two writers committed at once; the second one was refused
     │   ├── Outrun             another writer published to a bucket at the same time
     │   ├── KeyTaken           rows to append have the key of other rows
+    │   ├── NothingToForget    what is to be forgotten is not known
+    │   ├── WritersRunning     something must be done while nobody writes
     │   └── WriteFailed        no space, no permission: nothing was committed
     ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
     │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
@@ -174,6 +176,7 @@ from warehouse.errors.store import (
     LayoutMismatch,
     LockIgnored,
     NotAWarehouse,
+    NothingToForget,
     Outrun,
     ReadingFailed,
     SchedulerUnreachable,
@@ -183,6 +186,7 @@ from warehouse.errors.store import (
     WorkerError,
     WorkersLost,
     WriteFailed,
+    WritersRunning,
     WrongMachine,
     stopped,
 )
@@ -219,6 +223,7 @@ __all__ = [
     "NotInGeometry",
     "NotInstalled",
     "NotReferable",
+    "NothingToForget",
     "OutputRefused",
     "Outrun",
     "PeerFailed",
@@ -265,6 +270,7 @@ __all__ = [
     "WorkerError",
     "WorkersLost",
     "WriteFailed",
+    "WritersRunning",
     "WrongMachine",
     "WrongObject",
     "cause_of",
