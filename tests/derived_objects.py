@@ -6,12 +6,13 @@ highdicom and the packages.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 
-from tests.dicom_files import dataset, image
+from tests.dicom_files import dataset, image, write
 
 ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 DOSE_SR = "1.2.840.10008.5.1.4.1.1.88.67"
@@ -189,3 +190,111 @@ def segmentation(
     if kind == "FRACTIONAL":
         usual |= {"SegmentationFractionalType": "PROBABILITY", "MaximumFractionalValue": 255}
     return image(uid, **(usual | more))
+
+
+# -- radiotherapy ---------------------------------------------------------------------------------
+
+RT_STRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
+RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+
+Contour = tuple[str, list[Any]]
+"""Geometric type, and coordinates or points."""
+
+
+def box(x0: float, x1: float, y0: float, y1: float, z: float) -> list[list[float]]:
+    return [[x0, y0, z], [x1, y0, z], [x1, y1, z], [x0, y1, z]]
+
+
+def closed(*points: list[list[float]]) -> list[Contour]:
+    return [("CLOSED_PLANAR", one) for one in points]
+
+
+def structure_set(
+    uid: str, rois: dict[str, list[Contour] | None], *, series_uid: str | None = "1.2.1.1",
+    space: str = "1.3", **more: Any,
+) -> Dataset:  # fmt: skip
+    """Return a structure set; a region of None has no item in the ROI Contour Sequence."""
+    regions, drawn, observed = [], [], []
+    for number, (name, contours) in enumerate(rois.items(), 1):
+        regions.append(dataset(
+            ROINumber=number, ROIName=name, ROIGenerationAlgorithm="MANUAL",
+            ReferencedFrameOfReferenceUID=space,
+        ))  # fmt: skip
+        observed.append(dataset(
+            ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="ORGAN"
+        ))  # fmt: skip
+        if contours is None:
+            continue
+        items = []
+        for kind, points in contours:
+            flat = np.ravel(np.array(points, dtype=object)).tolist()
+            items.append(dataset(
+                ContourGeometricType=kind, NumberOfContourPoints=len(flat) // 3,
+                ContourData=[str(one) for one in flat],
+            ))  # fmt: skip
+        drawn.append(dataset(ReferencedROINumber=number, ContourSequence=items))
+    images = [dataset(RTReferencedStudySequence=[dataset(RTReferencedSeriesSequence=[
+        dataset(SeriesInstanceUID=series_uid)
+    ])])] if series_uid else None  # fmt: skip
+    return image(
+        uid, SOPClassUID=RT_STRUCT, Modality="RTSTRUCT", SeriesInstanceUID=f"{uid}.0", PixelData=None,
+        Rows=None, Columns=None, StructureSetROISequence=regions, ROIContourSequence=drawn,
+        RTROIObservationsSequence=observed, ReferencedFrameOfReferenceSequence=images, **more,
+    )  # fmt: skip
+
+
+def dose(
+    uid: str, stored: np.ndarray, *, position: list[float], spacing: float, step: float, **more: Any
+) -> Dataset:
+    """Return an RT dose of stored values (plane, row, column), to be multiplied by 0.001 Gy."""
+    planes, rows, columns = stored.shape
+    usual = {
+        "DoseUnits": "GY", "DoseType": "PHYSICAL", "DoseSummationType": "PLAN",
+        "DoseGridScaling": "0.001", "FrameOfReferenceUID": "1.3", "PixelSpacing": [spacing, spacing],
+        "ImagePositionPatient": position, "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "GridFrameOffsetVector": [step * n for n in range(planes)],
+        "FrameIncrementPointer": 0x3004000C,
+    }  # fmt: skip
+    made = image(
+        uid, SOPClassUID=RT_DOSE, Modality="RTDOSE", SeriesInstanceUID=f"{uid}.0", Rows=rows, Columns=columns,
+        NumberOfFrames=planes, BitsAllocated=32, BitsStored=32, HighBit=31,
+        PixelData=stored.astype("<u4").tobytes(), **(usual | more),
+    )  # fmt: skip
+    made["PixelData"].VR = "OW"
+    return made
+
+
+def annotations(uid: str = "1.91.1") -> Dataset:
+    """Return bulk annotations of a slide: two groups, one of three points."""
+    group = dataset(
+        AnnotationGroupNumber=1, AnnotationGroupUID="1.5.1", AnnotationGroupLabel="nuclei",
+        AnnotationGroupGenerationType="AUTOMATIC", NumberOfAnnotations=3, GraphicType="POINT",
+        PointCoordinatesData=np.arange(6, dtype="<f4").tobytes(),
+        AnnotationPropertyCategoryCodeSequence=[code("91723000", "SCT", "Anatomical Structure")],
+        AnnotationPropertyTypeCodeSequence=[code("84640000", "SCT", "Nucleus")],
+        AnnotationGroupAlgorithmIdentificationSequence=[dataset(AlgorithmName="net")],
+    )  # fmt: skip
+    return image(
+        uid, SOPClassUID="1.2.840.10008.5.1.4.1.1.91.1", Modality="ANN", SeriesInstanceUID=f"{uid}.0",
+        PixelData=None, AnnotationCoordinateType="2D", AnnotationGroupSequence=[
+            group, dataset(AnnotationGroupNumber=2, GraphicType="POLYGON", NumberOfAnnotations=0)
+        ], ReferencedImageSequence=[dataset(ReferencedSOPInstanceUID="1.77")],
+    )  # fmt: skip
+
+
+def small_archive(folder: Path) -> None:
+    """Write two slices, a segmentation, a structure set and a dose of 2.5 Gy: what examples ask."""
+    for n in range(2):
+        write(folder / f"ct{n}", image(
+            f"1.1.{n}", Rows=4, Columns=4, PixelData=bytes(16), FrameOfReferenceUID="1.3",
+            ImagePositionPatient=[0, 0, 2 * n], PixelSpacing=[1, 1], InstanceNumber=n + 1,
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        ))  # fmt: skip
+    mask = np.zeros((2, 4, 4), "u1")
+    mask[0, 1, 1:3] = mask[1, 2, 2] = 1
+    frames = [segment_frame(1, 2 * n, f"1.1.{n}") for n in range(2)]
+    write(folder / "seg", segmentation("1.66.1", mask, frames, [segment(1)]))
+    contours = closed(*(box(0.5, 2.5, 0.5, 2.5, z) for z in (0, 2)))
+    write(folder / "rt", structure_set("1.7.1", {"box": contours}))
+    stored = np.full((2, 3, 3), 2500)
+    write(folder / "dose", dose("1.8.1", stored, position=[-1, -1, 0], spacing=3, step=2))

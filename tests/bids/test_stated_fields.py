@@ -15,7 +15,6 @@ from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 import warehouse
 from tests.dicom_files import dataset, image, write
 from tests.vendor_payloads import add_private, ascconv, csa
-from warehouse.cohorts.members import members_of
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -117,9 +116,9 @@ def fields(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
         write(folder / "in" / str(made.SeriesInstanceUID), made)
     wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", workers=1)
-    wh.save_cohort("all", "select series_key from series")
-    catalog = members_of(wh.root, wh.cohort("all"))
-    rows = catalog.connection.sql(statement("sidecars", "bids")).to_arrow_table().to_pylist()
+    with wh.catalog.session() as connection:
+        connection.execute("create temp table members as select instance_key from instances")
+        rows = connection.sql(statement("sidecars", "bids")).to_arrow_table().to_pylist()
     return {
         row["series_key"]: {k: v for k, v in row["fields"].items() if v is not None} for row in rows
     }

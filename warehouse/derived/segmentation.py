@@ -88,8 +88,8 @@ class Segmentation:
     ) -> None:
         self.series_uid, self.sop_instance_uid = series_uid, image.SOPInstanceUID
         asked = [image.instance_id]
-        self.segments: pl.DataFrame = catalog.connection.sql(_SEGMENTS, params=asked).pl()
-        self.frames: pl.DataFrame = catalog.connection.sql(_FRAMES, params=asked).pl()
+        self.segments: pl.DataFrame = catalog.session().sql(_SEGMENTS, params=asked).pl()
+        self.frames: pl.DataFrame = catalog.session().sql(_FRAMES, params=asked).pl()
         unread = self.segments["not_read"].drop_nulls()
         if len(unread):
             raise WrongObject(series_uid, "segmentation", unread[0])
