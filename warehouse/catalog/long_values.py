@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SPOOL_BYTES = 32 << 20
 """Values that are copied from a file and longer than this go through a temporary file."""
 
-_KEPT = "select bytes from blobs where sha256 = $1"
+_KEPT = "select bytes from blobs where sha256 = $1 limit 1"
 _INLINE = "select bytes from elements where sha256 = $1 and bytes is not null limit 1"
 _HOLDERS = (
     "select distinct files.path, length from elements join files using (instance_id) "
