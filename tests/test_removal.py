@@ -48,7 +48,9 @@ def root(tmp_path: Path, source: Path) -> Path:
 
 def statuses(root: Path) -> dict[str, tuple[str, str | None]]:
     rows = (
-        warehouse.open(root, create=True).sql("select path, status, reason from files").fetchall()
+        warehouse.open(root, create=True)
+        .sql("select file_path, status, reason from files")
+        .fetchall()
     )
     return {path.rsplit("/in", 1)[1]: (status, reason) for path, status, reason in rows}
 

@@ -18,11 +18,12 @@ from warehouse.catalog.kept import kept_files
 from warehouse.catalog.statements import require_one
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
-from warehouse.sqlfiles import Model, read_models
+from warehouse.sqlfiles import Model, read_models, statement
 from warehouse.store import delta
 from warehouse.store.dictionary import read_dictionary
 from warehouse.store.duck import connect, literal, set_variables
 from warehouse.store.rules import read_rules
+from warehouse.store.schema import STORED_AS
 from warehouse.store.tables import named
 
 if TYPE_CHECKING:
@@ -139,8 +140,13 @@ def open_catalog(
     variables["sequence_rules"] = sequence_rules(read_rules(root))
     kept = None if mirrored else kept_files(snapshot)
     variables |= {f"{name}_kept": [path] for name, path in (kept or {}).items()}
+    variables["output_columns"] = "{}"
     set_variables(connection, variables)
     attach_views(connection, kept=kept is not None, mirrored=mirrored)
+    if snapshot.parts.get("algorithm_versions"):
+        asked = connection.execute(statement("output_columns", "components")).fetchall()
+        variables["output_columns"] = asked[0][0]
+        connection.execute("set variable output_columns = $1", [asked[0][0]])
     models = {model.name: model for model in read_models() if model.is_view}
     return Catalog(snapshot, Sessions(connection, variables), models, names)
 
@@ -215,7 +221,7 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
             columns.append((pl.col(key) // (1 << bits)).cast(pl.String).str.zfill(6).alias("batch"))
             continue
         if column.type != "TIME":
-            columns.append(pl.col(column.name))
+            columns.append(pl.col(STORED_AS.get(column.name, column.name)).alias(column.name))
             continue
         # Stored in microseconds since midnight; Polars counts times in nanoseconds.
         source = column.name if column.name in stored else f"{column.name}_us"

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 SPOOL_BYTES = 32 << 20
 """Values that are copied from a file and longer than this go through a temporary file."""
 
-_KEPT = "select bytes from blobs where sha256 = $1 limit 1"
+_KEPT = "select bytes from blobs where sha256 = $1"
 _INLINE = "select bytes from elements where sha256 = $1 and bytes is not null limit 1"
 _HOLDERS = (
-    "select distinct files.path, length from elements join files using (instance_id) "
-    "where sha256 = $1 and status = 'ingested' order by files.path"
+    "select distinct file_path, length from elements join files using (instance_id) "
+    "where sha256 = $1 and status = 'ingested' order by file_path"
 )
 
 
@@ -62,7 +62,7 @@ def open_value(
         No element has this digest, or no file has these bytes any more.
     """
     for query in (_KEPT, _INLINE):
-        # Fetched to its end: a connection refuses the next question before.
+        # To the end: the connection of a thread answers no other question before.
         if found := catalog.connection.execute(query, [sha256]).fetchall():
             return io.BytesIO(found[0][0])
     paths = dict(catalog.connection.execute(_HOLDERS, [sha256]).fetchall())

@@ -23,6 +23,7 @@ SELECT = Group("Select and export", sort_key=3)
 PIXELS = Group("Look at pixels", sort_key=4)
 COMPONENTS = Group("Sockets and values", sort_key=5)
 OPERATE = Group("Operate", sort_key=6)
+SERVE = Group("Serve over the network", sort_key=7)
 """Commands in ``--help``, by what people do."""
 
 app = App(

@@ -125,6 +125,6 @@ def print_report(report: IngestReport, root: str) -> None:
     if report.rejected > 5:
         screen.print(
             f"  … all of them: dicom-warehouse sql "
-            f"\"select path, reason from files where status = 'rejected'\" -w {escaped(root)}",
+            f"\"select file_path, reason from files where status = 'rejected'\" -w {escaped(root)}",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip

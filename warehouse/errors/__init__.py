@@ -23,6 +23,16 @@ value of a patient's header. Who inherits from whom::
     │   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
     │   ├── TargetExists       what is written never replaces a file
     │   ├── NotInstalled       it needs a package of an extra
+    │   ├── AlgorithmError     an artifact, an algorithm or a job is not as it has to be
+    │   │   ├── UnknownAlgorithm
+    │   │   ├── UnknownJob
+    │   │   ├── UnknownArtifact
+    │   │   ├── ArchiveRefused     an archive is no image or model that can be run
+    │   │   ├── JobRefused         a job is there already, or there are too many
+    │   │   ├── TransitionRefused  a job is in a state in which that cannot happen
+    │   │   ├── OutputRefused      what an algorithm left is not what its sockets take
+    │   │   ├── EngineMissing      a program that runs containers does not run here
+    │   │   └── RunLocked          somebody else is running jobs of the same algorithm
     │   └── ComponentError     a socket, a value or a set of values is not as it has to be
     │       ├── UnknownKind
     │       ├── UnknownSocket
@@ -55,6 +65,7 @@ value of a patient's header. Who inherits from whom::
     │   ├── SegmentsOverlap    segments share voxels: no label map holds them
     │   └── UnknownPart        no segment, region or beam of that number
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
+    ├── NotDeidentified    an instance cannot be de-identified with certainty, and is left out
     ├── InstanceNotFound   no instance with that UID
     ├── SeriesNotFound     no series with that UID
     ├── ValueNotFound      no bytes with that digest, or the file that had them is gone
@@ -102,12 +113,25 @@ from warehouse.errors.components import (
     UnknownValue,
     ValueRefused,
 )
+from warehouse.errors.deidentify import NotDeidentified
 from warehouse.errors.derived import (
     DerivedError,
     NotInGeometry,
     SegmentsOverlap,
     UnknownPart,
     WrongObject,
+)
+from warehouse.errors.jobs import (
+    AlgorithmError,
+    ArchiveRefused,
+    EngineMissing,
+    JobRefused,
+    OutputRefused,
+    RunLocked,
+    TransitionRefused,
+    UnknownAlgorithm,
+    UnknownArtifact,
+    UnknownJob,
 )
 from warehouse.errors.pixels import (
     ArrayTooLarge,
@@ -154,15 +178,19 @@ from warehouse.errors.store import (
 )
 
 __all__ = [
+    "AlgorithmError",
+    "ArchiveRefused",
     "ArrayTooLarge",
     "BucketUnreachable",
     "CatalogError",
     "CohortStopped",
     "ComponentError",
     "DerivedError",
+    "EngineMissing",
     "ExportFailed",
     "ImageRefused",
     "InstanceNotFound",
+    "JobRefused",
     "KeyTaken",
     "LayoutMismatch",
     "LockIgnored",
@@ -175,15 +203,18 @@ __all__ = [
     "NotAVolume",
     "NotAWarehouse",
     "NotAsIngested",
+    "NotDeidentified",
     "NotInGeometry",
     "NotInstalled",
     "NotReferable",
+    "OutputRefused",
     "Outrun",
     "PixelError",
     "PixelsUnreadable",
     "QueryFailed",
     "ReadingFailed",
     "Rejected",
+    "RunLocked",
     "SchedulerUnreachable",
     "SchemaRefused",
     "SegmentsOverlap",
@@ -197,8 +228,12 @@ __all__ = [
     "StoreError",
     "TargetExists",
     "TooMuch",
+    "TransitionRefused",
+    "UnknownAlgorithm",
+    "UnknownArtifact",
     "UnknownCohort",
     "UnknownFilter",
+    "UnknownJob",
     "UnknownKind",
     "UnknownMode",
     "UnknownParameter",

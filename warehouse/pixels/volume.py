@@ -168,7 +168,7 @@ class LazyVolume:
                 int(layout.frames[ref, 1]) + 1 if ref >= 0 else None for ref in refs.tolist()
             ],
             "InstanceNumber": [found and found.InstanceNumber for found in known],
-            "path": [found and found.path for found in known],
+            "file_path": [found and found.path for found in known],
         })  # fmt: skip
 
     def __repr__(self) -> str:
