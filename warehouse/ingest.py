@@ -227,6 +227,7 @@ def _report(
         seconds=round(time.monotonic() - started, 3),
         rejects=rejects or [],
         moved=counts["moved"],
+        forgotten=counts["forgotten"],
     )
 
 
@@ -249,6 +250,9 @@ def _pool_for(
 ) -> Iterator[Executor | None]:  # fmt: skip
     """Choose where the files of ``unseen`` are read; while it is this process, keep a note."""
     killed = killed_before(root)
+    if unseen:
+        # Not that of the survey: what was forgotten meanwhile has taken its parts with it.
+        view_files(listing, delta.newest_files(root)[1])
     apart = unseen > 0 and (bool(killed) or _has_killed(listing))
     with (
         where_to_read(given, settings, unseen, apart=apart) as pool,

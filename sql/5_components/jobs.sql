@@ -3,7 +3,7 @@
 -- An algorithm, or a method of evaluation, on one case.
 --
 -- grain:   job_id
--- depends: job_specs, job_events, job_statuses, hardware, algorithm_versions, job_cost
+-- depends: job_specs, job_events, job_statuses, hardware, algorithm_versions
 -- example: select algorithm, label, count(*) from jobs group by all
 -- column:  job_id | VARCHAR | identity, a UUID
 -- column:  kind | VARCHAR | algorithm or evaluation

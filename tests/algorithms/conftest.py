@@ -56,6 +56,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make(title="Mode", kind="STR", relative_path="mode.json")
     make(title="Mean value", kind="FLT", relative_path="mean.json")
     make(title="Voxel count", kind="INT", relative_path="count.json")
+    make(title="Spots", kind="MPOI", relative_path="spots.json")
     segments = [{"name": str(n), "visible": True, "voxel_value": n} for n in range(2)]
     make(title="Mask", kind="SEG", relative_path="images/mask", overlay_segments=segments)
     wh.close()

@@ -51,3 +51,15 @@ def misbehave(case: Any) -> dict[str, Any]:
         case "other":
             return {"voxel-count": 1, "unknown": 2}
     return {"voxel-count": 1}
+
+
+def spots(case: Any) -> dict[str, Any]:
+    shapes = [{"point": [1.0, 2.0, 3.0]}, {"point": [float(case["ct"][:].mean()), 2.0, 3.0]}]
+    return {
+        "spots": {"type": "Multiple points", "version": {"major": 1, "minor": 0}, "points": shapes}
+    }
+
+
+def slowly(case: Any) -> dict[str, Any]:
+    time.sleep(0.02)
+    return {"voxel-count": case["age"] + 1}

@@ -103,6 +103,7 @@ def plant(folder: Path) -> Planted:
     )  # fmt: skip
     write(planted, document(first), people / "letter.dcm", is_image=False)
     write(planted, structures(first), people / "structures.dcm", is_image=False)
+    write(planted, segmentation(first), people / "segments.dcm", is_image=False)
     write(planted, report(first), people / "report.dcm", is_image=False)
     return planted
 
@@ -207,6 +208,32 @@ def structures(image: Dataset) -> Dataset:
                 ReferencedFrameOfReferenceUID=image.FrameOfReferenceUID,
             )
         ]
+    )
+    return made
+
+
+def segmentation(image: Dataset) -> Dataset:
+    """Return a segmentation that refers to an image."""
+    made = sample("liver_1frame.dcm")
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID", "StudyDate",
+                    "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID"):  # fmt: skip
+        setattr(made, keyword, image[keyword].value)
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    made.SeriesInstanceUID, made.BurnedInAnnotation = generate_uid(), "NO"
+    one = {
+        "ReferencedSOPClassUID": image.SOPClassUID,
+        "ReferencedSOPInstanceUID": image.SOPInstanceUID,
+    }
+    made.ReferencedSeriesSequence = Sequence(
+        [
+            item(
+                SeriesInstanceUID=image.SeriesInstanceUID,
+                ReferencedInstanceSequence=Sequence([item(**one)]),
+            )
+        ]
+    )
+    made.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence = Sequence(
+        [item(SourceImageSequence=Sequence([item(**one)]))]
     )
     return made
 

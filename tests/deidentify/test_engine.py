@@ -105,7 +105,7 @@ def test_a_value_whose_vr_is_not_that_of_the_dictionary_goes(tmp_path) -> None:
         element(0x00082112, "UN", b"Jane Doe"),
         element(0x0020930F, "LO", b"Jane Doe"),
     )
-    made, result = changed(content)
+    _, result = changed(content)
     assert b"Doe" not in b"".join(result.chunks)
     assert len([change for change in result.changes if change.action == "X"]) == 5
 
@@ -120,6 +120,14 @@ def test_a_name_is_removed_wherever_it_stands(tmp_path) -> None:
     assert "SequenceName" not in made  # a short name, alone
     assert made.ManufacturerModelName == "Kimono"  # which is another word
     assert made.BodyPartExamined == "CHEST"
+
+
+def test_an_id_that_stands_in_a_number_goes(tmp_path) -> None:
+    made, _ = changed(
+        content_of(tmp_path, PatientID="4711882", SeriesNumber=4711882, TriggerTime="4711882.5")
+    )
+    assert "SeriesNumber" not in made
+    assert made.TriggerTime == 4711882.5
 
 
 def test_a_patient_whose_name_is_a_word_of_imaging(tmp_path) -> None:
@@ -156,7 +164,7 @@ def test_intervals_are_kept_and_no_date_is(first: dt.date, second: dt.date, pati
     assert 1 <= days <= 3650
     old = f"{first:%Y%m%d}\\{second:%Y%m%d}".encode()
     moved = shifted("DA", old, days)
-    new = [dt.datetime.strptime(text.decode(), "%Y%m%d").date() for text in moved.split(b"\\")]
+    new = [dt.date.fromisoformat(text.decode()) for text in moved.split(b"\\")]
     assert new[1] - new[0] == second - first
     assert first - new[0] == dt.timedelta(days)
     assert (

@@ -103,7 +103,7 @@ def test_every_answer_of_the_key_is_met(exported: Exported, new: dict[str, Datas
 
 def test_no_secret_is_in_any_byte(exported: Exported) -> None:
     folder = exported.folder
-    assert len(list(folder.rglob("*.dcm"))) == 8
+    assert len(list(folder.rglob("*.dcm"))) == 9
     for path in folder.rglob("*"):
         shown = str(path.relative_to(folder)).lower()
         content = path.read_bytes().lower() if path.is_file() else b""
@@ -118,7 +118,7 @@ def test_the_search_of_bytes_finds_nothing(exported: Exported) -> None:
     found = check(exported.folder, exported.wh.root)
     assert found.survivors == ()
     assert found.values > 25
-    assert found.files == 8 + 5
+    assert found.files == 9 + 5
 
 
 def test_the_sources_hold_every_secret_and_the_search_finds_them(exported: Exported) -> None:
@@ -133,7 +133,7 @@ def test_the_sources_hold_every_secret_and_the_search_finds_them(exported: Expor
 
 def test_intervals_of_a_patient_are_kept(new: dict[str, Dataset]) -> None:
     days = sorted({dataset.StudyDate for dataset in new.values()})
-    first, second = (dt.datetime.strptime(day, "%Y%m%d").date() for day in days)
+    first, second = (dt.date.fromisoformat(day) for day in days)
     assert (second - first).days == 11
     assert DAY not in days
     image = next(one for one in new.values() if one.Modality == "CT" and one.StudyDate == days[0])
@@ -151,6 +151,17 @@ def test_references_lead_where_they_led(new: dict[str, Dataset]) -> None:
     image = images[series.ContourImageSequence[0].ReferencedSOPInstanceUID]
     assert image.SeriesInstanceUID == series.SeriesInstanceUID
     assert image.FrameOfReferenceUID == frame.FrameOfReferenceUID
+    segments = by_modality["SEG"]
+    source = (
+        segments.PerFrameFunctionalGroupsSequence[0]
+        .DerivationImageSequence[0]
+        .SourceImageSequence[0]
+    )
+    assert source.ReferencedSOPInstanceUID == image.SOPInstanceUID
+    listed = segments.ReferencedSeriesSequence[0]
+    assert listed.SeriesInstanceUID == image.SeriesInstanceUID
+    assert listed.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == image.SOPInstanceUID
+    assert segments.FrameOfReferenceUID == image.FrameOfReferenceUID
     name, text, number, referenced = by_modality["SR"].ContentSequence
     assert referenced.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == image.SOPInstanceUID
     assert number.MeasuredValueSequence[0].NumericValue == 12.5

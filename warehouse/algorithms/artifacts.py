@@ -145,7 +145,7 @@ def _finish(root: Path, end: dict[str, Any], draft: Path, digest: str, size: int
                 if (each.kind, each.parent, each.sha256) == mine and each.is_executable
             ]  # fmt: skip
             if others:
-                end["message"] = _DUPLICATE
+                end.update(message=_DUPLICATE, size_in_registry=0)
             else:
                 ledger.keep(root, draft, digest)
                 end.update(

@@ -77,6 +77,8 @@ class Running:
 
     def end(self, grace: float = GRACE) -> None:
         """End it, whatever it does."""
+        if all_stopped.is_set():
+            grace = 0.0  # who stopped it does not wait
         if self.process.poll() is None:
             self.engine.stop(self.command.name, grace)
             ended(self.process, 1 if self.engine.name != "bwrap" else grace)

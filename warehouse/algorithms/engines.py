@@ -169,8 +169,10 @@ class Engine:
 
     def stop(self, name: str, grace: float) -> None:
         """End a container: SIGTERM, and after a while SIGKILL."""
-        asked([*self._words, "stop", "-t", str(int(grace)), name], seconds=grace + 30)
-        asked([*self._words, "rm", "-f", name], seconds=30)
+        if grace > 0:
+            asked([*self._words, "stop", "-t", str(int(grace)), name], seconds=grace + 30)
+        quickly = ["-t", "0"] if self.name == "podman" else []
+        asked([*self._words, "rm", "-f", *quickly, name], seconds=30)
 
     def pid(self, name: str) -> int | None:
         """Return the process of a container as this machine knows it."""
@@ -182,7 +184,7 @@ class Engine:
         words = [*self._words, "ps", "-a", "-q", "--filter", f"label={LABEL}={owner}"]
         names = asked(words)[1].split()
         if names:
-            asked([*self._words, "rm", "-f", "-t", "0", *names])
+            asked([*self._words, "rm", "-f", *names])
         return len(names)
 
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from warehouse.algorithms import artifacts, cases, jobs, places, registry, runs
+from warehouse.algorithms import (
+    artifacts,
+    cases,
+    evaluation,
+    jobs,
+    places,
+    registry,
+    runs,
+    submitting,
+)
 from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.runs import Run, find_run, members_file
 from warehouse.errors import AlgorithmError
+from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from warehouse.algorithms.jobs import Spec
@@ -144,6 +154,19 @@ class Algorithms:
             )
         )  # fmt: skip
 
+    def queue(self, name: str, cohort: str | Run | Iterable[str]) -> runs.Queued:
+        """Make the jobs of an algorithm for a cohort without executing them; a run does that."""
+        catalog = open_catalog(self._root)
+        algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
+        keys, asked_for = self._series(catalog, cohort)
+        found = cases.cases_of_series(catalog, self._root, algorithm, keys)
+        return self._do(lambda: runs.queue_cases(self._root, algorithm, found, asked_for=asked_for))
+
+    def shape_counts(self, name: str, run: str) -> dict[str, int]:
+        """Return how many shapes of annotations the outputs of a run hold, by socket."""
+        query = statement("shapes_of_run", "components")
+        return dict(open_catalog(self._root).connection.execute(query, [name, run]).fetchall())
+
     def _series(
         self, catalog: Catalog, cohort: str | Run | Iterable[str] | None
     ) -> tuple[Sequence[str], str | None]:
@@ -156,6 +179,56 @@ class Algorithms:
         query = "select distinct series_key from read_parquet($1) where series_key is not null"
         rows = ask(query, [str(members_file(self._root, run))]).fetchall()
         return [row[0] for row in rows], run.run
+
+    def submit(
+        self, name: str, values: Mapping[str, str | None], *,
+        series: Mapping[str, str] | None = None, by: str = "",
+    ) -> Spec:  # fmt: skip
+        """Make one job of values (socket to id) and series; the next run executes it."""
+        algorithm = self.find(name)
+        return self._do(
+            lambda: submitting.submit(self._root, algorithm, values, series=series, by=by)
+        )
+
+    def run_waiting(self, name: str, **options: Any) -> Report:
+        """Execute the jobs of an algorithm that wait, whoever asked for them; see ``run``."""
+        catalog = open_catalog(self._root)
+        algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
+        chosen = {key: options.pop(key, None) for key in ("runner", "workers", "scheduler")}
+        place = places.place_of(self._root, algorithm, **chosen)
+        return self._do(lambda: runs.run_waiting(catalog, self._root, algorithm, place, **options))
+
+    def evaluate(
+        self, method: str, name: str, *, truth: str, runner: str | None = None, by: str = ""
+    ) -> Report:
+        """Compare what an algorithm found with what somebody said; see ``evaluation.prepare``.
+
+        Raises
+        ------
+        AlgorithmError
+            A job of the algorithm has failed, or the truth is missing.
+        """
+        chosen, algorithm = self.find(method), self.find(name)
+        made = self._do(lambda: evaluation.prepare(self._root, chosen, algorithm, truth=truth))
+        if made.case is None:
+            raise AlgorithmError(str(made.why_not))
+        place = places.place_of(
+            self._root, chosen, runner=runner, workers=0 if chosen.function else 1
+        )
+        catalog, found = open_catalog(self._root), cases.Found([made.case])
+        return self._do(
+            lambda: runs.run_cases(
+                catalog, self._root, chosen, found, place, asked_for=truth, by=by
+            )
+        )
+
+    def claim(self, job_id: str, *, by: str = "") -> Spec:
+        """Take a job that is executed outside; see ``submitting.claim``."""
+        return self._do(lambda: submitting.claim(self._root, job_id, by=by))
+
+    def report(self, job_id: str, body: bytes, signature: str, outputs: Path) -> None:
+        """Bring the outputs of a claimed job; see ``submitting.report``."""
+        self._do(lambda: submitting.report(self._root, job_id, body, signature, outputs))
 
     def job(self, job_id: str) -> Spec:
         """Return what a job is to do, by its id or how that begins."""

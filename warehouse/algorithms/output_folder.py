@@ -33,9 +33,12 @@ MAX_BYTES = 4 << 30
 
 
 def collected(
-    root: Path, task: Task, done: Done, sockets: Mapping[str, Socket], stack: ExitStack
-) -> dict[str, Prepared]:
+    root: Path, task: Task, done: Done, sockets: Mapping[str, Socket], stack: ExitStack, *,
+    folder: Path | None = None,
+) -> dict[str, Prepared]:  # fmt: skip
     """Return the outputs of a task by socket; copies of files go when ``stack`` ends.
+
+    They lie in ``folder``, which is that of the task by default.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def collected(
     details: dict[str, str] = {}
     for socket in task.outputs:
         try:
-            given = _given(task, done, socket)
+            given = _given(task, done, socket, folder or task.folder / "output")
             found[socket.slug] = prepare(root, given, sockets, stack)
         except ValueRefused as error:
             where = "" if error.path == "$" else f"{error.path}: "
@@ -59,12 +62,12 @@ def collected(
     return found
 
 
-def _given(task: Task, done: Done, socket: Socket) -> Given:
+def _given(task: Task, done: Done, socket: Socket, folder: Path) -> Given:
     values = done.values or {}
     value: Any = values.get(socket.slug, MISSING)
     file = None
     if value is MISSING:
-        file = find_output(task.folder / "output", socket)
+        file = find_output(folder, socket)
     about = task.spec.series_key
     name = f"{task.spec.algorithm}@{task.spec.algorithm_version}"
     return Given(

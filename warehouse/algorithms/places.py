@@ -97,8 +97,9 @@ def _in_threads(
         with ThreadPoolExecutor(workers) as threads:
             try:
                 yield Place(
-                    threads, perform, workers + 1, engine, container.stop_jobs, watched=True
-                )
+                    threads, perform, workers + 1, engine, container.stop_jobs,
+                    container.stop_all, watched=True,
+                )  # fmt: skip
             except BaseException:
                 # What runs is stopped before it is waited for.
                 container.stop_all()

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from warehouse.algorithms.input_folder import InputRefused, write_inputs
 from warehouse.algorithms.logs import Tail
 from warehouse.algorithms.mha import volume_of, write_array
 from warehouse.algorithms.registry import code_digest
@@ -63,6 +64,8 @@ class CaseInputs(Mapping[str, Any]):
         Item of a set; None without one.
     folder
         A folder that is empty and writable, for files to return.
+    input_folder
+        The inputs as files, as a container finds them in ``/input``.
 
     Examples
     --------
@@ -74,6 +77,7 @@ class CaseInputs(Mapping[str, Any]):
     """
 
     def __init__(self, task: Task) -> None:
+        # Of an evaluation a socket has many values, which are read as files.
         self._inputs = {each.socket.slug: each for each in task.inputs}
         self._task = task
         self._volumes: dict[str, LazyVolume] = {}
@@ -95,6 +99,14 @@ class CaseInputs(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._inputs)
+
+    @property
+    def input_folder(self) -> Path:
+        """Write the inputs as a container finds them in ``/input``, once; return the folder."""
+        path = self._task.folder / "input"
+        if not path.exists():
+            write_inputs(self._task, _catalog(self._task), path)
+        return path
 
     @property
     def folder(self) -> Path:
@@ -186,7 +198,7 @@ def perform(task: Task) -> Done:
             _call(task, done)
     except MemoryError:
         done.error = MEMORY_TEXT
-    except WarehouseError as error:
+    except (WarehouseError, InputRefused) as error:
         done.error = str(error)
     except KeyboardInterrupt:
         done.what = "interrupted"

@@ -7,12 +7,9 @@ commit, so a job is whole or not there; a second of work is what a kill can cost
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +18,7 @@ from warehouse.algorithms.jobs import Event, Spec, State, add_jobs, record, spec
 from warehouse.algorithms.logs import last_line
 from warehouse.algorithms.output_folder import collected, misplaced
 from warehouse.algorithms.registry import known_algorithms
+from warehouse.algorithms.scratch import alone, clear_folder
 from warehouse.algorithms.states import (
     CANCELLED,
     EXECUTED,
@@ -32,11 +30,11 @@ from warehouse.algorithms.states import (
     REQUEUED,
     VALIDATING,
 )
-from warehouse.algorithms.tasks import FOLDER, TIME_LIMIT_TEXT, Done, Task, tasks_of
+from warehouse.algorithms.tasks import TIME_LIMIT_TEXT, Done, Task, tasks_of
 from warehouse.components.checking import now
 from warehouse.components.interfaces import known_interfaces
 from warehouse.components.socket_store import known_sockets
-from warehouse.errors import OutputRefused, RunLocked, WarehouseError, WriteFailed
+from warehouse.errors import OutputRefused, WarehouseError
 from warehouse.store import delta
 
 if TYPE_CHECKING:
@@ -102,34 +100,10 @@ class Place:
     runner: str
     stop: Callable[[set[str]], None] = lambda _: None
     """Told the jobs that were cancelled while they run."""
+    halt: Callable[[], None] = lambda: None
+    """Stops everything at once."""
     watched: bool = False
     """Whether jobs can be stopped while they run: then the events are looked at meanwhile."""
-
-
-@contextmanager
-def alone(root: Path, algorithm: str) -> Iterator[None]:
-    """Run jobs of an algorithm while nobody else does.
-
-    Raises
-    ------
-    RunLocked
-    """
-    folder = root / FOLDER
-    try:
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder / f".{algorithm}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise WriteFailed("the folder of jobs", error) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunLocked(
-                f"jobs of {algorithm} are being run by another process; wait for it, or stop it"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def run_cases(
@@ -173,6 +147,48 @@ def run_cases(
         report = Report(algorithm.algorithm, algorithm.version, asked_for, len(wanted))
         report.unmatched = dict(found.unmatched)
         ready, report.done_before = _ready(root, wanted, new, again=again, by=by)
+        if ready:
+            _Run(root, catalog, ready, report, seconds, progress).go(place)
+        report.seconds = time.monotonic() - began
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Jobs that were asked for."""
+
+    cases: int
+    new: int
+    unmatched: dict[str, str]
+
+
+def queue_cases(
+    root: Path, algorithm: Algorithm, found: Found, *, asked_for: str | None = None, by: str = ""
+) -> Queued:
+    """Store the jobs of cases that are not there yet; nothing is executed."""
+    specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
+    new = add_jobs(root, specs) if specs else []
+    return Queued(len({spec.job_id for spec in specs}), len(new), dict(found.unmatched))
+
+
+def run_waiting(
+    catalog: Catalog, root: Path, algorithm: Algorithm, place: Callable[[], Any], *, by: str = "",
+    seconds: float | None = None, progress: Callable[[Progress], None] | None = None,
+) -> Report:  # fmt: skip
+    """Execute the jobs of an algorithm, in any version, that are ready or were left by a kill.
+
+    Raises
+    ------
+    RunLocked
+    """
+    began = time.monotonic()
+    with alone(root, algorithm.algorithm):
+        rows = catalog.connection.execute(
+            "select job_id from jobs where algorithm = $1 and is_active", [algorithm.algorithm]
+        ).fetchall()
+        wanted = jobs.specs(root, [row[0] for row in rows])
+        report = Report(algorithm.algorithm, algorithm.version, None, len(wanted))
+        ready, report.done_before = _ready(root, wanted, set(), again=False, by=by)
         if ready:
             _Run(root, catalog, ready, report, seconds, progress).go(place)
         report.seconds = time.monotonic() - began
@@ -236,6 +252,9 @@ class _Run:
                     self._through(where, tasks)
                 while self._flying:
                     self._land(where)
+            except BaseException:
+                where.halt()
+                raise
             finally:
                 # Also when it is stopped: what is done is kept.
                 self._commit()
@@ -339,23 +358,6 @@ class _Run:
         for folder in self._folders:
             clear_folder(folder)
         self._folders = []
-
-
-def clear_folder(folder: Path) -> None:
-    """Remove the folder of a task, whatever permissions its algorithm left."""
-    if not folder.exists():
-        return
-
-    def mend(_function: Any, path: str, _error: Any) -> None:
-        for each in (os.path.dirname(path), path):
-            if not os.path.islink(each):
-                try:
-                    os.chmod(each, 0o700)
-                except OSError:
-                    return
-        shutil.rmtree(path, ignore_errors=True)
-
-    shutil.rmtree(folder, onerror=mend)
 
 
 def _lost(task: Task, runner: str, error: BaseException) -> Done:

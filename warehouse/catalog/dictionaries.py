@@ -42,8 +42,8 @@ def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
     ):  # fmt: skip
         connection.execute(f"create or replace macro {macro}() as {literal(text)}")
     tags = [row[0] for row in rule_rows("deidentification.csv") if len(row[0]) == 8]
-    sequences = (elements().get(int(tag, 16), ("",) * 5) for tag in tags if "X" not in tag)
-    listed = ", ".join(literal(row[4]) for row in sequences if row[0] == "SQ")
+    known = [elements().get(int(tag, 16)) for tag in tags if "X" not in tag]
+    listed = ", ".join(literal(row[4]) for row in known if row and row[0] == "SQ")
     connection.execute(f"create or replace macro confidential_sequences() as [{listed}]")
     # A list that stands in the text is hashed once; one that is a value is searched by row.
     listed = ", ".join(map(literal, tags))

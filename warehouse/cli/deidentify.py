@@ -13,9 +13,7 @@ from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app, opene
 from warehouse.cli.screen import counted
 from warehouse.deidentify import mapping as tables
 from warehouse.deidentify.asked import Deidentify
-from warehouse.deidentify.check import check as search
 from warehouse.deidentify.key import read_key, write_key
-from warehouse.deidentify.rows import write_views
 from warehouse.escape import escaped
 
 deidentify = App(
@@ -54,7 +52,7 @@ def check(
 
     Example: `dicom-warehouse deidentify check shared --against my-warehouse`
     """
-    found = search(target, opened(str(against)).root)
+    found = opened(str(against)).deidentified.check(target)
     for one in found.survivors[:_SHOWN]:
         print(escaped(f"{one.file}: {one.attribute} ({one.how})"))
     if (more := len(found.survivors) - _SHOWN) > 0:
@@ -86,8 +84,8 @@ def views(
         As of `cohort export`.
     """
     how = Deidentify.asked("basic", retain, clean, key)
-    counts = write_views(
-        opened(warehouse).root, target, retain=how.retain, clean=how.clean, key=how.key, force=force
+    counts = opened(warehouse).deidentified.write_views(
+        target, retain=how.retain, clean=how.clean, key=how.key, force=force
     )
     told = ", ".join(f"{count:,} {table}" for table, count in counts.items())
     print(escaped(f"{target}: {told}"))

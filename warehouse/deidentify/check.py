@@ -226,7 +226,10 @@ def _why_not(text: str, vr: str, known: frozenset[str], *, is_elsewhere: bool) -
         return f"fewer than {_SHORTEST_DIGITS} digits"
     if vr == "UI" and (len(plain) < _SHORTEST_UID or plain.startswith("1.2.840.10008.")):
         return "UIDs of the standard, or too short"
-    if all(word in known or word.isdigit() for word in re.split(r"\W+", plain.lower()) if word):
+    parts = [part for part in re.split(r"\W+", plain.lower()) if part]
+    if all(part in known or (part.isdigit() and len(part) < 4) for part in parts) and any(
+        part in known for part in parts
+    ):
         return "words of imaging"
     if plain.upper() in {"REMOVED", "UNKNOWN", "ANONYMOUS", "ANONYMIZED"}:
         return "words that name nobody"

@@ -51,7 +51,7 @@ AUDIT, LEFT_OUT, REPORT = "audit.parquet", "left_out.csv", "report.html"
 PORTION = 64
 """Files between two notes: what is done again at most by each process after a stop."""
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-_FROM_PORTIONS = 8
+_FROM_PORTIONS = 16
 """Fewer portions are done by this process alone: others take as long to start."""
 
 

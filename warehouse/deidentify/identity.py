@@ -88,6 +88,8 @@ class Identity:
     def _holds(content: bytes, part: bytes, vr: str) -> bool:
         if part not in content:
             return False
+        if vr in {"DS", "IS"}:  # an ID that is a number; not a part of a longer one
+            return part in {one.strip(b" \0") for one in content.split(b"\\")}
         if vr == "CS" and part.decode("latin-1") in words():
             return False  # a part of the body that is somebody's name as well
         if len(part) >= _UNBOUNDED:

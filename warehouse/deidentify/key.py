@@ -58,11 +58,11 @@ class Key:
 
     def pseudonym(self, kind: str, old: str) -> str:
         """Return a name of 16 characters for a value; kinds have different ones."""
-        return b32encode(self._digest(kind, old)[:10]).decode()
+        return b32encode(self._digest(kind, old)[:10]).decode().lower()
 
     def patient(self, patient: str) -> str:
         """Return the pseudonym of a patient, by ``patient_key``."""
-        return f"P-{self.pseudonym('patient', patient)[:14]}"
+        return f"p-{self.pseudonym('patient', patient)[:14]}"
 
     def days(self, patient: str) -> int:
         """Return by how many days dates of a patient are moved into the past, 1 to 3650."""

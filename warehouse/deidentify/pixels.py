@@ -153,6 +153,10 @@ def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
             content = blanked
             changes.append("comments in the compressed frames are blanked")
         if rectangles:
+            if _length(facts) > MAX_DECODED:
+                raise NotDeidentified(
+                    f"its frames are more than {MAX_DECODED} bytes, too many to mask"
+                )
             changes.append("rectangles are blacked out, frames compressed anew without loss")
         return Masked([content], changes, bool(rectangles), tuple(rectangles))
     length = _length(facts)

@@ -40,7 +40,7 @@ def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
     """Return a value that is valid and says nothing; of names of things, one for one."""
     if is_name and vr in {"LO", "SH", "UT", "UC", "ST", "LT"}:
         text = value.strip(b" \0")
-        return f"D-{key.pseudonym('name', text.decode('latin-1'))[:14]}".encode()
+        return f"d-{key.pseudonym('name', text.decode('latin-1'))[:14]}".encode()
     return _DUMMIES.get(vr, bytes(2))
 
 

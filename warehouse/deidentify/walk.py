@@ -57,7 +57,8 @@ class Walk:
         self.identity = Identity(patient)
         self.facts = Facts()
         self.masked: Masked | None = None
-        self.has_overlay_plane = False
+        self.overlays: set[int] = set()
+        self.planes: set[int] = set()
 
     def top(self, start: int, *, implicit: bool) -> Entries:
         """Return the elements of the file as they are to be."""
@@ -166,6 +167,7 @@ class Walk:
             if content.translate(None, _DIGITS):
                 self._note(path, tag, vr or usual, "X", "beyond", "text where a number should be")
                 return False
+            self.kept.append((path, tag, usual, content))
         elif usual == "UI":
             if content.translate(None, b"0123456789.\\\0 "):
                 self._note(path, tag, vr or usual, "X", "beyond", "text where a UID should be")
@@ -330,10 +332,9 @@ class Walk:
 
     def _overlay(self, tag: int, path: str) -> None:
         if tag >> 24 == 0x60 and not path:
+            self.overlays.add(tag >> 16)
             if tag & 0xFFFF == 0x3000:
-                self.has_overlay_plane = True
-            else:
-                self.facts.has_embedded_overlay = True
+                self.planes.add(tag >> 16)
 
     def _pixels(
         self, entries: Entries, tag: int, vr: str, start: int,
@@ -341,8 +342,8 @@ class Walk:
     ) -> int:  # fmt: skip
         after = el.fragments_end(self.data, value, limit) if end is None else end
         content = memoryview(self.data)[value:after]
-        if self.has_overlay_plane:
-            self.facts.has_embedded_overlay = False
+        # An overlay without a plane of its own lies in bits of the pixels.
+        self.facts.has_embedded_overlay = bool(self.overlays - self.planes)
         masked = self.pixels(self.facts, content) if self.pixels else Masked([content], [], False)
         self.masked = masked
         shown = vr or ("OW" if tag == 0x7FE00010 else "OF" if tag == 0x7FE00008 else "OD")

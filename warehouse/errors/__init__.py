@@ -49,6 +49,8 @@ value of a patient's header. Who inherits from whom::
     │   ├── LockIgnored        two writers committed at once; the second one was refused
     │   ├── Outrun             another writer published to a bucket at the same time
     │   ├── KeyTaken           rows to append have the key of other rows
+    │   ├── NothingToForget    what is to be forgotten is not known
+    │   ├── WritersRunning     something must be done while nobody writes
     │   └── WriteFailed        no space, no permission: nothing was committed
     ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
     │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
@@ -64,6 +66,10 @@ value of a patient's header. Who inherits from whom::
     │   ├── NotInGeometry      an object does not lie on the grid asked for; says how it differs
     │   ├── SegmentsOverlap    segments share voxels: no label map holds them
     │   └── UnknownPart        no segment, region or beam of that number
+    ├── NetworkError       a port, or a DICOM application entity elsewhere, cannot be used
+    │   ├── CannotListen       the port is taken, or not allowed
+    │   ├── SpoolInUse         another listener receives into the folder
+    │   └── PeerFailed         it did not answer, refused, or could not
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
     ├── NotDeidentified    an instance cannot be de-identified with certainty, and is left out
     ├── InstanceNotFound   no instance with that UID
@@ -133,6 +139,12 @@ from warehouse.errors.jobs import (
     UnknownArtifact,
     UnknownJob,
 )
+from warehouse.errors.network import (
+    CannotListen,
+    NetworkError,
+    PeerFailed,
+    SpoolInUse,
+)
 from warehouse.errors.pixels import (
     ArrayTooLarge,
     NoDecoder,
@@ -164,6 +176,7 @@ from warehouse.errors.store import (
     LayoutMismatch,
     LockIgnored,
     NotAWarehouse,
+    NothingToForget,
     Outrun,
     ReadingFailed,
     SchedulerUnreachable,
@@ -173,6 +186,7 @@ from warehouse.errors.store import (
     WorkerError,
     WorkersLost,
     WriteFailed,
+    WritersRunning,
     WrongMachine,
     stopped,
 )
@@ -182,6 +196,7 @@ __all__ = [
     "ArchiveRefused",
     "ArrayTooLarge",
     "BucketUnreachable",
+    "CannotListen",
     "CatalogError",
     "CohortStopped",
     "ComponentError",
@@ -196,6 +211,7 @@ __all__ = [
     "LockIgnored",
     "MembersUnclear",
     "ModelError",
+    "NetworkError",
     "NoDecoder",
     "NoGradients",
     "NoPixels",
@@ -207,8 +223,10 @@ __all__ = [
     "NotInGeometry",
     "NotInstalled",
     "NotReferable",
+    "NothingToForget",
     "OutputRefused",
     "Outrun",
+    "PeerFailed",
     "PixelError",
     "PixelsUnreadable",
     "QueryFailed",
@@ -224,6 +242,7 @@ __all__ = [
     "SourceError",
     "SourceNotFound",
     "SourcesVanished",
+    "SpoolInUse",
     "StoreDamaged",
     "StoreError",
     "TargetExists",
@@ -251,6 +270,7 @@ __all__ = [
     "WorkerError",
     "WorkersLost",
     "WriteFailed",
+    "WritersRunning",
     "WrongMachine",
     "WrongObject",
     "cause_of",
