@@ -156,7 +156,7 @@ def loop_with(paths: list[str], plugin: str) -> np.ndarray:
 def preadv(wh: warehouse.Warehouse, uid: str) -> Method:
     """Return the least that can be done: open each file, read its pixels into a new array."""
     volume = wh.volume(uid)
-    order = {path: number for number, path in enumerate(volume.frames["path"])}
+    order = {path: number for number, path in enumerate(volume.frames["file_path"])}
     places = [(image.path, image.pixel_offset) for image in volume.images]
     places.sort(key=lambda place: order[place[0]])
 
@@ -222,7 +222,7 @@ def looks(wh: warehouse.Warehouse, slices: int) -> list[list[float]]:
     """Time one slice: looked up and read; of a volume that is held; by pydicom, the file known."""
     uid = SERIES["int16"]
     held = wh.volume(uid)
-    paths = held.frames["path"].to_list()
+    paths = held.frames["file_path"].to_list()
     chosen = np.random.default_rng(2).integers(0, slices, LOOKS).tolist()
     return [
         [seconds(lambda k=k: wh.volume(uid)[k]) * 1e3 for k in chosen],

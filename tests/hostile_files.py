@@ -211,7 +211,7 @@ def beside_good(folder: Path, damaged: int, good: int, scale: int) -> None:
     started = time.monotonic()
     report = wh.ingest(sources, *([more] if more else []), workers=2)
     seconds = round(time.monotonic() - started, 1)
-    found = wh.sql("select path, status, reason from files order by path").fetchall()
+    found = wh.sql("select file_path, status, reason from files order by file_path").fetchall()
     inside = f"{sources}/"
     rows = [(p.removeprefix(inside), s, r) for p, s, r in found]
     others = {p: r or s for p, s, r in rows if p.startswith("/")}

@@ -167,7 +167,7 @@ def test_values_that_are_paths_or_code_are_only_values(tmp_path: Path) -> None:
     report = ingest(root, [folder], SETTINGS)
     assert (report.created, report.rejected) == (len(VALUES), 0)
     wh = warehouse.open(root, create=True)
-    question = "select {} from instances order by path"
+    question = "select {} from instances order by file_path"
     assert [v for (v,) in wh.sql(question.format("PatientID")).fetchall()] == VALUES
     assert [v for (v,) in wh.sql(question.format("SOPInstanceUID")).fetchall()] == VALUES
     for view in wh.catalog.models:
@@ -203,7 +203,7 @@ def test_names_that_are_code_or_patterns_are_only_names(tmp_path: Path) -> None:
     report = ingest(root, [folder], SETTINGS)
     assert (report.created, report.rejected) == (len(NAMES) + 1, 0)
     wh = warehouse.open(root, create=True)
-    rows = dict(wh.sql("select SOPInstanceUID, path from files").fetchall())
+    rows = dict(wh.sql("select SOPInstanceUID, file_path from files").fetchall())
     assert rows.pop("2.1").endswith("/%FF%FE")
     assert rows == {f"1.{number}": str(folder / name) for number, name in enumerate(NAMES)}
     # Found again by name: nothing is read twice, one that changes is replaced.

@@ -253,10 +253,10 @@ def test_a_reader_keeps_its_version_while_others_write(tmp_path: Path) -> None:
     root, source = tmp_path / "w", ten_files(tmp_path / "in")
     ingest(root, [source / "0"], SETTINGS)
     reader = warehouse.open(root, create=True)
-    held = reader.sql("select path from files").fetchall()
+    held = reader.sql("select file_path from files").fetchall()
     write(source / "0", uid="7.7")
     ingest(root, [source], SETTINGS)
-    assert reader.sql("select path from files").fetchall() == held
+    assert reader.sql("select file_path from files").fetchall() == held
     assert reader.sql("select count(*) from elements").fetchall() != [(0,)]
     assert reader.table("files").collect().height == 1
     reader.refresh()

@@ -97,7 +97,7 @@ COMMANDS = {
     "tags": ["tags", "-w", "{w}"],
     "private tags": ["tags", "--private", "-w", "{w}"],
     "sql": ["sql", "from elements", "-w", "{w}"],
-    "sql of paths": ["sql", "select path from files", "-w", "{w}"],
+    "sql of paths": ["sql", "select file_path from files", "-w", "{w}"],
     "sql of a name": ["sql", 'select 1 as "a\x9b\x1b\u202e"', "-w", "{w}"],
     "select": ["select", "instances", "-w", "{w}"],
     "ingest": ["ingest", "{in}", "-w", "{w}"],

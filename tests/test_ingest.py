@@ -52,7 +52,7 @@ def run(root: Path, *sources: Path, mode: str = "full", **options: Any) -> Inges
 
 
 def statuses(root: Path) -> dict[str, str]:
-    rows = warehouse.open(root, create=True).sql("select path, status from files").fetchall()
+    rows = warehouse.open(root, create=True).sql("select file_path, status from files").fetchall()
     return {Path(path).name: status for path, status in rows}
 
 
@@ -149,7 +149,7 @@ def test_of_copies_the_smallest_path_holds_the_instance(source: Path, root: Path
     report = run(root, source)
     assert (report.created, report.duplicate) == (1, 2)
     assert statuses(root) == {"a": "ingested", "b": "duplicate", "c": "duplicate"}
-    assert ask(root, "select PatientID, path from instances") == [("a", str(source / "a"))]
+    assert ask(root, "select PatientID, file_path from instances") == [("a", str(source / "a"))]
     assert ask(root, "select held_by from duplicates") == [(str(source / "a"),)] * 2
 
 
@@ -198,10 +198,10 @@ def test_a_copy_in_an_archive_is_promoted(source: Path, root: Path) -> None:
     write(source / "a", uid="1.1")
     shutil.make_archive(str(source / "z"), "zip", source, "a")
     run(root, source)
-    assert ask(root, "select path from instances") == [(f"{source}/a",)]
+    assert ask(root, "select file_path from instances") == [(f"{source}/a",)]
     write(source / "a", uid="1.2")
     run(root, source)
-    assert sorted(ask(root, "select path from instances")) == [
+    assert sorted(ask(root, "select file_path from instances")) == [
         (f"{source}/a",),
         (f"{source}/z.zip!/a",),
     ]

@@ -223,8 +223,8 @@ def test_the_payloads_of_an_instance_are_bounded_together(
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
     rows = wh.sql(
-        "select path, count(*) filter (warning is null), count(*) filter (warning is not null)"
-        " from vendor_elements join files using (instance_id) group by path order by path"
+        "select file_path, count(*) filter (warning is null), count(*) filter (warning is not null)"
+        " from vendor_elements join files using (instance_id) group by file_path order by file_path"
     ).fetchall()
     assert [row[1:] for row in rows] == [(40, 2), (20, 0)]
 
@@ -285,7 +285,7 @@ def test_bombs_take_bounded_time_and_memory(tmp_path: Path) -> None:
         assert seconds < 20, name
     ledger = (
         warehouse.open(tmp_path / "w", create=True)
-        .sql("select path, status, reason from files")
+        .sql("select file_path, status, reason from files")
         .fetchall()
     )
     made = {Path(path).name: (status, why) for path, status, why in ledger}
@@ -338,7 +338,9 @@ def test_files_at_the_limits_take_bounded_time_and_memory(tmp_path: Path) -> Non
     costs: dict[str, Any] = {}
     for path in sorted((tmp_path / "bad").iterdir()):
         costs |= cost(tmp_path, path)
-    reasons = dict(warehouse.open(tmp_path / "w").sql("select path, reason from files").fetchall())
+    reasons = dict(
+        warehouse.open(tmp_path / "w").sql("select file_path, reason from files").fetchall()
+    )
     for path, reason in reasons.items():
         assert reason is None or not path.endswith(("below", "limits", "deflated")), path
     for name, (size, seconds) in costs.items():

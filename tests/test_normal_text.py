@@ -72,7 +72,7 @@ def test_uids_with_stray_spaces_are_the_same_uids(tmp_path: Path) -> None:
         )
     wh = warehouse.open(tmp_path / "w", create=True)
     assert wh.ingest(tmp_path, pattern="?", workers=1).duplicate == 1
-    assert wh.sql("select instance_key, SOPInstanceUID from files order by path").fetchall() == [
+    assert wh.sql("select instance_key, SOPInstanceUID from files order by file_path").fetchall() == [
         ("1.1.0", "1.1.0"), ("1.1.1", "1.1.1"), ("1.1.0", "1.1.0"),
     ]  # fmt: skip
     assert wh.sql("select study_key, series_key, instance_count from series").fetchall() == [

@@ -57,7 +57,7 @@ def compared(wh: warehouse.Warehouse, out: Path) -> list[str]:
     """Compare every series whose sign is known; return their directions in the stored image."""
     found = []
     rows = wh.sql(
-        "select series_key, list(path), any_value(phase_encoding_direction), any_value(bids_phase_encoding_direction),"
+        "select series_key, list(file_path), any_value(phase_encoding_direction), any_value(bids_phase_encoding_direction),"
         " any_value(effective_echo_spacing_s), any_value(total_readout_time_s)"
         " from mr_encoding join images using (instance_id, series_key)"
         " where phase_encoding_direction is not null group by series_key"

@@ -15,8 +15,8 @@ from tests.command_line import run
 from tests.dicom_files import write
 from warehouse.errors import UsageError
 
-ROWS = "select * exclude (batch, instance_id) from files order by path"
-INSTANCES = "select * exclude (batch, instance_id) from instances order by path"
+ROWS = "select * exclude (batch, instance_id) from files order by file_path"
+INSTANCES = "select * exclude (batch, instance_id) from instances order by file_path"
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_place_whose_name_only_begins_alike_is_another_one(
     wh: warehouse.Warehouse, tmp_path: Path
 ) -> None:
     wh.upkeep.relocate(tmp_path / "old", tmp_path / "new")
-    paths = wh.sql("select path from files where SOPInstanceUID = '3.1'").fetchall()
+    paths = wh.sql("select file_path from files where SOPInstanceUID = '3.1'").fetchall()
     assert paths == [(str(tmp_path / "older" / "other"),)]
 
 
@@ -100,12 +100,14 @@ def test_buckets_and_names_that_are_no_text_are_moved(tmp_path: Path) -> None:
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "old", workers=1)
     wh.upkeep.relocate(tmp_path / "old", tmp_path / "new")
-    assert wh.sql("select path from files").fetchall() == [(f"file://{tmp_path}/new/%FF",)]
+    assert wh.sql("select file_path from files").fetchall() == [(f"file://{tmp_path}/new/%FF",)]
     write(tmp_path / "plain" / "1", uid="1.9")
     wh.ingest(tmp_path / "plain", workers=1)
     wh.upkeep.relocate(tmp_path / "plain", "s3://bucket/prefix/")
     wh.upkeep.relocate("s3://bucket/prefix", "s3://other")
-    assert wh.sql("select path from files where path like 's3:%'").fetchall() == [("s3://other/1",)]
+    assert wh.sql("select file_path from files where file_path like 's3:%'").fetchall() == [
+        ("s3://other/1",)
+    ]
 
 
 def test_nothing_to_move_is_told(wh: warehouse.Warehouse, tmp_path: Path) -> None:
@@ -122,7 +124,9 @@ def test_an_ingest_finds_what_was_moved(wh: warehouse.Warehouse, tmp_path: Path)
     os.utime(tmp_path / "new" / "1", ns=(1, 10**18))
     report = wh.ingest(tmp_path / "new", workers=1)
     assert (report.moved, report.duplicate, report.files) == (2, 2, 4)
-    paths = wh.sql("select path from instances where path like '%/new/%' order by all").fetchall()
+    paths = wh.sql(
+        "select file_path from instances where file_path like '%/new/%' order by all"
+    ).fetchall()
     assert [Path(path).name for (path,) in paths] == ["0", "1", "2", "3"]
     again = wh.ingest(tmp_path / "new", workers=1)
     assert (again.moved, again.files, again.existing) == (0, 4, 4)

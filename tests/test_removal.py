@@ -48,7 +48,9 @@ def root(tmp_path: Path, source: Path) -> Path:
 
 def statuses(root: Path) -> dict[str, tuple[str, str | None]]:
     rows = (
-        warehouse.open(root, create=True).sql("select path, status, reason from files").fetchall()
+        warehouse.open(root, create=True)
+        .sql("select file_path, status, reason from files")
+        .fetchall()
     )
     return {path.rsplit("/in", 1)[1]: (status, reason) for path, status, reason in rows}
 
@@ -202,7 +204,7 @@ def test_a_full_disk_changes_nothing(
         raise WriteFailed("rows of blobs", OSError(28, "No space left on device"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(commit, "_settle_blobs", refuse)
+        patched.setattr(commit, "settle_blobs", refuse)
         with pytest.raises(WriteFailed):
             remove(root, [source], SETTINGS, delete=True)
     assert delta.snapshot(root) == before

@@ -27,7 +27,10 @@ class Annotated:
 
     root: Path
     if TYPE_CHECKING:
-        catalog: Catalog
+
+        @property
+        def catalog(self) -> Catalog:
+            """Open catalog."""
 
         def _change(self, action: Any, *, what: str, materialize: bool = True) -> Any: ...
 

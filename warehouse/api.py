@@ -23,6 +23,8 @@ from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
+from warehouse.deidentify.facade import Deidentified
+from warehouse.derived.facade import DerivedObjects
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.exporting import export_run
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
-class Warehouse(Annotated):
+class Warehouse(Annotated, DerivedObjects):
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;
@@ -351,6 +353,11 @@ class Warehouse(Annotated):
     def rerun_all(self) -> list[Rerun]:
         """Ask every cohort that was saved or run before again, of the newest version."""
         return self._place.publish(lambda _: rerun_all(self.root), what="cohort rerun")
+
+    @property
+    def deidentified(self) -> Deidentified:
+        """Tables without identity, and the search of an export for what should not be in it."""
+        return Deidentified(self.root)
 
     @property
     def sets(self) -> Sets:

@@ -22,6 +22,7 @@ from warehouse.store import delta, layout
 from warehouse.store.delta import Change
 from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import require
+from warehouse.store.schema import STORED_AS
 from warehouse.store.stage import write_part
 from warehouse.store.tables import named
 
@@ -158,6 +159,7 @@ def _derived(
         paths = _parts_between(snapshot, first, last)
         connection.execute("set variable elements_files = $1", [paths])
         answer = connection.sql("from instances_from_elements").to_arrow_table()
+        answer = answer.rename_columns(STORED_AS)
         new = _aligned(answer, ids).cast(stored.schema)
         held = connection.sql(f"from holders where {_BETWEEN}").to_arrow_table()
         modes = held["mode"].take(pc.index_in(pa.array(ids), held["instance_id"]))

@@ -1,10 +1,10 @@
 -- One row per source file that the warehouse was shown, with what became of it.
 --
--- grain:   path
+-- grain:   file_path
 -- example: select status, reason, count(*) as n from files group by all order by n desc
 -- table:   files
 -- column:  batch | VARCHAR | ingest batch that read the file last
--- column:  path | VARCHAR | absolute path; archive.zip!/member inside an archive; a file URL if the name is not UTF-8
+-- column:  file_path | VARCHAR | absolute path; archive.zip!/member inside an archive; a file URL if the name is not UTF-8
 -- column:  status | VARCHAR | ingested, duplicate (another file holds the same instance), rejected or removed
 -- column:  reason | VARCHAR | why it was rejected, or what is odd about it although it was ingested
 -- column:  error_offset | BIGINT | byte at which a rejected file stopped making sense
@@ -22,7 +22,7 @@
 create or replace view files as
 select
     batch,
-    path,
+    path as file_path,
     status,
     reason,
     error_offset,

@@ -3,9 +3,9 @@
 -- A used SOP Instance UID does not make a copy: `dicom-warehouse duplicates` and `wh.duplicates()`
 -- read both files and say whether and where they differ. The file whose path comes first holds the instance; which one was read first does not matter.
 --
--- grain:   path
+-- grain:   file_path
 -- depends: files
--- column:  path | VARCHAR | file that is a duplicate
+-- column:  file_path | VARCHAR | file that is a duplicate
 -- column:  held_by | VARCHAR | file whose rows stand for the instance
 -- column:  instance_key | VARCHAR | identity of the instance
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
@@ -13,8 +13,8 @@
 -- column:  is_same_pixel_length | BOOLEAN | their pixel data have as many bytes; null if none has any, or they are in two transfer syntaxes
 create or replace view duplicates as
 select
-    duplicate_files.path,
-    holders.path as held_by,
+    duplicate_files.file_path,
+    holders.file_path as held_by,
     duplicate_files.instance_key,
     duplicate_files.SOPInstanceUID,
     duplicate_files.size_bytes = holders.size_bytes as is_same_size,

@@ -26,7 +26,7 @@
 -- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
 -- column:  SliceLocation | DOUBLE | Slice Location (0020,1041), mm
 -- column:  created_at | TIMESTAMP | InstanceCreationDate and InstanceCreationTime as written, in the clock of the device; midnight if the time is missing
--- column:  path | VARCHAR | file that holds the pixel data
+-- column:  file_path | VARCHAR | file that holds the pixel data
 -- column:  TransferSyntaxUID | VARCHAR | Transfer Syntax UID (0002,0010)
 -- column:  pixel_offset | BIGINT | first byte of the pixel data in the file
 -- column:  pixel_length | BIGINT | bytes of the pixel data, item headers included if encapsulated
@@ -57,7 +57,7 @@ select
     SliceThickness,
     SliceLocation,
     InstanceCreationDate + coalesce(InstanceCreationTime, time '00:00:00') as created_at,
-    path,
+    file_path,
     TransferSyntaxUID,
     pixel_offset,
     pixel_length,

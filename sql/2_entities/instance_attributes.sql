@@ -1,9 +1,9 @@
 -- One row per instance: its core attributes as they stand at top level, nothing derived.
 --
 -- An attribute with several values where one is expected gives its first. Attributes of multi-frame
--- objects inside functional groups are in `frame_values`, not here. Each line below that names a tag says
--- which element becomes which column; the ingest reads these lines to gather the same table
--- without a scan per column (warehouse/store/attributes.py), and a test holds both equal.
+-- objects inside functional groups are in `frame_values`, not here. Which element becomes which column
+-- stands in sql/rules/instance_attributes.csv; `make sql` writes the lines below from it, the ingest gathers
+-- the same table without a scan per column (warehouse/store/attributes.py), and a test holds both equal.
 --
 -- grain:   instance_id
 -- depends: elements

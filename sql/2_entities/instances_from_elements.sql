@@ -116,7 +116,7 @@
 -- column:  phonetic_name | VARCHAR | phonetic group of PatientName, as written
 -- column:  patient_age_years | DOUBLE | PatientAge in years
 -- column:  pulse_sequence_name | VARCHAR | PulseSequenceName, else the private one of GE (0019,xx9C) by GEMS_ACQU_01
--- column:  path | VARCHAR | file that holds the instance, as in `files`
+-- column:  file_path | VARCHAR | file that holds the instance, as in `files`
 -- column:  TransferSyntaxUID | VARCHAR | Transfer Syntax UID (0002,0010)
 -- column:  pixel_offset | BIGINT | first byte of the pixel data in the file; null without pixel data
 -- column:  pixel_length | BIGINT | bytes of the pixel data, item headers included if encapsulated
@@ -183,7 +183,7 @@ identified as (
         referring_names.ReferringPhysicianName,
         operators_names.OperatorsName,
         files.instance_id,
-        files.path,
+        files.file_path,
         files.TransferSyntaxUID,
         files.pixel_offset,
         files.pixel_length,
@@ -324,7 +324,7 @@ select
     phonetic_name,
     patient_age_years,
     coalesce(PulseSequenceName, ge_sequence_name) as pulse_sequence_name,
-    path,
+    file_path,
     TransferSyntaxUID,
     pixel_offset,
     pixel_length,

@@ -1,8 +1,8 @@
 -- Every stored instance belongs to exactly one ingested file.
 --
 -- depends: instances, files
-select instances.instance_id, instances.path
+select instances.instance_id, instances.file_path
 from instances
 left join files
     on instances.instance_id = files.instance_id and files.status = 'ingested'
-where files.path is null or files.path <> instances.path
+where files.file_path is null or files.file_path <> instances.file_path

@@ -1,7 +1,7 @@
 -- Every file that was read for its elements has rows of them.
 --
 -- depends: elements, files
-select files.path, files.batch
+select files.file_path, files.batch
 from files
 left join (select distinct instance_id from elements) as present
     on files.instance_id = present.instance_id

@@ -5,7 +5,7 @@ select
     instances.study_key,
     instances.patient_key,
     instances.instance_id,
-    instances.path,
+    instances.file_path as path,
     files.size_bytes,
     files.modified_at
 from instances

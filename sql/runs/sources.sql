@@ -10,7 +10,7 @@ select
     coalesce(instances.SeriesDescription, 'none') as SeriesDescription,
     coalesce(strftime(instances.StudyDate, '%Y%m%d'), 'none') as StudyDate,
     coalesce(cast(instances.InstanceNumber as varchar), 'none') as InstanceNumber,
-    instances.path,
+    instances.file_path as path,
     files.size_bytes,
     files.modified_at
 from instances

@@ -38,7 +38,7 @@ FIELDS = {
     },
     "images": {
         "SOPInstanceUID": "VARCHAR", "InstanceNumber": "BIGINT", "InstanceCreationDate": "DATE",
-        "InstanceCreationTime": "TIME", "path": "VARCHAR", "series_key": "VARCHAR",
+        "InstanceCreationTime": "TIME", "file_path": "VARCHAR", "series_key": "VARCHAR",
     },
     "sequence_types": {"series_key": "VARCHAR", "sequence_type": "VARCHAR"},
 }  # fmt: skip
@@ -157,3 +157,18 @@ def test_the_least_and_the_most_of_every_count_equal_a_loop(archive: warehouse.W
         ).fetchall()
         assert row == tuple(bound(counts) for counts in sizes for bound in (min, max))
         assert row[0] < row[1]
+
+
+def test_elements_and_what_says_which_file_join_without_a_clash(
+    sample: warehouse.Warehouse,
+) -> None:
+    """`path` is the place of an element in its data set, `file_path` the file: in SQL and in Polars."""
+    for table in ("instances", "files", "images"):
+        joined = f"elements join {table} using (instance_id)"
+        place, file = sample.sql(f"select path, file_path from {joined} limit 1").fetchall()[0]
+        assert place == "" or place.endswith("]")
+        assert file.startswith("/")
+        frame = sample.table("elements").join(sample.table(table), on="instance_id")
+        names = frame.collect_schema().names()
+        assert {"path", "file_path"} <= set(names)
+        assert "path_right" not in names

@@ -178,7 +178,7 @@ def test_group_lengths_stay_in_the_json_model_as_in_that_of_pydicom(tmp_path: Pa
 
 def test_the_header_of_a_stored_instance_is_that_of_its_file(sample: warehouse.Warehouse) -> None:
     stored = sample.sql(
-        "select path from files where status = 'ingested' and path not like '%.zip!%' order by path"
+        "select file_path from files where status = 'ingested' and file_path not like '%.zip!%' order by file_path"
     ).fetchall()
     assert len(stored) > 100
     for (path,) in stored[::7]:
@@ -329,7 +329,9 @@ def test_search_finds_parts_of_keywords_without_case(header: warehouse.Header) -
 
 
 def test_a_dictionary_loses_no_element(sample: warehouse.Warehouse) -> None:
-    for (path,) in sample.sql("select path from instances order by path").fetchall()[::11]:
+    for (path,) in sample.sql("select file_path from instances order by file_path").fetchall()[
+        ::11
+    ]:
         found = sample.header(path)
         assert len(found.to_dict()) == len(found.elements)
 

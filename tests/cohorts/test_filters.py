@@ -232,7 +232,9 @@ def test_where_there_is_no_value_no_condition_holds(
 
 @pytest.fixture(scope="module")
 def headers(sample: warehouse.Warehouse) -> dict[str, pydicom.Dataset]:
-    paths = sample.sql("select instance_key, path from instances where path not like '%!/%'")
+    paths = sample.sql(
+        "select instance_key, file_path from instances where file_path not like '%!/%'"
+    )
     found = {}
     for key, path in paths.fetchall():
         found[key] = pydicom.dcmread(path, stop_before_pixels=True, force=True)

@@ -124,7 +124,7 @@ def test_again_changed_new_and_gone(line: Line, tmp_path: Path) -> None:
     source, root = "s3://changing", tmp_path / "w"
     assert ingest(root, [source], settings(line)).created == 2
     wh = warehouse.open(root, create=True)
-    assert sorted(wh.sql("select path from files").fetchall()) == [
+    assert sorted(wh.sql("select file_path from files").fetchall()) == [
         ("s3://changing/a.dcm",), (f"s3://changing/{odd}",),
     ]  # fmt: skip
     read = len(line.requests)
@@ -153,7 +153,7 @@ def test_objects_that_vanished_are_taken_out_when_told(
     # Of the one a copy is left; the other is thought to be in q still, where nobody looked.
     assert (done.removed, done.instances, done.taken_over) == (2, 2, 1)
     wh = warehouse.open(root, create=True)
-    held = wh.sql("select path, status from files order by path").fetchall()
+    held = wh.sql("select file_path, status from files order by file_path").fetchall()
     assert held == [
         ("s3://vanishing/p/a", "removed"), ("s3://vanishing/p/b", "removed"),
         ("s3://vanishing/p/copy", "ingested"), ("s3://vanishing/q/c", "rejected"),

@@ -61,7 +61,7 @@ def test_stored_tables_hold_what_was_stored(golden: Path, opened: warehouse.Ware
         "files": 6, "instances": 4, "blobs": 1, "elements": 629, "vendor_elements": 2,
     }  # fmt: skip
     assert opened.sql(
-        "select regexp_extract(path, '[^/]+$'), status, batch from files order by all"
+        "select regexp_extract(file_path, '[^/]+$'), status, batch from files order by all"
     ).fetchall() == [
         ("CT_small.dcm", "ingested", "000001"),
         ("MR_small.dcm", "ingested", "000003"),

@@ -102,7 +102,7 @@ def rows(intake):
             name: frame.drop("batch", "instance_id", strict=False).collect()
             for name, frame in tables.items()
         }
-        order = ("instance_key", "sha256", "path", "tag", "index")
+        order = ("instance_key", "sha256", "file_path", "path", "tag", "index")
         return {
             name: frame.sort([column for column in order if column in frame.columns])
             for name, frame in tables.items()

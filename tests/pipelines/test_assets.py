@@ -62,7 +62,7 @@ def test_a_changed_file_is_read_anew_with_its_batch(store, planned, rows, archiv
     (archive / "a/ct.dcm").write_bytes(b"overwritten by something else")
     store(planned[0])
     tables = rows()
-    status = dict(tables["files"].select("path", "status").iter_rows())
+    status = dict(tables["files"].select("file_path", "status").iter_rows())
     assert status[str(archive / "a/ct.dcm")] == "rejected"
     assert tables["instances"].height == 3
 

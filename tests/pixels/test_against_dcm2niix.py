@@ -56,7 +56,7 @@ def theirs(folder: Path, paths: list[str]) -> list[Path]:
 def test_voxels_and_affine_equal_dcm2niix(corpus: warehouse.Warehouse, tmp_path: Path) -> None:
     wh = corpus
     mosaics, compared = set(), 0
-    asked = "select series_key, list(path) from images where Modality in ('MR', 'CT') group by all order by all"
+    asked = "select series_key, list(file_path) from images where Modality in ('MR', 'CT') group by all order by all"
     for number, (uid, paths) in enumerate(wh.sql(asked).fetchall()):
         try:
             volume = wh.volume(uid)

@@ -200,7 +200,9 @@ def test_the_table_of_frames_names_the_place_of_each(kind: tuple[LazyVolume, np.
     assert frames.columns[:depth] == list(volume.dims[:depth])
     assert frames.height == int(np.prod(volume.shape[:depth]))
     assert frames.select(frames.columns[:depth]).is_unique().all()
-    assert frames.filter(frames["path"].is_null() != frames["frame_number"].is_null()).is_empty()
+    assert frames.filter(
+        frames["file_path"].is_null() != frames["frame_number"].is_null()
+    ).is_empty()
 
 
 def test_threads_may_share_it(kind: tuple[LazyVolume, np.ndarray]) -> None:

@@ -77,7 +77,7 @@ def test_a_window_that_is_none_is_refused(window: Any) -> None:
 def test_colors_come_out_as_rgb_like_pydicom_s(sample: warehouse.Warehouse) -> None:
     seen = set()
     asked = (
-        "select series_key, path, PhotometricInterpretation from images "
+        "select series_key, file_path, PhotometricInterpretation from images "
         "where PhotometricInterpretation in ('PALETTE COLOR', 'YBR_FULL', 'YBR_FULL_422') "
         "and path not like '%OBXXXX%' and coalesce(NumberOfFrames, 1) = 1"
     )

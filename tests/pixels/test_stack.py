@@ -102,7 +102,7 @@ def test_every_frame_of_the_packages_equals_pydicom(tmp_path: Path) -> None:
         found, why, same = differences(wh)
         different, refused, equal = different + found, refused | why, equal + same
         count += wh.sql("select count(*) from images").fetchall()[0][0]
-        asked = "select path from files where status = 'duplicate'"
+        asked = "select file_path from files where status = 'duplicate'"
         left = [Path(path) for (path,) in wh.sql(asked).fetchall()]
     assert different == ["badVR.dcm: only we read it"]  # its number of frames is no number
     said = {name: why.partition("cannot be read: ")[2] for name, why in refused.items()}

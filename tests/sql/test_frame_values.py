@@ -202,7 +202,7 @@ def wh(root: Path) -> warehouse.Warehouse:
 
 @pytest.fixture(scope="module")
 def rows(wh: warehouse.Warehouse) -> dict[str, dict[str, Any]]:
-    asked = "select instance_key, path, frame_values.* from frame_values join instances using (instance_id)"
+    asked = "select instance_key, file_path, frame_values.* from frame_values join instances using (instance_id)"
     return {row["instance_key"]: row for row in wh.sql(asked).pl().to_dicts()}
 
 
@@ -264,7 +264,7 @@ def test_every_object_says_what_pydicom_finds(rows: dict[str, dict[str, Any]]) -
     # The packages bring none of their own.
     assert len(rows) >= (20 if os.environ.get("DICOM_CORPUS") else len(made()))
     for row in rows.values():
-        wanted = expected(row["path"])
+        wanted = expected(row["file_path"])
         got = dict(row)
         for column in COLUMNS:
             if got[column.name] is not None:
@@ -276,7 +276,7 @@ def test_every_object_says_what_pydicom_finds(rows: dict[str, dict[str, Any]]) -
         for name in ("functional_groups", "frames_differ"):
             got[name] = [attribute for attribute in got[name] if attribute != "ContrastBolusAgent"]
             wanted[name] = sorted(wanted[name])
-        assert {name: got[name] for name in wanted} == wanted, row["path"]
+        assert {name: got[name] for name in wanted} == wanted, row["file_path"]
 
 
 def test_frames_say_the_same(wh: warehouse.Warehouse, rows: dict[str, dict[str, Any]]) -> None:
@@ -317,7 +317,7 @@ def test_entities_say_the_same(wh: warehouse.Warehouse, rows: dict[str, dict[str
         for view, entities in told.items():
             for entity in entities:
                 if entity["series_key"] == uids[uid] and entity["instance_count"] == 1:
-                    shared = set(row) & set(entity) - {"path", "not_read"}
+                    shared = set(row) & set(entity) - {"file_path", "not_read"}
                     assert {n: entity[n] for n in shared} == {n: row[n] for n in shared}, (
                         view,
                         uid,
@@ -423,14 +423,14 @@ def test_times_are_those_of_dcm2niix(wh: warehouse.Warehouse, tmp_path: Path) ->
     program = Path(pytest.importorskip("dcm2niix").__file__).parent / "dcm2niix"
     compared = 0
     asked = (
-        "select path, mr_series.* from mr_series join instances using (series_key) "
+        "select file_path, mr_series.* from mr_series join instances using (series_key) "
         "where len(functional_groups) > 0 and instance_key not like '1.4.%'"
     )
     for n, row in enumerate(wh.sql(asked).pl().to_dicts()):
         source, out = tmp_path / f"in{n}", tmp_path / f"out{n}"
         source.mkdir()
         out.mkdir()
-        (source / "a.dcm").symlink_to(row["path"])
+        (source / "a.dcm").symlink_to(row["file_path"])
         subprocess.run(
             [program, "-b", "o", "-o", out, source], check=False, capture_output=True, timeout=60
         )
@@ -441,7 +441,7 @@ def test_times_are_those_of_dcm2niix(wh: warehouse.Warehouse, tmp_path: Path) ->
             }.items():  # fmt: skip
                 if field in sidecar:
                     assert row[field] * unit == pytest.approx(sidecar[field], rel=1e-5), (
-                        row["path"],
+                        row["file_path"],
                         field,
                     )
                     compared += 1

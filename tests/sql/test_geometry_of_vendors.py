@@ -29,7 +29,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 def ask(corpus: warehouse.Warehouse, folder: str, columns: str) -> list[tuple]:
     return corpus.sql(
         f"select distinct {columns} from series_geometry join "
-        f"(select series_key, path from instances) using (series_key) where contains(path, '/{folder}/')"
+        f"(select series_key, file_path from instances) using (series_key) where contains(file_path, '/{folder}/')"
     ).fetchall()
 
 
@@ -86,7 +86,7 @@ def test_small_anatomical_series_are_volumes(corpus: warehouse.Warehouse, folder
 def test_each_instance_of_a_mosaic_is_one_volume(corpus: warehouse.Warehouse) -> None:
     found = corpus.sql(
         "select is_volume, count(*) from mosaic_geometry join instances using (instance_id) "
-        "where contains(path, '/siemens_mosaic/') group by all"
+        "where contains(file_path, '/siemens_mosaic/') group by all"
     ).fetchall()
     assert found == [(True, 10)]
 
@@ -110,7 +110,7 @@ def test_affines_are_those_of_pydicom_and_numpy(corpus: warehouse.Warehouse) -> 
         "where is_volume or is_volume_stack"
     ).fetchall()
     paths = defaultdict(list)
-    for key, path in corpus.sql("select series_key, path from instances").fetchall():
+    for key, path in corpus.sql("select series_key, file_path from instances").fetchall():
         paths[key].append(path)
     for key, affine, positions, volumes in found:
         headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths[key]]

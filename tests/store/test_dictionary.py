@@ -147,9 +147,7 @@ def test_unknown_private_elements_are_kept_and_known_to_be_private(
         f"select instance_id, count(*) as n from elements where {odd} group by all"
     )
     assert private.fetchall()
-    files = (
-        "select instances.path, coalesce(n, 0) from instances left join private using (instance_id)"
-    )
+    files = "select instances.file_path, coalesce(n, 0) from instances left join private using (instance_id)"
     unknown = 0
     for path, count in private.query("private", files).fetchall():
         if ".zip!" in path or not path.endswith(".dcm"):

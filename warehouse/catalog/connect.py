@@ -23,6 +23,7 @@ from warehouse.store import delta
 from warehouse.store.dictionary import read_dictionary
 from warehouse.store.duck import connect, literal, set_variables
 from warehouse.store.rules import read_rules
+from warehouse.store.schema import STORED_AS
 from warehouse.store.tables import named
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
             columns.append((pl.col(key) // (1 << bits)).cast(pl.String).str.zfill(6).alias("batch"))
             continue
         if column.type != "TIME":
-            columns.append(pl.col(column.name))
+            columns.append(pl.col(STORED_AS.get(column.name, column.name)).alias(column.name))
             continue
         # Stored in microseconds since midnight; Polars counts times in nanoseconds.
         source = column.name if column.name in stored else f"{column.name}_us"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
     from warehouse.elements.extract import Outcome
 
-_PAIRS = "select path, held_by, instance_key from duplicates order by path limit $1"
+_PAIRS = "select file_path, held_by, instance_key from duplicates order by file_path limit $1"
 _VALUE = ("text", "integer", "real", "date", "time_us", "timestamp", "sha256")
 _PADDING = "FFFCFFFC"
 _BLOCK = 1 << 20

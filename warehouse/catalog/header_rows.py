@@ -30,8 +30,8 @@ ONE_INSTANCE = (
     f"""select {", ".join(f'"{c}"' for c in COLUMNS)} from elements where instance_id = $1"""
 )
 FIND_INSTANCE = (
-    "select instance_id, path, pixel_offset, pixel_length from instances "
-    "where SOPInstanceUID = $1 or instance_key = $1 or path = $1 limit 1"
+    "select instance_id, file_path, pixel_offset, pixel_length from instances "
+    "where SOPInstanceUID = $1 or instance_key = $1 or file_path = $1 limit 1"
 )
 LONG_VALUES = "select sha256, bytes from blobs where list_contains($1, sha256)"
 

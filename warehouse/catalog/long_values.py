@@ -32,8 +32,8 @@ SPOOL_BYTES = 32 << 20
 _KEPT = "select bytes from blobs where sha256 = $1"
 _INLINE = "select bytes from elements where sha256 = $1 and bytes is not null limit 1"
 _HOLDERS = (
-    "select distinct files.path, length from elements join files using (instance_id) "
-    "where sha256 = $1 and status = 'ingested' order by files.path"
+    "select distinct file_path, length from elements join files using (instance_id) "
+    "where sha256 = $1 and status = 'ingested' order by file_path"
 )
 
 
@@ -62,8 +62,9 @@ def open_value(
         No element has this digest, or no file has these bytes any more.
     """
     for query in (_KEPT, _INLINE):
-        if found := catalog.connection.execute(query, [sha256]).fetchone():
-            return io.BytesIO(found[0])
+        # To the end: the connection of a thread answers no other question before.
+        if found := catalog.connection.execute(query, [sha256]).fetchall():
+            return io.BytesIO(found[0][0])
     paths = dict(catalog.connection.execute(_HOLDERS, [sha256]).fetchall())
     if not paths:
         raise ValueNotFound(sha256, "no element of this version has it")

@@ -24,6 +24,7 @@ PIXELS = Group("Look at pixels", sort_key=4)
 COMPONENTS = Group("Sockets and values", sort_key=5)
 ALGORITHMS = Group("Run algorithms", sort_key=6)
 OPERATE = Group("Operate", sort_key=7)
+SERVE = Group("Serve over the network", sort_key=8)
 """Commands in ``--help``, by what people do."""
 
 app = App(

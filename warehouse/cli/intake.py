@@ -107,7 +107,7 @@ def ingest(
 def print_report(report: IngestReport, root: str) -> None:
     """Say in a few lines what became of the files."""
     screen = console()
-    kinds = ("created", "replaced", "existing", "duplicate", "rejected", "moved")
+    kinds = ("created", "replaced", "existing", "duplicate", "rejected", "moved", "forgotten")
     counts = ", ".join(
         f"{getattr(report, kind):,} {kind}" for kind in kinds if getattr(report, kind)
     )
@@ -125,6 +125,6 @@ def print_report(report: IngestReport, root: str) -> None:
     if report.rejected > 5:
         screen.print(
             f"  … all of them: dicom-warehouse sql "
-            f"\"select path, reason from files where status = 'rejected'\" -w {escaped(root)}",
+            f"\"select file_path, reason from files where status = 'rejected'\" -w {escaped(root)}",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip

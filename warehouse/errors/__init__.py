@@ -49,6 +49,8 @@ value of a patient's header. Who inherits from whom::
     │   ├── LockIgnored        two writers committed at once; the second one was refused
     │   ├── Outrun             another writer published to a bucket at the same time
     │   ├── KeyTaken           rows to append have the key of other rows
+    │   ├── NothingToForget    what is to be forgotten is not known
+    │   ├── WritersRunning     something must be done while nobody writes
     │   └── WriteFailed        no space, no permission: nothing was committed
     ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
     │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
@@ -59,7 +61,17 @@ value of a patient's header. Who inherits from whom::
     │   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
     │   ├── WrongMachine           a worker sees another folder where the warehouse should be
     │   └── ReadingFailed          no file can be read here, not even one that is known to be good
+    ├── DerivedError       what a derived object says cannot be had as asked
+    │   ├── WrongObject        a series is not of the kind asked for, or of several objects
+    │   ├── NotInGeometry      an object does not lie on the grid asked for; says how it differs
+    │   ├── SegmentsOverlap    segments share voxels: no label map holds them
+    │   └── UnknownPart        no segment, region or beam of that number
+    ├── NetworkError       a port, or a DICOM application entity elsewhere, cannot be used
+    │   ├── CannotListen       the port is taken, or not allowed
+    │   ├── SpoolInUse         another listener receives into the folder
+    │   └── PeerFailed         it did not answer, refused, or could not
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
+    ├── NotDeidentified    an instance cannot be de-identified with certainty, and is left out
     ├── InstanceNotFound   no instance with that UID
     ├── SeriesNotFound     no series with that UID
     ├── ValueNotFound      no bytes with that digest, or the file that had them is gone
@@ -107,6 +119,14 @@ from warehouse.errors.components import (
     UnknownValue,
     ValueRefused,
 )
+from warehouse.errors.deidentify import NotDeidentified
+from warehouse.errors.derived import (
+    DerivedError,
+    NotInGeometry,
+    SegmentsOverlap,
+    UnknownPart,
+    WrongObject,
+)
 from warehouse.errors.jobs import (
     AlgorithmError,
     ArchiveRefused,
@@ -118,6 +138,12 @@ from warehouse.errors.jobs import (
     UnknownAlgorithm,
     UnknownArtifact,
     UnknownJob,
+)
+from warehouse.errors.network import (
+    CannotListen,
+    NetworkError,
+    PeerFailed,
+    SpoolInUse,
 )
 from warehouse.errors.pixels import (
     ArrayTooLarge,
@@ -150,6 +176,7 @@ from warehouse.errors.store import (
     LayoutMismatch,
     LockIgnored,
     NotAWarehouse,
+    NothingToForget,
     Outrun,
     ReadingFailed,
     SchedulerUnreachable,
@@ -159,6 +186,7 @@ from warehouse.errors.store import (
     WorkerError,
     WorkersLost,
     WriteFailed,
+    WritersRunning,
     WrongMachine,
     stopped,
 )
@@ -168,9 +196,11 @@ __all__ = [
     "ArchiveRefused",
     "ArrayTooLarge",
     "BucketUnreachable",
+    "CannotListen",
     "CatalogError",
     "CohortStopped",
     "ComponentError",
+    "DerivedError",
     "EngineMissing",
     "ExportFailed",
     "ImageRefused",
@@ -181,6 +211,7 @@ __all__ = [
     "LockIgnored",
     "MembersUnclear",
     "ModelError",
+    "NetworkError",
     "NoDecoder",
     "NoGradients",
     "NoPixels",
@@ -188,10 +219,14 @@ __all__ = [
     "NotAVolume",
     "NotAWarehouse",
     "NotAsIngested",
+    "NotDeidentified",
+    "NotInGeometry",
     "NotInstalled",
     "NotReferable",
+    "NothingToForget",
     "OutputRefused",
     "Outrun",
+    "PeerFailed",
     "PixelError",
     "PixelsUnreadable",
     "QueryFailed",
@@ -200,12 +235,14 @@ __all__ = [
     "RunLocked",
     "SchedulerUnreachable",
     "SchemaRefused",
+    "SegmentsOverlap",
     "SeriesNotFound",
     "SocketRefused",
     "SourceChanged",
     "SourceError",
     "SourceNotFound",
     "SourcesVanished",
+    "SpoolInUse",
     "StoreDamaged",
     "StoreError",
     "TargetExists",
@@ -219,6 +256,7 @@ __all__ = [
     "UnknownKind",
     "UnknownMode",
     "UnknownParameter",
+    "UnknownPart",
     "UnknownSocket",
     "UnknownTable",
     "UnknownValue",
@@ -232,7 +270,9 @@ __all__ = [
     "WorkerError",
     "WorkersLost",
     "WriteFailed",
+    "WritersRunning",
     "WrongMachine",
+    "WrongObject",
     "cause_of",
     "stopped",
 ]

@@ -1,16 +1,13 @@
 """Rows in memory → the table ``instance_attributes``, without asking for each column in turn.
 
-In: sorted rows of one portion. Out: one row per instance. The meaning of every column is read from
-sql/2_entities/instance_attributes.sql, where it is written; this only finds the rows faster:
-they are sorted by tag, so the values of a column lie side by side. A test holds the answer equal
-to that of the SQL (docs/decisions/0005-attributes-are-gathered-by-slices.md).
+In: sorted rows of one portion. Out: one row per instance. Which element becomes which column stands
+in sql/rules/instance_attributes.csv, from which sql/2_entities/instance_attributes.sql is written;
+this only finds the rows faster: they are sorted by tag, so the values of a column lie side by side.
+A test holds the answer equal to that of the SQL (decision 0005).
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,21 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouse.elements.values import LEADING_SPACES
-from warehouse.errors import ModelError
-from warehouse.sqlfiles import by_name
+from warehouse.store.instance_sql import attributes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SINGLE = re.compile(r"max\(case when tag = '(\w{8})' then \"?(\w+)\"? end\) as (\w+)")
-_LIST = re.compile(
-    r"list\(\"?(\w+)\"? order by \"index\"\) filter \(where tag = '(\w{8})'\) as (\w+)"
-)
-
-_PRIVATE = re.compile(
-    r"max\(case when creator = '(\w+)' and tag like '(\w{4})__(\w{2})' "
-    r"then normal_text\(vr, text\) end\)\s+as (\w+)"
-)
+    from warehouse.store.instance_sql import Attribute
 
 _TYPES = {
     "text": pa.string(),
@@ -45,52 +33,6 @@ _STORED_AS = {"time": "time_us"}
 
 _AROUND_COMPONENTS = ((r'":" +', '":"'), (r' +("[,}])', r"\1"))
 _LEADING_SPACES = pa.array(sorted(LEADING_SPACES))
-
-
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """One column of ``instance_attributes``."""
-
-    name: str
-    tag: str
-    source: str
-    """Column of ``elements`` that holds the value."""
-    is_list: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PrivateAttribute:
-    """One column from a private element, in whatever block its creator has reserved."""
-
-    name: str
-    creator: str
-    group: str
-    suffix: str
-    """Last two digits of the tag."""
-
-
-@cache
-def attributes() -> tuple[Attribute | PrivateAttribute, ...]:
-    """Read the columns from the SQL that defines them, in their order.
-
-    Raises
-    ------
-    ModelError
-        A documented column is defined in no line that can be read.
-    """
-    model = by_name("instance_attributes")
-    found: dict[str, Attribute | PrivateAttribute] = {}
-    for tag, source, name in _SINGLE.findall(model.sql):
-        found[name] = Attribute(name, tag, source, is_list=False)
-    for source, tag, name in _LIST.findall(model.sql):
-        found[name] = Attribute(name, tag, source, is_list=True)
-    for creator, group, suffix, name in _PRIVATE.findall(model.sql):
-        found[name] = PrivateAttribute(name, creator, group, suffix)
-    documented = [column.name for column in model.columns if column.name != "instance_id"]
-    if set(documented) != set(found):
-        odd = ", ".join(sorted(set(documented) ^ set(found)))
-        raise ModelError(f"{model.path}: header and definition differ in {odd}")
-    return tuple(found[name] for name in documented)
 
 
 def gather(rows: pa.Table) -> pa.Table:
@@ -117,7 +59,7 @@ def gather(rows: pa.Table) -> pa.Table:
     columns: dict[str, pa.Array] = {"instance_id": pa.array(instances)}
     has_any = np.zeros(len(instances), bool)
     for attribute in attributes():
-        if isinstance(attribute, PrivateAttribute):
+        if attribute.creator:
             first = top & (index == 0)
             columns[attribute.name] = _private(attribute, rows, runs, first, places, len(instances))
             continue
@@ -225,14 +167,14 @@ def _lists(
 
 
 def _private(
-    attribute: PrivateAttribute, rows: pa.Table, runs: dict[str, tuple[int, int]],
+    attribute: Attribute, rows: pa.Table, runs: dict[str, tuple[int, int]],
     first: NDArray[np.bool_], places: NDArray[np.int64], count: int,
 ) -> pa.Array:  # fmt: skip
     """Take a private value by creator; where two blocks hold one, the greater, as max() does."""
     values: dict[int, str] = {}
     creator = _code(rows, "creator", attribute.creator)
     for tag, (start, end) in runs.items():
-        if creator < 0 or tag[:4] != attribute.group or tag[6:] != attribute.suffix:
+        if creator < 0 or (tag[:4], tag[6:]) != (attribute.tag[:4], attribute.tag[6:]):
             continue
         creators = rows["creator"].chunk(0).indices.slice(start, end - start).fill_null(-1)
         found = start + np.flatnonzero((creators.to_numpy() == creator) & first[start:end])

@@ -46,9 +46,12 @@ def set_variables(
 
 
 def view_files(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None:
-    """Make the view `files` over these parts of its table."""
+    """Make the view `files` over these parts of its table, with the names as they are stored."""
     connection.execute("set variable files_files = $1", [parts])
-    connection.execute(by_name("files").sql)
+    query = by_name("files").query
+    connection.execute(
+        f"create or replace view files as select * rename (file_path as path) from ({query})"
+    )
 
 
 MEMORY_LIMIT = "1GB"

@@ -18,7 +18,7 @@ from warehouse.errors import ReadingFailed, WriteFailed
 from warehouse.sqlfiles import by_name
 from warehouse.stages import Stage, unexpected
 from warehouse.store.attributes import gather
-from warehouse.store.schema import FILES
+from warehouse.store.schema import FILES, STORED_AS
 
 if TYPE_CHECKING:
     from warehouse.store.stage import Staged
@@ -75,14 +75,15 @@ def _derived(
 ) -> pa.Table:  # fmt: skip
     ids = files["instance_id"]
     given = {
-        "files": files,
+        "files": files.rename_columns({old: new for new, old in STORED_AS.items()}),
         "elements": nameless.filter(pc.is_in(nameless["instance_id"], ids)),
         "instance_attributes": attributes.filter(pc.is_in(attributes["instance_id"], ids)),
     }
     for name, table in given.items():
         connection.register(name, table)
     try:
-        return connection.sql(by_name("instances_from_elements").query).to_arrow_table()
+        answer = connection.sql(by_name("instances_from_elements").query).to_arrow_table()
+        return answer.rename_columns(STORED_AS)
     finally:
         for name in given:
             connection.unregister(name)

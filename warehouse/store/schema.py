@@ -51,6 +51,10 @@ _ARROW = {
 }
 
 
+STORED_AS = {"file_path": "path"}
+"""Columns that are stored under an older name: warehouses keep it, so that they open."""
+
+
 def schema_of(model: Model) -> pa.Schema:
     """Return the columns that a header says, as they are stored: all but the partition ``batch``.
 
@@ -63,4 +67,6 @@ def schema_of(model: Model) -> pa.Schema:
     unknown = sorted({column.type for column in columns} - _ARROW.keys())
     if unknown:
         raise ModelError(f"{model.path}: a stored table cannot hold {', '.join(unknown)}")
-    return pa.schema([(column.name, _ARROW[column.type]) for column in columns])
+    return pa.schema(
+        [(STORED_AS.get(column.name, column.name), _ARROW[column.type]) for column in columns]
+    )
