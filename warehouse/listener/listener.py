@@ -7,13 +7,12 @@ Any number of listeners may run in one process, each with a port and a spool of 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import os
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -34,7 +33,8 @@ from warehouse.listener.find import PATIENT_ROOT, STUDY_ROOT, find
 from warehouse.listener.received import NotKept
 from warehouse.listener.retrieve import Entity, get, move
 from warehouse.listener.server import Server
-from warehouse.listener.spool import Spool, default_spool, sync_folder
+from warehouse.listener.spool import Spool, default_spool
+from warehouse.listener.state import HEARTBEAT_SECONDS, State, write_state
 
 if TYPE_CHECKING:
     from pynetdicom.dimse_primitives import C_STORE
@@ -60,31 +60,6 @@ SYNTAXES = [
 TICK_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 60.0
 """A hand-over that failed is tried again after twice the time of the last one, up to this."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a listener has done."""
-
-    aet: str
-    host: str
-    port: int
-    spool: str
-    since: str
-    """When it began, ISO 8601 with offset."""
-    is_running: bool
-    associations: int
-    """Associations that are open."""
-    received: int
-    """Data sets acknowledged."""
-    refused: int
-    """Data sets that could not be kept."""
-    waiting: int
-    """Files received since the last hand-over to the ingest."""
-    created: int
-    """Instances that are new in the warehouse since."""
-    last_received: str | None
-    last_error: str | None
 
 
 class Listener:
@@ -167,7 +142,7 @@ class Listener:
                 associations=len(self._server.active_associations) if running else 0,
                 received=counts["received"], refused=counts["refused"],
                 waiting=self._spool.waiting, created=counts["created"],
-                last_received=self._last_received, last_error=self._last_error,
+                last_received=self._last_received, updated=_now(), last_error=self._last_error,
             )  # fmt: skip
 
     def stop(self, *, hand_over: bool = True) -> None:
@@ -298,7 +273,7 @@ class Listener:
         """Hand over by time and count, and keep the file of the state, until the listener stops."""
         pause, not_before = TICK_SECONDS, 0.0
         left_over, first = self.settings.ingest, None
-        shown: State | None = None
+        shown, written = None, 0.0
         while not self._stopping.wait(TICK_SECONDS):
             now, waiting = time.monotonic(), self._spool.waiting
             first = (first or now) if waiting else None
@@ -311,8 +286,9 @@ class Listener:
                 else:
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                     not_before = time.monotonic() + pause
-            if (state := self.state()) != shown:
-                shown = state
+            state = replace(self.state(), updated="")
+            if state != shown or now - written >= HEARTBEAT_SECONDS:
+                shown, written = state, now
                 self._write_state()
 
     def _handed_over(self, *, everything: bool) -> bool:
@@ -324,13 +300,8 @@ class Listener:
             return False
 
     def _write_state(self) -> None:
-        """Write the state beside the received files, whole or not at all."""
-        target = self.spool / "state.json"
-        fresh = target.with_suffix(".new")
         try:
-            fresh.write_text(json.dumps(asdict(self.state())) + "\n", encoding="utf-8")
-            os.replace(fresh, target)
-            sync_folder(self.spool)
+            write_state(self.spool, self.state())
         except OSError as error:
             LOG.warning("the state cannot be written: %s", cause_of(error)[0])
 
