@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IngestReport:
-    """What one ingest did. The first five and ``moved`` add up to ``files``."""
+    """What one ingest did. The first five, ``moved`` and ``forgotten`` add up to ``files``."""
 
     created: int = 0
     """Instances that are new in the warehouse."""
@@ -36,10 +36,12 @@ class IngestReport:
     """Path and reason of the first rejected files among those found."""
     moved: int = 0
     """Known files that lie elsewhere now; not read."""
+    forgotten: int = 0
+    """Files of what was forgotten; no row is made of them."""
 
     def __repr__(self) -> str:
         """Return the counts, and the reasons of the first rejects."""
-        kinds = ("created", "replaced", "existing", "duplicate", "rejected", "moved")
+        kinds = ("created", "replaced", "existing", "duplicate", "rejected", "moved", "forgotten")
         counts = ", ".join(f"{getattr(self, k):,} {k}" for k in kinds if getattr(self, k))
         lines = [f"{path}: {why}"[:200] for path, why in self.rejects[:5]]
         head = f"{self.files:,} files: {counts or 'none'}; version {self.version}"

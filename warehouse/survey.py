@@ -24,6 +24,7 @@ from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
 from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import require
+from warehouse.store.tombstones import drop_forgotten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -129,13 +130,16 @@ def survey(
     allowed = settings.limits.by_unit()
     listing.execute("set variable limits = map($1, $2)", [list(allowed), list(allowed.values())])
     listing.execute(f"create table unseen as {statement('unseen')}")
+    drop_forgotten(listing, root)
     return total, listing.execute("select count(*) from unseen").fetchall()[0][0]
 
 
 def seen_files(listing: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Count the listed files that need not be read, by what is known of them."""
     status = dict(listing.execute(statement("seen")).fetchall())
+    forgotten = listing.execute("select count(*) from forgotten").fetchall()[0][0]
     return {
+        "forgotten": forgotten,
         "existing": status.get("ingested", 0),
         "duplicate": status.get("duplicate", 0),
         "rejected": status.get("rejected", 0),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from warehouse.cohorts.checked import check_runs
 from warehouse.errors import UsageError
+from warehouse.forget import allow, forget, receipts
 from warehouse.rebuild import Rebuilt, read_anew, rebuild
 from warehouse.relocate import Relocated, relocate
 from warehouse.repair import Repaired, repair
@@ -24,8 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from warehouse.publishing import Action, Place
+    from warehouse.store.tombstones import Receipt
 
 _Answer = TypeVar("_Answer")
+
+
+def _one_of(**given: str | None) -> tuple[str, str]:
+    """Return the level and identifier that were given."""
+    found = [(level, name) for level, name in given.items() if name is not None]
+    if len(found) != 1:
+        raise UsageError("name one patient, study, series or instance")
+    return found[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,57 @@ class Upkeep:
         """
         how = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
         return self._change(lambda _: relocate(self._place.root, old, new, how), what="relocate")
+
+    def forget(
+        self, *, patient: str | None = None, study: str | None = None, series: str | None = None,
+        instance: str | None = None, delete: bool = False,
+    ) -> Receipt:  # fmt: skip
+        """Erase one patient, study, series or instance, older versions included, and keep it away.
+
+        Parameters
+        ----------
+        patient, study, series, instance
+            PatientID or UID of the one that is to be erased.
+        delete
+            Do so; otherwise it is only counted. It cannot be undone.
+
+        Returns
+        -------
+        Receipt
+            Rows by table, files and bytes, without identity. The next ingest of the same source
+            counts its files as ``forgotten``; see ``allow``.
+
+        Raises
+        ------
+        NothingToForget, WritersRunning, UsageError, WriteFailed
+
+        Examples
+        --------
+        >>> wh.upkeep.forget(series=uid).entities
+        {'patients': 1, 'studies': 1, 'series': 1, 'instances': 4}
+        """
+        level, name = _one_of(patient=patient, study=study, series=series, instance=instance)
+        done = self._change(
+            lambda _: forget(self._place.root, level, name, delete=delete),
+            what="forget" if delete else "", materialize=delete,
+        )  # fmt: skip
+        if delete and self._place.mirror:
+            self._place.mirror.delete_unnamed()
+        return done
+
+    def allow(
+        self, *, patient: str | None = None, study: str | None = None, series: str | None = None,
+        instance: str | None = None,
+    ) -> Receipt:  # fmt: skip
+        """Let the next ingest read again what was forgotten, by the name it was forgotten by."""
+        level, name = _one_of(patient=patient, study=study, series=series, instance=instance)
+        return self._change(
+            lambda _: allow(self._place.root, level, name), what="allow", materialize=False
+        )
+
+    def receipts(self) -> list[Receipt]:
+        """Return what was forgotten, without identity; the oldest first."""
+        return receipts(self._place.root)
 
     def audit(self) -> list[Entry]:
         """Return who changed the warehouse, when, how and to which version; the oldest first."""

@@ -2,7 +2,8 @@
 --
 -- `staged` are the files of this batch as they were read, `ledger` is the table `files` at the newest
 -- version. Of several files that hold one instance, the one whose path comes first
--- holds it in the warehouse: so the answer depends on the files and not on their order.
+-- holds it in the warehouse: so the answer depends on the files and not on their order. Files that
+-- are to stay forgotten are staged with the status `forgotten` and without identity, and leave no row.
 --
 -- Leaves two tables: `verdict`, one row per staged file, and `touched`, one row per file of the
 -- ledger that is read anew (`becomes` is null) or loses its instance (`becomes` says its status).
@@ -51,6 +52,7 @@ select
     case
         when fresh.path is null and known.status = 'rejected' then 'rejected'
         when fresh.path is null then 'existing'
+        when fresh.status = 'forgotten' then 'forgotten'
         when fresh.status = 'rejected' then 'rejected'
         when winners.path <> fresh.path then 'duplicate'
         when holders.path is not null and holders.path <> fresh.path then 'duplicate'
@@ -58,7 +60,7 @@ select
         else 'created'
     end as outcome,
     case
-        when fresh.path is null then null
+        when fresh.path is null or fresh.status = 'forgotten' then null
         when fresh.status = 'rejected' then 'rejected'
         when winners.path = fresh.path then 'ingested'
         else 'duplicate'

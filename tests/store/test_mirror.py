@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import warehouse
+from tests.byte_search import places_of
 from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import write
@@ -22,6 +23,7 @@ from tests.test_crashes import SETTINGS, ten_files
 from tests.toy_tables import notes, register
 from warehouse.cohorts.runs import run_cohort
 from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun
+from warehouse.forget import forget
 from warehouse.ingest import ingest, plan, planned_batches, run_batch
 from warehouse.store import delta
 from warehouse.store.append import append_rows
@@ -342,3 +344,42 @@ def test_tables_that_come_later_and_their_rows_are_published_too(
         ).read_text()
     for mirror in (ours, theirs, older):
         mirror.close()
+
+
+def test_what_is_forgotten_is_in_no_object_and_no_other_mirror(
+    line: Line, url: str, tmp_path: Path
+) -> None:
+    """Parts that a log names go at once; one of a writer who has not committed stays for a day."""
+    source = tmp_path / "in"
+    for number, who in enumerate(("PAT-0815-X", "PAT-0815-X", "PAT-4711-Y")):
+        write(source / f"{who}-{number}", uid=f"1.98.{number}", PatientID=who)
+    first, other = (open_mirror(url, line.access, tmp_path / name) for name in ("one", "two"))
+    first.work(lambda: ingest(first.root, [source], SETTINGS))
+    first.work(lambda: compact(first.root))
+    other.pull()
+    run_cohort(other.root, "ct_thin_slice")
+    (other.root / "_cache").mkdir(exist_ok=True)
+    wanted = ["PAT-0815-X", "1.98.0", str(source / "PAT-0815-X-1")]
+    assert places_of(wanted, other.root)
+    first.work(lambda: forget(first.root, "patient", "PAT-0815-X", delete=True))
+    assert places_of(wanted, first.root) == {}
+    uncommitted = f"{url.removeprefix('s3://archive/')}/elements/batch=000009/0000-ab.parquet"
+    put(line.access, "archive", {uncommitted: b"of a writer"})
+    assert first.delete_unnamed() > 0
+    first.close()
+    copy = open_mirror(url, line.access, tmp_path / "three")
+    import obstore
+
+    prefix = url.removeprefix("s3://archive/")
+    for some in obstore.list(copy._store, prefix=prefix):
+        for meta in some:
+            target = tmp_path / "bucket" / str(meta["path"])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(bytes(obstore.get(copy._store, meta["path"]).bytes()))
+    (tmp_path / "bucket" / uncommitted).unlink()
+    assert places_of(wanted, tmp_path / "bucket", copy.root) == {}
+    other.pull()
+    assert places_of(wanted, other.root) == {}
+    assert not (other.root / "_cache").exists()
+    report = other.work(lambda: ingest(other.root, [source], SETTINGS))
+    assert (report.forgotten, report.existing) == (2, 1)

@@ -107,7 +107,7 @@ def ingest(
 def print_report(report: IngestReport, root: str) -> None:
     """Say in a few lines what became of the files."""
     screen = console()
-    kinds = ("created", "replaced", "existing", "duplicate", "rejected", "moved")
+    kinds = ("created", "replaced", "existing", "duplicate", "rejected", "moved", "forgotten")
     counts = ", ".join(
         f"{getattr(report, kind):,} {kind}" for kind in kinds if getattr(report, kind)
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, NETWORK, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Root, app, opened
 from warehouse.cli.intake import print_report
 from warehouse.errors import NotInstalled
 
@@ -24,7 +24,7 @@ Many = Annotated[list[str] | None, Parameter(negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-@app.command(group=NETWORK)
+@app.command(group=SERVE)
 def listen(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -123,7 +123,7 @@ def listen(
     return 0
 
 
-@app.command(group=NETWORK)
+@app.command(group=SERVE)
 def fetch(
     peer: str,
     /,

@@ -33,7 +33,7 @@ def check_runs(root: Path) -> tuple[int, int, list[Damage]]:
         except StoreDamaged:
             damaged.append(Damage(f"{what}/{ABOUT}", "it cannot be read", BACKUP))
             continue
-        if hashlib.sha256(run.sql.encode()).hexdigest() != run.sql_sha256 and not run.forgotten:
+        if hashlib.sha256(run.sql.encode()).hexdigest() != run.sql_sha256 and not run.is_redacted:
             damaged.append(Damage(f"{what}/{ABOUT}", "its SQL is not that of its digest", BACKUP))
         if run.forgotten:
             forgotten += 1

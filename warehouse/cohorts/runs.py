@@ -73,6 +73,8 @@ class Run:
     """Runs that it was made of: their name and digest."""
     forgotten: int = 0
     """Members that were forgotten since; the digest is that of before."""
+    is_redacted: bool = False
+    """The SQL or a parameter named someone who was forgotten; ``sql_sha256`` is that of before."""
 
     def __repr__(self) -> str:
         """Return what was asked and how many were found."""

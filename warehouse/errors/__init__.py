@@ -23,6 +23,16 @@ value of a patient's header. Who inherits from whom::
     │   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
     │   ├── TargetExists       what is written never replaces a file
     │   ├── NotInstalled       it needs a package of an extra
+    │   ├── AlgorithmError     an artifact, an algorithm or a job is not as it has to be
+    │   │   ├── UnknownAlgorithm
+    │   │   ├── UnknownJob
+    │   │   ├── UnknownArtifact
+    │   │   ├── ArchiveRefused     an archive is no image or model that can be run
+    │   │   ├── JobRefused         a job is there already, or there are too many
+    │   │   ├── TransitionRefused  a job is in a state in which that cannot happen
+    │   │   ├── OutputRefused      what an algorithm left is not what its sockets take
+    │   │   ├── EngineMissing      a program that runs containers does not run here
+    │   │   └── RunLocked          somebody else is running jobs of the same algorithm
     │   └── ComponentError     a socket, a value or a set of values is not as it has to be
     │       ├── UnknownKind
     │       ├── UnknownSocket
@@ -39,6 +49,8 @@ value of a patient's header. Who inherits from whom::
     │   ├── LockIgnored        two writers committed at once; the second one was refused
     │   ├── Outrun             another writer published to a bucket at the same time
     │   ├── KeyTaken           rows to append have the key of other rows
+    │   ├── NothingToForget    what is to be forgotten is not known
+    │   ├── WritersRunning     something must be done while nobody writes
     │   └── WriteFailed        no space, no permission: nothing was committed
     ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
     │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
@@ -49,11 +61,17 @@ value of a patient's header. Who inherits from whom::
     │   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
     │   ├── WrongMachine           a worker sees another folder where the warehouse should be
     │   └── ReadingFailed          no file can be read here, not even one that is known to be good
+    ├── DerivedError       what a derived object says cannot be had as asked
+    │   ├── WrongObject        a series is not of the kind asked for, or of several objects
+    │   ├── NotInGeometry      an object does not lie on the grid asked for; says how it differs
+    │   ├── SegmentsOverlap    segments share voxels: no label map holds them
+    │   └── UnknownPart        no segment, region or beam of that number
     ├── NetworkError       a port, or a DICOM application entity elsewhere, cannot be used
     │   ├── CannotListen       the port is taken, or not allowed
     │   ├── SpoolInUse         another listener receives into the folder
     │   └── PeerFailed         it did not answer, refused, or could not
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
+    ├── NotDeidentified    an instance cannot be de-identified with certainty, and is left out
     ├── InstanceNotFound   no instance with that UID
     ├── SeriesNotFound     no series with that UID
     ├── ValueNotFound      no bytes with that digest, or the file that had them is gone
@@ -101,6 +119,26 @@ from warehouse.errors.components import (
     UnknownValue,
     ValueRefused,
 )
+from warehouse.errors.deidentify import NotDeidentified
+from warehouse.errors.derived import (
+    DerivedError,
+    NotInGeometry,
+    SegmentsOverlap,
+    UnknownPart,
+    WrongObject,
+)
+from warehouse.errors.jobs import (
+    AlgorithmError,
+    ArchiveRefused,
+    EngineMissing,
+    JobRefused,
+    OutputRefused,
+    RunLocked,
+    TransitionRefused,
+    UnknownAlgorithm,
+    UnknownArtifact,
+    UnknownJob,
+)
 from warehouse.errors.network import (
     CannotListen,
     NetworkError,
@@ -138,6 +176,7 @@ from warehouse.errors.store import (
     LayoutMismatch,
     LockIgnored,
     NotAWarehouse,
+    NothingToForget,
     Outrun,
     ReadingFailed,
     SchedulerUnreachable,
@@ -147,20 +186,26 @@ from warehouse.errors.store import (
     WorkerError,
     WorkersLost,
     WriteFailed,
+    WritersRunning,
     WrongMachine,
     stopped,
 )
 
 __all__ = [
+    "AlgorithmError",
+    "ArchiveRefused",
     "ArrayTooLarge",
     "BucketUnreachable",
     "CannotListen",
     "CatalogError",
     "CohortStopped",
     "ComponentError",
+    "DerivedError",
+    "EngineMissing",
     "ExportFailed",
     "ImageRefused",
     "InstanceNotFound",
+    "JobRefused",
     "KeyTaken",
     "LayoutMismatch",
     "LockIgnored",
@@ -174,8 +219,12 @@ __all__ = [
     "NotAVolume",
     "NotAWarehouse",
     "NotAsIngested",
+    "NotDeidentified",
+    "NotInGeometry",
     "NotInstalled",
     "NotReferable",
+    "NothingToForget",
+    "OutputRefused",
     "Outrun",
     "PeerFailed",
     "PixelError",
@@ -183,8 +232,10 @@ __all__ = [
     "QueryFailed",
     "ReadingFailed",
     "Rejected",
+    "RunLocked",
     "SchedulerUnreachable",
     "SchemaRefused",
+    "SegmentsOverlap",
     "SeriesNotFound",
     "SocketRefused",
     "SourceChanged",
@@ -196,11 +247,16 @@ __all__ = [
     "StoreError",
     "TargetExists",
     "TooMuch",
+    "TransitionRefused",
+    "UnknownAlgorithm",
+    "UnknownArtifact",
     "UnknownCohort",
     "UnknownFilter",
+    "UnknownJob",
     "UnknownKind",
     "UnknownMode",
     "UnknownParameter",
+    "UnknownPart",
     "UnknownSocket",
     "UnknownTable",
     "UnknownValue",
@@ -214,7 +270,9 @@ __all__ = [
     "WorkerError",
     "WorkersLost",
     "WriteFailed",
+    "WritersRunning",
     "WrongMachine",
+    "WrongObject",
     "cause_of",
     "stopped",
 ]

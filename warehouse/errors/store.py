@@ -170,3 +170,26 @@ class ReadingFailed(WorkerError):
             "be good too. Nothing of this batch was committed; check memory, disk and installation "
             "and run the same command again"
         )
+
+
+class NothingToForget(StoreError, LookupError):
+    """What was to be forgotten, or allowed again, is not known; the message does not repeat it."""
+
+    def __init__(self, level: str, *, is_to_allow: bool = False) -> None:
+        super().__init__(
+            f"no {level} was forgotten by that identifier; what went with its patient, study or "
+            "series is allowed with that: dicom-warehouse forget --list shows what was forgotten"
+            if is_to_allow else
+            f"no {level} of that identifier is in the warehouse; "
+            f"dicom-warehouse sql shows the identifiers there are, as PatientID in `patients`"
+        )  # fmt: skip
+
+
+class WritersRunning(StoreError):
+    """Something must be done while nobody writes, and an ingest or another writer has not ended."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"a writer of {root} is running, and what it has read and not yet committed could not "
+            "be found; run the same command again when it has ended"
+        )

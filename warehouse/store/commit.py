@@ -26,6 +26,7 @@ from warehouse.store.instances import derive_instances
 from warehouse.store.layout import Part
 from warehouse.store.schema import FILES
 from warehouse.store.stage import Staged, discard, write_small
+from warehouse.store.tombstones import mark_forgotten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -124,7 +125,7 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
         rows = connection.execute("select status, count(*) from touched group by all").fetchall()
         try:
             remove_rows(connection, base, changes)
-            _settle_blobs(connection, base, "", [], changes)
+            settle_blobs(connection, base, "", [], changes)
         except BaseException:
             _unlink(root, [(table, part) for table in changes for part in changes[table].add])
             raise
@@ -139,7 +140,10 @@ def _prepare(
 ) -> list[tuple[str, Part]]:  # fmt: skip
     """Judge the files and write the parts of the new version; return parts that are of no use."""
     instances, files = derive_instances(connection, files, staged)
-    connection.register("staged", _identified(files, instances))
+    folder = layout.table_folder(base.root, "elements")
+    parts = [folder / some.parts["elements"].path for some in staged if "elements" in some.parts]
+    files = mark_forgotten(base.root, _identified(files, instances), instances, parts)
+    connection.register("staged", files)
     view_files(connection, base.paths("files"))
     connection.execute("create or replace temp view ledger as from files")
     connection.execute("set variable read_anew = $1", [read_anew])
@@ -148,15 +152,16 @@ def _prepare(
         connection, statement("new_files"), layout.table_folder(base.root, "files"),
         layout.part_name(batch, 0),
     )  # fmt: skip
-    if not new_files.rows:
-        # Every file is known and unchanged: another writer was faster.
+    if not new_files.rows and not connection.execute("from touched limit 1").fetchall():
+        # Every file is forgotten, or known and unchanged: another writer was faster.
         discard(base.root, staged)
         return [("files", new_files)]
-    changes["files"].add.append(new_files)
+    if new_files.rows:
+        changes["files"].add.append(new_files)
     remove_rows(connection, base, changes)
     copies = add_staged_rows(connection, base.root, batch, staged, instances, changes)
-    _settle_blobs(connection, base, batch, staged, changes)
-    return copies
+    settle_blobs(connection, base, batch, staged, changes)
+    return copies if new_files.rows else [*copies, ("files", new_files)]
 
 
 def _unlink(root: Path, parts: Iterable[tuple[str, Part]]) -> None:
@@ -292,7 +297,7 @@ def _copy_part(
         _unlink(root, [(table, copy)])
 
 
-def _settle_blobs(
+def settle_blobs(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, staged: list[Staged],
     changes: dict[str, Change],
 ) -> None:  # fmt: skip

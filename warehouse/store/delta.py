@@ -127,7 +127,8 @@ def create(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise NotAWarehouse(root, "it is a file")
     ours = {
-        *tables.names(), "_audit", "_cache", "_empty", "_batches", "_lock", "_writers", DRAFT
+        *tables.names(), "_audit", "_cache", "_empty", "_batches", "_forgotten", "_lock",
+        "_writers", DRAFT,
     }  # fmt: skip
     if root.is_dir() and not marker.exists() and {entry.name for entry in root.iterdir()} - ours:
         raise NotAWarehouse(root, "the folder exists and holds other files; name a new folder")

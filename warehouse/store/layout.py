@@ -9,6 +9,7 @@
     │   └── batch=000001/0000-….parquet
     ├── elements/  instances/  …        likewise: one folder per table of tables.py
     ├── _batches/000001                 one file per batch number ever taken, with its plan
+    ├── _forgotten/                     what was forgotten, by keyed digests (tombstones.py)
     ├── _cache/                         answers of the entity views for one version; may be deleted
     ├── _reading/                       a note of each process that reads files itself
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers

@@ -13,6 +13,7 @@ conflict rolls back and retries from what the other one published
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
 import hashlib
 import json
@@ -32,6 +33,7 @@ from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun, UsageErro
 from warehouse.settings import user_cache
 from warehouse.store import delta, layout, tables
 from warehouse.store.marker import found_identity
+from warehouse.store.mirror_state import file_md5, has_one_state, is_log, is_part, read_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,6 +47,9 @@ _Answer = TypeVar("_Answer")
 
 ATTEMPTS = 50
 """How often work is begun again because another writer was faster."""
+
+GRACE = dt.timedelta(days=1)
+"""How long a part that no log names is left alone: longer than any writer takes to publish."""
 
 CONNECTIONS = 16
 """Objects copied at a time."""
@@ -72,7 +77,7 @@ class Mirror:
         name = hashlib.sha256(f"{access.endpoint}\0{self.url}".encode()).hexdigest()[:16]
         self.root, lock = _unused_folder(cache / name)
         self._finalizer = weakref.finalize(self, os.close, lock)
-        self._tags = _read_tags(self.root / _TAGS)
+        self._tags = read_tags(self.root / _TAGS)
         """Key → digest of the bytes here, and what the bucket calls their state."""
 
     def require_apart(self, sources: Iterable[str | os.PathLike[str]]) -> None:
@@ -112,13 +117,17 @@ class Mirror:
         self._published = found
         self.take_back()
         here = self._here()
-        self._download(key for key in found if not _is_part(key) and key not in here)
+        missing = [key for key in found if not is_part(key) and key not in here]
+        self._download(missing)
+        if any(key.startswith("_forgotten/") for key in missing):
+            # Answers that were kept here, of what another machine has forgotten.
+            shutil.rmtree(layout.cache_folder(self.root), ignore_errors=True)
         if layout.MARKER not in found:
             return
         snapshot = delta.snapshot(self.root, parts_are_here=False)
         parts = {f"{table}/{part}" for table, some in snapshot.parts.items() for part in some}
         for key in here:
-            if _is_part(key) and key not in parts:
+            if is_part(key) and key not in parts:
                 (self.root / key).unlink(missing_ok=True)
         self._download(key for key in parts if key not in here)
         self._keep_tags()
@@ -136,7 +145,7 @@ class Mirror:
         """
         here = self._here()
         logs = sorted(
-            (key for key in here if _is_log(key) and key not in self._published),
+            (key for key in here if is_log(key) and key not in self._published),
             key=lambda key: (tables.names().index(key.split("/", 1)[0]), key),
         )
         first = next((key for key in logs if key.startswith(_FILES_LOG)), None)
@@ -145,7 +154,7 @@ class Mirror:
         named = {part for key in logs for part in self._named(key)}
         others = [
             key for key, state in here.items()
-            if not _is_part(key) and not _is_log(key) and key != layout.MARKER
+            if not is_part(key) and not is_log(key) and key != layout.MARKER
             and self._published.get(key) != state
         ]  # fmt: skip
         # A number of a batch, or of a run of a cohort, is taken by one writer only.
@@ -165,17 +174,47 @@ class Mirror:
             self._upload([layout.MARKER])
         self._keep_tags()
 
+    def delete_unnamed(self, grace: dt.timedelta = GRACE) -> int:
+        """Delete the parts in the bucket that the newest version does not name; return how many.
+
+        A part that no log names may be that of a writer who is about to: it stays for a while.
+        Values of which no row is left go too.
+        """
+        import obstore  # noqa: PLC0415
+
+        snapshot = delta.snapshot(self.root)
+        named = {f"{table}/{part}" for table, some in snapshot.parts.items() for part in some}
+        here = self._here()
+        ever = {part for key in here if is_log(key) for part in self._named(key)}
+        cutoff = dt.datetime.now(dt.UTC) - grace
+        gone = []
+        try:
+            for some in obstore.list(self._store, prefix=self._prefix.rstrip("/") or None):
+                for meta in some:
+                    key = str(meta["path"]).removeprefix(self._prefix)
+                    is_value = key.startswith(f"{layout.VALUES}/") and key not in here
+                    is_old = key in ever or meta["last_modified"] < cutoff
+                    if (is_value or (is_part(key) and key not in named)) and is_old:
+                        gone.append(key)
+            if gone:
+                obstore.delete(self._store, [self._prefix + key for key in gone])
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
+        for key in gone:
+            self._published.pop(key, None)
+        return len(gone)
+
     def take_back(self) -> None:
         """Remove from the folder what is not in the bucket, or is not the same there."""
         gone = [
             key for key, state in self._here().items()
-            if not _is_part(key) and self._published.get(key) != state
+            if not is_part(key) and self._published.get(key) != state
             # One that names more tables than there are harms nobody; without one there is nothing.
             and not (key == layout.MARKER and key in self._published)
         ]  # fmt: skip
         for key in gone:
             (self.root / key).unlink(missing_ok=True)
-        if any(_is_log(key) for key in gone):
+        if any(is_log(key) for key in gone):
             # These may speak of versions that are none.
             for log in self.root.glob("*/_delta_log"):
                 noted = (*log.glob("*.checkpoint*"), *log.glob("*.committed"))
@@ -226,8 +265,8 @@ class Mirror:
             below = os.path.relpath(folder, self.root)
             for name in names:
                 key = name if below == "." else f"{below}/{name}"
-                is_log = below.endswith("_delta_log")
-                if is_log and not _LOG_ENTRY.fullmatch(name):
+                of_log = below.endswith("_delta_log")
+                if of_log and not _LOG_ENTRY.fullmatch(name):
                     continue
                 if key not in _LOCAL and not name.startswith("."):
                     found[key] = self._state(key)
@@ -235,19 +274,19 @@ class Mirror:
 
     def _state(self, key: str) -> str:
         """Return the state of a file here, in the words of the bucket."""
-        if _has_one_state(key):
+        if has_one_state(key):
             return ""
-        digest = _digest(self.root / key)
+        digest = file_md5(self.root / key)
         known, tag = self._tags.get(key, ("", ""))
         # What S3 says of an object that was put in one request, if it is not encrypted.
         return tag if known == digest else digest
 
     def _agree(self, key: str, tag: str | None) -> None:
         """Note that a file is the same here and there, and what the bucket calls its state."""
-        if _has_one_state(key):
+        if has_one_state(key):
             self._published[key] = ""
             return
-        digest = _digest(self.root / key)
+        digest = file_md5(self.root / key)
         self._published[key] = (tag or digest).strip('"')
         self._tags[key] = (digest, self._published[key])
 
@@ -275,7 +314,7 @@ class Mirror:
             ):
                 for meta in some:
                     key = str(meta["path"]).removeprefix(self._prefix)
-                    found[key] = "" if _has_one_state(key) else str(meta["e_tag"]).strip('"')
+                    found[key] = "" if has_one_state(key) else str(meta["e_tag"]).strip('"')
         except (obstore.exceptions.BaseError, OSError) as error:
             raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
         return found
@@ -346,6 +385,7 @@ _OURS = frozenset(
         "_audit",
         "_batches",
         "_empty",
+        "_forgotten",
         "cohorts",
         "dictionary.json",
         "sequence_types.csv",
@@ -391,34 +431,6 @@ def _unused_folder(base: Path) -> tuple[Path, int]:
         (base / str(number)).mkdir(exist_ok=True, mode=0o700)
         return base / str(number), lock
     raise AssertionError
-
-
-def _is_part(key: str) -> bool:
-    """Tell whether it is a part of a table, which a newer software alone may know."""
-    folder, _, below = key.partition("/")
-    return folder != "_empty" and below.startswith("batch=") and below.endswith(".parquet")
-
-
-def _has_one_state(key: str) -> bool:
-    """Tell whether a file is never changed: its name is new, or says its content."""
-    return _is_part(key) or key.startswith(f"{layout.VALUES}/")
-
-
-def _is_log(key: str) -> bool:
-    return "/_delta_log/" in key
-
-
-def _digest(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-def _read_tags(path: Path) -> dict[str, tuple[str, str]]:
-    """Return what an earlier process noted; nothing if it was killed before, or there was none."""
-    try:
-        noted = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {key: (digest, tag) for key, (digest, tag) in noted.items()}
 
 
 def _all(work: Callable[[str], Any], keys: Iterable[str]) -> None:

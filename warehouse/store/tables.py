@@ -6,7 +6,7 @@ write (CONTRIBUTING, "How to add a stored table").
 
 Rows come from one of two places. Most are derived from files at ingest: they go with their instance
 and are made anew when it is read again. The others were appended by people or algorithms: nothing
-can make these again, so nothing takes them out.
+can make these again, so nothing takes them out but the erasure of what they are about.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ class StoredTable:
     maybe others; runs in workers. The ingest makes those of the first tables itself."""
     is_appended: bool = False
     """Rows are not derived from files: they come by ``append_rows`` and stay."""
+    without_erased: str | None = None
+    """Of appended rows: statement of sql/ingest that copies a part without what is about an erased
+    instance; None if no row is about any."""
     is_long: bool = False
     """Many rows: written as the long table is."""
     searched: tuple[str, ...] = ()
@@ -143,14 +146,25 @@ REGISTRY: tuple[StoredTable, ...] = (
         rows_at_once=50_000,
     ),
     StoredTable("socket_versions", order=("slug", "version"), is_appended=True),
-    StoredTable("socket_values", order=("slug", "value_id"), is_appended=True),
-    StoredTable("value_uses", order=("value_id", "use_id"), is_appended=True),
     StoredTable(
-        "annotations", order=("value_id", "index"), is_appended=True, part_size=8_000_000,
-        rows_at_once=100_000,
+        "socket_values", order=("slug", "value_id"), is_appended=True,
+        without_erased="kept_of_values",
     ),
-    StoredTable("value_set_entries", order=("entry",), is_appended=True),
+    StoredTable(
+        "value_uses", order=("value_id", "use_id"), is_appended=True, without_erased="kept_uses"
+    ),
+    StoredTable(
+        "annotations", order=("value_id", "index"), is_appended=True,
+        without_erased="kept_of_values", part_size=8_000_000, rows_at_once=100_000,
+    ),
+    StoredTable(
+        "value_set_entries", order=("entry",), is_appended=True, without_erased="kept_entries"
+    ),
     StoredTable("algorithm_interfaces", order=("interface_id",), is_appended=True),
+    StoredTable("artifact_events", order=("artifact_id", "event"), is_appended=True),
+    StoredTable("algorithm_versions", order=("algorithm", "version"), is_appended=True),
+    StoredTable("job_specs", order=("algorithm", "job_id"), is_appended=True),
+    StoredTable("job_events", order=("job_id", "event"), is_appended=True, rows_at_once=20_000),
     StoredTable("files", FILES, ("path",), is_of_one_batch=True, rows_at_once=200_000),
 )  # fmt: skip
 """The stored tables in the order of their commits; ``files`` last, it makes a version visible."""

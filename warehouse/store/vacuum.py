@@ -155,7 +155,7 @@ def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
 
 
 def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[Spare]:
-    """Return files of values that no row names: a killed writer left them. No row ever goes."""
+    """Return files of values that no row names: a killed writer left them."""
     folder = snapshot.root / layout.VALUES
     if not alone or not folder.is_dir():
         return []

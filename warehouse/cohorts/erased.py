@@ -1,0 +1,122 @@
+"""Runs and saved cohorts → the same without members, or values in their SQL, that were erased.
+
+In: the folder of a warehouse, and what tells an identifier that is to be erased. Out: what was
+changed. A run keeps its digest and counts and says how many members it lost, so that `verify` and
+`diff` know; SQL has 'forgotten' where it named someone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from warehouse.cohorts.definitions import FOLDER
+from warehouse.cohorts.runs import ABOUT, LEVELS, MEMBERS, read_run, runs_folder
+from warehouse.errors import WriteFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from warehouse.cohorts.runs import Run
+
+    Erased = Callable[[str, str], bool]
+    """Whether a level and a key of it are erased."""
+
+WORD = "forgotten"
+_LITERAL = re.compile(r"'((?:[^']|'')*)'|([\w.^:-]{6,})")
+"""A text in SQL, or a word of six characters or more: shorter ones mean something else too."""
+
+
+def erase_in_runs(root: Path, is_erased: Erased) -> tuple[dict[str, int], int]:
+    """Take erased members out of runs, and erased values out of their questions.
+
+    Returns
+    -------
+    tuple
+        Run → members that it lost, and the number of runs and saved cohorts whose SQL has changed.
+    """
+    lost: dict[str, int] = {}
+    asked = 0
+    for path in sorted(runs_folder(root).glob(f"[!.]*/{ABOUT}")):
+        run = read_run(root, path)
+        gone = _erase_members(path.parent / MEMBERS, is_erased)
+        about = _about(run, is_erased)
+        is_other = about != run
+        if gone or is_other:
+            about = replace(about, forgotten=run.forgotten + gone)
+            text = json.dumps(asdict(about), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+            _write(path, text.encode())
+        if gone:
+            lost[run.run] = gone
+        asked += is_other
+    for path in sorted((root / FOLDER).glob("*.sql")):
+        text = path.read_text(encoding="utf-8")
+        if (cleaned := _without(text, is_erased)) != text:
+            _write(path, cleaned.encode())
+            asked += 1
+    return lost, asked
+
+
+def _erase_members(path: Path, is_erased: Erased) -> int:
+    if not path.is_file():
+        return 0
+    with pq.ParquetFile(path) as parquet:
+        rows = parquet.read()
+    stays = pa.chunked_array([pa.array([True] * rows.num_rows, pa.bool_())])
+    for level in LEVELS:
+        column = rows[f"{level}_key"]
+        keys = [key for key in column.unique().to_pylist() if key and is_erased(level, key)]
+        stays = pc.and_(stays, pc.invert(pc.is_in(column, pa.array(keys, column.type))))
+    kept = rows.filter(stays)
+    if kept.num_rows < rows.num_rows:
+        sink = pa.BufferOutputStream()
+        pq.write_table(kept, sink, compression="zstd")
+        _write(path, sink.getvalue().to_pybytes())
+    return int(rows.num_rows - kept.num_rows)
+
+
+def _about(run: Run, is_erased: Erased) -> Run:
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, list):
+            return [cleaned(each) for each in value]
+        return WORD if isinstance(value, str) and _is_named(value, is_erased) else value
+
+    given = {name: cleaned(value) for name, value in run.parameters.items()}
+    about = replace(run, sql=_without(run.sql, is_erased), parameters=given)
+    return replace(about, is_redacted=run.is_redacted or about != run)
+
+
+def _without(sql: str, is_erased: Erased) -> str:
+    def cleaned(found: re.Match[str]) -> str:
+        text, word = found[1], found[2]
+        if word is not None:
+            return WORD if _is_named(word, is_erased) else word
+        return f"'{WORD}'" if _is_named(text.replace("''", "'"), is_erased) else found[0]
+
+    return _LITERAL.sub(cleaned, sql)
+
+
+def _is_named(text: str, is_erased: Erased) -> bool:
+    return any(is_erased(level, text.strip()) for level in (*LEVELS, "name"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file in one step; what was kept is read-only again."""
+    draft = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        draft.write_bytes(content)
+        os.chmod(draft, path.stat().st_mode & 0o777)
+        draft.replace(path)
+    except OSError as error:
+        raise WriteFailed(f"{path.parent.name}/{path.name}", error) from error
+    finally:
+        draft.unlink(missing_ok=True)

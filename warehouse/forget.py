@@ -1,0 +1,217 @@
+"""A patient, study, series or instance → nothing of them in the warehouse, and a receipt.
+
+In: what is to be forgotten. Out: ``Receipt``. Four steps, each of which may be done again: the
+tombstone, so that no ingest brings it back; one commit that takes the rows out of every table; what
+the newest version does not name is deleted, answers and runs are cleaned; the receipt says so. Who
+was killed in between asks again. Source files are not touched.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.cohorts.erased import erase_in_runs
+from warehouse.errors import NothingToForget, UsageError, WriteFailed, WritersRunning
+from warehouse.ingest import planned_batches
+from warehouse.settings import IngestSettings
+from warehouse.store import delta, layout
+from warehouse.store.duck import connect
+from warehouse.store.erase import Found, erase, find, unnamed_files
+from warehouse.store.marker import require
+from warehouse.store.tombstones import (
+    LEVELS,
+    Receipt,
+    Tombstone,
+    Tombstones,
+    digest,
+    digests,
+    file_digest,
+    next_number,
+    read_all,
+    tombstones,
+    warehouse_key,
+    write,
+)
+from warehouse.survey import read_plan, write_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def forget(root: str | os.PathLike[str], level: str, name: str, *, delete: bool = False) -> Receipt:
+    """Erase an entity from a warehouse, and keep it away; count it only unless told to ``delete``.
+
+    Older versions can no longer be opened afterwards: their parts are deleted. Whoever reads one
+    gets an error that names a missing file.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    level
+        patient, study, series or instance.
+    name
+        PatientID, or UID; the key of an entity that has none.
+    delete
+        Do so; otherwise rows and files are only counted.
+
+    Raises
+    ------
+    NothingToForget
+        Nothing of that name is known.
+    WritersRunning
+        An ingest, or another writer, has not ended.
+    UsageError, NotAWarehouse, LayoutMismatch, WriteFailed
+    """
+    root = Path(os.path.abspath(root))
+    require(root)
+    name = _valid(level, name)
+    if not delete:
+        with connect() as connection:
+            found = find(connection, delta.snapshot(root), level, name)
+        if found.is_nothing:
+            raise NothingToForget(level)
+        return _receipt("", level, found)
+    with delta.no_writers(root) as alone:
+        if not alone:
+            raise WritersRunning(root)
+        return _forget(root, level, name)
+
+
+def _forget(root: Path, level: str, name: str) -> Receipt:
+    key = warehouse_key(root)
+    asked = digest(key, level, name)
+    known = next((s for s in read_all(root) if s.asked == asked and _is_active(s)), None)
+    with delta.locked(root), connect() as connection:
+        base = delta.snapshot(root)
+        found = find(connection, base, level, name)
+        if found.is_nothing:
+            if known is None:
+                raise NothingToForget(level)
+            if known.receipt.state == "done":
+                return known.receipt
+        stone = known or Tombstone(_receipt(next_number(root), level, found), asked, [], [])
+        stone = _with(stone, key, found)
+        write(root, stone)
+        rows = {} if found.is_nothing else erase(connection, base)
+    stone = replace(
+        stone,
+        receipt=replace(
+            stone.receipt, rows=_sum(stone.receipt.rows, rows), version=delta.snapshot(root).version
+        ),
+    )
+    write(root, stone)
+    return _finish(root, key, stone)
+
+
+def _is_active(stone: Tombstone) -> bool:
+    return stone.receipt.state != "allowed"
+
+
+def _valid(level: str, name: str) -> str:
+    if level not in LEVELS:
+        raise UsageError(f"a level is one of {', '.join(LEVELS)}")
+    if not name.strip():
+        raise UsageError(f"say which {level}: the identifier is empty")
+    return name.strip()
+
+
+def _receipt(number: str, level: str, found: Found) -> Receipt:
+    return Receipt(
+        number, level, "begun", _now(), entities=found.counts, files=len(found.files),
+        still_named=found.still_named,
+    )  # fmt: skip
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def _with(stone: Tombstone, key: bytes, found: Found) -> Tombstone:
+    """Add what was found to a tombstone: of a run that was killed, or of files that came later."""
+    files = {*stone.files, *(file_digest(key, *file) for file in found.files)}
+    names = {*stone.names, *digests(key, found.entities)}
+    begun = replace(stone.receipt, state="begun")
+    return Tombstone(begun, stone.asked, sorted(files), sorted(names))
+
+
+def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return {table: first.get(table, 0) + second.get(table, 0) for table in {**first, **second}}
+
+
+def _finish(root: Path, key: bytes, stone: Tombstone) -> Receipt:
+    """Delete and clean what is not in a table; the rows are gone by now."""
+    names = {stone.asked, *stone.names}
+    lost, questions = erase_in_runs(root, lambda level, name: digest(key, level, name) in names)
+    _clean_plans(root, tombstones(root))
+    deleted, size = _delete_unnamed(root)
+    receipt = stone.receipt
+    receipt = replace(
+        receipt, state="done", done_at=_now(), runs=_sum(receipt.runs, lost),
+        questions=receipt.questions + questions,
+        deleted=sorted({*receipt.deleted, *deleted}), deleted_bytes=receipt.deleted_bytes + size,
+    )  # fmt: skip
+    write(root, replace(stone, receipt=receipt, names=[]))
+    return receipt
+
+
+def _delete_unnamed(root: Path) -> tuple[list[str], int]:
+    deleted, size = [], 0
+    try:
+        for path in unnamed_files(delta.snapshot(root)):
+            size += path.stat().st_size
+            path.unlink()
+            deleted.append(str(path.relative_to(root)))
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+    except OSError as error:
+        raise WriteFailed("the folders of the warehouse", error) from error
+    return deleted, size
+
+
+def _clean_plans(root: Path, stones: Tombstones | None) -> None:
+    """Take forgotten files out of batches that are planned and not yet read."""
+    settings = IngestSettings(workers=1)
+    for batch in planned_batches(root):
+        items = read_plan(root, batch, settings)
+        kept = [
+            item for item in items
+            if stones is None
+            or not stones.has_file(
+                item.path, getattr(item, "size_bytes", None), getattr(item, "modified_us", None)
+            )
+        ]  # fmt: skip
+        if len(kept) < len(items):
+            plan = layout.claims_folder(root) / batch
+            draft = plan.with_name(f".{batch}")
+            draft.write_bytes(write_plan(kept) if kept else b"")
+            draft.replace(plan)
+
+
+def allow(root: str | os.PathLike[str], level: str, name: str) -> Receipt:
+    """Let something that was forgotten be ingested again; the next ingest of its source reads it.
+
+    Raises
+    ------
+    NothingToForget
+        It was not forgotten by that name: what went with its patient is allowed with that.
+    """
+    root = Path(os.path.abspath(root))
+    require(root)
+    asked = digest(warehouse_key(root), level, _valid(level, name))
+    found = next((s for s in read_all(root) if s.asked == asked and _is_active(s)), None)
+    if found is None:
+        raise NothingToForget(level, is_to_allow=True)
+    receipt = replace(found.receipt, state="allowed")
+    write(root, Tombstone(receipt, "", [], []))
+    return receipt
+
+
+def receipts(root: str | os.PathLike[str]) -> list[Receipt]:
+    """Return what was forgotten, the oldest first."""
+    require(Path(root))
+    return [stone.receipt for stone in read_all(Path(root))]

@@ -1,0 +1,292 @@
+"""What was forgotten, by digests that only the holder of a key can make again.
+
+In: the folder of a warehouse. Out: ``Receipt`` and ``Tombstones``. A patient, study, series or
+instance that was forgotten is known by HMAC-SHA256 of its identifier with a key of this warehouse,
+and each of its files by that of path, size and time::
+
+    my-warehouse/_forgotten/
+    ├── key             32 random bytes, mode 0600
+    └── 000001.json     a receipt without identity, and the digests that keep it forgotten
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import secrets
+import uuid
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from warehouse.errors import StoreDamaged, WriteFailed
+from warehouse.store.making import reach_disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import duckdb
+
+FOLDER = "_forgotten"
+LEVELS = ("patient", "study", "series", "instance")
+
+_LISTED = {
+    "00100020": "patient", "0020000D": "study", "0020000E": "series", "00041511": "instance"
+}  # fmt: skip
+"""Element of a directory record → level of what it identifies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was forgotten, without saying who it was."""
+
+    number: str
+    level: str
+    """patient, study, series or instance."""
+    state: str
+    """``begun``, ``done``, or ``allowed`` again."""
+    begun_at: str
+    """UTC."""
+    done_at: str = ""
+    version: int = 0
+    """Version of the warehouse without it."""
+    entities: dict[str, int] = field(default_factory=dict)
+    """Level → how many were erased as a whole."""
+    files: int = 0
+    """Source files whose rows were erased."""
+    still_named: int = 0
+    """Elements of instances that stay and that name it, as references to it do: these are headers
+    of files that are not forgotten."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """Table → rows that were erased."""
+    deleted: list[str] = field(default_factory=list)
+    """Files of the warehouse that were deleted, those of older versions too; names have digests."""
+    deleted_bytes: int = 0
+    runs: dict[str, int] = field(default_factory=dict)
+    """Run of a cohort → members that were erased from it; its digest is that of before."""
+    questions: int = 0
+    """Saved cohorts, and SQL or parameters of runs, in which a value was erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A receipt, and the digests that go with it."""
+
+    receipt: Receipt
+    asked: str
+    files: list[str]
+    names: list[str]
+    """Digests of identifiers, until runs and saved cohorts have been cleaned of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstones:
+    """All that is to stay forgotten."""
+
+    key: bytes
+    asked: frozenset[str]
+    files: frozenset[str]
+
+    def has(self, level: str, identifier: str | None) -> bool:
+        """Whether an entity was forgotten."""
+        return identifier is not None and digest(self.key, level, identifier) in self.asked
+
+    def has_file(self, path: str, size: int | None, modified_us: int | None) -> bool:
+        """Whether a file was forgotten, as it was then."""
+        return file_digest(self.key, path, size, modified_us) in self.files
+
+
+def digest(key: bytes, kind: str, *said: str) -> str:
+    """Return the keyed digest of something, 32 hex digits.
+
+    >>> digest(bytes(32), "patient", "1") != digest(bytes(32), "study", "1")
+    True
+    """
+    text = "\0".join((kind, *said)).encode("utf-8", "surrogatepass")
+    return hmac.digest(key, text, "sha256").hex()[:32]
+
+
+def file_digest(key: bytes, path: str, size: int | None, modified_us: int | None) -> str:
+    """Return the keyed digest of a file as it is: another one may come to lie at its path."""
+    return digest(key, "file", path, str(size), str(modified_us))
+
+
+def warehouse_key(root: Path) -> bytes:
+    """Return the key of a warehouse; the first who asks makes it.
+
+    Raises
+    ------
+    StoreDamaged
+        It is gone or cut: what was forgotten would be read again.
+    """
+    path = root / FOLDER / "key"
+    try:
+        if not path.exists():
+            if any((root / FOLDER).glob("*.json")):
+                raise StoreDamaged(root, f"{FOLDER}/key is gone", "restore it from a backup")
+            (root / FOLDER).mkdir(exist_ok=True)
+            draft = path.with_name(f".{uuid.uuid4().hex}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(32))
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+            reach_disk([path])
+        found = path.read_bytes()
+    except OSError as error:
+        raise WriteFailed(f"the key in {FOLDER}", error) from error
+    if len(found) != 32:
+        raise StoreDamaged(root, f"{FOLDER}/key is cut", "restore it from a backup")
+    return found
+
+
+def tombstones(root: Path) -> Tombstones | None:
+    """Return what is to stay forgotten; None if nothing ever was."""
+    found = [stone for stone in read_all(root) if stone.receipt.state != "allowed"]
+    if not found:
+        return None
+    return Tombstones(
+        warehouse_key(root),
+        frozenset(stone.asked for stone in found),
+        frozenset(file for stone in found for file in stone.files),
+    )
+
+
+def read_all(root: Path) -> list[Tombstone]:
+    """Return every tombstone, the oldest first.
+
+    Raises
+    ------
+    StoreDamaged
+        One cannot be read: what was forgotten would be read again.
+    """
+    stones = []
+    for path in sorted((root / FOLDER).glob("[0-9]*.json")):
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            stones.append(
+                Tombstone(Receipt(**said["receipt"]), said["asked"], said["files"], said["names"])
+            )
+        except (OSError, ValueError, TypeError, KeyError):
+            raise StoreDamaged(
+                root, f"{path.relative_to(root)} cannot be read", "restore it from a backup"
+            ) from None
+    return stones
+
+
+def write(root: Path, stone: Tombstone) -> None:
+    """Write a tombstone, in one step.
+
+    Raises
+    ------
+    WriteFailed
+    """
+    path = root / FOLDER / f"{stone.receipt.number}.json"
+    draft = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        draft.write_text(json.dumps(asdict(stone), indent=1) + "\n", encoding="utf-8")
+        reach_disk([draft])
+        draft.replace(path)
+        reach_disk([path])
+    except OSError as error:
+        raise WriteFailed(f"{FOLDER}/{path.name}", error) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def next_number(root: Path) -> str:
+    """Return the number of the next receipt."""
+    return f"{max((int(stone.receipt.number) for stone in read_all(root)), default=0) + 1:06d}"
+
+
+def mark_forgotten(
+    root: Path, files: pa.Table, instances: pa.Table, elements: Iterable[Path]
+) -> pa.Table:
+    """Give staged files of what was forgotten the status ``forgotten`` and no identity.
+
+    They are known by their path from then on, so that the next ingest need not read them.
+
+    Parameters
+    ----------
+    files
+        ``FILES``, identified.
+    instances
+        Rows of ``instances`` of these files.
+    elements
+        Staged parts with their elements, which say what a directory of files lists.
+    """
+    stones = tombstones(root)
+    if stones is None:
+        return files
+    gone = set[int]()
+    for level in LEVELS:
+        column = instances[f"{level}_key"]
+        named = [key for key in column.unique().to_pylist() if stones.has(level, key)]
+        held = instances.filter(pc.is_in(column, pa.array(named, column.type)))
+        gone.update(held["instance_id"].to_pylist())
+    directories = instances.filter(pc.is_null(instances["patient_key"]))["instance_id"]
+    gone |= _listing_any(stones, elements, directories.to_pylist())
+    if not gone:
+        return files
+    is_gone = pc.is_in(files["instance_id"], pa.array(sorted(gone), pa.int64()))
+    _note_files(root, stones.key, files.filter(is_gone))
+    for name, value in (("status", "forgotten"), ("instance_key", None)):
+        place = files.schema.get_field_index(name)
+        kind = files.schema.field(name)
+        column = pc.if_else(is_gone, pa.scalar(value, kind.type), files[name])
+        files = files.set_column(place, kind, column)
+    return files
+
+
+def _listing_any(stones: Tombstones, elements: Iterable[Path], directories: list[int]) -> set[int]:
+    """Return the directories of files (DICOMDIR) that list something forgotten."""
+    found = set[int]()
+    if not directories:
+        return found
+    asked = [("instance_id", "in", directories), ("tag", "in", list(_LISTED))]
+    for part in elements:
+        rows = pq.read_table(part, columns=["instance_id", "tag", "text"], filters=asked)
+        for row in rows.to_pylist():
+            if row["text"] and stones.has(_LISTED[row["tag"]], row["text"].strip()):
+                found.add(row["instance_id"])
+    return found
+
+
+def _note_files(root: Path, key: bytes, files: pa.Table) -> None:
+    """Let files be known as forgotten; under the newest tombstone, whichever it was of."""
+    times = files["modified_at"].cast(pa.int64()).to_pylist()
+    rows = zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), times, strict=True)
+    found = {file_digest(key, *row) for row in rows}
+    *_, newest = (stone for stone in read_all(root) if stone.receipt.state != "allowed")
+    write(root, replace(newest, files=sorted({*newest.files, *found})))
+
+
+def drop_forgotten(listing: duckdb.DuckDBPyConnection, root: Path) -> None:
+    """Take forgotten files out of ``unseen``, into the table ``forgotten``."""
+    listing.execute("create table forgotten (path varchar)")
+    stones = tombstones(root)
+    if stones is None or not stones.files:
+        return
+    reader = listing.execute("select path, size_bytes, modified_us from unseen")
+    found = list[str]()
+    while rows := reader.fetchmany(50_000):
+        found += [path for path, size, time in rows if stones.has_file(path, size, time)]
+    listing.register("found_forgotten", pa.table({"path": pa.array(found, pa.string())}))
+    listing.execute("insert into forgotten from found_forgotten")
+    listing.unregister("found_forgotten")
+    listing.execute("delete from unseen where path in (select path from forgotten)")
+
+
+def digests(key: bytes, entities: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the digests of entities: level and key of each."""
+    return sorted({digest(key, level, name) for level, name in entities})
