@@ -45,7 +45,8 @@ def associated(
             association.release()
         else:
             association.abort()
-        association.join(10)
+        if association.ident is not None:
+            association.join(10)
         for connection in opened:
             # pynetdicom leaves a socket open that its peer has closed first.
             connection.close()

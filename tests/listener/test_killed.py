@@ -20,7 +20,6 @@ from tests.dicom_files import CT, image
 from tests.listener.peers import associated, received
 from warehouse.listener.listener import Listener
 from warehouse.listener.settings import ListenerSettings
-from warehouse.listener.state import read_states
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 
@@ -93,12 +92,3 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, kills: int) -> None:
     # What was not acknowledged may be there, whole; nothing is there twice, nothing in part.
     counted = wh.sql("select status, count(*) from files group by all").fetchall()
     assert counted == [("ingested", len(files))]
-
-
-def test_a_signal_ends_it_at_once(tmp_path: Path) -> None:
-    process, _ = listen(tmp_path)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 143
-    (state,) = read_states(tmp_path / "w")
-    assert not state.is_running

@@ -13,18 +13,24 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom import (
+    ALL_TRANSFER_SYNTAXES,
+    AllStoragePresentationContexts,
+    build_context,
+    evt,
+)
 from pynetdicom.service_class import ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import register_uid, uid_to_service_class
 
@@ -39,6 +45,7 @@ from warehouse.listener.state import HEARTBEAT_SECONDS, State, write_state
 if TYPE_CHECKING:
     from pynetdicom.dimse_primitives import C_STORE
     from pynetdicom.events import Event
+    from pynetdicom.presentation import PresentationContext
 
     from warehouse.api import Warehouse
     from warehouse.listener.received import Provider, Received
@@ -50,7 +57,7 @@ SUCCESS, OUT_OF_RESOURCES = 0x0000, 0xA700
 VERIFICATION = "1.2.840.10008.1.1"
 
 _LAST = (ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
-SYNTAXES = [
+SYNTAXES: list[str | UID] = [
     ExplicitVRLittleEndian,
     *(each for each in ALL_TRANSFER_SYNTAXES if each not in {*_LAST, ExplicitVRLittleEndian}),
     *_LAST,
@@ -120,6 +127,7 @@ class Listener:
         ]
         for thread in self._threads:
             thread.start()
+        self._write_state()
 
     def __enter__(self) -> Self:
         return self
@@ -176,13 +184,6 @@ class Listener:
         entity.network_timeout = settings.network_seconds
         entity.acse_timeout = entity.dimse_timeout = settings.network_seconds
         entity.require_calling_aet = list(settings.allow)
-        entity.add_supported_context(VERIFICATION, SYNTAXES)
-        for context in AllStoragePresentationContexts:
-            entity.add_supported_context(str(context.abstract_syntax), SYNTAXES, True, True)
-        for uid in settings.sop_classes:
-            if uid_to_service_class(uid) is ServiceClass:
-                register_uid(uid, f"StorageOf_{uid.replace('.', '_')}", StorageServiceClass)
-            entity.add_supported_context(uid, SYNTAXES, True, True)
         handlers: list[Any] = [
             (evt.EVT_C_ECHO, lambda _: SUCCESS),
             (evt.EVT_C_STORE, self._store),
@@ -193,9 +194,6 @@ class Listener:
             (evt.EVT_ABORTED, partial(self._log, "was aborted")),
         ]
         if settings.queries:
-            for root in (PATIENT_ROOT, STUDY_ROOT):
-                for service in (1, 2, 3):
-                    entity.add_supported_context(f"{root}{service}", SYNTAXES)
             handlers += [
                 (evt.EVT_C_FIND, find, [self._wh]),
                 (evt.EVT_C_GET, get, [self._wh]),
@@ -205,8 +203,9 @@ class Listener:
         try:
             return Server(
                 entity, address=(settings.host, settings.port), ae_title=settings.aet,
-                contexts=entity.supported_contexts, ssl_context=tls, evt_handlers=handlers,
-                spool=self._spool, settings=settings, failed=self._failed,
+                contexts=supported(settings.sop_classes, queries=settings.queries),
+                ssl_context=tls, evt_handlers=handlers, spool=self._spool, settings=settings,
+                failed=self._failed,
             )  # fmt: skip
         except OSError as error:
             why = error.strerror or str(error)
@@ -304,6 +303,22 @@ class Listener:
             write_state(self.spool, self.state())
         except OSError as error:
             LOG.warning("the state cannot be written: %s", cause_of(error)[0])
+
+
+@cache
+def supported(sop_classes: tuple[str, ...], *, queries: bool) -> list[PresentationContext]:
+    """Return what is answered; shared by listeners and associations, which only read it."""
+    made = [build_context(VERIFICATION, SYNTAXES)]
+    storage = [str(each.abstract_syntax) for each in AllStoragePresentationContexts]
+    for uid in dict.fromkeys((*storage, *sop_classes)):
+        if uid_to_service_class(uid) is ServiceClass:
+            register_uid(uid, f"StorageOf_{uid.replace('.', '_')}", StorageServiceClass)
+        context = build_context(uid, SYNTAXES)
+        # With C-GET it is this side that sends.
+        context.scu_role = context.scp_role = True
+        made.append(context)
+    roots = (PATIENT_ROOT, STUDY_ROOT) if queries else ()
+    return made + [build_context(f"{root}{n}", SYNTAXES) for root in roots for n in (1, 2, 3)]
 
 
 def _data_set(event: Event) -> Received:

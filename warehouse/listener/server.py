@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from copy import deepcopy
 from socketserver import BaseServer
 from typing import TYPE_CHECKING, Any, cast
 
@@ -136,7 +135,7 @@ class _Handler(RequestHandler):
         acceptor.address_info = self.local
         acceptor.implementation_class_uid = entity.implementation_class_uid
         acceptor.implementation_version_name = entity.implementation_version_name
-        acceptor.supported_contexts = deepcopy(server.contexts)
+        acceptor.supported_contexts = server.contexts
         assoc.requestor.address_info = self.remote
         for event, bound in server._handlers.items():  # noqa: SLF001
             if isinstance(event, evt.NotificationEvent):
