@@ -11,6 +11,7 @@
 #   make bench-queries   the same for questions to a million instances; docs/benchmarks-queries.md
 #   make bench-pixels    the same for series that become arrays; docs/benchmarks-pixels.md
 #   make licences    write docs/licences.md from what is installed
+#   make viewer  fetch OHIF from npm and put it where `dicom-warehouse serve` finds it
 #   make setup   install everything for working on the project
 #   make lock    choose the newest versions that pyproject.toml allows, and write them to locks/
 #   make test-latest   the tests with the newest versions that pyproject.toml allows
@@ -24,7 +25,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo sql test test-slow soak check format docs bench bench-queries bench-pixels dev clean docs-site \
+.PHONY: setup demo sql test test-slow soak check format docs bench bench-queries bench-pixels dev clean docs-site viewer \
 	lock test-latest test-lowest licences
 
 setup: $(VENV)/.dev
@@ -145,6 +146,11 @@ bench-queries: $(VENV)/.bench
 
 bench-pixels: $(VENV)/.bench
 	$(BIN)/python benchmarks/pixels.py
+
+# npm serves the tarball; its digest is checked before anything of it is unpacked.
+viewer: $(VENV)/.dev
+	mkdir -p build && cd build && npm pack --silent @ohif/app@3.13.2
+	$(BIN)/dicom-warehouse viewer install --force --from build/ohif-app-3.13.2.tgz
 
 dev: $(VENV)/.dev
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -m pipelines.definitions

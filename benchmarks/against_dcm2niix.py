@@ -2,10 +2,11 @@
 
 Run with ``DICOM_CORPUS=folder``. Every MR series of the folder is converted by dcm2niix and by the
 code of the BIDS export: voxels, affine, step between volumes, b-values, gradient directions, and
-all fields of the sidecar that dcm2niix writes and the export knows. A field counts where dcm2niix
-states it. dcm2niix turns rows over and sometimes slices: directions and times are brought into our
-order. Differences that a statement explains are counted as such, and the statement is printed; the
-exit code is 1 if any other is left.
+all fields of the sidecar that dcm2niix writes. A field counts where dcm2niix states it. dcm2niix
+turns rows over and sometimes slices: directions and times are brought into our order. The
+weightings of ``diffusion_frames`` are compared as well, of series too that make no volume. A
+difference is explained where a statement of ``differences.py`` holds in the headers of its series;
+the statement is printed. The exit code is 1 if any other is left.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from typing import Any
 import dcm2niix
 import nibabel
 import numpy as np
+import pydicom
+from differences import Difference, why
 
 import warehouse
 from warehouse.bids.image import packed
@@ -43,6 +46,11 @@ SERIES = """
     select series.series_key, coalesce(manufacturer_name, '?'), list(distinct images.file_path)
     from series join images using (series_key)
     where series.Modality = 'MR' group by all order by 2, 1
+"""
+PROTOCOL = """
+    select name, any_value(text) from vendor_elements
+    join instances using (instance_id)
+    where series_key = $uid and "index" = 0 and text is not null group by name
 """
 NOT_COMPARED = {
     "ConversionSoftware": "the name of the converter",
@@ -67,16 +75,47 @@ class Ours:
     vectors: np.ndarray | None
 
 
-def theirs(paths: list[str], out: Path) -> tuple[list[Path], dict[str, Any]]:
-    """Convert files with dcm2niix; return its images and the sidecar of the first."""
+@dataclass(frozen=True)
+class Theirs:
+    """What dcm2niix writes of a series."""
+
+    folder: Path
+    images: list[Path]
+    told: dict[str, Any]
+    printed: str
+
+    @property
+    def weightings(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """B-values and directions of its volumes, if it writes any."""
+        stem = self.images[0].with_suffix("")
+        if not stem.with_suffix(".bval").exists():
+            return None
+        b_values = np.atleast_1d(np.loadtxt(stem.with_suffix(".bval")))
+        return b_values, np.atleast_2d(np.loadtxt(stem.with_suffix(".bvec"))).T
+
+    def displayed(self) -> np.ndarray:
+        """Convert again, into displayed values of Philips."""
+        _convert(self.folder, "p", "-p", "n")
+        return np.asarray(nibabel.load(self.folder / "p.nii").dataobj)
+
+
+def theirs(paths: list[str], out: Path) -> Theirs:
+    """Convert files with dcm2niix; its sidecar is that of the first image."""
     (out / "in").mkdir(parents=True)
     for number, path in enumerate(paths):
         (out / "in" / f"{number:06}.dcm").symlink_to(path)
-    command = [BINARY, "-b", "y", "-ba", "n", "-z", "n", "-f", "o", "-o", out, out / "in"]
-    subprocess.run(command, capture_output=True, check=False, timeout=300)
-    images = sorted(out.glob("*.nii"))
-    sidecars = sorted(out.glob("*.json"))
-    return images, json.loads(sidecars[0].read_text()) if sidecars else {}
+    printed = _convert(out, "o")
+    images = sorted(out.glob("o*.nii"))
+    sidecars = sorted(out.glob("o*.json"))
+    return Theirs(out, images, json.loads(sidecars[0].read_text()) if sidecars else {}, printed)
+
+
+def _convert(folder: Path, name: str, *options: str) -> str:
+    common = ["-b", "y", "-ba", "n", "-z", "n", "-f", name, *options, "-o", folder, folder / "in"]
+    ran = subprocess.run(
+        [BINARY, *common], capture_output=True, text=True, check=False, timeout=300
+    )
+    return ran.stdout + ran.stderr
 
 
 def exported(catalog: Any, facts: dict[str, Any], volume: LazyVolume) -> Ours:
@@ -158,62 +197,113 @@ def same(wanted: Any, ours: Any) -> bool:
     return bool(wanted == ours)
 
 
-def compared(
-    uid: str, images: list[Path], told: dict[str, Any], ours: Ours
-) -> list[tuple[str, str, str]]:
-    """Return field, verdict and detail of a series."""
-    if len(images) != 1:
-        return [("images", "different", f"{uid}: dcm2niix writes {len(images)}")]
-    found: list[tuple[str, str, str]] = []
+@dataclass(frozen=True)
+class Judged:
+    """One value of a series."""
 
-    def judged(name: str, wanted: Any, mine: Any, is_same: bool | None = None) -> None:
-        equal = same(wanted, mine) if is_same is None else is_same
-        verdict = "equal" if equal else "not written" if mine is None else "different"
-        found.append((name, verdict, f"{uid}: {wanted!r} and {mine!r}"))
+    name: str
+    verdict: str
+    wanted: Any
+    mine: Any
+    is_floating: bool = False
 
-    image: Any = nibabel.load(images[0])
+
+def judged(name: str, wanted: Any, mine: Any, is_same: bool | None = None) -> Judged:
+    equal = same(wanted, mine) if is_same is None else is_same
+    return Judged(
+        name, "equal" if equal else "not written" if mine is None else "different", wanted, mine
+    )
+
+
+def compared(made: Theirs, ours: Ours) -> list[Judged]:
+    """Return the verdicts on the image, its gradients and its sidecar."""
+    if len(made.images) != 1:
+        return [Judged("images", "different", len(made.images), 1)]
+    image: Any = nibabel.load(made.images[0])
     turn = Turn.between(ours.image.affine, image.affine)
-    voxels, affine = turn.of_image(ours.image, scaled=True)
+    found = [*_of_voxels(made, ours, image, turn)]
+    _, affine = turn.of_image(ours.image, scaled=False)
+    off = float(np.abs(affine - image.affine).max())
+    found.append(judged("affine", 0.0, off, off < 1e-3))
+    if image.ndim > 3 and image.shape[3] > 1:
+        zooms = ours.image.header.get_zooms()
+        step = float(zooms[3]) if len(zooms) > 3 else None
+        found.append(judged("pixdim[4]", float(image.header.get_zooms()[3]), step))
+    for name, value in made.told.items():
+        if name not in NOT_COMPARED and name not in PATIENT:
+            mine = ours.fields.get(name)
+            found.append(judged(name, value, None if mine is None else turn.of_field(name, mine)))
+    if made.weightings is not None:
+        b_values, vectors = made.weightings
+        found.append(
+            judged(
+                "bval", b_values.tolist(), None if ours.b_values is None else ours.b_values.tolist()
+            )
+        )
+        if ours.vectors is not None:
+            mine = turn.of_vectors(ours.vectors, ours.image.affine, image.affine)
+            is_same = mine.shape == vectors.shape and np.allclose(mine, vectors, rtol=0, atol=1e-3)
+            found.append(judged("bvec", vectors, mine, bool(is_same)))
+    return found
+
+
+def _of_voxels(made: Theirs, ours: Ours, image: Any, turn: Turn) -> list[Judged]:
+    voxels, _ = turn.of_image(ours.image, scaled=True)
     wanted = np.asarray(image.dataobj)
     is_color = wanted.dtype.names is not None
     equal = voxels.shape == wanted.shape and bool(
         (voxels == wanted).all() if is_color else np.allclose(voxels, wanted, rtol=1e-5, atol=1e-5)
     )
     if equal or is_color:
-        judged("voxels", wanted.shape, voxels.shape, equal)
-    else:
-        # dcm2niix may scale otherwise: then at least the stored values are the same.
-        stored, _ = turn.of_image(ours.image, scaled=False)
-        raw = image.dataobj.get_unscaled()
-        is_raw = stored.shape == raw.shape and bool((stored == raw).all())
-        judged("voxels, scaled" if is_raw else "voxels", wanted.shape, voxels.shape, False)
-        if is_raw:
-            judged("voxels, stored", raw.shape, stored.shape, True)
-    off = float(np.abs(affine - image.affine).max())
-    judged("affine", 0.0, off, off < 1e-3)
-    if wanted.ndim > 3 and wanted.shape[3] > 1:
-        zooms = ours.image.header.get_zooms()
-        judged(
-            "pixdim[4]",
-            float(image.header.get_zooms()[3]),
-            float(zooms[3]) if len(zooms) > 3 else None,
-        )
-    for name, value in told.items():
-        if name not in NOT_COMPARED and name not in PATIENT:
-            mine = ours.fields.get(name)
-            judged(name, value, None if mine is None else turn.of_field(name, mine))
-    stem = images[0].with_suffix("")
-    if stem.with_suffix(".bval").exists():
-        b_values = np.atleast_1d(np.loadtxt(stem.with_suffix(".bval"))).tolist()
-        judged("bval", b_values, None if ours.b_values is None else ours.b_values.tolist())
-        vectors = np.atleast_2d(np.loadtxt(stem.with_suffix(".bvec"))).T
-        mine = None
-        if ours.vectors is not None:
-            mine = turn.of_vectors(ours.vectors, ours.image.affine, image.affine)
-        is_same = mine is not None and mine.shape == vectors.shape
-        if mine is not None:
-            judged("bvec", vectors, mine, is_same and np.allclose(mine, vectors, atol=1e-3))
+        return [judged("voxels", wanted.shape, voxels.shape, equal)]
+    # dcm2niix may scale otherwise: then the stored values are the same, and those it displays.
+    stored, _ = turn.of_image(ours.image, scaled=False)
+    raw = image.dataobj.get_unscaled()
+    if stored.shape != raw.shape or not (stored == raw).all():
+        return [judged("voxels", wanted.shape, voxels.shape, False)]
+    displayed = made.displayed()
+    is_displayed = bool(np.allclose(voxels, displayed, rtol=1e-5, atol=1e-5))
+    scale = made.told.get("PhilipsRescaleSlope", 0) * made.told.get("PhilipsScaleSlope", 0)
+    is_floating = scale > 0 and bool(np.allclose(voxels / scale, wanted, rtol=1e-4))
+    return [
+        Judged(
+            "voxels, scaled", "different", wanted.shape, voxels.shape, is_floating and is_displayed
+        ),
+        judged("voxels, stored", raw.shape, stored.shape, True),
+        judged("voxels, dcm2niix -p n", displayed.shape, voxels.shape, is_displayed),
+    ]
+
+
+def weighted(catalog: Any, uid: str, made: Theirs) -> list[Judged]:
+    """Compare what frames say with the gradients of dcm2niix, whatever the volumes are."""
+    if made.weightings is None:
+        return []
+    rows = catalog.connection.execute(FRAMES, [uid]).fetchall()
+    is_directed = any(direction for _, direction in rows)
+    kept = [(b, d) for b, d in rows if b == 0 or d or not is_directed or b < _UNDIRECTED]
+    b_values, vectors = made.weightings
+    found = [judged("b-values of frames", sorted(set(b_values)), sorted({b for b, _ in kept}))]
+    if is_directed:
+        affine: np.ndarray = nibabel.load(made.images[0]).affine[:3, :3]  # type: ignore[attr-defined]
+        axes = affine / np.linalg.norm(affine, axis=0)
+        turned = np.array([d or (0.0,) * 3 for _, d in kept]) * [-1, -1, 1] @ axes
+        mine = turned * [-1 if np.linalg.det(affine) > 0 else 1, 1, 1]
+        ours = np.column_stack([[b for b, _ in kept], mine])
+        wanted = np.column_stack([b_values, vectors])
+        off = np.abs(ours[:, None] - wanted[None]).max(axis=2)
+        is_same = bool((off.min(axis=0) < 1e-2).all() and (off.min(axis=1) < 1e-2).all())
+        off = np.abs(mine[:, None] - vectors[None]).max(axis=2)
+        is_same &= bool((off.min(axis=0) < 1e-3).all() and (off.min(axis=1) < 1e-3).all())
+        found.append(judged("directions of frames", wanted, ours, is_same))
     return found
+
+
+FRAMES = """
+    select distinct b_value, diffusion_gradient_direction from diffusion_frames
+    where series_key = $1 and b_value is not null
+"""
+_UNDIRECTED = 50
+"""s/mm²: below it a volume without a direction is one without weighting, to dcm2niix too."""
 
 
 def main() -> int:
@@ -228,23 +318,38 @@ def main() -> int:
         catalog = members_of(wh.root, wh.cohort("every_mr"))
         rows = catalog.connection.sql(statement("sidecars", "bids")).to_arrow_table().to_pylist()
         facts = {row["series_key"]: row for row in rows}
-        weighted = statement("diffusion_frames", "bids")
-        catalog.connection.execute(f"create temp table diffusion_frames as {weighted}")
+        frames = statement("diffusion_frames", "bids")
+        catalog.connection.execute(f"create temp table diffusion_frames as {frames}")
         for number, (uid, maker, paths) in enumerate(wh.sql(SERIES).fetchall()):
-            images, told = theirs(paths, Path(folder) / str(number))
+            made = theirs(paths, Path(folder) / str(number))
+            ours: Ours | None = None
             try:
                 ours = exported(catalog, facts[uid], open_volume(catalog, uid))
+                found = compared(made, ours)
             except (PixelError, Refused) as error:
-                found = [("volume", "refused", f"{uid}: {getattr(error, 'why', error)}")]
-            else:
-                found = compared(uid, images, told, ours)
-            for name, verdict, detail in found:
-                why = None if verdict == "equal" else explanation(name, verdict)
-                judged = f"{verdict}, explained" if why else verdict
-                if why:
-                    said[why].append(f"{maker} {name}")
-                counts[maker, name, judged] += 1
-                details[maker, name, judged] = detail
+                found = [Judged("volume", "refused", None, getattr(error, "why", str(error)))]
+            headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+            series = {
+                "maker": maker,
+                "header": headers[0],
+                "told": made.told,
+                "fields": ours.fields if ours else {},
+                "protocol": dict(wh.sql(PROTOCOL, {"uid": uid}).fetchall()),
+                "volumes": ours.image.shape[3] if ours and ours.image.ndim > 3 else 1,
+                "positions": Counter(tuple(h.get("ImagePositionPatient", ())) for h in headers),
+                "printed": made.printed,
+            }
+            for one in [*found, *weighted(catalog, uid, made)]:
+                verdict = one.verdict
+                if verdict != "equal":
+                    difference = Difference(
+                        one.name, one.wanted, one.mine, is_floating=one.is_floating, **series
+                    )
+                    if statement_of := why(difference):
+                        verdict = f"{verdict}, explained"
+                        said[statement_of].append(f"{maker} {one.name}")
+                counts[maker, one.name, verdict] += 1
+                details[maker, one.name, verdict] = f"{uid}: {one.wanted!r} and {one.mine!r}"
     for (maker, name, verdict), count in sorted(counts.items()):
         detail = details[maker, name, verdict][-150:].replace("\n", " ")
         print(
@@ -253,82 +358,13 @@ def main() -> int:
     agreed = sum(count for (*_, verdict), count in counts.items() if verdict == "equal")
     open_ones = sum(count for (*_, verdict), count in counts.items() if verdict in OPEN)
     print(f"\n{agreed} of {counts.total()} values equal, {open_ones} different and not explained\n")
-    for why, of in said.items():
-        print(f"- {', '.join(dict.fromkeys(of))}: {why}")
+    for statement_of, of in said.items():
+        print(f"- {', '.join(dict.fromkeys(of))}: {statement_of}")
     return int(open_ones > 0)
 
 
 OPEN = {"different", "refused", "not written"}
 """Verdicts that nothing explains."""
-DCM2NIIX = "https://github.com/rordenlab/dcm2niix/blob/master"
-NO_FIELD = (
-    "no field of the BIDS 1.11 glossary (https://bids-specification.readthedocs.io/en/v1.11.0/glossary.html), "
-    "and no attribute of the standard"
-)
-PROTOCOL = (
-    "read by dcm2niix out of the protocol that the maker does not document; the protocol is in the view "
-    "vendor_elements"
-)
-NOT_STATED = "the attribute is not in these files: dcm2niix takes another, or a default of its own"
-EXPLAINED: dict[tuple[str, str], str] = {
-    ("volume", "refused"): "frames are missing or lie in no regular grid; the reason is in series_geometry",
-    ("voxels, scaled", "different"): (
-        "stored values are equal; dcm2niix multiplies by the private scale slope of Philips, we by Rescale "
-        f"Slope (PS3.3 C.11.1.1.2): {DCM2NIIX}/Philips/README.md"
-    ),
-    ("ImageType", "different"): (
-        "BIDS: Image Type (0008,0008); dcm2niix splits its words and appends others of frames"
-    ),
-    ("AcquisitionDuration", "not written"): (
-        "BIDS: of a volume; (0018,9073) is of the whole acquisition where series are single images"
-    ),
-    ("CoilString", "not written"): "a name of dcm2niix; BIDS has ReceiveCoilName, which is written",
-    ("InternalPulseSequenceName", "not written"): "a name of dcm2niix; written as PulseSequenceName",
-    ("SequenceName", "not written"): (
-        "BIDS: Sequence Name (0018,0024), which is not stated; the private one is PulseSequenceName"
-    ),
-    ("PulseSequenceType", "not written"): "dcm2niix concludes it from other fields, which are written",
-    ("SliceTiming", "not written"): (
-        f"not stated; dcm2niix spreads slices evenly in the order of GE's protocol: {DCM2NIIX}/GE/README.md"
-    ),
-    ("PhaseEncodingDirection", "not written"): (
-        "Rectilinear Phase Encode Reordering (0018,9034) is UNKNOWN; dcm2niix takes the sign from the view order of "
-        f"GE's protocol: {DCM2NIIX}/GE/README.md"
-    ),
-    ("ReconMatrixPE", "not written"): (
-        "the axis of phase encoding is not stated, so that neither rows nor columns are known to be it"
-    ),
-    ("bval", "not written"): (
-        "directions are along gradient axes, and how these lie in the patient is not stated (no PatientPosition, "
-        "no In-plane Phase Encoding Direction): nothing is written rather than a guess"
-    ),
-}  # fmt: skip
-"""By field and verdict: why the two differ."""
-OF_PROTOCOL = {
-    "BaseResolution", "CoilCombinationMethod", "ConsistencyInfo", "DelayTime", "MatrixCoilMode", "PhaseResolution",
-    "PulseSequenceDetails", "RefLinesPE", "ShimSetting", "TablePosition", "TxRefAmp", "ReceiveCoilActiveElements",
-    "ReceiveCoilName",
-}  # fmt: skip
-NO_FIELDS = {
-    "DerivedVendorReportedEchoSpacing", "FrequencyEncodingSteps", "ImageOrientationText", "ImageTypeText",
-    "NumberOfKSpaceTrajectories", "PhaseEncodingPolarityGE", "PhaseEncodingStepsOutOfPlane",
-    "PhilipsRescaleIntercept", "PhilipsRescaleSlope", "PhilipsScaleSlope", "PrescanReuseString", "RawImage",
-    "UsePhilipsFloatNotDisplayScaling", "WaterFatShift", "PhaseEncodingDirectionDisplayed",
-}  # fmt: skip
-OTHERWISE = {
-    "ProtocolName", "InstitutionalDepartmentName", "ProcedureStepDescription", "SpoilingState", "MTState",
-    "ParallelReductionFactorOutOfPlane", "NonlinearGradientCorrection", "DwellTime",
-}  # fmt: skip
-
-
-def explanation(name: str, verdict: str) -> str | None:
-    """Return why a value differs, if that is known."""
-    if (found := EXPLAINED.get((name, verdict))) or verdict != "not written":
-        return found
-    for names, why in ((OF_PROTOCOL, PROTOCOL), (NO_FIELDS, NO_FIELD), (OTHERWISE, NOT_STATED)):
-        if name in names:
-            return why
-    return None
 
 
 if __name__ == "__main__":

@@ -2,22 +2,32 @@
 
 import dagster as dg
 
+from pipelines.algorithms import algorithm_annotations, algorithm_jobs, algorithm_outputs
 from pipelines.assets import cohort_runs, source_listing, stored_tables, vanished_files, views
 from pipelines.checks import checks, values_are_valid
-from pipelines.jobs import check, ingest, nightly, plan_batches, vanished
+from pipelines.jobs import check, ingest, nightly, plan_batches, run_algorithm, vanished
 from pipelines.maintenance import maintain
 from pipelines.resources import IntakeResource
-from pipelines.schedules import every_morning, every_night
+from pipelines.schedules import every_morning, every_night, new_members
 from pipelines.sensors import new_files
 
 
 def build_definitions(intake: IntakeResource | None = None) -> dg.Definitions:
     """Return the definitions; a test, or a site with its own settings, passes its own intake."""
     return dg.Definitions(
-        assets=[source_listing, vanished_files, stored_tables, *views, cohort_runs],
+        assets=[
+            source_listing,
+            vanished_files,
+            stored_tables,
+            *views,
+            cohort_runs,
+            algorithm_jobs,
+            algorithm_outputs,
+            algorithm_annotations,
+        ],
         asset_checks=[checks, values_are_valid],
-        jobs=[ingest, check, plan_batches, nightly, maintain, vanished],
-        schedules=[every_night, every_morning],
+        jobs=[ingest, check, plan_batches, nightly, maintain, vanished, run_algorithm],
+        schedules=[every_night, every_morning, new_members],
         sensors=[new_files],
         resources={"intake": intake or IntakeResource()},
         # Steps share the process of their run. What can be parallel is so inside the library, by

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from pipelines.algorithms import algorithm_annotations, algorithm_jobs, algorithm_outputs
 from pipelines.assets import cohort_runs, source_listing, stored_tables, vanished_files
 
 ingest = dg.define_asset_job(
@@ -36,4 +37,10 @@ vanished = dg.define_asset_job(
     "vanished",
     selection=dg.AssetSelection.assets(vanished_files),
     description="Count files that vanished from the sources; with policy remove, take them out.",
+)
+
+run_algorithm = dg.define_asset_job(
+    "run_algorithm",
+    selection=dg.AssetSelection.assets(algorithm_jobs, algorithm_outputs, algorithm_annotations),
+    description="Run an algorithm over the members of a run of a cohort that it has not seen.",
 )

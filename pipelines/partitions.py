@@ -7,3 +7,6 @@ them with Dagster.
 import dagster as dg
 
 batches = dg.DynamicPartitionsDefinition(name="batch")
+
+algorithm_runs = dg.DynamicPartitionsDefinition(name="algorithm_run")
+"""``ALGORITHM@RUN``: an algorithm over the run of a cohort; schedule ``new_members`` adds them."""

@@ -25,6 +25,7 @@ SOURCES = dg.EnvVar("DICOM_WAREHOUSE_SOURCES")
 SCHEDULER = dg.EnvVar("DICOM_WAREHOUSE_SCHEDULER")
 MODE = dg.EnvVar("DICOM_WAREHOUSE_MODE")
 VANISHED = dg.EnvVar("DICOM_WAREHOUSE_VANISHED")
+ALGORITHMS = dg.EnvVar("DICOM_WAREHOUSE_ALGORITHMS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Intake:
     """What becomes of what files held that are gone: keep or remove."""
     days: int = 0
     """Newest day folders to look into; 0 looks into all of every source."""
+    algorithms: tuple[tuple[str, str], ...] = ()
+    """Algorithm and cohort, over whose new members it runs every night."""
 
     def warehouse(self) -> Warehouse:
         """Return the warehouse; the first batch makes it."""
@@ -71,6 +74,11 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
         default="",
         description="What becomes of what files held that are gone from the sources: keep or "
         "remove; else $DICOM_WAREHOUSE_VANISHED, else keep.",
+    )
+    algorithms: list[str] = Field(
+        default=[],
+        description="What runs over new members every night, as algorithm@cohort; else those in "
+        "$DICOM_WAREHOUSE_ALGORITHMS, separated by commas.",
     )
     mode: str = Field(
         default="",
@@ -107,6 +115,10 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
         vanished = self.vanished or VANISHED.get_value() or "keep"
         if vanished not in {"keep", "remove"}:
             raise UsageError(f"what vanished is to be kept or removed, not {vanished!r}")
+        pairs = self.algorithms or (ALGORITHMS.get_value() or "").split(",")
+        algorithms = [pair.strip().partition("@") for pair in pairs if pair.strip()]
+        if any(not (name and cohort) for name, _, cohort in algorithms):
+            raise UsageError("what runs over a cohort is written as algorithm@cohort")
         # The colon of s3:// separates nothing.
         listed = re.split(f"{os.pathsep}(?!//)", SOURCES.get_value() or "")
         return Intake(
@@ -126,4 +138,5 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
             ),
             vanished=vanished,
             days=self.days,
+            algorithms=tuple((name, cohort) for name, _, cohort in algorithms),
         )

@@ -2,8 +2,10 @@
 
 import dagster as dg
 
-from pipelines.jobs import nightly
+from pipelines.jobs import nightly, run_algorithm
 from pipelines.maintenance import maintain
+from pipelines.partitions import algorithm_runs
+from pipelines.resources import Intake
 
 every_night = dg.ScheduleDefinition(
     name="every_night",
@@ -21,3 +23,22 @@ every_morning = dg.ScheduleDefinition(
     execution_timezone=None,
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
+
+
+@dg.schedule(
+    name="new_members",
+    job=run_algorithm,
+    cron_schedule="0 3 * * *",
+    execution_timezone=None,
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+def new_members(
+    context: dg.ScheduleEvaluationContext, intake: dg.ResourceParam[Intake]
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """Run algorithms over the newest run of their cohorts, which ``every_night`` asks again."""
+    if not intake.algorithms:
+        return dg.SkipReason("no algorithms: set DICOM_WAREHOUSE_ALGORITHMS=algorithm@cohort")
+    wh = intake.warehouse()
+    keys = [f"{name}@{wh.find_run(cohort).run}" for name, cohort in intake.algorithms]
+    context.instance.add_dynamic_partitions(str(algorithm_runs.name), keys)
+    return [dg.RunRequest(run_key=key, partition_key=key) for key in keys]

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from pathlib import Path
+
 import warehouse
+from warehouse.algorithms import jobs
+from warehouse.algorithms.jobs import Case, Event, Input, spec_of
+from warehouse.components.checking import now
 from warehouse.components.examples import EXAMPLES
+from warehouse.errors import ArchiveRefused
 
 
 def add_components(wh: warehouse.Warehouse) -> None:
@@ -19,3 +27,24 @@ def add_components(wh: warehouse.Warehouse) -> None:
     parts.add_value("scan", dicom_series=series)
     parts.put("lesions of two readers", "case 1", {"lesions": added.value_id})
     parts.add_interface(["scan"], ["lesions"])
+    add_jobs(wh, series)
+
+
+def add_jobs(wh: warehouse.Warehouse, series: str) -> None:
+    """Add an image that was refused, an algorithm, and a job of it with all that a job may have."""
+    wh.components.create_socket(title="Mean value", kind="FLT", relative_path="mean.json")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "i.tar"
+        archive.write_bytes(b"no archive")
+        with contextlib.suppress(ArchiveRefused):
+            wh.algorithms.add_image(archive, parent="mean-value")
+    made = wh.algorithms.create("mean-value", "scan -> mean-value", api_method="external")
+    case = Case(made.interfaces[0], (Input("scan", series_key=series),), series)
+    spec = spec_of(made, case)
+    jobs.add_jobs(wh.root, [spec])
+    value = wh.add_value("mean-value", 0.5, series=series, by="mean-value@1").value_id
+    measured = {"metric_names": ["memory_bytes"], "metric_seconds": [1.0], "metric_values": [1e6]}
+    found = {"output_slugs": ["mean-value"], "output_values": [value]}
+    events = [("provisioned", {}), ("started", {}), ("executed", measured), ("parsed", found)]
+    jobs.record(wh.root, [Event(spec.job_id, what, now(), "", more) for what, more in events])
+    wh.refresh()

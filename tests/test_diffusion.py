@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import pytest
 from pydicom.uid import EnhancedMRImageStorage
 
 import warehouse
+from tests.command_line import run
 from tests.conftest import PACKAGED
 from tests.dicom_files import dataset, image, write
 from warehouse.errors import NoGradients
@@ -241,6 +243,25 @@ def test_an_isotropic_volume_beside_directional_ones_is_left_out_unless_asked_fo
     assert made.bvec.count("\n") == 3
     assert sorted(all_of_it.b_values.tolist()) == [0, 700, 700]
     assert all_of_it.isotropic == ()
+
+
+def test_the_command_writes_what_the_interface_says(tmp_path: Path) -> None:
+    wh = weighted(tmp_path, (0.0, None), (700.0, [1.0, 0.0, 0.0]), (700.0, None))
+    made = wh.gradients("1.2.1.1")
+    asked = ["gradients", "1.2.1.1", "-w", tmp_path / "w"]
+    written = run(*asked, "-o", tmp_path / "out.dwi")
+    assert (tmp_path / "out.dwi.bval").read_text() == made.bval
+    assert (tmp_path / "out.dwi.bvec").read_text() == made.bvec
+    assert f"volume {made.isotropic[0]}" in written.stderr
+    assert "--isotropic keeps them" in written.stderr
+    again = run(*asked, "-o", tmp_path / "out.dwi")
+    assert (again.returncode, written.returncode) == (2, 0)  # nothing is replaced unasked
+    facts = json.loads(run(*asked, "--json", "--isotropic").stdout)
+    assert sorted(facts["b_values"]) == [0, 700, 700]
+    assert (facts["left_out"], facts["files"]) == ([], [])
+    rows = [line.split() for line in run(*asked).stdout.splitlines()[1:]]
+    assert ["700", "-1", "0", "0"] in [row[1:] for row in rows]
+    assert run("gradients", "1.2.9.9", "-w", tmp_path / "w").returncode == 2
 
 
 @pytest.mark.parametrize("b_value", [0.0, None])

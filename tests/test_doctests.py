@@ -1,4 +1,7 @@
-"""Examples of docstrings run, and print what they say; ``wh`` and ``uid`` are those of a small archive."""
+"""Examples of docstrings run, and print what they say; ``wh`` and ``uid`` are those of a small archive.
+
+Those of derived objects have an archive of their own.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pydicom.data
 import pytest
 
 import warehouse
+from tests.derived_objects import small_archive
 
 PACKAGE = Path(warehouse.__file__).parent
 MODULES = sorted(
@@ -33,19 +37,27 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ct.ImagePositionPatient = [*ct.ImagePositionPatient[:2], 5 * number]
         ct.save_as(folder / "dicom" / f"{number}.dcm")
     warehouse.open(folder / "my-warehouse", create=True).ingest(folder / "dicom", workers=1)
+    small_archive(folder / "derived")
+    warehouse.open(folder / "of-derived", create=True).ingest(folder / "derived", workers=1)
     return folder
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name: str, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(name)
-    wh = warehouse.open(archive / "my-warehouse")
+    is_derived = name.startswith("warehouse.derived")
+    wh = warehouse.open(archive / ("of-derived" if is_derived else "my-warehouse"))
     uid = wh.sql("select SeriesInstanceUID from series").fetchall()[0][0]
     monkeypatch.chdir(archive)
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     found = doctest.testmod(
-        module, extraglobs={"wh": wh, "uid": uid, "os": os}, optionflags=options
-    )
+        module,
+        extraglobs={
+            "wh": wh, "uid": uid, "os": os, "seg_uid": "1.66.1.0", "rt_uid": "1.7.1.0",
+            "dose_uid": "1.8.1.0",
+        },
+        optionflags=options,
+    )  # fmt: skip
     assert found.failed == 0
 
 

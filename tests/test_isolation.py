@@ -275,6 +275,9 @@ def test_after_a_run_was_killed_the_next_one_reads_in_another_process(
     write(tmp_path / "in" / "file", uid="1.1")
     root, notes = tmp_path / "w", tmp_path / "w" / "_reading"
     killed_while_it_reads("ingest", str(root), str(tmp_path / "in"))
+    # What is read elsewhere says nothing of these files.
+    write(tmp_path / "other" / "file", uid="1.2")
+    assert ingest(root, [tmp_path / "other"], SETTINGS).created == 1
     assert len(list(notes.iterdir())) == 1
     # Workers know nothing of this.
     monkeypatch.setattr(reading, "_staged", None)

@@ -72,7 +72,7 @@ def test_only_the_extra_gpl_is_under_the_gpl():
 def test_the_license_is_the_one_that_the_metadata_names():
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert PROJECT["license"] == "Apache-2.0"
-    assert PROJECT["license-files"] == ["LICENSE"]
+    assert PROJECT["license-files"] == ["LICENSE", "NOTICE"]
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
 

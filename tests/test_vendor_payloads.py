@@ -67,6 +67,23 @@ def test_a_csa_header_is_found_in_any_block_and_becomes_rows(
     ]
 
 
+def test_a_csa_header_without_creator_is_known_by_its_first_bytes(
+    folder: Path, ingest: Ingest
+) -> None:
+    # As of small_series/siemens/anatomical in icometrix/dicom2nifti: the anonymiser took the creator.
+    direction = ("DiffusionGradientDirection", "FD", ["0", "0.6", "0.8"])
+    for uid, version in (("1.1", 2), ("1.2", 1)):
+        made = image(uid, Modality="MR", SOPClassUID=MRImageStorage, Manufacturer="SIEMENS")
+        header = csa([("B_value", "IS", ["1000"]), direction], version=version)
+        made.add_new(0x00291010, "OB", header)
+        made.add_new(0x00291011, "OB", header)  # no usual place
+        write(folder / uid, made)
+    query = "select SOPInstanceUID, source_tag, creator, name, integer from vendor_elements join instances using (instance_id) where name = 'B_value'"
+    assert ask(ingest, query) == [("1.1", "00291010", "", "B_value", 1000)]
+    query = "select b_value, without_creator, b_value_source, diffusion_gradient_direction from diffusion_frames where without_creator"
+    assert ask(ingest, query) == [(1000, True, CSA, [0, 0.6, 0.8])]
+
+
 def test_minimal_keeps_no_payloads(folder: Path, ingest: Ingest) -> None:
     write(folder / "a", siemens("1.1"))
     assert ask(ingest, "from vendor_elements", mode="minimal") == []

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 import polars as pl
 
+from warehouse.annotated import Annotated
 from warehouse.batches import Batches
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.contents import column_list, describe, summary_html, table_list, tags_like
@@ -22,7 +23,8 @@ from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.cohorts.runs import Run
-from warehouse.components.facade import Components
+from warehouse.deidentify.facade import Deidentified
+from warehouse.derived.facade import DerivedObjects
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.exporting import export_run
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from warehouse.catalog.header import Header
-    from warehouse.components.sockets import Socket
-    from warehouse.components.values import Added
     from warehouse.ingest_report import IngestReport
     from warehouse.publishing import Action, Place
     from warehouse.rebuild import Rebuilt
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
-class Warehouse:
+class Warehouse(Annotated, DerivedObjects):
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;
@@ -355,21 +355,9 @@ class Warehouse:
         return self._place.publish(lambda _: rerun_all(self.root), what="cohort rerun")
 
     @property
-    def components(self) -> Components:
-        """Sockets, values, annotations and sets of values."""
-        return Components(
-            self.root,
-            lambda action: self._change(lambda _: action(), what="components", materialize=False),
-        )
-
-    @property
-    def sockets(self) -> dict[str, Socket]:
-        """The newest version of every socket by slug."""
-        return self.components.sockets()
-
-    def add_value(self, slug: str, *value: Any, **given: Any) -> Added:
-        """Add a value to a socket; see ``Components.add_value``."""
-        return self.components.add_value(slug, *value, **given)
+    def deidentified(self) -> Deidentified:
+        """Tables without identity, and the search of an export for what should not be in it."""
+        return Deidentified(self.root)
 
     @property
     def sets(self) -> Sets:

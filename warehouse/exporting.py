@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.bids.export import FORMAT, export_bids
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
+from warehouse.deidentify.asked import Deidentify, export_asked
 from warehouse.settings import S3Access
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def export_run(
-    root: Path, run: Run, target: str | os.PathLike[str], form: str, **options: Any
-) -> dict[str, Any]:
+    root: Path, run: Run, target: str | os.PathLike[str], form: str,
+    deidentify: Deidentify | str | None = None, **options: Any,
+) -> dict[str, Any]:  # fmt: skip
     """Write the members of a run.
 
     Parameters
@@ -29,6 +31,8 @@ def export_run(
     form
         csv, parquet, arrow, jsonl, uids, s5cmd (see ``export_rows``), zip, copy, link (see
         ``export_files``) or bids (see ``export_bids``).
+    deidentify
+        Write it without what identifies a person: ``Deidentify``, or the name of a profile.
     options
         Those of the format.
 
@@ -37,6 +41,8 @@ def export_run(
     dict
         What was written, as in the provenance beside the target.
     """
+    if deidentify is not None:
+        return export_asked(root, run, Path(target), form, deidentify, **options)
     if form == FORMAT:
         return export_bids(root, run, Path(target), **options)
     if form in FILE_FORMATS:

@@ -22,7 +22,7 @@ from warehouse.errors import UsageError, WorkersLost, stopped
 from warehouse.executors import executor as where_to_read
 from warehouse.executors import how_lost, losses
 from warehouse.ingest_report import IngestReport
-from warehouse.isolation import KILLED, killed_before, noted, results
+from warehouse.isolation import KILLED, killed_before, noted, of_sources, results
 from warehouse.moved import take_moved
 from warehouse.reading import Chunk, stage_chunk
 from warehouse.settings import IngestSettings, Mode
@@ -86,7 +86,7 @@ def ingest(
     SourceNotFound, NotAWarehouse, LayoutMismatch, WriteFailed, SchedulerUnreachable, WorkersLost
         Files that cannot be read never raise: they become rows of ``files`` with a reason.
     """
-    settings = settings or IngestSettings()
+    settings, sources = settings or IngestSettings(), list(sources)
     root = Path(os.path.abspath(root))
     started = time.monotonic()
     counts, readers, batches = Counter[str](), Counter[str](), list[str]()
@@ -100,7 +100,8 @@ def ingest(
             counts["moved"], unseen = moved, unseen - moved
         if progress:
             progress.planned(unseen)
-        with delta.writing(root), _pool_for(listing, root, settings, unseen, executor) as pool:
+        pool_for = _pool_for(listing, root, settings, unseen, executor, of_sources(sources))
+        with delta.writing(root), pool_for as pool:
             for batch, done in _read_batches(listing, root, settings, pool, progress):
                 counts.update(done.outcomes)
                 readers += done.readers
@@ -185,7 +186,7 @@ def run_batch(
         )
     with connect() as connection, delta.writing(root):
         name_unseen(connection, root, items)
-        with _pool_for(connection, root, settings, len(items), executor, batch) as pool:
+        with _pool_for(connection, root, settings, len(items), executor, f"batch-{batch}") as pool:
             done = _read_batch(
                 connection, root, batch, items, settings, pool, progress,
                 first=first, read_anew=not is_planned,
@@ -248,7 +249,7 @@ def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
 @contextmanager
 def _pool_for(
     listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings, unseen: int,
-    given: Executor | None, batch: str | None = None,
+    given: Executor | None, reads: str,
 ) -> Iterator[Executor | None]:  # fmt: skip
     """Choose where the files of ``unseen`` are read; while it is this process, keep a note."""
     killed = killed_before(root)
@@ -258,7 +259,7 @@ def _pool_for(
     apart = unseen > 0 and (bool(killed) or _has_killed(listing))
     with (
         where_to_read(given, settings, unseen, apart=apart) as pool,
-        noted(root, killed, is_alone=pool is None and unseen > 0, batch=batch),
+        noted(root, killed, is_alone=pool is None and unseen > 0, reads=reads),
     ):
         yield pool
 

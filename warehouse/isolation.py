@@ -9,6 +9,8 @@ killed as well, until the file stands alone. Exceptions are isolated inside of t
 
 from __future__ import annotations
 
+import hashlib
+import os
 import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ from warehouse.store.stage import discard
 from warehouse.workers import WorkerLost, WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Executor, Future
     from pathlib import Path
 
@@ -57,18 +59,21 @@ def killed_before(root: Path) -> list[Path]:
     return list(layout.notes_folder(root).glob("*"))
 
 
+def of_sources(sources: Iterable[str | os.PathLike[str]]) -> str:
+    """Return what a note says of these sources, which it does not name."""
+    named = sorted(os.path.abspath(os.fsdecode(source)) for source in sources)
+    return hashlib.sha256("\0".join(named).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
 @contextmanager
-def noted(
-    root: Path, killed: list[Path], *, is_alone: bool, batch: str | None = None
-) -> Iterator[None]:
+def noted(root: Path, killed: list[Path], *, is_alone: bool, reads: str) -> Iterator[None]:
     """Keep a note while files are read in this process; forget those whose files were read now.
 
-    The note of a planned batch has its key, and only a run of that batch forgets it: others read
-    other files.
+    A note says what was read, ``of_sources`` or a planned batch, and only a run that reads the same
+    forgets it: others read other files.
     """
     folder = layout.notes_folder(root)
-    reads = f"batch-{batch}." if batch else "ingest."
-    note = folder / f"{reads}{uuid.uuid4().hex}"
+    note = folder / f"{reads}.{uuid.uuid4().hex}"
     # Without room for it the run fails by itself, and says so.
     with suppress(OSError):
         if is_alone:
@@ -81,7 +86,7 @@ def noted(
             note.unlink(missing_ok=True)
     with suppress(OSError):
         for old in killed:
-            if old.name.startswith(reads):
+            if old.name.startswith(f"{reads}."):
                 old.unlink(missing_ok=True)
         folder.rmdir()
 

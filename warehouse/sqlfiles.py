@@ -113,8 +113,8 @@ class Model:
     @property
     def is_plain_macro(self) -> bool:
         """Whether the file makes macros that read no table and no dictionary: they stand alone."""
-        alone = not self.depends and "keyword_dictionary()" not in self.sql
-        return self.layer == LAYERS[0] and alone
+        known = any(name in self.sql for name in ("keyword_dictionary()", "is_confidential("))
+        return self.layer == LAYERS[0] and not self.depends and not known
 
     @property
     def summary(self) -> str:

@@ -11,7 +11,7 @@
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  source_tag | VARCHAR | element that carries the payload: group and element, eight upper-case hex digits
 -- column:  source_path | VARCHAR | '' at top level, else the sequence path of that element
--- column:  creator | VARCHAR | private creator of that element
+-- column:  creator | VARCHAR | private creator of that element; empty where none reserved (0029,1010) or (0029,1020), and their bytes begin as a CSA header
 -- column:  payload | BIGINT | key to `vendor_values`; means nothing by itself
 create or replace view vendor_payloads as
 select

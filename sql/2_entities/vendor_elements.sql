@@ -12,7 +12,7 @@
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  source_tag | VARCHAR | element that carries the payload: group and element, eight upper-case hex digits
 -- column:  source_path | VARCHAR | '' at top level, else the sequence path of that element
--- column:  creator | VARCHAR | private creator of that element
+-- column:  creator | VARCHAR | private creator of that element; empty where none reserved (0029,1010) or (0029,1020), and their bytes begin as a CSA header
 -- column:  payload | BIGINT | number of the payload; the protocol in a CSA series header has its own
 -- column:  name | VARCHAR | CSA element, path in the protocol or name of a setting, as written; '' on a row that says what is damaged
 -- column:  index | INTEGER | position of this value in its element, from 0

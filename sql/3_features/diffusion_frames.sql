@@ -64,6 +64,7 @@ with
     csa as (
         select
             instance_id,
+            if(creator = '', 14, 4) as statement,
             source_tag,
             case name
                 when 'B_value' then 0
@@ -76,7 +77,7 @@ with
             name in ('B_value', 'DiffusionGradientDirection', 'B_matrix')
             and "index" < if(name = 'B_matrix', 6, 3)
             and source_path = ''
-            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01')
+            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01' or creator = '')
     ),
 
     -- One scan per creator, each with a range of tags: of the sorted table only these are read.
@@ -197,7 +198,7 @@ with
             ])
         from comments
         union all
-        select instance_id, null, 4, source_tag, part, value from csa
+        select instance_id, null, statement, source_tag, part, value from csa
         union all
         select instance_id, null, statement, tag, part, value from private_parts
         where part is not null
@@ -236,7 +237,7 @@ with
         group by instances.series_key, stated.statement
         having
             bool_and(manufacturer_name(instances.Manufacturer) is not distinct from case
-                stated.statement when 15 then 'Siemens' when 16 then 'Philips' when 17 then 'UIH'
+                stated.statement when 14 then 'Siemens' when 15 then 'Siemens' when 16 then 'Philips' when 17 then 'UIH'
                 when 18 then 'GE'
             end)
             and bool_and(stated.b % 1e9 between 0 and 10000)

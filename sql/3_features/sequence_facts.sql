@@ -63,50 +63,59 @@ judged as (
     join counted on instances.instance_id = counted.instance_id
 ),
 
--- What the standard says beyond `instances`: at top level or in the functional groups of the first frame.
-stated as (
-    select
-        elements.instance_id,
-        elements.tag,
-        arg_min(elements.text, elements.path) as text,
-        arg_min(coalesce(elements."real", elements."integer"), elements.path) as number
-    from normal_elements as elements
-    join judged on elements.instance_id = judged.instance_id
+-- Few scans with few tags each: a long list of tags is no filter of the scan, and reads all.
+found as materialized (
+    select instance_id, tag, path, text, coalesce("real", "integer") as number
+    from normal_elements
     where
-        elements.tag in (
+        tag in (
             '00089208', '00089209', '00189005', '00189008', '00189009', '00189014', '00189015',
             '00189018', '00189079', '00189082', '00189240', '00189241', '00189250', '00189257'
         )
-        and elements."index" = 0
-        and elements.vm > 0
-        and (
-            elements.path = ''
-            or elements.path between 'MRImageFrameTypeSequence[' and 'SharedFunctionalGroupsSequence]'
-            and regexp_full_match(
-                elements.path,
+        and "index" = 0
+        and vm > 0
+        and (path = '' or path between 'MRImageFrameTypeSequence[' and 'SharedFunctionalGroupsSequence]')
+    union all
+    select instance_id, tag, path, text, coalesce("real", "integer")
+    from normal_elements
+    where
+        tag in ('00180010', '00180080', '00181314', '00189087', '00209057')
+        and "index" = 0
+        and vm > 0
+        and path between 'ContrastBolusAgentSequence[' and 'SharedFunctionalGroupsSequence]'
+    union all
+    select instance_id, tag, path, null, coalesce("real", "integer")
+    from elements
+    where
+        tag in ('0019100C', '20011003', '00431039', '00651009')
+        and "index" = 0
+        and path = ''
+        and creator is null
+),
+
+-- What the standard says beyond `instances`: at top level or in the functional groups of the first frame.
+stated as (
+    select
+        found.instance_id,
+        found.tag,
+        arg_min(found.text, found.path) as text,
+        arg_min(found.number, found.path) as number
+    from found
+    join judged on found.instance_id = judged.instance_id
+    where
+        case
+            -- Of what `instances` has at top level only what stands in groups is read.
+            when found.tag in ('00180010', '00180080', '00181314') then regexp_full_match(
+                found.path,
+                '(PerFrameFunctionalGroupsSequence\[0\]|SharedFunctionalGroupsSequence\[0\])\.[A-Za-z]+\[0\]'
+            )
+            when found.tag in ('0019100C', '00189087', '00209057', '00431039', '00651009', '20011003') then false
+            else found.path = '' or regexp_full_match(
+                found.path,
                 '((PerFrameFunctionalGroupsSequence\[0\]|SharedFunctionalGroupsSequence\[0\])\.)?[A-Za-z]+\[0\]'
             )
-        )
-    group by elements.instance_id, elements.tag
-    -- Of what `instances` has at top level only what stands in groups is read.
-    union all
-    select
-        elements.instance_id,
-        elements.tag,
-        arg_min(elements.text, elements.path),
-        arg_min(coalesce(elements."real", elements."integer"), elements.path)
-    from normal_elements as elements
-    join judged on elements.instance_id = judged.instance_id
-    where
-        elements.tag in ('00180010', '00180080', '00181314')
-        and elements."index" = 0
-        and elements.vm > 0
-        and elements.path between 'ContrastBolusAgentSequence[' and 'SharedFunctionalGroupsSequence]'
-        and regexp_full_match(
-            elements.path,
-            '(PerFrameFunctionalGroupsSequence\[0\]|SharedFunctionalGroupsSequence\[0\])\.[A-Za-z]+\[0\]'
-        )
-    group by elements.instance_id, elements.tag
+        end
+    group by found.instance_id, found.tag
 ),
 
 wide as (
@@ -135,127 +144,123 @@ wide as (
 
 stacks as (
     select
-        elements.instance_id,
-        max(elements."integer") as slices
-    from normal_elements as elements
-    join judged on elements.instance_id = judged.instance_id
+        found.instance_id,
+        max(cast(found.number as bigint)) as slices
+    from found
+    join judged on found.instance_id = judged.instance_id
     where
-        elements.tag = '00209057'
-        and elements.path between 'PerFrameFunctionalGroupsSequence[' and 'PerFrameFunctionalGroupsSequence]'
+        found.tag = '00209057'
         and regexp_full_match(
-            elements.path, 'PerFrameFunctionalGroupsSequence\[\d+\]\.FrameContentSequence\[0\]'
+            found.path, 'PerFrameFunctionalGroupsSequence\[\d+\]\.FrameContentSequence\[0\]'
         )
-    group by elements.instance_id
+    group by found.instance_id
 ),
 
 -- One scan per creator, each with a range of tags: of the sorted table only these are read.
-private as (
+private_values as materialized (
     select
-        parts.instance_id,
-        min(parts.text) filter (where parts.fact = 'technique') as technique,
-        max(parts."integer") filter (where parts.fact = 'factor') as epi_factor,
-        bool_or(parts.fact = 'label' and parts.text > ' ') as is_asl
-    from (
-        select instance_id, if(tag[7:8] = '20', 'technique', 'factor') as fact, text, "integer"
-        from normal_elements
-        where
-            path = '' and creator = 'Philips Imaging DD 001' and tag between '20011000' and '2001FFFF'
-            and tag[7:8] in ('13', '20') and "index" = 0
-        union all
-        select instance_id, 'label', text, null
-        from normal_elements
-        where
-            path = '' and creator = 'GEMS_PARM_01' and tag between '00431000' and '0043FFFF'
-            and tag[7:8] in ('A3', 'A4') and "index" = 0
-        union all
-        select instance_id, 'label', text, null
-        from normal_elements
-        where
-            path = '' and creator = 'Philips MR Imaging DD 005' and tag between '20051000' and '2005FFFF'
-            and tag[7:8] = '29' and "index" = 0 and text in ('LABEL', 'CONTROL')
-    ) as parts
-    join judged on parts.instance_id = judged.instance_id
-    group by parts.instance_id
-),
-
-protocols as (
-    select
-        vendor_elements.instance_id,
-        min(lower(regexp_extract(vendor_elements.text, '[^\\/]*$')))
-            filter (where vendor_elements.name = 'tSequenceFileName') as sequence_file,
-        max(vendor_elements."integer") filter (where vendor_elements.name = 'sAsl.ulMode') as asl_mode
-    from vendor_elements
-    join judged on vendor_elements.instance_id = judged.instance_id
+        instance_id,
+        case tag[7:8] when '20' then 'technique' when '13' then 'factor' else 'b_value' end as fact,
+        text,
+        coalesce("real", "integer") as number
+    from normal_elements
     where
-        vendor_elements.name in ('tSequenceFileName', 'sAsl.ulMode')
-        and vendor_elements."index" = 0
-    group by vendor_elements.instance_id
-),
-
--- Only the largest: what each image has costs seconds, and `diffusion_frames` says it.
-b_values as (
-    select instance_id, "real" as b_value
-    from elements
-    where
-        tag = '00189087' and "index" = 0
-        and path between 'MRDiffusionSequence[' and 'SharedFunctionalGroupsSequence]'
-        and contains(path, 'MRDiffusionSequence[0]')
+        path = '' and creator = 'Philips Imaging DD 001' and tag between '20011000' and '2001FFFF'
+        and tag[7:8] in ('03', '13', '20') and "index" = 0
     union all
-    select instance_id, coalesce("real", "integer")
+    select instance_id, if(tag[7:8] = '39', 'b_value', 'label'), text, "integer" % 1e9
+    from normal_elements
+    where
+        path = '' and creator = 'GEMS_PARM_01' and tag between '00431000' and '0043FFFF'
+        and tag[7:8] in ('39', 'A3', 'A4') and "index" = 0
+    union all
+    select instance_id, 'label', text, null
+    from normal_elements
+    where
+        path = '' and creator = 'Philips MR Imaging DD 005' and tag between '20051000' and '2005FFFF'
+        and tag[7:8] = '29' and "index" = 0 and text in ('LABEL', 'CONTROL')
+    union all
+    select instance_id, 'b_value', null, coalesce("real", "integer")
     from elements
     where
         path = '' and creator = 'SIEMENS MR HEADER' and tag between '00191000' and '0019FFFF'
         and tag[7:8] = '0C' and "index" = 0
     union all
-    select instance_id, "real"
-    from elements
-    where
-        path = '' and creator = 'Philips Imaging DD 001' and tag between '20011000' and '2001FFFF'
-        and tag[7:8] = '03' and "index" = 0
-    union all
-    select instance_id, "real"
+    select instance_id, 'b_value', null, "real"
     from elements
     where
         path = '' and creator = 'Image Private Header' and tag between '00651000' and '0065FFFF'
         and tag[7:8] = '09' and "index" = 0
     union all
-    select instance_id, "integer" % 1e9
-    from elements
+    select
+        instance_id,
+        case name when 'B_value' then 'b_value' when 'sAsl.ulMode' then 'asl mode' else 'file' end,
+        lower(regexp_extract(text, '[^\\/]*$')),
+        coalesce("real", "integer")
+    from vendor_elements
     where
-        path = '' and creator = 'GEMS_PARM_01' and tag between '00431000' and '0043FFFF'
-        and tag[7:8] = '39' and "index" = 0
+        name in ('tSequenceFileName', 'sAsl.ulMode', 'B_value')
+        and "index" = 0
+        and (name <> 'B_value' or source_path = '')
+),
+
+private as (
+    select
+        parts.instance_id,
+        min(parts.text) filter (where parts.fact = 'technique') as technique,
+        max(parts.number) filter (where parts.fact = 'factor') as epi_factor,
+        bool_or(parts.text > ' ') filter (where parts.fact = 'label') as is_asl,
+        min(parts.text) filter (where parts.fact = 'file') as sequence_file,
+        max(parts.number) filter (where parts.fact = 'asl mode') as asl_mode
+    from private_values as parts
+    join judged on parts.instance_id = judged.instance_id
+    where parts.fact <> 'b_value'
+    group by parts.instance_id
+),
+
+-- Only the largest: what each image has costs seconds, and `diffusion_frames` says it.
+b_values as (
+    select
+        instance_id,
+        number as b_value,
+        null as maker
+    from private_values
+    where fact = 'b_value'
+    union all
+    select instance_id, number, null
+    from found
+    where tag = '00189087' and path >= 'MRDiffusionSequence[' and contains(path, 'MRDiffusionSequence[0]')
     -- Of which an anonymiser dropped the creator: in the usual block, by its maker.
     union all
-    select elements.instance_id, coalesce(elements."real", elements."integer") % 1e9
-    from elements
-    join instances on elements.instance_id = instances.instance_id
-    where
-        elements.path = '' and elements."index" = 0 and elements.creator is null
-        and elements.tag in ('0019100C', '20011003', '00431039', '00651009')
-        and manufacturer_name(instances.Manufacturer) = case elements.tag
-            when '0019100C' then 'Siemens' when '20011003' then 'Philips' when '00431039' then 'GE' else 'UIH'
-        end
-    union all
-    select instance_id, "real"
-    from vendor_elements
-    where name = 'B_value' and "index" = 0 and source_path = ''
-    union all
-    select instance_id, DiffusionBValue
-    from instances
-    where DiffusionBValue > 0
-    union all
-    select instance_id, try_cast(regexp_extract(ImageComments, '^\s*b=([0-9.]+)\([0-9.+-]+,[0-9.+-]+,[0-9.+-]+\)\s*$', 1) as double)
-    from instances
-    where ImageComments like '%b=%(%' and manufacturer_name(Manufacturer) = 'Canon'
+    select
+        instance_id,
+        number % 1e9,
+        case tag when '0019100C' then 'Siemens' when '20011003' then 'Philips' when '00431039' then 'GE' else 'UIH' end
+    from found
+    where tag in ('0019100C', '20011003', '00431039', '00651009')
 ),
 
 weighted as (
     select
         instances.series_key,
-        max(b_values.b_value) as b_value_max
-    from b_values
-    join instances on b_values.instance_id = instances.instance_id
-    where b_values.b_value between 0 and 10000
+        max(b_values.b_value) filter (
+            where b_values.b_value between 0 and 10000
+            and (b_values.maker is null or b_values.maker = manufacturer_name(instances.Manufacturer))
+        ) as stated_max,
+        max(instances.DiffusionBValue) filter (where instances.DiffusionBValue > 0 and instances.DiffusionBValue <= 10000)
+            as standard_max,
+        list_max(list_filter(
+            list(try_cast(regexp_extract(
+                instances.ImageComments, '^\s*b=([0-9.]+)\([0-9.+-]+,[0-9.+-]+,[0-9.+-]+\)\s*$', 1
+            ) as double)) filter (
+                where instances.ImageComments like '%b=%(%' and manufacturer_name(instances.Manufacturer) = 'Canon'
+            ),
+            lambda b_value: b_value <= 10000
+        )) as comment_max,
+        greatest(stated_max, standard_max, comment_max) as b_value_max
+    from instances
+    left join b_values on instances.instance_id = b_values.instance_id
+    where instances.series_key in (select counted.series_key from counted)
     group by instances.series_key
 ),
 
@@ -270,7 +275,7 @@ gathered as (
         nullif(lower(concat_ws(
             ' ', judged.SequenceName, coalesce(judged.pulse_sequence_name, wide.pulse_sequence)
         )), '') as sequence,
-        coalesce(protocols.sequence_file, lower(private.technique)) as sequence_file,
+        coalesce(private.sequence_file, lower(private.technique)) as sequence_file,
         judged.ScanningSequence,
         case
             when list_contains(judged.ScanningSequence, 'EP') then 'YES'
@@ -311,7 +316,7 @@ gathered as (
         list_contains(judged.ImageType, 'ASL')
         or wide.has_asl_context or wide.asl_contrast is not null
         or coalesce(private.is_asl, false)
-        or coalesce(protocols.asl_mode > 1, false) as is_arterial,
+        or coalesce(private.asl_mode > 1, false) as is_arterial,
         wide.asl_contrast,
         coalesce(wide.agent, judged.ContrastBolusAgent) as agent,
         wide.phase_contrast,
@@ -326,7 +331,6 @@ gathered as (
     join judged on counted.instance_id = judged.instance_id
     left join wide on counted.instance_id = wide.instance_id
     left join private on counted.instance_id = private.instance_id
-    left join protocols on counted.instance_id = protocols.instance_id
     left join stacks on counted.instance_id = stacks.instance_id
 )
 

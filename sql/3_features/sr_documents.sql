@@ -1,7 +1,7 @@
 -- One row per structured report or key object selection: what it is and what it is about.
 --
 -- All instances of the SOP classes of structured reporting (1.2.840.10008.5.1.4.1.1.88.*). The
--- content itself is in `elements`: from sequence_items('ContentSequence').
+-- content itself is in `sr_content`, what was measured in `measurement_groups`.
 --
 -- grain:   instance_id
 -- depends: instances, normal_elements, unread
@@ -28,6 +28,8 @@
 -- column:  measurement_count | BIGINT | those with a number (NUM)
 -- column:  image_reference_count | BIGINT | those that refer to an image (IMAGE)
 -- column:  referenced_series_uids | VARCHAR[] | SeriesInstanceUID of the evidence, each once, sorted
+-- column:  measurement_group_count | BIGINT | containers with code 125007 of DCM, whatever the template
+-- column:  measurements_why_not | VARCHAR | why the report has no rows in `measurement_groups`: no template or another one than TID 1500, or no group; null if it has
 create or replace view sr_documents as
 with documents as (
     select
@@ -43,6 +45,7 @@ said as (
         any_value(text) filter (where tag = '00080100') as title_value,
         any_value(text) filter (where tag = '00080102') as title_scheme,
         any_value(text) filter (where tag = '0040DB00') as template,
+        any_value(text) filter (where tag = '00080105') as template_resource,
         any_value(text) filter (where tag = '0040A491') as CompletionFlag,
         any_value(text) filter (where tag = '0040A493') as VerificationFlag,
         any_value(text) filter (where tag = '0040A496') as PreliminaryFlag
@@ -52,7 +55,7 @@ said as (
         and (
             path = '' and tag in ('0040A491', '0040A493', '0040A496')
             or path = 'ConceptNameCodeSequence[0]' and tag in ('00080100', '00080102', '00080104')
-            or path = 'ContentTemplateSequence[0]' and tag = '0040DB00'
+            or path = 'ContentTemplateSequence[0]' and tag in ('0040DB00', '00080105')
         )
     group by instance_id
 ),
@@ -69,6 +72,23 @@ contents as (
         and "index" = 0
         and regexp_full_match(path, '(ContentSequence\[\d+\]\.)*ContentSequence\[\d+\]')
     group by instance_id
+),
+
+grouped as (
+    select
+        codes.instance_id,
+        count(distinct codes.path) as measurement_group_count
+    from normal_elements as codes
+    join normal_elements as schemes
+        on
+            codes.instance_id = schemes.instance_id and codes.path = schemes.path
+            and schemes.tag = '00080102' and schemes."index" = 0 and schemes.text = 'DCM'
+            and schemes.path between 'ContentSequence[' and 'ContentSequence]'
+    where
+        codes.tag = '00080100' and codes."index" = 0 and codes.text = '125007'
+        and codes.path between 'ContentSequence[' and 'ContentSequence]'
+        and regexp_full_match(codes.path, '(ContentSequence\[\d+\]\.)+ConceptNameCodeSequence\[0\]')
+    group by codes.instance_id
 ),
 
 evidence as (
@@ -109,10 +129,21 @@ select
     if(unread.not_read is null, coalesce(contents.content_item_count, 0), null) as content_item_count,
     if(unread.not_read is null, coalesce(contents.measurement_count, 0), null) as measurement_count,
     if(unread.not_read is null, coalesce(contents.image_reference_count, 0), null) as image_reference_count,
-    evidence.referenced_series_uids
+    evidence.referenced_series_uids,
+    if(
+        unread.not_read is null, coalesce(grouped.measurement_group_count, 0), null
+    ) as measurement_group_count,
+    case
+        when unread.not_read is not null then null
+        when said.template is null then 'the document names no template'
+        when said.template <> '1500' or coalesce(said.template_resource, 'DCMR') <> 'DCMR'
+            then 'its template is not TID 1500 of DCMR'
+        when grouped.instance_id is null then 'it has no measurement group (125007, DCM)'
+    end as measurements_why_not
 from documents
 left join said on documents.instance_id = said.instance_id
 left join contents on documents.instance_id = contents.instance_id
+left join grouped on documents.instance_id = grouped.instance_id
 left join evidence on documents.instance_id = evidence.instance_id
 left join unread
     on documents.instance_id = unread.instance_id and unread.is_without_elements;

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 
 import warehouse
 from tests.dicom_files import image, write
+from warehouse.bids import folder
+from warehouse.errors import ExportFailed
 
 pytest.importorskip("nibabel")
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 ROWS, COLUMNS, SLICES = 6, 4, 4
+TILT = math.tan(math.radians(20))
 
 
 def series(folder: Path, number: int, volumes: list[dict[str, Any]], *, skip: int | None = None, only: int | None = None,
@@ -85,6 +89,13 @@ def session(folder: Path) -> dict[str, str]:
         "FlipAngle": 9.0, "SeriesDescription": "t1 mprage",
     }  # fmt: skip
     directions = [None, [1.0, 0.0, 0.0], [0.0, 0.6, 0.8]]
+    # One volume each, so that positions may be given: planes are shifted by the tangent of the tilt.
+    for level in range(SLICES):
+        place = [0.0, 2.5 * level * TILT, 2.5 * level]
+        tilted = series(
+            folder, 12, [{"InstanceNumber": level + 1, "SOPInstanceUID": f"1.2.9.12.{level}", "ImagePositionPatient": place}],
+            **mprage, ImageType=["ORIGINAL", "PRIMARY", "M", "ND"], only=level,
+        )  # fmt: skip
     weighted = [
         {"DiffusionBValue": 0.0 if d is None else 1000.0, "begins_s": 60.0 * 9 + 3 * n}
         | ({} if d is None else {"DiffusionGradientOrientation": d})
@@ -108,6 +119,7 @@ def session(folder: Path) -> dict[str, str]:
             **{k: v for k, v in EPI.items() if k != "EchoTime"}, SeriesDescription="nback bold", positive=1,
         ),
         "gap": series(folder, 11, [{}], **mprage, ImageType=["ORIGINAL", "PRIMARY", "M", "ND"], skip=1),
+        "tilted": tilted,
     }  # fmt: skip
 
 
@@ -119,6 +131,8 @@ class DataSet:
     uids: dict[str, str]
     folder: Path
     facts: dict[str, Any]
+    times: dict[str, int] = field(default_factory=dict)
+    """When images were written before the export was broken off, in ns."""
 
     def sidecar(self, name: str) -> dict[str, Any]:
         return json.loads((self.folder / f"{name}.json").read_text())
@@ -148,10 +162,25 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[warehouse.Warehou
 def exported(
     archive: tuple[warehouse.Warehouse, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> DataSet:
-    """The data set of all that is in the archive. Not to write to."""
+    """The data set of all that is in the archive, begun, broken off and gone on with. Not to write to."""
     made, uids = archive
-    folder = tmp_path_factory.mktemp("dataset") / "all"
-    return DataSet(made, uids, folder, made.export("everything", folder, "bids"))
+    target = tmp_path_factory.mktemp("dataset") / "all"
+    images: list[str] = []
+    real = folder.write
+
+    def failing(root: int, name: str, content: bytes) -> None:
+        if name.endswith(".nii.gz"):
+            if len(images) == 3:
+                raise ExportFailed(name, "the disk is full")
+            images.append(name)
+        real(root, name, content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder, "write", failing)
+        with pytest.raises(ExportFailed, match="disk is full"):
+            made.export("everything", target, "bids")
+    times = {name: (target / name).stat().st_mtime_ns for name in images}
+    return DataSet(made, uids, target, made.export("everything", target, "bids"), times)
 
 
 @pytest.fixture(scope="session")

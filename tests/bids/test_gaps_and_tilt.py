@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import nibabel
@@ -10,51 +9,43 @@ import numpy as np
 import pytest
 
 import warehouse
-from tests.bids.conftest import COLUMNS, ROWS, DataSet, series
+from tests.bids.conftest import COLUMNS, ROWS, TILT, DataSet
 from warehouse.errors import NotAVolume, UsageError
 from warehouse.pixels.straighten import straightened
 from warehouse.pixels.volume import open_volume
 
-T1 = {
-    "ScanningSequence": ["GR", "IR"], "SequenceVariant": ["SP", "MP"], "MRAcquisitionType": "3D",
-    "SequenceName": "*tfl3d1_16ns", "EchoTime": 3.0, "RepetitionTime": 2300.0, "InversionTime": 900.0,
-    "SeriesDescription": "t1 mprage", "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"],
-}  # fmt: skip
-TILT = math.tan(math.radians(20))
+GAP, TILTED = "1.2.9.11", "1.2.9.12"
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+def odd(archive: tuple[warehouse.Warehouse, dict[str, str]]) -> warehouse.Warehouse:
     """A series with a missing slice and one that is tilted."""
-    folder = tmp_path_factory.mktemp("odd")
-    series(folder / "in", 1, [{}], **T1, skip=1)
-    for level in range(4):  # one volume each, so that positions may be given
-        series(folder / "in", 2, [{"InstanceNumber": level + 1, "SOPInstanceUID": f"1.2.9.2.{level}",
-               "ImagePositionPatient": [0.0, 2.5 * level * TILT, 2.5 * level]}], **T1, only=level)  # fmt: skip
-    made = warehouse.open(folder / "w", create=True)
-    made.ingest(folder / "in", workers=1)
-    made.save_cohort("everything", "select series_key from series")
-    made.cohort("everything")
+    made, uids = archive
+    assert (uids["gap"], uids["tilted"]) == (GAP, TILTED)
+    made.save_cohort(
+        "odd", f"select series_key from series where series_key in ('{GAP}', '{TILTED}')"
+    )
+    made.cohort("odd")
     return made
 
 
 def test_they_are_volumes_by_choice_only(odd: warehouse.Warehouse) -> None:
-    for uid in ("1.2.9.1", "1.2.9.2"):
+    for uid in (GAP, TILTED):
         with pytest.raises(NotAVolume):
             odd.volume(uid)
-    gapped = open_volume(odd.catalog, "1.2.9.1", gaps=True)
+    gapped = open_volume(odd.catalog, GAP, gaps=True)
     assert gapped.shape == (4, ROWS, COLUMNS)
     assert (gapped[1] == 0).all()
     assert gapped[2].any()
     with pytest.raises(NotAVolume, match="tilt"):
-        open_volume(odd.catalog, "1.2.9.2", gaps=True)
-    tilted = open_volume(odd.catalog, "1.2.9.2", tilt=True)
+        open_volume(odd.catalog, TILTED, gaps=True)
+    tilted = open_volume(odd.catalog, TILTED, tilt=True)
     assert tilted.affine is not None
     assert tilted.affine[:3, 0] == pytest.approx([0, 2.5 * TILT, 2.5])
 
 
 def test_the_data_set_says_what_was_done(odd: warehouse.Warehouse, tmp_path: Path) -> None:
-    facts = odd.export("everything", tmp_path / "d", "bids", allow_gaps=True, resample="tilt")
+    facts = odd.export("odd", tmp_path / "d", "bids", allow_gaps=True, resample="tilt")
     made = DataSet(odd, {}, tmp_path / "d", facts)
     assert facts["bids"]["series_written"] == 2
     gapped, tilted = sorted(
@@ -66,7 +57,7 @@ def test_the_data_set_says_what_was_done(odd: warehouse.Warehouse, tmp_path: Pat
     axes = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
     assert axes.T @ axes == pytest.approx(np.eye(3), abs=1e-6)
     with pytest.raises(UsageError, match="unknown resampling"):
-        odd.export("everything", tmp_path / "e", "bids", resample="all")
+        odd.export("odd", tmp_path / "e", "bids", resample="all")
 
 
 @pytest.mark.parametrize("tilt", [0.3, -0.3])

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import warehouse
+from tests.bids.conftest import DataSet
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "bids.md"
 
 
 def test_the_tour_runs(
-    archive: tuple[warehouse.Warehouse, dict[str, str]],
+    archive: tuple[warehouse.Warehouse, dict[str, str]], exported: DataSet,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     shutil.copytree(archive[0].root, tmp_path / "archive")
@@ -27,3 +28,15 @@ def test_the_tour_runs(
     assert "'series_written': 10" in said
     assert "_task-rest_dir-FWD_bold" in said
     assert "uneven spacing" in said
+    # The other was broken off and gone on with: its subjects are the same, file by file.
+    files = {
+        path.relative_to(exported.folder): path.read_bytes()
+        for path in exported.folder.glob("sub-*/**/*")
+        if path.is_file()
+    }
+    assert len(files) > 24
+    assert files == {
+        path.relative_to(tmp_path / "dataset"): path.read_bytes()
+        for path in (tmp_path / "dataset").glob("sub-*/**/*")
+        if path.is_file()
+    }

@@ -36,7 +36,8 @@ def test_the_command_line_finds_them_valid(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-ALSO = {"source_listing", "vanished_files", "cohort_runs"}
+RUNS = ["algorithm_jobs", "algorithm_outputs", "algorithm_annotations"]
+ALSO = {"source_listing", "vanished_files", "cohort_runs", *RUNS}
 """Where the tables begin, and what is made of them."""
 
 
@@ -67,6 +68,15 @@ def test_the_lineage_is_the_graph_of_the_headers():
     assert parents("instances") == {"source_listing", "elements", "files"}
     assert parents("patients") == {"instances"}
     assert parents("cohort_runs") >= {"vanished_files", "instances", "elements"}
+
+
+@pytest.mark.acceptance("G70")
+def test_a_cohort_leads_to_jobs_outputs_and_annotations():
+    before = "cohort_runs"
+    for name in RUNS:
+        assert parents(name) == {before}
+        assert node(name).partitions_def.name == "algorithm_run"
+        before = name
 
 
 def test_no_arrow_leads_back_to_a_lower_layer():
@@ -104,7 +114,15 @@ def test_checks_block_unless_they_only_warn():
 def test_jobs_and_sensors():
     repository = defs.get_repository_def()
     names = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
-    assert names == {"ingest", "check", "plan_batches", "nightly", "maintain", "vanished"}
+    assert names == {
+        "ingest",
+        "check",
+        "plan_batches",
+        "nightly",
+        "maintain",
+        "vanished",
+        "run_algorithm",
+    }
     for name, job in {"every_night": "nightly", "every_morning": "maintain"}.items():
         schedule = repository.get_schedule_def(name)
         assert schedule.job_name == job

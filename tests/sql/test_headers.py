@@ -250,7 +250,16 @@ def test_models_come_after_what_they_depend_on() -> None:
 def test_every_file_of_sql_is_a_model_a_check_or_a_statement() -> None:
     statements = {
         path
-        for folder in ("bids", "components", "ingest", "pixels", "reports", "runs")
+        for folder in (
+            "bids",
+            "components",
+            "dicomweb",
+            "ingest",
+            "network",
+            "pixels",
+            "reports",
+            "runs",
+        )
         for path in (sql_folder() / folder).glob("*.sql")
     }
     known = {model.path for model in [*MODELS, *CHECKS]} | statements

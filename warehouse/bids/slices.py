@@ -1,8 +1,9 @@
 """A series → when each slice of a volume was acquired, in the order of slices in its NIfTI file.
 
 In: a catalog and a volume. Out: seconds from the begin of the volume, or None where nothing says
-so: a time per slice is stated by the CSA header of Siemens mosaics, by the acquisition time of
-single images and frames of makers that write one for each, and by GE's order of slices.
+so: a time per slice is stated by the CSA header of Siemens mosaics, and by the acquisition time of
+single images and frames of makers that write one for each. GE's protocol states an order of slices
+and no times: these are not made up of it.
 """
 
 from __future__ import annotations

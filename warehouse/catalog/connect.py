@@ -18,7 +18,7 @@ from warehouse.catalog.kept import kept_files
 from warehouse.catalog.statements import require_one
 from warehouse.catalog.template import attach_views
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
-from warehouse.sqlfiles import Model, read_models
+from warehouse.sqlfiles import Model, read_models, statement
 from warehouse.store import delta
 from warehouse.store.dictionary import read_dictionary
 from warehouse.store.duck import connect, literal, set_variables
@@ -140,8 +140,13 @@ def open_catalog(
     variables["sequence_rules"] = sequence_rules(read_rules(root))
     kept = None if mirrored else kept_files(snapshot)
     variables |= {f"{name}_kept": [path] for name, path in (kept or {}).items()}
+    variables["output_columns"] = "{}"
     set_variables(connection, variables)
     attach_views(connection, kept=kept is not None, mirrored=mirrored)
+    if snapshot.parts.get("algorithm_versions"):
+        asked = connection.execute(statement("output_columns", "components")).fetchall()
+        variables["output_columns"] = asked[0][0]
+        connection.execute("set variable output_columns = $1", [asked[0][0]])
     models = {model.name: model for model in read_models() if model.is_view}
     return Catalog(snapshot, Sessions(connection, variables), models, names)
 

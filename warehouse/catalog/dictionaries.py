@@ -31,13 +31,23 @@ _BREAKS = str.maketrans("\t\n\r", "   ")
 
 
 def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros that are constants: dictionaries, kinds, default sockets."""
+    """Make the macros that are constants: dictionaries, and tables of ``sql/rules/``."""
     private = _lines((*key, entry.vr, entry.name) for key, entry in pydicom_names().items())
     for macro, text in (
         ("keyword_dictionary", _keywords()), ("pydicom_dictionary", private),
         ("component_kinds", _rules("kinds.csv")), ("default_sockets", _rules("sockets.csv")),
+        ("job_state_rules", _rules("job_states.csv")),
+        ("job_transition_rules", _rules("job_transitions.csv")),
+        ("hardware_rules", _rules("hardware.csv")),
     ):  # fmt: skip
         connection.execute(f"create or replace macro {macro}() as {literal(text)}")
+    tags = [row[0] for row in rule_rows("deidentification.csv") if len(row[0]) == 8]
+    known = [elements().get(int(tag, 16)) for tag in tags if "X" not in tag]
+    listed = ", ".join(literal(row[4]) for row in known if row and row[0] == "SQ")
+    connection.execute(f"create or replace macro confidential_sequences() as [{listed}]")
+    # A list that stands in the text is hashed once; one that is a value is searched by row.
+    listed = ", ".join(map(literal, tags))
+    connection.execute(f"create or replace macro is_confidential(tag) as tag in ({listed})")
 
 
 def private_dictionary(own: Dictionary) -> str:
@@ -65,8 +75,13 @@ def sequence_rules(rules: Sequence[Rule]) -> str:
 
 def _rules(file: str) -> str:
     """Return a line per row of a table of ``sql/rules/``, without that of its names."""
+    return _lines(rule_rows(file))
+
+
+def rule_rows(file: str) -> list[tuple[str, ...]]:
+    """Return the rows of a table of ``sql/rules/``, without that of its names."""
     rows = csv.reader(io.StringIO(read_text(sql_folder() / "rules" / file)))
-    return _lines(tuple(row) for row in list(rows)[1:])
+    return [tuple(row) for row in list(rows)[1:]]
 
 
 def _keywords() -> str:

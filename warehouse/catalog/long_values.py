@@ -62,8 +62,9 @@ def open_value(
         No element has this digest, or no file has these bytes any more.
     """
     for query in (_KEPT, _INLINE):
-        if found := catalog.connection.execute(query, [sha256]).fetchone():
-            return io.BytesIO(found[0])
+        # To the end: the connection of a thread answers no other question before.
+        if found := catalog.connection.execute(query, [sha256]).fetchall():
+            return io.BytesIO(found[0][0])
     paths = dict(catalog.connection.execute(_HOLDERS, [sha256]).fetchall())
     if not paths:
         raise ValueNotFound(sha256, "no element of this version has it")

@@ -22,7 +22,9 @@ ASK = Group("Ask", sort_key=2)
 SELECT = Group("Select and export", sort_key=3)
 PIXELS = Group("Look at pixels", sort_key=4)
 COMPONENTS = Group("Sockets and values", sort_key=5)
-OPERATE = Group("Operate", sort_key=6)
+ALGORITHMS = Group("Run algorithms", sort_key=6)
+OPERATE = Group("Operate", sort_key=7)
+SERVE = Group("Serve over the network", sort_key=8)
 """Commands in ``--help``, by what people do."""
 
 app = App(
@@ -67,6 +69,38 @@ value = App(
     group=COMPONENTS,
 )
 app.command(value)
+
+image = App(
+    name="image",
+    help="Images of algorithms, from archives as `docker save` writes them.\n\n"
+    "Example: `dicom-warehouse image add lung.tar.gz --algorithm lung`",
+    group=ALGORITHMS,
+)
+app.command(image)
+
+model = App(
+    name="model",
+    help="Weights of algorithms, from archives.\n\n"
+    "Example: `dicom-warehouse model add weights.tar.gz --algorithm lung`",
+    group=ALGORITHMS,
+)
+app.command(model)
+
+algorithm = App(
+    name="algorithm",
+    help="What is run: an image or a Python function, with its inputs and outputs.\n\n"
+    "Example: `dicom-warehouse algorithm list`",
+    group=ALGORITHMS,
+)
+app.command(algorithm)
+
+job = App(
+    name="job",
+    help="Jobs: an algorithm on one case, and what became of it.\n\n"
+    "Example: `dicom-warehouse job list --status Failed`",
+    group=ALGORITHMS,
+)
+app.command(job)
 
 Root = Annotated[
     str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.table import Table
@@ -19,6 +19,7 @@ from warehouse.cohorts import asking, compare, definitions, runs
 from warehouse.cohorts.export_files import FILE_FORMATS
 from warehouse.cohorts.names import TEMPLATE
 from warehouse.cohorts.provenance import verify as verify_export
+from warehouse.deidentify.asked import Deidentify
 from warehouse.escape import escaped, json_text
 from warehouse.inputs import read_text
 from warehouse.outputs import format_of
@@ -272,6 +273,10 @@ def export(
     isotropic: Annotated[bool, Parameter(negative="")] = False,
     allow_gaps: Annotated[bool, Parameter(negative="")] = False,
     resample: Literal["tilt"] | None = None,
+    deidentify: Literal["basic"] | None = None, retain: str = "", clean: str = "",
+    key: Path | None = None, mapping: Path | None = None,
+    rectangle: tuple[str, ...] = (),
+    accept_burned_in: Annotated[bool, Parameter(negative="")] = False,
     warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
 ) -> int:  # fmt: skip
     """Write the members of a run: rows, a list, the files themselves, or a BIDS data set.
@@ -279,6 +284,8 @@ def export(
     Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`
 
     Example: `dicom-warehouse cohort export mr_by_sequence dataset --format bids`
+
+    Example: `dicom-warehouse cohort export mr_by_sequence shared --format copy --deidentify basic`
 
     Parameters
     ----------
@@ -306,12 +313,41 @@ def export(
         Of bids: write series in which slices are missing, with zeros; the sidecar says which.
     resample
         Of bids: tilt moves slices that are shifted by a tilted gantry; the sidecar says so.
+    deidentify
+        Write it without what identifies a person, by this profile of PS3.15: copy, zip, csv,
+        parquet, arrow, jsonl and uids.
+    retain
+        Of deidentify, with commas between: uids, device, institution, patient, dates or
+        dates-shifted, safe-private.
+    clean
+        Of deidentify, with commas between: descriptors, structured, graphics: kept, but cleaned.
+    key
+        Of deidentify: file with the secret that makes the new identities; the same key makes the
+        same ones. See `dicom-warehouse deidentify key`.
+    mapping
+        Of deidentify: folder for the tables of old and new identities, encrypted with the key.
+    rectangle
+        Of deidentify: column,row,width,height to black out in every frame; may be repeated.
+    accept_burned_in
+        Of deidentify: write pictures too that may have text burned in.
     """
     # A folder, or a list of UIDs or commands, may have any name.
     free = form in {"copy", "link", "uids", "s5cmd", "bids"}
     chosen = str(form) if free else format_of(target, form, _SUFFIXES)
     wh = opened(warehouse)
     found = wh.find_run(name)
+    if deidentify is not None:
+        asked = Deidentify.asked(
+            deidentify, retain, clean, key, mapping, rectangle, accept_burned_in=accept_burned_in
+        )
+        options = {"template": template, "rows": rows, "preset": preset, "spreadsheet": spreadsheet}
+        facts = wh.export(found, target, chosen, deidentify=asked, force=force, **options)
+        _report_deidentified(target, found, facts)
+        return 0
+    if retain or clean or key or mapping or rectangle or accept_burned_in:
+        raise errors.UsageError(
+            "retain, clean, key, mapping, rectangle and accept-burned-in belong to --deidentify"
+        )
     if chosen == FORMAT:
         facts = wh.export(
             found, target, FORMAT, identifiers=identifiers, isotropic=isotropic,
@@ -351,6 +387,18 @@ def verify(target: Path, /, *, as_json: Json = False) -> int:
     many = counted(found.files, "file")
     print(escaped(f"{target}: {state}, {many}, digest {found.digest}"))
     return 1 if found.problems else 0
+
+
+def _report_deidentified(target: Path, found: runs.Run, facts: dict[str, Any]) -> None:
+    counts = facts["counts"]
+    if "changes" not in counts:
+        print(escaped(f"{target}: {found.run}, {counted(counts['rows'], 'row')}, de-identified"))
+        return
+    many = counted(counts["instances"], "instance")
+    changes = counted(counts["changes"], "change")
+    print(escaped(f"{target}: {found.run}, {many} de-identified, {changes}"))
+    if left := counts["left_out"]:
+        print(escaped(f"{counted(left, 'instance')} left out: see left_out.csv"))
 
 
 def _report(found: runs.Run, *, as_json: bool) -> None:

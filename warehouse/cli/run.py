@@ -10,15 +10,21 @@ from cyclopts import CycloptsError
 
 from warehouse import errors
 from warehouse.cli import (  # noqa: F401 - each adds its commands
+    algorithms,
     ask,
     batch,
     cohort,
+    deidentify,
     forgetting,
+    gradients,
     headers,
     health,
     intake,
+    jobs,
+    network,
     select,
     sequence_rules,
+    serve,
     sockets,
     store,
     value,

@@ -91,28 +91,31 @@ def export_rows(
         elif form == "s5cmd":
             _lines(draft, _s5cmd(catalog, source))
         else:
-            _table(
-                catalog, draft, form, _query(catalog, rows, preset, spreadsheet=spreadsheet), facts
-            )
+            query = _query(rows, preset)
             if spreadsheet:
-                _mark(draft)
+                query = for_spreadsheets(catalog, query)
+            write_table(catalog, draft, form, query, facts)
+            if spreadsheet:
+                put_mark(draft)
         settle(draft, target, facts, force=force)
     return facts
 
 
-def _query(catalog: Catalog, rows: str, preset: str | None, *, spreadsheet: bool) -> str:
+def _query(rows: str, preset: str | None) -> str:
     if preset not in {None, "series_csv"}:
         raise UsageError(f"unknown preset {preset!r}; there is: series_csv")
     if rows not in ENTITIES:
         raise UsageError(f"rows are one of: {', '.join(ENTITIES)}")
     key = _KEYS[rows]
-    query = (
+    return (
         statement("series_csv", "runs")
         if preset
         else f"from {rows} semi join members on {rows}.{key} = members.{key} order by {rows}.{key}"
     )
-    if not spreadsheet:
-        return query
+
+
+def for_spreadsheets(catalog: Catalog, query: str) -> str:
+    """Return a query whose texts no spreadsheet runs as formulas."""
     columns = catalog.connection.execute(f"describe {query}").fetchall()
     shown = ", ".join(
         f"""if({_NO_FORMULA.format(c=f'"{name}"')}, '''' || "{name}", "{name}") as "{name}\""""
@@ -123,7 +126,10 @@ def _query(catalog: Catalog, rows: str, preset: str | None, *, spreadsheet: bool
     return f"select {shown} from ({query})"
 
 
-def _table(catalog: Catalog, draft: Path, form: str, query: str, facts: dict[str, Any]) -> None:
+def write_table(
+    catalog: Catalog, draft: Path, form: str, query: str, facts: dict[str, Any]
+) -> None:
+    """Write the rows of a query as csv, parquet, arrow or jsonl."""
     if form == "arrow":
         reader = catalog.connection.sql(query).to_arrow_reader(10_000)
         schema = reader.schema.with_metadata({"dicom_warehouse_cohort": text(facts)})
@@ -142,7 +148,7 @@ def _table(catalog: Catalog, draft: Path, form: str, query: str, facts: dict[str
     catalog.connection.execute(f"copy ({query}) to {literal(str(draft))} ({options[form]})")
 
 
-def _mark(draft: Path) -> None:
+def put_mark(draft: Path) -> None:
     """Put a byte order mark before a file."""
     plain = draft.with_name(f"{draft.name}.plain")
     draft.rename(plain)

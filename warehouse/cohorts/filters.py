@@ -155,6 +155,25 @@ class Query:
         self.values[name] = value
         return f"${name}"
 
+    def value(self, name: str) -> str:
+        """Return what an attribute is of a row of the table."""
+        found = self.attribute(name)
+        # As columns of entities are reduced: the instance with the smallest key that has a value.
+        reduced = f"arg_min({found.sql}, instance_key)"
+        return self.join(found, reduced) if found.source else found.sql
+
+    def sql(self, columns: Iterable[str], order: Iterable[str], page: Iterable[str] = ()) -> str:
+        """Return the SELECT; every column without ``columns``."""
+        shown = [f'{self.value(name)} as "{name}"' for name in columns]
+        parts = [
+            f"select {', '.join(shown) or 't.*'} from {self.model.name} as t",
+            *self.joins,
+            f"where {' and '.join(self.where)}" if self.where else "",
+            f"order by {', '.join(order)}" if order else "",
+            *page,
+        ]
+        return " ".join(part for part in parts if part)
+
 
 def select(
     catalog: Catalog, table: str, conditions: Mapping[str, Any], *, search: str | None = None,
@@ -194,6 +213,20 @@ def select(
     ------
     UnknownTable, UnknownFilter
     """
+    query = narrowed(catalog, table, conditions, search=search, today=today)
+    for count in (limit, offset):
+        if count is not None and (not isinstance(count, int) or count < 0):
+            raise UsageError("limit and offset are whole numbers from 0")
+    page = [f"limit {limit}" if limit is not None else "", f"offset {offset}"]
+    sql = query.sql(columns, [_order(query, name) for name in sorting(query, order)], page)
+    return asked(catalog, sql, query.values)
+
+
+def narrowed(
+    catalog: Catalog, table: str, conditions: Mapping[str, Any], *, search: str | None = None,
+    today: dt.date | None = None,
+) -> Query:  # fmt: skip
+    """Return the query of ``select`` with its conditions; columns, order and page are to come."""
     query = Query(catalog, table)
     for name, value in conditions.items():
         query.where.append(_condition(query, name, value, today or dt.date.today()))  # noqa: DTZ011
@@ -202,23 +235,24 @@ def select(
         texts = ", ".join(f't."{c.name}"' for c in query.model.columns if c.type == "VARCHAR")
         wanted = f"lower(cast({query.bind(search)} as varchar))"
         query.where.append(f"contains(lower(concat_ws(chr(0), {texts})), {wanted})")
+    return query
+
+
+def sorting(query: Query, order: str | Iterable[str]) -> list[str]:
+    """Return the attributes that rows are sorted by; those of the grain make the order total."""
     listed = [order] if isinstance(order, str) else list(order)
-    sorting = [_order(query, name) for name in listed] + [f't."{c}"' for c in query.model.grain]
-    for count in (limit, offset):
-        if count is not None and (not isinstance(count, int) or count < 0):
-            raise UsageError("limit and offset are whole numbers from 0")
-    shown = [f'{_value(query, name)} as "{name}"' for name in columns]
-    parts = [
-        f"select {', '.join(shown) or 't.*'} from {query.model.name} as t",
-        *query.joins,
-        f"where {' and '.join(query.where)}" if query.where else "",
-        f"order by {', '.join(sorting)}",
-        f"limit {limit}" if limit is not None else "",
-        f"offset {offset}",
-    ]
-    sql = " ".join(part for part in parts if part)
+    return [*listed, *(name for name in query.model.grain if name not in listed)]
+
+
+def asked(catalog: Catalog, sql: str, values: Mapping[str, Any]) -> duckdb.DuckDBPyRelation:
+    """Return the answer to a query, in a session of its own.
+
+    Raises
+    ------
+    QueryFailed
+    """
     try:
-        return catalog.session().sql(sql, params=query.values or None)
+        return catalog.session().sql(sql, params=values or None)
     except duckdb.Error as error:
         raise QueryFailed(str(error)) from error
 
@@ -392,15 +426,8 @@ def _period(name: str, today: dt.date) -> tuple[dt.date, dt.date]:
 
 
 def _order(query: Query, name: str) -> str:
-    sql = _value(query, name.removeprefix("-"))
+    sql = query.value(name.removeprefix("-"))
     return f"{sql} {'desc' if name.startswith('-') else 'asc'} nulls last"
-
-
-def _value(query: Query, name: str) -> str:
-    """Return what an attribute is of a row of the table."""
-    found = query.attribute(name)
-    # As the columns of entities are reduced: the instance with the smallest key that has a value.
-    return query.join(found, f"arg_min({found.sql}, instance_key)") if found.source else found.sql
 
 
 def _key(model: Model) -> str | None:

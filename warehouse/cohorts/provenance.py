@@ -94,7 +94,7 @@ def verify(target: Path) -> Verified:
     if target.is_dir():
         # A file of a BIDS data set is of no single instance.
         of_members = None if facts.get("format") == "bids" else digest
-        problems, files = _tree(target, wanted, of_members)
+        problems, files = _tree(target, wanted, of_members, facts.get("beside", {}))
     else:
         files = 1
         same = sha256_of(target) == wanted
@@ -102,7 +102,9 @@ def verify(target: Path) -> Verified:
     return Verified(digest, files, problems)
 
 
-def _tree(folder: Path, manifest_sha256: str, digest: str | None) -> tuple[tuple[str, ...], int]:
+def _tree(
+    folder: Path, manifest_sha256: str, digest: str | None, beside: dict[str, str]
+) -> tuple[tuple[str, ...], int]:
     manifest = folder / MANIFEST
     if not manifest.is_file() or sha256_of(manifest) != manifest_sha256:
         return (f"{MANIFEST}: missing or changed, so nothing can be compared",), 0
@@ -117,7 +119,10 @@ def _tree(folder: Path, manifest_sha256: str, digest: str | None) -> tuple[tuple
                 problems.append(f"{row['name']}: {problem}")
     if digest is not None and keys.hexdigest() != digest:
         problems.append(f"{ABOUT}: another digest than that of the members")
-    extra = sorted(set(_files(folder)) - listed - {ABOUT, MANIFEST})
+    for name, sha256 in beside.items():  # what is no member, as the audit of a de-identified export
+        if problem := _changed(folder / name, {"sha256": sha256}):
+            problems.append(f"{name}: {problem}")
+    extra = sorted(set(_files(folder)) - listed - {ABOUT, MANIFEST} - set(beside))
     return tuple(problems + [f"{name}: was not exported" for name in extra]), len(listed)
 
 

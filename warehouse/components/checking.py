@@ -192,10 +192,11 @@ def check_stored(root: Path, socket: Socket) -> list[Checked]:
             "select value_id, form, value, sha256, size_in_storage from socket_values "
             "where slug = $1 order by value_id", socket.slug,
         )  # fmt: skip
-    return [_rechecked(root, socket, row) for row in rows]
+    return [recheck(root, socket, row) for row in rows]
 
 
-def _rechecked(root: Path, socket: Socket, row: dict[str, Any]) -> Checked:
+def recheck(root: Path, socket: Socket, row: dict[str, Any]) -> Checked:
+    """Check a row of ``socket_values`` by a version of its socket, and that its file is whole."""
     path, why_not = "$", None
     try:
         if row["form"] == "value":

@@ -99,15 +99,19 @@ def known_interfaces(root: Path, snapshot: Snapshot | None = None) -> dict[str, 
     }
 
 
-def add_interface(root: Path, inputs: Iterable[str], outputs: Iterable[str]) -> Interface:
+def add_interface(
+    root: Path, inputs: Iterable[str], outputs: Iterable[str], *, reserved: bool = False
+) -> Interface:
     """Return the interface of two sets; it is stored if it is not yet.
+
+    With ``reserved``, sockets that are reserved for evaluations may be among them.
 
     Raises
     ------
     ComponentError, UnknownSocket, WriteFailed
     """
     made = Interface(frozenset(inputs), frozenset(outputs))
-    require_interface(made, known_sockets(root, for_algorithms=True))
+    require_interface(made, known_sockets(root, for_algorithms=not reserved))
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
         if made.interface_id in known_interfaces(root, base):

@@ -44,11 +44,13 @@ Rows = list[dict[str, Any]]
 
 
 @contextmanager
-def asked(root: Path, snapshot: Snapshot | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection with the stored tables of components, of the newest version."""
+def asked(
+    root: Path, snapshot: Snapshot | None = None, tables: Sequence[str] = TABLES
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection with stored tables, those of components, of the newest version."""
     found = snapshot or delta.snapshot(root)
     with connect() as connection:
-        for table in TABLES:
+        for table in tables:
             connection.execute(f"set variable {table}_files = $1", [found.paths(table)])
             connection.execute(by_name(table).sql)
         yield connection

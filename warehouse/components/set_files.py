@@ -35,6 +35,8 @@ LISTING = "archive_items.json"
 
 MAX_LISTING = 256 << 20
 
+IMAGE_SUFFIXES = (".nii.gz", ".mha", ".nii", ".tiff", ".tif")
+
 
 @dataclass(frozen=True, slots=True)
 class Imported:
@@ -364,8 +366,7 @@ def _suffix(root: Path, value_id: str) -> str:
             "select min(file_name) from value_uses where value_id = $1", [value_id]
         ).fetchall()
     name = str(names[0][0] or "").lower()
-    known = (".nii.gz", ".mha", ".nii", ".tiff", ".tif")
-    return next((suffix for suffix in known if name.endswith(suffix)), ".mha")
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), ".mha")
 
 
 def _entry(row: dict[str, Any], socket: Socket, written: str | None) -> dict[str, Any]:

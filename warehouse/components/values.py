@@ -92,7 +92,9 @@ class Added:
 
 
 @dataclass(slots=True)
-class _Prepared:
+class Prepared:
+    """A value that was checked and is not stored yet."""
+
     given: Given
     socket: Socket
     content: Content
@@ -136,18 +138,19 @@ def add_values(
     with ExitStack() as stack:
         stack.enter_context(delta.writing(root))
         _require_entities(root, given)
-        prepared: list[_Prepared] = []
+        prepared: list[Prepared] = []
         try:
             for one in given:  # one at a time, so that what was staged is known if one fails
-                made = _prepared(root, one, sockets, stack, nulls=null_not_finite, strict=strict)
+                made = prepare(root, one, sockets, stack, nulls=null_not_finite, strict=strict)
                 prepared += [made]
-            return _committed(root, prepared) if store else []
+            return store_prepared(root, prepared) if store else []
         finally:
             # Whatever was staged and is of no version: known, not to be stored, or not committed.
-            _drop_unnamed(root, [part for one in prepared for part in one.staged])
+            drop_unnamed(root, [part for one in prepared for part in one.staged])
 
 
-def _drop_unnamed(root: Path, parts: Sequence[Part]) -> None:
+def drop_unnamed(root: Path, parts: Sequence[Part]) -> None:
+    """Remove staged parts of annotations that no version names."""
     if not parts:
         return
     named_parts = set(delta.newest_parts(root, "annotations"))
@@ -181,10 +184,16 @@ def _require_entities(root: Path, given: Sequence[Given]) -> None:
         require_series(catalog, series)
 
 
-def _prepared(
+def prepare(
     root: Path, given: Given, sockets: Mapping[str, Socket], stack: ExitStack, *,
-    nulls: bool, strict: bool,
-) -> _Prepared:  # fmt: skip
+    nulls: bool = False, strict: bool = False,
+) -> Prepared:  # fmt: skip
+    """Check one value; its file is copied into the warehouse and goes when ``stack`` ends.
+
+    Raises
+    ------
+    UnknownSocket, ValueRefused, SourceNotFound
+    """
     if given.slug not in sockets:
         raise UnknownSocket(given.slug, sockets)
     socket = sockets[given.slug]
@@ -192,7 +201,7 @@ def _prepared(
         raise ValueRefused(f"the socket {socket.slug} is retired and takes no new values")
     content = _content(root, given, socket, stack, nulls=nulls, strict=strict)
     identity = f"{socket.slug}\0{socket.version}\0{content.form}\0{content.sha256}"
-    made = _Prepared(given, socket, content, digest(identity)[:32], [])
+    made = Prepared(given, socket, content, digest(identity)[:32], [])
     if socket.of_kind.is_annotation:
         made.shape_count = len(content.shapes)
         if content.is_streamed:
@@ -229,7 +238,7 @@ def _json_as_file(
     return checked_file(socket, *draft, strict=strict)
 
 
-def _stage(root: Path, made: _Prepared) -> None:
+def _stage(root: Path, made: Prepared) -> None:
     """Write the shapes of a large annotation as parts that no version names yet."""
     kind, head = made.socket.of_kind, dict[str, Any]()
     assert made.content.file is not None
@@ -285,8 +294,16 @@ class _measuring:  # noqa: N801 - used as a function
         return answer.cast(schema)
 
 
-def _committed(root: Path, prepared: list[_Prepared]) -> list[Added]:
-    """Commit the rows of all values that are not stored yet."""
+def store_prepared(
+    root: Path, prepared: list[Prepared],
+    also: Callable[[Snapshot], Mapping[str, ledger.Rows]] | None = None,
+    operation: str = "add values",
+) -> list[Added]:  # fmt: skip
+    """Commit the rows of all values that are not stored yet, and others in the same commit.
+
+    ``also`` returns rows of tables that are not those of values, given the version they are added
+    to; what it raises leaves everything as it was. The caller holds ``delta.writing``.
+    """
     for one in prepared:
         if one.content.file is not None and one.content.form in {"file", "image"}:
             target = ledger.value_file(root, one.content.sha256)
@@ -308,6 +325,7 @@ def _committed(root: Path, prepared: list[_Prepared]) -> list[Added]:
             "socket_values": [values[key] for key in sorted(new["values"])],
             "value_uses": [uses[key] for key in sorted(new["uses"])],
             "annotations": annotations.filter(taken),
+            **(also(base) if also else {}),
         }
 
     def staged() -> dict[str, list[Part]]:
@@ -315,7 +333,7 @@ def _committed(root: Path, prepared: list[_Prepared]) -> list[Added]:
         first = {one.value_id: one.staged for one in reversed(prepared)}
         return {"annotations": [p for key in sorted(new["values"]) for p in first[key]]}
 
-    ledger.add_rows(root, make, "add values", staged)
+    ledger.add_rows(root, make, operation, staged)
     return [
         Added(
             one.value_id, one.value_id in new["values"], use["use_id"], use["use_id"] in new["uses"]
@@ -334,7 +352,7 @@ def _stored(
     return {row[0] for row in found}
 
 
-def _value_row(one: _Prepared, at: Any) -> dict[str, Any]:
+def _value_row(one: Prepared, at: Any) -> dict[str, Any]:
     content = one.content
     return {
         "value_id": one.value_id,
@@ -354,7 +372,7 @@ def _value_row(one: _Prepared, at: Any) -> dict[str, Any]:
     }
 
 
-def _use_row(one: _Prepared, at: Any) -> dict[str, Any]:
+def _use_row(one: Prepared, at: Any) -> dict[str, Any]:
     given = one.given
     said = (given.about, given.about_key, given.added_by, given.tool, given.tool_version)
     identity = json.dumps([one.value_id, *said])
@@ -371,7 +389,7 @@ def _use_row(one: _Prepared, at: Any) -> dict[str, Any]:
     }
 
 
-def _annotation_rows(prepared: Sequence[_Prepared]) -> pa.Table:
+def _annotation_rows(prepared: Sequence[Prepared]) -> pa.Table:
     """Return the rows of all annotations that were not staged, with their sizes."""
     made: dict[str, pa.Table] = {}
     for one in prepared:

@@ -389,8 +389,13 @@ class Walker:
                 raise _Unsupported
         return end
 
+    @property
+    def found(self) -> int:
+        """Elements and items so far."""
+        return len(self.places) + self.node_base - self.first_node + len(self.nodes)
+
     def _refill(self, at: int) -> None:
-        if len(self.places) > MAX_FOUND:
+        if self.found > MAX_FOUND:
             raise _Unsupported
         large = bool(self.eager) and self.heads.refill(self.number, at, LARGE_BYTES)
         if not large and not self.heads.refill(self.number, at):

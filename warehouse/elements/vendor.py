@@ -10,6 +10,7 @@ of what a payload holds.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections import Counter, OrderedDict
@@ -79,6 +80,11 @@ _SOURCES = {
 }
 """Creator, group and last two digits of an element → what its value is, in whatever block."""
 
+_WITHOUT_CREATOR = {"00291010": _CSA_IMAGE, "00291020": _CSA_SERIES}
+"""Anonymisers drop creators. Where these elements stand usually they are still known, if their
+bytes begin as a CSA header of type 2 does; their rows have an empty creator."""
+_CSA_2 = b"SV10\x04\x03\x02\x01"
+
 
 class _Held(NamedTuple):
     """An element that holds a payload."""
@@ -87,7 +93,7 @@ class _Held(NamedTuple):
     instance_id: int
     tag: str
     path: str
-    creator: str
+    creator: str | None
     bytes: bytes | None
     length: int
     sha256: str
@@ -140,8 +146,16 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
     values: dict[int, tuple[PayloadValue, ...]] = {}
     links: list[tuple[int, str, str, str, int]] = []
     read_here: dict[tuple[int, str], list[_Read]] = {}
+
+    @functools.cache
+    def begins_as_csa(digest: str, inline: bytes | None) -> bool:
+        raw = blobs[place[digest]].as_py() if inline is None and digest in place else inline
+        return (raw or b"").startswith(_CSA_2)
+
     rows_of: Counter[int] = Counter()
     for kind, instance, tag, path, creator, inline, length, digest in held:
+        if creator is None and not begins_as_csa(digest, inline):
+            continue
         read = read_here.get((kind, digest))
         if read is None:
             raw = inline
@@ -162,7 +176,7 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
                 counted[instance] = nth + 1
                 number = numbers[key] = instance << ID_BITS | nth
                 values[number] = payload.values
-            links.append((instance, tag, path, creator, number))
+            links.append((instance, tag, path, creator or "", number))
     columns = zip(*links, strict=True)
     payloads = pa.table(
         [pa.array(c, t) for c, t in zip(columns, VENDOR_PAYLOADS.types, strict=True)],
@@ -181,9 +195,11 @@ def _held(rows: pa.Table) -> list[_Held]:
             if creator in creators:
                 mine = [tag[:4] == group and tag[6:] == last for tag in tags.to_pylist()]
                 kinds[creators.index(creator), mine] = kind
+        # Rows without a creator have code -1, which is the last place.
+        for tag, kind in _WITHOUT_CREATOR.items():
+            kinds[-1, [found == tag for found in tags.to_pylist()]] = kind
         if (kinds < 0).all():
             continue
-        # Rows without a creator have code -1, which is the last place, where no kind is.
         kind_of = kinds[piece["creator"].indices.fill_null(-1).to_numpy(), piece["tag"].indices]
         theirs = np.flatnonzero((kind_of >= 0) & piece["sha256"].is_valid().to_numpy(False))
         columns = (column.take(pa.array(theirs)).to_pylist() for column in piece.columns)

@@ -23,6 +23,16 @@ value of a patient's header. Who inherits from whom::
     │   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
     │   ├── TargetExists       what is written never replaces a file
     │   ├── NotInstalled       it needs a package of an extra
+    │   ├── AlgorithmError     an artifact, an algorithm or a job is not as it has to be
+    │   │   ├── UnknownAlgorithm
+    │   │   ├── UnknownJob
+    │   │   ├── UnknownArtifact
+    │   │   ├── ArchiveRefused     an archive is no image or model that can be run
+    │   │   ├── JobRefused         a job is there already, or there are too many
+    │   │   ├── TransitionRefused  a job is in a state in which that cannot happen
+    │   │   ├── OutputRefused      what an algorithm left is not what its sockets take
+    │   │   ├── EngineMissing      a program that runs containers does not run here
+    │   │   └── RunLocked          somebody else is running jobs of the same algorithm
     │   └── ComponentError     a socket, a value or a set of values is not as it has to be
     │       ├── UnknownKind
     │       ├── UnknownSocket
@@ -51,7 +61,17 @@ value of a patient's header. Who inherits from whom::
     │   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
     │   ├── WrongMachine           a worker sees another folder where the warehouse should be
     │   └── ReadingFailed          no file can be read here, not even one that is known to be good
+    ├── DerivedError       what a derived object says cannot be had as asked
+    │   ├── WrongObject        a series is not of the kind asked for, or of several objects
+    │   ├── NotInGeometry      an object does not lie on the grid asked for; says how it differs
+    │   ├── SegmentsOverlap    segments share voxels: no label map holds them
+    │   └── UnknownPart        no segment, region or beam of that number
+    ├── NetworkError       a port, or a DICOM application entity elsewhere, cannot be used
+    │   ├── CannotListen       the port is taken, or not allowed
+    │   ├── SpoolInUse         another listener receives into the folder
+    │   └── PeerFailed         it did not answer, refused, or could not
     ├── ExportFailed       an output cannot be written, or a source of it is not what it was
+    ├── NotDeidentified    an instance cannot be de-identified with certainty, and is left out
     ├── InstanceNotFound   no instance with that UID
     ├── SeriesNotFound     no series with that UID
     ├── ValueNotFound      no bytes with that digest, or the file that had them is gone
@@ -98,6 +118,32 @@ from warehouse.errors.components import (
     UnknownSocket,
     UnknownValue,
     ValueRefused,
+)
+from warehouse.errors.deidentify import NotDeidentified
+from warehouse.errors.derived import (
+    DerivedError,
+    NotInGeometry,
+    SegmentsOverlap,
+    UnknownPart,
+    WrongObject,
+)
+from warehouse.errors.jobs import (
+    AlgorithmError,
+    ArchiveRefused,
+    EngineMissing,
+    JobRefused,
+    OutputRefused,
+    RunLocked,
+    TransitionRefused,
+    UnknownAlgorithm,
+    UnknownArtifact,
+    UnknownJob,
+)
+from warehouse.errors.network import (
+    CannotListen,
+    NetworkError,
+    PeerFailed,
+    SpoolInUse,
 )
 from warehouse.errors.pixels import (
     ArrayTooLarge,
@@ -146,19 +192,26 @@ from warehouse.errors.store import (
 )
 
 __all__ = [
+    "AlgorithmError",
+    "ArchiveRefused",
     "ArrayTooLarge",
     "BucketUnreachable",
+    "CannotListen",
     "CatalogError",
     "CohortStopped",
     "ComponentError",
+    "DerivedError",
+    "EngineMissing",
     "ExportFailed",
     "ImageRefused",
     "InstanceNotFound",
+    "JobRefused",
     "KeyTaken",
     "LayoutMismatch",
     "LockIgnored",
     "MembersUnclear",
     "ModelError",
+    "NetworkError",
     "NoDecoder",
     "NoGradients",
     "NoPixels",
@@ -166,32 +219,44 @@ __all__ = [
     "NotAVolume",
     "NotAWarehouse",
     "NotAsIngested",
+    "NotDeidentified",
+    "NotInGeometry",
     "NotInstalled",
     "NotReferable",
     "NothingToForget",
+    "OutputRefused",
     "Outrun",
+    "PeerFailed",
     "PixelError",
     "PixelsUnreadable",
     "QueryFailed",
     "ReadingFailed",
     "Rejected",
+    "RunLocked",
     "SchedulerUnreachable",
     "SchemaRefused",
+    "SegmentsOverlap",
     "SeriesNotFound",
     "SocketRefused",
     "SourceChanged",
     "SourceError",
     "SourceNotFound",
     "SourcesVanished",
+    "SpoolInUse",
     "StoreDamaged",
     "StoreError",
     "TargetExists",
     "TooMuch",
+    "TransitionRefused",
+    "UnknownAlgorithm",
+    "UnknownArtifact",
     "UnknownCohort",
     "UnknownFilter",
+    "UnknownJob",
     "UnknownKind",
     "UnknownMode",
     "UnknownParameter",
+    "UnknownPart",
     "UnknownSocket",
     "UnknownTable",
     "UnknownValue",
@@ -207,6 +272,7 @@ __all__ = [
     "WriteFailed",
     "WritersRunning",
     "WrongMachine",
+    "WrongObject",
     "cause_of",
     "stopped",
 ]

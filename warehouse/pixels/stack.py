@@ -16,6 +16,7 @@ from warehouse.pixels.facts import Headers
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.read import Job, Tables, allocated, read
 from warehouse.pixels.units import one_unit
+from warehouse.pixels.uptake import headers_for
 from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
@@ -208,4 +209,5 @@ def open_stack(catalog: Catalog, series_uid: str, *, values: Values | None = Non
     ------
     SeriesNotFound, NoPixels
     """
-    return Stack(series_uid, images_of_series(catalog, series_uid), values or Values())
+    images = images_of_series(catalog, series_uid)
+    return Stack(series_uid, images, values or Values(), headers_for(catalog, series_uid, values))

@@ -33,9 +33,9 @@ PET_UNITS = {
 
 SUV_UNITS = {
     "BW": "{SUVbw}g/ml", "LBM": "{SUVlbm}g/ml", "LBMJANMA": "{SUVlbm(Janma)}g/ml",
-    "IBW": "{SUVibw}g/ml",
+    "IBW": "{SUVibw}g/ml", "LBMJAMES128": "{SUVlbm(James128)}g/ml", "BSA": "{SUVbsa}cm2/ml",
 }  # fmt: skip
-"""Units is GML: what the uptake is normalized by, body weight where nothing is said (C.8.9.1)."""
+"""What uptake is normalized by (CID 85), of Units GML; body weight if nothing is said (C.8.9.1)."""
 
 DOSE_UNITS = {"GY": "Gy", "RELATIVE": "RELATIVE"}
 """Dose Units (PS3.3 C.8.8.3): RELATIVE is relative to a dose that the header does not give."""

@@ -35,8 +35,9 @@ class Values:
     rescale
         True: numbers in the unit that the header states, float64. That is the modality LUT, the
         rescale of the frame, or the dose grid scaling; where these have no unit, the real world
-        value mapping. A text: the mapping of that label or unit. Stored values that a real world
-        value mapping leaves out become NaN.
+        value mapping. A text: the mapping of that label or unit; of PET also ``SUVbw``,
+        ``SUVlbm``, ``SUVlbm(James128)``, ``SUVlbm(Janma)`` and ``SUVbsa``, see the view ``pt_suv``.
+        Stored values that a real world value mapping leaves out become NaN.
     window
         Center and width, in rescaled values, or ``"header"`` for the VOI LUT or first window of
         the frame: uint8, 0 to 255. Without a window in the header, from the smallest to the

@@ -29,6 +29,7 @@ from warehouse.pixels.mosaics import is_mosaic, layout_of_mosaics
 from warehouse.pixels.multiframe import layout_of_frames
 from warehouse.pixels.read import Job, Tables, allocated, read
 from warehouse.pixels.units import one_unit
+from warehouse.pixels.uptake import headers_for
 from warehouse.pixels.values import Values
 from warehouse.sqlfiles import statement
 
@@ -191,10 +192,8 @@ class LazyVolume:
         return self._layout.grid.ndim - 1
 
     def source_of(self, *place: int) -> Source:
-        """Return image and frame, from 0, at a place of the axes in front of rows and columns.
-
-        Those of the first place that has one, where an empty frame is left out.
-        """
+        """Return image and frame, from 0, at a place of the axes in front of rows and columns."""
+        # Those of the first place that has one, where an empty frame is left out.
         ref = int(self._layout.grid[place])
         return self._sources[ref] if ref >= 0 else self.sources[0]
 
@@ -428,7 +427,8 @@ def open_volume(
     """
     images = images_of_series(catalog, series_uid)
     layout = _layout(catalog, series_uid, images, stack_id, gaps=gaps, tilt=tilt)
-    return LazyVolume(series_uid, layout, values or Values())
+    headers = headers_for(catalog, series_uid, values)
+    return LazyVolume(series_uid, layout, values or Values(), headers)
 
 
 def _layout(

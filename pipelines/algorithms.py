@@ -1,0 +1,67 @@
+"""Algorithms over cohorts as assets: jobs are made, executed, and what they found becomes rows.
+
+One partition is one run of a cohort with one algorithm, ``ALGORITHM@RUN``. What is done is not done
+again, so materialising a partition anew executes what is missing. The events of jobs are a table;
+each asset tells Dagster what was added to it.
+"""
+
+import dagster as dg
+
+from pipelines.partitions import algorithm_runs
+from pipelines.resources import Intake
+
+GROUP = "6_algorithms"
+
+
+def parted(key: str) -> tuple[str, str]:
+    """Return the algorithm and the run of a cohort that a partition names."""
+    algorithm, _, run = key.partition("@")
+    return algorithm, run
+
+
+@dg.asset(
+    name="algorithm_jobs", deps=["cohort_runs"], partitions_def=algorithm_runs, group_name=GROUP,
+    kinds={"deltalake"},
+)  # fmt: skip
+def algorithm_jobs(
+    context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
+) -> dg.MaterializeResult[None]:
+    """Jobs of an algorithm for the members of a run, with their inputs: queued, not executed."""
+    algorithm, run = parted(context.partition_key)
+    found = intake.warehouse().algorithms.queue(algorithm, run)
+    return dg.MaterializeResult(
+        metadata={"cases": found.cases, "new": found.new, "no_interface": len(found.unmatched)}
+    )
+
+
+@dg.asset(
+    name="algorithm_outputs", deps=[algorithm_jobs], partitions_def=algorithm_runs,
+    group_name=GROUP, kinds={"python", "docker"}, pool="algorithms",
+)  # fmt: skip
+def algorithm_outputs(
+    context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
+) -> dg.MaterializeResult[None]:
+    """Execute the jobs that are not done, on the Dask scheduler if one is set; store outputs."""
+    algorithm, run = parted(context.partition_key)
+    wh = intake.warehouse()
+    done = wh.algorithms.run(algorithm, run, scheduler=intake.settings.scheduler)
+    counts = {
+        "cases": done.cases, "succeeded": done.succeeded, "failed": done.failed,
+        "done_before": done.done_before, "seconds": done.seconds,
+    }  # fmt: skip
+    context.log_event(dg.AssetMaterialization("job_events", metadata=counts))
+    first = [f"{job}: {why}" for job, why in list(done.failures.items())[:20]]
+    return dg.MaterializeResult(metadata=counts | {"failures": first})
+
+
+@dg.asset(
+    name="algorithm_annotations", deps=[algorithm_outputs], partitions_def=algorithm_runs,
+    group_name=GROUP, kinds={"duckdb"},
+)  # fmt: skip
+def algorithm_annotations(
+    context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
+) -> dg.MaterializeResult[None]:
+    """How many shapes the outputs of a run hold, by socket."""
+    algorithm, run = parted(context.partition_key)
+    counts = intake.warehouse().algorithms.shape_counts(algorithm, run)
+    return dg.MaterializeResult(metadata={"shapes": sum(counts.values()), "by_socket": counts})

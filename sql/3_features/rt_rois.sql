@@ -1,0 +1,55 @@
+-- One row per region of interest of an RT structure set, paired as IDC's rtstruct_index loses it in lists.
+--
+-- The same rows as `rt_structures`, with what its contours are good for: `rt_contours` has them, and
+-- wh.structures(...) puts them on the grid of a series. A structure set of which no element was read has one
+-- row without a region.
+--
+-- grain:   instance_id, item
+-- depends: rt_structures, instances
+-- column:  instance_id | BIGINT | key to `instances`
+-- column:  item | BIGINT | place in the Structure Set ROI Sequence, from 0; null if elements were not read
+-- column:  series_key | VARCHAR | key to `series`
+-- column:  study_key | VARCHAR | key to `studies`
+-- column:  patient_key | VARCHAR | key to `patients`
+-- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
+-- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E) of the structure set
+-- column:  ROINumber | BIGINT | ROI Number (3006,0022)
+-- column:  ROIName | VARCHAR | ROI Name (3006,0026)
+-- column:  ROIGenerationAlgorithm | VARCHAR | ROI Generation Algorithm (3006,0036): AUTOMATIC, SEMIAUTOMATIC or MANUAL
+-- column:  RTROIInterpretedType | VARCHAR | RT ROI Interpreted Type (3006,00A4), such as GTV, PTV or ORGAN
+-- column:  ReferencedFrameOfReferenceUID | VARCHAR | Referenced Frame of Reference UID (3006,0024)
+-- column:  referenced_SeriesInstanceUID | VARCHAR | series of the images; of several the first, see `rt_structures`
+-- column:  contour_count | BIGINT | contours; 0 for an empty region
+-- column:  point_count | BIGINT | points of these, as stated
+-- column:  contour_types | VARCHAR[] | ContourGeometricType (3006,0042), each once, sorted
+-- column:  roi_why_not | VARCHAR | why the region encloses no volume: no contour, none that is closed, or the number of another region; null if it may
+-- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+create or replace view rt_rois as
+select
+    rois.instance_id,
+    rois.item,
+    rois.series_key,
+    rois.study_key,
+    rois.patient_key,
+    rois.SOPInstanceUID,
+    instances.SeriesInstanceUID,
+    rois.ROINumber,
+    rois.ROIName,
+    rois.ROIGenerationAlgorithm,
+    rois.RTROIInterpretedType,
+    rois.ReferencedFrameOfReferenceUID,
+    rois.referenced_series_uids[1] as referenced_SeriesInstanceUID,
+    rois.contour_count,
+    rois.point_count,
+    rois.contour_types,
+    case
+        when rois.item is null then null
+        when rois.ROINumber is null then 'it has no number'
+        when count(*) over (partition by rois.instance_id, rois.ROINumber) > 1 then 'another region has its number'
+        when rois.contour_count = 0 then 'it has no contour'
+        when not list_has_any(rois.contour_types, ['CLOSED_PLANAR', 'CLOSEDPLANAR_XOR'])
+            then 'it has no closed contour: ' || array_to_string(rois.contour_types, ', ')
+    end as roi_why_not,
+    rois.not_read
+from rt_structures as rois
+join instances on rois.instance_id = instances.instance_id;

@@ -1,0 +1,65 @@
+"""Functions that tests run as algorithms."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+
+def measure(case: Any) -> dict[str, Any]:
+    voxels = case["ct"][:]
+    print("measured")
+    return {"mean-value": voxels.mean(), "voxel-count": voxels.size}
+
+
+def segment(case: Any) -> dict[str, Any]:
+    voxels = case["ct"][:]
+    return {"mask": voxels > voxels.mean()}
+
+
+def count(case: Any) -> dict[str, Any]:
+    """Without pixels: what a run costs besides the function."""
+    return {"voxel-count": len(case.series("scan"))}
+
+
+def by_age(case: Any) -> dict[str, Any]:
+    return {"voxel-count": case["age"] + 1}
+
+
+def misbehave(case: Any) -> dict[str, Any]:
+    match case["mode"]:
+        case "raise":
+            raise RuntimeError("Doe^Jane is in this text")
+        case "sleep":
+            time.sleep(60)
+        case "die":
+            os._exit(7)
+        case "memory":
+            bytearray(64 << 30)
+        case "print":
+            for number in range(2000):
+                print("line", number, "\0")
+            print("warned", file=sys.stderr)
+        case "nan":
+            return {"voxel-count": float("nan")}
+        case "text":
+            return {"voxel-count": "many"}
+        case "nothing":
+            return {}
+        case "other":
+            return {"voxel-count": 1, "unknown": 2}
+    return {"voxel-count": 1}
+
+
+def spots(case: Any) -> dict[str, Any]:
+    shapes = [{"point": [1.0, 2.0, 3.0]}, {"point": [float(case["ct"][:].mean()), 2.0, 3.0]}]
+    return {
+        "spots": {"type": "Multiple points", "version": {"major": 1, "minor": 0}, "points": shapes}
+    }
+
+
+def slowly(case: Any) -> dict[str, Any]:
+    time.sleep(0.02)
+    return {"voxel-count": case["age"] + 1}

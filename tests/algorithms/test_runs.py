@@ -1,0 +1,182 @@
+"""An algorithm over a cohort: outputs are rows, and what is done is not done again."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+import warehouse
+from tests.algorithms.conftest import CT, CT2, DX, MR, function, voxels
+from warehouse.algorithms import jobs
+from warehouse.algorithms.runs import alone
+from warehouse.errors import AlgorithmError, RunLocked, UnknownAlgorithm
+
+
+def rows(wh: warehouse.Warehouse, name: str) -> list[tuple]:
+    return sorted(wh.sql(f"select * exclude (job_id) from outputs('{name}')").fetchall())
+
+
+@pytest.mark.acceptance("G53")
+@pytest.mark.acceptance("G52")
+def test_a_function_over_every_series(wh: warehouse.Warehouse) -> None:
+    wh.algorithms.create("measure", "ct -> mean-value, voxel-count", function=function("measure"))
+    report = wh.run_algorithm("measure", workers=2)
+    assert (report.cases, report.succeeded, report.failed) == (4, 3, 1)
+    # The source: numpy on the stored values, and the rescale intercept of -1000 of the CTs.
+    means = {key: float(voxels(key).mean()) - 1000 * (key != MR) for key in (CT, CT2, MR)}
+    found = wh.sql("""
+        select series_key, Modality, mean_value, voxel_count, why_not
+        from outputs('measure') join series using (series_key) order by series_key
+    """).fetchall()
+    assert found[:3] == [
+        (CT, "CT", means[CT], 60, None), (CT2, "CT", means[CT2], 60, None), (MR, "MR", means[MR], 60, None),
+    ]  # fmt: skip
+    assert found[3][:4] == (DX, "DX", None, None)
+    assert "is no volume" in found[3][4]
+    frame = wh.outputs("measure").collect()
+    assert sorted(frame["mean_value"].drop_nulls().to_list()) == sorted(means.values())
+    # Counts by SQL equal brute force: one job per series that has an image.
+    assert wh.sql("select count(*), count(distinct series_key) from jobs").fetchall() == [(4, 4)]
+    events = wh.sql("select count(*) from job_events").fetchall()
+    again = wh.run_algorithm("measure", workers=2)
+    assert (again.done_before, again.succeeded, again.failed) == (4, 0, 0)
+    assert wh.sql("select count(*) from job_events").fetchall() == events
+    tried = wh.run_algorithm("measure", again=True, workers=0)
+    assert (tried.done_before, tried.failed) == (3, 1)
+    assert wh.sql("select max(attempt) from jobs").fetchall() == [(1,)]
+    with pytest.raises(UnknownAlgorithm):
+        wh.outputs("nothing")
+    with pytest.raises(warehouse.errors.QueryFailed, match="no algorithm nothing"):
+        wh.sql("from outputs('nothing')")
+
+
+def test_an_array_is_a_segmentation_where_its_volume_lies(wh: warehouse.Warehouse) -> None:
+    wh.algorithms.create("segment", "ct -> mask", function=function("segment"))
+    assert wh.run_algorithm("segment", [CT], workers=0).succeeded == 1
+    ((value_id, shape, labels, series),) = wh.sql("""
+        select value_id, image_shape, image_labels, values_about.series_key
+        from socket_values join values_about using (value_id)
+    """).fetchall()
+    assert (shape, labels, series) == ([3, 4, 5], [0, 1], CT)
+    import SimpleITK
+
+    # SimpleITK is the oracle of the file: voxels, and where they lie.
+    file = wh.components.value_file(value_id)
+    shutil.copyfile(file, wh.root.parent / "mask.mha")
+    read = SimpleITK.ReadImage(wh.root.parent / "mask.mha")
+    expected = voxels(CT) > voxels(CT).mean()
+    assert np.array_equal(SimpleITK.GetArrayFromImage(read), expected)
+    assert (read.GetSpacing(), read.GetOrigin()) == ((0.25, 0.5, 2.0), (1.0, 2.0, 3.0))
+    assert read.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
+    assert wh.sql("select detailed_error_message from jobs").fetchall() == [(None,)]
+
+
+def test_a_value_about_the_patient_is_an_input(wh: warehouse.Warehouse) -> None:
+    wh.add_value("age", 41, patient="P1")
+    wh.add_value("age", 7, patient="P2")
+    wh.add_value("age", 8, series=CT2)
+    wh.algorithms.create("grow", "age -> voxel-count", function=function("by_age"))
+    report = wh.run_algorithm("grow", workers=0)
+    assert (report.succeeded, sorted(report.unmatched)) == (2, [MR, DX])
+    assert wh.sql("select series_key, voxel_count from outputs('grow') order by all").fetchall() == [
+        (CT, 42), (CT2, 9),
+    ]  # fmt: skip
+    # Another value is another job; the one of before stays.
+    wh.add_value("age", 50, patient="P1")
+    assert wh.run_algorithm("grow", workers=0).succeeded == 1
+    assert wh.sql(
+        f"select voxel_count from outputs('grow') where series_key = '{CT}'"
+    ).fetchall() == [(51,)]
+
+
+@pytest.mark.acceptance("G53")
+def test_items_of_a_set_that_match_exactly(wh: warehouse.Warehouse) -> None:
+    parts = wh.components
+    ids = {n: parts.add_value("age", n).value_id for n in (1, 2)}
+    mode = parts.add_value("mode", "x").value_id
+    parts.put("study", "one", {"age": ids[1]})
+    parts.put("study", "two", {"age": ids[2], "mode": mode})
+    wh.algorithms.create("grow", "age -> voxel-count", function=function("by_age"))
+    report = wh.algorithms.run("grow", of_set="study", workers=0)
+    assert (report.succeeded, list(report.unmatched)) == (1, ["two"])
+    assert wh.sql("select item, voxel_count from outputs('grow')").fetchall() == [("study/one", 2)]
+    brute = wh.sql("""
+        select count(*) from (select item from value_sets group by item having list(slug) = ['age'])
+    """).fetchall()
+    assert wh.sql("select count(*) from jobs").fetchall() == brute
+
+
+def test_what_goes_wrong_in_a_function_is_a_row(wh: warehouse.Warehouse) -> None:
+    modes = {
+        "raise": "the function raised RuntimeError; its log says where",
+        "sleep": "Time limit exceeded",
+        "die": "the process that executed it ended with exit code 7",
+        "memory": "The algorithm was killed because it used more memory than it asked for",
+        "nan": "it holds NaN or Infinity", "text": "it is not of type", "nothing": "was not produced",
+        "other": "returned unknown, which is no output", "print": "",
+    }  # fmt: skip
+    for mode in modes:
+        value = wh.components.add_value("mode", mode).value_id
+        wh.components.put("modes", mode, {"mode": value})
+    wh.algorithms.create(
+        "bad", "mode -> voxel-count", function=function("misbehave"), requires_memory_gb=4
+    )
+    report = wh.algorithms.run("bad", of_set="modes", workers=2, seconds=1)
+    assert (report.succeeded, report.failed) == (1, 8)
+    found = dict(wh.sql("select replace(item, 'modes/', ''), error_message from jobs").fetchall())
+    for mode, said in modes.items():
+        assert said in found[mode], mode
+        assert "Doe" not in found[mode]
+    assert wh.sql("select count(*) from socket_values where slug = 'voxel-count'").fetchall() == [
+        (1,)
+    ]
+    ((stdout, is_warning),) = wh.sql(
+        "select stdout, is_warning from jobs where status = 4"
+    ).fetchall()
+    assert (stdout.splitlines()[0], stdout.splitlines()[-1], is_warning) == (
+        "line 1500 ",
+        "line 1999 ",
+        True,
+    )
+    ((log,),) = wh.sql("select stderr from jobs where item = 'modes/raise'").fetchall()
+    assert "RuntimeError" in log
+
+
+def test_two_operators_start_one_run(wh: warehouse.Warehouse) -> None:
+    wh.algorithms.create("measure", "ct -> mean-value, voxel-count", function=function("measure"))
+    with alone(wh.root, "measure"), pytest.raises(RunLocked):
+        wh.run_algorithm("measure", [CT], workers=0)
+    assert wh.sql("select count(*) from jobs").fetchall() == [(0,)]
+    assert wh.run_algorithm("measure", [CT], workers=0).succeeded == 1
+
+
+def test_code_that_changed_is_another_version(wh: warehouse.Warehouse, tmp_path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text("def run(case):\n    return {'voxel-count': 1}\n")
+    first = wh.algorithms.create("mine", "ct -> voxel-count", function=f"{code}:run")
+    assert wh.algorithms.create("mine", "ct -> voxel-count", function=f"{code}:run") == first
+    wh.run_algorithm("mine", [CT], workers=0)
+    code.write_text("def run(case):\n    return {'voxel-count': 2}\n")
+    with pytest.raises(AlgorithmError, match="has changed"):
+        wh.run_algorithm("mine", [CT2], workers=0)
+    second = wh.algorithms.create("mine", "ct -> voxel-count", function=f"{code}:run")
+    assert second.version == 2
+    assert wh.run_algorithm("mine", [CT, CT2], workers=0).succeeded == 2
+    assert (
+        wh.sql("select voxel_count, algorithm_version from outputs('mine')").fetchall()
+        == [(2, 2)] * 2
+    )
+
+
+@pytest.mark.acceptance("G40")
+def test_what_a_job_is_to_do_never_changes(wh: warehouse.Warehouse) -> None:
+    wh.algorithms.create("measure", "ct -> mean-value, voxel-count", function=function("measure"))
+    wh.run_algorithm("measure", [CT], workers=0)
+    before = wh.sql("from job_specs").fetchall()
+    ((job_id,),) = wh.sql("select job_id from jobs").fetchall()
+    for name in jobs.IMMUTABLE:
+        with pytest.raises(warehouse.errors.JobRefused, match=name):
+            jobs.change_job(wh.root, job_id, **{name: 1})
+    assert wh.sql("from job_specs").fetchall() == before

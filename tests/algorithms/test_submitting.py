@@ -1,0 +1,253 @@
+"""Jobs that people ask for, jobs that somebody outside executes, and evaluations."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import warehouse
+from tests.algorithms.conftest import CT, CT2, function
+from warehouse.algorithms import jobs, metrics
+from warehouse.algorithms.mha import write_array
+from warehouse.algorithms.submitting import REPORT_SECONDS, expire, signature_of
+from warehouse.components.checking import now
+from warehouse.errors import (
+    AlgorithmError,
+    ComponentError,
+    JobRefused,
+    OutputRefused,
+    TransitionRefused,
+)
+
+
+def label(wh: warehouse.Warehouse, job_id: str) -> str:
+    wh.refresh()
+    return wh.sql("select label from jobs where job_id = $1", [job_id]).fetchall()[0][0]
+
+
+@pytest.mark.acceptance("G52")
+@pytest.mark.acceptance("G59")
+def test_a_person_asks_for_a_job(wh: warehouse.Warehouse) -> None:
+    parts = wh.algorithms
+    parts.create(
+        "grow", "age -> voxel-count", "age, mode -> voxel-count", function=function("by_age")
+    )
+    age, mode = (
+        wh.components.add_value(slug, value).value_id
+        for slug, value in (("age", 41), ("mode", "x"))
+    )
+    job = parts.submit("grow", {"age": age}, by="me")
+    assert label(wh, job.job_id) == "Queued"
+    states = wh.sql("select label from job_times order by event").fetchall()
+    assert states == [("Validating inputs",), ("Queued",)]
+    with pytest.raises(JobRefused, match="same algorithm and inputs"):
+        parts.submit("grow", {"age": age}, by="you")
+    other = parts.submit("grow", {"age": age, "mode": mode})
+    assert other.interface_id != job.interface_id
+    with pytest.raises(ComponentError, match="age, mode; age"):
+        parts.submit("grow", {"mode": mode})
+    bad = parts.submit("grow", {"age": mode})
+    assert label(wh, bad.job_id) == "Cancelled"
+    ((message, details),) = wh.sql(
+        "select error_message, detailed_error_message from jobs where label = 'Cancelled'"
+    ).fetchall()
+    assert message == "One or more of the inputs failed validation."
+    assert json.loads(details) == {"Age": "there is no such value of the socket"}
+    report = parts.run_waiting("grow", workers=0)
+    assert (report.cases, report.succeeded) == (2, 2)
+    with pytest.raises(TransitionRefused, match="Succeeded"):
+        parts.cancel(job.job_id)
+    parts.retry(bad.job_id[:8])
+    assert label(wh, bad.job_id) == "Re-Queued"
+    parts.cancel(bad.job_id)
+    assert label(wh, bad.job_id) == "Cancelled"
+
+
+@pytest.mark.acceptance("G54")
+def test_a_person_has_so_many_active_jobs(
+    wh: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert jobs.LIMITS == {"in all": 128, "of one algorithm": 16, "of one user": 16}
+    monkeypatch.setattr(jobs, "LIMITS", {"in all": 5, "of one algorithm": 4, "of one user": 2})
+    for name in ("one", "two"):
+        wh.algorithms.create(name, "age -> voxel-count", function=function("by_age"))
+    ids = [wh.components.add_value("age", number).value_id for number in range(5)]
+    asked = [("one", 0, "a"), ("one", 1, "a"), ("one", 2, "b"), ("one", 3, "c"), ("two", 0, "d")]
+    made = []
+    for name, number, by in asked:
+        if len(made) == 2:
+            with pytest.raises(JobRefused, match="2 active jobs of one user"):
+                wh.algorithms.submit("one", {"age": ids[4]}, by="a")
+        made.append(wh.algorithms.submit(name, {"age": ids[number]}, by=by).job_id)
+    with pytest.raises(JobRefused, match="5 active jobs in all"):
+        wh.algorithms.submit("two", {"age": ids[1]}, by="e")
+    wh.algorithms.cancel(made[-1])
+    with pytest.raises(JobRefused, match="4 active jobs of one algorithm"):
+        wh.algorithms.submit("one", {"age": ids[4]}, by="e")
+    wh.algorithms.submit("two", {"age": ids[1]}, by="e")
+
+
+@pytest.mark.acceptance("G48")
+@pytest.mark.acceptance("G56")
+def test_a_job_that_somebody_outside_executes(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    parts = wh.algorithms
+    parts.create("outside", "age -> voxel-count", api_method="external")
+    ids = [wh.components.add_value("age", number).value_id for number in range(4)]
+    made = [
+        parts.submit("outside", {"age": value}, by=f"p{n}").job_id for n, value in enumerate(ids)
+    ]
+    with pytest.raises(AlgorithmError, match="executed outside"):
+        parts.run_waiting("outside")
+    key = parts.claim(made[0], by="cluster").signing_key
+    assert label(wh, made[0]) == "External Execution In Progress"
+    with pytest.raises(TransitionRefused):
+        parts.claim(made[0])
+    (tmp_path / "count.json").write_text("7")
+    body = json.dumps({"pk": made[0], "return_code": 0, "exec_duration": 1.5}).encode()
+    signed = signature_of(body, key)
+    for tampered, signature in ((body + b" ", signed), (body, signed[:-1] + "0"), (body, "")):
+        if (tampered, signature) != (body, signed):
+            with pytest.raises(OutputRefused, match="signature"):
+                parts.report(made[0], tampered, signature, tmp_path)
+    other = json.dumps({"pk": made[1], "return_code": 0}).encode()
+    with pytest.raises(OutputRefused, match="not that of the job"):
+        parts.report(made[0], other, signature_of(other, key), tmp_path)
+    parts.report(made[0], body, signed, tmp_path)
+    assert label(wh, made[0]) == "Succeeded"
+    assert wh.sql(
+        "select voxel_count from outputs('outside') where voxel_count is not null"
+    ).fetchall() == [(7,)]
+    # An output that is missing leaves the job as it is; a failure needs no outputs.
+    failed = parts.claim(made[1])
+    body = json.dumps({"pk": made[1], "return_code": 3, "error_message": "no GPU"}).encode()
+    parts.report(made[1], body, signature_of(body, failed.signing_key), tmp_path)
+    assert label(wh, made[1]) == "Failed"
+    # Nobody reports in a day: the clock is moved, and a late report is refused.
+    late = parts.claim(made[2])
+    assert expire(wh.root, now() + dt.timedelta(seconds=REPORT_SECONDS - 60)) == []
+    assert expire(wh.root, now() + dt.timedelta(seconds=86_401)) == [made[2]]
+    assert label(wh, made[2]) == "Cancelled"
+    body = json.dumps({"pk": made[2], "return_code": 0}).encode()
+    with pytest.raises(TransitionRefused, match="Cancelled"):
+        parts.report(made[2], body, signature_of(body, late.signing_key), tmp_path)
+    key_rows = wh.sql("select * from jobs").columns
+    assert "signing_key" not in key_rows
+
+
+@pytest.mark.acceptance("G55")
+def test_an_evaluation_of_a_cohort(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    parts = wh.algorithms
+    parts.create("segment", "ct -> mask", function=function("segment"))
+    parts.create(
+        "overlap", "predictions-json-file -> metrics-json-file", kind="evaluation",
+        function="warehouse.algorithms.methods:segmentation",
+    )  # fmt: skip
+    with pytest.raises(AlgorithmError, match="no jobs"):
+        parts.evaluate("overlap", "segment", truth="reader")
+    parts.run("segment", [CT, CT2], workers=0)
+    with pytest.raises(AlgorithmError, match="reader said nothing about 2 of 2"):
+        parts.evaluate("overlap", "segment", truth="reader")
+    expected = {}
+    for series in (CT, CT2):
+        volume = wh.volume(series)
+        truth = np.zeros((3, 4, 5), "u1")
+        truth[1:] = 1
+        truth[1, 0] = 0
+        write_array(truth, volume.affine, tmp_path / f"{series}.mha")
+        wh.add_value("mask", file=tmp_path / f"{series}.mha", series=series, by="reader")
+        found = volume[:] > volume[:].mean()
+        expected[series] = 2 * (found & (truth > 0)).sum() / (found.sum() + truth.sum())
+    assert parts.evaluate("overlap", "segment", truth="reader").succeeded == 1
+    # A leaderboard is a query.
+    board = wh.sql("""
+        select item, asked_for, cast(value -> '$.aggregates.dice.mean' as double), value
+        from jobs join job_outputs using (job_id) where kind = 'evaluation'
+    """).fetchall()
+    assert [row[:2] for row in board] == [("segment@1", "reader")]
+    assert np.isclose(board[0][2], np.mean(list(expected.values())))
+    results = json.loads(board[0][3])["results"]
+    by_job = dict(wh.sql("select job_id, series_key from jobs where kind = 'algorithm'").fetchall())
+    assert {by_job[each["job"]]: each["dice"] for each in results} == pytest.approx(expected)
+    assert all(each["hausdorff_95_mm"] >= 0 for each in results)
+    # predictions.json is a value: the jobs with their outputs, and what they took.
+    ((text, prefixes),) = wh.sql("""
+        select any_value(socket_values.value), list(distinct prefix order by prefix)
+        from job_inputs join jobs using (job_id) left join socket_values using (value_id)
+        where kind = 'evaluation' and status = 4
+    """).fetchall()
+    predictions = wh.components.value(
+        wh.sql(
+            "select value_id from socket_values where slug = 'predictions-json-file'"
+        ).fetchall()[0][0]
+    )
+    assert {each["pk"] for each in predictions} == set(by_job)
+    assert predictions[0]["outputs"][0]["socket"]["slug"] == "mask"
+    assert predictions[0]["status"] == "Succeeded"
+    for job_id in by_job:
+        assert {f"{job_id}/output/", f"ground_truth/{job_id}/"} <= set(prefixes)
+    assert text
+    # Done is done; with another truth it is another evaluation.
+    assert parts.evaluate("overlap", "segment", truth="reader").done_before == 1
+
+
+def test_a_failed_job_fails_the_evaluation(wh: warehouse.Warehouse) -> None:
+    parts = wh.algorithms
+    parts.create("measure", "ct -> mean-value, voxel-count", function=function("measure"))
+    parts.create(
+        "right", "predictions-json-file -> metrics-json-file", kind="evaluation",
+        function="warehouse.algorithms.methods:classification",
+    )  # fmt: skip
+    parts.run("measure", [CT, "1.2.40"], workers=0)
+    with pytest.raises(AlgorithmError, match="1 jobs of measure have failed"):
+        parts.evaluate("right", "measure", truth="reader")
+    rows = wh.sql(
+        "select what, job_times.label from job_times join jobs using (job_id) where kind = 'evaluation' order by event"
+    ).fetchall()
+    assert rows == [
+        ("created by system", "Queued"),
+        ("waiting", "Executing Algorithm"),
+        ("not predicted", "Failed"),
+    ]
+
+
+def test_metrics_equal_what_is_computed_otherwise() -> None:
+    import SimpleITK
+
+    rng = np.random.default_rng(3)
+    a, b = (rng.random((6, 9, 8)) > 0.6 for _ in range(2))
+    spacing = (2.0, 0.5, 0.75)
+    images = []
+    for mask in (a, b):
+        image = SimpleITK.GetImageFromArray(mask.astype("u1"))
+        image.SetSpacing(spacing[::-1])
+        images.append(image)
+    overlap = SimpleITK.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(*images)
+    assert metrics.dice(a, b) == pytest.approx(overlap.GetDiceCoefficient())
+    assert metrics.volume_difference_ml(a, b, spacing) == pytest.approx(
+        (a.sum() - b.sum()) * 0.75 / 1000
+    )
+
+    # Brute force: every voxel of one surface against every one of the other.
+    def surface(mask: np.ndarray) -> np.ndarray:
+        padded = np.pad(mask, 1)
+        inner = padded.copy()
+        for axis in range(3):
+            for step in (-1, 1):
+                inner &= np.roll(padded, step, axis)
+        return np.argwhere(mask & ~inner[1:-1, 1:-1, 1:-1]) * spacing
+
+    distances = np.linalg.norm(surface(a)[:, None] - surface(b)[None], axis=2)
+    expected = max(np.percentile(distances.min(0), 95), np.percentile(distances.min(1), 95))
+    assert metrics.hausdorff_95_mm(a, b, spacing) == pytest.approx(expected)
+    empty = np.zeros_like(a)
+    assert metrics.dice(empty, empty) is None
+    assert metrics.hausdorff_95_mm(a, empty, spacing) is None
+    # By hand: 2 of 4 pairs in order, one tie.
+    assert metrics.auc([0.2, 0.7, 0.7, 0.9], [False, False, True, True]) == pytest.approx(3.5 / 4)
+    assert metrics.auc([0.1], [True]) is None
+    assert metrics.confusion_matrix([1, 0, 1, 1], [1, 0, 0, 1]) == ([0, 1], [[1, 1], [0, 2]])

@@ -1,0 +1,141 @@
+"""What objects refer to, groups of bulk annotations, channels of waveforms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+import warehouse
+from tests.derived_objects import (
+    code,
+    item,
+    report,
+    segment,
+    segment_frame,
+    segmentation,
+    structure_set,
+)
+from tests.dicom_files import dataset, image, write
+from warehouse.errors import UnknownPart, WrongObject
+
+
+@pytest.fixture(scope="module")
+def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    folder = tmp_path_factory.mktemp("references")
+    seg = segmentation(
+        "1.66.1", np.zeros((3, 2, 2), "u1"),
+        [segment_frame(1, 0, "1.1"), segment_frame(1, 2, "1.1"), segment_frame(1, 4, "1.9")], [segment(1)],
+        ReferencedSeriesSequence=[dataset(SeriesInstanceUID="1.2.1.1", ReferencedInstanceSequence=[
+            dataset(ReferencedSOPInstanceUID="1.1"), dataset(ReferencedSOPInstanceUID="1.9"),
+        ])],
+    )  # fmt: skip
+    evidence = dataset(ReferencedSeriesSequence=[dataset(
+        SeriesInstanceUID="1.2.1.1", ReferencedSOPSequence=[dataset(ReferencedSOPInstanceUID="1.1")]
+    )])  # fmt: skip
+    sr = report(
+        "1.88.1", item("IMAGE", "1", ReferencedSOPSequence=[dataset(ReferencedSOPInstanceUID="1.1")]),
+        CurrentRequestedProcedureEvidenceSequence=[evidence],
+    )  # fmt: skip
+    derived = image(
+        "1.2", SeriesInstanceUID="1.2.1.2",
+        SourceImageSequence=[dataset(
+            ReferencedSOPInstanceUID="1.1", PurposeOfReferenceCodeSequence=[code("121322", "DCM", "Source")]
+        )],
+        ReferencedStudySequence=[dataset(ReferencedSOPInstanceUID="1.2.1")],
+    )  # fmt: skip
+    objects = [
+        image("1.1"),
+        seg,
+        sr,
+        derived,
+        structure_set("1.7.1", {"a": None}, series_uid="1.2.9"),
+    ]
+    for n, one in enumerate(objects):
+        write(folder / "in" / str(n), one)
+    made = warehouse.open(folder / "w", create=True)
+    made.ingest(folder / "in", workers=1)
+    return made
+
+
+def test_every_reference_has_its_purpose_and_series(wh: warehouse.Warehouse) -> None:
+    rows = wh.sql(
+        "select SOPInstanceUID, purpose, purpose_code, referenced_instance_uid, referenced_series_uid, "
+        "is_dangling, reference_count from object_references order by all"
+    ).fetchall()
+    assert rows == [
+        ("1.2", "SourceImageSequence", "DCM:121322", "1.1", "1.2.1.1", False, 1),
+        ("1.66.1", "ReferencedInstanceSequence", None, "1.1", "1.2.1.1", False, 1),
+        ("1.66.1", "ReferencedInstanceSequence", None, "1.9", "1.2.1.1", True, 1),
+        ("1.66.1", "SourceImageSequence", None, "1.1", "1.2.1.1", False, 2),
+        ("1.66.1", "SourceImageSequence", None, "1.9", "1.2.1.1", True, 1),
+        ("1.7.1", "RTReferencedSeriesSequence", None, None, "1.2.9", True, 1),
+        ("1.88.1", "ReferencedSOPSequence", None, "1.1", "1.2.1.1", False, 2),
+    ]
+    assert wh.sql("select count(*), sum(reference_count) from dangling_references").fetchall() == [
+        (3, 3)
+    ]
+
+
+def test_images_with_a_segmentation_and_a_report_are_one_join(wh: warehouse.Warehouse) -> None:
+    rows = wh.sql(
+        "select referenced_series_uid from object_references where Modality in ('SEG', 'SR') and not is_dangling "
+        "group by 1 having count(distinct Modality) = 2"
+    ).fetchall()
+    assert rows == [("1.2.1.1",)]
+
+
+def test_annotation_groups_have_the_columns_of_idc(sample: warehouse.Warehouse) -> None:
+    rows = sample.sql(
+        "select AnnotationCoordinateType, AnnotationGroupNumber, AnnotationGroupUID, AnnotationGroupLabel, "
+        "AnnotationGroupGenerationType, NumberOfAnnotations, GraphicType, AnnotationPropertyType.CodeMeaning, "
+        "AnnotationPropertyCategory.CodeValue, AlgorithmName from annotation_groups order by item"
+    ).fetchall()
+    assert rows == [
+        ("2D", 1, "1.5.1", "nuclei", "AUTOMATIC", 3, "POINT", "Nucleus", "91723000", "net"),
+        ("2D", 2, None, None, None, 0, "POLYGON", None, None, None),
+    ]
+
+
+def test_waveforms_equal_the_reading_of_pydicom(sample: warehouse.Warehouse) -> None:
+    read = pydicom.dcmread(str(get_testdata_file("waveform_ecg.dcm")))
+    group = read.WaveformSequence[1]
+    found = sample.sql(
+        "select channel_source, unit, ChannelSensitivity, SamplingFrequency, duration_s from waveform_channels "
+        f"where SOPInstanceUID = '{read.SOPInstanceUID}' and group_item = 1 order by channel_item"
+    ).fetchall()
+    assert found == [
+        (
+            channel.ChannelSourceSequence[0].CodeMeaning,
+            channel.ChannelSensitivityUnitsSequence[0].CodeValue, channel.ChannelSensitivity,
+            group.SamplingFrequency, group.NumberOfWaveformSamples / group.SamplingFrequency,
+        )
+        for channel in group.ChannelDefinitionSequence
+    ]  # fmt: skip
+    for number in (0, 1):
+        ours = sample.waveform(read.SeriesInstanceUID, group=number)
+        assert np.allclose(ours.read(), read.waveform_array(number))
+        assert set(ours.units) == {"uV"}
+    with pytest.raises(UnknownPart, match="no multiplex group 7; there are: 0, 1"):
+        sample.waveform(read.SeriesInstanceUID, group=7)
+
+
+def test_what_is_no_waveform_is_refused(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    with pytest.raises(WrongObject, match="no Waveform Sequence"):
+        wh.waveform("1.2.1.1")
+    channel = dataset(ChannelSensitivity=1, ChannelSensitivityUnitsSequence=[code("uV", "UCUM")])
+    group = dataset(
+        NumberOfWaveformSamples=500, SamplingFrequency=1000, WaveformBitsAllocated=16,
+        WaveformSampleInterpretation="SS", ChannelDefinitionSequence=[channel], WaveformData=bytes(600),
+    )  # fmt: skip
+    write(tmp_path / "in" / "a", image(
+        "1.9", SOPClassUID="1.2.840.10008.5.1.4.1.1.9.1.1", Modality="ECG", PixelData=None,
+        WaveformSequence=[group], SeriesInstanceUID="1.9.0",
+    ))  # fmt: skip
+    made = warehouse.open(tmp_path / "w", create=True)
+    made.ingest(tmp_path / "in", workers=1)
+    with pytest.raises(WrongObject, match="fewer samples than it promises"):
+        made.waveform("1.9.0").read()

@@ -1,0 +1,321 @@
+"""What segmentations say: segments, frames, masks on the grid of the images, volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import warehouse
+from tests.derived_objects import code, segment, segment_frame, segmentation
+from tests.dicom_files import dataset, image, write
+from warehouse.errors import (
+    NotInGeometry,
+    SegmentsOverlap,
+    UnknownPart,
+    UsageError,
+    WrongObject,
+)
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+DEPTH, ROWS, COLUMNS = 5, 4, 6
+
+
+def ct(folder: Path, **more: Any) -> None:
+    """Write five slices, 2 mm apart, pixels of 1 mm."""
+    for n in range(DEPTH):
+        write(folder / f"ct{n}", image(
+            f"1.1.{n}", Rows=ROWS, Columns=COLUMNS, PixelData=bytes(ROWS * COLUMNS),
+            FrameOfReferenceUID="1.3", ImagePositionPatient=[0, 0, 2 * n], PixelSpacing=[1, 1],
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0], InstanceNumber=n + 1, **more,
+        ))  # fmt: skip
+
+
+def masks() -> np.ndarray:
+    """Return masks of three frames: two of segment 1, one of segment 2, apart from each other."""
+    made = np.zeros((3, ROWS, COLUMNS), "u1")
+    made[0, 1, 2:5] = 1
+    made[1, 0, 0] = 1
+    made[2, 3, :] = 1
+    return made
+
+
+def frames(*zs: float) -> list[Dataset]:
+    return [
+        segment_frame(number, z, f"1.1.{int(z / 2)}")
+        for number, z in zip((1, 1, 2), zs or (8, 2, 2), strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    folder = tmp_path_factory.mktemp("segmentations")
+    ct(folder / "in")
+    two = [segment(1), segment(2, "Spleen")]
+    regions = [
+        code("1", "SCT", "Left lobe"), code("2", "SCT", "Right lobe"),
+    ]  # fmt: skip
+    regions[0].AnatomicRegionModifierSequence = [code("7771000", "SCT", "Left")]
+    two[0].AnatomicRegionSequence = regions
+    two[0].SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
+        code("24028007", "SCT", "Right"), code("3", "SCT", "Upper"),
+    ]  # fmt: skip
+    overlapping = masks()
+    overlapping[2, 0, 0] = 1
+    labels = np.zeros((2, ROWS, COLUMNS), "u1")
+    labels[0, 0, 0], labels[1, 2, 2:4], labels[1, 3, 3] = 1, 2, 9
+    fractions = masks() * np.array([255, 51, 102], "u1")[:, None, None]
+    objects = {
+        "1.66.1": segmentation("1.66.1", masks(), frames(), two, ReferencedSeriesSequence=[
+            dataset(SeriesInstanceUID="1.2.1.1")
+        ]),
+        "1.66.2": segmentation("1.66.2", fractions, frames(), [segment(1), segment(2)], "FRACTIONAL"),
+        "1.66.3": segmentation("1.66.3", labels, [
+            segment_frame(None, z, f"1.1.{z // 2}") for z in (4, 0)
+        ], [segment(0), segment(1), segment(2)], "LABELMAP"),
+        "1.66.4": segmentation("1.66.4", overlapping, frames(), [segment(1), segment(2)]),
+        # Between the slices, and named after them.
+        "1.66.5": segmentation("1.66.5", masks(), frames(8.8, 2.8, 2.8), [segment(1), segment(2)]),
+        # A frame of no segment, two segments of one number, groups for two of three frames.
+        "1.66.6": segmentation(
+            "1.66.6", masks(), [segment_frame(1, 0, "1.1.0"), segment_frame(7, 2)],
+            [segment(1), segment(2), segment(2)],
+        ),
+        "1.66.7": segmentation("1.66.7", masks(), frames(), [segment(1)], FrameOfReferenceUID="1.4"),
+        "1.66.8": segmentation("1.66.8", masks(), [
+            segment_frame(1, z) for z in (0, 2, 2)
+        ], [segment(1)]),
+    }  # fmt: skip
+    for uid, made in objects.items():
+        write(folder / "in" / uid, made)
+    opened = warehouse.open(folder / "w", create=True)
+    opened.ingest(folder / "in", workers=1)
+    return opened
+
+
+def test_segments_have_the_columns_of_idc(wh: warehouse.Warehouse) -> None:
+    """Names of ImagingDataCommons/etl_flow, derived_data_views; label maps, which it leaves out, too."""
+    assert {
+        "PatientID", "SOPInstanceUID", "FrameOfReferenceUID", "AnatomicRegion", "AnatomicRegionModifier",
+        "SegmentedPropertyCategory", "SegmentedPropertyType", "SegmentAlgorithmType", "SegmentAlgorithmName",
+        "SegmentNumber", "TrackingUID", "TrackingID", "SeriesInstanceUID", "StudyInstanceUID",
+        "segmented_SeriesInstanceUID",
+    } <= set(wh.describe("segmentations")["column"])  # fmt: skip
+    rows = wh.sql(
+        "select SOPInstanceUID, SegmentationType, SegmentNumber, SegmentedPropertyType.CodeMeaning, "
+        "AnatomicRegion.CodeMeaning, AnatomicRegionModifier.CodeMeaning, len(anatomic_regions), "
+        "list_transform(property_type_modifiers, lambda one: one.CodeMeaning), TrackingID, "
+        "segmented_SeriesInstanceUID from segmentations where SOPInstanceUID in ('1.66.1', '1.66.3') order by all"
+    ).fetchall()
+    assert rows == [
+        ("1.66.1", "BINARY", 1, "Liver", "Left lobe", "Left", 2, ["Right", "Upper"], "id 1", "1.2.1.1"),
+        ("1.66.1", "BINARY", 2, "Spleen", None, None, None, None, "id 2", "1.2.1.1"),
+        *(
+            ("1.66.3", "LABELMAP", n, "Liver", None, None, None, None, f"id {n}", "1.2.1.1")
+            for n in range(3)
+        ),
+    ]  # fmt: skip
+
+
+def test_frames_name_segment_source_and_position(wh: warehouse.Warehouse) -> None:
+    rows = wh.sql(
+        "select frame_number, segment_number, segment_why_not, source_instance_uid, ImagePositionPatient[3] "
+        "from segment_frames where SOPInstanceUID = $uid order by 1", {"uid": "1.66.1"}
+    ).fetchall()  # fmt: skip
+    assert rows == [(1, 1, None, "1.1.4", 8), (2, 1, None, "1.1.1", 2), (3, 2, None, "1.1.1", 2)]
+
+
+def test_frames_of_no_segment_and_without_groups_say_so(wh: warehouse.Warehouse) -> None:
+    rows = wh.sql(
+        "select frame_number, segment_number, segment_why_not from segment_frames "
+        "where SOPInstanceUID = '1.66.6' order by 1"
+    ).fetchall()
+    assert rows == [
+        (1, 1, None), (2, 7, "the object has no segment of that number"),
+        (3, None, "no functional groups describe the frame"),
+    ]  # fmt: skip
+    assert wh.sql(
+        "select SegmentNumber, segment_why_not from segmentations where SOPInstanceUID = '1.66.6' order by item"
+    ).fetchall() == [
+        (1, None),
+        (2, "another segment has its number"),
+        (2, "another segment has its number"),
+    ]
+    found = wh.segmentation("1.66.6.0")
+    assert sorted(found.warnings) == [
+        "1 frames are left out: no functional groups describe the frame",
+        "1 frames are left out: the object has no segment of that number",
+        "2 segments are left out: another segment has its number",
+    ]
+    assert found.numbers == [1]
+    assert found.mask(1).sum() == 3
+
+
+def test_masks_lie_on_the_grid_of_the_images(wh: warehouse.Warehouse) -> None:
+    found = wh.segmentation("1.66.1.0")
+    assert (found.source_uid, found.own_grid_why, found.warnings) == ("1.2.1.1", None, [])
+    assert found.shape == wh.volume("1.2.1.1").shape
+    assert np.array_equal(found.affine, wh.volume("1.2.1.1").affine)
+    expected = np.zeros((2, DEPTH, ROWS, COLUMNS), bool)
+    expected[0, 4], expected[0, 1], expected[1, 1] = masks().astype(bool)
+    assert np.array_equal(found.mask(1), expected[0])
+    assert np.array_equal(found.mask(2), expected[1])
+    assert np.array_equal(found.label_map(), expected[0] + 2 * expected[1])
+    with pytest.raises(UnknownPart, match="no segment 3; there are: 1, 2"):
+        found.mask(3)
+
+
+def test_volumes_are_in_ml(wh: warehouse.Warehouse) -> None:
+    """4 and 6 voxels of 1 x 1 x 2 mm; of fractions 3 + 0.2 and 6 * 0.4 voxels."""
+    columns = ["SegmentNumber", "voxel_count", "volume_ml", "why_not"]
+
+    def rows(uid: str) -> list[tuple[Any, ...]]:
+        return wh.segmentation(uid).volumes().select(columns).rows()
+
+    assert rows("1.66.1.0") == [
+        (1, 4, pytest.approx(0.008), None),
+        (2, 6, pytest.approx(0.012), None),
+    ]
+    assert rows("1.66.2.0") == [
+        (1, pytest.approx(3.2), pytest.approx(0.0064), None),
+        (2, pytest.approx(2.4), pytest.approx(0.0048), None),
+    ]
+    # Frames 4 mm apart, on a grid of slices that are 2 mm apart.
+    assert rows("1.66.3.0") == [
+        (0, 44, pytest.approx(0.088), None), (1, 1, pytest.approx(0.002), None),
+        (2, 2, pytest.approx(0.004), None), (9, 1, pytest.approx(0.002), "no segment describes this value"),
+    ]  # fmt: skip
+
+
+def test_fractions_need_a_threshold_to_be_a_mask(wh: warehouse.Warehouse) -> None:
+    found = wh.segmentation("1.66.2.0")
+    assert found.fractions(1)[1, 0, 0] == pytest.approx(0.2)
+    assert found.fractions(2).max() == pytest.approx(0.4)
+    assert found.mask(1, threshold=0.5).sum() == 3
+    with pytest.raises(UsageError, match="needs a threshold"):
+        found.mask(1)
+    with pytest.raises(UsageError, match="no labels"):
+        found.label_map()
+
+
+def test_a_label_map_is_one(wh: warehouse.Warehouse) -> None:
+    found = wh.segmentation("1.66.3.0")
+    labels = found.label_map()
+    assert labels.shape == (DEPTH, ROWS, COLUMNS)
+    assert (labels[2, 0, 0], labels[0, 2, 2], labels[0, 3, 3]) == (1, 2, 9)
+    assert found.mask(2).sum() == 2
+
+
+def test_segments_that_overlap_are_no_label_map(wh: warehouse.Warehouse) -> None:
+    found = wh.segmentation("1.66.4.0")
+    with pytest.raises(SegmentsOverlap, match=r"\(1 and 2\)"):
+        found.label_map()
+    assert (found.mask(1) & found.mask(2)).sum() == 1
+
+
+def test_another_grid_is_refused_unless_asked_for(wh: warehouse.Warehouse) -> None:
+    with pytest.raises(NotInGeometry, match="between those of the grid"):
+        wh.segmentation("1.66.5.0")
+    nearest = wh.segmentation("1.66.5.0", resample=True)
+    assert nearest.shape == (DEPTH, ROWS, COLUMNS)
+    # 8.8 mm is nearest to 8, 2.8 to 2.
+    assert np.array_equal(nearest.mask(1), wh.segmentation("1.66.1.0").mask(1))
+    own = wh.segmentation("1.66.5.0", own_grid=True)
+    assert (own.source_uid, own.own_grid_why) == (None, "own_grid was asked for")
+    assert np.allclose(own.affine[:3, 3], [0, 0, 2.8])
+    # Frames 6 mm apart, 2 mm stated: two slices between them are empty, or 2 mm is wrong.
+    assert own.shape == (4, ROWS, COLUMNS)
+    assert own.volumes()["volume_ml"].to_list() == [None, None]
+    assert own.volumes()["why_not"][0].startswith("no two frames are neighbours")
+
+
+def test_objects_that_cannot_be_read_are_refused_by_name(wh: warehouse.Warehouse) -> None:
+    with pytest.raises(NotInGeometry, match="frame of reference is not that of the images"):
+        wh.segmentation("1.66.7.0")
+    with pytest.raises(WrongObject, match="several frames are of one segment at one place"):
+        wh.segmentation("1.66.8.0")
+    with pytest.raises(WrongObject, match="5 objects"):
+        wh.segmentation("1.2.1.1")
+    with pytest.raises(WrongObject, match="describes no segment"):
+        wh.segmentation("1.2.1.1", sop_instance_uid="1.1.0")
+
+
+def test_twelve_hundred_frames_are_told_without_pixels(tmp_path: Path) -> None:
+    """12,000 take 0.4 s (docs/how-to/derived.md); the file may be gone."""
+    count = 1200
+    path = write(tmp_path / "in" / "a", segmentation(
+        "1.66.9", np.zeros((count, 1, 8), "u1"),
+        [segment_frame(n % 30 + 1, n // 30, f"1.1.{n // 30}") for n in range(count)],
+        [segment(n + 1) for n in range(30)],
+    ))  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    path.unlink()
+    rows = wh.sql(
+        "select segment_number, source_instance_uid, ImagePositionPatient[3] from segment_frames order by frame_number"
+    ).fetchall()
+    assert rows == [(n % 30 + 1, f"1.1.{n // 30}", n // 30) for n in range(count)]
+
+
+def test_masks_equal_the_reading_of_highdicom(tmp_path: Path) -> None:
+    """Binary, fractional and label map, made and read by highdicom."""
+    hd = pytest.importorskip("highdicom")
+    from highdicom import seg
+    from pydicom.sr.codedict import codes
+
+    sources = [
+        image(
+            f"1.1.{n}", Rows=ROWS, Columns=COLUMNS, PixelData=bytes(ROWS * COLUMNS), FrameOfReferenceUID="1.3",
+            ImagePositionPatient=[0, 0, 2.0 * n], PixelSpacing=[1, 1], SliceThickness=5, StudyID="1",
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0], InstanceNumber=n + 1, StudyDate="20240101",
+            StudyTime="101500", AccessionNumber="", PatientBirthDate="", PatientSex="", PositionReferenceIndicator="",
+            ReferringPhysicianName="",
+        )
+        for n in range(DEPTH)
+    ]  # fmt: skip
+    labels = np.zeros((DEPTH, ROWS, COLUMNS), "u1")
+    labels[1, 1:3, 2], labels[4, 0, :4] = 1, 2
+    described = [
+        seg.SegmentDescription(
+            n, f"s{n}", codes.SCT.Organ, codes.SCT.Liver, seg.SegmentAlgorithmTypeValues.MANUAL,
+            tracking_uid=f"1.6.{n}", tracking_id=f"t{n}",
+        )
+        for n in (1, 2)
+    ]  # fmt: skip
+    for n, source in enumerate(sources):
+        write(tmp_path / "in" / f"ct{n}", source)
+    kinds = [seg.SegmentationTypeValues.BINARY, seg.SegmentationTypeValues.FRACTIONAL]
+    kinds += [kind for kind in seg.SegmentationTypeValues if kind.value == "LABELMAP"]
+    for n, kind in enumerate(kinds):
+        made = seg.Segmentation(
+            sources, labels, kind, described, f"1.66.{n}.0", 1, f"1.66.{n}", 1, "M", "N", "1", "D",
+        )  # fmt: skip
+        made.save_as(tmp_path / "in" / f"seg{n}")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    for n, kind in enumerate(kinds):
+        read = seg.segread(tmp_path / "in" / f"seg{n}")
+        theirs = read.get_pixels_by_source_instance(
+            [source.SOPInstanceUID for source in sources], segment_numbers=[1, 2]
+        )
+        ours = wh.segmentation(f"1.66.{n}.0")
+        for k in (1, 2):
+            assert np.array_equal(ours.fractions(k), theirs[..., k - 1]), kind
+        assert ours.source_uid == "1.2.1.1"
+        rows = wh.sql(
+            "select SegmentNumber, SegmentLabel, TrackingID, TrackingUID, SegmentedPropertyType.CodeValue, "
+            "SegmentAlgorithmType, SegmentationType from segmentations where SOPInstanceUID = $uid and SegmentNumber > 0 "
+            "order by 1", {"uid": f"1.66.{n}"},
+        ).fetchall()  # fmt: skip
+        assert rows == [
+            (
+                one.segment_number, one.segment_label, one.tracking_id, one.tracking_uid,
+                one.segmented_property_type.value, one.algorithm_type.value, kind.value,
+            )
+            for one in (read.get_segment_description(k) for k in (1, 2))
+        ]  # fmt: skip
+    assert len(kinds) == 3, hd.__version__

@@ -1,0 +1,167 @@
+"""Keys as conditions, compared with a matching in Python that is written from PS3.4 C.2.2.2."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from warehouse.listener.matching import KeyRefused, condition
+
+TEXTS = ["", "A", "a", "AB", "A B", "A*", "50%", "A_B", "Doe^Jane", "DOE^JANE^^", "doe", "!x", "Ü"]
+NAMES = [*TEXTS, "Yamada^Tarou=山田^太郎=やまだ^たろう"]
+DAYS = [dt.date(2026, 1, 1), dt.date(2026, 1, 31), dt.date(2025, 12, 31), dt.date(1900, 2, 28)]
+TIMES = [
+    dt.time(0),
+    dt.time(10, 30),
+    dt.time(10, 30, 59, 999_999),
+    dt.time(11),
+    dt.time(23, 59, 59),
+]
+
+
+@pytest.fixture(scope="module")
+def connection() -> duckdb.DuckDBPyConnection:
+    """Columns of every type, a row per value, and one without."""
+    made = duckdb.connect()
+    for name, kind, values in (
+        ("PatientID", "varchar", TEXTS), ("PatientName", "varchar", NAMES), ("StudyDate", "date", DAYS),
+        ("StudyTime", "time", TIMES), ("SeriesNumber", "bigint", [1, 2, 2**60]),
+        ("StudyInstanceUID", "varchar", ["1.2", "1.3", "1.2.3"]), ("SliceThickness", "double", [1.5]),
+        ("ModalitiesInStudy", "varchar[]", [["CT"], ["CT", "MR"], []]),
+    ):  # fmt: skip
+        made.execute(f'create table "{name}" ("{name}" {kind})')
+        made.executemany(f'insert into "{name}" values (?)', [[value] for value in [*values, None]])
+    yield made
+    made.close()
+
+
+def found(connection: duckdb.DuckDBPyConnection, keyword: str, vr: str, key: str) -> list[object]:
+    kind = connection.execute(f'describe "{keyword}"').fetchall()[0][1]
+    made = condition(keyword, vr, kind, key)
+    if made is None:
+        return [value for (value,) in connection.execute(f'from "{keyword}"').fetchall()]
+    query = f'from "{keyword}" where {made.sql}'
+    return [value for (value,) in connection.execute(query, made.values).fetchall()]
+
+
+def pattern(key: str) -> str:
+    return "".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in key)
+
+
+KEYS = st.text(alphabet="Aab B*?%_!^.5oDe", max_size=6)
+
+
+@settings(max_examples=150)
+@given(key=KEYS)
+def test_wildcards_match_as_the_standard_says(
+    connection: duckdb.DuckDBPyConnection, key: str
+) -> None:
+    text = key.strip()
+    expected = [*TEXTS, None]
+    if text.strip("*"):
+        expected = [v for v in TEXTS if re.fullmatch(pattern(text), v, re.DOTALL)]
+    assert found(connection, "PatientID", "LO", key) == expected
+
+
+@settings(max_examples=150)
+@given(key=KEYS)
+def test_names_match_in_any_case(connection: duckdb.DuckDBPyConnection, key: str) -> None:
+    text = key.strip()
+    expected = [*NAMES, None]
+    if text.strip("*"):
+        text = text.rstrip("^= ")
+        expected = [
+            value for value in NAMES
+            if any(re.fullmatch(pattern(text), group.rstrip("^= "), re.DOTALL | re.IGNORECASE)
+                   for group in [*value.split("="), value])
+        ]  # fmt: skip
+    assert found(connection, "PatientName", "PN", key) == expected
+
+
+def test_a_name_is_found_by_each_group(connection: duckdb.DuckDBPyConnection) -> None:
+    for key in (
+        "yamada*",
+        "山田^太郎",
+        "やまだ^*",
+        "Yamada^Tarou=山田^太郎=やまだ^たろう",
+        "yamada^tarou^^",
+    ):
+        assert found(connection, "PatientName", "PN", key) == [NAMES[-1]]
+    assert found(connection, "PatientName", "PN", "doe^jane") == ["Doe^Jane", "DOE^JANE^^"]
+
+
+@settings(max_examples=60)
+@given(
+    first=st.sampled_from([*DAYS, dt.date(2026, 1, 15), None]),
+    last=st.sampled_from([*DAYS, dt.date(2026, 1, 15), None]),
+    form=st.sampled_from(["%Y%m%d", "%Y.%m.%d"]),
+)
+def test_ranges_of_dates_include_their_ends(
+    connection: duckdb.DuckDBPyConnection, first: dt.date | None, last: dt.date | None, form: str
+) -> None:
+    if first is None and last is None:
+        return
+    key = "-".join(each.strftime(form).zfill(8) if each else "" for each in (first, last))
+    expected = [v for v in DAYS if (first or v) <= v <= (last or v)]
+    assert found(connection, "StudyDate", "DA", key) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("20260101", DAYS[:1]), (r"20260101\20260131", DAYS[:2]), ("", [*DAYS, None]),
+    ],
+)  # fmt: skip
+def test_dates(connection: duckdb.DuckDBPyConnection, key: str, expected: list[dt.date]) -> None:
+    assert found(connection, "StudyDate", "DA", key) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("103000", TIMES[1:2]), ("10", TIMES[1:3]), ("1030", TIMES[1:3]), ("10-11", TIMES[1:4]),
+        ("10:30:59.9", TIMES[2:3]), ("-1030", TIMES[:3]), ("103059.999999-", TIMES[2:]),
+        ("11-10", []),
+    ],
+)  # fmt: skip
+def test_times(connection: duckdb.DuckDBPyConnection, key: str, expected: list[dt.time]) -> None:
+    assert found(connection, "StudyTime", "TM", key) == expected
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "key", "expected"),
+    [
+        ("SeriesNumber", "IS", "2", [2]), ("SeriesNumber", "IS", r"1\2", [1, 2]),
+        ("SeriesNumber", "IS", "1152921504606846976", [2**60]), ("SeriesNumber", "IS", "1.5", []),
+        ("SliceThickness", "DS", "1.50 ", [1.5]),
+        ("StudyInstanceUID", "UI", "1.2\0", ["1.2"]), ("StudyInstanceUID", "UI", r"1.2\1.3", ["1.2", "1.3"]),
+        # Wildcards mean nothing in UIDs.
+        ("StudyInstanceUID", "UI", "1.*", []),
+        ("ModalitiesInStudy", "CS", "MR", [["CT", "MR"]]), ("ModalitiesInStudy", "CS", r"MR\C?", [["CT"], ["CT", "MR"]]),
+        ("PatientID", "LO", r"A\50%", ["A", "50%"]), ("PatientID", "LO", r"A\*", [*TEXTS, None]),
+    ],
+)  # fmt: skip
+def test_other_keys(
+    connection: duckdb.DuckDBPyConnection, keyword: str, vr: str, key: str, expected: list[object]
+) -> None:
+    assert found(connection, keyword, vr, key) == expected
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "key"),
+    [
+        ("StudyDate", "DA", "secret"), ("StudyDate", "DA", "20260231"), ("StudyDate", "DA", "-"),
+        ("StudyTime", "TM", "25"), ("SeriesNumber", "IS", "secret"), ("StudyDate", "DA", "2026"),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_no_value_is_refused_by_name(
+    connection: duckdb.DuckDBPyConnection, keyword: str, vr: str, key: str
+) -> None:
+    with pytest.raises(KeyRefused, match=f"^{keyword}: ") as refused:
+        found(connection, keyword, vr, key)
+    assert "secret" not in str(refused.value)

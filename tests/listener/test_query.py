@@ -1,0 +1,294 @@
+"""C-FIND, C-GET and C-MOVE over a warehouse of known instances."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import build_role, evt
+
+import warehouse
+from tests.conftest import PACKAGED
+from tests.dicom_files import dataset, image, write
+from tests.listener.peers import associated, data_set, received
+from tests.programs import needed
+from warehouse.listener.listener import Listener
+from warehouse.listener.settings import ListenerSettings, Peer
+
+STUDY, PATIENT = "1.2.840.10008.5.1.4.1.2.2.", "1.2.840.10008.5.1.4.1.2.1."
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+NAMES = ["Doe^Jane", "DOE^JOHN", "Müller^Zoë", "Roe^Richard"]
+FAILED, WARNING, NO_SUCH_QUERY, NO_SUCH_DESTINATION = 0xA702, 0xB000, 0xA900, 0xA801
+
+
+def instances() -> Iterator[Dataset]:
+    """Four patients, eight studies, sixteen series, thirty-two instances."""
+    for patient, study, series, number in itertools.product(range(4), range(2), range(2), range(2)):
+        yield image(
+            f"1.{patient}.{study}.{series}.{number}", SpecificCharacterSet="ISO_IR 192",
+            PatientID=f"P{patient}", PatientName=NAMES[patient], PatientSex="FM"[patient % 2],
+            StudyInstanceUID=f"1.{patient}.{study}", StudyDate=f"202601{patient * 2 + study + 1:02}",
+            StudyTime=f"{8 + patient:02}3000", AccessionNumber=f"ACC{patient}{study}",
+            SeriesInstanceUID=f"1.{patient}.{study}.{series}", SeriesNumber=series,
+            Modality=["CT", "MR"][series], InstanceNumber=number, PixelData=bytes([number]) * 4,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
+    """A listener on a warehouse of them. Not to be written to."""
+    folder = tmp_path_factory.mktemp("asked")
+    for made in instances():
+        write(folder / "in" / made.SOPInstanceUID, made)
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(folder / "in", workers=1)
+    with Listener(wh, ListenerSettings(port=0, ingest=False)) as listener:
+        yield listener
+
+
+def find(listener: Listener, root: str = STUDY, **keys: object) -> list[tuple[int, Dataset]]:
+    """Return statuses and identifiers of a C-FIND."""
+    with associated(listener.port, (f"{root}1", IMPLICIT)) as association:
+        answers = association.send_c_find(dataset(**keys), f"{root}1")
+        return [(status.Status, found) for status, found in answers]
+
+
+def values(answers: list[tuple[int, Dataset]], keyword: str) -> list[object]:
+    assert answers[-1][0] == 0
+    return [found[keyword].value for _, found in answers[:-1]]
+
+
+def test_studies_are_found_by_keys_of_study_and_patient(asked: Listener) -> None:
+    answers = find(
+        asked, QueryRetrieveLevel="STUDY", PatientName="doe*", StudyInstanceUID="", StudyDate="20260102-",
+        StudyTime="", ModalitiesInStudy="", NumberOfStudyRelatedInstances="", RetrieveAETitle="",
+    )  # fmt: skip
+    assert values(answers, "StudyInstanceUID") == ["1.0.1", "1.1.0", "1.1.1"]
+    assert {status for status, _ in answers[:-1]} == {0xFF00}
+    first = answers[0][1]
+    assert str(first.PatientName) == "Doe^Jane"
+    assert (first.StudyDate, first.StudyTime) == ("20260102", "083000")
+    assert list(first.ModalitiesInStudy) == ["CT", "MR"]
+    assert first.NumberOfStudyRelatedInstances == 4
+    assert (first.RetrieveAETitle, first.QueryRetrieveLevel) == ("WAREHOUSE", "STUDY")
+
+
+def test_series_patients_and_images_are_found(asked: Listener) -> None:
+    series = find(
+        asked,
+        QueryRetrieveLevel="SERIES",
+        StudyInstanceUID="1.2.0",
+        SeriesInstanceUID="",
+        Modality="MR",
+    )
+    assert values(series, "SeriesInstanceUID") == ["1.2.0.1"]
+    patients = find(
+        asked, PATIENT, QueryRetrieveLevel="PATIENT", PatientID="", PatientSex="M", PatientName=""
+    )
+    assert values(patients, "PatientID") == ["P1", "P3"]
+    images = find(
+        asked, PATIENT, QueryRetrieveLevel="IMAGE", SeriesInstanceUID=["1.0.0.0", "1.3.1.1"],
+        SOPInstanceUID="", InstanceNumber="1", Rows=None,
+    )  # fmt: skip
+    assert values(images, "SOPInstanceUID") == ["1.0.0.0.1", "1.3.1.1.1"]
+    assert values(images, "Rows") == [2, 2]
+
+
+def test_text_beyond_ascii_is_asked_and_answered(asked: Listener) -> None:
+    answers = find(
+        asked, SpecificCharacterSet="ISO_IR 100", QueryRetrieveLevel="STUDY", PatientName="MÜLLER^*", StudyInstanceUID=""
+    )  # fmt: skip
+    assert [str(name) for name in values(answers, "PatientName")] == ["Müller^Zoë"] * 2
+
+
+def test_a_key_that_is_not_matched_is_told(asked: Listener) -> None:
+    answers = find(
+        asked,
+        QueryRetrieveLevel="STUDY",
+        StudyInstanceUID="1.0.0",
+        NameOfPhysiciansReadingStudy="X",
+    )
+    assert [status for status, _ in answers] == [0xFF01, 0]
+    assert answers[0][1].NameOfPhysiciansReadingStudy == ""
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"QueryRetrieveLevel": "PATIENT", "PatientID": "P1"}, {"PatientID": "P1"},
+        {"QueryRetrieveLevel": "STUDY", "StudyDate": "yesterday"},
+    ],
+)  # fmt: skip
+def test_a_query_without_meaning_is_refused(asked: Listener, keys: dict[str, str]) -> None:
+    assert [status for status, _ in find(asked, **keys)] == [NO_SUCH_QUERY]
+
+
+@pytest.mark.acceptance("D71")
+def test_findscu_and_movescu_of_dcmtk(asked: Listener, tmp_path: Path) -> None:
+    address = ["-aec", "WAREHOUSE", "127.0.0.1", str(asked.port)]
+    done = subprocess.run(
+        [needed("findscu"), "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID=P2", "-k", "StudyInstanceUID", *address],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr.count("[1.2.") == 2
+    got = subprocess.run(
+        [needed("getscu"), "-S", "-k", "QueryRetrieveLevel=SERIES", "-k", "StudyInstanceUID=1.2.0",
+         "-k", "SeriesInstanceUID=1.2.0.1", "-od", str(tmp_path), *address],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert sorted(dcmread(path).SOPInstanceUID for path in tmp_path.iterdir()) == [
+        "1.2.0.1.0",
+        "1.2.0.1.1",
+    ], got.stderr
+
+
+def test_answers_equal_a_loop(asked: Listener) -> None:
+    """Every combination of some keys, over one association."""
+    known = list(instances())
+    names, days = ["", "doe^*", "*^J?hn"], ["", "20260103", "-20260104", "20260102-20260105"]
+    with associated(asked.port, (f"{STUDY}1", IMPLICIT)) as association:
+        for name, day, modality in itertools.product(names, days, ["", "MR", "PT"]):
+            identifier = dataset(
+                QueryRetrieveLevel="SERIES", PatientName=name, StudyDate=day, Modality=modality, SeriesInstanceUID=""
+            )  # fmt: skip
+            answers = association.send_c_find(identifier, f"{STUDY}1")
+            found = [each.SeriesInstanceUID for status, each in answers if status.Status == 0xFF00]
+            expected = {
+                each.SeriesInstanceUID for each in known
+                if (not name or str(each.PatientName).lower() in {"": [], "doe^*": ["doe^jane", "doe^john"], "*^J?hn": ["doe^john"]}[name])
+                and (not day or day.partition("-")[0] <= each.StudyDate <= (day.partition("-")[2] or ("9" if day.endswith("-") else day)).rjust(1))
+                and modality in {"", each.Modality}
+            }  # fmt: skip
+            assert found == sorted(expected), (name, day, modality)
+
+
+# -- retrieve -------------------------------------------------------------------------------------
+
+
+def moved(listener: Listener, destination: str, **keys: object) -> tuple[int, Dataset]:
+    """Return the last status of a C-MOVE."""
+    with associated(listener.port, (f"{STUDY}2", IMPLICIT)) as association:
+        *_, (status, _) = association.send_c_move(dataset(**keys), destination, f"{STUDY}2")
+        return status.Status, status
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory: pytest.TempPathFactory) -> tuple[warehouse.Warehouse, list[Path]]:
+    """A warehouse of files in several transfer syntaxes, one of them in an archive."""
+    import zipfile
+
+    folder = tmp_path_factory.mktemp("compressed")
+    names = [
+        "JPEG2000.dcm",
+        "JPEG-lossy.dcm",
+        "MR_small_RLE.dcm",
+        "ExplVR_BigEnd.dcm",
+        "image_dfl.dcm",
+        "CT_small.dcm",
+    ]
+    files = [PACKAGED["pydicom"] / "test_files" / name for name in names]
+    (folder / "in").mkdir()
+    with zipfile.ZipFile(folder / "in" / "a.zip", "w") as archive:
+        archive.write(files[-1], "ct.dcm")
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(*files[:-1], folder / "in", workers=1)
+    return wh, files
+
+
+def test_c_move_sends_the_bytes_of_the_files(
+    compressed: tuple[warehouse.Warehouse, list[Path]], tmp_path: Path
+) -> None:
+    wh, files = compressed
+    there = warehouse.open(tmp_path / "there", create=True)
+    with Listener(there, ListenerSettings(port=0, aet="THERE", ingest=False)) as other:
+        peer = Peer("THERE", "127.0.0.1", other.port)
+        settings = ListenerSettings(port=0, ingest=False, destinations={"THERE": peer})
+        with Listener(wh, settings, tmp_path / "spool") as listener:
+            uids = [uid for (uid,) in wh.sql("select StudyInstanceUID from studies").fetchall()]
+            done, status = moved(
+                listener, "THERE", QueryRetrieveLevel="STUDY", StudyInstanceUID=uids
+            )
+            assert (done, status.NumberOfCompletedSuboperations) == (0, len(files))
+            kept = received(other.spool)
+            assert sorted(map(data_set, kept)) == sorted(map(data_set, files))
+            assert {
+                dcmread(path, stop_before_pixels=True).file_meta.SourceApplicationEntityTitle
+                for path in kept
+            } == {"WAREHOUSE"}
+            assert (
+                moved(listener, "NOBODY", QueryRetrieveLevel="STUDY", StudyInstanceUID=uids)[0]
+                == NO_SUCH_DESTINATION
+            )
+            assert (
+                moved(listener, "THERE", QueryRetrieveLevel="STUDY", StudyInstanceUID="1.9.9")[0]
+                == 0
+            )
+            assert (
+                moved(listener, "THERE", QueryRetrieveLevel="STUDY", StudyInstanceUID="")[0]
+                == 0xC513
+            )
+
+
+def test_a_file_that_has_changed_is_not_sent(
+    wh: warehouse.Warehouse, listening: Callable[..., Listener], tmp_path: Path
+) -> None:
+    files = [write(tmp_path / "in" / f"{number}", uid=f"1.{number}") for number in range(2)]
+    wh.ingest(tmp_path / "in", workers=1)
+    files[0].write_bytes(files[0].read_bytes() + b"\0\0")
+    other = listening(aet="THERE")
+    listener = listening(destinations={"THERE": Peer("THERE", "127.0.0.1", other.port)})
+    done, status = moved(listener, "THERE", QueryRetrieveLevel="STUDY", StudyInstanceUID="1.2.1")
+    assert done == WARNING
+    assert (status.NumberOfCompletedSuboperations, status.NumberOfFailedSuboperations) == (1, 1)
+    assert len(received(other.spool)) == 1
+
+
+def test_c_get_sends_over_the_same_association(
+    compressed: tuple[warehouse.Warehouse, list[Path]], tmp_path: Path
+) -> None:
+    wh, files = compressed
+    got: dict[str, bytes] = {}
+
+    def keep(event: evt.Event) -> int:
+        got[event.request.AffectedSOPInstanceUID] = event.encoded_dataset(include_meta=False)
+        return 0
+
+    metas = {path: dcmread(path, stop_before_pixels=True).file_meta for path in files}
+    pairs = sorted({(m.MediaStorageSOPClassUID, m.TransferSyntaxUID) for m in metas.values()})
+    with Listener(wh, ListenerSettings(port=0, ingest=False), tmp_path / "spool") as listener:
+        uids = [uid for (uid,) in wh.sql("select StudyInstanceUID from studies").fetchall()]
+        roles = [build_role(sop_class, scp_role=True) for sop_class in {pair[0] for pair in pairs}]
+        with associated(
+            listener.port, (f"{STUDY}3", IMPLICIT), *pairs, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, keep)]
+        ) as association:  # fmt: skip
+            *_, (status, _) = association.send_c_get(
+                dataset(QueryRetrieveLevel="STUDY", StudyInstanceUID=uids), f"{STUDY}3"
+            )
+    assert (status.Status, status.NumberOfCompletedSuboperations) == (0, len(files))
+    assert sorted(got.values()) == sorted(map(data_set, files))
+
+
+def test_without_queries_there_is_no_context(
+    wh: warehouse.Warehouse, listening: Callable[..., Listener]
+) -> None:
+    with associated(listening(queries=False).port, (f"{STUDY}1", IMPLICIT)) as association:
+        assert not association.is_established
+
+
+def test_what_others_have_committed_is_found(
+    wh: warehouse.Warehouse, listening: Callable[..., Listener], tmp_path: Path
+) -> None:
+    listener = listening()
+    keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "", "PatientID": "P*"}
+    assert values(find(listener, **keys), "PatientID") == []
+    for number in range(2):
+        warehouse.open(wh.root, create=True).ingest(
+            write(tmp_path / f"{number}", uid=f"1.{number}", StudyInstanceUID=f"1.{number}"),
+            workers=1,
+        )
+        assert len(values(find(listener, **keys), "PatientID")) == number + 1

@@ -1,0 +1,304 @@
+"""Who may ask: tokens, roles, hosts, limits, and versions that come while others are read."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import warehouse
+from tests.command_line import run
+from tests.dicom_files import image, write
+from tests.server.running import Client, running
+from warehouse.errors import UsageError
+from warehouse.server.access import add_token, read_tokens, revoke_token
+from warehouse.server.serve import check
+from warehouse.server.settings import ServerSettings
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> warehouse.Warehouse:
+    """A warehouse of one instance."""
+    write(tmp_path / "in" / "a.dcm", image("1.1", PatientName="Doe^Jane", PatientID="P1"))
+    made = warehouse.open(tmp_path / "w", create=True)
+    made.ingest(tmp_path / "in", workers=1)
+    return made
+
+
+@pytest.fixture
+def guarded(held: warehouse.Warehouse, tmp_path: Path) -> Iterator[tuple[Client, dict[str, str]]]:
+    """A server with a token of each role."""
+    secrets = {
+        role: add_token(tmp_path / "tokens", f"a-{role}", role)
+        for role in ("read", "write", "deidentified")
+    }
+    with running(held, tokens=tmp_path / "tokens", audit=tmp_path / "audit") as client:
+        yield client, secrets
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+@pytest.mark.acceptance("D70")
+def test_without_a_token_nothing_is_told(
+    guarded: tuple[Client, dict[str, str]], tmp_path: Path
+) -> None:
+    client, secrets = guarded
+    told = client.get("/openapi.json").json()
+    for path, operations in told["paths"].items():
+        address = re.sub(r"\{\w+\}", "1", path)
+        for method in operations:
+            for headers in (
+                {},
+                bearer("wrong"),
+                {"Authorization": "Basic eA=="},
+                {"Authorization": "Basic \xff"},
+                {"Authorization": "Nonsense"},
+            ):
+                answer = client.session.request(
+                    method, client.url + address, headers=headers, timeout=20
+                )
+                assert answer.status_code == 401, address
+                assert "Bearer" in answer.headers["WWW-Authenticate"]
+    for path in (
+        "/api/v1/studies",
+        "/api/v1/studies/1.2.1",
+        "/api/v1/aggregates/studies",
+        "/dicomweb/studies",
+    ):
+        assert client.get(path, **bearer(secrets["read"])).status_code == 200
+    basic = base64.b64encode(f"a-read:{secrets['read']}".encode()).decode()
+    assert client.get("/api/v1/studies", Authorization=f"Basic {basic}").status_code == 200
+    other = base64.b64encode(f"a-write:{secrets['read']}".encode()).decode()
+    assert client.get("/api/v1/studies", Authorization=f"Basic {other}").status_code == 401
+    assert client.get("/health").status_code == 200
+    # A token that is taken away is refused by the server that runs.
+    revoke_token(tmp_path / "tokens", "a-read")
+    assert client.get("/api/v1/studies", **bearer(secrets["read"])).status_code == 401
+    lines = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+    assert {line["who"] for line in lines} == {None, "a-read"}
+    assert all(secret not in (tmp_path / "audit").read_text() for secret in secrets.values())
+
+
+def test_who_is_shown_no_identity(guarded: tuple[Client, dict[str, str]]) -> None:
+    client, secrets = guarded
+    headers = bearer(secrets["deidentified"])
+    for table in ("patients", "studies", "series", "instances", "images"):
+        answer = client.get(f"/api/v1/{table}", **headers)
+        assert answer.status_code == 200
+        assert not re.search('Doe|Jane|P1|"1[.]1|"1[.]2[.]1"|1[.]2[.]1[.]1"', answer.text)
+        assert answer.json()["count"] == 1
+        for form in ("csv", "parquet"):
+            content = client.get(f"/api/v1/{table}?format={form}", **headers).content
+            assert not any(secret in content for secret in (b"Doe", b"P1", b"1.2.1.1"))
+    assert (
+        client.get("/api/v1/series?Modality=CT", **headers).json()["results"][0]["Modality"] == "CT"
+    )
+    assert client.get("/api/v1/aggregates/series", **headers).json()["columns"][
+        "instance_count"
+    ] == {"min": 1, "max": 1}
+    for path in (
+        "/dicomweb/studies", "/api/v1/files", "/api/v1/series/1.2.1.1", "/api/v1/series/1.2.1.1/files.zip",
+        "/api/v1/patients?PatientID=P1", "/api/v1/series?search=Doe", "/api/v1/series?order=PatientID", "/api/v1/cohorts",
+        "/api/v1/series?columns=SeriesInstanceUID", "/api/v1/aggregates/studies?StudyDate__min=20200101", "/api/v1/series?-PatientName=x",
+        "/api/v1/distinct/patients/PatientName", "/api/v1/series?cursor=x", "/api/v1/series_csv",
+        "/api/v1/instances/1.1/header", "/api/v1/values", "/api/v1/series?modality=CT&uid=1",
+    ):  # fmt: skip
+        assert client.get(path, **headers).status_code == 403, path
+    body = json.dumps({"sql": "select 1"})
+    assert (
+        client.post(
+            "/api/v1/sql", body, **headers, **{"Content-Type": "application/json"}
+        ).status_code
+        == 403
+    )
+
+
+def test_a_file_of_tokens_keeps_no_secret(tmp_path: Path) -> None:
+    path = tmp_path / "w.tokens.json"
+    done = run("token", "add", "viewer", "--role", "read", "-w", str(tmp_path / "w"))
+    secret = done.stdout.strip()
+    assert len(secret) > 40
+    assert secret not in path.read_text()
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert run("token", "list", "-w", str(tmp_path / "w")).stdout.startswith("viewer  read  20")
+    assert run("token", "add", "viewer", "-w", str(tmp_path / "w")).returncode == 2
+    assert run("token", "add", "../x", "-w", str(tmp_path / "w")).returncode == 2
+    assert run("token", "revoke", "nobody", "-w", str(tmp_path / "w")).returncode == 2
+    assert run("token", "revoke", "viewer", "-w", str(tmp_path / "w")).returncode == 0
+    assert read_tokens(path) == []
+    path.write_text("{}")
+    with pytest.raises(UsageError, match="no file of tokens"):
+        read_tokens(path)
+
+
+def test_other_machines_need_tokens(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="token add"):
+        check(ServerSettings(host="0.0.0.0", tokens=tmp_path / "none"))
+    add_token(tmp_path / "some", "a", "read")
+    check(ServerSettings(host="0.0.0.0", tokens=tmp_path / "some"))
+    with pytest.raises(UsageError, match="both"):
+        check(ServerSettings(certificate=tmp_path / "c"))
+
+
+def test_a_page_elsewhere_cannot_name_this_server(client: Client) -> None:
+    """DNS rebinding: a name of theirs that leads to 127.0.0.1."""
+    assert client.get("/api/v1/studies", Host="evil.example.org").status_code == 400
+    assert client.get("/dicomweb/studies?limit=1", Host="localhost:1").status_code == 200
+
+
+def test_a_new_version_is_shown_and_old_answers_go_on(
+    held: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    """Eight clients ask while instances come: every answer is of one version, none fails."""
+    with running(held, audit=tmp_path / "audit") as client:
+        first = client.get("/dicomweb/instances")
+        etag = first.headers["ETag"]
+        assert client.get("/dicomweb/instances", **{"If-None-Match": etag}).status_code == 304
+        stop, seen, wrong = threading.Event(), set[tuple[str, int, int]](), list[str]()
+
+        def ask() -> None:
+            mine = Client(client.url)
+            while not stop.is_set():
+                rows = mine.get("/dicomweb/instances")
+                told = mine.get("/api/v1/aggregates/studies")
+                for answer in (rows, told):
+                    if answer.status_code != 200:
+                        wrong.append(answer.text)
+                count = told.json()["columns"]["instance_count"]["max"]
+                seen.add((rows.headers["X-Warehouse-Version"], len(rows.json()), -1))
+                seen.add((told.headers["X-Warehouse-Version"], count, -1))
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for number in range(2, 5):
+            write(tmp_path / "in" / f"{number}.dcm", image(f"1.1.{number}"))
+            held.ingest(tmp_path / "in", workers=1)
+        last = client.get("/dicomweb/instances")
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+        assert not wrong
+        assert len(last.json()) == 4
+        assert last.headers["ETag"] != etag
+        # A version has one number of instances, whoever asks.
+        assert len({version for version, *_ in seen}) == len(seen)
+
+
+def test_too_many_at_a_time(held: warehouse.Warehouse, tmp_path: Path) -> None:
+    with running(held, audit=tmp_path / "audit", requests=0) as client:
+        answer = client.get("/api/v1/studies")
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_question_that_takes_too_long_is_stopped(
+    held: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    with running(held, audit=tmp_path / "audit", seconds=0.3) as client:
+        slow = "select sum(a.range * b.range) as x from range(1000000) a, range(1000000) b"
+        answer = client.post(
+            "/api/v1/sql", json.dumps({"sql": slow}), **{"Content-Type": "application/json"}
+        )
+        assert answer.status_code == 408
+        assert client.get("/api/v1/studies").status_code == 200
+
+
+def test_an_error_nobody_expected_says_no_value(
+    held: warehouse.Warehouse, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with running(held, audit=tmp_path / "audit") as client:
+        assert client.get("/api/v1/studies").status_code == 200
+        for part in (tmp_path / "w" / "instances").rglob("*.parquet"):
+            part.chmod(0o600)
+            part.write_bytes(b"x" * 100)
+        answer = client.get("/api/v1/instances?PatientName=SecretName")
+        assert answer.status_code == 500, answer.text
+        assert answer.json()["message"]
+    assert "Secret" not in answer.text + capfd.readouterr().err + (tmp_path / "audit").read_text()
+
+
+def test_the_command_serves_until_it_is_stopped(held: warehouse.Warehouse, tmp_path: Path) -> None:
+    """Once as a process: over TLS, with a certificate of its own."""
+    pem = tmp_path / "pem"
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{pem}.key", "-out", str(pem)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-c",
+        "from warehouse.cli import main; main()",
+        "serve",
+        "-w",
+        str(held.root),
+        "--port",
+        str(port),
+        "--certificate",
+        str(pem),
+        "--key",
+        f"{pem}.key",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        client = Client(f"https://127.0.0.1:{port}")
+        client.session.verify = str(pem)
+        for _ in range(300):
+            try:
+                answer = client.get("/api/v1/studies")
+                break
+            except OSError:
+                assert process.poll() is None
+                threading.Event().wait(0.1)
+        assert answer.json()["count"] == 1
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode in {0, 143}
+    assert f"https://127.0.0.1:{port}/" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_nothing(tmp_path: Path, sample: warehouse.Warehouse) -> None:
+    secret = add_token(tmp_path / "tokens", "fuzz", "read")
+    command = [
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "run",
+        "--max-examples",
+        "10",
+        "--generation-deterministic",
+        "--no-color",
+    ]
+    if not shutil.which("schemathesis", path=os.path.dirname(sys.executable)):
+        pytest.skip("schemathesis is not installed")
+    command[:3] = [os.path.join(os.path.dirname(sys.executable), "schemathesis")]
+    # No schema says which texts are SQL.
+    (tmp_path / "schemathesis.toml").write_text(
+        '[[operations]]\ninclude-path = "/api/v1/sql"\n[operations.checks]\npositive_data_acceptance.enabled = false\n'
+    )
+    with running(sample, tokens=tmp_path / "tokens", audit=tmp_path / "audit") as client:
+        done = subprocess.run(
+            [*command, f"{client.url}/openapi.json", "-H", f"Authorization: Bearer {secret}"],
+            capture_output=True, text=True, check=False, timeout=900, cwd=tmp_path,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:]

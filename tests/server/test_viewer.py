@@ -1,0 +1,201 @@
+"""The viewers in Debian's Chromium, and what the server gives out of their folders."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import warehouse
+from tests.command_line import run
+from tests.dicom_files import image, write
+from tests.programs import needed
+from tests.server.running import Client, running
+from warehouse.errors import TargetExists, UsageError
+from warehouse.server import ohif, viewer
+from warehouse.server.access import add_token
+
+OHIF = os.environ.get("OHIF_VIEWER", "")
+"""A folder that `viewer install --to` made."""
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """A series of 4 slices with a bright square, and values that one window shows as they are."""
+    folder = tmp_path_factory.mktemp("phantom")
+    for number in range(4):
+        pixels = np.full((64, 64), 40, np.uint8)
+        pixels[16:48, 16:48] = 200
+        write(folder / "in" / f"{number}.dcm", image(
+            f"1.4.{number}", Rows=64, Columns=64, PixelData=pixels.tobytes(), InstanceNumber=number + 1,
+            PatientName="Phantom^Square", PatientID="P 1/ä", StudyDate="20260102", SeriesDescription="axial <b>",
+            ImagePositionPatient=[0, 0, 2 * number], ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=[1, 1],
+            SliceThickness=2, FrameOfReferenceUID="1.4.9", WindowCenter=128, WindowWidth=256, RescaleSlope=1, RescaleIntercept=0,
+        ))  # fmt: skip
+    made = warehouse.open(folder / "w", create=True)
+    made.ingest(folder / "in", workers=1)
+    return made
+
+
+def look(url: str, folder: Path, *more: str, milliseconds: int = 15_000) -> tuple[str, str]:
+    """Return the page as Chromium made it, and what it logged; no other host can be reached."""
+    done = subprocess.run(
+        [needed("chromium"), "--headless", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}",
+         "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--enable-logging=stderr",
+         f"--virtual-time-budget={milliseconds}", "--window-size=1200,900", *more, "--dump-dom", url],
+        capture_output=True, text=True, check=False, timeout=170, env=os.environ | {"HOME": str(folder)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout, done.stderr
+
+
+def test_the_built_in_page_shows_a_series(phantom: warehouse.Warehouse, tmp_path: Path) -> None:
+    secret = add_token(tmp_path / "tokens", "a", "read")
+    with running(
+        phantom, tokens=tmp_path / "tokens", audit=tmp_path / "audit", viewer=viewer.PAGE
+    ) as client:
+        keys = [quote(key, safe="") for key in ("P 1/ä", "1.2.1", "1.2.1.1")]
+        page, log = look(
+            f"{client.url}/plain/?token={secret}#/{'/'.join(keys)}",
+            tmp_path,
+            f"--screenshot={tmp_path / 'seen.png'}",
+        )
+        assert "Phantom^Square" in page
+        assert "PhotometricInterpretation" in page
+        assert len(re.findall(r'<img[^>]+src="blob:', page)) == 2
+        assert "frame 3 of 4" in page
+        assert secret not in page
+        assert "CONSOLE" not in log, log
+        study, log = look(f"{client.url}/plain/?token={secret}#/{'/'.join(keys[:2])}", tmp_path)
+        assert "axial &lt;b&gt;" in study
+        assert 'data-series="1.2.1.1"' in study
+        assert 'class="none"' not in study
+        assert "CONSOLE" not in log, log
+
+
+def test_the_picture_has_the_grey_that_the_header_asks_for(
+    phantom: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    with running(phantom, audit=tmp_path / "audit") as client:
+        content = client.get("/api/v1/series/1.2.1.1/picture.png?slice=0").content
+        made = np.asarray(Image.open(io.BytesIO(content)))
+        # PS3.3 C.11.2.1.2.1 with center 128 and width 256: nearly the value itself.
+        assert abs(int(made[32, 32]) - 200) <= 1
+        assert abs(int(made[2, 2]) - 40) <= 1
+
+
+def test_no_file_outside_of_the_folder_is_given(client: Client) -> None:
+    for path in (
+        "/plain/..%2faccess.py",
+        "/plain/%2e%2e/access.py",
+        "/..%2f..%2fapi.py",
+        "/plain/%2Fetc%2Fpasswd",
+        "/x.js",
+        "/plain/y.js",
+        "/assets/z.css",
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 404, path
+    page = client.get("/plain/")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+    assert client.get("/app-config.js").text.startswith("window.config = {")
+
+
+def tarball(path: Path, **files: bytes) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name.replace("__", "/").replace("UP", ".."))
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def pin(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    digest = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
+    monkeypatch.setattr(ohif, "INTEGRITY", f"sha512-{digest}")
+
+
+def test_only_the_viewer_that_is_pinned_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tarball(tmp_path / "a.tgz", **{
+        "package/dist/index.html": b"<p>OHIF</p>", "package/dist/a.js": b"1", "package/dist/a.js.map": b"2",
+        "package/dist/ort/big.wasm": b"3", "package/dist/UP/UP/evil": b"4", "package/other": b"5", "UP/evil": b"6",
+    })  # fmt: skip
+    with pytest.raises(UsageError, match="npm pack"):
+        ohif.install(made, tmp_path / "viewer")
+    pin(monkeypatch, made)
+    ohif.install(made, tmp_path / "viewer")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "a.js",
+        "a.tgz",
+        "index.html",
+        "viewer",
+    ]
+    with pytest.raises(TargetExists):
+        ohif.install(made, tmp_path / "viewer")
+    ohif.install(made, tmp_path / "viewer", force=True)
+    empty = tarball(tmp_path / "b.tgz", other=b"")
+    pin(monkeypatch, empty)
+    with pytest.raises(UsageError, match=r"index\.html"):
+        ohif.install(empty, tmp_path / "c")
+    assert not list(tmp_path.glob(".*.part"))
+    assert (
+        run(
+            "viewer", "install", "--from", str(tmp_path / "none"), "--to", str(tmp_path / "d")
+        ).returncode
+        == 1
+    )
+
+
+def test_where_it_is_installed_it_is_at_the_root(
+    phantom: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tarball(
+        tmp_path / "a.tgz", **{"package/dist/index.html": b"<p>OHIF</p>", "package/dist/a.js": b"1"}
+    )
+    pin(monkeypatch, made)
+    ohif.install(made, tmp_path / "viewer")
+    with running(phantom, viewer=tmp_path / "viewer", audit=tmp_path / "audit") as client:
+        for path in ("/", "/viewer?StudyInstanceUIDs=1.2.1"):
+            assert client.get(path).text == "<p>OHIF</p>"
+        assert client.get("/a.js").text == "1"
+        assert client.get("/b.js").status_code == 404
+        assert "wasm-unsafe-eval" in client.get("/").headers["Content-Security-Policy"]
+        assert client.get("/").headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+@pytest.mark.slow
+def test_ohif_lists_and_opens_a_study(phantom: warehouse.Warehouse, tmp_path: Path) -> None:
+    if not OHIF:
+        pytest.skip("$OHIF_VIEWER names no folder of OHIF (make viewer)")
+    graphics = (
+        "--use-gl=angle",
+        "--use-angle=swiftshader",
+        "--enable-unsafe-swiftshader",
+        "--ignore-gpu-blocklist",
+    )
+    with running(phantom, viewer=Path(OHIF), audit=tmp_path / "audit") as client:
+        page, log = look(f"{client.url}/", tmp_path, milliseconds=60_000)
+        assert "Phantom" in page
+        assert "Refused to" not in log
+        look(
+            f"{client.url}/viewer?StudyInstanceUIDs=1.2.1", tmp_path, *graphics, milliseconds=90_000
+        )
+    routes = (tmp_path / "audit").read_text()
+    assert '/frames/{numbers}", "study": "1.2.1"' in routes
+    assert '"status": 4' not in routes
+    assert '"status": 5' not in routes

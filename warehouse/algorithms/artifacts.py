@@ -1,0 +1,277 @@
+"""Artifacts: archives of images and models, taken in, checked, kept by their digest.
+
+In: a file. Out: rows of ``artifact_events`` and the archive among the files of values. An import
+passes through the states of Grand Challenge; one that fails is a row that says why, and its file is
+not kept. Of one parent and kind one artifact is the desired version, which new jobs take.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.algorithms.archives import ImageArchive, model_members, read_archive
+from warehouse.components import ledger
+from warehouse.components.checking import now
+from warehouse.components.files import opened
+from warehouse.errors import AlgorithmError, ArchiveRefused, UnknownArtifact
+from warehouse.store import delta
+from warehouse.store.marker import require
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from warehouse.store.delta import Snapshot
+
+INITIALIZED, QUEUED, REQUEUED, STARTED, CANCELLED, FAILED, COMPLETED = range(7)
+
+KINDS = ("image", "model", "ground truth")
+
+_DUPLICATE = "the same archive was imported before"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact as it is now: a row of the view ``artifacts``, and how it is started."""
+
+    artifact_id: str
+    kind: str
+    parent: str
+    import_status: int
+    message: str
+    sha256: str | None
+    file_sha256: str | None
+    size_in_storage: int
+    size_in_registry: int
+    is_removed: bool
+    is_marked: bool
+    api_method: str | None
+    config: str | None
+    event: int
+
+    @property
+    def is_executable(self) -> bool:
+        """Whether jobs can be run with it."""
+        return self.import_status == COMPLETED and not self.is_removed
+
+
+_FIELDS = tuple(Artifact.__dataclass_fields__)
+
+
+def add_artifact(
+    root: Path, file: str | os.PathLike[str], kind: str, parent: str, *, by: str = ""
+) -> Artifact:
+    """Import an archive; it becomes the desired version of its parent.
+
+    Parameters
+    ----------
+    root
+        Folder of a warehouse.
+    file
+        An image as ``.tar``, ``.tar.gz`` or ``.tar.xz``; a model or ground truth as ``.tar.gz``.
+    kind
+        ``image``, ``model`` or ``ground truth``.
+    parent
+        The algorithm.
+    by
+        Who brings it.
+
+    Raises
+    ------
+    ArchiveRefused
+        It is not what it has to be, or was imported before; a row says so too.
+    SourceNotFound, ValueRefused, WriteFailed
+    """
+    require(root)
+    if kind not in KINDS:
+        raise AlgorithmError(f"an artifact is one of {', '.join(KINDS)}, not {kind!r}")
+    path = Path(file)
+    artifact_id = uuid.uuid4().hex
+    row = dict.fromkeys(_FIELDS) | {
+        "artifact_id": artifact_id, "kind": kind, "parent": parent, "message": "",
+        "file_name": path.name, "size_in_storage": 0, "size_in_registry": 0,
+        "is_manifest_valid": None, "is_removed": False, "is_marked": False, "happened_by": by,
+    }  # fmt: skip
+    with opened(path) as source, delta.writing(root):
+        begun = [(INITIALIZED, 0), (QUEUED, 1), (STARTED, 2)]
+        ledger.add_rows(
+            root,
+            lambda _: {
+                "artifact_events": [
+                    row | {"event": event, "import_status": status, "happened_at": now()}
+                    for status, event in begun
+                ]
+            },
+            "import artifact",
+        )
+        with ledger.copied(root, source) as (draft, digest, size):
+            end = row | {"event": 3, "import_status": FAILED}
+            try:
+                end |= _described(kind, draft, digest)
+            except ArchiveRefused as error:
+                end["message"] = str(error)
+                end["is_manifest_valid"] = False if kind == "image" else None
+            _finish(root, end, draft, digest, size)
+    made = find_artifact(root, artifact_id)
+    if made.message:
+        raise ArchiveRefused(f"the {kind} is refused: {made.message}")
+    return made
+
+
+def _described(kind: str, draft: Path, digest: str) -> dict[str, Any]:
+    if kind == "image":
+        image = read_archive(draft)
+        return {
+            "sha256": image.sha256, "size_in_registry": image.size, "is_manifest_valid": True,
+            "api_method": image.api_method, "config": json.dumps(image.config),
+        }  # fmt: skip
+    for _ in model_members(draft):
+        pass
+    return {"sha256": digest}
+
+
+def _finish(root: Path, end: dict[str, Any], draft: Path, digest: str, size: int) -> None:
+    """Say how an import ended; what is accepted gets its name before that."""
+
+    def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
+        if not end["message"]:
+            mine = (end["kind"], end["parent"], end["sha256"])
+            others = [
+                each for each in _artifacts(root, base)
+                if (each.kind, each.parent, each.sha256) == mine and each.is_executable
+            ]  # fmt: skip
+            if others:
+                end.update(message=_DUPLICATE, size_in_registry=0)
+            else:
+                ledger.keep(root, draft, digest)
+                end.update(
+                    import_status=COMPLETED, file_sha256=digest, size_in_storage=size,
+                    is_marked=True,
+                )  # fmt: skip
+        return {"artifact_events": [end | {"happened_at": now()}]}
+
+    ledger.add_rows(root, make, "import artifact")
+
+
+def _artifacts(root: Path, snapshot: Snapshot | None = None, begins: str = "") -> list[Artifact]:
+    with ledger.asked(root, snapshot, ("artifact_events",)) as connection:
+        rows = ledger.dictionaries(
+            connection,
+            f"select {', '.join(_FIELDS)} from artifact_events where starts_with(artifact_id, $1) "
+            "qualify row_number() over (partition by artifact_id order by event desc) = 1", begins,
+        )  # fmt: skip
+    return [Artifact(**row) for row in rows]
+
+
+def find_artifact(root: Path, artifact_id: str, snapshot: Snapshot | None = None) -> Artifact:
+    """Return an artifact by its id, or how it begins.
+
+    Raises
+    ------
+    UnknownArtifact
+    """
+    found = _artifacts(root, snapshot, artifact_id)
+    if not artifact_id or len(found) != 1:
+        what = "no artifact" if not found else "more than one artifact"
+        raise UnknownArtifact(f"there is {what} whose id begins so; the view artifacts lists them")
+    return found[0]
+
+
+def desired(root: Path, kind: str, parent: str) -> Artifact | None:
+    """Return the desired version of a parent, or None."""
+    with ledger.asked(root, None, ("artifact_events",)) as connection:
+        rows = connection.execute(
+            "select artifact_id from artifact_events where kind = $1 and parent = $2 and is_marked "
+            "order by happened_at desc limit 1", [kind, parent],
+        ).fetchall()  # fmt: skip
+    found = find_artifact(root, rows[0][0]) if rows else None
+    return found if found is not None and found.is_executable else None
+
+
+def mark_desired(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
+    """Make an artifact the version that new jobs take; the others of its parent are no more.
+
+    Raises
+    ------
+    UnknownArtifact
+    AlgorithmError
+        It cannot be executed.
+    """
+    return _changed(root, artifact_id, by, is_marked=True)
+
+
+def remove_artifact(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
+    """Take away the file of an artifact; its row stays.
+
+    Raises
+    ------
+    UnknownArtifact
+    AlgorithmError
+        Active jobs need it.
+    """
+    with ledger.asked(root, None, ("job_specs", "job_events")) as connection:
+        (active,) = connection.execute(
+            "select count(*) from job_specs join (select job_id, arg_max(status, event) as status "
+            "from job_events group by job_id) using (job_id) "
+            "where status not in (3, 4, 5) and $1 in (image_id, model_id)",
+            [find_artifact(root, artifact_id).artifact_id],
+        ).fetchall()[0]
+    if active:
+        raise AlgorithmError(f"{active} active jobs need it; cancel them, or wait")
+    before = find_artifact(root, artifact_id)
+    made = _changed(root, artifact_id, by, is_removed=True)
+    if before.file_sha256 and not _is_needed(root, before.file_sha256):
+        ledger.value_file(root, before.file_sha256).unlink(missing_ok=True)
+    return made
+
+
+def _is_needed(root: Path, digest: str) -> bool:
+    with ledger.asked(root) as connection:
+        (values,) = connection.execute(
+            "select count(*) from socket_values where sha256 = $1", [digest]
+        ).fetchall()[0]
+    return bool(values) or any(each.file_sha256 == digest for each in _artifacts(root))
+
+
+def _changed(root: Path, artifact_id: str, by: str, **changes: Any) -> Artifact:
+    found = find_artifact(root, artifact_id)
+
+    def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
+        now_ = find_artifact(root, found.artifact_id, base)
+        if not now_.is_executable:
+            raise AlgorithmError("it cannot be executed: its import failed or its file is gone")
+        with ledger.asked(root, base, ("artifact_events",)) as connection:
+            row = ledger.dictionaries(
+                connection,
+                "select * exclude batch from artifact_events where artifact_id = $1 and event = $2",
+                found.artifact_id, now_.event,
+            )[0]  # fmt: skip
+        row |= {"event": now_.event + 1, "is_marked": False, **changes}
+        if changes.get("is_removed"):
+            row |= {"file_sha256": None, "size_in_storage": 0, "size_in_registry": 0}
+        return {"artifact_events": [row | {"happened_at": now(), "happened_by": by}]}
+
+    ledger.add_rows(root, make, "change artifact")
+    return find_artifact(root, found.artifact_id)
+
+
+def archive_of(root: Path, artifact: Artifact) -> Path:
+    """Return the archive of an artifact.
+
+    Raises
+    ------
+    AlgorithmError
+        It was taken away.
+    """
+    if artifact.file_sha256 is None:
+        raise AlgorithmError(f"the {artifact.kind} of {artifact.parent} was taken away")
+    return ledger.open_value(root, artifact.file_sha256)
+
+
+def image_of(root: Path, artifact: Artifact) -> ImageArchive:
+    """Return the image of an artifact, read from its archive."""
+    return read_archive(archive_of(root, artifact))

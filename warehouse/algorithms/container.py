@@ -1,0 +1,271 @@
+"""One container: started, drained, watched, ended.
+
+In: a ``Task`` and the folders of a container. Out: what it printed and how it ended. Our own clock
+stops it; one that ignores SIGTERM is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from warehouse.algorithms.archives import ImageArchive, unpack
+from warehouse.algorithms.artifacts import archive_of, find_artifact, image_of
+from warehouse.algorithms.engines import INFO_FD, Bubblewrap, Command, Engine, Mounts
+from warehouse.algorithms.input_folder import readable
+from warehouse.algorithms.logs import Tail, last_line
+from warehouse.algorithms.measuring import Meter
+from warehouse.algorithms.tasks import (
+    CANCELLED_TEXT,
+    FOLDER,
+    MEMORY_TEXT,
+    TIME_LIMIT_TEXT,
+    Done,
+    Task,
+)
+from warehouse.catalog.connect import open_catalog
+from warehouse.errors import AlgorithmError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from warehouse.catalog.connect import Catalog
+
+GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+HEALTH_SECONDS = 300
+MAX_OUTPUT_BYTES = 20 << 30
+MAX_OUTPUT_FILES = 100_000
+_CHECKED_EVERY = 1.0
+
+_loading = threading.Lock()
+_loaded: dict[tuple[Path, str, str], Loaded] = {}
+stopped: set[str] = set()
+"""Jobs that were cancelled while they run."""
+all_stopped = threading.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An image that an engine has, and the weights it is given."""
+
+    engine: Any
+    image: ImageArchive
+    model: Path | None
+
+
+@dataclass(slots=True)
+class Running:
+    """A container while it runs."""
+
+    process: subprocess.Popen[bytes]
+    command: Command
+    engine: Any
+    tails: tuple[Tail, Tail]
+    readers: list[threading.Thread] = field(default_factory=list)
+    inner_pid: int | None = None
+
+    def end(self, grace: float = GRACE) -> None:
+        """End it, whatever it does."""
+        if all_stopped.is_set():
+            grace = 0.0  # who stopped it does not wait
+        if self.process.poll() is None:
+            self.engine.stop(self.command.name, grace)
+            ended(self.process, 1 if self.engine.name != "bwrap" else grace)
+        for reader in self.readers:
+            reader.join(5)
+
+
+def ended(process: subprocess.Popen[bytes], grace: float) -> None:
+    """End a process and what it started: SIGTERM, then SIGKILL."""
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            return
+
+
+def stop_jobs(job_ids: set[str]) -> None:
+    """Stop jobs that run in this process."""
+    stopped.update(job_ids)
+
+
+def stop_all() -> None:
+    """Stop every job of this process; those that begin next end at once."""
+    all_stopped.set()
+
+
+def owner_of(root: Path) -> str:
+    """Return what containers of a warehouse are labelled with."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, str(root.resolve())).hex
+
+
+def engine_of(root: Path, name: str) -> Any:
+    """Return an engine by its name."""
+    return Bubblewrap(root / FOLDER / "images") if name == "bwrap" else Engine(name)
+
+
+def load(task: Task, runner: str) -> Loaded:
+    """Give the engine the image of a task, and unpack its model, once in this process."""
+    assert task.spec.image_id is not None
+    key = (task.root, runner, f"{task.spec.image_id}/{task.spec.model_id}")
+    with _loading:
+        if key not in _loaded:
+            artifact = find_artifact(task.root, task.spec.image_id)
+            archive, image = archive_of(task.root, artifact), image_of(task.root, artifact)
+            engine = engine_of(task.root, runner)
+            engine.load(archive, image)
+            _loaded[key] = Loaded(engine, image, _model(task))
+        return _loaded[key]
+
+
+def _model(task: Task) -> Path | None:
+    """Unpack the weights of a task, unless they are."""
+    if task.spec.model_id is None:
+        return None
+    artifact = find_artifact(task.root, task.spec.model_id)
+    target = task.root / FOLDER / "models" / str(artifact.sha256)
+    if target.is_dir():
+        return target
+    draft = target.with_name(f".{uuid.uuid4().hex}")
+    try:
+        with tarfile.open(archive_of(task.root, artifact), "r|gz") as tar:
+            unpack(tar, draft)
+        readable(draft)
+        draft.rename(target)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        if not target.is_dir():
+            raise AlgorithmError(f"the model cannot be unpacked: {type(error).__name__}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+_catalogs: dict[tuple[Path, int], Catalog] = {}
+
+
+def catalog_of(task: Task) -> Catalog:
+    """Return the version of the warehouse that a task reads."""
+    with _loading:
+        key = (task.root, task.version)
+        if key not in _catalogs:
+            _catalogs.clear()
+            _catalogs[key] = open_catalog(task.root, task.version)
+        return _catalogs[key]
+
+
+def start(task: Task, loaded: Loaded, mounts: Mounts) -> Running:
+    """Start a container, and read what it prints."""
+    command = loaded.engine.command(
+        loaded.image, mounts, memory_gb=task.spec.requires_memory_gb,
+        gpu=task.spec.requires_gpu_type, owner=owner_of(task.root),
+    )  # fmt: skip
+    words, reader = command.words, -1
+    passed: tuple[int, ...] = ()
+    if command.tells_pid:
+        reader, writer = os.pipe()
+        passed = (writer,)
+        words = [str(writer) if word == INFO_FD else word for word in words]
+    try:
+        process = subprocess.Popen(  # noqa: S603 - no shell
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True, pass_fds=passed,
+        )  # fmt: skip
+    finally:
+        for each in passed:
+            os.close(each)
+    made = Running(process, command, loaded.engine, (Tail(), Tail()))
+    for stream, tail in zip((process.stdout, process.stderr), made.tails, strict=True):
+        thread = threading.Thread(target=_drain, args=(stream, tail), daemon=True)
+        thread.start()
+        made.readers.append(thread)
+    if command.tells_pid:
+        with os.fdopen(reader, "rb") as told:
+            text = told.read(4096)
+        digits = text.partition(b'"child-pid":')[2].split(b"\n")[0].strip(b" ,}")
+        made.inner_pid = int(digits) if digits.isdigit() else None
+    return made
+
+
+def _drain(stream: Any, tail: Tail) -> None:
+    with stream:
+        for block in iter(lambda: stream.read1(1 << 16), b""):
+            tail.feed(block)
+
+
+def watch(task: Task, run: Running, done: Done) -> str | None:
+    """Wait until a container ends; return why it has to be stopped, if it has to."""
+    began = time.monotonic()
+    meter = Meter()
+    looked = began
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.process.wait(0.05)
+            done.metrics = meter.rows
+            return None
+        clock = time.monotonic()
+        why = must_stop(task, clock - began)
+        if why is None and clock - looked >= _CHECKED_EVERY:
+            looked = clock
+            why = too_much(task.folder / "output")
+            # Without an engine it has no control group of its own, and ours says nothing of it.
+            meter.look(run.engine.pid(run.command.name), clock - began)
+        if why is not None:
+            done.metrics = meter.rows
+            return why
+
+
+def must_stop(task: Task, seconds: float) -> str | None:
+    """Return why a task that runs for so long has to be stopped; None if it does not."""
+    if all_stopped.is_set():
+        return "interrupted"
+    if task.spec.job_id in stopped:
+        return CANCELLED_TEXT
+    return TIME_LIMIT_TEXT if seconds >= task.seconds else None
+
+
+def too_much(folder: Path) -> str | None:
+    """Return what is wrong if outputs are beyond all bounds, so that they do not fill the disk."""
+    total = count = 0
+    for _, _, names, descriptor in os.fwalk(folder, follow_symlinks=False, onerror=None):
+        for name in names:
+            count += 1
+            with contextlib.suppress(OSError):
+                total += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_blocks * 512
+        if count > MAX_OUTPUT_FILES or total > MAX_OUTPUT_BYTES:
+            return "The algorithm wrote more outputs than may be"
+    return None
+
+
+def judge(done: Done, code: int, why: str | None, *, is_for_memory: bool) -> None:
+    """Say how a container ended."""
+    if why == "interrupted":
+        done.what = "interrupted"
+    elif why == CANCELLED_TEXT:
+        done.what, done.error = "stopped", why
+    elif why is not None:
+        done.error = why
+    elif code == 0:
+        done.what, done.exit_code = "executed", 0
+    else:
+        done.exit_code = code if code >= 0 else 128 - code
+        if done.exit_code == 137 and is_for_memory:
+            done.error = MEMORY_TEXT
+        elif done.exit_code in {125, 126, 127} and done.runner != "bwrap":
+            done.error = f"the image cannot be started: {last_line(done.stderr)[:300]}"
+        else:
+            done.error = last_line(done.stderr)[:500] and (
+                f"the algorithm ended with exit code {done.exit_code}; its log says more"
+            )
+            done.error = done.error or f"the algorithm ended with exit code {done.exit_code}"

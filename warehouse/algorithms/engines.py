@@ -1,0 +1,343 @@
+"""Programs that run containers: podman, docker and bubblewrap, each by its command line.
+
+In: an image, and folders. Out: the words of a command, and what stops it. No daemon is needed and
+no library: what is run is what a person could type. Containers have no network, no capabilities, no
+new privileges, bounded memory and processes; their root is writable and thrown away, since existing
+images write to their home.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.algorithms.archives import ImageArchive, unpack_layers
+from warehouse.errors import EngineMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PIDS = 512
+MB_PER_GB = 1024
+_TMP = "/tmp:rw,exec,size={}m,mode=1777"  # noqa: S108 - of the container
+LABEL = "dicom-warehouse"
+
+INFO_FD = "{info}"
+"""Stands in a command for the number of the descriptor to which it tells its process."""
+
+_INITS = ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/lib/podman/catatonit")
+
+PACKAGES = {
+    "podman": "podman",
+    "docker": "docker.io",
+    "bwrap": "bubblewrap",
+    "prlimit": "util-linux",
+}
+"""Program → its package in Debian and Ubuntu."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """Folders of a container."""
+
+    input: Path
+    output: Path
+    model: Path | None = None
+    ground_truth: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that runs a container until it ends."""
+
+    words: list[str]
+    name: str
+    tells_pid: bool = False
+    """Whether it writes the process of the container to a descriptor, see ``INFO_FD``."""
+
+
+def found_engine(wanted: str | None) -> str:
+    """Return the program that runs containers here: the one that is wanted, or the first there is.
+
+    Raises
+    ------
+    EngineMissing
+    """
+    for name in [wanted] if wanted else ["podman", "docker", "bwrap"]:
+        if _program(name) is not None:
+            return name
+    asked = wanted or "podman"
+    raise EngineMissing(
+        f"{asked} is not installed, which runs images; apt install {PACKAGES[asked]}"
+        + ("" if wanted else ", or docker, or bubblewrap")
+    )
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def _required(name: str) -> str:
+    found = _program(name)
+    if found is None:
+        raise EngineMissing(f"{name} is not installed; apt install {PACKAGES[name]}")
+    return found
+
+
+def asked(words: Sequence[str], *, seconds: float = 60, data: Any = None) -> tuple[int, str, str]:
+    """Run a command of an engine that ends soon; return its exit code and what it printed."""
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell
+            words, capture_output=True, text=True, check=False, timeout=seconds, stdin=data,
+            start_new_session=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return -1, "", f"it took more than {seconds} s"
+    return done.returncode, done.stdout, done.stderr
+
+
+class Engine:
+    """podman or docker."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._words = [_required(name)]
+        # Of the runtimes, runc works in more places: crun refuses hybrid control groups.
+        if name == "podman" and (runc := _program("runc")):
+            self._words += ["--runtime", runc]
+        # podman would fill it with what the image has there.
+        self._empty = ",notmpcopyup" if name == "podman" else ""
+        # A first process that hands signals on; podman needs a program for it.
+        has_init = name == "docker" or any(map(os.path.exists, _INITS))
+        self._init = ["--init"] if has_init else []
+
+    def load(self, archive: Path, image: ImageArchive) -> None:
+        """Give the engine an image, unless it has it.
+
+        Raises
+        ------
+        EngineMissing
+            The engine does not take it, or does not run.
+        """
+        if asked([*self._words, "image", "inspect", image.sha256])[0] == 0:
+            return
+        # Some versions fail on archives that are packed: we unpack, and it reads a plain tar.
+        with subprocess.Popen(  # noqa: S603 - no shell
+            [sys.executable, "-I", str(Path(__file__).with_name("unpacked.py")), str(archive)],
+            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True,
+        ) as unpacked:  # fmt: skip
+            code, _, said = asked([*self._words, "load"], seconds=3600, data=unpacked.stdout)
+            if unpacked.stdout:
+                unpacked.stdout.close()
+            unpacked.kill()
+        if code != 0 or asked([*self._words, "image", "inspect", image.sha256])[0] != 0:
+            raise EngineMissing(f"{self.name} does not load the image: {_last(said)}")
+
+    def command(
+        self, image: ImageArchive, mounts: Mounts, *, memory_gb: int, gpu: str = "", owner: str = ""
+    ) -> Command:
+        """Return what runs a container of an image."""
+        name = f"{LABEL}-{uuid.uuid4().hex[:20]}"
+        words = [
+            *self._words, "run", "--rm", "--name", name, "--label", f"{LABEL}={owner}",
+            "--network", "none", "--cap-drop", "all", "--security-opt", "no-new-privileges",
+            "--pids-limit", str(PIDS), "--memory", f"{memory_gb * MB_PER_GB}m",
+            "--memory-swap", f"{memory_gb * MB_PER_GB}m",
+            "--shm-size", f"{memory_gb * MB_PER_GB // 2}m", "--log-driver", "none", *self._init,
+            "--ulimit", "nofile=1024:1024", "--ulimit", f"nproc={PIDS}:{PIDS}",
+            "--tmpfs", _TMP.format(memory_gb * MB_PER_GB // 2) + self._empty,
+            "-v", f"{mounts.input}:/input:ro", "-v", f"{mounts.output}:/output:rw",
+        ]  # fmt: skip
+        if self.name == "podman":
+            words += ["--pull", "never"]
+        if mounts.model:
+            words += ["-v", f"{mounts.model}:/opt/ml/model:ro"]
+        if mounts.ground_truth:
+            words += ["-v", f"{mounts.ground_truth}:/opt/ml/input/data/ground_truth:ro"]
+        if gpu:
+            words += (
+                ["--gpus", "1"] if self.name == "docker" else ["--device", "nvidia.com/gpu=all"]
+            )
+        return Command([*words, image.sha256], name)
+
+    def stop(self, name: str, grace: float) -> None:
+        """End a container: SIGTERM, and after a while SIGKILL."""
+        if grace > 0:
+            asked([*self._words, "stop", "-t", str(int(grace)), name], seconds=grace + 30)
+        quickly = ["-t", "0"] if self.name == "podman" else []
+        asked([*self._words, "rm", "-f", *quickly, name], seconds=30)
+
+    def pid(self, name: str) -> int | None:
+        """Return the process of a container as this machine knows it."""
+        code, out, _ = asked([*self._words, "inspect", "--format", "{{.State.Pid}}", name])
+        return int(out) if code == 0 and out.strip().isdecimal() and int(out) > 0 else None
+
+    def sweep(self, owner: str) -> int:
+        """End the containers that a killed run of a warehouse left; return how many there were."""
+        words = [*self._words, "ps", "-a", "-q", "--filter", f"label={LABEL}={owner}"]
+        names = asked(words)[1].split()
+        if names:
+            asked([*self._words, "rm", "-f", *names])
+        return len(names)
+
+
+class Bubblewrap:
+    """bubblewrap: no engine and no images, but the unpacked layers as a root that is read-only.
+
+    Home, ``/tmp`` and ``/var/tmp`` are writable and empty. Memory is bounded for each process, not
+    for all of them.
+    """
+
+    name = "bwrap"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._program = _required("bwrap")
+
+    def _root(self, image: ImageArchive) -> Path:
+        return self._folder / image.sha256 / "root"
+
+    def load(self, archive: Path, image: ImageArchive) -> None:
+        """Unpack an image, unless it is.
+
+        Raises
+        ------
+        ArchiveRefused
+        """
+        root = self._root(image)
+        if root.is_dir():
+            return
+        root.parent.mkdir(parents=True, exist_ok=True)
+        draft = root.with_name(f".{uuid.uuid4().hex}")
+        try:
+            unpack_layers(archive, image, draft)
+            for place in ("input", "output", "tmp", "proc", "dev", "var/tmp", "opt/ml/model"):
+                (draft / place).mkdir(parents=True, exist_ok=True)
+            (draft / "opt/ml/input/data/ground_truth").mkdir(parents=True, exist_ok=True)
+            _user(draft, image)[2].mkdir(parents=True, exist_ok=True)
+            draft.rename(root)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def command(
+        self, image: ImageArchive, mounts: Mounts, *, memory_gb: int, gpu: str = "", owner: str = ""
+    ) -> Command:
+        """Return what runs an image.
+
+        Raises
+        ------
+        EngineMissing
+            It asks for a GPU.
+        """
+        if gpu:
+            raise EngineMissing("bwrap gives no GPU; install podman or docker")
+        root = self._root(image)
+        uid, gid, home = _user(root, image)
+        inside = f"/{home.relative_to(root)}"
+        words = [
+            self._program, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
+            "--uid", str(uid), "--gid", str(gid), "--hostname", "localhost", "--cap-drop", "ALL",
+            "--info-fd", INFO_FD, "--ro-bind", str(root), "/", "--proc", "/proc", "--dev", "/dev",
+            *_tmpfs("/dev/shm", "/tmp", "/var/tmp", inside),  # noqa: S108 - of the container
+            "--ro-bind", str(mounts.input), "/input", "--bind", str(mounts.output), "/output",
+        ]  # fmt: skip
+        for folder, place in (
+            (mounts.model, "/opt/ml/model"),
+            (mounts.ground_truth, "/opt/ml/input/data/ground_truth"),
+        ):
+            if folder:
+                words += ["--ro-bind", str(folder), place]
+        config = image.config
+        for pair in ["PATH=/usr/local/bin:/usr/bin:/bin", f"HOME={inside}", *(config["Env"] or [])]:
+            key, _, value = str(pair).partition("=")
+            words += ["--setenv", key, value]
+        words += ["--chdir", str(config["WorkingDir"] or "/"), *_started(config)]
+        del owner
+        # Limits are set by a program that becomes the container: not by code between fork and exec,
+        # where threads of ours may hold locks. Processes are counted for the user: his others too.
+        most = memory_gb * MB_PER_GB << 20
+        processes = PIDS + sum(name.isdecimal() for name in os.listdir("/proc"))
+        limited = [_required("prlimit"), f"--as={most}:{most}", "--core=0:0"]
+        limited += [f"--nproc={processes}:{processes}", "--nofile=1024:1024"]
+        return Command([*limited, *words], f"{LABEL}-{uuid.uuid4().hex[:20]}", tells_pid=True)
+
+    def stop(self, name: str, grace: float) -> None:
+        """Nothing: the process itself is ended, and what it started with it."""
+
+    def pid(self, name: str) -> int | None:
+        """Return None: who started it knows."""
+        del name
+        return None
+
+    def sweep(self, owner: str) -> int:
+        """Return 0: what a killed run started has ended with it."""
+        del owner
+        return 0
+
+
+def _user(root: Path, image: ImageArchive) -> tuple[int, int, Path]:
+    """Return the numbers of the user of an image, and the home it has below its root."""
+    user, _, group = str(image.config["User"]).partition(":")
+    uid, gid, home = 65534, 65534, f"/home/{user if user.isalnum() else 'user'}"
+    for line in _lines(root / "etc" / "passwd"):
+        fields = line.split(":")
+        if len(fields) > 5 and user in {fields[0], fields[2]}:
+            uid, gid, home = int(fields[2]), int(fields[3]), fields[5] or home
+    uid = int(user) if user.isdecimal() else uid
+    if group.isdecimal():
+        gid = int(group)
+    for line in _lines(root / "etc" / "group"):
+        fields = line.split(":")
+        if len(fields) > 2 and group and fields[0] == group and fields[2].isdecimal():
+            gid = int(fields[2])
+    parts = [part for part in home.split("/") if part not in {"", ".", ".."}]
+    place = root.joinpath(*parts) if parts else root / "home" / "user"
+    for each in (place, *place.parents):
+        if each == root:
+            break
+        if each.is_symlink():
+            place = root / "tmp"
+            break
+    return uid or 65534, gid or 65534, place
+
+
+def _tmpfs(*places: str) -> list[str]:
+    return [word for place in places for word in ("--tmpfs", place)]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        if path.is_symlink() or path.stat().st_size > 1 << 20:
+            return []
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _started(config: dict[str, Any]) -> list[str]:
+    """Return the words that start an image: entry point and command as Docker puts them together.
+
+    >>> _started({"Entrypoint": ["/run"], "Cmd": ["--fast"]})
+    ['/run', '--fast']
+    """
+    words: list[str] = []
+    for part in (config["Entrypoint"], config["Cmd"]):
+        if isinstance(part, str):
+            words += ["/bin/sh", "-c", part]
+        else:
+            words += [str(word) for word in part or []]
+    return words
+
+
+def _last(text: str) -> str:
+    """Return the line that says why: of podman, which tries every format, that of the one it is."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    chosen = [line for line in lines if "docker-archive:" in line] or lines
+    return json.dumps(chosen[-1][:200]) if chosen else "it says nothing"

@@ -1,0 +1,243 @@
+"""What ``Warehouse.algorithms`` is: one-line methods over the functions of this station."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from warehouse.algorithms import (
+    artifacts,
+    cases,
+    evaluation,
+    jobs,
+    places,
+    registry,
+    runs,
+    submitting,
+)
+from warehouse.catalog.connect import open_catalog
+from warehouse.cohorts.runs import Run, find_run, members_file
+from warehouse.errors import AlgorithmError
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from warehouse.algorithms.jobs import Spec
+    from warehouse.algorithms.registry import Algorithm
+    from warehouse.algorithms.runs import Progress, Report
+    from warehouse.catalog.connect import Catalog
+
+_Answer = TypeVar("_Answer")
+
+
+class Algorithms:
+    """Algorithms of one warehouse, their images and models, and their jobs.
+
+    Tables to ask are ``algorithms``, ``artifacts``, ``jobs``, ``job_times``, ``job_inputs``,
+    ``job_outputs``, ``job_metrics``; and ``outputs('name')`` for the results by case.
+    """
+
+    def __init__(self, root: Path, changed: Callable[[Callable[[], Any]], Any]) -> None:
+        self._root = root
+        self._changed = changed
+
+    def _do(self, action: Callable[[], _Answer]) -> _Answer:
+        answer: _Answer = self._changed(action)
+        return answer
+
+    def add_image(
+        self, file: str | os.PathLike[str], *, parent: str, by: str = ""
+    ) -> artifacts.Artifact:
+        """Import an image (``.tar``, ``.tar.gz``, ``.tar.xz``) of an algorithm."""
+        return self._do(lambda: artifacts.add_artifact(self._root, file, "image", parent, by=by))
+
+    def add_model(
+        self, file: str | os.PathLike[str], *, parent: str, by: str = ""
+    ) -> artifacts.Artifact:
+        """Import weights (``.tar.gz``) of an algorithm."""
+        return self._do(lambda: artifacts.add_artifact(self._root, file, "model", parent, by=by))
+
+    def mark_desired(self, artifact_id: str, *, by: str = "") -> artifacts.Artifact:
+        """Make an image or model the version that new versions of its algorithm take."""
+        return self._do(lambda: artifacts.mark_desired(self._root, artifact_id, by=by))
+
+    def remove_artifact(self, artifact_id: str, *, by: str = "") -> artifacts.Artifact:
+        """Take away the file of an image or model; its row stays."""
+        return self._do(lambda: artifacts.remove_artifact(self._root, artifact_id, by=by))
+
+    def create(
+        self, name: str, *interfaces: str, image: str | None = None, model: str | None = None,
+        **given: Any,
+    ) -> Algorithm:  # fmt: skip
+        """Make an algorithm, or its next version; see ``registry.create_algorithm``.
+
+        ``image`` and ``model`` are ids of artifacts, or how they begin. Without any, a function
+        and ``api_method``, those are taken that are desired of an algorithm of this name.
+        """
+        root = self._root
+        chosen = artifacts.find_artifact(root, image) if image else None
+        weights = artifacts.find_artifact(root, model) if model else None
+        if not (chosen or given.get("function") or given.get("api_method")):
+            chosen = artifacts.desired(root, "image", name)
+            weights = weights or artifacts.desired(root, "model", name)
+        for each in filter(None, (chosen, weights)):
+            if not each.is_executable:
+                raise AlgorithmError(f"the {each.kind} {each.artifact_id} cannot be executed")
+        if chosen:
+            given |= {"image_id": chosen.artifact_id, "api_method": chosen.api_method}
+        if weights:
+            given["model_id"] = weights.artifact_id
+        return self._do(lambda: registry.create_algorithm(root, name, list(interfaces), **given))
+
+    def known(self) -> dict[str, Algorithm]:
+        """Return the newest version of every algorithm by name."""
+        return registry.known_algorithms(self._root)
+
+    def find(self, name: str) -> Algorithm:
+        """Return an algorithm by name, or ``name@version``."""
+        return registry.find_algorithm(self._root, name)
+
+    def run(
+        self, name: str, cohort: str | Run | Iterable[str] | None = None, *,
+        of_set: str | None = None, workers: int | None = None, runner: str | None = None,
+        scheduler: str | None = None, again: bool = False, seconds: float | None = None,
+        by: str = "", progress: Callable[[Progress], None] | None = None,
+    ) -> Report:  # fmt: skip
+        """Run an algorithm over a cohort, series, or the items of a set.
+
+        Parameters
+        ----------
+        name
+            The algorithm.
+        cohort
+            A run of a cohort, the name of one or of a cohort, or UIDs of series.
+        of_set
+            Instead: a set of values, each item of which is a case.
+        workers, runner, scheduler
+            See ``places.place_of``.
+        again
+            Try jobs again that failed or were cancelled.
+        seconds
+            Stop each job after so many seconds.
+        by
+            Who asks.
+        progress
+            Told after every commit.
+
+        Raises
+        ------
+        UnknownAlgorithm, UnknownCohort, RunLocked, AlgorithmError, EngineMissing
+
+        Examples
+        --------
+        >>> report = wh.algorithms.run("mean-value", [uid])  # doctest: +SKIP
+        >>> report.succeeded  # doctest: +SKIP
+        1
+        """
+        catalog = open_catalog(self._root)
+        algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
+        place = places.place_of(
+            self._root, algorithm, runner=runner, workers=workers, scheduler=scheduler
+        )
+        asked_for: str | None
+        if of_set is not None:
+            found, asked_for = cases.cases_of_set(self._root, algorithm, of_set), of_set
+        else:
+            keys, asked_for = self._series(catalog, cohort)
+            found = cases.cases_of_series(catalog, self._root, algorithm, keys)
+        return self._do(
+            lambda: runs.run_cases(
+                catalog, self._root, algorithm, found, place, asked_for=asked_for, by=by,
+                again=again, seconds=seconds, progress=progress,
+            )
+        )  # fmt: skip
+
+    def queue(self, name: str, cohort: str | Run | Iterable[str]) -> runs.Queued:
+        """Make the jobs of an algorithm for a cohort without executing them; a run does that."""
+        catalog = open_catalog(self._root)
+        algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
+        keys, asked_for = self._series(catalog, cohort)
+        found = cases.cases_of_series(catalog, self._root, algorithm, keys)
+        return self._do(lambda: runs.queue_cases(self._root, algorithm, found, asked_for=asked_for))
+
+    def shape_counts(self, name: str, run: str) -> dict[str, int]:
+        """Return how many shapes of annotations the outputs of a run hold, by socket."""
+        query = statement("shapes_of_run", "components")
+        return dict(open_catalog(self._root).connection.execute(query, [name, run]).fetchall())
+
+    def _series(
+        self, catalog: Catalog, cohort: str | Run | Iterable[str] | None
+    ) -> tuple[Sequence[str], str | None]:
+        ask = catalog.connection.execute
+        if cohort is None:
+            return [row[0] for row in ask("select series_key from series").fetchall()], None
+        if not isinstance(cohort, str | Run):
+            return list(cohort), None
+        run = find_run(self._root, cohort) if isinstance(cohort, str) else cohort
+        query = "select distinct series_key from read_parquet($1) where series_key is not null"
+        rows = ask(query, [str(members_file(self._root, run))]).fetchall()
+        return [row[0] for row in rows], run.run
+
+    def submit(
+        self, name: str, values: Mapping[str, str | None], *,
+        series: Mapping[str, str] | None = None, by: str = "",
+    ) -> Spec:  # fmt: skip
+        """Make one job of values (socket to id) and series; the next run executes it."""
+        algorithm = self.find(name)
+        return self._do(
+            lambda: submitting.submit(self._root, algorithm, values, series=series, by=by)
+        )
+
+    def run_waiting(self, name: str, **options: Any) -> Report:
+        """Execute the jobs of an algorithm that wait, whoever asked for them; see ``run``."""
+        catalog = open_catalog(self._root)
+        algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
+        chosen = {key: options.pop(key, None) for key in ("runner", "workers", "scheduler")}
+        place = places.place_of(self._root, algorithm, **chosen)
+        return self._do(lambda: runs.run_waiting(catalog, self._root, algorithm, place, **options))
+
+    def evaluate(
+        self, method: str, name: str, *, truth: str, runner: str | None = None, by: str = ""
+    ) -> Report:
+        """Compare what an algorithm found with what somebody said; see ``evaluation.prepare``.
+
+        Raises
+        ------
+        AlgorithmError
+            A job of the algorithm has failed, or the truth is missing.
+        """
+        chosen, algorithm = self.find(method), self.find(name)
+        made = self._do(lambda: evaluation.prepare(self._root, chosen, algorithm, truth=truth))
+        if made.case is None:
+            raise AlgorithmError(str(made.why_not))
+        place = places.place_of(
+            self._root, chosen, runner=runner, workers=0 if chosen.function else 1
+        )
+        catalog, found = open_catalog(self._root), cases.Found([made.case])
+        return self._do(
+            lambda: runs.run_cases(
+                catalog, self._root, chosen, found, place, asked_for=truth, by=by
+            )
+        )
+
+    def claim(self, job_id: str, *, by: str = "") -> Spec:
+        """Take a job that is executed outside; see ``submitting.claim``."""
+        return self._do(lambda: submitting.claim(self._root, job_id, by=by))
+
+    def report(self, job_id: str, body: bytes, signature: str, outputs: Path) -> None:
+        """Bring the outputs of a claimed job; see ``submitting.report``."""
+        self._do(lambda: submitting.report(self._root, job_id, body, signature, outputs))
+
+    def job(self, job_id: str) -> Spec:
+        """Return what a job is to do, by its id or how that begins."""
+        return jobs.find_job(self._root, job_id)
+
+    def cancel(self, job_id: str, *, by: str = "") -> None:
+        """Cancel a job that has not ended; one that is being executed is stopped."""
+        self._do(lambda: jobs.happen(self._root, job_id, "cancelled", by=by))
+
+    def retry(self, job_id: str, *, by: str = "") -> None:
+        """Let a job that failed or was cancelled be executed by the next run."""
+        self._do(lambda: jobs.happen(self._root, job_id, "requeued", by=by))

@@ -1,0 +1,150 @@
+"""The inputs of a job as an algorithm finds them below ``/input``.
+
+In: a ``Task``. Out: a folder with a file or folder for each socket, and ``inputs.json``. Values are
+JSON, files are copied, a series of the archive becomes one ``.mha`` with exactly its geometry, or
+its DICOM files. Whoever the algorithm runs as may read it all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.algorithms.mha import volume_of, write_volume
+from warehouse.algorithms.unzip import unzip
+from warehouse.components.set_files import IMAGE_SUFFIXES
+from warehouse.errors import SourceError, WarehouseError
+
+if TYPE_CHECKING:
+    from warehouse.algorithms.tasks import Content, Task
+    from warehouse.catalog.connect import Catalog
+
+DECOMPRESSED = "predictions-zip-file"
+"""Socket whose file is unpacked into its folder, as Grand Challenge does."""
+
+
+class InputRefused(Exception):
+    """An input cannot be written; ``title`` is that of its socket."""
+
+    def __init__(self, title: str, why: str) -> None:
+        self.title, self.why = title, why
+        super().__init__(why)
+
+
+def write_inputs(task: Task, catalog: Catalog, folder: Path) -> None:
+    """Write the inputs of a task into an empty folder.
+
+    Raises
+    ------
+    InputRefused
+        A series is no volume, or a file is gone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for content in task.inputs:
+        try:
+            entries.append(_written(content, catalog, folder))
+        except WarehouseError as error:
+            raise InputRefused(content.socket.title, str(error)) from None
+    text = json.dumps(entries, ensure_ascii=False, indent=1)
+    (folder / "inputs.json").write_text(text, encoding="utf-8")
+    readable(folder)
+
+
+def _written(content: Content, catalog: Catalog, folder: Path) -> dict[str, Any]:
+    """Write one input and return its entry of ``inputs.json``."""
+    socket = content.socket
+    target = folder / content.prefix / socket.relative_path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    name = None
+    if content.form == "value":
+        target.write_text(json.dumps(content.value, ensure_ascii=False), encoding="utf-8")
+    elif content.series_key is not None:
+        target.mkdir(parents=True)
+        name = content.name
+        if socket.kind == "DCMIS":
+            _write_dicom(catalog, content.series_key, target)
+        else:
+            name = f"{content.pk}.mha"
+            write_volume(volume_of(catalog, content.series_key), target / name)
+    else:
+        assert content.path is not None
+        if content.form == "image":
+            target.mkdir(parents=True)
+            name = f"{content.pk}{_suffix(content.name)}"
+            shutil.copyfile(content.path, target / name)
+        elif socket.slug == DECOMPRESSED:
+            unzip(content.path, target.parent)
+        else:
+            shutil.copyfile(content.path, target)
+    described = socket.serialized()
+    return {
+        "interface": described,
+        "socket": described,
+        "value": content.value if content.form == "value" else None,
+        "file": socket.relative_path if content.form == "file" else None,
+        "image": {"pk": content.pk, "name": name} if name is not None else None,
+        "pk": content.pk,
+    }
+
+
+def _suffix(name: str) -> str:
+    known = (suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix))
+    return next(known, ".mha")
+
+
+def _write_dicom(catalog: Catalog, series_key: str, target: Path) -> None:
+    """Copy the files of a series as ``<SOPInstanceUID>.dcm``."""
+    rows = catalog.connection.execute(
+        "select SOPInstanceUID, path from files where instance_id in "
+        "(select instance_id from instances where series_key = $1) and status = 'ingested'",
+        [series_key],
+    ).fetchall()
+    for uid, path in rows:
+        if os.path.basename(uid) != uid or not os.path.isfile(path):
+            raise SourceError("a file of the series is not where it was; ingest it again")
+        shutil.copyfile(path, target / f"{uid}.dcm")
+
+
+def readable(folder: Path) -> None:
+    """Let anybody read what is below a folder."""
+    folder.chmod(0o755)
+    for below, folders, names in os.walk(folder):
+        for name in folders:
+            Path(below, name).chmod(0o755)
+        for name in names:
+            Path(below, name).chmod(0o644)
+
+
+def invocation(task: Task) -> list[dict[str, Any]]:
+    """Return what Grand Challenge writes as ``invocation.json`` of a job: where each input lies.
+
+    >>> invocation  # doctest: +ELLIPSIS
+    <function invocation at ...>
+    """
+    prefix = f"io/{task.name}"
+    inputs = []
+    for content in task.inputs:
+        path = content.socket.relative_path
+        if content.form in {"image", "series"} and content.socket.kind != "DCMIS":
+            path += f"/{content.pk}{_suffix(content.name)}"
+        below = f"{content.prefix.rstrip('/')}/" if content.prefix else ""
+        inputs.append(
+            {
+                "relative_path": f"{below}{path}",
+                "bucket_name": "input",
+                "bucket_key": f"{prefix}/{below}{path}",
+                "decompress": content.socket.slug == DECOMPRESSED,
+            }
+        )
+    inputs.append(
+        {"relative_path": "inputs.json", "bucket_name": "input",
+         "bucket_key": f"{prefix}/inputs.json", "decompress": False}
+    )  # fmt: skip
+    return [
+        {"pk": task.name, "inputs": inputs, "output_bucket_name": "output",
+         "output_prefix": prefix, "timeout": f"{int(task.seconds)}s"}
+    ]  # fmt: skip

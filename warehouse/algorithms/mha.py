@@ -1,0 +1,174 @@
+"""Arrays with a place in space ↔ MetaImage files (``.mha``), which algorithms read.
+
+In: an array in the order (slice, row, column) and its affine. Out: a file whose voxels and geometry
+are exactly these; and the geometry of a file, to be compared with that of what it was made of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from warehouse.errors import ImageRefused
+from warehouse.pixels.values import Values
+from warehouse.pixels.volume import LazyVolume, open_volume
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from warehouse.catalog.connect import Catalog
+
+_TYPES = {
+    "i1": "MET_CHAR", "u1": "MET_UCHAR", "i2": "MET_SHORT", "u2": "MET_USHORT", "i4": "MET_INT",
+    "u4": "MET_UINT", "i8": "MET_LONG_LONG", "u8": "MET_ULONG_LONG", "f4": "MET_FLOAT",
+    "f8": "MET_DOUBLE",
+}  # fmt: skip
+
+MAX_HEADER = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where the voxels of an image lie: sizes and vectors along (column, row, slice), LPS, mm."""
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+    """Unit vectors, one after the other."""
+
+    def is_close(self, other: Geometry) -> bool:
+        """Whether voxels lie at the same places, to a thousandth of a voxel."""
+        if self.size != other.size:
+            return False
+        near = 1e-3 * min(self.spacing)
+        return (
+            np.allclose(self.spacing, other.spacing, rtol=1e-4, atol=0)
+            and np.allclose(self.origin, other.origin, rtol=0, atol=max(near, 1e-4))
+            and np.allclose(self.direction, other.direction, rtol=0, atol=1e-4)
+        )
+
+
+def volume_of(catalog: Catalog, series_key: str) -> LazyVolume:
+    """Return a series with the values that algorithms expect: Hounsfield units of a CT, and so on.
+
+    Raises
+    ------
+    SeriesNotFound, NoPixels, NotAVolume
+    """
+    return open_volume(catalog, series_key, values=Values(rescale=True))
+
+
+def geometry_of(shape: tuple[int, ...], affine: np.ndarray) -> Geometry:
+    """Return the geometry of an array (…, slice, row, column) with an affine in LPS."""
+    vectors = affine[:3, :3][:, ::-1]  # column, row, slice
+    lengths = np.linalg.norm(vectors, axis=0)
+    return Geometry(
+        tuple(int(n) for n in shape[::-1]), tuple(float(n) for n in lengths),
+        tuple(float(n) for n in affine[:3, 3]),
+        tuple(float(n) for n in (vectors / lengths).T.ravel()),
+    )  # fmt: skip
+
+
+def write_volume(volume: LazyVolume, path: Path) -> Geometry:
+    """Write a volume.
+
+    Numbers that are all whole are written as 16 or 32 bits, whatever the type of the array.
+
+    Raises
+    ------
+    ImageRefused
+        Its frames lie in no space, or it has more axes than a file.
+    PixelError
+        The voxels cannot be read.
+    """
+    if volume.affine is None:
+        raise ImageRefused("its frames lie in no space, so it is no volume")
+    array = _narrow(volume.read())
+    has_color = volume.dims[-1] == "sample"
+    return write_array(array, volume.affine, path, has_color=has_color)
+
+
+def write_array(
+    array: np.ndarray, affine: np.ndarray, path: Path, *, has_color: bool = False
+) -> Geometry:
+    """Write an array (slice, row, column), or with time or color, and return where it lies.
+
+    Raises
+    ------
+    ImageRefused
+    """
+    if array.dtype == bool:
+        array = array.astype("u1")
+    kind = _TYPES.get(array.dtype.str[1:])
+    shape = array.shape[:-1] if has_color else array.shape
+    if kind is None or not 3 <= len(shape) <= 4 or min(array.shape) < 1:
+        raise ImageRefused(
+            f"an array of type {array.dtype} with {len(shape)} axes is no image of three or four "
+            "axes"
+        )
+    found = geometry_of(shape[-3:], affine)
+    more = len(shape) - 3
+    direction = np.eye(len(shape))
+    direction[:3, :3] = np.reshape(found.direction, (3, 3))
+    lines = {
+        "ObjectType": "Image", "NDims": len(shape), "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False", "CompressedData": "False",
+        "TransformMatrix": _words(direction.ravel()),
+        "Offset": _words([*found.origin, *[0] * more]),
+        "CenterOfRotation": _words([0] * len(shape)),
+        "ElementSpacing": _words([*found.spacing, *[1] * more]),
+        "DimSize": " ".join(str(n) for n in shape[::-1]),
+        **({"ElementNumberOfChannels": array.shape[-1]} if has_color else {}),
+        "ElementType": kind, "ElementDataFile": "LOCAL",
+    }  # fmt: skip
+    text = "".join(f"{name} = {value}\n" for name, value in lines.items())
+    with path.open("wb") as file:
+        file.write(text.encode())
+        file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+    return found
+
+
+def _words(numbers: Any) -> str:
+    return " ".join(repr(float(number)) for number in numbers)
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """Return the same numbers as integers, if all are whole and 32 bits hold them."""
+    if array.dtype.kind != "f" or not array.size:
+        return array
+    low, high = float(array.min()), float(array.max())
+    if not (np.isfinite(low) and np.isfinite(high)) or not np.array_equal(array, np.rint(array)):
+        return array
+    for narrow in (np.int16, np.int32):
+        limits = np.iinfo(narrow)
+        if limits.min <= low and high <= limits.max:
+            return array.astype(narrow)
+    return array
+
+
+def read_geometry(path: Path) -> Geometry | None:
+    """Return where the voxels of an MHA of three axes lie; None of other files."""
+    with path.open("rb") as file:
+        head = file.read(MAX_HEADER)
+    fields: dict[str, str] = {}
+    for line in head.split(b"\n"):
+        key, equals, value = line.decode("latin-1").partition("=")
+        if not equals:
+            return None
+        fields[key.strip()] = value.strip()
+        if key.strip() == "ElementDataFile":
+            break
+    try:
+        size = tuple(int(word) for word in fields["DimSize"].split())
+        spacing, origin, direction = (
+            tuple(float(word) for word in fields[name].split())
+            for name in ("ElementSpacing", "Offset", "TransformMatrix")
+        )
+    except (KeyError, ValueError):
+        return None
+    if (len(size), len(spacing), len(origin), len(direction)) != (3, 3, 3, 9):
+        return None
+    return Geometry(size, spacing, origin, direction)

@@ -1,0 +1,429 @@
+"""Runs jobs of an algorithm: what is done is not done again, whatever stopped the run before.
+
+In: an algorithm and its cases. Out: ``Report``. One run of an algorithm at a time, by a lock that
+the system takes from a process that was killed. Outputs of a job and the event that says so are one
+commit, so a job is whole or not there; a second of work is what a kill can cost.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from warehouse.algorithms import jobs
+from warehouse.algorithms.jobs import Event, Spec, State, add_jobs, record, spec_of
+from warehouse.algorithms.logs import last_line
+from warehouse.algorithms.output_folder import collected, misplaced
+from warehouse.algorithms.registry import known_algorithms
+from warehouse.algorithms.scratch import alone, clear_folder
+from warehouse.algorithms.states import (
+    CANCELLED,
+    EXECUTED,
+    EXECUTING,
+    FAILED,
+    MAX_ATTEMPT,
+    PROVISIONED,
+    QUEUED,
+    REQUEUED,
+    VALIDATING,
+)
+from warehouse.algorithms.tasks import TIME_LIMIT_TEXT, Done, Task, tasks_of
+from warehouse.components.checking import now
+from warehouse.components.interfaces import known_interfaces
+from warehouse.components.socket_store import known_sockets
+from warehouse.errors import OutputRefused, WarehouseError
+from warehouse.store import delta
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from warehouse.algorithms.cases import Found
+    from warehouse.algorithms.registry import Algorithm
+    from warehouse.catalog.connect import Catalog
+    from warehouse.components.sockets import Socket
+    from warehouse.components.values import Prepared
+
+COMMIT_SECONDS = 1.0
+"""How long what is done waits for its commit."""
+
+COMMIT_JOBS = 500
+"""Jobs of one commit."""
+
+TASKS_AT_ONCE = 1000
+"""Jobs whose inputs are in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    total: int
+    done: int
+    failed: int
+    seconds_left: float | None
+    """None before the first job is done."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did."""
+
+    algorithm: str
+    version: int
+    asked_for: str | None = None
+    cases: int = 0
+    """Members that an interface takes."""
+    done_before: int = 0
+    """Cases whose job was final before."""
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    unmatched: dict[str, str] = field(default_factory=dict)
+    """Series or item → why no interface takes it."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Job → what went wrong."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where tasks are run."""
+
+    executor: Executor
+    perform: Callable[[Task], Done]
+    at_once: int
+    runner: str
+    stop: Callable[[set[str]], None] = lambda _: None
+    """Told the jobs that were cancelled while they run."""
+    halt: Callable[[], None] = lambda: None
+    """Stops everything at once."""
+    watched: bool = False
+    """Whether jobs can be stopped while they run: then the events are looked at meanwhile."""
+
+
+def run_cases(
+    catalog: Catalog, root: Path, algorithm: Algorithm, found: Found, place: Callable[[], Any], *,
+    asked_for: str | None = None, by: str = "", again: bool = False, seconds: float | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:  # fmt: skip
+    """Run an algorithm over cases.
+
+    Parameters
+    ----------
+    catalog, root
+        The newest version of a warehouse, and its folder.
+    algorithm, found
+        What to run, and its cases.
+    place
+        Returns a context manager that gives the ``Place`` where tasks are run.
+    asked_for, by
+        The run of a cohort or the set, and who asks.
+    again
+        Try jobs again that failed or were cancelled.
+    seconds
+        Stop each job after so many seconds, if its own limit is not shorter.
+    progress
+        Told after every commit.
+
+    Raises
+    ------
+    RunLocked
+        Another process runs jobs of this algorithm.
+    """
+    began = time.monotonic()
+    with alone(root, algorithm.algorithm):
+        specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
+        wanted = {spec.job_id: spec for spec in specs}
+        known = jobs.states(root, wanted, catalog.snapshot)
+        missing = [spec for spec in wanted.values() if spec.job_id not in known]
+        new = {spec.job_id for spec in add_jobs(root, missing)} if missing else set()
+        if len(new) < len(wanted):
+            wanted |= jobs.specs(root, set(wanted) - new)
+        report = Report(algorithm.algorithm, algorithm.version, asked_for, len(wanted))
+        report.unmatched = dict(found.unmatched)
+        ready, report.done_before = _ready(root, wanted, new, again=again, by=by)
+        if ready:
+            _Run(root, catalog, ready, report, seconds, progress).go(place)
+        report.seconds = time.monotonic() - began
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Jobs that were asked for."""
+
+    cases: int
+    new: int
+    unmatched: dict[str, str]
+
+
+def queue_cases(
+    root: Path, algorithm: Algorithm, found: Found, *, asked_for: str | None = None, by: str = ""
+) -> Queued:
+    """Store the jobs of cases that are not there yet; nothing is executed."""
+    specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
+    new = add_jobs(root, specs) if specs else []
+    return Queued(len({spec.job_id for spec in specs}), len(new), dict(found.unmatched))
+
+
+def run_waiting(
+    catalog: Catalog, root: Path, algorithm: Algorithm, place: Callable[[], Any], *, by: str = "",
+    seconds: float | None = None, progress: Callable[[Progress], None] | None = None,
+) -> Report:  # fmt: skip
+    """Execute the jobs of an algorithm, in any version, that are ready or were left by a kill.
+
+    Raises
+    ------
+    RunLocked
+    """
+    began = time.monotonic()
+    with alone(root, algorithm.algorithm):
+        rows = catalog.connection.execute(
+            "select job_id from jobs where algorithm = $1 and is_active", [algorithm.algorithm]
+        ).fetchall()
+        wanted = jobs.specs(root, [row[0] for row in rows])
+        report = Report(algorithm.algorithm, algorithm.version, None, len(wanted))
+        ready, report.done_before = _ready(root, wanted, set(), again=False, by=by)
+        if ready:
+            _Run(root, catalog, ready, report, seconds, progress).go(place)
+        report.seconds = time.monotonic() - began
+    return report
+
+
+def _ready(
+    root: Path, wanted: Mapping[str, Spec], new: set[str], *, again: bool, by: str
+) -> tuple[dict[str, tuple[Spec, int]], int]:
+    """Return the jobs that can be run, with their attempts; those left by a killed run too."""
+    states = jobs.states(root, set(wanted) - new) if set(wanted) - new else {}
+    states |= {job_id: State(QUEUED, 0, 0) for job_id in new}
+    events: list[Event] = []
+    ready, done = {}, 0
+    for job_id, spec in wanted.items():
+        state = states[job_id]
+        leading = _LEADING.get(state.status)
+        if again and state.status in {FAILED, CANCELLED}:
+            leading = ("requeued",)
+        if leading is None or state.attempt + (1 if "retried" in leading else 0) > MAX_ATTEMPT:
+            done += 1
+            continue
+        events += [Event(job_id, what, now(), by) for what in leading]
+        tried = {"retried", "requeued"} & set(leading)
+        ready[job_id] = (spec, state.attempt + len(tried))
+    if events:
+        refused = record(root, events)
+        ready = {job_id: one for job_id, one in ready.items() if job_id not in refused}
+    return ready, done
+
+
+_LEADING: dict[int, tuple[str, ...]] = {
+    QUEUED: (), REQUEUED: (), VALIDATING: ("validated",), PROVISIONED: ("retried",),
+    EXECUTING: ("interrupted", "retried"), EXECUTED: ("cancelled", "requeued"),
+}  # fmt: skip
+"""State that a killed run left → events that make the job ready again."""
+
+
+class _Run:
+    """One run while it lasts: what is in flight, and what waits for its commit."""
+
+    def __init__(
+        self, root: Path, catalog: Catalog, ready: Mapping[str, tuple[Spec, int]],
+        report: Report, seconds: float | None, progress: Callable[[Progress], None] | None,
+    ) -> None:  # fmt: skip
+        self._root, self._catalog = root, catalog
+        self._ready, self._report = ready, report
+        self._seconds, self._progress = seconds, progress
+        self._sockets: dict[str, Socket] = known_sockets(root, catalog.snapshot)
+        self._flying: dict[Future[Done], Task] = {}
+        self._events: list[Event] = []
+        self._values: dict[str, list[Prepared]] = {}
+        self._stack = ExitStack()
+        self._folders: list[Path] = []
+        self._began = self._committed = self._looked = time.monotonic()
+
+    def go(self, place: Callable[[], Any]) -> None:
+        with delta.writing(self._root), place() as where:
+            try:
+                for tasks in self._portions():
+                    self._through(where, tasks)
+                while self._flying:
+                    self._land(where)
+            except BaseException:
+                where.halt()
+                raise
+            finally:
+                # Also when it is stopped: what is done is kept.
+                self._commit()
+                self._clear()
+
+    def _portions(self) -> Iterator[list[Task]]:
+        snapshot = self._catalog.snapshot
+        algorithms = known_algorithms(self._root, snapshot, all_versions=True)
+        interfaces = known_interfaces(self._root, snapshot)
+        waiting = list(self._ready.values())
+        for start in range(0, len(waiting), TASKS_AT_ONCE):
+            some = waiting[start : start + TASKS_AT_ONCE]
+            attempts = {spec.job_id: attempt for spec, attempt in some}
+            yield tasks_of(
+                self._root, snapshot.version, [spec for spec, _ in some], attempts, algorithms,
+                interfaces, self._sockets, seconds=self._seconds,
+            )  # fmt: skip
+
+    def _through(self, where: Place, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            while len(self._flying) >= where.at_once:
+                self._land(where)
+            self._flying[where.executor.submit(where.perform, task)] = task
+
+    def _land(self, where: Place) -> None:
+        """Take what is done, and commit when it is time."""
+        landed, _ = wait(self._flying, timeout=0.2, return_when=FIRST_COMPLETED)
+        for future in landed:
+            task = self._flying.pop(future)
+            try:
+                done = future.result()
+            except CancelledError:
+                continue
+            except WarehouseError as error:
+                done = Done(task.spec.job_id, "failed", where.runner, error=str(error))
+            except Exception as error:  # noqa: BLE001 - who executed it is gone, or cannot say
+                done = _lost(task, where.runner, error)
+            self._take(task, done)
+        clock = time.monotonic()
+        if where.watched and clock - self._looked >= COMMIT_SECONDS:
+            self._looked = clock
+            where.stop(self._cancelled())
+        if clock - self._committed >= COMMIT_SECONDS or len(self._events) >= 4 * COMMIT_JOBS:
+            self._commit()
+
+    def _cancelled(self) -> set[str]:
+        flying = [task.spec.job_id for task in self._flying.values()]
+        found = jobs.states(self._root, flying)
+        return {job_id for job_id, state in found.items() if state.status == CANCELLED}
+
+    def _take(self, task: Task, done: Done) -> None:
+        """Read the outputs of a task, and put down what happened."""
+        self._folders.append(task.folder)
+        if done.what == "interrupted":
+            return
+        events = _events_of(done, self._report.algorithm)
+        if done.what == "executed":
+            with ExitStack() as stack:
+                try:
+                    found = collected(self._root, task, done, self._sockets, stack)
+                except OutputRefused as error:
+                    events.append(_refused(done, error))
+                else:
+                    away = misplaced(task, self._catalog, found)
+                    events.append(_parsed(done, found, away))
+                    self._values[done.job_id] = list(found.values())
+                    # Copies are needed until they have their names.
+                    self._stack.enter_context(stack.pop_all())
+        self._events += _in_order(task, events)
+
+    def _commit(self) -> None:
+        self._committed = time.monotonic()
+        if not self._events:
+            return
+        events, values = self._events, self._values
+        self._events, self._values = [], {}
+        with self._stack:
+            refused = record(self._root, events, values)
+        self._stack = ExitStack()
+        ends = {event.job_id: event for event in events}
+        for job_id, event in ends.items():
+            if job_id in refused or event.what in {"stopped", "cancelled"}:
+                self._report.cancelled += 1
+            elif event.what == "parsed":
+                self._report.succeeded += 1
+            elif event.what in {"failed", "not parsed", "not provisioned"}:
+                self._report.failed += 1
+                self._report.failures[job_id] = str(event.fields.get("error_message", ""))
+        self._clear()
+        if self._progress:
+            self._progress(self._how_far())
+
+    def _how_far(self) -> Progress:
+        report = self._report
+        done = report.succeeded + report.failed + report.cancelled
+        passed = time.monotonic() - self._began
+        left = passed / done * (len(self._ready) - done) if done else None
+        return Progress(len(self._ready), done, report.failed, left)
+
+    def _clear(self) -> None:
+        for folder in self._folders:
+            clear_folder(folder)
+        self._folders = []
+
+
+def _lost(task: Task, runner: str, error: BaseException) -> Done:
+    """Return what is said of a task whose worker is gone."""
+    text = str(error)
+    if "SIGALRM" in text:
+        text = TIME_LIMIT_TEXT
+    elif text:
+        text = f"the process that executed it {text}"
+    done = Done(task.spec.job_id, "failed", runner, error=text or type(error).__name__)
+    done.ended_at = now()
+    return done
+
+
+def _events_of(done: Done, by: str) -> list[Event]:
+    """Return what happened before the outputs were looked at."""
+    job_id, at = done.job_id, done.ended_at or now()
+    if done.what == "not provisioned":
+        return [
+            Event(job_id, done.what, at, by, {
+                "runner": done.runner, "error_message": done.error, "stderr": done.stderr,
+                "detailed_error_message": done.details,
+            })
+        ]  # fmt: skip
+    began = done.provisioned_at or done.started_at or at
+    message = done.error
+    if done.what == "failed" and not message:
+        message = last_line(done.stderr) or f"the algorithm ended with exit code {done.exit_code}"
+    names, seconds, values = (
+        (list(column) for column in zip(*done.metrics, strict=True))
+        if (done.metrics)
+        else (None, None, None)
+    )
+    fields = {
+        "runner": done.runner, "stdout": done.stdout, "stderr": done.stderr,
+        "exit_code": done.exit_code, "exec_seconds": done.exec_seconds,
+        "invoke_seconds": done.invoke_seconds, "error_message": message,
+        "utilization_seconds": (at - (done.began_at or began)).total_seconds(),
+        "metric_names": names, "metric_seconds": seconds, "metric_values": values,
+    }  # fmt: skip
+    return [
+        Event(job_id, "provisioned", began, by),
+        Event(job_id, "started", done.started_at or began, by),
+        Event(job_id, done.what, at, by, fields),
+    ]
+
+
+def _refused(done: Done, error: OutputRefused) -> Event:
+    fields = {"error_message": str(error), "detailed_error_message": error.details}
+    return Event(done.job_id, "not parsed", now(), "", fields)
+
+
+def _parsed(done: Done, found: Mapping[str, Prepared], away: Mapping[str, str]) -> Event:
+    slugs = sorted(found)
+    fields = {
+        "output_slugs": slugs, "output_values": [found[slug].value_id for slug in slugs],
+        "detailed_error_message": dict(away),
+    }  # fmt: skip
+    return Event(done.job_id, "parsed", now(), "", fields)
+
+
+def _in_order(task: Task, events: Sequence[Event]) -> list[Event]:
+    """Return events whose times do not go back, whatever the clocks of workers say."""
+    last: dt.datetime = task.spec.created_at
+    ordered = []
+    for event in events:
+        last = max(last, min(event.at, now()))
+        ordered.append(Event(event.job_id, event.what, last, event.by, event.fields))
+    return ordered

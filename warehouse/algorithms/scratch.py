@@ -1,0 +1,59 @@
+"""The folder in which jobs have theirs: held by one run of an algorithm, and cleaned after it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from warehouse.algorithms.tasks import FOLDER
+from warehouse.errors import RunLocked, WriteFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def alone(root: Path, algorithm: str) -> Iterator[None]:
+    """Run jobs of an algorithm while nobody else does.
+
+    Raises
+    ------
+    RunLocked
+    """
+    folder = root / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(folder / f".{algorithm}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise WriteFailed("the folder of jobs", error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunLocked(
+                f"jobs of {algorithm} are being run by another process; wait for it, or stop it"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove the folder of a task, whatever permissions its algorithm left."""
+    if not folder.exists():
+        return
+
+    def mend(_function: Any, path: str, _error: Any) -> None:
+        for each in (os.path.dirname(path), path):
+            if not os.path.islink(each):
+                try:
+                    os.chmod(each, 0o700)
+                except OSError:
+                    return
+        shutil.rmtree(path, ignore_errors=True)
+
+    shutil.rmtree(folder, onerror=mend)

@@ -1,0 +1,224 @@
+"""The invoke contract: a container that is asked about one case after another.
+
+In: a ``Task``. Out: ``Done``; outputs are copied away from the process, which lives on. The model
+is loaded once for many cases. A thread has one session, whose two folders are filled and emptied.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from warehouse.algorithms.container import (
+    HEALTH_SECONDS,
+    MAX_OUTPUT_BYTES,
+    MAX_OUTPUT_FILES,
+    Loaded,
+    catalog_of,
+    ended,
+    judge,
+    must_stop,
+    start,
+)
+from warehouse.algorithms.engines import Mounts
+from warehouse.algorithms.input_folder import write_inputs
+from warehouse.algorithms.logs import Tail, last_line
+from warehouse.algorithms.measuring import killed_for_memory
+from warehouse.algorithms.tasks import FOLDER, MEMORY_TEXT, Done, Task
+from warehouse.components.checking import now
+from warehouse.errors import AlgorithmError
+
+
+class Session:
+    """A container of the invoke contract that is asked about one case after another."""
+
+    def __init__(self, task: Task, loaded: Loaded) -> None:
+        self.folder = task.root / FOLDER / f"session-{uuid.uuid4().hex}"
+        self.input, self.output = self.folder / "input", self.folder / "output"
+        for each in (self.input, self.output):
+            each.mkdir(parents=True)
+        self.output.chmod(0o777)
+        self.input.chmod(0o755)
+        self._client: subprocess.Popen[str] | None = None
+        self.run = start(task, loaded, Mounts(self.input, self.output, loaded.model))
+        self.cases = 0
+
+    def join(self) -> str:
+        """Start the program that asks, and wait until the image is ready; return what it said."""
+        pid = self.run.inner_pid
+        for _ in range(200):
+            pid = pid or self.run.engine.pid(self.run.command.name)
+            if pid or self.run.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        if pid is None:
+            return "the image cannot be started"
+        words = ["nsenter", "--target", str(pid), "--net"]
+        if os.geteuid() != 0:
+            words += ["--user", "--preserve-credentials"]
+        program = str(Path(__file__).with_name("invoking.py"))
+        self._client = subprocess.Popen(  # noqa: S603 - no shell
+            [*words, sys.executable, "-I", program], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+        )  # fmt: skip
+        said = self.ask("health", HEALTH_SECONDS)
+        return "" if said == "200" else f"the image is not ready: its health is {said or 'unknown'}"
+
+    def ask(self, word: str, seconds: float) -> str:
+        """Ask, and return the status or why there is none."""
+        client = self._client
+        assert client is not None
+        assert client.stdin is not None
+        assert client.stdout is not None
+        try:
+            client.stdin.write(f"{word} {seconds}\n")
+            client.stdin.flush()
+            return client.stdout.readline().strip()
+        except OSError:
+            return "refused"
+
+    def close(self) -> None:
+        """End the container, and what asks it."""
+        if self._client is not None:
+            ended(self._client, 0.1)  # type: ignore[arg-type]
+            for stream in (self._client.stdin, self._client.stdout):
+                with contextlib.suppress(OSError):
+                    if stream:
+                        stream.close()
+        self.run.end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked."""
+        return self.run.process.poll() is None
+
+
+_own = threading.local()
+_sessions: set[Session] = set()
+
+
+def close_sessions() -> None:
+    """End every session of this process."""
+    while _sessions:
+        _sessions.pop().close()
+
+
+atexit.register(close_sessions)
+
+
+def _session(task: Task, loaded: Loaded) -> Session:
+    """Return the session of this thread for the image and model of a task."""
+    key = (task.root, loaded.image.sha256, loaded.model)
+    found: Session | None = getattr(_own, "session", None)
+    if found is not None and found in _sessions and _own.key == key and found.is_alive:
+        return found
+    if found is not None and found in _sessions:
+        _sessions.discard(found)
+        found.close()
+    made = Session(task, loaded)
+    _sessions.add(made)
+    said = made.join()
+    if said:
+        logs = last_line(made.run.tails[1].text())
+        _sessions.discard(made)
+        made.close()
+        raise AlgorithmError(f"{said}: {logs[:300]}" if logs else said)
+    _own.session, _own.key = made, key
+    return made
+
+
+def invoke(task: Task, done: Done, loaded: Loaded) -> None:
+    """Ask the session of this thread about a task."""
+    began = time.perf_counter()
+    session = _session(task, loaded)
+    _empty(session.input)
+    _empty(session.output)
+    session.run.tails = _fresh(session)
+    write_inputs(task, catalog_of(task), session.input)
+    done.provisioned_at = now()
+    done.started_at = now()
+    asked = time.perf_counter()
+    kills = killed_for_memory()
+    answers: list[str] = []
+    asker = threading.Thread(
+        target=lambda: answers.append(session.ask("invoke", task.seconds + 60)), daemon=True
+    )
+    asker.start()
+    why = None
+    while asker.is_alive() and why is None:
+        asker.join(0.02)
+        why = must_stop(task, time.perf_counter() - asked)
+    done.invoke_seconds = time.perf_counter() - asked
+    status = answers[0] if answers else ""
+    if why is None and status == "201":
+        done.what, done.exit_code = "executed", 0
+        _copied_out(session.output, task.folder / "output")
+    session.cases += 1
+    done.exec_seconds = time.perf_counter() - began
+    if done.what != "executed":
+        if why is not None or not status.isdecimal():
+            _sessions.discard(session)
+            session.close()
+        done.stdout, done.stderr = (tail.text() for tail in session.run.tails)
+        if why is not None:
+            judge(done, 0, why, is_for_memory=False)
+        elif status.isdecimal():
+            done.error = f"the algorithm answered with HTTP status {status}"
+        elif killed_for_memory() > kills:
+            done.error = MEMORY_TEXT
+        else:
+            done.error = "the algorithm did not answer: its process ended"
+        return
+    done.stdout, done.stderr = (tail.text() for tail in session.run.tails)
+
+
+def _fresh(session: Session) -> tuple[Tail, Tail]:
+    """Let the logs of a session begin anew."""
+    for tail in session.run.tails:
+        tail.clear()
+    return session.run.tails
+
+
+def _empty(folder: Path) -> None:
+    for each in folder.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each, ignore_errors=True)
+        else:
+            each.unlink(missing_ok=True)
+
+
+def _copied_out(source: Path, target: Path) -> None:
+    """Copy outputs away from a process that still runs: links as links, plain files as they are.
+
+    Raises
+    ------
+    AlgorithmError
+        There are more than may be.
+    """
+    total = count = 0
+    for below, folders, names, descriptor in os.fwalk(source, follow_symlinks=False):
+        place = target / Path(below).relative_to(source)
+        for name in [*folders, *names]:
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            count, total = count + 1, total + found.st_size
+            if count > MAX_OUTPUT_FILES or total > MAX_OUTPUT_BYTES:
+                raise AlgorithmError("The algorithm wrote more outputs than may be")
+            kind = found.st_mode & 0o170000
+            if kind == 0o040000:
+                (place / name).mkdir()
+            elif kind == 0o120000:
+                (place / name).symlink_to(os.readlink(name, dir_fd=descriptor))
+            elif kind == 0o100000:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+                opened = os.open(name, flags, dir_fd=descriptor)
+                with os.fdopen(opened, "rb") as file, (place / name).open("wb") as copy:
+                    shutil.copyfileobj(file, copy, 1 << 20)

@@ -1,0 +1,112 @@
+"""Many instances → the DICOM JSON model of each, as text, without a source file and in bulk.
+
+In: a catalog and ids of instances. Out: the members of each model as JSON. It says what
+``dicom_json`` says of one header (a test holds both equal), but for group lengths, which PS3.18
+F.2.2 leaves out, and for values of more than 256 bytes, which are referred to. SQL makes the text
+of each element; here items are put into their sequences, innermost first, all instances at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from warehouse.dicom.element import keyword_of
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+PLACE = "\x01"
+"""Stands for the address of an instance: a character that no JSON text contains."""
+
+
+def models(
+    connection: duckdb.DuckDBPyConnection, ids: Sequence[int], tags: Sequence[str] = ()
+) -> dict[int, str]:
+    """Return by instance_id the members of its model, without the braces around them.
+
+    Parameters
+    ----------
+    connection
+        Session of a catalog, for this thread.
+    ids
+        Values of ``instance_id``.
+    tags
+        Only these elements of the top level, with all that is in them; every element by default.
+
+    Returns
+    -------
+    dict[int, str]
+        ``'"00080018":{"vr":"UI","Value":["1.2.3"]},…'`` of every instance that has such an element.
+        ``PLACE`` in an address stands for that of the instance.
+    """
+    if not ids:
+        return {}
+    rows = connection.sql(
+        statement("attributes", "dicomweb"),
+        params=[
+            list(ids), min(ids), max(ids), list(tags),
+            [name for tag in tags for name in {tag, keyword_of(tag) or tag}],
+        ],
+    ).pl()  # fmt: skip
+    flat = _nested(rows).sort("tag")
+    members = flat.group_by("instance_id").agg(pl.col("member").str.join(","))
+    return dict(members.rows())
+
+
+def _nested(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the elements of the top level, with their items."""
+    rows = rows.with_columns(depth=pl.col("path").str.count_matches("[", literal=True))
+    depths = rows["depth"].unique().to_list()
+    items = rows.clear()
+    for depth in range(max(depths, default=0), -1, -1):
+        here = rows.filter(pl.col("depth") == depth)
+        sequences = here.filter(pl.col("is_sequence"))
+        if sequences.height:
+            plain = here.filter(~pl.col("is_sequence"))
+            here = pl.concat([plain, _filled(sequences, items)])
+        items = here
+    return items
+
+
+def _filled(sequences: pl.DataFrame, inner: pl.DataFrame) -> pl.DataFrame:
+    """Return sequences with the JSON of their items, made of the elements one level deeper."""
+    place = pl.col("path").str.extract(r"^(.*)\[\d+\]$", 1).alias("sequence")
+    number = pl.col("path").str.extract(r"\[(\d+)\]$", 1).cast(pl.Int64).alias("item")
+    items = (
+        inner.with_columns(place, number)
+        .sort("tag")
+        .group_by("instance_id", "sequence", "item", maintain_order=True)
+        .agg(pl.col("member").str.join(",").alias("item_json"))
+    )
+    own = pl.concat_str(
+        pl.when(pl.col("path") == "").then(pl.lit("")).otherwise(pl.col("path") + "."), "name"
+    ).alias("sequence")
+    # An item without elements has no rows: the number of items is that of the sequence.
+    wanted = sequences.with_columns(own).with_columns(
+        pl.int_ranges(0, pl.col("item_count")).alias("item")
+    )
+    filled = (
+        wanted.explode("item", empty_as_null=True)
+        .join(items, on=["instance_id", "sequence", "item"], how="left", maintain_order="left")
+        .with_columns(
+            pl.when(pl.col("item").is_not_null()).then(
+                "{" + pl.col("item_json").fill_null("") + "}"
+            ).alias("item_json")
+        )
+        .group_by("instance_id", "path", "tag", maintain_order=True)
+        .agg(pl.col("item_json").drop_nulls().str.join(",").alias("inside"))
+    )  # fmt: skip
+    member = (
+        pl.when(pl.col("item_count") > 0)
+        .then('"' + pl.col("tag") + '":{"vr":"SQ","Value":[' + pl.col("inside") + "]}")
+        .otherwise('"' + pl.col("tag") + '":{"vr":"SQ"}')
+        .alias("member")
+    )
+    return sequences.drop("member").join(
+        filled, on=["instance_id", "path", "tag"], how="left"
+    ).with_columns(member).select(sequences.columns)  # fmt: skip

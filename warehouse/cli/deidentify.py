@@ -1,0 +1,104 @@
+"""``deidentify``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app, opened
+from warehouse.cli.screen import counted
+from warehouse.deidentify import mapping as tables
+from warehouse.deidentify.asked import Deidentify
+from warehouse.deidentify.key import read_key, write_key
+from warehouse.escape import escaped
+
+deidentify = App(
+    name="deidentify",
+    help="Keys, checks and tables of de-identified exports; `cohort export --deidentify` makes "
+    "them.\n\nExample: `dicom-warehouse deidentify key study.key`",
+    group=SELECT,
+)
+app.command(deidentify)
+
+_SHOWN = 20
+
+
+@deidentify.command
+def key(target: Path, /) -> int:
+    """Write a new key, which only its owner can read.
+
+    The same key makes the same new identities in every export; whoever has it can find out to whom
+    a new identity belongs. Keep it apart from what is shared.
+
+    Example: `dicom-warehouse deidentify key study.key`
+    """
+    write_key(target)
+    print(escaped(f"{target}: keep it apart from what is shared"))
+    return 0
+
+
+@deidentify.command
+def check(
+    target: Path, /, *, against: Annotated[Path, Parameter(help="The warehouse it came from.")]
+) -> int:
+    """Search an export for the values of people that its warehouse holds; 1 if one is found.
+
+    Every byte is searched, in every encoding of text, UTF-16, Base64, what inflates, and names of
+    files. A value that is found is not shown, only where, and which attribute it has.
+
+    Example: `dicom-warehouse deidentify check shared --against my-warehouse`
+    """
+    found = opened(str(against)).deidentified.check(target)
+    for one in found.survivors[:_SHOWN]:
+        print(escaped(f"{one.file}: {one.attribute} ({one.how})"))
+    if (more := len(found.survivors) - _SHOWN) > 0:
+        print(f"and {more:,} more")
+    values = counted(found.values, "value")
+    print(escaped(f"{target}: {counted(found.files, 'file')}, {values} searched for"))
+    for reason, count in sorted(found.passed_over.items()):
+        print(f"  {count:>9,}  not searched for: {reason}")
+    print(f"{counted(len(found.survivors), 'value')} found")
+    return 1 if found.survivors else 0
+
+
+@deidentify.command
+def views(
+    target: Path, /, *, retain: str = "", clean: str = "", key: Path | None = None,
+    warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
+) -> int:  # fmt: skip
+    """Write patients, studies, series and instances without identity as a DuckDB database.
+
+    Example: `dicom-warehouse deidentify views shared.duckdb --retain dates-shifted`
+
+    Parameters
+    ----------
+    target
+        File to write; its schema is `deidentified`.
+    retain, clean
+        As of `cohort export`.
+    key
+        As of `cohort export`.
+    """
+    how = Deidentify.asked("basic", retain, clean, key)
+    counts = opened(warehouse).deidentified.write_views(
+        target, retain=how.retain, clean=how.clean, key=how.key, force=force
+    )
+    told = ", ".join(f"{count:,} {table}" for table, count in counts.items())
+    print(escaped(f"{target}: {told}"))
+    return 0
+
+
+@deidentify.command
+def mapping(table: Path, /, *, key: Path) -> int:
+    """Print a table of old and new identities as CSV.
+
+    Example: `dicom-warehouse deidentify mapping apart/uid_mapping.csv.encrypted --key study.key`
+    """
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(tables.HEAD.split(","))
+    out.writerows(tables.read(table, read_key(key)))
+    return 0

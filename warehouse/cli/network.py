@@ -1,0 +1,226 @@
+"""``listen`` and ``fetch``: DICOM over the network. pynetdicom is imported when they run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Root, app, opened
+from warehouse.cli.intake import print_report
+from warehouse.errors import NotInstalled
+
+if TYPE_CHECKING:
+    from warehouse.listener.settings import Tls
+
+Many = Annotated[list[str] | None, Parameter(negative="")]
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+@app.command(group=SERVE)
+def listen(
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    port: int = 11112,
+    aet: str = "WAREHOUSE",
+    host: str = "127.0.0.1",
+    allow: Many = None,
+    tls: tuple[str, str, str] | None = None,
+    destination: Many = None,
+    spool: Path | None = None,
+    sop_class: Many = None,
+    queries: bool = True,
+    ingest: bool = True,
+    mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "full",
+    batch_files: int = 500,
+    batch_seconds: float = 30.0,
+    associations: int = 16,
+    object_bytes: int = 4 << 30,
+    network_seconds: float = 60.0,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    quiet: Flag = False,
+) -> int:
+    """Receive DICOM over the network into the warehouse, and answer queries, until stopped.
+
+    What a sender was told to be stored is on disk. It is ingested in batches and stays where it
+    was received: its files are the sources of the warehouse. State: `state.json` of the spool.
+
+    Example: `dicom-warehouse listen --aet ARCHIVE --host 0.0.0.0 --allow CT1 --allow PACS`
+
+    Parameters
+    ----------
+    port
+        Port to listen on; 0 takes a free one.
+    aet
+        Application entity title of this side.
+    host
+        Address to listen on; by default this machine only can connect.
+    allow
+        AE title that may call; may be repeated. Without, everybody who reaches the port.
+    tls
+        Certificate, key, and certificates of those who sign certificates of peers; `-` as the
+        third asks peers for none.
+    destination
+        Where C-MOVE may send, as AET=host:port; may be repeated.
+    spool
+        Folder of received files; by default `<warehouse>-received/<aet>`.
+    sop_class
+        UID of a private or newer SOP class to receive, too; may be repeated.
+    queries
+        Answer C-FIND, C-MOVE and C-GET.
+    ingest
+        Ingest what was received; otherwise another job does, as Dagster, from the spool.
+    mode
+        Which elements become rows: full, normal or minimal.
+    batch_files, batch_seconds
+        Ingest when so many files wait, or the first one has waited so long.
+    associations
+        Most associations at once.
+    object_bytes
+        Longest data set to receive.
+    network_seconds
+        How long a peer may be silent.
+    as_json
+        Print where it listens as a JSON object.
+    quiet
+        Log nothing to stderr.
+    """
+    _require_pynetdicom()
+    from warehouse.listener.listener import Listener  # noqa: PLC0415 - slow, and an extra
+    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
+
+    peers = [Peer.parse(text, "=") for text in destination or ()]
+    settings = ListenerSettings(
+        aet=aet, port=port, host=host, allow=tuple(allow or ()), tls=_tls(tls),
+        sop_classes=tuple(sop_class or ()), destinations={each.aet: each for each in peers},
+        queries=queries, ingest=ingest, mode=mode, batch_files=batch_files,
+        batch_seconds=batch_seconds, associations=associations, object_bytes=object_bytes,
+        network_seconds=network_seconds,
+    )  # fmt: skip
+    if not quiet:
+        _log_to_stderr()
+    listener = Listener(opened(warehouse), settings, spool)
+    try:
+        where = {"aet": settings.aet, "host": host, "port": listener.port}
+        if as_json:
+            print(json.dumps(where | {"spool": str(listener.spool)}), flush=True)
+        else:
+            print(
+                f"{settings.aet} listens on {host}:{listener.port}, receiving into "
+                f"{listener.spool}", flush=True,
+            )  # fmt: skip
+        threading.Event().wait()
+    finally:
+        # What waits is ingested by the next listener: a signal gives little time.
+        listener.stop(hand_over=False)
+    return 0
+
+
+@app.command(group=SERVE)
+def fetch(
+    peer: str,
+    /,
+    *,
+    study: list[str],
+    series: Many = None,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    aet: str = "WAREHOUSE",
+    port: int = 11112,
+    host: str = "127.0.0.1",
+    to: str = "",
+    get: Flag = False,
+    tls: tuple[str, str, str] | None = None,
+    spool: Path | None = None,
+    mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "full",
+    seconds: float = 300.0,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Let another archive send studies, and ingest them. Exit code 1 if some did not come.
+
+    By C-MOVE: this command listens meanwhile, and the archive has to know its AE title, address
+    and port.
+
+    Example: `dicom-warehouse fetch PACS@10.0.0.5:104 --study 1.2.3 --aet ARCHIVE --host 0.0.0.0`
+
+    Parameters
+    ----------
+    peer
+        The archive, as AET@host:port.
+    study
+        StudyInstanceUID; may be repeated.
+    series
+        SeriesInstanceUID, if not all series are wanted; may be repeated.
+    aet
+        Application entity title of this side.
+    port, host
+        Where to listen meanwhile.
+    to
+        Title of a running listener that is to receive instead; it also ingests.
+    get
+        Ask by C-GET: over one connection, uncompressed.
+    tls
+        Certificate, key, and certificates of those who sign certificates of peers.
+    spool
+        Folder of received files; by default `<warehouse>-received/<aet>`.
+    mode
+        Which elements become rows: full, normal or minimal.
+    seconds
+        How long the archive may take between two answers.
+    as_json
+        Print one JSON object instead of the report.
+    """
+    _require_pynetdicom()
+    from warehouse.listener import fetching  # noqa: PLC0415
+    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
+
+    settings = ListenerSettings(
+        aet=aet, port=port, host=host, tls=_tls(tls), queries=False, mode=mode
+    )  # fmt: skip
+    wh = opened(warehouse)
+    done = fetching.fetch(
+        wh, Peer.parse(peer), study, series or (), settings=settings, spool=spool, to=to,
+        by_get=get, seconds=seconds,
+    )  # fmt: skip
+    if as_json:
+        print(json.dumps({
+            "completed": done.completed, "failed": done.failed, "warned": done.warned,
+            "received": done.received, "created": done.report.created if done.report else None,
+        }))  # fmt: skip
+    else:
+        received = "" if done.received is None else f", {done.received:,} received"
+        print(f"{done.completed:,} sent, {done.failed:,} failed, {done.warned:,} warned{received}")
+        if done.report:
+            print_report(done.report, wh.url)
+    return 0 if done.is_whole else 1
+
+
+def _tls(files: tuple[str, str, str] | None) -> Tls | None:
+    from warehouse.listener.settings import Tls  # noqa: PLC0415
+
+    if files is None:
+        return None
+    certificate, key, authorities = files
+    return Tls(Path(certificate), Path(key), None if authorities == "-" else Path(authorities))
+
+
+def _require_pynetdicom() -> None:
+    """Say which extra is missing; let pydicom's warnings, which quote values, go nowhere."""
+    if find_spec("pynetdicom") is None:
+        raise NotInstalled("DICOM over the network", "pynetdicom", "dimse")
+    warnings.filterwarnings("ignore", module="pydicom")
+
+
+def _log_to_stderr() -> None:
+    log = logging.getLogger("warehouse.listener")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False

@@ -1,0 +1,217 @@
+"""``serve``, and ``token``: the archive over the network, and who may ask it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from warehouse import errors
+from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Force, Root, app, opened
+from warehouse.cli.screen import size_text
+from warehouse.dicom.objects import is_object
+from warehouse.escape import escaped
+from warehouse.settings import user_cache
+
+token = App(
+    name="token",
+    help="Who may ask a server: names, roles, and secrets that are shown once.\n\n"
+    "Example: `dicom-warehouse token add viewer`",
+    group=SERVE,
+)
+app.command(token)
+
+Tokens = Annotated[
+    Path | None,
+    Parameter(
+        env_var="DICOM_WAREHOUSE_TOKENS",
+        help="File of tokens; beside the folder of the warehouse by default.",
+    ),
+]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
+
+
+def _file(given: Path | None, warehouse: str) -> Path:
+    """Return the file of tokens of a warehouse."""
+    if given is not None:
+        return given.absolute()
+    if is_object(warehouse):
+        raise errors.UsageError(
+            "a warehouse in a bucket has no place for tokens: name --tokens FILE"
+        )
+    folder = Path(os.path.abspath(warehouse))
+    return folder.with_name(f"{folder.name}.tokens.json")
+
+
+@app.command(group=SERVE)
+def serve(
+    *,
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    host: str = "127.0.0.1",
+    port: int = 8042,
+    tokens: Tokens = None,
+    received: Path | None = None,
+    viewer: Path | None = None,
+    audit: Path | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    public_url: str = "",
+    timeout: float = 60.0,
+    requests: int = 64,
+    max_body: int = 16 << 30,
+) -> int:
+    """Answer over HTTP until stopped: DICOMweb, a REST interface, and a viewer for browsers.
+
+    Without tokens only this machine may ask, and only read. See docs/how-to/serve.md.
+
+    Example: `dicom-warehouse serve -w my-warehouse`
+
+    Parameters
+    ----------
+    host
+        Address to listen at; other machines need a token.
+    port
+        Port to listen at.
+    received
+        Folder that objects are stored in which clients send (STOW-RS); none are taken by default.
+    viewer
+        Folder of OHIF; by default where `viewer install` puts it, else the built-in page is shown.
+    audit
+        File that says who asked for what; standard error by default.
+    certificate
+        PEM file with the certificate, for TLS.
+    key
+        PEM file with its key.
+    public_url
+        What clients call this server, behind a proxy: https://archive.example.org
+    timeout
+        Seconds that one question may take.
+    requests
+        Requests that are answered at a time.
+    max_body
+        Bytes of one upload at most.
+    """
+    try:
+        from warehouse.server.serve import serve as run  # noqa: PLC0415 - needs the extra
+        from warehouse.server.settings import ServerSettings  # noqa: PLC0415
+    except ImportError as error:
+        raise errors.NotInstalled("a server", error.name or "fastapi", "server") from None
+    settings = ServerSettings(
+        host=host, port=port, tokens=_file(tokens, warehouse), received=received, viewer=viewer,
+        audit=audit, certificate=certificate, key=key, public_url=public_url, seconds=timeout,
+        requests=requests, body_bytes=max_body,
+    )  # fmt: skip
+    scheme = "https" if certificate else "http"
+    shown = f"[{host}]" if ":" in host else host
+    print(escaped(f"{scheme}://{shown}:{port}/"), file=sys.stderr)
+    run(opened(warehouse), settings)
+    return 0
+
+
+@token.command
+def add(
+    name: str,
+    /,
+    *,
+    role: Literal["read", "write", "deidentified"] = "read",
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    tokens: Tokens = None,
+    as_json: AsJson = False,
+) -> int:
+    """Make a token and print its secret, which is kept nowhere.
+
+    Example: `dicom-warehouse token add scanner --role write`
+
+    Parameters
+    ----------
+    name
+        Who has it: stands in the audit log, and is the user of HTTP Basic.
+    role
+        read: everything; write: store too; deidentified: tables without what identifies a person.
+    """
+    from warehouse.server.access import add_token  # noqa: PLC0415
+
+    file = _file(tokens, warehouse)
+    secret = add_token(file, name, role)
+    print(json.dumps({"name": name, "role": role, "secret": secret}) if as_json else secret)
+    return 0
+
+
+@token.command(name="list")
+def list_tokens(
+    *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None, as_json: AsJson = False
+) -> int:
+    """Show names and roles.
+
+    Example: `dicom-warehouse token list`
+    """
+    from warehouse.server.access import read_tokens  # noqa: PLC0415
+
+    found = read_tokens(_file(tokens, warehouse))
+    if as_json:
+        rows = [{"name": t.name, "role": t.role, "created": t.created} for t in found]
+        print(json.dumps({"tokens": rows}))
+        return 0
+    for one in found:
+        print(escaped(f"{one.name}  {one.role}  {one.created}"))
+    return 0
+
+
+@token.command
+def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None) -> int:
+    """Take a token away; a running server refuses it from the next request on.
+
+    Example: `dicom-warehouse token revoke viewer`
+
+    Parameters
+    ----------
+    name
+        As in `token list`.
+    """
+    from warehouse.server.access import revoke_token  # noqa: PLC0415
+
+    revoke_token(_file(tokens, warehouse), name)
+    return 0
+
+
+viewer_app = App(
+    name="viewer",
+    help="OHIF in the place of the built-in page.\n\n"
+    "Example: `dicom-warehouse viewer install --from ohif-app-3.13.2.tgz`",
+    group=SERVE,
+)
+app.command(viewer_app)
+
+
+@viewer_app.command
+def install(
+    *,
+    from_: Annotated[Path, Parameter(name="--from")],
+    to: Path | None = None,
+    force: Force = False,
+) -> int:
+    """Unpack OHIF from the tarball that `npm pack @ohif/app@3.13.2` brings; its digest is checked.
+
+    Example: `dicom-warehouse viewer install --from ohif-app-3.13.2.tgz`
+
+    Parameters
+    ----------
+    from_
+        The tarball.
+    to
+        Folder to make, for `serve --viewer`; by default one in the cache of the user, which `serve`
+        finds.
+    """
+    from warehouse.server.ohif import install as unpack  # noqa: PLC0415
+
+    cache = user_cache()
+    if to is None and cache is None:
+        raise errors.UsageError("there is no folder for caches: name one with --to")
+    target = to or cache / "viewer"  # type: ignore[operator]
+    size = unpack(from_, target.absolute(), force=force)
+    print(escaped(f"{target}: {size_text(size)}"))
+    return 0

@@ -1,0 +1,96 @@
+"""What a user asked of a de-identified export → the export of its format."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from warehouse.cohorts.export_rows import ROW_FORMATS
+from warehouse.cohorts.names import TEMPLATE
+from warehouse.deidentify.export import FILE_FORMATS, export_deidentified
+from warehouse.deidentify.key import Key, read_key
+from warehouse.deidentify.pixels import PixelRules, rectangle
+from warehouse.deidentify.profile import BASIC
+from warehouse.deidentify.rows import export_rows_deidentified
+from warehouse.errors import UsageError
+from warehouse.settings import S3Access
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from warehouse.cohorts.runs import Run
+
+_REFUSED = {
+    "link": "a link leads to the file with the identity",
+    "s5cmd": "a list of commands copies the files with the identity",
+    "bids": "NIfTI and sidecars are not de-identified yet: export copies with --deidentify, ingest "
+    "them into a warehouse of their own, and export that one as bids",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deidentify:
+    """A profile with its options; see ``warehouse.deidentify.export.export_deidentified``."""
+
+    profile: str = BASIC
+    retain: tuple[str, ...] = ()
+    clean: tuple[str, ...] = ()
+    key: Key | None = None
+    mapping: Path | None = None
+    pixels: PixelRules = field(default_factory=PixelRules)
+    workers: int | None = None
+
+    @classmethod
+    def asked(
+        cls, profile: str, retain: str = "", clean: str = "", key: Path | None = None,
+        mapping: Path | None = None, rectangles: Iterable[str] = (), *,
+        accept_burned_in: bool = False,
+    ) -> Deidentify:  # fmt: skip
+        """Return what was typed: options with commas between, a key by its file.
+
+        Raises
+        ------
+        UsageError, SourceNotFound
+        """
+        blacked_out = tuple(rectangle(text) for text in rectangles)
+        return cls(
+            profile, _words(retain), _words(clean), read_key(key) if key else None, mapping,
+            PixelRules(blacked_out, accept_burned_in),
+        )  # fmt: skip
+
+
+def export_asked(
+    root: Path, run: Run, target: Path, form: str, how: Deidentify | str, *,
+    template: str = TEMPLATE, rows: str = "series", preset: str | None = None,
+    spreadsheet: bool = False, force: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the members of a run without what identifies a person.
+
+    Raises
+    ------
+    TargetExists, UsageError, ExportFailed
+    """
+    if isinstance(how, str):
+        how = Deidentify(how)
+    if form in _REFUSED:
+        raise UsageError(f"{form} is no format of a de-identified export: {_REFUSED[form]}")
+    if form in FILE_FORMATS:
+        return export_deidentified(
+            root, run, target, form, name=how.profile, retain=how.retain, clean=how.clean,
+            key=how.key, pixels=how.pixels, template=template, mapping_folder=how.mapping,
+            workers=how.workers, s3=S3Access.from_variables(os.environ), force=force,
+        )  # fmt: skip
+    if form not in ROW_FORMATS:
+        raise UsageError(
+            f"unknown format {form!r}; choose one of: copy, zip, csv, parquet, arrow, jsonl, uids"
+        )
+    return export_rows_deidentified(
+        root, run, target, form, how.profile, retain=how.retain, clean=how.clean, key=how.key,
+        rows=rows, preset=preset, spreadsheet=spreadsheet, force=force,
+    )  # fmt: skip
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

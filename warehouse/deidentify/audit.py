@@ -1,0 +1,68 @@
+"""What was changed, as rows: one for every element, never what it held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from warehouse.deidentify.facts import Change
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        ("SOPInstanceUID", pa.string()),  # the new one
+        ("path", _WORD),
+        ("tag", _WORD),
+        ("keyword", _WORD),
+        ("vr", _WORD),
+        ("action", _WORD),
+        ("option", _WORD),
+        ("reason", _WORD),
+    ]
+)
+
+
+def write_part(
+    path: Path, changes: Iterable[tuple[str, Sequence[Change]]], keywords: dict[int, str]
+) -> int:
+    """Write the changes of some instances; return how many there are.
+
+    Parameters
+    ----------
+    path
+        Parquet file to write.
+    changes
+        New UID and changes of each instance.
+    keywords
+        Of the dictionary, by tag.
+    """
+    uids: list[str] = []
+    rows: list[Change] = []
+    for uid, made in changes:
+        uids += [uid] * len(made)
+        rows += made
+    columns = [
+        pa.array(uids, pa.string()),
+        pa.array([row.path for row in rows], pa.string()).dictionary_encode(),
+        pa.array([f"{row.tag:08X}" for row in rows], pa.string()).dictionary_encode(),
+        pa.array([keywords.get(row.tag) for row in rows], pa.string()).dictionary_encode(),
+        *(
+            pa.array([row[at] for row in rows], pa.string()).dictionary_encode()
+            for at in range(2, 6)
+        ),
+    ]
+    pq.write_table(pa.table(columns, SCHEMA), path, compression="zstd")
+    return len(rows)
+
+
+def join_parts(parts: Iterable[Path], target: Path) -> None:
+    """Write the parts as one file, a part at a time."""
+    with pq.ParquetWriter(target, SCHEMA, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(pq.read_table(part, schema=SCHEMA))

@@ -1,0 +1,99 @@
+"""One DICOM file → the same file without what identifies a person, and a row for every change.
+
+In: the bytes of a file, a profile, a key, the patient. Out: ``Result``, the bytes of another file.
+The function is pure: the same input gives the same output, whoever asks and whenever. Elements are
+taken one by one at any depth; what the profile does not name is kept if the dictionary knows it.
+What is kept is then searched for the names and numbers that were taken out; where one is found, its
+element goes too.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from warehouse.deidentify import elements as el
+from warehouse.deidentify.marks import IMPLICIT, finished
+from warehouse.deidentify.walk import Walk
+from warehouse.errors import NotDeidentified
+
+if TYPE_CHECKING:
+    from warehouse.deidentify.facts import Pixels, Result
+    from warehouse.deidentify.key import Key
+    from warehouse.deidentify.profile import Profile
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+EXPLICIT = "1.2.840.10008.1.2.1"
+_UNREADABLE = {
+    "1.2.840.10008.1.2.2": "it is big endian",
+    "1.2.840.113619.5.2": "its transfer syntax is one of GE with two byte orders",
+}
+MAX_INFLATED = 1 << 30
+
+
+def deidentify(
+    data: bytes, profile: Profile, key: Key, patient: str, pixels: Pixels | None = None
+) -> Result:
+    """Return a file without what identifies a person.
+
+    Parameters
+    ----------
+    data
+        A whole DICOM file; may be mapped from disk.
+    profile
+        What becomes of each attribute.
+    key
+        Makes the new identities.
+    patient
+        Who it is, in the words of ``instances.patient_key``: decides pseudonym and shift of dates.
+    pixels
+        What becomes of the pixel data; by default they are copied as they are.
+
+    Raises
+    ------
+    NotDeidentified
+        It cannot be done with certainty; says why.
+    """
+    syntax, start = _meta(data)
+    if syntax in _UNREADABLE:
+        raise NotDeidentified(f"{_UNREADABLE[syntax]}, which is not de-identified")
+    if syntax == DEFLATED:
+        inflater = zlib.decompressobj(-15)
+        try:
+            data = inflater.decompress(bytes(data[start:]), MAX_INFLATED)
+        except zlib.error:
+            raise NotDeidentified("its deflated data set cannot be inflated") from None
+        if inflater.unconsumed_tail:
+            raise NotDeidentified(f"it inflates to more than {MAX_INFLATED} bytes")
+        start, syntax = 0, EXPLICIT
+    forced: frozenset[tuple[str, int]] = frozenset()
+    for _ in range(4):
+        walk = Walk(data, profile, key, patient, pixels, forced)
+        walk.facts.transfer_syntax = syntax
+        entries = walk.top(start, implicit=syntax == IMPLICIT)
+        found = walk.identity.found_in(walk.kept)
+        if not found:
+            return finished(walk, entries, syntax)
+        forced |= found
+    raise NotDeidentified("a value of the identity stands where it cannot be removed")
+
+
+def _meta(data: bytes) -> tuple[str, int]:
+    """Return transfer syntax and where the data set begins."""
+    pos, syntax, limit = 132, "", len(data)
+    if bytes(data[:4]) == b"\2\0\0\0":
+        pos = 0
+    elif bytes(data[128:132]) != b"DICM":
+        if bytes(data[:2]) != b"\x08\0" or len(data) < 8:
+            raise NotDeidentified("it has no preamble and no file meta information")
+        return EXPLICIT if bytes(data[4:6]) in el.VRS else IMPLICIT, 0
+    while pos + 8 <= limit and data[pos] == 2 and data[pos + 1] == 0:
+        element = el.read_element(data, pos, limit, implicit=False)
+        if element.end is None:
+            raise NotDeidentified("its file meta information is damaged")
+        if element.tag == 0x00020010:
+            syntax = bytes(data[element.value : element.end]).strip(b" \0").decode("latin-1")
+        pos = element.end
+    if not syntax:
+        raise NotDeidentified("it names no transfer syntax")
+    return syntax, pos

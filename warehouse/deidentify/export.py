@@ -1,0 +1,283 @@
+"""Members of a run → de-identified files, a portion at a time, begun again where it was stopped.
+
+In: a run, a profile, a key. Out: a folder or a zip of new files with ``manifest.csv``,
+``cohort.json``, ``audit.parquet`` (a row for every change), ``left_out.csv`` (instances that cannot
+be de-identified, and why) and ``report.html``. Sources are opened read-only. What was begun under a
+key goes on with the first portion that is not done, if nothing that decides about the files is
+another than before.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from warehouse.cohorts.drafts import refuse_export, settle
+from warehouse.cohorts.members import members_of, sources
+from warehouse.cohorts.names import TEMPLATE, check_template
+from warehouse.cohorts.provenance import ABOUT, MANIFEST, MANIFEST_FIELDS, sha256_of, text
+from warehouse.cohorts.runs import package_version
+from warehouse.deidentify import mapping
+from warehouse.deidentify.audit import join_parts
+from warehouse.deidentify.files import Portion, Treatment, treat
+from warehouse.deidentify.key import Key, random_key
+from warehouse.deidentify.pixels import PixelRules
+from warehouse.deidentify.profile import BASIC, profile
+from warehouse.deidentify.report import write_report
+from warehouse.errors import ExportFailed, TargetExists, UsageError
+from warehouse.outputs import draft_of, refuse_existing
+from warehouse.settings import IngestSettings, S3Access
+from warehouse.sqlfiles import sql_folder
+from warehouse.workers import WorkerPool, start_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from warehouse.cohorts.members import Member
+    from warehouse.cohorts.runs import Run
+
+FILE_FORMATS = ("copy", "zip")
+AUDIT, LEFT_OUT, REPORT = "audit.parquet", "left_out.csv", "report.html"
+PORTION = 64
+"""Files between two notes: what is done again at most by each process after a stop."""
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+_FROM_PORTIONS = 16
+"""Fewer portions are done by this process alone: others take as long to start."""
+
+
+def export_deidentified(
+    root: Path, run: Run, target: Path, form: str, *, name: str = BASIC,
+    retain: Iterable[str] = (), clean: Iterable[str] = (), key: Key | None = None,
+    pixels: PixelRules | None = None, template: str = TEMPLATE, mapping_folder: Path | None = None,
+    workers: int | None = None, s3: S3Access | None = None, force: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the members of a run as de-identified files; return what is said about them.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    run
+        What to export.
+    target
+        Folder or zip that does not exist yet.
+    form
+        ``copy``, a folder; ``zip``.
+    name, retain, clean
+        See ``warehouse.deidentify.profile.profile``.
+    key
+        Makes the new identities, the same in every export. Without one they are made by a random
+        key that is kept nowhere, and an export that was stopped begins anew.
+    pixels
+        What may be done with pixels that may show text.
+    template
+        Names of the files, of the values that they have then.
+    mapping_folder
+        Folder for the encrypted tables of old and new identities; none are written without it.
+    workers
+        Processes; as many as processors by default.
+    s3
+        How sources in buckets are reached.
+    force
+        Replace a zip of that name.
+
+    Raises
+    ------
+    TargetExists, UsageError, NotInstalled
+    ExportFailed
+        A source is gone or has changed, or the disk is full.
+    """
+    if form not in FILE_FORMATS:
+        raise UsageError(f"de-identified files are written as one of: {', '.join(FILE_FORMATS)}")
+    check_template(template)
+    _refuse(target, form, mapping_folder, key, force=force)
+    how = Treatment(
+        profile(name, retain=retain, clean=clean), key or random_key(), pixels or PixelRules(),
+        template, mapping_folder is not None, s3 or S3Access(),
+    )  # fmt: skip
+    catalog = members_of(root, run)
+    mark = _mark(run, catalog.snapshot.version, how)
+    with _begun(target, mark, lasts=key is not None) as work:
+        portions = _portions(sources(catalog), work)
+        done = list(_treated(portions, how, 1 if how.pixels.hook else workers))
+        facts = _gathered(work, done, how, form)
+        if mapping_folder is not None:
+            _write_mapping(mapping_folder, done, how.key)
+        if form == "zip":
+            with draft_of(target) as draft:
+                _zip(work / "files", draft)
+                settle(draft, target, facts, force=force)
+        else:
+            if os.path.lexists(target):
+                raise TargetExists(target)
+            (work / "files").rename(target)
+    return facts
+
+
+def _refuse(
+    target: Path, form: str, mapping_folder: Path | None, key: Key | None, *, force: bool
+) -> None:
+    if form == "zip":
+        refuse_export(target, force=force)
+    else:
+        refuse_existing(target)
+    if mapping_folder is None:
+        return
+    if key is None:
+        raise UsageError("a mapping needs a key, which alone opens it: --key FILE")
+    mapping.cipher(key)
+    if mapping_folder.resolve().is_relative_to(target.resolve()):
+        raise UsageError("the mapping is kept apart from the files: name another folder")
+    for table in (mapping.UIDS, mapping.PATIENTS):
+        if (found := mapping_folder / f"{table}{mapping.SUFFIX}").exists():
+            raise TargetExists(found)
+
+
+def _mark(run: Run, version: int, how: Treatment) -> str:
+    """Return what tells this export from others: all that decides what is in the files."""
+    tables = sorted((sql_folder() / "rules").glob("*.csv"))
+    said = (
+        run.digest, version, how.profile.name, how.profile.options, how.key.fingerprint,
+        how.pixels.rectangles, how.pixels.accept, how.pixels.hook is not None, how.template,
+        how.has_mapping, package_version(), [sha256_of(table) for table in tables],
+    )  # fmt: skip
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+@contextmanager
+def _begun(target: Path, mark: str, *, lasts: bool) -> Iterator[Path]:
+    """Give the folder of what is being made; it stays after a failure if it can be gone on with."""
+    work = target.with_name(f".{target.name}.deidentify")
+    state = work / "state"
+    try:
+        if work.exists():
+            if not lasts or not state.is_file() or state.read_text() != mark:
+                raise UsageError(
+                    f"{work} was left by an export that was stopped and had another key, other "
+                    "options or other members; remove it, or export as then"
+                )
+        else:
+            for folder in (work, work / "files", work / "notes"):
+                folder.mkdir(mode=0o700 if folder == work else 0o777)
+            state.write_text(mark)
+        try:
+            yield work
+        except BaseException:
+            if not lasts:
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        if isinstance(error, TargetExists | ExportFailed):
+            raise
+        raise ExportFailed(str(target), error.strerror or str(error)) from error
+
+
+def _portions(members: Iterator[Member], work: Path) -> Iterator[Portion]:
+    number = 0
+    while taken := tuple(islice(members, PORTION)):
+        yield Portion(number, taken, work / "files", work / "notes")
+        number += 1
+
+
+def _treated(portions: Iterator[Portion], how: Treatment, workers: int | None) -> Iterator[Portion]:
+    """Treat the portions that are not done, and yield all in order, without their members."""
+    first = list(islice(portions, _FROM_PORTIONS))
+    count = IngestSettings(workers=workers).worker_count
+    if count == 1 or len(first) < _FROM_PORTIONS:
+        for portion in _chained(first, portions):
+            if not portion.note.exists():
+                treat(portion, how)
+            yield _empty(portion)
+        return
+    start_server()
+    with WorkerPool(count) as pool:
+        running: set[Future[None]] = set()
+        for portion in _chained(first, portions):
+            if not portion.note.exists():
+                running.add(pool.submit(treat, portion, how))
+            while len(running) > 2 * count:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+            yield _empty(portion)
+        for future in running:
+            future.result()
+
+
+def _chained(first: Iterable[Portion], rest: Iterable[Portion]) -> Iterator[Portion]:
+    yield from first
+    yield from rest
+
+
+def _empty(portion: Portion) -> Portion:
+    return Portion(portion.number, (), portion.files, portion.notes)
+
+
+def _gathered(work: Path, done: Sequence[Portion], how: Treatment, form: str) -> dict[str, Any]:
+    """Write what lies beside the files, and return the facts about the export."""
+    folder = work / "files"
+    digest, files, left, changes = hashlib.sha256(), 0, 0, 0
+    with (
+        (folder / MANIFEST).open("w", encoding="utf-8", newline="") as manifest,
+        (folder / LEFT_OUT).open("w", encoding="utf-8", newline="") as out,
+    ):
+        rows = csv.writer(manifest, lineterminator="\n")
+        rows.writerow(MANIFEST_FIELDS)
+        reasons = csv.writer(out, lineterminator="\n")
+        reasons.writerow(("SOPInstanceUID", "reason"))
+        for portion in done:
+            note = json.loads(portion.note.read_text(encoding="utf-8"))
+            changes += note["changes"]
+            for row in note["files"]:
+                digest.update(f"{row['instance_key']}\n".encode())
+                rows.writerow([row.get(field, "") for field in MANIFEST_FIELDS])
+                files += 1
+            for row in note["left_out"]:
+                reasons.writerow((row["SOPInstanceUID"], row["reason"]))
+                left += 1
+    join_parts((portion.beside(".parquet") for portion in done), folder / AUDIT)
+    facts: dict[str, Any] = {
+        "digest": digest.hexdigest(),
+        "format": form,
+        "package_version": package_version(),
+        "counts": {"instances": files, "left_out": left, "changes": changes},
+        "deidentified": {
+            "profile": how.profile.name, "options": list(how.profile.options),
+            "codes": [code for code, _ in how.profile.codes], "edition": "PS3.15 2026c",
+            "pixels_accepted": how.pixels.accept,
+        },
+    }  # fmt: skip
+    write_report(folder, facts, AUDIT, LEFT_OUT, MANIFEST, REPORT)
+    beside = (AUDIT, LEFT_OUT, REPORT)
+    facts["beside"] = {name: sha256_of(folder / name) for name in beside}
+    facts["manifest_sha256"] = sha256_of(folder / MANIFEST)
+    (folder / ABOUT).write_text(text(facts), encoding="utf-8")
+    return facts
+
+
+def _write_mapping(folder: Path, done: Sequence[Portion], key: Key) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for table, suffix in ((mapping.UIDS, ".uids"), (mapping.PATIENTS, ".patients")):
+        parts = (portion.beside(suffix) for portion in done)
+        mapping.join(parts, folder / f"{table}{mapping.SUFFIX}", key)
+
+
+def _zip(folder: Path, draft: Path) -> None:
+    names = sorted(path for path in folder.rglob("*") if path.is_file())
+    with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for path in names:
+            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _ZIP_TIME)
+            info.file_size = path.stat().st_size
+            with path.open("rb") as source, archive.open(info, "w") as packed:
+                shutil.copyfileobj(source, packed, 1 << 20)

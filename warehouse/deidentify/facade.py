@@ -1,0 +1,28 @@
+"""``Warehouse.deidentified``: what is done about identity besides ``Warehouse.export``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.deidentify.check import Checked, check
+from warehouse.deidentify.rows import write_views
+
+if TYPE_CHECKING:
+    import os
+
+
+@dataclass(frozen=True, slots=True)
+class Deidentified:
+    """Tables without identity, and the search of an export for what should not be in it."""
+
+    _root: Path
+
+    def check(self, target: str | os.PathLike[str]) -> Checked:
+        """Search every byte of an export of this warehouse; see ``warehouse.deidentify.check``."""
+        return check(Path(target), self._root)
+
+    def write_views(self, target: str | os.PathLike[str], **options: Any) -> dict[str, int]:
+        """Write a database with the schema ``deidentified``; see ``rows.write_views``."""
+        return write_views(self._root, Path(target), **options)

@@ -1,0 +1,99 @@
+"""What is known of a file while it is de-identified, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from warehouse.deidentify.identity import Identity
+
+    Chunk = bytes | memoryview
+    Entries = list[tuple[int, bytes | list[Chunk]]]
+    """Tag of each element, and its bytes; of pixel data in pieces."""
+    Pixels = Callable[["Facts", "Chunk"], "Masked"]
+
+FACTS = {
+    0x00080005: "charset", 0x00080008: "ImageType", 0x00080016: "SOPClassUID",
+    0x00080018: "SOPInstanceUID", 0x00080060: "Modality", 0x00080064: "ConversionType",
+    0x00080070: "Manufacturer", 0x00081090: "ManufacturerModelName", 0x00280002: "SamplesPerPixel",
+    0x00280004: "PhotometricInterpretation", 0x00280006: "PlanarConfiguration",
+    0x00280008: "NumberOfFrames", 0x00280010: "Rows", 0x00280011: "Columns",
+    0x00280100: "BitsAllocated", 0x00280101: "BitsStored", 0x00280102: "HighBit",
+    0x00280301: "BurnedInAnnotation",
+}  # fmt: skip
+_NUMBERS = {
+    "SamplesPerPixel", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored",
+    "HighBit",
+}  # fmt: skip
+
+
+class Change(NamedTuple):
+    """What became of an element; never what it held."""
+
+    path: str
+    tag: int
+    vr: str
+    action: str
+    option: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the top level of a header says of its pixels, as it stands in the source."""
+
+    values: dict[str, str | int] = field(default_factory=dict)
+    transfer_syntax: str = ""
+    has_embedded_overlay: bool = False
+    """An overlay lies in the bits of the pixels that are not theirs."""
+
+    def note(self, tag: int, content: bytes) -> None:
+        """Remember the value of an attribute of ``FACTS``."""
+        name = FACTS[tag]
+        if name in _NUMBERS and len(content) == 2:
+            self.values[name] = int.from_bytes(content, "little")
+            return
+        text = content.strip(b" \0").decode("latin-1")
+        self.values[name] = int(text) if name == "NumberOfFrames" and text.isdigit() else text
+
+    def text(self, name: str) -> str:
+        """Return a value as text, empty if it is missing."""
+        return str(self.values.get(name, ""))
+
+    def number(self, name: str, default: int = 0) -> int:
+        """Return a value as a number."""
+        found = self.values.get(name, default)
+        return found if isinstance(found, int) else default
+
+
+class Masked(NamedTuple):
+    """Pixel data as they are to be written, and what was done to them."""
+
+    pixels: list[Chunk]
+    """Pieces of the value, delimiters included if it is encapsulated."""
+    changes: list[str]
+    """Reason of each change; empty if the pixels are those of the source."""
+    is_cleaned: bool
+    """Text in the pixels was looked for and blacked out."""
+    rectangles: tuple[tuple[int, int, int, int], ...] = ()
+    """To be blacked out in the compressed frames: column, row, width, height."""
+
+
+@dataclass(slots=True)
+class Result:
+    """A de-identified file."""
+
+    chunks: list[Chunk]
+    changes: list[Change]
+    uids: dict[str, str]
+    """New UID by old one."""
+    names: dict[str, str]
+    """What a template of file names may name, of the new file."""
+    facts: Facts
+    masked: Masked | None
+    identity: Identity
+    header_bytes: int
+    """Bytes before the pixel data."""

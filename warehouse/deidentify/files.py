@@ -1,0 +1,183 @@
+"""Some members of a run → their new files: what a worker process does.
+
+In: a portion of members and how to treat them. Out: files under the names of their new identities,
+and a note that the portion is done, written last. Each file is read back and goes through the
+engine again: what would still be taken out must not be there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from warehouse.cohorts.names import fill
+from warehouse.deidentify import mapping
+from warehouse.deidentify.audit import write_part
+from warehouse.deidentify.engine import deidentify
+from warehouse.deidentify.pixels import PixelRules, masked_file, pixels
+from warehouse.dicom.open import open_source
+from warehouse.dicom.source import known_source
+from warehouse.errors import ExportFailed, NotAsIngested, NotDeidentified, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from warehouse.cohorts.members import Member
+    from warehouse.deidentify.facts import Change, Result
+    from warehouse.deidentify.key import Key
+    from warehouse.deidentify.profile import Profile
+    from warehouse.settings import S3Access
+
+_MAPPED_BYTES = 8 << 20
+"""Files longer than this are mapped, so that their pixels need no memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """How instances are de-identified. It can be sent to another process, without a hook."""
+
+    profile: Profile
+    key: Key
+    pixels: PixelRules
+    template: str
+    has_mapping: bool
+    s3: S3Access
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Members that are treated together, and where everything of them goes."""
+
+    number: int
+    members: tuple[Member, ...]
+    files: Path
+    """Folder of the new files."""
+    notes: Path
+    """Folder of what is said about them."""
+
+    @property
+    def note(self) -> Path:
+        """File that is there when the portion is done."""
+        return self.notes / f"{self.number:08}.json"
+
+    def beside(self, suffix: str) -> Path:
+        """Return the name of another file of the portion."""
+        return self.notes / f"{self.number:08}{suffix}"
+
+
+def treat(portion: Portion, how: Treatment) -> None:
+    """Write the new files of a portion, and its note.
+
+    Raises
+    ------
+    ExportFailed
+        A source is gone or has changed, or what was written is not what it should be.
+    """
+    rows: list[dict[str, Any]] = []
+    left_out: list[dict[str, str]] = []
+    changes: list[tuple[str, list[Change]]] = []
+    uids: dict[str, str] = {}
+    patients: dict[str, str] = {}
+    for member in portion.members:
+        patient = member.names["PatientID"]
+        try:
+            with _bytes_of(member, how.s3) as content:
+                row, result = _written(content, patient, portion.files, how)
+        except NotDeidentified as error:
+            new = how.key.uid(member.instance_key)
+            left_out.append({"SOPInstanceUID": new, "reason": error.reason})
+            continue
+        rows.append(row)
+        changes.append((row["instance_key"], result.changes))
+        uids |= result.uids
+        patients[patient] = how.key.patient(patient)
+    count = write_part(portion.beside(".parquet"), changes, how.profile.keywords)
+    if how.has_mapping:
+        portion.beside(".uids").write_bytes(mapping.sealed(uids.items(), how.key))
+        portion.beside(".patients").write_bytes(mapping.sealed(patients.items(), how.key))
+    note = {"files": rows, "left_out": left_out, "changes": count}
+    begun = portion.beside(".begun")
+    begun.write_text(json.dumps(note), encoding="utf-8")
+    begun.replace(portion.note)
+
+
+def _written(
+    content: bytes, patient: str, folder: Path, how: Treatment
+) -> tuple[dict[str, Any], Result]:
+    result = deidentify(
+        content, how.profile, how.key, patient, lambda facts, data: pixels(facts, data, how.pixels)
+    )
+    chunks = result.chunks
+    if result.masked and result.masked.rectangles:
+        chunks = [masked_file(b"".join(chunks), result.masked.rectangles)]
+    name = fill(how.template, result.names)
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    try:
+        with path.open("wb") as out:
+            for chunk in chunks:
+                digest.update(chunk)
+                out.write(chunk)
+        size = path.stat().st_size
+        _check(path, digest.hexdigest(), patient, result, how)
+    except NotDeidentified:
+        path.unlink(missing_ok=True)
+        raise
+    except OSError as error:  # a full disk, which is not the fault of the source
+        raise ExportFailed("a de-identified file", error.strerror or str(error)) from error
+    row = {
+        "name": name, "instance_key": result.names["SOPInstanceUID"], "size_bytes": size,
+        "sha256": digest.hexdigest(),
+    }  # fmt: skip
+    return row, result
+
+
+def _check(path: Path, sha256: str, patient: str, result: Result, how: Treatment) -> None:
+    """Read a file back: it is what was written, and nothing more is to be taken out of it."""
+    with path.open("rb") as file, _content(file) as content:
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ExportFailed("a de-identified file", "it reads otherwise than it was written")
+        again = deidentify(content, how.profile, how.key, patient)
+        left = [change for change in again.changes if change.action in {"X", "Z"}]
+        head = bytes(content[: again.header_bytes]).lower()
+    if left:
+        raise NotDeidentified("what was written still holds what is to be removed")
+    if result.identity.is_in(head):
+        raise NotDeidentified("a value of the identity would still be in its header")
+
+
+@contextmanager
+def _bytes_of(member: Member, s3: S3Access) -> Iterator[bytes]:
+    """Give the bytes of a source, unless it has changed since it was ingested."""
+    try:
+        source = known_source(member.path, member.size_bytes, member.modified_us, s3)
+        with open_source(source) as file, _content(file) as content:
+            yield content
+    except NotAsIngested as error:
+        why = "is gone" if error.is_gone else "has changed since it was ingested; ingest again"
+        raise ExportFailed(member.path, f"its source {why}") from error
+    except SourceError as error:
+        raise ExportFailed(member.path, str(error)) from error
+
+
+@contextmanager
+def _content(file: IO[bytes]) -> Iterator[bytes]:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size <= _MAPPED_BYTES:
+        yield file.read()
+        return
+    try:
+        number = file.fileno()
+    except OSError:  # in memory, as a member of an archive is
+        yield file.read()
+        return
+    # It ends with the last view of it, which a result may still hold.
+    yield mmap.mmap(number, 0, access=mmap.ACCESS_READ)  # type: ignore[misc]

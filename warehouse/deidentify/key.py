@@ -1,0 +1,124 @@
+"""A secret key → new identities that are the same wherever the same old ones occur.
+
+In: a file with a secret. Out: ``Key``, which makes UIDs, pseudonyms and shifts of dates by HMAC:
+whoever has the key gets the same identities in every export, who has not can neither make nor undo
+them. Each purpose has a key of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import uuid
+from base64 import b32encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from warehouse.errors import SourceNotFound, TargetExists, UsageError, cause_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHORTEST = 32
+"""Bytes that a key file has at least."""
+LONGEST = 1 << 16
+_MOST_DAYS = 3650
+STANDARD_UIDS = "1.2.840.10008."
+"""Root of UIDs of the standard: classes and syntaxes, which are no identities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Makes new identities. Its secret is shown nowhere."""
+
+    _secret: bytes
+
+    def __repr__(self) -> str:
+        return "Key(…)"
+
+    def _digest(self, purpose: str, text: str) -> bytes:
+        content = f"{purpose}\0{text}".encode("utf-8", "surrogateescape")
+        return hmac.digest(self._secret, content, "sha256")
+
+    def uid(self, old: str) -> str:
+        """Return the new UID of an old one; one of the standard stays.
+
+        >>> Key(b"k" * 32).uid("1.2.840.10008.1.2")
+        '1.2.840.10008.1.2'
+        """
+        if old.startswith(STANDARD_UIDS):
+            return old
+        # A UUID of version 8, whose bits are the maker's: PS3.5 B.2.
+        made = bytearray(self._digest("uid", old)[:16])
+        made[6] = made[6] & 0x0F | 0x80
+        made[8] = made[8] & 0x3F | 0x80
+        return f"2.25.{uuid.UUID(bytes=bytes(made)).int}"
+
+    def pseudonym(self, kind: str, old: str) -> str:
+        """Return a name of 16 characters for a value; kinds have different ones."""
+        return b32encode(self._digest(kind, old)[:10]).decode().lower()
+
+    def patient(self, patient: str) -> str:
+        """Return the pseudonym of a patient, by ``patient_key``."""
+        return f"p-{self.pseudonym('patient', patient)[:14]}"
+
+    def days(self, patient: str) -> int:
+        """Return by how many days dates of a patient are moved into the past, 1 to 3650."""
+        return 1 + int.from_bytes(self._digest("days", patient)[:8], "big") % _MOST_DAYS
+
+    def derived(self, purpose: str) -> bytes:
+        """Return 32 bytes for another purpose, such as encryption."""
+        return self._digest(f"key of {purpose}", "")
+
+    @property
+    def fingerprint(self) -> str:
+        """Text by which a key is known again; says nothing about it."""
+        return self._digest("fingerprint", "").hex()[:16]
+
+
+def random_key() -> Key:
+    """Return a key that nobody will ever have again."""
+    return Key(secrets.token_bytes(32))
+
+
+def read_key(path: Path) -> Key:
+    """Return the key of a file: any secret of 32 bytes or more.
+
+    Raises
+    ------
+    SourceNotFound, UsageError
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1).strip()
+    except FileNotFoundError:
+        raise SourceNotFound(str(path)) from None
+    except OSError as error:
+        wrong, advice = cause_of(error)
+        raise UsageError(f"{path} cannot be read: {wrong}; {advice}") from None
+    if not SHORTEST <= len(content) <= LONGEST or len(set(content)) < 8:
+        raise UsageError(
+            f"{path} is no key: it needs {SHORTEST} to {LONGEST} bytes that nobody can guess; make "
+            "one with dicom-warehouse deidentify key FILE"
+        )
+    return Key(hashlib.sha256(b"dicom-warehouse key\0" + content).digest())
+
+
+def write_key(path: Path) -> None:
+    """Write a new key, which only its owner can read.
+
+    Raises
+    ------
+    TargetExists, UsageError
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise TargetExists(path, "a key is never replaced: name another") from None
+    except OSError as error:
+        wrong, advice = cause_of(error)
+        raise UsageError(f"{path} cannot be written: {wrong}; {advice}") from None
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{secrets.token_hex(32)}\n")

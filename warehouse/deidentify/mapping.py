@@ -1,0 +1,89 @@
+"""New identities beside the old ones, for those who may know both: encrypted, or not written.
+
+In: old and new UIDs and patients, a key. Out: ``uid_mapping.csv`` and ``patid_mapping.csv`` with
+the columns ``id_old,id_new``, which the validation script of the MIDI-B challenge reads, encrypted:
+a line of Fernet per portion. ``dicom-warehouse deidentify mapping`` reads them with the key.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from typing import IO, TYPE_CHECKING, Any
+
+from warehouse.errors import NotInstalled, SourceNotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from warehouse.deidentify.key import Key
+
+UIDS, PATIENTS = "uid_mapping.csv", "patid_mapping.csv"
+HEAD = "id_old,id_new"
+SUFFIX = ".encrypted"
+
+
+def cipher(key: Key) -> Any:
+    """Return what encrypts the tables of a key.
+
+    Raises
+    ------
+    NotInstalled
+    """
+    try:
+        from cryptography.fernet import Fernet  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise NotInstalled("a table of old identities", "cryptography", "deidentify") from None
+    return Fernet(base64.urlsafe_b64encode(key.derived("mapping")))
+
+
+def sealed(pairs: Iterable[tuple[str, str]], key: Key) -> bytes:
+    """Return rows of a table as one line that only the key opens."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(pairs)
+    token: bytes = cipher(key).encrypt(text.getvalue().encode("utf-8", "surrogateescape"))
+    return token + b"\n"
+
+
+def join(parts: Iterable[Path], target: Path, key: Key) -> None:
+    """Write the lines of parts as one table, each pair once."""
+    seen: set[tuple[str, str]] = set()
+    with target.open("xb") as out:
+        for part in parts:
+            fresh = [pair for pair in _opened(part, key) if pair not in seen]
+            seen.update(fresh)
+            if fresh:
+                out.write(sealed(fresh, key))
+
+
+def read(path: Path, key: Key) -> Iterator[tuple[str, str]]:
+    """Yield old and new identity.
+
+    Raises
+    ------
+    SourceNotFound
+    UsageError
+        It is no such table, or one of another key.
+    """
+    if not path.is_file():
+        raise SourceNotFound(str(path))
+    yield from _opened(path, key)
+
+
+def _opened(path: Path, key: Key) -> Iterator[tuple[str, str]]:
+    opener = cipher(key)
+    with path.open("rb") as file:
+        yield from _rows(file, opener, path)
+
+
+def _rows(file: IO[bytes], opener: Any, path: Path) -> Iterator[tuple[str, str]]:
+    from cryptography.fernet import InvalidToken  # noqa: PLC0415
+
+    for line in file:
+        try:
+            text = opener.decrypt(line.strip()).decode("utf-8", "surrogateescape")
+        except InvalidToken:
+            raise UsageError(f"{path.name} is no table of identities of this key") from None
+        yield from ((old, new) for old, new in csv.reader(io.StringIO(text)))

@@ -1,0 +1,336 @@
+"""Pixels that may show a name → rectangles blacked out, or a reason to leave the instance out.
+
+In: what a header says of its pixels, and the pixel data. Out: pixel data to be written. Which may
+have text burned in is told by the header alone: BurnedInAnnotation, modality, class, ImageType.
+Such an instance is refused unless rectangles are known: from ``rules/burned_in.csv`` for a device,
+from the user, or from a function that looks at the frames. A face that can be made of thin slices
+is no text; whoever shares heads needs a function or another tool, and the how-to says so.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pydicom
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+from warehouse.catalog.dictionaries import rule_rows
+from warehouse.deidentify.facts import Facts, Masked
+from warehouse.errors import NotDeidentified, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from warehouse.deidentify.facts import Chunk
+
+    Rectangle = tuple[int, int, int, int]
+    Hook = Callable[[np.ndarray, Facts], Sequence[Rectangle]]
+
+RISKY = frozenset({"US", "OT", "SC", "XC", "ES", "GM", "IVUS", "DOC", "ECG", "HC"})
+_SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+_RISKY_TYPES = {
+    "SECONDARY",
+    "SCREEN SAVE",
+    "SCREENSAVE",
+    "DOSE",
+    "DOSE_INFO",
+    "REPORT",
+    "VXTL STATE",
+}
+MAX_DECODED = 1 << 30
+"""Bytes of decoded frames of an instance that may be masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A rule of ``burned_in.csv``: pictures of a device, and where they show text."""
+
+    name: str
+    conditions: tuple[tuple[str, str], ...]
+    rectangles: tuple[Rectangle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRules:
+    """What may be done with pixels that may show text."""
+
+    rectangles: tuple[Rectangle, ...] = ()
+    """Of the user: column, row, width, height, blacked out in every frame."""
+    accept: bool = False
+    """Take instances whose header lets text be possible, as they are."""
+    hook: Hook | None = field(default=None, compare=False)
+    """Looks at frames (frame, row, column[, sample]) and returns rectangles."""
+
+
+@cache
+def devices() -> tuple[Device, ...]:
+    """Return the rules for devices."""
+    fields = ("Modality", "Manufacturer", "ManufacturerModelName", "Rows", "Columns", "ImageType")
+    return tuple(
+        Device(
+            row[0],
+            tuple((name, text) for name, text in zip(fields, row[1:7], strict=True) if text),
+            tuple(rectangle(text) for text in row[7].split("|")),
+        )
+        for row in rule_rows("burned_in.csv")
+    )
+
+
+def rectangle(text: str) -> Rectangle:
+    """Return column, row, width and height of a rectangle.
+
+    Raises
+    ------
+    UsageError
+    """
+    numbers = re.findall(r"\d{1,5}", text)
+    if len(numbers) != 4 or not re.fullmatch(r"\s*\d+([\s,]+\d+){3}\s*", text):
+        raise UsageError(f"a rectangle is column,row,width,height in pixels, not {text!r}")
+    column, row, width, height = map(int, numbers)
+    return column, row, width, height
+
+
+def risk(facts: Facts) -> str:
+    """Return why pixels may show text; empty if the header gives no reason."""
+    said = facts.text("BurnedInAnnotation").upper()
+    if said == "YES":
+        return "its header says that text is burned in"
+    types = {part.strip().upper() for part in facts.text("ImageType").split("\\")}
+    if said == "NO":
+        return ""
+    if facts.text("SOPClassUID").startswith(_SECONDARY) or facts.text("ConversionType"):
+        return "it is a secondary capture and does not say that no text is burned in"
+    if facts.text("Modality").upper() in RISKY:
+        return "its modality often has text burned in and it does not say that there is none"
+    if types & _RISKY_TYPES:
+        return "its ImageType is one of screens or reports and it does not say that it has no text"
+    return ""
+
+
+def device_of(facts: Facts) -> Device | None:
+    """Return the rule for the device that made a picture."""
+    for device in devices():
+        if all(_meets(facts.text(name), text, name) for name, text in device.conditions):
+            return device
+    return None
+
+
+def _meets(value: str, text: str, name: str) -> bool:
+    if name in {"Rows", "Columns"}:
+        return value in text.split("|")
+    return any(part.strip().lower() in value.lower() for part in text.split("|"))
+
+
+def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
+    """Return pixel data as they are to be written.
+
+    Raises
+    ------
+    NotDeidentified
+        They may show text, and nothing says where.
+    """
+    is_native = _is_native(facts)
+    rectangles = list(rules.rectangles)
+    why = risk(facts)
+    device = device_of(facts) if why else None
+    if device:
+        rectangles += device.rectangles
+    if rules.hook is not None:
+        rectangles += _looked_at(facts, content, rules.hook)
+    elif why and not rectangles and not rules.accept:
+        raise NotDeidentified(why)
+    changes: list[str] = []
+    if not is_native:
+        if facts.has_embedded_overlay:
+            raise NotDeidentified("an overlay is kept in bits of its compressed pixels")
+        blanked = without_comments(content)
+        if blanked is not None:
+            content = blanked
+            changes.append("comments in the compressed frames are blanked")
+        if rectangles:
+            if _length(facts) > MAX_DECODED:
+                raise NotDeidentified(
+                    f"its frames are more than {MAX_DECODED} bytes, too many to mask"
+                )
+            changes.append("rectangles are blacked out, frames compressed anew without loss")
+        return Masked([content], changes, bool(rectangles), tuple(rectangles))
+    length = _length(facts)
+    if length and len(content) > length + (length & 1):
+        content = content[: length + (length & 1)]
+        changes.append("bytes behind the last frame are cut off")
+    elif length and len(content) < length:
+        raise NotDeidentified("its pixel data are shorter than its frames")
+    if facts.has_embedded_overlay:
+        content = _without_other_bits(facts, content)
+        changes.append("bits of the pixels that are not theirs are cleared")
+    if rectangles:
+        content = _blacked_out(facts, content, rectangles)
+        changes.append("rectangles are blacked out")
+    return Masked([content], changes, bool(rectangles))
+
+
+def _is_native(facts: Facts) -> bool:
+    return facts.transfer_syntax in {"1.2.840.10008.1.2", ExplicitVRLittleEndian}
+
+
+def _frame_shape(facts: Facts) -> tuple[int, int, int, int]:
+    frames = facts.number("NumberOfFrames", 1) or 1
+    samples = facts.number("SamplesPerPixel", 1)
+    return frames, facts.number("Rows"), facts.number("Columns"), samples
+
+
+def _length(facts: Facts) -> int:
+    """Return the bytes of native pixel data; 0 where the header does not say."""
+    frames, rows, columns, samples = _frame_shape(facts)
+    bits = frames * rows * columns * samples * facts.number("BitsAllocated")
+    if facts.text("PhotometricInterpretation") == "YBR_FULL_422":
+        bits = bits * 2 // 3
+    return -(-bits // 8)
+
+
+def _array(facts: Facts, content: Chunk) -> np.ndarray:
+    """Return a writable copy of native frames: (frame, row, column, sample), or planes of them."""
+    bits = facts.number("BitsAllocated")
+    subsampled = facts.text("PhotometricInterpretation") == "YBR_FULL_422"
+    if bits not in {8, 16, 32, 64} or subsampled or not _length(facts):
+        raise NotDeidentified("its pixels cannot be blacked out: single bits or subsampled colors")
+    if _length(facts) > MAX_DECODED:
+        raise NotDeidentified(f"its pixels are more than {MAX_DECODED} bytes, too many to mask")
+    frames, rows, columns, samples = _frame_shape(facts)
+    array = np.frombuffer(content, f"<u{bits // 8}", frames * rows * columns * samples).copy()
+    if samples > 1 and facts.number("PlanarConfiguration") == 1:
+        return array.reshape(frames, samples, rows, columns).transpose(0, 2, 3, 1)
+    return array.reshape(frames, rows, columns, samples)
+
+
+def _black(facts: Facts) -> int:
+    if facts.text("PhotometricInterpretation") == "MONOCHROME1":
+        return (1 << facts.number("BitsStored")) - 1
+    return 0
+
+
+def _blacked_out(facts: Facts, content: Chunk, rectangles: Sequence[Rectangle]) -> bytes:
+    array = _array(facts, content)
+    for column, row, width, height in rectangles:
+        array[:, row : row + height, column : column + width] = _black(facts)
+    if facts.text("PhotometricInterpretation").startswith("YBR"):
+        for column, row, width, height in rectangles:
+            array[:, row : row + height, column : column + width, 1:] = 128
+    if facts.number("PlanarConfiguration") == 1 and array.shape[3] > 1:
+        array = np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+    made = array.tobytes()
+    return made + bytes(len(made) % 2)
+
+
+def _without_other_bits(facts: Facts, content: Chunk) -> bytes:
+    array = _array(facts, content)
+    if array.shape[3] > 1:
+        raise NotDeidentified("an overlay is kept in bits of its colors")
+    low = facts.number("HighBit") + 1 - facts.number("BitsStored")
+    mask = ((1 << facts.number("BitsStored")) - 1) << low
+    array &= array.dtype.type(mask)
+    made = array.tobytes()
+    return made + bytes(len(made) % 2)
+
+
+def _looked_at(facts: Facts, content: Chunk, hook: Hook) -> list[Rectangle]:
+    if not _is_native(facts):
+        raise NotDeidentified("a function is to look at its frames, and they are compressed")
+    array = _array(facts, content)
+    array.flags.writeable = False
+    found = hook(array if array.shape[3] > 1 else array[..., 0], facts)
+    try:
+        made = [(int(x), int(y), int(w), int(h)) for x, y, w, h in found]
+    except (TypeError, ValueError):
+        raise UsageError(
+            "a function for pixels returned no rectangles: column, row, width and height of each"
+        ) from None
+    if any(min(one) < 0 for one in made):
+        raise UsageError("a function for pixels returned a rectangle with a negative number")
+    return made
+
+
+def without_comments(content: Chunk) -> bytes | None:
+    """Blank comments and application segments of JPEG and JPEG 2000 frames, lengths unchanged.
+
+    Parameters
+    ----------
+    content
+        Fragments of encapsulated pixel data.
+
+    Returns
+    -------
+    bytes or None
+        None if there is nothing to blank.
+    """
+    made: bytearray | None = None
+    pos, limit = 0, len(content)
+    while pos + 8 <= limit:
+        length = int.from_bytes(content[pos + 4 : pos + 8], "little")
+        start, end = pos + 8, min(pos + 8 + length, limit)
+        for first, last in _comments(content, start, end):
+            made = made or bytearray(content)
+            made[first:last] = bytes(last - first)
+        pos = end
+    return bytes(made) if made is not None else None
+
+
+def _comments(content: Chunk, start: int, end: int) -> list[tuple[int, int]]:
+    """Return where the texts of the segments before the first scan or tile lie."""
+    found: list[tuple[int, int]] = []
+    kind = bytes(content[start : start + 2])
+    if kind not in {b"\xff\xd8", b"\xff\x4f"}:
+        return found
+    pos = start + 2
+    while pos + 4 <= end and content[pos] == 0xFF:
+        marker, length = content[pos + 1], int.from_bytes(content[pos + 2 : pos + 4], "big")
+        if marker in {0xDA, 0x90} or length < 2:
+            break
+        # APP0 and APP14 say how colors are to be read, APP8 what JPEG-LS needs.
+        is_jpeg_text = marker == 0xFE or (0xE1 <= marker <= 0xEF and marker not in {0xE8, 0xEE})
+        if is_jpeg_text if kind == b"\xff\xd8" else marker == 0x64:
+            # Of JPEG 2000 two bytes say how the comment is to be read.
+            first = pos + 4 if kind == b"\xff\xd8" else pos + 6
+            last = min(pos + 2 + length, end)
+            if any(content[first:last]):
+                found.append((first, last))
+        pos += 2 + length
+    return found
+
+
+def masked_file(content: bytes, rectangles: Sequence[Rectangle]) -> bytes:
+    """Black out rectangles in the compressed frames of a file, and compress them without loss.
+
+    Raises
+    ------
+    NotDeidentified
+        Its frames cannot be decoded or compressed again.
+    """
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    try:
+        array = dataset.pixel_array.copy()
+        frames = array if int(dataset.get("NumberOfFrames", 1) or 1) > 1 else array[np.newaxis]
+        black: Any = 0
+        if dataset.PhotometricInterpretation == "MONOCHROME1":
+            black = (1 << dataset.BitsStored) - 1
+        for column, row, width, height in rectangles:
+            frames[:, row : row + height, column : column + width] = black
+        if dataset.SamplesPerPixel == 3:
+            dataset.PhotometricInterpretation = "RGB"  # what ``pixel_array`` returns
+            dataset.PlanarConfiguration = 0
+        dataset.compress(RLELossless, np.ascontiguousarray(array), generate_instance_uid=False)
+        out = io.BytesIO()
+        dataset.save_as(out, enforce_file_format=True)
+        again = pydicom.dcmread(io.BytesIO(out.getvalue())).pixel_array
+    except Exception as error:  # noqa: BLE001 - whatever a decoder raises
+        raise NotDeidentified(
+            f"its compressed frames cannot be masked ({type(error).__name__})"
+        ) from None
+    if not np.array_equal(again, array):
+        raise NotDeidentified("its frames are not the same when they are compressed again")
+    return out.getvalue()

@@ -1,0 +1,149 @@
+"""An export → a page for a data protection officer: what was done, and pictures to look at."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pydicom
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+PICTURES = 12
+_SIDE = 192
+_ACTIONS = {
+    "X": "removed", "Z": "emptied", "D": "replaced by a dummy or pseudonym",
+    "U": "UID replaced by another one", "C": "cleaned: dates shifted, ages capped, words removed",
+}  # fmt: skip
+_LIMITS = (
+    "Text in pixels is suspected by the header alone. Faces can be made visible from thin slices "
+    "of heads; they are not removed. Below is a sample of pictures to look at."
+)
+_STYLE = (
+    "body{font:15px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2em .6em;text-align:left}"
+    "img{margin:4px;image-rendering:pixelated;background:#000}"
+)
+
+
+def write_report(
+    folder: Path, facts: dict[str, Any], audit: str, left_out: str, manifest: str, name: str
+) -> None:
+    """Write the report of the files in a folder, from what lies beside them.
+
+    Parameters
+    ----------
+    folder
+        Folder of the export, complete but for the report.
+    facts
+        What is said about the export.
+    audit, left_out, manifest, name
+        Names of the files that are read, and of the report.
+    """
+    done = facts["deidentified"]
+    counts = facts["counts"]
+    with (folder / left_out).open(encoding="utf-8", newline="") as file:
+        reasons = Counter(row["reason"] for row in csv.DictReader(file))
+    parts = [
+        "<h1>De-identified export</h1>",
+        _table(
+            ("", ""),
+            [
+                ("standard", done["edition"]), ("profile", done["profile"]),
+                ("options", ", ".join(done["options"]) or "none"),
+                ("codes (CID 7050)", ", ".join(done["codes"])),
+                ("instances written", counts["instances"]),
+                ("instances left out", counts["left_out"]), ("changes", counts["changes"]),
+                ("pixels that may show text were accepted", done["pixels_accepted"]),
+                ("software", f"dicom-warehouse {facts['package_version']}"),
+            ],
+        ),
+        "<h2>What was changed</h2>",
+        _table(("action", "because of", "elements"), _changes(folder / audit)),
+        "<h2>Left out</h2>",
+        _table(("reason", "instances"), reasons.most_common()) if reasons else "<p>nothing</p>",
+        "<h2>What this cannot know</h2>",
+        f"<p>{_LIMITS}</p>",
+        *_pictures(folder, folder / manifest),
+    ]  # fmt: skip
+    title = "<title>De-identified export</title>"
+    page = f"<!doctype html><meta charset=utf-8>{title}<style>{_STYLE}</style>\n"
+    (folder / name).write_text(page + "\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    def line(cells: Iterable[Any], cell: str) -> str:
+        return "<tr>" + "".join(f"<{cell}>{html.escape(str(c))}</{cell}>" for c in cells) + "</tr>"
+
+    top = line(head, "th") if any(head) else ""
+    return f"<table>{top}{''.join(line(row, 'td') for row in rows)}</table>"
+
+
+def _changes(audit: Path) -> list[tuple[str, str, int]]:
+    counted: Counter[tuple[str, str]] = Counter()
+    for batch in pq.ParquetFile(audit).iter_batches(columns=["action", "option"]):
+        keys = pc.binary_join_element_wise(
+            batch["action"].cast("string"), batch["option"].cast("string"), "\t"
+        )
+        for found in pc.value_counts(keys).to_pylist():
+            action, _, option = found["values"].partition("\t")
+            counted[action, option] += found["counts"]
+    return [
+        (_ACTIONS.get(action, action), option, count)
+        for (action, option), count in sorted(counted.items())
+    ]
+
+
+def _pictures(folder: Path, manifest: Path) -> list[str]:
+    try:
+        from PIL import Image  # noqa: PLC0415 - an extra
+    except ImportError:
+        return ["<p>no pictures: they need the extra pixels</p>"]
+    chosen: list[str] = []
+    drawn = random.Random(manifest.stat().st_size)  # noqa: S311 - no secret depends on it
+    with manifest.open(encoding="utf-8", newline="") as file:
+        for seen, row in enumerate(csv.DictReader(file)):
+            if seen < PICTURES:
+                chosen.append(row["name"])
+            elif (place := drawn.randrange(seen + 1)) < PICTURES:
+                chosen[place] = row["name"]
+    shown = []
+    for name in sorted(chosen):
+        try:
+            frame = _frame(folder / name)
+        except Exception:  # noqa: BLE001, S112 - no picture, or one that nothing here decodes
+            continue
+        picture = Image.fromarray(frame)
+        picture.thumbnail((_SIDE, _SIDE))
+        out = io.BytesIO()
+        picture.save(out, "PNG")
+        data = base64.b64encode(out.getvalue()).decode()
+        label = html.escape(name, quote=True)
+        shown.append(f'<img src="data:image/png;base64,{data}" alt="{label}" title="{label}">')
+    return shown or ["<p>no pictures: nothing here can be shown</p>"]
+
+
+def _frame(path: Path) -> np.ndarray:
+    if path.stat().st_size > 64 << 20:
+        raise ValueError("too large for a thumbnail")
+    dataset = pydicom.dcmread(path)
+    array = np.asarray(dataset.pixel_array)
+    if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
+        array = array[len(array) // 2]
+    if array.ndim == 3:
+        color: np.ndarray = array.astype(np.uint8)
+        return color
+    low, high = np.percentile(array, (1, 99))
+    scaled = (array.astype(np.float64) - low) / max(high - low, 1) * 255
+    shown: np.ndarray = np.clip(scaled, 0, 255).astype(np.uint8)
+    return shown

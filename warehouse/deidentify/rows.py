@@ -1,0 +1,279 @@
+"""Rows of members → rows without what identifies a person, by the same profile as files.
+
+In: a run or all of a warehouse, a profile, a key. Out: rows of patients, studies, series or
+instances. A column that is a DICOM attribute is treated as the profile says of it, one that is
+derived only if it stands here; all others are left out. Text that has to be cleaned is left out,
+too: who needs it exports files. Values are null where they are removed, emptied or dummies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from warehouse.catalog.connect import open_catalog
+from warehouse.cohorts.drafts import refuse_export, settle
+from warehouse.cohorts.export_rows import ENTITIES, for_spreadsheets, put_mark, write_table
+from warehouse.cohorts.members import members_of
+from warehouse.cohorts.runs import package_version
+from warehouse.deidentify.identity import Identity
+from warehouse.deidentify.key import Key, random_key
+from warehouse.deidentify.profile import BASIC, Profile, profile
+from warehouse.dicom.dictionary import keyword_tags
+from warehouse.errors import SourceNotFound, UsageError
+from warehouse.outputs import draft_of, place, refuse_existing
+from warehouse.sqlfiles import statement
+from warehouse.store.duck import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.cohorts.runs import Run
+
+_EVERYTHING = "create or replace temp view members as select instance_key from instances"
+KEYS = {
+    "patients": "patient_key", "studies": "study_key", "series": "series_key",
+    "instances": "instance_key",
+}  # fmt: skip
+_UIDS = {"instance_key", "series_key", "study_key"}
+_STAMPS = {"series_at", "study_at", "latest_study_at"}
+_HARMLESS = {
+    "has_missing_uid", "instance_count", "series_count", "study_count", "image_count",
+    "frame_count", "patient_count", "is_encapsulated", "spatial_resolution_mm",
+    "magnetic_field_strength_t", "manufacturer_name", "pulse_sequence_name", "modalities",
+    "functional_groups", "frames_differ", "not_read",
+}  # fmt: skip
+_BATCH = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    type: str
+
+
+def export_rows_deidentified(
+    root: Path, run: Run, target: Path, form: str, name: str, *, retain: Iterable[str] = (),
+    clean: Iterable[str] = (), key: Key | None = None, rows: str = "series",
+    preset: str | None = None, spreadsheet: bool = False, force: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Write rows of the members of a run without what identifies a person.
+
+    Parameters
+    ----------
+    root, run, target, form, rows, spreadsheet, force
+        As of ``warehouse.cohorts.export_rows.export_rows``; of the formats s5cmd is missing.
+    name, retain, clean, key
+        As of ``warehouse.deidentify.export.export_deidentified``.
+    preset
+        Refused: its columns are those that go.
+
+    Raises
+    ------
+    TargetExists, UsageError, ExportFailed
+    """
+    if preset:
+        raise UsageError("preset is no option of a de-identified export")
+    if rows not in ENTITIES:
+        raise UsageError(f"rows are one of: {', '.join(ENTITIES)}")
+    if spreadsheet and form != "csv":
+        raise UsageError("spreadsheet is an option of CSV")
+    refuse_export(target, force=force)
+    chosen = profile(name, retain=retain, clean=clean)
+    catalog = members_of(root, run)
+    make_identities(catalog, key or random_key(), chosen)
+    if form == "uids":
+        rows = "instances"
+    query = deidentified(catalog, rows, chosen, members=True)
+    counted = catalog.connection.execute(f"select count(*) from ({query})").fetchall()[0][0]
+    facts: dict[str, Any] = {
+        "format": form,
+        "package_version": package_version(),
+        "counts": {"rows": counted},
+        "deidentified": {"profile": chosen.name, "options": list(chosen.options)},
+        "digest": "",
+    }
+    with draft_of(target) as draft:
+        if form == "uids":
+            uids = catalog.connection.execute(f"select instance_key from ({query})").fetchall()
+            draft.write_text("".join(f"{uid}\n" for (uid,) in uids), encoding="ascii")
+        else:
+            if spreadsheet:
+                query = for_spreadsheets(catalog, query)
+            write_table(catalog, draft, form, query, facts)
+            if spreadsheet:
+                put_mark(draft)
+        settle(draft, target, facts, force=force)
+    return facts
+
+
+def write_views(
+    root: Path, target: Path, *, name: str = BASIC, retain: Iterable[str] = (),
+    clean: Iterable[str] = (), key: Key | None = None, force: bool = False,
+) -> dict[str, int]:  # fmt: skip
+    """Write a DuckDB database with the schema ``deidentified``; return its rows by table.
+
+    It holds patients, studies, series and instances as this version of the warehouse has them, and
+    nothing that leads back: no path, no key, no way to the files. See ``open_views``.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    target
+        File that does not exist yet, unless ``force``.
+    name, retain, clean, key
+        As of ``warehouse.deidentify.export.export_deidentified``.
+
+    Raises
+    ------
+    TargetExists, UsageError, ExportFailed
+    """
+    refuse_existing(target, force=force)
+    chosen = profile(name, retain=retain, clean=clean)
+    catalog = open_catalog(root)
+    connection = catalog.connection
+    connection.execute(_EVERYTHING)
+    make_identities(catalog, key or random_key(), chosen)
+    counts: dict[str, int] = {}
+    with draft_of(target) as draft:
+        connection.execute(f"attach {literal(str(draft))} as made")
+        try:
+            connection.execute("create schema made.deidentified")
+            for entity in ENTITIES:
+                query = deidentified(catalog, entity, chosen, members=False)
+                connection.execute(f"create table made.deidentified.{entity} as {query}")
+                (found,) = connection.execute(
+                    f"select count(*) from made.deidentified.{entity}"
+                ).fetchall()
+                counts[entity] = found[0]
+        finally:
+            connection.execute("detach made")
+        place(draft, target, force=force)
+    return counts
+
+
+def open_views(path: Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection to what ``write_views`` wrote, which reads that and nothing else.
+
+    No file can be named in its questions, nothing can be attached, and no setting can be changed.
+
+    Raises
+    ------
+    SourceNotFound, UsageError
+    """
+    if not path.is_file():
+        raise SourceNotFound(str(path))
+    locked: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": "false",
+        "lock_configuration": "true",
+    }
+    try:
+        connection = duckdb.connect(str(path), read_only=True, config=locked)
+        connection.execute("use deidentified")
+    except duckdb.Error:
+        raise UsageError(f"{path} was not written by deidentify views") from None
+    return connection
+
+
+def make_identities(catalog: Catalog, key: Key, chosen: Profile) -> None:
+    """Make the tables ``new_uids`` and ``new_patients`` of the members in the session."""
+    connection = catalog.connection
+    connection.execute("create or replace temp table new_uids (old varchar, new varchar)")
+    keeps = "uids" in chosen.options
+    old = connection.sql(statement("old_identities", "runs")).to_arrow_reader(_BATCH)
+    for batch in list(old):
+        olds = batch["uid"].to_pylist()
+        news = olds if keeps else [key.uid(uid) for uid in olds]
+        part = pa.table({"old": olds, "new": news})
+        connection.register("part", part)
+        connection.execute("insert into new_uids from part")
+        connection.unregister("part")
+    rows = []
+    for patient, names, ids in connection.execute(statement("old_patients", "runs")).fetchall():
+        found = Identity(patient)
+        for one in names or ():
+            found.add(0x00100010, "PatientName", "PN", one.encode("utf-8"))
+        for one in ids or ():
+            found.add(0x00100020, "PatientID", "LO", one.encode("utf-8"))
+        tokens = sorted(part.decode("utf-8", "replace") for part in found.found)
+        rows.append((patient, key.patient(patient), key.days(patient), tokens))
+    columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
+    types = (pa.string(), pa.string(), pa.int64(), pa.list_(pa.string()))
+    table = pa.table(
+        [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)],
+        ["old", "new", "days", "tokens"],
+    )
+    connection.register("part", table)
+    connection.execute("create or replace temp table new_patients as from part")
+    connection.unregister("part")
+
+
+def deidentified(catalog: Catalog, entity: str, chosen: Profile, *, members: bool) -> str:
+    """Return the query of an entity without what identifies a person.
+
+    The session has ``new_uids`` and ``new_patients``.
+    """
+    shown, joins = [], []
+    for number, column in enumerate(catalog.model(entity).columns):
+        expression, join = _expression(_Column(column.name, column.type), f"u{number}", chosen)
+        if expression:
+            shown.append(f'{expression} as "{column.name}"')
+            joins += [join] if join else []
+    key = KEYS[entity]
+    only = f" semi join members on rows.{key} = members.{key}" if members else ""
+    order = f'"{key}"'
+    return (
+        f"select {', '.join(shown)} from (from {entity} as rows{only}) as e "
+        "left join new_patients as p on coalesce(e.patient_key, 'none') = p.old "
+        f"{' '.join(joins)} order by {order}"
+    )
+
+
+def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]:
+    """Return what stands in the place of a column, and the join it needs; empty if it goes."""
+    name = column.name
+    tag = keyword_tags().get(name)
+    if name == "patient_key" or name in {"PatientID", "PatientName"}:
+        return "p.new", ""
+    if name in _UIDS:
+        return f"{alias}.new", f'left join new_uids as {alias} on e."{name}" = {alias}.old'
+    if name in _STAMPS:
+        return _dated(f'e."{name}"', column.type, chosen), ""
+    if name == "patient_age_years":
+        return ("least(e.patient_age_years, 90)", "") if "patient" in chosen.options else ("", "")
+    if tag is None:
+        return (_kept(column), "") if name in _HARMLESS else ("", "")
+    action = chosen.actions.get(tag)
+    if action is None:
+        return _kept(column), ""
+    if action.code == "U":
+        return f"{alias}.new", f'left join new_uids as {alias} on e."{name}" = {alias}.old'
+    if action.code == "C" and column.type in {"DATE", "TIME", "TIMESTAMP"}:
+        return _dated(f'e."{name}"', column.type, chosen), ""
+    if name == "PatientAge" and action.code == "C":
+        return """if(e.patient_age_years > 89, '090Y', e."PatientAge")""", ""
+    return "", ""
+
+
+def _kept(column: _Column) -> str:
+    name = f'e."{column.name}"'
+    if column.type not in {"VARCHAR", "VARCHAR[]"}:
+        return name
+    text = name if column.type == "VARCHAR" else f"array_to_string({name}, chr(92))"
+    held = f"list_filter(p.tokens, lambda t: contains(lower({text}), t))"
+    return f"if(len({held}) > 0, null, {name})"
+
+
+def _dated(name: str, kind: str, chosen: Profile) -> str:
+    if "dates" in chosen.options or (kind == "TIME" and "dates-shifted" in chosen.options):
+        return name
+    if "dates-shifted" not in chosen.options:
+        return ""
+    moved = f"{name} - to_days(cast(p.days as integer))"
+    return f"cast({moved} as {kind})"

@@ -1,0 +1,110 @@
+"""A value of an element → the one that takes its place: dummies, shifted dates, ages, clean text.
+
+In: bytes as stored, their VR, a key. Out: bytes, or None where nothing of them may stay. Nothing is
+guessed: a date that cannot be read is no date, a word that is not known is no word.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+from warehouse.catalog.dictionaries import rule_rows
+
+if TYPE_CHECKING:
+    from warehouse.deidentify.key import Key
+
+REMOVED = b"REMOVED"
+OLDEST_YEARS = 89
+"""Ages above are of few people: they become 90 years (45 CFR 164.514 (b) (2) (i) (C))."""
+_DUMMIES = {
+    "AE": REMOVED, "AS": b"000Y", "CS": REMOVED, "DA": b"19000101", "DS": b"0", "IS": b"0",
+    "DT": b"19000101000000", "LO": REMOVED, "LT": REMOVED, "PN": REMOVED, "SH": REMOVED,
+    "ST": REMOVED, "TM": b"000000", "UC": REMOVED, "UR": b"urn:removed", "UT": REMOVED,
+    "FL": bytes(4), "FD": bytes(8), "SL": bytes(4), "UL": bytes(4), "SS": bytes(2),
+    "US": bytes(2), "AT": bytes(4), "SV": bytes(8), "UV": bytes(8), "OF": bytes(4),
+    "OD": bytes(8), "OL": bytes(4), "OV": bytes(8),
+}  # fmt: skip
+_AGE = re.compile(rb"(\d{3})([DWMY])")
+_PER_YEAR = {b"D": 365, b"W": 52, b"M": 12, b"Y": 1}
+_DATE = re.compile(rb"(\d{4})\.?(\d\d)\.?(\d\d)")
+_TIME = re.compile(rb"\d\d(:?\d\d(:?\d\d(\.\d{1,6})?)?)?")
+_STAMP = re.compile(rb"(\d{8})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
+# A number is kept with its unit, or where it is too small to be an age, a day or an ID.
+_NUMBER = re.compile(r"(\d{1,4}(\.\d{1,2})?(mm|cm|ms|kv|ml|t)|b\d{1,4}|\d\.\d{1,2}|\d|1\d|[234]d)")
+
+
+def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
+    """Return a value that is valid and says nothing; of names of things, one for one."""
+    if is_name and vr in {"LO", "SH", "UT", "UC", "ST", "LT"}:
+        text = value.strip(b" \0")
+        return f"d-{key.pseudonym('name', text.decode('latin-1'))[:14]}".encode()
+    return _DUMMIES.get(vr, bytes(2))
+
+
+def shifted(vr: str, value: bytes, days: int) -> bytes | None:
+    """Return dates moved into the past; None if one of them is not a whole date.
+
+    >>> shifted("DT", b"20240301120000.5+0100", 1)
+    b'20240229120000.5+0100'
+    """
+    moved = []
+    for one in value.strip(b" \0").split(b"\\"):
+        text = one.strip(b" \0")
+        if vr == "TM":
+            if text and not _TIME.fullmatch(text):
+                return None
+            moved.append(text)
+            continue
+        match = _DATE.fullmatch(text) if vr == "DA" else _STAMP.fullmatch(text)
+        if not text:
+            moved.append(text)
+            continue
+        if match is None:
+            return None
+        day = b"".join(match.groups()) if vr == "DA" else match[1]
+        try:
+            then = dt.date(int(day[:4]), int(day[4:6]), int(day[6:])) - dt.timedelta(days=days)
+        except (ValueError, OverflowError):
+            return None
+        rest = b"" if vr == "DA" else match[2] + (match[3] or b"")
+        moved.append(f"{then.year:04}{then:%m%d}".encode() + rest)
+    return b"\\".join(moved)
+
+
+def capped_age(value: bytes) -> bytes | None:
+    """Return an age, 90 years for all above 89; None if it is none.
+
+    >>> capped_age(b"101Y"), capped_age(b"006M")
+    (b'090Y', b'006M')
+    """
+    text = value.strip(b" \0")
+    if not text:
+        return b""
+    match = _AGE.fullmatch(text)
+    if match is None:
+        return None
+    return b"090Y" if int(match[1]) > OLDEST_YEARS * _PER_YEAR[match[2]] else text
+
+
+@cache
+def words() -> frozenset[str]:
+    """Return the words of imaging that name nobody."""
+    return frozenset(row[0] for row in rule_rows("descriptor_words.csv"))
+
+
+def clean_text(value: bytes, identity: frozenset[str]) -> bytes:
+    """Return the known words of a text, without those of the identity; empty if there are none.
+
+    >>> clean_text(b"T1 axial Doe 3mm", frozenset())
+    b'T1 axial 3mm'
+    """
+    kept: list[str] = []
+    known = words()
+    for part in re.split(r"[^A-Za-z0-9.\x80-\xff]+", value.decode("latin-1")):
+        word = part.strip(".").lower()
+        if word and word not in identity and (word in known or _NUMBER.fullmatch(word)):
+            kept.append(part.strip("."))
+    return " ".join(kept).encode("ascii")

@@ -1,0 +1,367 @@
+"""Data elements one by one, at any depth → those that stay, and a row for every change.
+
+What the profile does not name is kept if the dictionary knows it and it is what its VR says.
+Private elements go unless they are listed as safe, overlays and curves with their groups.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from warehouse.deidentify import elements as el
+from warehouse.deidentify import values
+from warehouse.deidentify.facts import FACTS, Change, Facts, Masked
+from warehouse.deidentify.identity import Identity
+from warehouse.deidentify.profile import Action
+from warehouse.errors import NotDeidentified
+
+if TYPE_CHECKING:
+    from warehouse.deidentify.facts import Entries, Pixels
+    from warehouse.deidentify.key import Key
+    from warehouse.deidentify.profile import Profile
+
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_CODE_MEANING, _SCHEME = 0x00080104, 0x00080102
+_SCHEMES = frozenset(
+    b"BI C4 DCM DCMUID FMA I10 I9 I9C I9CDX ICD10 IBSI LN MDC NCIT NCIt NEU RADLEX RFC3066 RFC5646 "
+    b"SCT SNM3 SRT 99SDM UBERON UCUM UMLS".split()
+)
+"""Schemes whose meanings are published; those of local ones are what somebody typed."""
+_TEXT = frozenset(
+    {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"}
+)
+_DIGITS = b"0123456789+-.eE \\\0"
+_MARKS = {0x00120062, 0x00120063, 0x00120064, 0x00280303}
+_STRUCTURED = {0x0040A730, 0x00400555, 0x0040B020}
+# What a content item must have, whatever the action is elsewhere.
+_IN_CONTENT = {0x0040A160: Action("D", "structured"), 0x0040A123: Action("D", "structured")}
+_DUMMY_CODE = (
+    (0x00080100, "SH", b"REMOVED"), (0x00080102, "SH", b"99REMOVED"),
+    (0x00080104, "LO", b"REMOVED"),
+)  # fmt: skip
+
+
+class Walk:
+    """One pass over a file."""
+
+    def __init__(
+        self, data: bytes, profile: Profile, key: Key, patient: str, pixels: Pixels | None,
+        forced: frozenset[tuple[str, int]],
+    ) -> None:  # fmt: skip
+        self.data, self.profile, self.key, self.patient = data, profile, key, patient
+        self.days = key.days(patient)
+        self.pixels, self.forced = pixels, forced
+        self.changes: list[Change] = []
+        self.uids: dict[str, str] = {}
+        self.kept: list[tuple[str, int, str, bytes]] = []
+        self.identity = Identity(patient)
+        self.facts = Facts()
+        self.masked: Masked | None = None
+        self.overlays: set[int] = set()
+        self.planes: set[int] = set()
+
+    def top(self, start: int, *, implicit: bool) -> Entries:
+        """Return the elements of the file as they are to be."""
+        entries, _ = self._level(start, len(self.data), "", 0, implicit=implicit)
+        return entries
+
+    def _level(
+        self, pos: int, limit: int, path: str, depth: int, *, implicit: bool,
+        delimited: bool = False, structured: bool = False,
+    ) -> tuple[Entries, int]:  # fmt: skip
+        """Return the elements of a data set or item as they are to be, and where it ends."""
+        if depth > el.DEEPEST:
+            raise NotDeidentified(f"its sequences are deeper than {el.DEEPEST} levels")
+        data, known = self.data, self.profile.vrs
+        entries: Entries = []
+        blocks: dict[int, str] = {}
+        scheme = b""
+        while pos < limit:
+            element = el.read_element(data, pos, limit, implicit=implicit)
+            tag, vr, start, value, end = element
+            if tag == el.ITEM_END:
+                if not delimited:
+                    raise NotDeidentified("a delimiter stands where no item ends")
+                return entries, value
+            group = tag >> 16
+            if group & 1:
+                pos = self._private(entries, blocks, path, element, limit, implicit=implicit)
+                continue
+            if (group >> 8) in {0x50, 0x60}:
+                self._overlay(tag, path)
+                pos = self._end(value, end, limit, vr, implicit=implicit)
+                self._note(path, tag, vr, "X", "basic", "overlays and curves go with their group")
+                continue
+            if tag in _PIXELS and not path:
+                pos = self._pixels(entries, tag, vr, start, value, end, limit, implicit=implicit)
+                continue
+            # Lengths of groups are retired and would be wrong now; marks are written anew.
+            if tag & 0xFFFF == 0 or (tag in _MARKS and not path):
+                pos = self._end(value, end, limit, vr, implicit=implicit)
+                continue
+            usual = known.get(tag, "")
+            action = self._action(path, tag, structured=structured)
+            is_sequence = usual == "SQ" or vr == "SQ"
+            if not usual or not self.profile.keywords[tag]:
+                pos = self._end(value, end, limit, vr, implicit=implicit)
+                self._note(path, tag, vr, "X", "beyond", "no dictionary knows it")
+                continue
+            if is_sequence or end is None:
+                pos = self._sequence(
+                    entries, path, depth, tag, vr, value, end, limit, action, implicit=implicit,
+                    structured=structured or tag in _STRUCTURED,
+                )  # fmt: skip
+                continue
+            pos = end
+            if tag == _SCHEME:
+                scheme = bytes(data[value:end]).strip(b" \0")
+            if tag == _CODE_MEANING and action is None and scheme not in _SCHEMES and end > value:
+                entries.append((tag, el.made(tag, "LO", values.REMOVED, implicit=implicit)))
+                self._note(path, tag, vr or usual, "D", "beyond", "meaning of a local code")
+                continue
+            self._plain(entries, path, element, usual, action, implicit=implicit)
+        if delimited:
+            raise NotDeidentified("an item is cut off")
+        return entries, pos
+
+    def _action(self, path: str, tag: int, *, structured: bool) -> Action | None:
+        if (path, tag) in self.forced:
+            return Action("X", "beyond")
+        if structured and tag in _IN_CONTENT:
+            return _IN_CONTENT[tag]
+        return self.profile.actions.get(tag)
+
+    def _plain(
+        self, entries: Entries, path: str, element: el.Element, usual: str, action: Action | None,
+        *, implicit: bool,
+    ) -> None:  # fmt: skip
+        """Add an element that is no sequence, as it is to be."""
+        tag, vr, start, value, end = element
+        content = bytes(self.data[value:end])
+        if not path and tag in FACTS:
+            self.facts.note(tag, content)
+        if action is None:
+            if self._keep(path, tag, vr, usual, content):
+                entries.append((tag, bytes(self.data[start:end])))
+            return
+        self.identity.add(tag, self.profile.keywords[tag], usual, content)
+        made = self._changed(path, tag, vr, usual, content, action)
+        if made is not None:
+            entries.append((tag, el.made(tag, vr or _one(usual), made, implicit=implicit)))
+
+    def _note(self, path: str, tag: int, vr: str, action: str, option: str, reason: str) -> None:
+        self.changes.append(Change(path, tag, vr, action, option, reason))
+
+    def _end(self, value: int, end: int | None, limit: int, vr: str, *, implicit: bool) -> int:
+        if end is not None:
+            return end
+        return el.skip_undefined(self.data, value, limit, implicit=implicit or vr == "UN")
+
+    def _keep(self, path: str, tag: int, vr: str, usual: str, content: bytes) -> bool:
+        """Return whether an element that the profile lets pass is what it says it is."""
+        is_usual = vr in {"", "UN", usual} or vr in usual.split(" or ")
+        if not is_usual and not (vr in _TEXT and usual in _TEXT):
+            self._note(path, tag, vr, "X", "beyond", "its VR is not that of the dictionary")
+            return False
+        if usual in {"DS", "IS"}:
+            if content.translate(None, _DIGITS):
+                self._note(path, tag, vr or usual, "X", "beyond", "text where a number should be")
+                return False
+            self.kept.append((path, tag, usual, content))
+        elif usual == "UI":
+            if content.translate(None, b"0123456789.\\\0 "):
+                self._note(path, tag, vr or usual, "X", "beyond", "text where a UID should be")
+                return False
+        elif len(content) > 2:
+            self.kept.append((path, tag, usual, content))
+        return True
+
+    def _changed(
+        self, path: str, tag: int, vr: str, usual: str, content: bytes, action: Action
+    ) -> bytes | None:
+        """Return the new value of an element, None where it goes; note what happened."""
+        code, shown = action.code, vr or usual
+        made: bytes | None
+        reason = ""
+        if code == "U" and usual == "UI":
+            made = self._uids(content)
+            if made == content.strip(b" \0"):
+                return made
+        elif tag in {0x00100010, 0x00100020} and code in "ZD" and not path:
+            made, code, reason = self.key.patient(self.patient).encode(), "D", "pseudonym"
+        elif code == "Z":
+            made = b""
+            if not content.strip(b" \0"):
+                return b""
+        elif code == "D":
+            is_name = self.profile.keywords[tag].endswith(("ID", "IDs", "Identifier", "Label"))
+            made = values.dummy(_one(usual), content, is_name=is_name, key=self.key)
+        elif code == "C":
+            made, code, reason = self._cleaned(path, tag, usual, content, action)
+            if made == content.strip(b" \0"):
+                return made
+            if not made and action.basic == "D" and made is not None:  # it must have a value
+                made, code = values.dummy(_one(usual), b"", is_name=False, key=self.key), "D"
+        else:
+            made, code = None, "X"
+        self._note(path, tag, shown, code, action.option, reason)
+        return made
+
+    def _cleaned(
+        self, path: str, tag: int, usual: str, content: bytes, action: Action
+    ) -> tuple[bytes | None, str, str]:
+        if usual in {"DA", "DT", "TM"}:
+            moved = values.shifted(usual, content, self.days)
+            if moved is None:
+                return b"", "Z", "no whole date: cannot be shifted"
+            return moved, "C", "shifted by the days of the patient"
+        if usual == "AS":
+            age = values.capped_age(content)
+            return (b"", "Z", "no age") if age is None else (age, "C", "ages over 89 are 90 years")
+        if usual in _TEXT and action.option != "dates-shifted":
+            kept = values.clean_text(content, self.identity.words)
+            self.kept.append((path, tag, usual, kept))  # names may follow that are such words
+            return kept, "C" if kept else "Z", "words that are not known are removed"
+        return None, "X", "cannot be cleaned"
+
+    def _uids(self, content: bytes) -> bytes:
+        made = []
+        for one in content.split(b"\\"):
+            old = one.strip(b" \0").decode("latin-1")
+            new = self.key.uid(old) if old else ""
+            if new != old:
+                self.uids[old] = new
+            made.append(new)
+        return "\\".join(made).encode("latin-1")
+
+    def _sequence(
+        self, entries: Entries, path: str, depth: int, tag: int,
+        vr: str, value: int, end: int | None, limit: int, action: Action | None, *, implicit: bool,
+        structured: bool,
+    ) -> int:  # fmt: skip
+        usual = self.profile.vrs[tag]
+        code = action.code if action else ""
+        option = action.option if action else "beyond"
+        if vr not in {"SQ", ""} or usual != "SQ":
+            pos = self._end(value, end, limit, vr, implicit=implicit)
+            self._note(path, tag, vr, "X", "beyond", "a sequence that is not declared as one")
+            return pos
+        if code in {"X", "Z", "D", "U"}:
+            pos = self._end(value, end, limit, vr, implicit=implicit)
+            if tag >> 16 == 0x0010:
+                self._identities(path, depth, tag, value, end, limit, implicit=implicit)
+            made = b"" if code != "D" else el.item(self._dummy_item(tag, implicit=implicit))
+            if code != "X":
+                entries.append((tag, el.head(tag, "SQ", len(made), implicit=implicit) + made))
+            if code != "Z" or end != value:
+                self._note(path, tag, "SQ", code, option, "")
+            return pos
+        items, pos = self._items(
+            path, depth, tag, value, end, limit, implicit=implicit, structured=structured
+        )
+        entries.append((tag, el.head(tag, "SQ", len(items), implicit=implicit) + items))
+        return pos
+
+    def _identities(
+        self, path: str, depth: int, tag: int, value: int, end: int | None, limit: int, *,
+        implicit: bool,
+    ) -> None:  # fmt: skip
+        """Gather what the items of a removed sequence say of the patient."""
+        changes, kept, uids = len(self.changes), len(self.kept), dict(self.uids)
+        self._items(path, depth, tag, value, end, limit, implicit=implicit, structured=False)
+        del self.changes[changes:], self.kept[kept:]
+        self.uids = uids
+
+    def _dummy_item(self, tag: int, *, implicit: bool) -> bytes:
+        if not self.profile.keywords.get(tag, "").endswith("CodeSequence"):
+            return b""
+        made = (el.made(*entry, implicit=implicit) for entry in _DUMMY_CODE)
+        return b"".join(made)
+
+    def _items(
+        self, path: str, depth: int, tag: int, value: int, end: int | None, limit: int, *,
+        implicit: bool, structured: bool,
+    ) -> tuple[bytes, int]:  # fmt: skip
+        name = self.profile.keywords.get(tag) or f"{tag:08X}"
+        inside = f"{path}.{name}" if path else name
+        made: list[bytes] = []
+        pos, stop = value, limit if end is None else end
+        while pos < stop or end is None:
+            kind, length = el.read_item(self.data, pos, stop)
+            pos += 8
+            if kind == el.SEQUENCE_END and end is None:
+                break
+            if kind != el.ITEM:
+                raise NotDeidentified("a sequence holds what is no item")
+            is_open = length == el.UNDEFINED
+            if not is_open and pos + length > stop:
+                raise NotDeidentified("an item reaches beyond its sequence")
+            level, pos = self._level(
+                pos, stop if is_open else pos + length, f"{inside}[{len(made)}]", depth + 1,
+                implicit=implicit, delimited=is_open, structured=structured,
+            )  # fmt: skip
+            made.append(el.item(_joined(level)))
+        return b"".join(made), pos
+
+    def _private(
+        self, entries: Entries, blocks: dict[int, str], path: str, element: el.Element,
+        limit: int, *, implicit: bool,
+    ) -> int:  # fmt: skip
+        """Keep a private element if it is known to be safe, and then the name of its block too."""
+        tag, vr, start, value, end = element
+        after = self._end(value, end, limit, vr, implicit=implicit)
+        number = tag & 0xFFFF
+        safe = self.profile.safe_private
+        if safe and 0x10 <= number <= 0xFF and end is not None:
+            creator = bytes(self.data[value:end]).strip(b" \0").decode("latin-1")
+            blocks[tag >> 16 << 16 | number] = creator
+            return after
+        block = tag >> 16 << 16 | number >> 8
+        creator = blocks.get(block, "")
+        is_kept = (creator, tag >> 16, number & 0xFF) in safe and (path, tag) not in self.forced
+        if is_kept and end is not None and vr != "SQ":
+            content = bytes(self.data[value:end])
+            self.kept.append((path, tag, "LO", content))
+            if not any(tag == block for tag, _ in entries):
+                owner = creator.encode("latin-1")
+                entries.append((block, el.made(block, "LO", owner, implicit=implicit)))
+            entries.append((tag, bytes(self.data[start:end])))
+            return after
+        self._note(path, tag, vr, "X", "basic", "private")
+        return after
+
+    def _overlay(self, tag: int, path: str) -> None:
+        if tag >> 24 == 0x60 and not path:
+            self.overlays.add(tag >> 16)
+            if tag & 0xFFFF == 0x3000:
+                self.planes.add(tag >> 16)
+
+    def _pixels(
+        self, entries: Entries, tag: int, vr: str, start: int,
+        value: int, end: int | None, limit: int, *, implicit: bool,
+    ) -> int:  # fmt: skip
+        after = el.fragments_end(self.data, value, limit) if end is None else end
+        content = memoryview(self.data)[value:after]
+        # An overlay without a plane of its own lies in bits of the pixels.
+        self.facts.has_embedded_overlay = bool(self.overlays - self.planes)
+        masked = self.pixels(self.facts, content) if self.pixels else Masked([content], [], False)
+        self.masked = masked
+        shown = vr or ("OW" if tag == 0x7FE00010 else "OF" if tag == 0x7FE00008 else "OD")
+        for reason in masked.changes:
+            self._note("", tag, shown, "C", "pixels", reason)
+        if end is None:
+            entries.append((tag, [bytes(self.data[start:value]), *masked.pixels]))
+        else:
+            length = sum(len(piece) for piece in masked.pixels)
+            entries.append((tag, [el.head(tag, shown, length, implicit=implicit), *masked.pixels]))
+        return after
+
+
+def _one(vr: str) -> str:
+    """Return a VR to write where the dictionary leaves the choice."""
+    return vr.split(" or ", 1)[0]
+
+
+def _joined(entries: Entries) -> bytes:
+    entries.sort(key=lambda entry: entry[0])
+    return b"".join(content for _, content in entries if isinstance(content, bytes))

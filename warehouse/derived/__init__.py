@@ -1,0 +1,1 @@
+"""What derived objects say in space: segmentations, structure sets, dose."""

@@ -1,0 +1,162 @@
+"""Dose in a region: the dose-volume histogram.
+
+In: a mask, a dose grid in Gy. Out: dose of each voxel, and its histogram. Dose is interpolated
+linearly between the centres of the voxels of the dose grid, and is unknown beyond them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from warehouse.derived.grid import Grid, grid_of_volume
+from warehouse.errors import NoSingleUnit, NotInGeometry, WrongObject
+from warehouse.pixels.values import Values
+from warehouse.pixels.volume import open_volume
+
+if TYPE_CHECKING:
+    from warehouse.catalog.connect import Catalog
+    from warehouse.derived.structures import Mask
+
+_SPACES = "select distinct FrameOfReferenceUID from instances where series_key = $1"
+_EDGE = 1e-6
+"""Of a voxel: what rounding may put beyond the outermost centres."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DoseVolume:
+    """Dose of the voxels of a region.
+
+    Attributes
+    ----------
+    dose_gy
+        (n,) float64, ascending: dose of each voxel that the dose grid covers.
+    voxel_ml
+        Volume of each in ml.
+    uncovered_ml
+        Volume of the region that the dose grid does not cover: its dose is unknown, and it is in
+        no other number.
+    """
+
+    dose_gy: np.ndarray
+    voxel_ml: float
+    uncovered_ml: float
+
+    @property
+    def volume_ml(self) -> float:
+        """Volume with a known dose in ml."""
+        return float(self.dose_gy.size * self.voxel_ml)
+
+    @property
+    def mean_gy(self) -> float:
+        """Mean dose in Gy; NaN if no dose is known."""
+        return float(self.dose_gy.mean()) if self.dose_gy.size else float("nan")
+
+    def volume_at_least(self, dose_gy: float) -> float:
+        """Return the fraction of the volume, 0 to 1, that has at least this dose: V20 of 20 Gy."""
+        if not self.dose_gy.size:
+            return float("nan")
+        below = int(np.searchsorted(self.dose_gy, dose_gy, side="left"))
+        return 1 - below / self.dose_gy.size
+
+    def dose_at_least(self, fraction: float) -> float:
+        """Return the dose in Gy that this fraction of the volume has at least: D95 of 0.95."""
+        if not self.dose_gy.size:
+            return float("nan")
+        return float(np.quantile(self.dose_gy, 1 - fraction, method="inverted_cdf"))
+
+    def histogram(self, bin_gy: float = 0.01) -> pl.DataFrame:
+        """Return the cumulative histogram.
+
+        Parameters
+        ----------
+        bin_gy
+            Width of a bin in Gy; wider ones are taken where there would be more than 100,000.
+
+        Returns
+        -------
+        polars.DataFrame
+            ``dose_gy``, lower end of each bin, and ``volume_ml`` that has at least that dose.
+        """
+        top = float(self.dose_gy[-1]) if self.dose_gy.size else 0.0
+        count = min(int(np.ceil(max(top, 0.0) / bin_gy)) + 1, 100_000)
+        ends = np.arange(count) * max(bin_gy, top / max(count - 1, 1))
+        left = self.dose_gy.size - np.searchsorted(self.dose_gy, ends, side="left")
+        return pl.DataFrame({"dose_gy": ends, "volume_ml": left * self.voxel_ml})
+
+
+def dose_volume(catalog: Catalog, mask: Mask, dose_series_uid: str) -> DoseVolume:
+    """Return the dose in the voxels of a region.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    mask
+        The region, on any grid in the frame of reference of the dose.
+    dose_series_uid
+        SeriesInstanceUID of an RT dose of one grid.
+
+    Raises
+    ------
+    NoSingleUnit
+        The numbers of the dose are not Gy.
+    NotInGeometry
+        Dose and region are in different frames of reference, or planes lie in no space.
+    SeriesNotFound, NoPixels, NotAVolume, SourceChanged, PixelsUnreadable
+    """
+    volume = open_volume(catalog, dose_series_uid, values=Values(rescale=True))
+    if volume.unit != "Gy":
+        why = f"they are {volume.unit or 'of no stated unit'}, not Gy"
+        raise NoSingleUnit(f"values of dose {dose_series_uid}", why)
+    grid = grid_of_volume(volume)
+    if grid is None:
+        raise NotInGeometry(dose_series_uid, "its planes lie in no space", "see frames")
+    if volume.leading:
+        raise WrongObject(dose_series_uid, "dose", f"it has several grids, {volume.dims[0]}")
+    spaces = [
+        {uid for (uid,) in catalog.connection.execute(_SPACES, [one]).fetchall() if uid}
+        for one in (dose_series_uid, mask.series_uid)
+    ]
+    if all(spaces) and spaces[0] != spaces[1]:
+        why = "dose and region are in different frames of reference"
+        raise NotInGeometry(dose_series_uid, why, "take a dose of that plan")
+    values = volume.read()
+    found: list[np.ndarray] = []
+    for level in np.flatnonzero(mask.voxels.any(axis=(1, 2))).tolist():
+        points = mask.grid.points_of_slice(level)[mask.voxels[level]]
+        found.append(interpolated(values, grid, points))
+    doses = np.concatenate(found) if found else np.empty(0)
+    # A nGy is beyond any grid: what sums of weights lose must not move a voxel below a limit.
+    known = np.sort(np.round(doses[np.isfinite(doses)], 9))
+    voxel_ml = mask.grid.voxel_ml
+    return DoseVolume(known, voxel_ml, float((doses.size - known.size) * voxel_ml))
+
+
+def interpolated(values: np.ndarray, grid: Grid, points: np.ndarray) -> np.ndarray:
+    """Return values between the centres of voxels, linearly; NaN beyond the outermost.
+
+    Parameters
+    ----------
+    values
+        (slice, row, column) float64.
+    grid
+        Where they lie.
+    points
+        (n, 3) mm, LPS.
+    """
+    index = grid.index_of(points)
+    last = np.array(values.shape) - 1
+    outside = ((index < -_EDGE) | (index > last + _EDGE)).any(axis=1)
+    index = np.clip(index, 0, last)
+    low = np.minimum(np.floor(index).astype(np.int64), np.maximum(last - 1, 0))
+    part = index - low
+    made = np.zeros(len(points))
+    for corner in np.ndindex(2, 2, 2):
+        place = np.minimum(low + corner, last)
+        weight = np.where(np.array(corner) == 1, part, 1 - part).prod(axis=1)
+        made += weight * values[place[:, 0], place[:, 1], place[:, 2]]
+    return np.where(outside, np.nan, made)

@@ -1,0 +1,77 @@
+"""What a warehouse says of derived objects: methods that ``Warehouse`` inherits.
+
+In: the open catalog. Out: segmentations, structure sets, dose-volume histograms.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from warehouse.derived.dose import DoseVolume, dose_volume
+from warehouse.derived.segmentation import Segmentation, open_segmentation
+from warehouse.derived.structures import Structures, open_structures
+from warehouse.derived.waveforms import Waveform, open_waveform
+from warehouse.store.damage import names_failures
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from warehouse.catalog.connect import Catalog
+
+
+class DerivedObjects:
+    """Methods of a warehouse for segmentations, structure sets and dose."""
+
+    root: Path
+
+    @property
+    def catalog(self) -> Catalog:
+        """Open catalog."""
+        raise NotImplementedError
+
+    @names_failures
+    def segmentation(
+        self, series_uid: str, *, sop_instance_uid: str | None = None, resample: bool = False,
+        own_grid: bool = False,
+    ) -> Segmentation:  # fmt: skip
+        """Return a segmentation as masks on the grid of the images that were segmented.
+
+        Frames that lie on another grid are refused unless ``resample`` or ``own_grid`` is asked
+        for; see ``warehouse.derived.segmentation.open_segmentation``.
+        """
+        return open_segmentation(
+            self.catalog, series_uid, sop_instance_uid=sop_instance_uid, resample=resample,
+            own_grid=own_grid,
+        )  # fmt: skip
+
+    @names_failures
+    def structures(self, series_uid: str, *, sop_instance_uid: str | None = None) -> Structures:
+        """Return the regions of an RT structure set; see ``warehouse.derived.structures``."""
+        return open_structures(self.catalog, series_uid, sop_instance_uid=sop_instance_uid)
+
+    @names_failures
+    def dose_volume(
+        self, structures_uid: str, roi_number: int, dose_uid: str, *, on: str | None = None
+    ) -> DoseVolume:
+        """Return the dose in a region of a structure set: its dose-volume histogram.
+
+        Voxels are those of the series ``on``, or of the images that the structure set is of; see
+        ``warehouse.derived.structures.Structures.mask`` and ``warehouse.derived.dose``.
+
+        Examples
+        --------
+        >>> found = wh.dose_volume(rt_uid, 1, dose_uid)
+        >>> found.mean_gy, found.volume_ml, found.uncovered_ml
+        (2.5, 0.016, 0.0)
+        """
+        mask = self.structures(structures_uid).mask(roi_number, on=on)
+        return dose_volume(self.catalog, mask, dose_uid)
+
+    @names_failures
+    def waveform(
+        self, series_uid: str, *, group: int = 0, sop_instance_uid: str | None = None
+    ) -> Waveform:
+        """Return a multiplex group of a waveform, such as an ECG, with its samples in a unit."""
+        return open_waveform(
+            self.catalog, series_uid, group=group, sop_instance_uid=sop_instance_uid
+        )

@@ -1,0 +1,246 @@
+"""An RT structure set as masks on the grid of a series: ``Structures``.
+
+In: a catalog and a series. Out: masks. Contours come from the view ``rt_contours``; no file is
+opened. What a contour encloses is combined by XOR within a plane, whatever its type says, because
+writers draw holes so (PS3.3 C.8.8.6 leaves it to keyholes and CLOSEDPLANAR_XOR).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from warehouse.derived.grid import Grid, grid_of_volume
+from warehouse.derived.raster import filled
+from warehouse.errors import NotInGeometry, SeriesNotFound, UnknownPart, WrongObject
+from warehouse.pixels.read import allocated
+from warehouse.pixels.volume import open_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from warehouse.catalog.connect import Catalog
+
+_OBJECTS = "select instance_id, SOPInstanceUID from instances where series_key = $1"
+_ROIS = "from rt_rois where instance_id = $1 order by item"
+_CONTOURS = (
+    "select ContourGeometricType, points, why_not from rt_contours "
+    "where instance_id = $1 and ROINumber = $2 order by roi_item, contour_item"
+)
+_SPACES = "select distinct FrameOfReferenceUID from instances where series_key = $1"
+_PLANE_TOLERANCE = 0.01
+"""Of the distance of slices: contours closer than that lie in one plane."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """A region on the grid of a series.
+
+    Attributes
+    ----------
+    voxels
+        (slice, row, column) bool.
+    grid
+        Where the voxels lie.
+    series_uid
+        Series whose grid it is.
+    warnings
+        What was left out, and what lies beyond the grid.
+    """
+
+    voxels: np.ndarray
+    grid: Grid
+    series_uid: str
+    warnings: tuple[str, ...]
+
+    @property
+    def volume_ml(self) -> float:
+        """Volume of the voxels in ml."""
+        return float(self.voxels.sum()) * self.grid.voxel_ml
+
+
+class Structures:
+    """Regions of one RT structure set.
+
+    Attributes
+    ----------
+    series_uid, sop_instance_uid
+        Which object it is.
+    rois
+        Its rows of the view ``rt_rois``.
+
+    Examples
+    --------
+    >>> found = wh.structures(rt_uid)
+    >>> found.rois["ROIName"].to_list()
+    ['box']
+    >>> mask = found.mask(1)
+    >>> int(mask.voxels.sum()), mask.volume_ml
+    (8, 0.016)
+    """
+
+    def __init__(self, catalog: Catalog, series_uid: str, instance_id: int, uid: str) -> None:
+        self.series_uid, self.sop_instance_uid = series_uid, uid
+        self._catalog, self._instance_id = catalog, instance_id
+        self.rois: pl.DataFrame = catalog.session().sql(_ROIS, params=[instance_id]).pl()
+        unread = self.rois["not_read"].drop_nulls()
+        if len(unread):
+            raise WrongObject(series_uid, "structure set", unread[0])
+        if not len(self.rois):
+            raise WrongObject(series_uid, "structure set", "it has no region")
+
+    def __repr__(self) -> str:
+        return f"<Structures: {len(self.rois)} regions>"
+
+    @property
+    def numbers(self) -> list[int]:
+        """ROI Numbers that enclose a volume."""
+        sound = self.rois.filter(pl.col("roi_why_not").is_null())
+        numbers: list[int] = sound["ROINumber"].to_list()
+        return numbers
+
+    def mask(self, roi_number: int, *, on: str | None = None) -> Mask:
+        """Return a region on the grid of a series.
+
+        A voxel belongs to the region if its centre does. A contour stands for the slab that
+        reaches half of the usual (median) distance of contour planes to both sides, so that
+        slices between two planes are filled by the nearer one; where all contours lie in one
+        plane, the slab is as thick as a slice. Contours of one plane are combined by XOR.
+
+        Parameters
+        ----------
+        roi_number
+            ROI Number.
+        on
+            SeriesInstanceUID of the grid; None for the series that the structure set is of. A
+            dose has a grid, too.
+
+        Raises
+        ------
+        UnknownPart
+        WrongObject
+            The region has no closed contour that can be read.
+        NotInGeometry
+            The series is in another frame of reference, or contours do not lie in planes along
+            its slices.
+        SeriesNotFound, NoPixels, NotAVolume
+        """
+        series_uid, grid = self._grid(roi_number, on)
+        outlines, warnings = self._outlines(roi_number)
+        indexed = [grid.index_of(points) for points in outlines]
+        planes = self._planes(indexed)
+        heights = np.array(sorted(planes))
+        gaps = np.diff(heights)
+        usual = float(np.quantile(gaps, 0.5, method="lower")) if gaps.size else 1.0
+        half = usual / 2
+        if gaps.size and (gaps.max() > 1.5 * usual or gaps.min() < 0.5 * usual):
+            warnings.append("contour planes lie at several distances: wide gaps are left empty")
+        voxels = allocated(self.series_uid, grid.shape, np.dtype("?"))
+        voxels[...] = False
+        used: set[int] = set()
+        for level in range(grid.shape[0]):
+            nearest = int(np.abs(heights - level).argmin())
+            # A slice in the middle of two slabs belongs to one: the lower end is left out.
+            if -half < level - heights[nearest] + 1e-6 <= half + 2e-6:
+                used.add(nearest)
+                voxels[level] = filled(planes[float(heights[nearest])], grid.shape[1:])
+        beyond = [h for h in heights if h <= -0.5 - half or h >= grid.shape[0] - 0.5 + half]
+        if beyond:
+            warnings.append(f"{len(beyond)} contour planes lie beyond the slices")
+        skipped = len(heights) - len(used) - len(beyond)
+        if skipped > 0:
+            warnings.append(f"{skipped} contour planes lie between slices and fill none")
+        corners = np.concatenate(indexed)
+        ends = np.array(grid.shape[1:]) - 0.5
+        if (corners[:, 1:] < -0.5).any() or (corners[:, 1:] > ends).any():
+            warnings.append("contours reach beyond rows or columns, and are cut off there")
+        return Mask(voxels, grid, series_uid, tuple(warnings))
+
+    # -- contours ----------------------------------------------------------------------------------
+
+    def _roi(self, number: int) -> dict[str, object]:
+        rows = self.rois.filter(pl.col("ROINumber") == number).to_dicts()
+        if not rows:
+            raise UnknownPart("region", number, self.rois["ROINumber"].drop_nulls().to_list())
+        if rows[0]["roi_why_not"]:
+            why = f"region {number}: {rows[0]['roi_why_not']}"
+            raise WrongObject(self.series_uid, "structure set with that volume", why)
+        return rows[0]
+
+    def _outlines(self, number: int) -> tuple[list[np.ndarray], list[str]]:
+        """Return the points (n, 3) in mm of closed contours, and what was left out."""
+        self._roi(number)
+        asked = [self._instance_id, number]
+        rows = self._catalog.session().sql(_CONTOURS, params=asked).pl()
+        left_out = rows["why_not"].drop_nulls().value_counts(sort=True).iter_rows()
+        warnings = [f"{count} contours are left out: {why}" for why, count in left_out]
+        sound = rows.filter(pl.col("why_not").is_null())["points"]
+        outlines = [points.explode().to_numpy().reshape(-1, 3) for points in sound]
+        if not outlines:
+            why = f"region {number}: {'; '.join(warnings) or 'it has no contour'}"
+            raise WrongObject(self.series_uid, "structure set with that volume", why)
+        return outlines, warnings
+
+    def _planes(self, indexed: Iterable[np.ndarray]) -> dict[float, list[np.ndarray]]:
+        """Return outlines in (row, column) by the slice, with fraction, in whose plane they lie."""
+        planes: dict[float, list[np.ndarray]] = {}
+        for points in sorted(indexed, key=lambda one: float(one[:, 0].mean())):
+            level = float(points[:, 0].mean())
+            if np.abs(points[:, 0] - level).max() > 0.05:
+                why = "contours do not lie in planes along its slices"
+                advice = "take a series whose slices they were drawn on (on=…)"
+                raise NotInGeometry(self.series_uid, why, advice)
+            nearest = next(reversed(planes), None)
+            key = level if nearest is None or level - nearest > _PLANE_TOLERANCE else nearest
+            planes.setdefault(key, []).append(points[:, 1:])
+        return planes
+
+    def _grid(self, number: int, on: str | None) -> tuple[str, Grid]:
+        roi = self._roi(number)
+        series_uid = on or roi["referenced_SeriesInstanceUID"]
+        if not isinstance(series_uid, str):
+            why = "it names no series of images, name one (on=…)"
+            raise WrongObject(self.series_uid, "structure set on a grid", why)
+        grid = grid_of_volume(open_volume(self._catalog, series_uid))
+        if grid is None:
+            raise NotInGeometry(series_uid, "its frames lie in no space", "name another (on=…)")
+        rows = self._catalog.connection.execute(_SPACES, [series_uid]).fetchall()
+        spaces = {uid for (uid,) in rows if uid}
+        own = roi["ReferencedFrameOfReferenceUID"]
+        if own and spaces and spaces != {own}:
+            why = "the region is in another frame of reference"
+            raise NotInGeometry(series_uid, why, "name a series that shares it (on=…)")
+        return series_uid, grid
+
+
+def open_structures(
+    catalog: Catalog, series_uid: str, *, sop_instance_uid: str | None = None
+) -> Structures:
+    """Return the regions of an RT structure set; no file is opened.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    series_uid
+        SeriesInstanceUID of the structure set.
+    sop_instance_uid
+        Which object, where the series has several.
+
+    Raises
+    ------
+    SeriesNotFound
+    WrongObject
+        The series is no structure set, or of several objects and none was chosen.
+    """
+    objects = catalog.connection.execute(_OBJECTS, [series_uid]).fetchall()
+    if not objects:
+        raise SeriesNotFound(series_uid)
+    chosen = [one for one in objects if sop_instance_uid in (None, one[1])]
+    if len(chosen) != 1:
+        why = f"{len(chosen)} of its objects are meant, name one (sop_instance_uid=…)"
+        raise WrongObject(series_uid, "structure set", why)
+    return Structures(catalog, series_uid, *chosen[0])

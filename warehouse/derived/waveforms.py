@@ -1,0 +1,130 @@
+"""Samples of a waveform, such as an ECG, in the unit of each channel.
+
+In: a catalog and a series. Out: an array, read when it is asked for. What a channel is comes from
+the view ``waveform_channels``; samples lie in `blobs`, or in the file where they are too long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from warehouse.catalog.long_values import open_value
+from warehouse.errors import SeriesNotFound, UnknownPart, WrongObject
+
+if TYPE_CHECKING:
+    from warehouse.catalog.connect import Catalog
+
+_CHANNELS = (
+    "from waveform_channels where series_key = $1 order by SOPInstanceUID, group_item, channel_item"
+)
+_KNOWN = "select 1 from instances where series_key = $1 limit 1"
+_SYNTAX = "select distinct TransferSyntaxUID from instances where SOPInstanceUID = $1"
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_TYPES = {
+    ("SB", 8): "i1", ("UB", 8): "u1", ("SS", 16): "<i2", ("US", 16): "<u2", ("SL", 32): "<i4",
+    ("UL", 32): "<u4", ("SV", 64): "<i8", ("UV", 64): "<u8",
+}  # fmt: skip
+"""Sample interpretation and bits → how samples are stored (PS3.3 C.10.9.1.5)."""
+
+
+class Waveform:
+    """One multiplex group of a waveform: channels that were sampled together.
+
+    Attributes
+    ----------
+    channels
+        Its rows of the view ``waveform_channels``.
+    """
+
+    def __init__(self, catalog: Catalog, series_uid: str, channels: pl.DataFrame) -> None:
+        self.series_uid, self.channels, self._catalog = series_uid, channels, catalog
+
+    def __repr__(self) -> str:
+        first = self.channels.row(0, named=True)
+        return (
+            f"<Waveform: {len(self.channels)} channels, {first['NumberOfWaveformSamples']} samples "
+            f"at {first['SamplingFrequency']:g} Hz>"
+        )
+
+    @property
+    def units(self) -> list[str | None]:
+        """Unit of each channel, a code of UCUM; None where its numbers are as stored."""
+        units: list[str | None] = self.channels["unit"].to_list()
+        return units
+
+    def read(self) -> np.ndarray:
+        """Return (sample, channel) float64, in the unit of each channel.
+
+        That is stored * sensitivity * correction factor + baseline; as stored where a channel
+        states no sensitivity.
+
+        Raises
+        ------
+        WrongObject
+            Samples are coded in a way that is not read, or are fewer than promised.
+        ValueNotFound
+            The file that held them is gone.
+        """
+        first = self.channels.row(0, named=True)
+        key = (first["WaveformSampleInterpretation"], first["WaveformBitsAllocated"])
+        syntax = self._catalog.connection.execute(_SYNTAX, [first["SOPInstanceUID"]]).fetchall()
+        if key not in _TYPES or syntax[0][0] == _BIG_ENDIAN or first["samples_sha256"] is None:
+            why = "its samples are coded in a way that is not read, or missing"
+            raise WrongObject(self.series_uid, "waveform", why)
+        with open_value(self._catalog, first["samples_sha256"]) as opened:
+            content = opened.read()
+        shape = (int(first["NumberOfWaveformSamples"] or 0), len(self.channels))
+        dtype = np.dtype(_TYPES[key])
+        if len(content) < shape[0] * shape[1] * dtype.itemsize:
+            raise WrongObject(self.series_uid, "waveform", "it has fewer samples than it promises")
+        stored = np.frombuffer(content, dtype, shape[0] * shape[1]).reshape(shape)
+        names = ["ChannelSensitivity", "ChannelSensitivityCorrectionFactor", "ChannelBaseline"]
+        sensitivity, correction, baseline = (self.channels[name] for name in names)
+        is_stated = sensitivity.is_not_null()
+        slope = (sensitivity * correction.fill_null(1)).fill_null(1).to_numpy()
+        offset = np.where(is_stated, baseline.fill_null(0).to_numpy(), 0)
+        made: np.ndarray = stored * slope + offset
+        return made
+
+
+def open_waveform(
+    catalog: Catalog, series_uid: str, *, group: int = 0, sop_instance_uid: str | None = None
+) -> Waveform:
+    """Return a multiplex group of a waveform; samples are read by ``read``.
+
+    Parameters
+    ----------
+    catalog
+        Open catalog.
+    series_uid
+        SeriesInstanceUID.
+    group
+        Place in the Waveform Sequence, from 0.
+    sop_instance_uid
+        Which object, where the series has several.
+
+    Raises
+    ------
+    SeriesNotFound, UnknownPart
+    WrongObject
+        The series is no waveform, or of several objects and none was chosen.
+    """
+    rows = catalog.session().sql(_CHANNELS, params=[series_uid]).pl()
+    if not catalog.connection.execute(_KNOWN, [series_uid]).fetchall():
+        raise SeriesNotFound(series_uid)
+    unread = rows["not_read"].drop_nulls()
+    if not len(rows) or len(unread):
+        why = unread[0] if len(unread) else "it has no Waveform Sequence"
+        raise WrongObject(series_uid, "waveform", why)
+    if sop_instance_uid is not None:
+        rows = rows.filter(pl.col("SOPInstanceUID") == sop_instance_uid)
+    if rows["SOPInstanceUID"].n_unique() != 1:
+        why = f"{rows['SOPInstanceUID'].n_unique()} of its objects are meant, name one"
+        raise WrongObject(series_uid, "waveform", why)
+    chosen = rows.filter((pl.col("group_item") == group) & pl.col("channel_item").is_not_null())
+    if not len(chosen):
+        raise UnknownPart("multiplex group", group, rows["group_item"].unique().sort().to_list())
+    return Waveform(catalog, series_uid, chosen)

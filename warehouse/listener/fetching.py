@@ -1,0 +1,238 @@
+"""Studies of another archive → the warehouse: C-MOVE into a listener of ours, or C-GET.
+
+In: a peer and UIDs. Out: ``Fetched``. What the peer sends goes through the same spool and the same
+ingest as what others send unasked.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import StoragePresentationContexts, build_context, build_role, evt
+
+from warehouse.errors import PeerFailed, UsageError, cause_of
+from warehouse.listener.find import STUDY_ROOT
+from warehouse.listener.listener import OUT_OF_RESOURCES, SUCCESS, Listener
+from warehouse.listener.received import file_head
+from warehouse.listener.retrieve import Entity
+from warehouse.listener.sending import nodelay
+from warehouse.listener.spool import Spool, default_spool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pynetdicom.association import Association
+    from pynetdicom.events import Event
+    from pynetdicom.presentation import PresentationContext
+
+    from warehouse.api import Warehouse
+    from warehouse.ingest_report import IngestReport
+    from warehouse.listener.settings import ListenerSettings, Peer
+
+MOVE, GET = f"{STUDY_ROOT}2", f"{STUDY_ROOT}3"
+
+_PENDING = {0xFF00, 0xFF01}
+_MEANINGS = {
+    0xA701: "cannot count what matches", 0xA702: "could not send any of it",
+    0xA801: "does not know our AE title {aet}: tell it that {aet} is {host}:{port}",
+    0xA900: "finds the identifier wrong", 0xFE00: "was told to stop", 0x0124: "does not allow it",
+}  # fmt: skip
+_MOST_CLASSES = 126
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a peer sent."""
+
+    completed: int
+    """Instances that the peer says it sent."""
+    failed: int
+    warned: int
+    received: int | None
+    """Instances acknowledged here; None if a listener elsewhere received them."""
+    report: IngestReport | None
+    """Of their ingest."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that the peer knew of has come."""
+        return not self.failed and self.received in {None, self.completed + self.warned}
+
+
+def fetch(
+    wh: Warehouse, peer: Peer, studies: Sequence[str], series: Sequence[str] = (), *,
+    settings: ListenerSettings, spool: str | os.PathLike[str] | None = None, to: str = "",
+    by_get: bool = False, seconds: float = 300.0,
+) -> Fetched:  # fmt: skip
+    """Let another archive send studies, or some of their series, and ingest them.
+
+    Parameters
+    ----------
+    peer
+        The archive. It has to know our AE title, and for C-MOVE also where we listen.
+    studies, series
+        StudyInstanceUIDs, and SeriesInstanceUIDs if not all series are wanted.
+    settings
+        Who we are; for C-MOVE, where we listen meanwhile.
+    spool
+        Folder of received files, as of a listener.
+    to
+        Title of a listener that is running already and is to receive; nothing is ingested here.
+    by_get
+        Ask with C-GET: on one connection, uncompressed.
+    seconds
+        How long the peer may take between two answers.
+
+    Raises
+    ------
+    UsageError, CannotListen, SpoolInUse, PeerFailed
+    """
+    identifier = _identifier(studies, series)
+    # The whole of the study is ingested in one go at the end.
+    quiet = replace(settings, ingest=False, network_seconds=max(seconds, settings.network_seconds))
+    if to:
+        counts = _asked(peer, identifier, quiet, seconds, to)
+        return Fetched(*counts, received=None, report=None)
+    if by_get:
+        return _got(wh, peer, identifier, quiet, seconds, spool)
+    with Listener(wh, quiet, spool) as listener:
+        here = replace(quiet, port=listener.port)
+        counts = _asked(peer, identifier, here, seconds, quiet.aet)
+        received = listener.state().received
+        report = wh.ingest(listener.spool / "files", mode=quiet.mode, workers=quiet.workers)
+    return Fetched(*counts, received=received, report=report)
+
+
+def _identifier(studies: Sequence[str], series: Sequence[str]) -> Dataset:
+    for uid in (*studies, *series):
+        if not (uid.replace(".", "").isdecimal() and len(uid) <= 64):
+            raise UsageError(f"{uid!r} is no UID: digits and dots, at most 64")
+    if not studies:
+        raise UsageError("name the study: --study UID")
+    made = Dataset()
+    made.QueryRetrieveLevel = "SERIES" if series else "STUDY"
+    made.StudyInstanceUID = list(studies)
+    if series:
+        made.SeriesInstanceUID = list(series)
+    return made
+
+
+@contextmanager
+def _associated(
+    peer: Peer, settings: ListenerSettings, seconds: float, contexts: list[PresentationContext],
+    store: Sequence[object] = (),
+) -> Iterator[Association]:  # fmt: skip
+    """Open an association to a peer.
+
+    Raises
+    ------
+    PeerFailed
+        It does not answer, or does not want us.
+    """
+    entity = Entity(settings.aet)
+    entity.connection_timeout = entity.acse_timeout = min(seconds, 30.0)
+    entity.dimse_timeout = entity.network_timeout = seconds
+    classes = [str(each.abstract_syntax) for each in contexts[1:]]
+    tls = (settings.tls.context(server=False), peer.host) if settings.tls else None
+    association = entity.associate(
+        peer.host, peer.port, contexts, peer.aet, tls_args=tls,
+        ext_neg=[build_role(each, scp_role=True) for each in classes],
+        evt_handlers=[(evt.EVT_CONN_OPEN, nodelay), *store],
+    )  # fmt: skip
+    try:
+        if association.is_rejected:
+            raise PeerFailed(str(peer), f"refuses the association; does it know {settings.aet}?")
+        if not association.is_established:
+            raise PeerFailed(
+                str(peer), "does not answer, or does not offer what is asked; check address and TLS"
+            )
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _asked(
+    peer: Peer, identifier: Dataset, settings: ListenerSettings, seconds: float, to: str
+) -> tuple[int, int, int]:
+    """Let a peer send to an AE title; return completed, failed and warned."""
+    with _associated(peer, settings, seconds, [build_context(MOVE)]) as association:
+        answers = association.send_c_move(identifier, to, MOVE)
+        return _counted(peer, settings, (status for status, _ in answers))
+
+
+def _got(
+    wh: Warehouse, peer: Peer, identifier: Dataset, settings: ListenerSettings, seconds: float,
+    where: str | os.PathLike[str] | None,
+) -> Fetched:  # fmt: skip
+    spool = Spool(Path(os.path.abspath(where or default_spool(wh.root, settings.aet))))
+    try:
+        kept: list[Path] = []
+        syntaxes: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+        contexts = [build_context(GET)] + [
+            build_context(str(each.abstract_syntax), syntaxes)
+            for each in StoragePresentationContexts[:_MOST_CLASSES]
+        ]
+        store = [(evt.EVT_C_STORE, partial(_keep, spool, peer.aet, kept))]
+        with _associated(peer, settings, seconds, contexts, store) as association:
+            answers = association.send_c_get(identifier, GET)
+            counts = _counted(peer, settings, (status for status, _ in answers))
+        report = wh.ingest(spool.files, mode=settings.mode, workers=settings.workers)
+    finally:
+        spool.close()
+    return Fetched(*counts, received=len(kept), report=report)
+
+
+def _keep(spool: Spool, aet: str, kept: list[Path], event: Event) -> int | Dataset:
+    """Answer a C-STORE that comes over the association of our C-GET."""
+    request, syntax = event.request, str(event.context.transfer_syntax)
+    sop_class = str(getattr(request, "AffectedSOPClassUID", ""))
+    uid = str(getattr(request, "AffectedSOPInstanceUID", ""))
+    try:
+        part = spool.begin(file_head(sop_class, uid, syntax, aet))
+        try:
+            part.write(event.encoded_dataset(include_meta=False))
+        except OSError:
+            part.discard()
+            raise
+        kept.append(spool.keep(part, aet))
+    except OSError as error:
+        answer = Dataset()
+        answer.Status, answer.ErrorComment = OUT_OF_RESOURCES, cause_of(error)[0][:64]
+        return answer
+    return SUCCESS
+
+
+def _counted(
+    peer: Peer, settings: ListenerSettings, answers: Iterable[Dataset]
+) -> tuple[int, int, int]:
+    """Read answers to the last one.
+
+    Raises
+    ------
+    PeerFailed
+    """
+    last = Dataset()
+    for status in answers:
+        last = status
+    code = last.get("Status")
+    if code is None or code in _PENDING:
+        raise PeerFailed(str(peer), "ended the association, or did not answer in time")
+    counts = tuple(
+        int(last.get(f"NumberOf{kind}Suboperations") or 0)
+        for kind in ("Completed", "Failed", "Warning")
+    )
+    if code != SUCCESS and not any(counts):
+        meaning = _MEANINGS.get(code, "could not do it").format(
+            aet=settings.aet, host=settings.host, port=settings.port
+        )
+        raise PeerFailed(str(peer), f"{meaning} (status 0x{code:04X})")
+    completed, failed, warned = counts
+    return completed, failed, warned

@@ -1,0 +1,208 @@
+"""C-FIND: keys of an identifier → rows of the warehouse as identifiers.
+
+In: the data set of a query. Out: statuses and data sets as pynetdicom sends them. Keys of the level
+and of all levels above it are matched (relational queries, PS3.4 C.4.1.2.2.2).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydicom import config
+from pydicom.charset import python_encoding
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+
+from warehouse.dicom.charset import DEFAULT, decode_text
+from warehouse.errors import NotAWarehouse
+from warehouse.listener.matching import KeyRefused, condition
+from warehouse.sqlfiles import statement
+from warehouse.store.audit import newest_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pynetdicom.events import Event
+
+    from warehouse.api import Warehouse
+
+PENDING, PENDING_WITHOUT_SOME_KEYS, CANCELLED = 0xFF00, 0xFF01, 0xFE00
+NO_SUCH_QUERY = 0xA900
+"""The identifier does not match the SOP class."""
+
+LEVELS = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series", "IMAGE": "image"}
+UNIQUE = {
+    "PATIENT": "PatientID", "STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID",
+    "IMAGE": "SOPInstanceUID",
+}  # fmt: skip
+
+STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2."
+PATIENT_ROOT = "1.2.840.10008.5.1.4.1.2.1."
+
+_ROWS = 500
+_NO_KEYS = frozenset({"QueryRetrieveLevel", "SpecificCharacterSet", "TimezoneOffsetFromUTC"})
+_ABOUT_US = {"RetrieveAETitle", "InstanceAvailability"}
+
+
+class QueryRefused(ValueError):
+    """A query cannot be answered; says why, without a value of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What an identifier asks."""
+
+    level: str
+    keys: dict[str, str]
+    """Text of each key by keyword; empty ones are asked for."""
+    tags: tuple[int, ...]
+    """Every tag of the identifier, in order; what is not known is answered empty."""
+
+
+def read_query(identifier: Dataset, sop_class: str) -> Query:
+    """Read an identifier.
+
+    Values are not converted by pydicom, which warns about what it finds odd and quotes it.
+
+    Raises
+    ------
+    QueryRefused
+        It has no level, or one that the SOP class does not have.
+    """
+    charsets = [
+        python_encoding.get(name.strip(), DEFAULT)
+        for name in _raw(identifier, 0x00080005).decode("ascii", "replace").split("\\")
+    ]
+    keys = {}
+    for tag in identifier.keys():  # noqa: SIM118 - a Dataset yields elements
+        keyword = keyword_for_tag(tag)
+        if keyword:
+            keys[keyword] = decode_text(_raw(identifier, tag), charsets).strip(" \0")
+    level = keys.get("QueryRetrieveLevel", "")
+    if level not in LEVELS or (level == "PATIENT" and sop_class.startswith(STUDY_ROOT)):
+        raise QueryRefused("QueryRetrieveLevel is none of this SOP class")
+    known = {keyword: text for keyword, text in keys.items() if keyword not in _NO_KEYS}
+    return Query(level, known, tuple(int(tag) for tag in identifier.keys()))  # noqa: SIM118
+
+
+def _raw(identifier: Dataset, tag: int) -> bytes:
+    """Return the bytes of a value; of a sequence, and of nothing, none."""
+    found = identifier.get_item(tag)
+    value = found.value if isinstance(found, RawDataElement) else None
+    return value if isinstance(value, bytes) else b""
+
+
+def rows(
+    wh: Warehouse, level: str, keys: dict[str, str], columns: Iterable[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield what matches, in order of its UID, as columns of ``sql/network/`` by name.
+
+    Parameters
+    ----------
+    columns
+        Columns to return where the level has them; all if it is None.
+
+    Raises
+    ------
+    KeyRefused
+    """
+    if wh.url == str(wh.root) and newest_version(wh.root) not in {None, shown_version(wh)}:
+        wh.refresh()
+    try:
+        session = wh.catalog.session()
+    except NotAWarehouse:
+        return
+    asked = statement(LEVELS[level], "network")
+    described = session.execute(f"describe {asked}").fetchall()
+    types = {name: kind for name, kind, *_ in described}
+    found = [
+        condition(keyword, dictionary_VR(keyword), types[keyword], text)
+        for keyword, text in keys.items()
+        if keyword in types
+    ]
+    where = [each for each in found if each]
+    values = {name: value for each in where for name, value in each.values.items()}
+    names = [name for name in types if columns is None or name in columns]
+    wanted = ", ".join(f'"{name}"' for name in names) or "1"
+    holds = " and ".join(each.sql for each in where) or "true"
+    answer = session.execute(
+        f'select {wanted} from ({asked}) where {holds} order by "{UNIQUE[level]}"', values
+    )
+    while part := answer.fetchmany(_ROWS):
+        for row in part:
+            yield dict(zip(names, row, strict=False))
+
+
+def shown_version(wh: Warehouse) -> int | None:
+    """Return the version that a warehouse shows, None if there is none yet."""
+    try:
+        return wh.version
+    except NotAWarehouse:
+        return None
+
+
+def find(event: Event, wh: Warehouse) -> Iterator[tuple[int | Dataset, Dataset | None]]:
+    """Answer a C-FIND."""
+    aet = event.assoc.acceptor.ae_title
+    try:
+        query = read_query(event.identifier, str(event.context.abstract_syntax))
+        status = PENDING
+        for row in rows(wh, query.level, query.keys, query.keys):
+            if any(text and key not in row and key not in _ABOUT_US
+                   for key, text in query.keys.items()):  # fmt: skip
+                status = PENDING_WITHOUT_SOME_KEYS
+            if event.is_cancelled:
+                yield CANCELLED, None
+                return
+            yield status, answered(query, row, aet)
+    except (QueryRefused, KeyRefused) as why:
+        yield refused(why), None
+
+
+def refused(why: Exception) -> Dataset:
+    """Return the status of a query that cannot be answered."""
+    status = Dataset()
+    status.Status, status.ErrorComment = NO_SUCH_QUERY, str(why)[:64]
+    return status
+
+
+def answered(query: Query, row: dict[str, Any], aet: str) -> Dataset:
+    """Return an identifier with the values of a row, every key of the query in it."""
+    made = Dataset()
+    row = row | {
+        "QueryRetrieveLevel": query.level, "RetrieveAETitle": aet, "InstanceAvailability": "ONLINE"
+    }  # fmt: skip
+    for tag in query.tags:
+        keyword = keyword_for_tag(tag)
+        if keyword and keyword != "SpecificCharacterSet":
+            value = row.get(keyword)
+            vr = dictionary_VR(keyword)
+            text = [] if vr == "SQ" else _written(value, vr)
+            made.add(DataElement(tag, vr, text, validation_mode=config.IGNORE))
+    made.QueryRetrieveLevel, made.RetrieveAETitle = query.level, aet
+    made.add(
+        DataElement(
+            0x00080005, "CS", "ISO_IR 192",
+            validation_mode=config.IGNORE,
+        )
+    )  # fmt: skip
+    return made
+
+
+def _written(value: Any, vr: str) -> Any:
+    """Return a value of a column as DICOM writes it."""
+    match value:
+        case None:
+            return None if vr in {"US", "SS", "UL", "SL", "FL", "FD", "AT"} else ""
+        case list():
+            return [_written(each, vr) for each in value]
+        case dt.date():
+            return f"{value:%Y%m%d}"
+        case dt.time():
+            return f"{value:%H%M%S.%f}".removesuffix(".000000")
+        case int() | float():
+            return value if vr in {"US", "SS", "UL", "SL", "FL", "FD", "SV", "UV"} else str(value)
+    return value

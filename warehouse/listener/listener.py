@@ -1,0 +1,349 @@
+"""A port that receives DICOM into a warehouse.
+
+In: a warehouse and settings. Out: files in the spool, ingested in batches, and answers to queries.
+Any number of listeners may run in one process, each with a port and a spool of its own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom.service_class import ServiceClass, StorageServiceClass
+from pynetdicom.sop_class import register_uid, uid_to_service_class
+
+from warehouse.errors import CannotListen, UsageError, WarehouseError, cause_of
+from warehouse.listener.find import PATIENT_ROOT, STUDY_ROOT, find
+from warehouse.listener.received import NotKept
+from warehouse.listener.retrieve import Entity, get, move
+from warehouse.listener.server import Server
+from warehouse.listener.spool import Spool, default_spool, sync_folder
+
+if TYPE_CHECKING:
+    from pynetdicom.dimse_primitives import C_STORE
+    from pynetdicom.events import Event
+
+    from warehouse.api import Warehouse
+    from warehouse.listener.received import Provider, Received
+    from warehouse.listener.settings import ListenerSettings
+
+LOG = logging.getLogger("warehouse.listener")
+
+SUCCESS, OUT_OF_RESOURCES = 0x0000, 0xA700
+VERIFICATION = "1.2.840.10008.1.1"
+
+_LAST = (ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
+SYNTAXES = [
+    ExplicitVRLittleEndian,
+    *(each for each in ALL_TRANSFER_SYNTAXES if each not in {*_LAST, ExplicitVRLittleEndian}),
+    *_LAST,
+]
+"""Every transfer syntax; of those that a peer offers for a context the first here is agreed on."""
+
+TICK_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 60.0
+"""A hand-over that failed is tried again after twice the time of the last one, up to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a listener has done."""
+
+    aet: str
+    host: str
+    port: int
+    spool: str
+    since: str
+    """When it began, ISO 8601 with offset."""
+    is_running: bool
+    associations: int
+    """Associations that are open."""
+    received: int
+    """Data sets acknowledged."""
+    refused: int
+    """Data sets that could not be kept."""
+    waiting: int
+    """Files received since the last hand-over to the ingest."""
+    created: int
+    """Instances that are new in the warehouse since."""
+    last_received: str | None
+    last_error: str | None
+
+
+class Listener:
+    """Receives DICOM into a warehouse.
+
+    Parameters
+    ----------
+    wh
+        The warehouse, which the first ingest makes if need be.
+    settings
+        Who listens where, and the limits.
+    spool
+        Folder of received files, by default beside the warehouse.
+
+    Raises
+    ------
+    CannotListen, SpoolInUse, UsageError
+
+    Examples
+    --------
+    ::
+
+        with Listener(wh, ListenerSettings(aet="ARCHIVE")) as listener:
+            print(listener.state().received)
+    """
+
+    def __init__(
+        self, wh: Warehouse, settings: ListenerSettings, spool: str | os.PathLike[str] | None = None
+    ) -> None:
+        self._wh, self.settings = wh, settings
+        if spool is None and str(wh.root) != wh.url:
+            raise UsageError("a warehouse in a bucket needs a folder to receive into: name --spool")
+        where = Path(spool) if spool else default_spool(wh.root, settings.aet)
+        root = Path(os.path.abspath(wh.root))
+        if root in (absolute := Path(os.path.abspath(where))).parents or absolute == root:
+            raise UsageError(f"{where} lies in the warehouse, which never ingests its own folder")
+        try:
+            self._spool = Spool(absolute)
+        except OSError as error:
+            why, remedy = cause_of(error)
+            raise UsageError(f"cannot receive into {where}: {why}; {remedy}") from error
+        self._counts: Counter[str] = Counter()
+        self._guard = threading.Lock()
+        self._last_received: str | None = None
+        self._last_error: str | None = None
+        self._since = _now()
+        self._stopping = threading.Event()
+        self._handing_over = threading.Lock()
+        try:
+            self._server = self._bind()
+        except BaseException:
+            self._spool.close()
+            raise
+        self.port = int(self._server.server_address[1])
+        self._threads = [
+            threading.Thread(target=self._server.serve_forever, args=(TICK_SECONDS,), daemon=True),
+            threading.Thread(target=self._work, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def spool(self) -> Path:
+        """Folder of received files; its subfolder ``files`` is a source like any other."""
+        return self._spool.root
+
+    def state(self) -> State:
+        """Return what was done so far."""
+        with self._guard:
+            counts, running = self._counts, not self._stopping.is_set()
+            return State(
+                aet=self.settings.aet, host=self.settings.host, port=self.port,
+                spool=str(self.spool), since=self._since, is_running=running,
+                associations=len(self._server.active_associations) if running else 0,
+                received=counts["received"], refused=counts["refused"],
+                waiting=self._spool.waiting, created=counts["created"],
+                last_received=self._last_received, last_error=self._last_error,
+            )  # fmt: skip
+
+    def stop(self, *, hand_over: bool = True) -> None:
+        """Take no more, end associations, and let go of the spool.
+
+        Parameters
+        ----------
+        hand_over
+            Ingest what waits; else the next listener of this spool does.
+        """
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._server.shutdown()
+        for association in self._server.active_associations:
+            association.abort()
+        for thread in self._threads:
+            thread.join()
+        if hand_over and self.settings.ingest:
+            self._handed_over(everything=False)
+        self._write_state()
+        self._spool.close()
+
+    # -- the port -------------------------------------------------------------------------------
+
+    def _bind(self) -> Server:
+        settings = self.settings
+        entity = Entity(settings.aet)
+        entity.maximum_associations = settings.associations
+        entity.maximum_pdu_size = settings.pdu_bytes
+        entity.network_timeout = settings.network_seconds
+        entity.acse_timeout = entity.dimse_timeout = settings.network_seconds
+        entity.require_calling_aet = list(settings.allow)
+        entity.add_supported_context(VERIFICATION, SYNTAXES)
+        for context in AllStoragePresentationContexts:
+            entity.add_supported_context(str(context.abstract_syntax), SYNTAXES, True, True)
+        for uid in settings.sop_classes:
+            if uid_to_service_class(uid) is ServiceClass:
+                register_uid(uid, f"StorageOf_{uid.replace('.', '_')}", StorageServiceClass)
+            entity.add_supported_context(uid, SYNTAXES, True, True)
+        handlers: list[Any] = [
+            (evt.EVT_C_ECHO, lambda _: SUCCESS),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_CONN_CLOSE, _discard),
+            (evt.EVT_REJECTED, partial(self._log, "refused")),
+            (evt.EVT_ESTABLISHED, partial(self._log, "began")),
+            (evt.EVT_RELEASED, partial(self._log, "was released")),
+            (evt.EVT_ABORTED, partial(self._log, "was aborted")),
+        ]
+        if settings.queries:
+            for root in (PATIENT_ROOT, STUDY_ROOT):
+                for service in (1, 2, 3):
+                    entity.add_supported_context(f"{root}{service}", SYNTAXES)
+            handlers += [
+                (evt.EVT_C_FIND, find, [self._wh]),
+                (evt.EVT_C_GET, get, [self._wh]),
+                (evt.EVT_C_MOVE, move, [self._wh, settings]),
+            ]
+        tls = settings.tls.context() if settings.tls else None
+        try:
+            return Server(
+                entity, address=(settings.host, settings.port), ae_title=settings.aet,
+                contexts=entity.supported_contexts, ssl_context=tls, evt_handlers=handlers,
+                spool=self._spool, settings=settings, failed=self._failed,
+            )  # fmt: skip
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise CannotListen(settings.host, settings.port, why.lower()) from error
+
+    def _log(self, what: str, event: Event) -> None:
+        """Log an association: titles and addresses, no value of a data set."""
+        peer = event.assoc.requestor
+        LOG.info("association of %r from %s %s", peer.ae_title, peer.address, what)
+
+    def _store(self, event: Event) -> Dataset | int:
+        """Answer a C-STORE: success once the file is on disk."""
+        caller = event.assoc.requestor.ae_title.strip()
+        try:
+            _data_set(event).keep(self._spool, caller)
+        except NotKept as why:
+            with self._guard:
+                self._counts["refused"] += 1
+            self._failed(f"a data set of {caller!r} was refused: {why}")
+            answer = Dataset()
+            answer.Status, answer.ErrorComment = OUT_OF_RESOURCES, str(why)[:64]
+            return answer
+        with self._guard:
+            self._counts["received"] += 1
+            self._last_received = _now()
+        return SUCCESS
+
+    def _failed(self, why: str) -> None:
+        LOG.warning("%s", why)
+        with self._guard:
+            self._last_error = f"{_now()} {why}"
+
+    # -- the hand-over --------------------------------------------------------------------------
+
+    def hand_over(self, *, everything: bool = False) -> bool:
+        """Ingest what was received since the last time; tell whether that went well.
+
+        Parameters
+        ----------
+        everything
+            Look at the whole spool: an earlier listener may have left files.
+        """
+        with self._handing_over:
+            taken = self._spool.take()
+            sources = [self._spool.files] if everything else sorted(taken)
+            if not sources:
+                return True
+            try:
+                report = self._wh.ingest(
+                    *sources, mode=self.settings.mode, workers=self.settings.workers
+                )
+            except WarehouseError as error:
+                self._spool.put_back(taken.items())
+                self._failed(f"received files could not be ingested: {error}")
+                return False
+            except BaseException:
+                self._spool.put_back(taken.items())
+                raise
+            with self._guard:
+                self._counts["created"] += report.created
+            return True
+
+    def _work(self) -> None:
+        """Hand over by time and count, and keep the file of the state, until the listener stops."""
+        pause, not_before = TICK_SECONDS, 0.0
+        left_over, first = self.settings.ingest, None
+        shown: State | None = None
+        while not self._stopping.wait(TICK_SECONDS):
+            now, waiting = time.monotonic(), self._spool.waiting
+            first = (first or now) if waiting else None
+            is_due = waiting >= self.settings.batch_files or (
+                first is not None and now - first >= self.settings.batch_seconds
+            )
+            if self.settings.ingest and now >= not_before and (is_due or left_over):
+                if self._handed_over(everything=left_over):
+                    pause, left_over, first = TICK_SECONDS, False, None
+                else:
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                    not_before = time.monotonic() + pause
+            if (state := self.state()) != shown:
+                shown = state
+                self._write_state()
+
+    def _handed_over(self, *, everything: bool) -> bool:
+        """Hand over; whatever goes wrong, reception goes on and it is tried again."""
+        try:
+            return self.hand_over(everything=everything)
+        except Exception as error:  # noqa: BLE001 - the thread has nobody to tell
+            self._failed(f"received files could not be ingested: {type(error).__name__}")
+            return False
+
+    def _write_state(self) -> None:
+        """Write the state beside the received files, whole or not at all."""
+        target = self.spool / "state.json"
+        fresh = target.with_suffix(".new")
+        try:
+            fresh.write_text(json.dumps(asdict(self.state())) + "\n", encoding="utf-8")
+            os.replace(fresh, target)
+            sync_folder(self.spool)
+        except OSError as error:
+            LOG.warning("the state cannot be written: %s", cause_of(error)[0])
+
+
+def _data_set(event: Event) -> Received:
+    """Return the data set of a C-STORE, which ``Provider`` has received."""
+    return cast("Received", cast("C_STORE", event.request).DataSet)
+
+
+def _discard(event: Event) -> None:
+    """Remove what a connection that has ended brought in part."""
+    cast("Provider", event.assoc.dimse).discard()
+
+
+def _now() -> str:
+    return dt.datetime.now().astimezone().isoformat(timespec="seconds")

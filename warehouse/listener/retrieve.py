@@ -1,0 +1,127 @@
+"""C-MOVE and C-GET: keys of an identifier → instances of the warehouse, sent as their files are."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.presentation import build_context
+
+from warehouse.listener.find import (
+    CANCELLED,
+    LEVELS,
+    PENDING,
+    UNIQUE,
+    QueryRefused,
+    read_query,
+    refused,
+    rows,
+)
+from warehouse.listener.matching import KeyRefused
+from warehouse.listener.sending import Stored, nodelay, send_stored
+from warehouse.settings import S3Access
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pynetdicom.association import Association
+    from pynetdicom.events import Event
+
+    from warehouse.api import Warehouse
+    from warehouse.listener.settings import ListenerSettings, Peer
+
+MOST_CONTEXTS = 128
+"""Of one association (PS3.8 9.3.2.2): odd numbers of a byte."""
+
+
+class Entity(ApplicationEntity):
+    """An application entity that sends stored instances as they are."""
+
+    def associate(self, *given: Any, **options: Any) -> Association:
+        """Open an association over which ``Stored`` instances are sent byte for byte."""
+        assoc = super().associate(*given, **options)
+        send = assoc.send_c_store
+        assoc.send_c_store = lambda *rest, **more: send_stored(send, *rest, **more)  # type: ignore[method-assign]
+        return assoc
+
+
+def wanted(event: Event, wh: Warehouse) -> list[Stored]:
+    """Return the instances that an identifier names by unique keys.
+
+    Raises
+    ------
+    QueryRefused, KeyRefused
+    """
+    query = read_query(event.identifier, str(event.context.abstract_syntax))
+    above = list(LEVELS)[: list(LEVELS).index(query.level) + 1]
+    keys = {UNIQUE[level]: query.keys.get(UNIQUE[level], "") for level in above}
+    named = keys[UNIQUE[query.level]]
+    if not named or set("*?") & set(named):
+        raise QueryRefused(f"{UNIQUE[query.level]} has to name what is wanted")
+    columns = (
+        "SOPClassUID", "SOPInstanceUID", "TransferSyntaxUID", "file_path", "size_bytes",
+        "modified_us",
+    )  # fmt: skip
+    access = S3Access.from_variables(os.environ)
+    found = rows(wh, "IMAGE", keys, columns)
+    return [Stored([row[name] for name in columns], access) for row in found]
+
+
+def get(event: Event, wh: Warehouse) -> Iterator[Any]:
+    """Answer a C-GET: how many instances, then each with the status "pending"."""
+    try:
+        found = wanted(event, wh)
+    except (QueryRefused, KeyRefused) as why:
+        yield 1
+        yield refused(why), None
+        return
+    yield len(found)
+    yield from _each(event, found)
+
+
+def move(event: Event, wh: Warehouse, settings: ListenerSettings) -> Iterator[Any]:
+    """Answer a C-MOVE: where to, how many instances, then each with the status "pending"."""
+    destination = _destination(event.move_destination or "", settings.destinations)
+    if destination is None:
+        yield None, None
+        return
+    try:
+        found = wanted(event, wh)
+    except (QueryRefused, KeyRefused):
+        found = None
+    if not found:
+        # No association is opened for nothing.
+        yield destination.host, destination.port, {}
+        if found is None:
+            raise QueryRefused("the identifier does not name what is wanted")
+        yield 0
+        return
+    pairs = sorted({(str(each.SOPClassUID), each.syntax) for each in found})
+    options: dict[str, Any] = {
+        # A class with one transfer syntax each: nothing is converted.
+        "contexts": [
+            build_context(sop_class, syntax)
+            for sop_class, syntax in pairs[:MOST_CONTEXTS]
+            if sop_class and syntax
+        ],
+        "evt_handlers": [(evt.EVT_CONN_OPEN, nodelay)],
+    }
+    if settings.tls:
+        options["tls_args"] = (settings.tls.context(server=False), destination.host)
+    yield destination.host, destination.port, options
+    yield len(found)
+    yield from _each(event, found)
+
+
+def _destination(aet: str, known: Mapping[str, Peer]) -> Peer | None:
+    return known.get(aet.strip())
+
+
+def _each(event: Event, found: list[Stored]) -> Iterator[Any]:
+    for instance in found:
+        if event.is_cancelled:
+            yield CANCELLED, None
+            return
+        yield PENDING, instance

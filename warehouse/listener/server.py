@@ -1,0 +1,173 @@
+"""A port that hostile peers may talk to: what one connection can hold, and for how long.
+
+pynetdicom reads a PDU of any length it is told, and waits for it without end. Here a PDU is no
+longer than was negotiated, arrives within the time of the network, and a TLS handshake is made in
+the thread of its connection, so that a peer which never answers keeps nobody out.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from copy import deepcopy
+from socketserver import BaseServer
+from typing import TYPE_CHECKING, Any, cast
+
+from pynetdicom import _config, evt
+from pynetdicom.association import Association
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+from warehouse.listener.received import Provider
+from warehouse.listener.sending import send_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydicom.dataset import Dataset
+    from pynetdicom.ae import ApplicationEntity
+
+    from warehouse.listener.settings import ListenerSettings
+    from warehouse.listener.spool import Spool
+
+# What pynetdicom logs names patients: identifiers of queries, and data sets at its debug level.
+_config.LOG_HANDLER_LEVEL = "none"
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
+
+NEGOTIATION_BYTES = 1 << 20
+"""Longest request for an association; 128 contexts with all transfer syntaxes are less."""
+
+SPARE_CONNECTIONS = 16
+"""Connections beyond the associations: these are told that there are too many."""
+
+_HEAD_BYTES = 6
+
+
+class _Socket(AssociationSocket):
+    """Reads no more than a PDU may have, and does not wait longer than the network may."""
+
+    longest = NEGOTIATION_BYTES
+    seconds = 60.0
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read so many bytes, or fewer if the peer has closed the connection.
+
+        Raises
+        ------
+        OSError
+            They are too many, or do not come in time: the association ends.
+        """
+        if nr_bytes > self.longest:
+            raise OSError("the PDU is longer than was negotiated")
+        deadline = time.monotonic() + self.seconds
+        data = bytearray(nr_bytes)
+        view, count = memoryview(data), 0
+        peer = cast("socket.socket", self.socket)
+        while count < nr_bytes:
+            received = peer.recv_into(view[count:])
+            if not received:
+                break
+            count += received
+            if time.monotonic() > deadline:
+                raise TimeoutError("the PDU did not come in time")
+        view.release()
+        del data[count:]
+        return data
+
+
+class _Association(Association):
+    """An association that a peer has opened; C-GET sends files over it as they are."""
+
+    def send_c_store(self, dataset: Any, *rest: Any, **options: Any) -> Dataset:
+        """Send a data set; of a stored instance the bytes of its file."""
+        return send_stored(super().send_c_store, dataset, *rest, **options)
+
+
+class _Handler(RequestHandler):
+    """Makes the association of a connection."""
+
+    server: Server
+
+    def _create_association(self) -> Association:
+        """Make what pynetdicom makes, of parts that have bounds."""
+        server, entity = self.server, self.server.ae
+        assoc = _Association(entity, "acceptor")
+        assoc._server = server  # noqa: SLF001
+        # By this prefix pynetdicom counts associations.
+        assoc.name = f"AcceptorThread@{server.server_address[1]}"
+        assoc.dimse = Provider(assoc, server.spool, server.settings.object_bytes)
+        # The constructor already lets the state machine know of the connection.
+        connection = _Socket(assoc, client_socket=cast("socket.socket", self.request))
+        connection.longest = max(NEGOTIATION_BYTES, server.settings.pdu_bytes + _HEAD_BYTES)
+        connection.seconds = server.settings.network_seconds
+        assoc.set_socket(connection)
+        acceptor = assoc.acceptor
+        acceptor.maximum_length = entity.maximum_pdu_size
+        acceptor.ae_title = server.ae_title
+        acceptor.address_info = self.local
+        acceptor.implementation_class_uid = entity.implementation_class_uid
+        acceptor.implementation_version_name = entity.implementation_version_name
+        acceptor.supported_contexts = deepcopy(server.contexts)
+        assoc.requestor.address_info = self.remote
+        for event, bound in server._handlers.items():  # noqa: SLF001
+            if isinstance(event, evt.NotificationEvent):
+                for handler, arguments in cast("list[tuple[Callable[..., Any], Any]]", bound):
+                    assoc.bind(event, handler, arguments)
+            elif bound:
+                assoc.bind(event, *cast("tuple[Callable[..., Any], Any]", bound))
+        return assoc
+
+
+class Server(ThreadedAssociationServer):
+    """Accepts connections on one port."""
+
+    daemon_threads = True
+
+    def __init__(self, ae: ApplicationEntity, **given: Any) -> None:
+        self.spool: Spool = given.pop("spool")
+        self.settings: ListenerSettings = given.pop("settings")
+        self.failed: Callable[[str], None] = given.pop("failed")
+        self._guard = threading.Lock()
+        self._connecting = 0
+        super().__init__(ae, request_handler=_Handler, **given)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take a connection; TLS is agreed on in its own thread."""
+        connection, address = cast("socket.socket", self.socket).accept()
+        # Without a timeout a peer that stops reading or writing is waited for without end.
+        connection.settimeout(self.settings.network_seconds)
+        # Answers are short: waiting for more to send along costs 40 ms each.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        """Refuse connections beyond what can be told politely."""
+        return self.connections < self.settings.associations + SPARE_CONNECTIONS
+
+    def shutdown(self) -> None:
+        """Take no more connections."""
+        # pynetdicom's looks for servers that its own `start_server` has made.
+        BaseServer.shutdown(self)
+        self.server_close()
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        with self._guard:
+            return self._connecting + len(self.active_associations)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Agree on TLS, if it is wanted, and begin the association."""
+        with self._guard:
+            self._connecting += 1
+        try:
+            if self.ssl_context:
+                request = self.ssl_context.wrap_socket(request, server_side=True)
+            self.finish_request(request, client_address)
+        except OSError as error:
+            self.failed(f"a connection failed: {type(error).__name__}")
+            self.shutdown_request(request)
+        finally:
+            with self._guard:
+                self._connecting -= 1

@@ -1,0 +1,178 @@
+"""Bytes as they arrive → files that stay: written whole, synced, renamed.
+
+A file is written in ``parts/`` and appears in ``files/`` when it is complete and on disk; only
+then may its sender be told so. ``files/`` is an ordinary source, one folder per day, caller and
+batch; nothing in it is changed or deleted here. What lies in ``parts/`` was never acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import hashlib
+import itertools
+import os
+import re
+import threading
+import uuid
+from typing import TYPE_CHECKING
+
+from warehouse.errors import SpoolInUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def default_spool(root: Path, aet: str) -> Path:
+    """Return where a listener receives if nothing else is said: beside the warehouse.
+
+    Not inside of it: a warehouse never ingests its own folder.
+    """
+    return root.parent / f"{root.name}-received" / _UNSAFE.sub("_", aet)
+
+
+class Part:
+    """A file that is being written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._digest = hashlib.sha256()
+        self._file = path.open("xb")
+
+    def write(self, data: bytes) -> None:
+        """Add bytes."""
+        self._digest.update(data)
+        self._file.write(data)
+
+    def finish(self) -> str:
+        """Bring the bytes to the disk; return their sha256."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return self._digest.hexdigest()
+
+    def discard(self) -> None:
+        """Remove the file."""
+        # What cannot be flushed to a full disk cannot be closed either, at first.
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+class Spool:
+    """The folder of one listener.
+
+    Raises
+    ------
+    SpoolInUse
+        Another listener has it, in this process or another.
+    OSError
+        It cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files, self._parts = root / "files", root / "parts"
+        for folder in (self.files, self._parts):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._lock_file = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock_file)
+            raise SpoolInUse(root) from None
+        for left in self._parts.iterdir():
+            left.unlink()
+        self._guard = threading.Lock()
+        self._numbers = itertools.count()
+        self._waiting: dict[Path, int] = {}
+        self._begin_batch()
+
+    def _begin_batch(self) -> None:
+        now = dt.datetime.now().astimezone()
+        self._day, self._batch = f"{now:%Y/%m/%d}", f"{now:%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+    def close(self) -> None:
+        """Let another listener have the folder."""
+        os.close(self._lock_file)
+
+    def begin(self, head: bytes) -> Part:
+        """Begin a file with these bytes."""
+        part = Part(self._parts / f"{next(self._numbers)}.part")
+        try:
+            part.write(head)
+        except OSError:
+            part.discard()
+            raise
+        return part
+
+    def keep(self, part: Part, caller: str) -> Path:
+        """Bring a complete file to its place; when this returns, it survives a loss of power.
+
+        The same bytes received twice into a batch are one file.
+
+        Raises
+        ------
+        OSError
+            Nothing was kept.
+        """
+        try:
+            name = f"{part.finish()}.dcm"
+            with self._guard:
+                folder = self.files / self._day / _UNSAFE.sub("_", caller) / self._batch
+            _make_folder(folder, self.root)
+            os.replace(part.path, folder / name)
+            sync_folder(folder)
+        except OSError:
+            part.discard()
+            raise
+        with self._guard:
+            self._waiting[folder] = self._waiting.get(folder, 0) + 1
+        return folder / name
+
+    @property
+    def waiting(self) -> int:
+        """Files received since ``take`` was called last."""
+        with self._guard:
+            return sum(self._waiting.values())
+
+    def take(self) -> dict[Path, int]:
+        """Return folders with files that wait, and how many; files to come go to other folders.
+
+        A file on its way into one of these folders lets the folder wait again.
+        """
+        with self._guard:
+            taken, self._waiting = self._waiting, {}
+            self._begin_batch()
+            return taken
+
+    def put_back(self, folders: Iterable[tuple[Path, int]]) -> None:
+        """Let folders wait again, because they could not be ingested."""
+        with self._guard:
+            for folder, count in folders:
+                self._waiting[folder] = self._waiting.get(folder, 0) + count
+
+
+def _make_folder(folder: Path, above: Path) -> None:
+    """Make a folder so that its name is on disk, too."""
+    if folder.is_dir():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for parent in folder.parents:
+        sync_folder(parent)
+        if parent == above:
+            break
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,85 @@
+"""Standardized uptake values of PET: what the header of an image does not say alone.
+
+In: a catalog and a series. Out: headers whose frames have a mapping more, such as ``SUVbw``. The
+factor, and every condition for it, is that of the view ``pt_suv``; the slope of a frame is that of
+its file. A header that has a real world value mapping of that name decides instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from warehouse.errors import NoSingleUnit
+from warehouse.pixels.facts import FrameFacts, Headers
+from warehouse.pixels.mappings import Mapping
+from warehouse.pixels.units import SUV_UNITS
+
+if TYPE_CHECKING:
+    from warehouse.catalog.connect import Catalog
+    from warehouse.pixels.facts import Facts
+    from warehouse.pixels.image import Image
+    from warehouse.pixels.values import Values
+
+SUV = {
+    "SUVbw": ("suv_bw_factor", "BW"),
+    "SUVlbm": ("suv_lbm_factor", "LBM"),
+    "SUVlbm(James128)": ("suv_lbm_james128_factor", "LBMJAMES128"),
+    "SUVlbm(Janma)": ("suv_lbm_janma_factor", "LBMJANMA"),
+    "SUVbsa": ("suv_bsa_factor", "BSA"),
+}
+"""What can be asked for as ``rescale``: column of ``pt_suv``, and SUV Type."""
+
+
+class UptakeHeaders(Headers):
+    """Headers of a PET series whose frames can be mapped to uptake values."""
+
+    def __init__(self, series_uid: str, name: str, factor: float | None, why_not: str) -> None:
+        super().__init__()
+        self._series_uid, self._name, self._factor, self._why_not = (
+            series_uid,
+            name,
+            factor,
+            why_not,
+        )
+
+    def of(self, image: Image) -> Facts:
+        """Return what is said of an image, and the mapping to uptake values.
+
+        Raises
+        ------
+        NoSingleUnit
+            There is no factor; the message says why.
+        SourceChanged, PixelsUnreadable
+        """
+        facts = super().of(image)
+        return replace(facts, frames=tuple(self._with_uptake(frame) for frame in facts.frames))
+
+    def _with_uptake(self, frame: FrameFacts) -> FrameFacts:
+        stated, modality = frame.real_world, frame.modality
+        if isinstance(stated, str) or isinstance(modality, str):
+            return frame  # refused with its own reason
+        if any(self._name in (one.label, one.unit) for one in stated):
+            return frame
+        if self._factor is None or modality.table is not None:
+            why = self._why_not if self._factor is None else "their modality LUT is a table"
+            raise NoSingleUnit(f"{self._name} of series {self._series_uid}", why)
+        unit = SUV_UNITS[SUV[self._name][1]]
+        slope, intercept = modality.slope * self._factor, modality.intercept * self._factor
+        return replace(frame, real_world=(*stated, Mapping(self._name, unit, slope, intercept)))
+
+
+def headers_for(catalog: Catalog, series_uid: str, values: Values | None) -> Headers | None:
+    """Return the headers that know uptake values, if these are asked for; else None."""
+    if values is None or not isinstance(values.rescale, str) or values.rescale not in SUV:
+        return None
+    column, kind = SUV[values.rescale]
+    question = (
+        f"select {column}, suv_why_not, body_why_not, not_read from pt_suv where series_key = $1"
+    )
+    found = catalog.connection.execute(question, [series_uid]).fetchall()
+    if not found:
+        return UptakeHeaders(series_uid, values.rescale, None, "it is no PET series")
+    factor, weight_why, body_why, not_read = found[0]
+    why = not_read or weight_why or (None if kind == "BW" else body_why) or "it is not known"
+    return UptakeHeaders(series_uid, values.rescale, factor, why)

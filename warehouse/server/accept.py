@@ -1,0 +1,178 @@
+"""The header ``Accept`` → what a client wants. Pure functions.
+
+In: text as clients send it, with quotes or without, in lists, with weights. Out: ``Wanted``, the
+best first; and, of an image, in which form its frames are answered (PS3.18 8.7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydicom.uid import ExplicitVRLittleEndian
+
+from warehouse.server.errors import NotAcceptable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DICOM_JSON = "application/dicom+json"
+DICOM = "application/dicom"
+OCTETS = "application/octet-stream"
+RELATED = "multipart/related"
+NATIVE = str(ExplicitVRLittleEndian)
+
+_JPEG, _JLS, _JP2, _JPHC, _RLE = (
+    "image/jpeg", "image/jls", "image/jp2", "image/jphc", "image/dicom-rle",
+)  # fmt: skip
+MEDIA = {
+    "1.2.840.10008.1.2.5": _RLE,
+    **{f"1.2.840.10008.1.2.4.{n}": _JPEG for n in (50, 51, 57, 70)},
+    **{f"1.2.840.10008.1.2.4.{n}": _JLS for n in (80, 81)},
+    **{f"1.2.840.10008.1.2.4.{n}": _JP2 for n in (90, 91, 92, 93)},
+    **{f"1.2.840.10008.1.2.4.{n}": _JPHC for n in (201, 202, 203)},
+}
+"""Media type of a compressed frame by transfer syntax; any other is application/octet-stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One form that a client accepts."""
+
+    media: str
+    part: str = ""
+    """Media type of the parts of a multipart answer; empty if it does not say."""
+    syntax: str = ""
+    """Transfer syntax, ``*`` for whatever is stored; empty if it does not say."""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """In which form frames are answered."""
+
+    media: str
+    syntax: str
+    is_multipart: bool
+    is_stored: bool
+    """The bytes are those of the file; else a frame is decompressed."""
+
+
+def parse(header: str | None) -> list[Wanted]:
+    """Return what a client accepts, the best first; without a header that is anything.
+
+    >>> parse('multipart/related; type="image/jp2"; transfer-syntax=*, */*;q=0.1')[0].part
+    'image/jp2'
+    """
+    found = [_wanted(text) for text in _split(header or "*/*", ",") if text.strip()]
+    return sorted((one for one in found if one.weight > 0), key=lambda one: -one.weight)
+
+
+def _wanted(text: str) -> Wanted:
+    media, *rest = (part.strip() for part in _split(text, ";"))
+    given = {}
+    for parameter in rest:
+        name, _, value = parameter.partition("=")
+        given[name.strip().lower()] = value.strip().strip('"').strip()
+    try:
+        weight = min(1.0, max(0.0, float(given.get("q", "1"))))
+    except ValueError:
+        weight = 0.0
+    return Wanted(
+        media.lower(), given.get("type", "").lower(), given.get("transfer-syntax", ""), weight
+    )
+
+
+def _split(text: str, at: str) -> list[str]:
+    """Cut a text at a character outside of quotes."""
+    parts, quoted = [""], False
+    for character in text:
+        if character == '"':
+            quoted = not quoted
+        if character == at and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def choose(header: str | None, offered: Iterable[str]) -> str:
+    """Return the media type of these that a client likes best.
+
+    Raises
+    ------
+    NotAcceptable
+    """
+    offers = list(offered)
+    for wanted in parse(header):
+        for offer in offers:
+            kind = offer.partition("/")[0]
+            if wanted.media in {offer, "*/*", f"{kind}/*"}:
+                return offer
+    raise NotAcceptable(f"this is to be had as {', '.join(offers)}")
+
+
+def frame_form(header: str | None, syntax: str | None, *, is_compressed: bool) -> Form:
+    """Return in which form the frames of an image are answered.
+
+    Parameters
+    ----------
+    header
+        ``Accept`` of the request.
+    syntax
+        Transfer syntax of the image.
+    is_compressed
+        Its frames are no plain arrays.
+
+    Raises
+    ------
+    NotAcceptable
+        The message names the forms that can be had.
+    """
+    media = MEDIA.get(syntax or "", OCTETS) if is_compressed else OCTETS
+    stored = (syntax or NATIVE) if is_compressed else NATIVE
+    for wanted in parse(header):
+        related = wanted.media in {RELATED, "*/*", "multipart/*"}
+        part = (wanted.part or "*/*") if related else wanted.media
+        if part in {"*/*", "*"}:
+            if wanted.syntax in {"", "*", stored}:
+                return Form(media, stored, related, is_stored=True)
+            if wanted.syntax == NATIVE:
+                return Form(OCTETS, NATIVE, related, is_stored=False)
+        elif part == OCTETS:
+            if wanted.syntax in {"*", stored}:
+                return Form(media, stored, related, is_stored=True)
+            if wanted.syntax in {"", NATIVE}:
+                return Form(OCTETS, NATIVE, related, is_stored=not is_compressed)
+        elif part in {media, "image/*"} and is_compressed and wanted.syntax in {"", "*", stored}:
+            return Form(media, stored, related, is_stored=True)
+    raise NotAcceptable(
+        f'frames are to be had as multipart/related; type="{media}"; transfer-syntax={stored}'
+        + (f', or type="{OCTETS}"; transfer-syntax={NATIVE}' if is_compressed else "")
+    )
+
+
+def object_form(header: str | None, syntaxes: Iterable[str | None]) -> str:
+    """Return as what whole objects are answered: multipart/related, or one as application/dicom.
+
+    Raises
+    ------
+    NotAcceptable
+        Another transfer syntax is asked for than that of the objects: they are not changed.
+    """
+    stored = {syntax or "" for syntax in syntaxes}
+    for wanted in parse(header):
+        if wanted.syntax not in {"", "*"} and stored != {wanted.syntax}:
+            continue
+        if wanted.media in {"*/*", "multipart/*"} or (
+            wanted.media == RELATED and wanted.part in {"", "*/*", DICOM}
+        ):
+            return RELATED
+        if wanted.media in {DICOM, "application/*"}:
+            return DICOM
+        if wanted.media == "application/zip":
+            return wanted.media
+    raise NotAcceptable(
+        f'objects are to be had as they are stored: multipart/related; type="{DICOM}"; '
+        "transfer-syntax=*, application/dicom; transfer-syntax=*, or application/zip"
+    )

@@ -1,0 +1,86 @@
+"""What a route gets of its request: who asks, one version, and the address of the service.
+
+In: a request. Out: ``Version`` and texts. The entity tag of an answer follows from version,
+address, ``Accept`` and role: what has not changed is not made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from warehouse.server.access import Principal
+from warehouse.server.errors import Refused
+from warehouse.server.serving import Serving, Version
+from warehouse.server.settings import LOOPBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class NotModified(Exception):
+    """The client has this answer."""
+
+
+def serving(request: Request) -> Serving:
+    """Return the warehouse that is served."""
+    found: Serving = request.app.state.serving
+    return found
+
+
+def may(what: str) -> Callable[[Request], Principal]:
+    """Return a dependency that lets only those in who may do this.
+
+    Raises
+    ------
+    Refused
+    """
+
+    def checked(request: Request) -> Principal:
+        who: Principal = request.state.principal
+        if not who.may(what):
+            raise Refused(f"the role {who.role} does not allow to {what} here")
+        return who
+
+    return checked
+
+
+def version(request: Request) -> Version:
+    """Return the newest version, unless the client has its answer.
+
+    Raises
+    ------
+    NotModified
+    """
+    found = serving(request).version()
+    request.state.version = found.number
+    given = (
+        found.catalog.snapshot.root, found.number, request.state.principal.role, base_url(request),
+        request.url.path, request.url.query, request.headers.get("accept"),
+    )  # fmt: skip
+    tag = f'"{hashlib.sha256(repr(given).encode()).hexdigest()[:32]}"'
+    request.state.etag = tag
+    known = {
+        one.strip().removeprefix("W/")
+        for one in request.headers.get("if-none-match", "").split(",")
+    }
+    if request.method in {"GET", "HEAD"} and known & {tag, "*"}:
+        raise NotModified
+    return found
+
+
+def base_url(request: Request) -> str:
+    """Return how clients call this server, without a slash at the end."""
+    if public := serving(request).settings.public_url:
+        return public.rstrip("/")
+    url, listening = request.base_url, request.scope.get("server")
+    if url.hostname in LOOPBACK and url.port is None and listening:
+        # Some clients name the host without the port (dicomweb-client); no proxy has such a name.
+        url = url.replace(port=listening[1])
+    return str(url).rstrip("/")
+
+
+Shown = Annotated[Version, Depends(version)]
+"""The version that a route shows."""

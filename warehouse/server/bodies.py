@@ -1,0 +1,169 @@
+"""Bodies of answers: parts of multipart/related, bytes of source files, members of a zip.
+
+In: what is sent, piece by piece. Out: an iterator of bytes, so that memory does not grow with the
+answer. A source that is not what was ingested ends an answer before its last boundary: a client
+sees that it is not whole.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+import zipfile
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from starlette.responses import Response, StreamingResponse
+
+from warehouse.dicom.open import open_source
+from warehouse.dicom.source import known_source
+from warehouse.errors import NotAsIngested, SourceChanged, SourceError
+from warehouse.settings import S3Access
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from warehouse.server.found import Instance
+
+_CHUNK = 1 << 20
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class Part(NamedTuple):
+    """One part of a multipart answer."""
+
+    content_type: str
+    location: str
+    content: Iterable[bytes]
+
+
+def _body(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
+    for part in parts:
+        head = f"\r\n--{boundary}\r\nContent-Type: {part.content_type}\r\n"
+        if part.location:
+            head += f"Content-Location: {part.location}\r\n"
+        yield f"{head}\r\n".encode()
+        yield from part.content
+    yield f"\r\n--{boundary}--\r\n".encode()
+
+
+def related(parts: Iterable[Part], media: str, *, at_once: bool = False) -> Response:
+    """Return an answer of several parts.
+
+    Parameters
+    ----------
+    parts
+        Made while they are sent.
+    media
+        Media type of the parts.
+    at_once
+        They are few and short: one message costs less than a stream.
+    """
+    boundary = f"dicom-warehouse-{uuid.uuid4().hex}"
+    stated = f'multipart/related; type="{media}"; boundary={boundary}'
+    body = _body(parts, boundary)
+    if at_once:
+        return Response(b"".join(body), media_type=stated)
+    return StreamingResponse(_begun(body), media_type=stated)
+
+
+def _begun(body: Iterator[bytes]) -> Iterator[bytes]:
+    """Make the first part before the answer begins, so that what is wrong with it has a status."""
+    first = [next(body), next(body, b"")]
+
+    def whole() -> Iterator[bytes]:
+        yield from first
+        yield from body
+
+    return whole()
+
+
+def whole_file(instance: Instance) -> Iterator[bytes]:
+    """Yield the bytes of a source file, as it was ingested.
+
+    Raises
+    ------
+    SourceChanged
+    """
+    with _opened(instance) as file:
+        size = 0
+        while chunk := file.read(_CHUNK):
+            size += len(chunk)
+            yield chunk
+    if size != instance.size_bytes:
+        raise SourceChanged(instance.path, "it has another length than at its ingest")
+
+
+def require_source(instance: Instance) -> None:
+    """See that a source file is there, and what it was.
+
+    Raises
+    ------
+    SourceChanged
+    """
+    _opened(instance).close()
+
+
+class _opened:  # noqa: N801 - used as a function
+    """An open source file."""
+
+    def __init__(self, instance: Instance) -> None:
+        access = S3Access.from_variables(os.environ)
+        try:
+            source = known_source(instance.path, instance.size_bytes, instance.modified_us, access)
+            self._context = open_source(source)
+            self._file = self._context.__enter__()
+        except (NotAsIngested, SourceError) as error:
+            raise SourceChanged(instance.path, str(error)) from None
+
+    def __enter__(self) -> IO[bytes]:
+        return self._file
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._context.__exit__(None, None, None)
+
+
+class _Sink(io.RawIOBase):
+    """Takes what zipfile writes until it is sent."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        """Return true: it takes bytes."""
+        return True
+
+    def write(self, data: object) -> int:
+        """Take some bytes."""
+        piece = bytes(data)  # type: ignore[call-overload]
+        self.pieces.append(piece)
+        return len(piece)
+
+    def taken(self) -> bytes:
+        """Return what was written since the last time."""
+        made, self.pieces = b"".join(self.pieces), []
+        return made
+
+
+def zipped(named: Iterable[tuple[str, Instance]]) -> Iterator[bytes]:
+    """Yield a zip of source files, not compressed, as it is made.
+
+    Raises
+    ------
+    SourceChanged
+    """
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:  # type: ignore[arg-type, unused-ignore]
+        for name, instance in named:
+            info = zipfile.ZipInfo(name, _ZIP_TIME)
+            info.file_size = instance.size_bytes or 0
+            with archive.open(info, "w", force_zip64=info.file_size >= 1 << 31) as member:
+                for chunk in whole_file(instance):
+                    member.write(chunk)
+                    yield sink.taken()
+            yield sink.taken()
+    yield sink.taken()

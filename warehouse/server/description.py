@@ -1,0 +1,106 @@
+"""What the service offers: ``/openapi.json``, and ``/docs``, a page that needs no other host.
+
+In: the routes. Out: OpenAPI 3.1 and HTML made of it, without a script.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import HTMLResponse, JSONResponse
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_METHODS = ("get", "post", "put", "delete")
+_KEY = r"^[^\x00-\x1f\x7f-\x9f]+$"
+_PATTERNS = {
+    **dict.fromkeys(("study", "series", "instance", "key", "name", "attribute"), _KEY),
+    "numbers": "^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3})?$", "number": "^[1-9][0-9]{0,3}$",
+    "place": "^[0-9A-F]{8}$",
+}  # fmt: skip
+"""What parts of a path look like. A key is any text without control characters."""
+_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_STYLE = """
+body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }
+code { background: #f2f2f2; padding: 0 .2em; } td { vertical-align: top; padding: 0 1em 0 0; }
+details { margin: .3em 0; } summary { cursor: pointer; }
+"""
+
+
+def add(app: FastAPI) -> None:
+    """Add both addresses to an application, after its routes."""
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(app)
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def openapi() -> JSONResponse:
+        return JSONResponse(described())
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(_page(described()), headers={"Content-Security-Policy": _CSP})
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    made = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    text = {"type": "string"}
+    schemas["Problem"] = {
+        "type": "object", "required": ["error", "message"],
+        "properties": {"error": text, "message": text},
+    }  # fmt: skip
+    made["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "basic": {"type": "http", "scheme": "basic"},
+    }
+    made["security"] = [{"bearer": []}, {"basic": []}]
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            # What cannot be understood is a 400 here, with the same body as every failure.
+            operation["responses"].pop("422", None)
+            for parameter in operation.get("parameters", []):
+                pattern = _PATTERNS.get(parameter["name"])
+                if pattern and parameter["schema"].get("type") == "string":
+                    parameter["schema"]["pattern"] = pattern
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    return made
+
+
+def _page(made: dict[str, Any]) -> str:
+    sections: dict[str, list[str]] = {}
+    for path, operations in made["paths"].items():
+        for method, operation in operations.items():
+            if method in _METHODS:
+                tag = (operation.get("tags") or ["service"])[0]
+                sections.setdefault(tag, []).append(_operation(method, path, operation))
+    body = "".join(
+        f"<h2>{html.escape(tag)}</h2>{''.join(shown)}" for tag, shown in sections.items()
+    )
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{made['info']['title']}</title>"
+        f"<style>{_STYLE}</style><h1>{made['info']['title']} {made['info']['version']}</h1>"
+        "<p>The same for programs: <a href=openapi.json>openapi.json</a></p>"
+        f"{body}</html>"
+    )
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td><code>{html.escape(one['name'])}</code><td>{one['in']}"
+        f"<td>{html.escape(str(one.get('description') or ''))}</tr>"
+        for one in operation.get("parameters", [])
+    )
+    said = html.escape(operation.get("description", ""))
+    return (
+        f"<details><summary><b>{method.upper()}</b> <code>{html.escape(path)}</code></summary>"
+        f"<p>{said}</p><table>{rows}</table></details>"
+    )

@@ -1,0 +1,194 @@
+"""What every request passes first: host, size, number at a time, who asks, and the audit log.
+
+An ASGI application around the other one. What it refuses never reaches a route. The audit log has
+one JSON object a line: when, who, method, the route, UIDs of the path, status, seconds. No value of
+a parameter is in it: names of patients are looked for by parameters.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from warehouse.server.errors import problem
+from warehouse.server.settings import LOOPBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from warehouse.server.access import Gate
+    from warehouse.server.settings import ServerSettings
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PARAMETER_BYTES = 4096
+QUERY_BYTES = 32_768
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UID = re.compile(r"[0-9.]{1,64}")
+_OPEN = re.compile(r"/health|/openapi\.json|/docs")
+_SERVICES = re.compile(r"/(api|dicomweb)(/|$)")
+_HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cache-control": b"private, no-cache",
+    b"vary": b"Accept, Authorization",
+}
+CHALLENGE = 'Bearer realm="dicom-warehouse", Basic realm="dicom-warehouse", charset="UTF-8"'
+
+
+class TooLong(Exception):
+    """A body is longer than the settings allow."""
+
+
+class Door:
+    """The outermost application."""
+
+    def __init__(self, inner: Asgi, settings: ServerSettings, gate: Gate) -> None:
+        self._inner = inner
+        self._settings = settings
+        self._gate = gate
+        self._busy = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or hand it on."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        began = time.perf_counter()
+        scope.setdefault("state", {})
+        status = 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                if scope["state"].pop("is_too_long", False):
+                    raise TooLong  # a framework took it for a body that it cannot read
+                status = message["status"]
+                _add_headers(message, scope)
+            await send(message)
+
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        refused = self._refused(scope, headers)
+        if refused is None and self._busy >= self._settings.requests:
+            refused = problem(503, "Busy", "too many requests at a time", **{"Retry-After": "1"})
+        if refused is not None:
+            await refused(scope, receive, noted)
+            self._note(scope, status, began)
+            return
+        self._busy += 1
+        try:
+            await self._inner(scope, self._limited(scope, headers, receive), noted)
+        except TooLong:
+            scope["state"].pop("is_too_long", None)
+            if status == 500:
+                await problem(413, "TooLong", "the body is longer than this server takes")(
+                    scope, receive, noted
+                )
+        finally:
+            self._busy -= 1
+            self._note(scope, status, began)
+
+    def _refused(self, scope: Scope, headers: dict[bytes, str]) -> Any:
+        """Return what is answered to a request that goes no further; None if it does."""
+        if not self._knows_host(headers.get(b"host", "")):
+            return problem(400, "UsageError", "this server has another name; see --public-url")
+        query = scope["query_string"].decode("latin-1")
+        named = parse_qsl(query, keep_blank_values=True)
+        if len(query) > QUERY_BYTES or any(len(n) + len(v) > PARAMETER_BYTES for n, v in named):
+            return problem(400, "UsageError", f"a parameter has at most {PARAMETER_BYTES} bytes")
+        texts = [scope["path"], *(text for pair in named for text in pair)]
+        if any(_CONTROL.search(text) for text in texts):
+            return problem(400, "UsageError", "a control character has no meaning here")
+        if _SERVICES.match(scope["path"]):
+            who = self._gate.principal(headers.get(b"authorization", ""))
+            if who is None:
+                message = (
+                    "give a token: Authorization: Bearer …; dicom-warehouse token add makes one"
+                )
+                return problem(401, "Unauthorized", message, **{"WWW-Authenticate": CHALLENGE})
+            scope["state"]["principal"] = who
+        length = headers.get(b"content-length", "0")
+        if not length.isascii() or not length.isdigit() or int(length) > self._most(scope):
+            return problem(413, "TooLong", f"a body here has at most {self._most(scope)} bytes")
+        return None
+
+    def _knows_host(self, host: str) -> bool:
+        """Tell whether a request is meant for this server: pages elsewhere could name it."""
+        if not self._settings.is_loopback:
+            return True
+        name = urlsplit(f"//{host}").hostname or ""
+        public = urlsplit(self._settings.public_url).hostname
+        return name in LOOPBACK or (public is not None and name == public)
+
+    def _most(self, scope: Scope) -> int:
+        is_store = scope["path"].startswith("/dicomweb/studies")
+        return self._settings.body_bytes if is_store else self._settings.text_bytes
+
+    def _limited(self, scope: Scope, headers: dict[bytes, str], receive: Receive) -> Receive:
+        """Count the bytes of a body whose length is not stated."""
+        if b"content-length" in headers:
+            return receive
+        seen, most = 0, self._most(scope)
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > most:
+                scope["state"]["is_too_long"] = True
+                raise TooLong
+            return message
+
+        return counted
+
+    def _note(self, scope: Scope, status: int, began: float) -> None:
+        if not _SERVICES.match(scope["path"]):
+            return
+        state = scope.get("state", {})
+        who = state.get("principal")
+        route = scope.get("route")
+        given = scope.get("path_params", {})
+        uids = {
+            name: value for name, value in given.items()
+            if name in {"study", "series", "instance"} and _UID.fullmatch(str(value))
+        }  # fmt: skip
+        line = {
+            "at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+            "who": who.name if who else None, "role": who.role if who else None,
+            "from": (scope.get("client") or ("",))[0], "method": scope["method"],
+            "route": getattr(route, "path", None), **uids, "status": status,
+            "version": state.get("version"), "seconds": round(time.perf_counter() - began, 4),
+        }  # fmt: skip
+        if self._settings.audit is None:
+            sys.stderr.write(f"{json.dumps(line)}\n")
+            return
+        # Opened for each line, so that the file may be rotated.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        descriptor = os.open(self._settings.audit, flags, 0o600)
+        try:
+            os.write(descriptor, f"{json.dumps(line)}\n".encode())
+        finally:
+            os.close(descriptor)
+
+
+def _add_headers(message: Message, scope: Scope) -> None:
+    there = {name for name, _ in message["headers"]}
+    state = scope.get("state", {})
+    added = dict(_HEADERS)
+    if "version" in state:
+        added[b"x-warehouse-version"] = str(state["version"]).encode()
+    if "etag" in state and message["status"] in {200, 206, 304}:
+        added[b"etag"] = state["etag"].encode()
+    message["headers"] = [
+        *message["headers"], *((name, value) for name, value in added.items() if name not in there)
+    ]  # fmt: skip

@@ -1,0 +1,132 @@
+"""What goes wrong → a status of HTTP and a JSON body that says what was asked and what to do.
+
+In: errors of this software. Out: ``{"error": …, "message": …}``. What nobody expected is a 500
+without a word of its own: its text could hold a value of a header.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Match
+
+from warehouse import errors
+from warehouse.store.damage import explained, failures
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+_OF_THE_STORE = re.compile(r"IO Error|magic bytes|\.parquet")
+LOGGER = logging.getLogger("dicom-warehouse.server")
+
+
+class NotFound(errors.WarehouseError, LookupError):
+    """A resource is not in this version of the warehouse."""
+
+
+class NotAcceptable(errors.UsageError):
+    """No form that the client accepts can be had."""
+
+
+class Refused(errors.WarehouseError):
+    """The token that was given does not allow this."""
+
+
+_STATUS: tuple[tuple[type[errors.WarehouseError], int], ...] = (
+    (NotFound, 404),
+    (NotAcceptable, 406),
+    (Refused, 403),
+    (errors.SeriesNotFound, 404),
+    (errors.InstanceNotFound, 404),
+    (errors.ValueNotFound, 404),
+    (errors.UnknownTable, 404),
+    (errors.UnknownCohort, 404),
+    (errors.NoPixels, 404),
+    (errors.CohortStopped, 408),
+    (errors.UsageError, 400),
+    (errors.QueryFailed, 400),
+    (errors.NoDecoder, 406),
+    (errors.SourceChanged, 410),
+    (errors.PixelError, 409),
+    (errors.SourceError, 410),
+)
+
+# What every operation may answer; declared, so that clients and tests know.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": text,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status, text in {
+        400: "The request has no meaning here; the message says why",
+        401: "No token, or one that is not known",
+        403: "The token does not allow this",
+        404: "Not in this version of the warehouse",
+        406: "No form that the client accepts",
+        408: "It took more time than it may",
+        409: "The archive holds something that cannot be had in this form",
+        410: "A source file is gone, or is not what was ingested",
+        413: "The body is too long",
+        415: "The body is of another type",
+        503: "Too many requests at a time",
+    }.items()
+}
+
+
+def problem(status: int, error: str, message: str, **headers: str) -> JSONResponse:
+    """Return the body of every failure."""
+    return JSONResponse({"error": error, "message": message}, status, headers)
+
+
+def status_of(error: errors.WarehouseError) -> int:
+    """Return the status that an error of this software has."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def handle(app: FastAPI, root: Path) -> None:
+    """Let an application answer every failure with a problem."""
+
+    def known(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, errors.WarehouseError)
+        if isinstance(error, errors.QueryFailed) and _OF_THE_STORE.search(str(error)):
+            # No question of a client is at fault where a file of the warehouse cannot be read.
+            error = explained(root, error) or errors.StoreError("a file of the store is unreadable")
+        if status_of(error) == 500:
+            LOGGER.error("failed: %s", type(error).__name__)
+        return problem(status_of(error), type(error).__name__, str(error))
+
+    def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return problem(400, "UsageError", f"{where}: {first['msg']}")
+
+    def refused(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        headers = dict(error.headers or {})
+        matching = [
+            route for route in app.state.routes if route.matches(request.scope)[0] != Match.NONE
+        ]  # fmt: skip
+        if error.status_code == 405 and matching:
+            # Of every route of this address, not of the first one.
+            methods = {method for route in matching for method in route.methods}
+            headers = {"Allow": ", ".join(sorted(methods))}
+        return problem(error.status_code, "HTTPException", str(error.detail), **headers)
+
+    def unexpected(_: Request, error: Exception) -> JSONResponse:
+        damage = explained(root, error) if isinstance(error, failures()) else None
+        LOGGER.error("unexpected %s", type(damage or error).__name__)
+        return problem(500, type(damage or error).__name__, "something went wrong in the server")
+
+    app.add_exception_handler(errors.WarehouseError, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(Exception, unexpected)

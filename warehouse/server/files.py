@@ -1,0 +1,144 @@
+"""REST: files of patients, studies and series as a zip; NIfTI and pictures of a series; headers.
+
+In: keys. Out: bytes. Names in a zip are those of ``dicom-warehouse cohort export --format zip``.
+"""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from warehouse.catalog.header_rows import header_of_instance
+from warehouse.cohorts.names import TEMPLATE, fill
+from warehouse.errors import UsageError
+from warehouse.pixels.files import nifti
+from warehouse.pixels.pictures import png, slice_picture, three_planes
+from warehouse.pixels.stack import open_stack
+from warehouse.pixels.volume import open_volume
+from warehouse.server.asking import Shown, may
+from warehouse.server.bodies import require_source, zipped
+from warehouse.server.errors import RESPONSES, NotFound
+from warehouse.server.found import Instance
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from warehouse.server.serving import Version
+
+router = APIRouter(
+    prefix="/api/v1", tags=["files"], dependencies=[Depends(may("read"))],
+    responses={code: RESPONSES[code] for code in (400, 401, 403, 404, 406, 408, 409, 410, 503)},
+)  # fmt: skip
+
+_MOST_KEYS = 100
+_NAMED = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+"""What names a file in a zip."""
+_LEVELS = {"patients": "patient_key", "studies": "study_key", "series": "series_key"}
+
+
+def _of(media: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": "", "content": {media: {}}}}
+
+
+def _named(version: Version, level: str, keys: Sequence[str]) -> list[tuple[str, Instance]]:
+    """Return the instances of entities with the names of their files."""
+    fields = ", ".join(f"instances.{name}" for name in _NAMED)
+    inner = statement("instances", "dicomweb").rstrip().rstrip(";")
+    sql = (
+        f"select found.*, {fields} from ({inner}) as found "
+        f"join instances using (instance_id) where list_contains($4, instances.{_LEVELS[level]})"
+    )
+    rows = version.catalog.connection.execute(sql, [None, None, None, list(keys)]).fetchall()
+    if not rows:
+        raise NotFound(f"{level} has no such row")
+    size = len(Instance._fields)
+    made = []
+    for row in rows:
+        one = Instance._make(row[:size])
+        names = dict(zip(_NAMED, (value or "" for value in row[size:]), strict=True))
+        names["SOPInstanceUID"] = names["SOPInstanceUID"] or one.instance_key
+        made.append((fill(TEMPLATE, names), one))
+    return sorted(made)
+
+
+def _zip(version: Version, level: str, keys: Sequence[str], name: str) -> Response:
+    named = _named(version, level, keys)
+    require_source(named[0][1])
+    shown = f'attachment; filename="{name}.zip"'
+    return StreamingResponse(
+        zipped(named), media_type="application/zip", headers={"Content-Disposition": shown}
+    )
+
+
+@router.get("/files.zip", responses=_of("application/zip"))
+def several(
+    version: Shown, series: Annotated[str, Query(description="Keys with commas between")]
+) -> Response:
+    """Return the files of several series in one zip, as it is made."""
+    keys = [key.strip() for key in series.split(",") if key.strip()]
+    if not 1 <= len(keys) <= _MOST_KEYS:
+        raise UsageError(f"series is a list of 1 to {_MOST_KEYS} keys with commas between")
+    return _zip(version, "series", keys, "series")
+
+
+@router.get("/{level}/{key}/files.zip", responses=_of("application/zip"))
+def whole(version: Shown, level: Literal["patients", "studies", "series"], key: str) -> Response:
+    """Return the files of a patient, study or series in one zip, as it is made."""
+    return _zip(version, level, [key], level)
+
+
+@router.get("/series/{key}/volume.nii.gz", responses=_of("application/gzip"))
+def volume(version: Shown, key: str) -> Response:
+    """Return a series that is a volume as NIfTI-1."""
+    content = nifti(open_volume(version.catalog, key)).to_bytes()
+    return Response(
+        gzip.compress(content, compresslevel=1, mtime=0), media_type="application/gzip",
+        headers={"Content-Disposition": 'attachment; filename="volume.nii.gz"'},
+    )  # fmt: skip
+
+
+@router.get("/series/{key}/picture.png", responses=_of("image/png"))
+def picture(
+    version: Shown, key: str,
+    number: Annotated[int | None, Query(alias="slice", ge=0, le=10**7)] = None,
+) -> Response:  # fmt: skip
+    """Return a frame of a series, in the order of acquisition; the middle one by default."""
+    shown = open_stack(version.catalog, key)
+    if number is not None and number >= len(shown):
+        raise NotFound(f"the series has {len(shown)} frames, from 0")
+    return Response(png(slice_picture(shown, number)), media_type="image/png")
+
+
+@router.get("/series/{key}/planes.png", responses=_of("image/png"))
+def planes(version: Shown, key: str) -> Response:
+    """Return the three planes through the middle of a series that is a volume."""
+    return Response(png(three_planes(open_volume(version.catalog, key))), media_type="image/png")
+
+
+_HEADER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Elements in order",
+        "content": {"application/json": {"schema": {"type": "array", "items": {"type": "object"}}}},
+    }
+}
+
+
+@router.get("/instances/{key}/header", responses=_HEADER)
+def header(request: Request, version: Shown, key: str) -> list[dict[str, Any]]:
+    """Return the header of an instance: place, keyword, VR, VM and text of each element."""
+    del request
+    found = version.catalog.connection.execute(
+        "select 1 from instances where instance_key = $1", [key]
+    ).fetchall()
+    if not found:
+        raise NotFound("instances has no such row")
+    return list(_lines(header_of_instance(version.catalog, key).frame().rows()))
+
+
+def _lines(rows: Sequence[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for tag, keyword, vr, vm, value in rows:
+        yield {"tag": tag, "keyword": keyword, "vr": vr, "vm": vm, "value": value}

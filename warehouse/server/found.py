@@ -1,0 +1,125 @@
+"""A resource of DICOMweb → its instances, and the images of a series that is looked at.
+
+In: a catalog and keys. Out: rows of the catalog. A viewer asks for one frame at a time: what is
+known of a series and of the fragments of a file is kept for the next request.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from warehouse.errors import NoPixels
+from warehouse.pixels.decode import fragments_of
+from warehouse.pixels.lookup import images_of_series
+from warehouse.server.errors import NotFound
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.pixels.image import Image
+    from warehouse.pixels.places import Range
+    from warehouse.pixels.source import OpenPixels
+
+_KEPT_SERIES = 64
+_KEPT_FRAGMENTS = 256
+_Value = TypeVar("_Value")
+
+
+class Instance(NamedTuple):
+    """One stored instance, as the catalog knows it."""
+
+    instance_id: int
+    instance_key: str
+    series_key: str
+    study_key: str
+    sop_class: str | None
+    transfer_syntax: str | None
+    frame_count: int | None
+    has_pixels: bool
+    path: str
+    size_bytes: int | None
+    modified_us: int | None
+
+
+class Images:
+    """Instances and images of the series of one version that were asked for last."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._series = _Recent[list[Instance]](_KEPT_SERIES)
+        self._images = _Recent[dict[str, "Image"]](_KEPT_SERIES)
+        self._fragments = _Recent["list[list[Range]] | None"](_KEPT_FRAGMENTS)
+
+    def instances(
+        self, study: str, series: str | None = None, instance: str | None = None
+    ) -> list[Instance]:
+        """Return the instances of a study, a series of it, or one instance of that.
+
+        Raises
+        ------
+        NotFound
+        """
+        if series is None:
+            found = self._asked(study, None)
+        else:
+            every = self._series.get(series, lambda: self._asked(None, series))
+            found = [
+                one for one in every
+                if one.study_key == study and instance in {None, one.instance_key}
+            ]  # fmt: skip
+        if not found:
+            what = "study" if series is None else "series" if instance is None else "instance"
+            raise NotFound(f"there is no such {what}")
+        return found
+
+    def image(self, instance: Instance) -> Image:
+        """Return what is known of the pixels of an instance.
+
+        Raises
+        ------
+        NoPixels
+        """
+
+        def asked() -> dict[str, Image]:
+            images = images_of_series(self._catalog, instance.series_key)
+            return {image.instance_key: image for image in images}
+
+        found = self._images.get(instance.series_key, asked) if instance.has_pixels else {}
+        if instance.instance_key not in found:
+            raise NoPixels(instance.series_key)
+        return found[instance.instance_key]
+
+    def fragments(self, opened: OpenPixels) -> list[list[Range]] | None:
+        """Return where the compressed frames of an open image lie."""
+        return self._fragments.get(opened.image.instance_key, lambda: fragments_of(opened))
+
+    def _asked(self, study: str | None, series: str | None) -> list[Instance]:
+        given = [study, series, None]
+        rows = self._catalog.connection.execute(statement("instances", "dicomweb"), given)
+        return [Instance._make(row) for row in rows.fetchall()]
+
+
+class _Recent(Generic[_Value]):
+    """The values that were asked for last, by key; safe for threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[str, _Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str, make: Callable[[], _Value]) -> _Value:
+        """Return the value of a key; two threads may make it at a time, for it is the same."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+        return value

@@ -1,0 +1,108 @@
+"""A frame of an image → its bytes, as stored or decompressed.
+
+In: what the catalog knows of an image. Out: bytes. Native frames are little endian and laid out as
+the header says: what ``/metadata`` states of them is true of what is sent.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydicom.uid import ExplicitVRBigEndian
+
+from warehouse.pixels.decode import read_frame
+from warehouse.pixels.places import native_frame
+from warehouse.pixels.source import open_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from warehouse.pixels.image import Image
+    from warehouse.pixels.source import OpenPixels
+    from warehouse.server.found import Images
+
+_CHUNK = 1 << 20
+
+
+def frames(
+    images: Images, image: Image, numbers: Sequence[int], *, is_stored: bool
+) -> Iterator[bytes]:
+    """Yield the bytes of frames.
+
+    Parameters
+    ----------
+    images
+        Knows where the fragments of the file lie.
+    image
+        An image of the catalog.
+    numbers
+        From 0.
+    is_stored
+        Compressed frames are given as they are.
+
+    Raises
+    ------
+    SourceChanged, PixelsUnreadable, NoDecoder
+    """
+    image.check()
+    with open_pixels(image) as opened:
+        fragments = images.fragments(opened)
+        for number in numbers:
+            if fragments is None:
+                yield _native(opened, number)
+            elif is_stored:
+                yield b"".join(opened.read(*fragment) for fragment in fragments[number])
+            else:
+                yield _laid_out(image, read_frame(opened, number, fragments))
+
+
+def _native(opened: OpenPixels, number: int) -> bytes:
+    """Return an uncompressed frame as it lies in the file, in little endian."""
+    image = opened.image
+    if image.BitsAllocated == 1:
+        return _packed(opened, number)
+    if image.TransferSyntaxUID == ExplicitVRBigEndian:
+        return _laid_out(image, read_frame(opened, number, None))
+    raw = np.empty(native_frame(image, number).length, np.uint8)
+    opened.read_into(raw, native_frame(image, number).offset)
+    return raw.tobytes()
+
+
+def native_pixels(image: Image) -> Iterator[bytes]:
+    """Yield the value of uncompressed pixel data, in little endian.
+
+    Raises
+    ------
+    SourceChanged, PixelsUnreadable
+    """
+    image.check()
+    with open_pixels(image) as opened:
+        if image.TransferSyntaxUID == ExplicitVRBigEndian:
+            for number in range(image.frame_count):
+                yield _native(opened, number)
+            return
+        for begin in range(0, image.pixel_length, _CHUNK):
+            raw = np.empty(min(_CHUNK, image.pixel_length - begin), np.uint8)
+            opened.read_into(raw, image.pixel_offset + begin)
+            yield raw.tobytes()
+
+
+def _packed(opened: OpenPixels, number: int) -> bytes:
+    """Return a frame of single bits, which begins at a byte of its own (PS3.18 8.7.3)."""
+    image = opened.image
+    count = math.prod(image.frame_shape)
+    if count % 8 == 0:
+        raw = np.empty(count // 8, np.uint8)
+        opened.read_into(raw, image.pixel_offset + number * count // 8)
+        return raw.tobytes()
+    bits = read_frame(opened, number, None).reshape(-1)
+    return np.packbits(bits, bitorder="little").tobytes()
+
+
+def _laid_out(image: Image, frame: np.ndarray) -> bytes:
+    if image.PlanarConfiguration == 1 and frame.ndim == 3:
+        frame = frame.transpose(2, 0, 1)
+    little = frame.astype(frame.dtype.newbyteorder("<"), copy=False)
+    return np.ascontiguousarray(little).tobytes()

@@ -1,0 +1,81 @@
+"""Studies and series of one version, as QIDO-RS and C-FIND match and show them.
+
+In: a catalog. Out: the tables `qido_studies` and `qido_series` in the memory of its database, and
+the JSON of the attributes that every answer has. Made at the first question to a version: headers
+of one instance per study and series are read from the long table, so that an answer is what
+``/metadata`` says of that instance.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from typing import TYPE_CHECKING
+
+from warehouse.catalog.json_models import models
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from warehouse.catalog.connect import Catalog
+
+STUDY_TAGS = (
+    "00080020", "00080030", "00080050", "00080090", "00080201", "00081030", "00100010",
+    "00100020", "00100030", "00100040", "0020000D", "00200010",
+)  # fmt: skip
+SERIES_TAGS = (
+    "00080021", "00080031", "00080060", "00080201", "0008103E", "0020000E", "00200011",
+    "00400244", "00400245", "00400275",
+)  # fmt: skip
+INSTANCE_TAGS = (
+    "00080016", "00080018", "00080201", "00200013", "00280008", "00280010", "00280011",
+    "00280100",
+)  # fmt: skip
+"""What an answer has of each level (PS3.18 10.6.3.3), and descriptions and dates, for lists."""
+
+
+class StudyIndex:
+    """What QIDO-RS asks of one version."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._making = threading.Lock()
+        self._is_made = False
+        self._studies: dict[int, str] = {}
+        self._series: dict[int, str] = {}
+
+    def make(self) -> None:
+        """Make the tables, once; who asks meanwhile waits."""
+        with self._making:
+            if self._is_made:
+                return
+            connection = self._catalog.connection
+            connection.execute(statement("study_index", "dicomweb"))
+            connection.execute(statement("series_index", "dicomweb"))
+            self._studies = self._shown("studies", "study", STUDY_TAGS)
+            self._series = self._shown("series", "series", SERIES_TAGS)
+            self._is_made = True
+
+    def _shown(self, table: str, level: str, tags: tuple[str, ...]) -> dict[int, str]:
+        """Return what is shown of every study or series, by its first instance."""
+        connection = self._catalog.connection
+        uid = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}[level]
+        asked = f"select holder, {level}_key, coalesce({uid}, '') = {level}_key from qido_{table}"
+        held = connection.execute(asked).fetchall()
+        shown = models(connection, [row[0] for row in held], tags)
+        tag = {"study": "0020000D", "series": "0020000E"}[level]
+        for holder, key, is_uid in held:
+            if not is_uid:
+                # Without a UID it is asked for by its key, which no header states.
+                stated = re.sub(rf',?"{tag}":{{"vr":"UI"[^}}]*}}', "", shown.get(holder, ""))
+                named = f'"{tag}":{{"vr":"UI","Value":[{json.dumps(key)}]}}'
+                shown[holder] = ",".join(part for part in (stated.strip(","), named) if part)
+        return shown
+
+    def study(self, holder: int) -> str:
+        """Return the attributes of a study as members of a JSON object, by its first instance."""
+        return self._studies.get(holder, "")
+
+    def series(self, holder: int) -> str:
+        """Return those of a series."""
+        return self._series.get(holder, "")

@@ -1,0 +1,188 @@
+"""One value of a matching key → a condition in SQL, by the rules of PS3.4 C.2.2.2. Pure functions.
+
+In: how SQL names a value, its VR, and what is asked of it. Out: a condition; what was asked is
+bound as a parameter, never written into it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from warehouse.errors import UnknownFilter
+
+_NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"}
+_TIME = re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII)
+_DATE_TIME = re.compile(r"\d{4}(?:\d\d){0,5}(?:\.\d{1,6})?", re.ASCII)
+_MICRO = dt.timedelta(microseconds=1)
+_WORDS = re.compile(r"[\s^,=*?\\.-]+")
+
+
+@dataclass(slots=True)
+class Binder:
+    """Parameters of a statement, by name."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def bind(self, value: object) -> str:
+        """Return the parameter that stands for a value."""
+        name = f"q{len(self.values)}"
+        self.values[name] = value
+        return f"${name}"
+
+
+def condition(c: str, vr: str, value: str, binder: Binder, *, fuzzy: bool = False) -> str:
+    """Return the condition that a value matches.
+
+    Parameters
+    ----------
+    c
+        SQL of the value that is stored: a DATE for DA, a TIME for TM, a TIMESTAMP for DT, a number
+        for numbers, a text for all others; of a name all of its component groups.
+    vr
+        Value Representation.
+    value
+        What is asked, not empty.
+    binder
+        Takes the parameters.
+    fuzzy
+        Names match by the beginnings of their words too, without accents; texts in any case.
+
+    Raises
+    ------
+    UnknownFilter
+        It is no value of that kind.
+    """
+    if vr == "DA":
+        return _range(c, value, _date, _date, binder, "date as 20241231 or 20240101-20241231")
+    if vr == "TM":
+        return _range(c, value, _time, _time_end, binder, "time as 1030, or 10-1159")
+    if vr == "DT":
+        return _range(c, value, _moment, _moment_end, binder, "time as 20241231, or 2024-202506")
+    if vr in _NUMBERS:
+        return f"{c} = {binder.bind(_number(value))}"
+    if vr == "UI":
+        wanted = [part.strip() for part in re.split(r"[,\\]", value) if part.strip()]
+        return f"list_contains({binder.bind(wanted)}, {c})"
+    if vr == "PN":
+        return _name(c, value, binder, fuzzy=fuzzy)
+    if vr == "CS":
+        wanted = [part.strip() for part in re.split(r"[,\\]", value) if part.strip()]
+        tests = [_text(c, part, binder, folded=fuzzy) for part in wanted]
+        return f"({' or '.join(tests) or 'false'})"
+    return _text(c, value.strip(" "), binder, folded=fuzzy)
+
+
+def _text(c: str, value: str, binder: Binder, *, folded: bool) -> str:
+    """Compare texts; ``*`` stands for any characters, ``?`` for one."""
+    if folded:
+        c, value = f"lower({c})", value.lower()
+    if "*" not in value and "?" not in value:
+        return f"{c} = {binder.bind(value)}"
+    inner = value.strip("*")
+    if "*" not in inner and "?" not in inner:
+        if value.startswith("*") and value.endswith("*"):
+            return f"contains({c}, {binder.bind(inner)})"
+        function = "ends_with" if value.startswith("*") else "starts_with"
+        return f"{function}({c}, {binder.bind(inner)})"
+    # As a regular expression, which takes no more time for many wildcards, as LIKE does.
+    pattern = re.escape(re.sub(r"\*+", "*", value)).replace(r"\*", ".*").replace(r"\?", ".")
+    return f"regexp_full_match({c}, {binder.bind(pattern)}, 's')"
+
+
+def _name(c: str, value: str, binder: Binder, *, fuzzy: bool) -> str:
+    asked = value.rstrip("^").lower()
+    if "=" in asked:
+        found = _text(f"lower({c})", asked, binder, folded=False)
+    else:
+        test = _text("rtrim(g, '^')", asked, binder, folded=False)
+        found = f"len(list_filter(string_split(lower({c}), '='), lambda g: {test})) > 0"
+    words = [word for word in _WORDS.split(value.lower()) if word]
+    if not fuzzy or not words:
+        return f"({found})"
+    plain = f"' ' || regexp_replace(strip_accents(lower({c})), '[\\s^,=.-]+', ' ', 'g')"
+    starts = " and ".join(
+        f"contains({plain}, ' ' || strip_accents({binder.bind(word)}))" for word in words
+    )
+    return f"(({found}) or ({starts}))"
+
+
+def _number(value: str) -> float | int:
+    try:
+        return int(value)
+    except ValueError:
+        pass
+    try:
+        return float(value)
+    except ValueError:
+        raise UnknownFilter("a value that is matched with a number has to be one") from None
+
+
+def _range(c: str, value: str, first: Any, last: Any, binder: Binder, form: str) -> str:
+    """Return that a value lies between two, both inclusive, or in the unit of one."""
+    low, dash, high = value.strip().partition("-")
+    low, high = (low.strip(), high.strip()) if dash else (low, low)
+    try:
+        if not (low or high):
+            first("")
+        tests = [f"{c} >= {binder.bind(first(low))}"] if low else []
+        tests += [f"{c} <= {binder.bind(last(high))}"] if high else []
+    except (ValueError, OverflowError):
+        raise UnknownFilter(f"not a {form}") from None
+    return f"({' and '.join(tests)})"
+
+
+def _date(text: str) -> dt.date:
+    if not re.fullmatch(r"\d{8}", text, re.ASCII):
+        raise ValueError
+    return dt.date(int(text[:4]), int(text[4:6]), int(text[6:]))
+
+
+def _time(text: str) -> dt.time:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError
+    hour, minute, second, fraction = match.groups()
+    # A leap second is 59 in the tables, as whoever reads 60 takes it.
+    whole = min(int(second or 0), 59)
+    return dt.time(int(hour), int(minute or 0), whole, int((fraction or "0").ljust(6, "0")))
+
+
+def _time_end(text: str) -> dt.time:
+    """Return the last microsecond of what a text of some precision stands for."""
+    begin, match = _time(text), _TIME.fullmatch(text)
+    assert match is not None
+    _, minute, second, fraction = match.groups()
+    if fraction:
+        step = 10 ** (6 - len(fraction)) - 1
+        return begin.replace(microsecond=begin.microsecond + step)
+    last = begin.replace(microsecond=999_999)
+    if second is None:
+        last = last.replace(second=59)
+    return last if minute else last.replace(minute=59)
+
+
+def _moment(text: str) -> dt.datetime:
+    if not _DATE_TIME.fullmatch(text):
+        raise ValueError
+    digits, _, fraction = text.partition(".")
+    day = dt.date(int(digits[:4]), int(digits[4:6] or 1), int(digits[6:8] or 1))
+    time = _time(digits[8:] + (f".{fraction}" if fraction else "")) if digits[8:] else dt.time()
+    return dt.datetime.combine(day, time)
+
+
+def _moment_end(text: str) -> dt.datetime:
+    begin = _moment(text)
+    digits, _, fraction = text.partition(".")
+    if len(digits) > 8:
+        rest = digits[8:] + (f".{fraction}" if fraction else "")
+        return dt.datetime.combine(begin.date(), _time_end(rest))
+    if len(digits) == 8:
+        after = begin + dt.timedelta(days=1)
+    elif len(digits) == 6:
+        after = (begin.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
+    else:
+        after = begin.replace(year=begin.year + 1)
+    return after - _MICRO

@@ -1,0 +1,301 @@
+"""Matching keys of QIDO-RS and C-FIND → conditions in SQL. Pure functions.
+
+In: names and values as clients send them. Out: ``Asked``, and SQL with its parameters. Matching is
+that of PS3.4 C.2.2.2: single values, lists of UIDs, ``*`` and ``?``, ranges of dates and times,
+sequences, of which one item has to match all keys, and universal matching of an empty value. A name
+of a person matches in any case and in any component group. No value becomes SQL.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
+
+from warehouse.errors import UnknownFilter, UsageError
+from warehouse.server.matching import Binder, condition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LEVELS = ("studies", "series", "instances")
+MOST = 10_000
+_LARGEST = 1 << 31
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+_UNMATCHED = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ"}
+_COMPUTED = {"RetrieveURL", "InstanceAvailability", "QueryRetrieveLevel"}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One attribute with the value it has to have."""
+
+    path: tuple[str, ...]
+    """Tags of the sequences it lies in, outermost first."""
+    tag: str
+    vr: str
+    value: str
+    creator: str = ""
+    """Of a private attribute; its block does not matter."""
+
+    @property
+    def keyword(self) -> str:
+        """DICOM keyword of an attribute of the top level, else empty."""
+        return "" if self.path else keyword_for_tag(int(self.tag, 16))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One search."""
+
+    level: str
+    keys: tuple[Key, ...] = ()
+    include: tuple[str, ...] = ()
+    """Tags of the top level to show besides those that are always shown."""
+    includes_all: bool = False
+    fuzzy: bool = False
+    limit: int = MOST
+    offset: int = 0
+
+
+def parse(pairs: Iterable[tuple[str, str]], level: str, given: dict[str, str]) -> Asked:
+    """Return what the parameters of a request ask for.
+
+    Parameters
+    ----------
+    pairs
+        Names and values of the query, decoded.
+    level
+        One of ``LEVELS``.
+    given
+        Keywords and UIDs that the path of the request states.
+
+    Raises
+    ------
+    UnknownFilter, UsageError
+        A name is no attribute, or a value is none of its kind.
+    """
+    named: list[tuple[str, str]] = []
+    include: list[str] = []
+    whole = fuzzy = False
+    limit, offset = MOST, 0
+    for name, value in [*pairs, *given.items()]:
+        match name:
+            case "limit":
+                limit = min(MOST, _number(name, value, 1))
+            case "offset":
+                offset = _number(name, value, 0)
+            case "fuzzymatching":
+                if value.lower() not in {"true", "false"}:
+                    raise UsageError("fuzzymatching is true or false")
+                fuzzy = value.lower() == "true"
+            case "includefield":
+                parts = [part.strip() for part in value.split(",") if part.strip()]
+                whole = whole or "all" in parts
+                include += [_place(part)[0] for part in parts if part != "all"]
+            case _:
+                named.append((name, value))
+    keys, shown = _keys(named)
+    return Asked(level, keys, (*include, *shown), whole, fuzzy, limit, offset)
+
+
+def _number(name: str, value: str, least: int) -> int:
+    if not re.fullmatch(r"\d{1,12}", value, re.ASCII) or not least <= int(value) < _LARGEST:
+        raise UsageError(f"{name} is a whole number from {least} to {_LARGEST - 1}")
+    return int(value)
+
+
+def _place(name: str) -> tuple[str, ...]:
+    """Return the tags of an attribute and of the sequences it lies in.
+
+    >>> _place("RequestAttributesSequence.00400009")
+    ('00400275', '00400009')
+    """
+    tags = []
+    for part in name.split("."):
+        found = tag_for_keyword(part) if part else None
+        if found is not None:
+            tags.append(f"{found:08X}")
+        elif _TAG.fullmatch(part):
+            tags.append(part.upper())
+        else:
+            raise UnknownFilter(
+                f"{name!r} is no DICOM keyword and no tag of eight hex digits, nor a sequence of "
+                "these with dots between"
+            )
+    return tuple(tags)
+
+
+def _keys(named: Iterable[tuple[str, str]]) -> tuple[tuple[Key, ...], list[str]]:
+    """Return the keys to match, and the tags that are only to be shown."""
+    placed = [(_place(name), value, name) for name, value in named]
+    creators = {
+        (path[:-1], path[-1][:4] + path[-1][6:]): value
+        for path, value, _ in placed
+        if _is_private(path[-1]) and _is_creator(path[-1])
+    }
+    used = set()
+    keys, shown = [], []
+    for path, value, name in placed:
+        *outer, tag = path
+        if _is_private(tag) and not _is_creator(tag):
+            creator = creators.get((tuple(outer), tag[:4] + tag[4:6]))
+            if not creator:
+                raise UnknownFilter(
+                    f"{name}: a private attribute needs its creator, as in "
+                    f"{tag[:4]}00{tag[4:6]}=CREATOR"
+                )
+            used.add((tuple(outer), tag[:4] + tag[4:6]))
+            keys.append(Key(tuple(outer), tag, "UN", value, creator))
+    for path, value, name in placed:
+        *outer, tag = path
+        if _is_private(tag):
+            if _is_creator(tag) and (tuple(outer), tag[:4] + tag[6:]) not in used:
+                keys.append(Key(tuple(outer), tag, "LO", value))
+            continue
+        if value in {"", "*"}:
+            shown.append(path[0])
+            continue
+        vr = dictionary_VR(int(tag, 16)) if dictionary_has_tag(int(tag, 16)) else "UN"
+        vr = vr.split(" or ")[0]
+        if vr in _UNMATCHED or keyword_for_tag(int(tag, 16)) in _COMPUTED:
+            raise UnknownFilter(f"{name}: {vr} cannot be matched")
+        keys.append(Key(tuple(outer), tag, vr, value))
+    return tuple(keys), shown
+
+
+def _is_private(tag: str) -> bool:
+    return int(tag[3], 16) % 2 == 1
+
+
+def _is_creator(tag: str) -> bool:
+    return tag[4:6] == "00" and tag[6:] >= "10"
+
+
+# -- to SQL ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Tables:
+    """Columns of the tables that keys are looked up in, by keyword: name → is a list."""
+
+    studies: dict[str, bool]
+    series: dict[str, bool]
+    instances: dict[str, bool]
+
+
+@dataclass(slots=True)
+class Statement:
+    """A search as SQL: `s` is a study, `e` a series, `i` an instance."""
+
+    where: list[str] = field(default_factory=list)
+    binder: Binder = field(default_factory=Binder)
+
+
+_COLUMNS = {"studies": "s.study_key", "series": "e.series_key", "instances": "i.instance_id"}
+
+
+def conditions(asked: Asked, tables: Tables) -> Statement:
+    """Return the conditions of a search.
+
+    Raises
+    ------
+    UnknownFilter
+        A value is none of the kind of its attribute.
+    """
+    made = Statement()
+    in_items: dict[tuple[str, ...], list[str]] = {}
+    for key in asked.keys:
+        test = _column_test(asked, key, tables, made.binder)
+        if test:
+            made.where.append(test)
+        elif key.path:
+            in_items.setdefault(key.path, []).append(_element_test(asked, key, made.binder))
+        else:
+            test = _element_test(asked, key, made.binder)
+            made.where.append(_with_elements(asked.level, [f"path = '' and {test}"]))
+    for path, tests in in_items.items():
+        place = made.binder.bind(_item_pattern(path))
+        inside = f"regexp_full_match(path, {place})"
+        made.where.append(_with_elements(asked.level, [f"{inside} and {test}" for test in tests]))
+    return made
+
+
+def _column_test(asked: Asked, key: Key, tables: Tables, binder: Binder) -> str:
+    """Return a test of a column; empty if no table has one for this attribute."""
+    name = key.keyword
+    if not name or key.creator:
+        return ""
+
+    def test(alias: str, column: str, *, is_list: bool) -> str:
+        if is_list:
+            inner = condition("x", key.vr, key.value, binder, fuzzy=asked.fuzzy)
+            return f"len(list_filter({alias}.{column}, lambda x: {inner})) > 0"
+        return condition(f"{alias}.{column}", key.vr, key.value, binder, fuzzy=asked.fuzzy)
+
+    if name in tables.studies:
+        column = "whole_name" if name == "PatientName" else name
+        return test("s", column, is_list=tables.studies[name])
+    if name in tables.series:
+        found = test("e", name, is_list=tables.series[name])
+        if asked.level != "studies":
+            return found
+        return f"s.study_key in (select study_key from qido_series as e where {found})"
+    if name in tables.instances and key.vr != "PN":
+        found = test("i", name, is_list=tables.instances[name])
+        if asked.level == "instances":
+            return found
+        column = _COLUMNS[asked.level]
+        plain = column.partition(".")[2]
+        return f"{column} in (select {plain} from instances as i where {found})"
+    return ""
+
+
+def _element_test(asked: Asked, key: Key, binder: Binder) -> str:
+    """Return a test of the rows of one attribute of the long table."""
+    if key.creator:
+        which = (
+            f"creator = {binder.bind(key.creator)} and tag[:4] = {binder.bind(key.tag[:4])} "
+            f"and tag[7:] = {binder.bind(key.tag[6:])}"
+        )
+    elif _is_private(key.tag):
+        which = f"regexp_full_match(tag, {binder.bind(key.tag[:4] + '00[1-9A-F][0-9A-F]')})"
+    else:
+        which = f"tag = {binder.bind(key.tag)}"
+    if key.creator and key.value in {"", "*"}:
+        return which
+    value = {
+        "PN": "person_name_text(text)", "DA": '"date"', "TM": '"time"', "DT": '"timestamp"',
+        "DS": '"real"', "FL": '"real"', "FD": '"real"',
+        **dict.fromkeys(("IS", "US", "SS", "UL", "SL", "SV", "UV"), '"integer"'),
+    }.get(key.vr, "text")  # fmt: skip
+    if key.vr == "UN":
+        # A private attribute: its VR is that of its rows.
+        value = 'coalesce(text, cast("integer" as varchar), cast("real" as varchar))'
+    return f"{which} and {condition(value, key.vr, key.value, binder, fuzzy=asked.fuzzy)}"
+
+
+def _with_elements(level: str, tests: list[str]) -> str:
+    """Return that an instance of an entity has, in one data set or item, rows for every test."""
+    rows = " intersect ".join(
+        f"(select instance_id, path from normal_elements where {test})" for test in tests
+    )
+    column = _COLUMNS[level]
+    if level == "instances":
+        return f"{column} in (select instance_id from ({rows}))"
+    plain = column.partition(".")[2]
+    return (
+        f"{column} in (select {plain} from instances semi join ({rows}) as rows "
+        "using (instance_id))"
+    )
+
+
+def _item_pattern(path: tuple[str, ...]) -> str:
+    """Return the pattern of the places of the items of nested sequences."""
+    steps = []
+    for tag in path:
+        name = keyword_for_tag(int(tag, 16)) or tag
+        steps.append(rf"{name}\[\d+\]")
+    return r"\.".join(steps)

@@ -1,0 +1,150 @@
+"""REST: one read-only SELECT over the warehouse, as JSON or Arrow; cohorts and their runs.
+
+In: SQL of a user. Out: its rows. The walls are those of cohorts (``warehouse.cohorts.guard``): two
+parsers, tables of the warehouse only, a connection that can open nothing else. Time, memory and
+rows are bounded, and what is beyond a bound is refused, never cut off.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+from fastapi import APIRouter, Body, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse, Response
+
+from warehouse.cohorts.guard import check
+from warehouse.errors import QueryFailed, UsageError
+from warehouse.server.accept import choose
+from warehouse.server.asking import Shown, may, serving
+from warehouse.server.errors import RESPONSES
+from warehouse.server.lists import MEDIA, plain
+from warehouse.server.serving import within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.cohorts.guard import Question
+    from warehouse.server.serving import Version
+
+router = APIRouter(
+    prefix="/api/v1", tags=["questions"], dependencies=[Depends(may("read"))],
+    responses={code: RESPONSES[code] for code in (400, 401, 403, 404, 406, 408, 413, 415, 503)},
+)  # fmt: skip
+
+_AT_A_TIME = threading.BoundedSemaphore(4)
+"""Questions of users that run side by side: each may use every processor."""
+_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "",
+        "content": {
+            "application/json": {"schema": {"type": "object"}}, MEDIA["arrow"]: {},
+        },
+    }
+}  # fmt: skip
+
+
+class Asked(BaseModel):
+    """One question."""
+
+    model_config = ConfigDict(extra="forbid")
+    sql: Annotated[str, Field(min_length=1, max_length=65_536)]
+    parameters: dict[str, str | int | float | bool | None] = {}
+
+
+@router.post("/sql", responses=_ANSWER)
+def sql(request: Request, version: Shown, asked: Annotated[Asked, Body()]) -> Response:
+    """Answer one SELECT over tables and views of the warehouse, with `$name` for parameters."""
+    media = choose(request.headers.get("accept"), ["application/json", MEDIA["arrow"]])
+    settings = serving(request).settings
+    locked = version.locked()
+    question = check(locked, asked.sql)
+    if question.parameters != set(asked.parameters):
+        named = ", ".join(sorted(question.parameters)) or "none"
+        raise UsageError(f"the parameters of this question are: {named}")
+    if not _AT_A_TIME.acquire(timeout=settings.seconds):
+        raise UsageError("too many questions at a time; ask again")
+    try:
+        names, batches = _answered(version, question, asked.parameters, settings)
+    finally:
+        _AT_A_TIME.release()
+    if media != "application/json":
+        return Response(_arrow(batches), media_type=media)
+    columns = [[plain(one) for one in column.to_pylist()] for column in batches.itercolumns()]
+    told = [list(row) for row in zip(*columns, strict=True)]
+    return JSONResponse({"version": version.number, "columns": names, "rows": told})
+
+
+def _answered(
+    version: Version, question: Question, parameters: dict[str, Any], settings: Any
+) -> tuple[Sequence[str], pa.Table]:
+    connection = version.locked().session()
+    most = settings.answer_rows
+    with within(connection, settings.seconds):
+        try:
+            relation = connection.sql(
+                f"select * from ({question.sql.rstrip(';')}) limit {most + 1}",
+                params=parameters or None,
+            )
+            found = relation.to_arrow_table()
+        except duckdb.InterruptException:
+            raise
+        except duckdb.Error as error:
+            raise QueryFailed(str(error).strip()) from None
+    if found.num_rows > most:
+        raise UsageError(f"the answer has more than {most} rows: aggregate, or add a LIMIT")
+    return relation.columns, found
+
+
+def _arrow(table: pa.Table) -> bytes:
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
+    return out.getvalue()
+
+
+_LIST: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "",
+        "content": {"application/json": {"schema": {"type": "array", "items": {"type": "object"}}}},
+    }
+}
+
+
+@router.get("/cohorts", responses=_LIST)
+def cohorts(request: Request) -> list[dict[str, Any]]:
+    """List cohorts: name, what it selects, and its parameters."""
+    found = serving(request).warehouse.cohorts()
+    return [
+        {
+            "name": one.name, "kind": one.kind, "description": one.description,
+            "parameters": [
+                {"name": p.name, "type": p.type, "default": p.default, "description": p.description}
+                for p in one.params
+            ],
+        }
+        for one in found.values()
+    ]  # fmt: skip
+
+
+@router.get("/runs", responses=_LIST)
+def runs(request: Request) -> list[dict[str, Any]]:
+    """List runs of cohorts: what was asked, when, of which version, and how many members it has."""
+    return [plain(asdict(run)) for run in serving(request).warehouse.runs()]
+
+
+@router.get("/runs/{name}/series", responses=_LIST)
+def members(request: Request, name: str) -> list[dict[str, Any]]:
+    """List the series of a run of a cohort, with their studies: what a viewer opens."""
+    found = (
+        serving(request).warehouse.members(name)
+        .group_by("study_key", "series_key").agg(pl.len().alias("instance_count"))
+        .sort("study_key", "series_key").collect()
+    )  # fmt: skip
+    return [plain(row) for row in found.to_dicts()]

@@ -1,0 +1,220 @@
+"""A search → the studies, series or instances that match, as DICOM JSON.
+
+In: ``Asked`` and a version. Out: one JSON object each, as text, and whether there are more. What an
+answer always has comes from the index of the version, what is asked for besides from the long
+table.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from warehouse.catalog.json_models import PLACE, models
+from warehouse.dicom.dictionary import keyword_tags
+from warehouse.server.index import INSTANCE_TAGS, SERIES_TAGS, STUDY_TAGS
+from warehouse.server.qido import Asked, Tables, conditions
+from warehouse.server.serving import fetched
+
+if TYPE_CHECKING:
+    from warehouse.server.serving import Version
+
+_OF_STUDY = (
+    "s.study_key, s.holder, s.ModalitiesInStudy, s.SOPClassesInStudy, "
+    "s.NumberOfStudyRelatedSeries, s.NumberOfStudyRelatedInstances"
+)
+_BY_STUDY = "s.StudyDate desc nulls last, s.StudyTime desc nulls last, s.study_key"
+_PATIENT = ("PatientName", "IssuerOfPatientID", "PatientBirthTime", "OtherPatientIDs",
+            "OtherPatientNames", "EthnicGroup", "PatientComments", "QualityControlSubject",
+            "PatientSpeciesDescription", "PatientBreedDescription", "ResponsiblePerson",
+            "PatientIdentityRemoved", "DeidentificationMethod")  # fmt: skip
+_STUDY = ("ConsultingPhysicianName", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
+          "ReferencedStudySequence", "ProcedureCodeSequence", "AdmittingDiagnosesDescription",
+          "PatientAge", "PatientSize", "PatientWeight", "Occupation", "AdditionalPatientHistory",
+          "MedicalAlerts", "Allergies", "SmokingStatus", "PregnancyStatus", "PatientState",
+          "AdmissionID", "InstitutionName", "InstitutionAddress")  # fmt: skip
+_SERIES = ("Laterality", "ProtocolName", "PerformingPhysicianName", "OperatorsName",
+           "BodyPartExamined", "PatientPosition", "Manufacturer", "InstitutionName",
+           "StationName", "InstitutionalDepartmentName", "ManufacturerModelName",
+           "DeviceSerialNumber", "SoftwareVersions", "FrameOfReferenceUID",
+           "PerformedProcedureStepID", "PerformedProcedureStepDescription",
+           "PositionReferenceIndicator",
+           "AnatomicRegionSequence", "ReferencedPerformedProcedureStepSequence")  # fmt: skip
+"""What ``includefield=all`` shows of a study and a series besides what is always shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a search."""
+
+    keys: list[tuple[str, ...]]
+    """Keys of study, series and instance of each row."""
+    rows: list[str]
+    """Each as a JSON object."""
+    has_more: bool
+
+
+def search(version: Version, asked: Asked, base: str, seconds: float) -> Found:
+    """Return what matches.
+
+    Parameters
+    ----------
+    version
+        What is asked.
+    asked
+        The search.
+    base
+        Address of the service, for ``RetrieveURL``.
+    seconds
+        That it may take.
+
+    Raises
+    ------
+    UnknownFilter, CohortStopped
+    """
+    version.index.make()
+    made = conditions(asked, _tables(version))
+    where = f"where {' and '.join(made.where)}" if made.where else ""
+    page = f"limit {asked.limit + 1} offset {asked.offset}"
+    sql = f"{_SOURCES[asked.level]} {where} order by {_ORDERS[asked.level]} {page}"
+    rows = fetched(version.catalog, sql, made.binder.values, seconds)
+    has_more, rows = len(rows) > asked.limit, rows[: asked.limit]
+    write = {"studies": _studies, "series": _series, "instances": _instances}[asked.level]
+    keys, texts = write(version, rows, asked, base)
+    return Found(keys, texts, has_more)
+
+
+_SOURCES = {
+    "studies": f"select {_OF_STUDY} from qido_studies as s",
+    "series": (
+        f"select {_OF_STUDY}, e.series_key, e.holder, e.NumberOfSeriesRelatedInstances "
+        "from qido_series as e join qido_studies as s using (study_key)"
+    ),
+    "instances": (
+        f"select {_OF_STUDY}, e.series_key, e.holder, e.NumberOfSeriesRelatedInstances, "
+        "i.instance_key, i.instance_id from instances as i "
+        "join qido_series as e on i.series_key = e.series_key and i.study_key = e.study_key "
+        "join qido_studies as s on i.study_key = s.study_key"
+    ),
+}
+_ORDERS = {
+    "studies": _BY_STUDY,
+    "series": f"{_BY_STUDY}, e.SeriesNumber nulls last, e.series_key",
+    "instances": (
+        f"{_BY_STUDY}, e.SeriesNumber nulls last, e.series_key, "
+        "i.InstanceNumber nulls last, i.instance_key"
+    ),
+}
+
+
+def _tables(version: Version) -> Tables:
+    """Return the columns that keys are looked up in."""
+    known = keyword_tags()
+    connection = version.catalog.connection
+
+    def described(table: str) -> dict[str, bool]:
+        rows = connection.execute(f"describe {table}").fetchall()
+        return {row[0]: row[1].endswith("[]") for row in rows if row[0] in known}
+
+    columns = version.catalog.model("instances").columns
+    instances = {c.name: c.type.endswith("[]") for c in columns if c.name in known}
+    return Tables(described("qido_studies"), described("qido_series"), instances)
+
+
+def _studies(
+    version: Version, rows: list[tuple[object, ...]], asked: Asked, base: str
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    more = _more(version, [row[1] for row in rows], asked, (*_PATIENT, *_STUDY), STUDY_TAGS)
+    keys: list[tuple[str, ...]] = []
+    texts = []
+    for row in rows:
+        study, holder = str(row[0]), int(row[1])  # type: ignore[call-overload]
+        address = f"{base}/studies/{quote(study, safe='')}"
+        texts.append(_joined(
+            version.index.study(holder), _computed_of_study(row), more.get(holder, ""),
+            f'"00081190":{{"vr":"UR","Value":[{json.dumps(address)}]}}',
+        ).replace(PLACE, address))  # fmt: skip
+        keys.append((study,))
+    return keys, texts
+
+
+def _series(
+    version: Version, rows: list[tuple[object, ...]], asked: Asked, base: str
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    shown = (*_PATIENT, *_STUDY, *_SERIES)
+    more = _more(version, [row[7] for row in rows], asked, shown, (*STUDY_TAGS, *SERIES_TAGS))
+    keys: list[tuple[str, ...]] = []
+    texts = []
+    for row in rows:
+        study, series, holder = str(row[0]), str(row[6]), int(row[7])  # type: ignore[call-overload]
+        address = f"{base}/studies/{quote(study, safe='')}/series/{quote(series, safe='')}"
+        texts.append(_joined(
+            version.index.study(int(row[1])), _computed_of_study(row),  # type: ignore[call-overload]
+            version.index.series(holder), _number("00201209", row[8]), more.get(holder, ""),
+            f'"00081190":{{"vr":"UR","Value":[{json.dumps(address)}]}}',
+        ).replace(PLACE, address))  # fmt: skip
+        keys.append((study, series))
+    return keys, texts
+
+
+def _instances(
+    version: Version, rows: list[tuple[object, ...]], asked: Asked, base: str
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    ids = [int(row[10]) for row in rows]  # type: ignore[call-overload]
+    tags = (*STUDY_TAGS, *SERIES_TAGS, *INSTANCE_TAGS, *asked.include)
+    whole = models(version.catalog.connection, ids, () if asked.includes_all else tags)
+    keys: list[tuple[str, ...]] = []
+    texts = []
+    for row, instance_id in zip(rows, ids, strict=True):
+        study, series, instance = str(row[0]), str(row[6]), str(row[9])
+        address = instance_address(base, study, series, instance)
+        texts.append(_joined(
+            whole.get(instance_id, ""), _computed_of_study(row), _number("00201209", row[8]),
+            f'"00081190":{{"vr":"UR","Value":[{json.dumps(address)}]}}',
+        ).replace(PLACE, address))  # fmt: skip
+        keys.append((study, series, instance))
+    return keys, texts
+
+
+def instance_address(base: str, *keys: str) -> str:
+    """Return the address of an instance."""
+    study, series, instance = (quote(key, safe="") for key in keys)
+    return f"{base}/studies/{study}/series/{series}/instances/{instance}"
+
+
+def _more(
+    version: Version, holders: list[object], asked: Asked, every: tuple[str, ...],
+    there: tuple[str, ...],
+) -> dict[int, str]:  # fmt: skip
+    """Return what was asked for besides what is always shown, by instance."""
+    wanted = {*asked.include, *(_tags_of(every) if asked.includes_all else ())} - {*there}
+    wanted -= {"00080056", "00080061", "00080062", "00081190", "00201206", "00201208", "00201209"}
+    if not wanted:
+        return {}
+    ids = [int(holder) for holder in holders]  # type: ignore[call-overload]
+    return models(version.catalog.connection, ids, sorted(wanted))
+
+
+@cache
+def _tags_of(keywords: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(f"{keyword_tags()[keyword]:08X}" for keyword in keywords)
+
+
+def _computed_of_study(row: tuple[object, ...]) -> str:
+    lists = [("00080061", "CS", row[2]), ("00080062", "UI", row[3])]
+    return ",".join([
+        '"00080056":{"vr":"CS","Value":["ONLINE"]}',
+        *(f'"{tag}":{{"vr":"{vr}","Value":{json.dumps(v)}}}' for tag, vr, v in lists if v),
+        _number("00201206", row[4]), _number("00201208", row[5]),
+    ])  # fmt: skip
+
+
+def _number(tag: str, value: object) -> str:
+    return f'"{tag}":{{"vr":"IS","Value":[{value}]}}'
+
+
+def _joined(*members: str) -> str:
+    return "{" + ",".join(member for member in members if member) + "}"

@@ -1,0 +1,88 @@
+"""A server that runs until it is stopped: uvicorn with httptools and uvloop.
+
+In: a warehouse and settings. Out: nothing; it answers. What it logs holds no address of a request:
+parameters name patients.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from warehouse.errors import NotInstalled, UsageError
+from warehouse.server.access import read_tokens
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from warehouse.api import Warehouse
+    from warehouse.server.settings import ServerSettings
+
+_STOP_SECONDS = 10
+"""That running answers have when the server is stopped."""
+
+
+def check(settings: ServerSettings) -> None:
+    """Refuse to serve patients' data to whoever asks.
+
+    Raises
+    ------
+    UsageError
+    """
+    if (settings.certificate is None) != (settings.key is None):
+        raise UsageError("TLS needs both --certificate and --key")
+    if settings.is_loopback:
+        return
+    if settings.tokens is None or not read_tokens(settings.tokens):
+        raise UsageError(
+            f"{settings.host} can be reached from other machines, and nobody has a token: make one "
+            "with: dicom-warehouse token add NAME; or serve this machine only: --host 127.0.0.1"
+        )
+
+
+def made_server(warehouse: Warehouse, settings: ServerSettings) -> uvicorn.Server:
+    """Return a server that has not begun.
+
+    Raises
+    ------
+    NotInstalled, UsageError, NotAWarehouse
+    """
+    try:
+        import uvicorn  # noqa: PLC0415 - an extra
+
+        from warehouse.server.app import create_app  # noqa: PLC0415 - needs the extra
+    except ImportError as error:
+        raise NotInstalled("a server", error.name or "fastapi", "server") from None
+    check(settings)
+    # What a proxy on this machine says of its clients is believed, and nobody else.
+    return uvicorn.Server(uvicorn.Config(
+        create_app(warehouse, settings), host=settings.host, port=settings.port,
+        log_level="warning", access_log=False, server_header=False, lifespan="off",
+        proxy_headers=True, forwarded_allow_ips="127.0.0.1", timeout_keep_alive=30,
+        timeout_graceful_shutdown=_STOP_SECONDS, log_config=None,
+        ssl_certfile=settings.certificate, ssl_keyfile=settings.key,
+    ))  # fmt: skip
+
+
+def serve(warehouse: Warehouse, settings: ServerSettings) -> None:
+    """Answer until the process is stopped.
+
+    Raises
+    ------
+    NotInstalled, UsageError, NotAWarehouse
+    """
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
+    )
+    # The traceback of an error that nobody expected quotes values.
+    logging.getLogger("uvicorn.error").addFilter(_without_traceback)
+    made_server(warehouse, settings).run()
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info:
+        kind = record.exc_info[0]
+        record.msg, record.args = "a request failed: %s", (kind.__name__ if kind else "?",)
+        record.exc_info = record.exc_text = None
+    return True

@@ -1,0 +1,48 @@
+"""What a server is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where a server listens, who may ask, and what one request may cost."""
+
+    host: str = "127.0.0.1"
+    port: int = 8042
+    tokens: Path | None = None
+    """File of tokens (``access``). Without one, only this machine may ask, and only read."""
+    received: Path | None = None
+    """Folder that STOW-RS writes to; without one nothing is received."""
+    viewer: Path | None = None
+    """Folder of OHIF; without one the built-in page is shown."""
+    audit: Path | None = None
+    """File that says who asked for what; standard error by default."""
+    certificate: Path | None = None
+    key: Path | None = None
+    public_url: str = ""
+    """What clients call this server, such as https://archive.example.org, behind a proxy."""
+    seconds: float = 60.0
+    """That one question to the catalog may take."""
+    requests: int = 64
+    """That are answered at a time."""
+    body_bytes: int = 16 << 30
+    """Of one STOW request."""
+    text_bytes: int = 1 << 20
+    """Of any other body."""
+    rows: int = 10_000
+    """Of one page, and of one answer of QIDO."""
+    answer_rows: int = 1_000_000
+    """Of one answer of SQL, and of one list as a file."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return self.host in LOOPBACK

@@ -1,0 +1,320 @@
+"""STOW-RS: objects that clients send → files in a folder, and the ordinary ingest of them.
+
+In: multipart/related, streamed. Out: files named by their SHA-256, rows of the warehouse, and what
+became of each object (PS3.18 10.5). What is acknowledged is on disk and in the warehouse; what is
+not leaves nothing behind. An object that is there already is taken once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import threading
+import uuid
+from dataclasses import dataclass, field
+from email.message import Message
+from typing import IO, TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, Request
+from python_multipart.multipart import MultipartParser
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from warehouse.catalog.header_rows import header_of_file
+from warehouse.errors import UsageError, WarehouseError
+from warehouse.server.accept import DICOM, DICOM_JSON
+from warehouse.server.asking import base_url, may, serving
+from warehouse.server.bodies import whole_file
+from warehouse.server.door import TooLong
+from warehouse.server.errors import RESPONSES, Refused, problem
+from warehouse.server.found import Instance
+from warehouse.server.search import instance_address
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from warehouse.server.serving import Serving
+
+router = APIRouter(
+    prefix="/dicomweb", tags=["DICOMweb"], dependencies=[Depends(may("write"))],
+    responses={code: RESPONSES[code] for code in (400, 401, 403, 413, 415, 503)},
+)  # fmt: skip
+
+_MOST_PARTS = 10_000
+_HEADER_BYTES = 8192
+_NOT_UNDERSTOOD, _NO_MATCH, _DUPLICATE, _NO_ROOM = 0xC000, 0xA900, 0x0111, 0xA700
+"""Reasons of PS3.18 I.2.2 and PS3.4 B.2.3."""
+_STORING = threading.Lock()
+
+
+class _WrongType(UsageError):
+    """A body or a part of it is no DICOM object."""
+
+
+@dataclass(slots=True)
+class _Part:
+    """One object that was sent, in a file that has no name yet."""
+
+    path: Path
+    sha256: str = ""
+    sop_class: str = ""
+    instance: str = ""
+    failure: int | None = None
+    keys: tuple[str, str, str] | None = None
+    """Of study, series and instance, once it is stored."""
+
+
+@dataclass(slots=True)
+class _Receiver:
+    """Takes the events of the parser: writes each part to a file and digests it."""
+
+    folder: Path
+    parts: list[_Part] = field(default_factory=list)
+    is_complete: bool = False
+    _file: IO[bytes] | None = None
+    _digest: Any = None
+    _header: bytearray = field(default_factory=bytearray)
+    _headers: dict[str, str] = field(default_factory=dict)
+
+    def callbacks(self) -> dict[str, Any]:
+        return {
+            "on_part_begin": self._begin, "on_part_data": self._data, "on_part_end": self._end_part,
+            "on_header_field": self._named, "on_header_value": self._valued,
+            "on_header_end": self._end_header, "on_headers_finished": self._open,
+            "on_end": self._end,
+        }  # fmt: skip
+
+    def _begin(self) -> None:
+        if len(self.parts) >= _MOST_PARTS:
+            raise UsageError(f"a request has at most {_MOST_PARTS} parts")
+        self._headers = {}
+
+    def _named(self, data: bytes, start: int, end: int) -> None:
+        self._add(data[start:end])
+
+    def _valued(self, data: bytes, start: int, end: int) -> None:
+        self._add((b"" if b":" in self._header else b":") + data[start:end])
+
+    def _add(self, data: bytes) -> None:
+        self._header += data
+        if len(self._header) > _HEADER_BYTES:
+            raise UsageError(f"a header of a part has at most {_HEADER_BYTES} bytes")
+
+    def _end_header(self) -> None:
+        name, _, value = self._header.decode("latin-1").partition(":")
+        self._headers[name.strip().lower()] = value.strip()
+        self._header.clear()
+
+    def _open(self) -> None:
+        kind = self._headers.get("content-type", DICOM).partition(";")[0].strip().lower()
+        if kind != DICOM:
+            raise _WrongType(f"every part has to be {DICOM}")
+        self.parts.append(_Part(self.folder / f"{uuid.uuid4().hex}.part"))
+        self._file = self.parts[-1].path.open("xb")
+        self._digest = hashlib.sha256()
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._file is not None:
+            piece = memoryview(data)[start:end]
+            self._file.write(piece)
+            self._digest.update(piece)
+
+    def _end_part(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+            self.parts[-1].sha256 = self._digest.hexdigest()
+
+    def _end(self) -> None:
+        self.is_complete = True
+
+    def close(self) -> None:
+        """Let go of a file that was begun."""
+        if self._file is not None:
+            self._file.close()
+
+
+_TOLD: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {DICOM_JSON: {"schema": {"type": "object"}}}}
+    for status, text in ((200, "All are stored"), (202, "Some are"), (409, "None is"))
+}
+
+
+@router.post("/studies", responses=_TOLD)
+async def store(request: Request) -> Response:
+    """Store the parts of multipart/related; type="application/dicom", each once."""
+    return await _stored(request, None)
+
+
+@router.post("/studies/{study}", responses=_TOLD)
+async def store_in_study(request: Request, study: str) -> Response:
+    """Store objects of one study."""
+    return await _stored(request, study)
+
+
+async def _stored(request: Request, study: str | None) -> Response:
+    asked = serving(request)
+    received = asked.settings.received
+    if received is None:
+        raise Refused("this server takes no objects: start it with --received FOLDER")
+    try:
+        boundary = _boundary(request.headers.get("content-type", ""))
+        folder = received / ".begun" / uuid.uuid4().hex
+        await run_in_threadpool(folder.mkdir, parents=True)
+        receiver = _Receiver(folder)
+        try:
+            parser = MultipartParser(boundary, receiver.callbacks())  # type: ignore[arg-type]
+            async for chunk in request.stream():
+                await run_in_threadpool(_parse, parser, chunk)
+            if not receiver.is_complete or not receiver.parts:
+                raise UsageError("the body ends before its last boundary, or has no part")
+            await run_in_threadpool(_keep, asked, receiver.parts, received, study)
+        finally:
+            receiver.close()
+            await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+    except _WrongType as error:
+        return problem(415, "UnsupportedMediaType", str(error))
+    return _told(receiver.parts, f"{base_url(request)}/dicomweb", study)
+
+
+def _boundary(content_type: str) -> bytes:
+    told = Message()
+    told["Content-Type"] = content_type
+    boundary = told.get_param("boundary")
+    kind = str(told.get_param("type") or DICOM).lower()
+    if told.get_content_type() != "multipart/related" or kind != DICOM or not boundary:
+        raise _WrongType(f'objects are sent as multipart/related; type="{DICOM}"; boundary=…')
+    return str(boundary).encode("latin-1", "replace")
+
+
+def _parse(parser: MultipartParser, chunk: bytes) -> None:
+    try:
+        parser.write(chunk)
+    except (WarehouseError, TooLong):
+        raise
+    except OSError as error:
+        raise WarehouseError(f"an object cannot be written: {error.strerror}") from error
+    except Exception as error:  # noqa: BLE001 - of the parser, whatever is wrong with a body
+        raise UsageError(f"the body is no multipart/related ({type(error).__name__})") from None
+
+
+# -- into the warehouse ---------------------------------------------------------------------------
+
+
+def _keep(asked: Serving, parts: list[_Part], received: Path, study: str | None) -> None:
+    """Give each object its name and its rows; one request at a time."""
+    with _STORING:
+        version = asked.version()
+        known: dict[str, str] = {}
+        placed: list[tuple[_Part, Path]] = []
+        for part in parts:
+            _identify(part, study)
+            if part.failure is not None:
+                continue
+            before = known.setdefault(part.instance, part.sha256)
+            if before != part.sha256:
+                part.failure = _DUPLICATE
+                continue
+            held = _held(version.catalog.connection, part.instance)
+            if held is not None:
+                part.keys = (held.study_key, held.series_key, held.instance_key)
+                part.failure = None if _digest(held) == part.sha256 else _DUPLICATE
+                continue
+            target = received / part.sha256[:2] / f"{part.sha256}.dcm"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(part.path, target)
+            _sync(target.parent)
+            placed.append((part, target))
+        if placed:
+            _ingest(asked, placed)
+
+
+def _identify(part: _Part, study: str | None) -> None:
+    """Read which object it is, as the ingest would."""
+    try:
+        header = header_of_file(part.path)
+    except WarehouseError:
+        part.failure = _NOT_UNDERSTOOD
+        return
+    part.sop_class = str(header.get("SOPClassUID") or "")
+    part.instance = str(header.get("SOPInstanceUID") or "")
+    if not part.instance or study not in {None, header.get("StudyInstanceUID")}:
+        part.failure = _NO_MATCH
+
+
+def _held(connection: Any, instance: str) -> Instance | None:
+    rows = connection.execute(statement("instances", "dicomweb"), [None, None, instance]).fetchall()
+    return Instance._make(rows[0]) if rows else None
+
+
+def _digest(held: Instance) -> str:
+    """Return the SHA-256 of the file of an instance; empty if it is not there any more."""
+    digest = hashlib.sha256()
+    with contextlib.suppress(WarehouseError):
+        for chunk in whole_file(held):
+            digest.update(chunk)
+        return digest.hexdigest()
+    return ""
+
+
+def _ingest(asked: Serving, placed: list[tuple[_Part, Path]]) -> None:
+    paths = sorted({str(path) for _, path in placed})
+    try:
+        asked.warehouse.ingest(*paths, workers=1)
+    except WarehouseError:
+        for part, path in placed:
+            path.unlink(missing_ok=True)
+            part.failure = _NO_ROOM
+        return
+    connection = asked.version().catalog.connection
+    for part, _ in placed:
+        held = _held(connection, part.instance)
+        if held is None:
+            part.failure = _NOT_UNDERSTOOD
+        else:
+            part.keys = (held.study_key, held.series_key, held.instance_key)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# -- the answer -----------------------------------------------------------------------------------
+
+
+def _told(parts: list[_Part], base: str, study: str | None) -> Response:
+    stored = [part for part in parts if part.failure is None]
+    failed = [part for part in parts if part.failure is not None]
+    told: dict[str, Any] = {}
+    if study is not None:
+        told["00081190"] = {"vr": "UR", "Value": [f"{base}/studies/{study}"]}
+    if failed:
+        items = [_item(part) | {"00081197": _value("US", part.failure)} for part in failed]
+        told["00081198"] = {"vr": "SQ", "Value": items}
+    if stored:
+        items = [
+            _item(part) | {"00081190": _value("UR", instance_address(base, *(part.keys or ())))}
+            for part in stored
+        ]
+        told["00081199"] = {"vr": "SQ", "Value": items}
+    status = 200 if not failed else 202 if stored else 409
+    return Response(json.dumps(told), status, media_type=DICOM_JSON)
+
+
+def _item(part: _Part) -> dict[str, Any]:
+    named = {"00081150": part.sop_class, "00081155": part.instance}
+    return {tag: _value("UI", uid) for tag, uid in named.items() if uid}
+
+
+def _value(vr: str, value: object) -> dict[str, Any]:
+    return {"vr": vr, "Value": [value]}
