@@ -159,6 +159,9 @@ def test_what_is_shown(archive: tuple[Client, list[Dataset]]) -> None:
     assert row["00080008"]["Value"] == list(of_study[0].ImageType)
     assert "00080090" not in row
     assert row["00081190"]["Value"] == [f"{client.url}/dicomweb/studies/1.5.1.6"]
+    (often,) = client.get("/dicomweb/studies?AccessionNumber=A6&includefield=00080060").json()
+    assert often["00080060"]["Value"] == [of_study[0].Modality]
+    assert "00080060" not in client.get("/dicomweb/studies?AccessionNumber=A6").json()[0]
     (whole,) = client.get("/dicomweb/instances?SOPInstanceUID=1.5.9&includefield=all").json()
     model = client.get("/dicomweb/studies/1.5.1.2/series/1.5.2.4/instances/1.5.9/metadata").json()[
         0

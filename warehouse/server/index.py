@@ -27,6 +27,7 @@ SERIES_TAGS = (
     "00080021", "00080031", "00080060", "00080201", "0008103E", "0020000E", "00200011",
     "00400244", "00400245", "00400275",
 )  # fmt: skip
+OFTEN_TAGS = ("00080060",)
 INSTANCE_TAGS = (
     "00080016", "00080018", "00080201", "00200013", "00280008", "00280010", "00280011",
     "00280100",
@@ -41,6 +42,8 @@ class StudyIndex:
         self._catalog = catalog
         self._making = threading.Lock()
         self._is_made = False
+        self.often: dict[int, str] = {}
+        """Of each study what OHIF asks for besides in every search, by its first instance."""
         self._studies: dict[int, str] = {}
         self._series: dict[int, str] = {}
 
@@ -52,6 +55,8 @@ class StudyIndex:
             connection = self._catalog.connection
             connection.execute(statement("study_index", "dicomweb"))
             connection.execute(statement("series_index", "dicomweb"))
+            held = connection.execute("select holder from qido_studies").fetchall()
+            self.often = models(connection, [row[0] for row in held], OFTEN_TAGS)
             self._studies = self._shown("studies", "study", STUDY_TAGS)
             self._series = self._shown("series", "series", SERIES_TAGS)
             self._is_made = True

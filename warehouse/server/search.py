@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from warehouse.catalog.json_models import PLACE, models
 from warehouse.dicom.dictionary import keyword_tags
-from warehouse.server.index import INSTANCE_TAGS, SERIES_TAGS, STUDY_TAGS
+from warehouse.server.index import INSTANCE_TAGS, OFTEN_TAGS, SERIES_TAGS, STUDY_TAGS
 from warehouse.server.qido import Asked, Tables, conditions
 from warehouse.server.serving import fetched
 
@@ -194,6 +194,8 @@ def _more(
     wanted -= {"00080056", "00080061", "00080062", "00081190", "00201206", "00201208", "00201209"}
     if not wanted:
         return {}
+    if wanted == {*OFTEN_TAGS} and asked.level == "studies":
+        return version.index.often
     ids = [int(holder) for holder in holders]  # type: ignore[call-overload]
     return models(version.catalog.connection, ids, sorted(wanted))
 
