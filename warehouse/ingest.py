@@ -33,6 +33,7 @@ from warehouse.store.duck import connect, view_files
 from warehouse.store.marker import identity, require
 from warehouse.store.stage import Staged, discard, stage
 from warehouse.survey import (
+    BatchProgress,
     Pace,
     Progress,
     files_of_batch,
@@ -105,6 +106,8 @@ def ingest(
                 counts.update(done.outcomes)
                 readers += done.readers
                 batches.append(batch)
+                if isinstance(progress, BatchProgress):
+                    progress.committed(batch, done.outcomes)
                 if committed:
                     committed()
             batches += _settle(listing, root, settings, pool)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from itertools import chain, takewhile
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,7 @@ from warehouse.store.marker import require
 from warehouse.store.tombstones import drop_forgotten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import duckdb
@@ -84,6 +84,14 @@ class Progress(Protocol):
 
     def read(self, files: int, rejected: int) -> None:
         """Tell that so many more files have been read, so many of them rejected."""
+
+
+@runtime_checkable
+class BatchProgress(Progress, Protocol):
+    """Someone who is told about batches too."""
+
+    def committed(self, batch: str, outcomes: Mapping[str, int]) -> None:
+        """Tell that a batch was committed, and what became of its files."""
 
 
 class Pace:

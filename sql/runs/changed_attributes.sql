@@ -4,7 +4,7 @@
 -- and `instances_after`. Where it lies, and when it was read, is no attribute of an instance.
 with before_values as (
     unpivot (
-        select instance_key, cast(columns(* exclude (instance_key, batch, instance_id, file_path, pixel_offset, pixel_length)) as varchar)
+        select instance_key, cast(columns(* exclude (instance_key, batch, instance_id, path, pixel_offset, pixel_length)) as varchar)
         from instances_before
         semi join changed using (instance_key)
     )
@@ -13,7 +13,7 @@ with before_values as (
 
 after_values as (
     unpivot (
-        select instance_key, cast(columns(* exclude (instance_key, batch, instance_id, file_path, pixel_offset, pixel_length)) as varchar)
+        select instance_key, cast(columns(* exclude (instance_key, batch, instance_id, path, pixel_offset, pixel_length)) as varchar)
         from instances_after
         semi join changed using (instance_key)
     )

@@ -244,3 +244,23 @@ def test_an_algorithm_takes_the_desired_image(wh: warehouse.Warehouse, tmp_path:
             wh.algorithms.create(bad, "age -> voxel-count", function="os:getcwd")
     with pytest.raises(ComponentError, match="same inputs"):
         wh.algorithms.create("two", "age -> voxel-count", "age -> mean-value", function="os:getcwd")
+
+
+def test_archives_stay_and_jobs_of_a_patient_go(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    import datetime as dt
+
+    from tests.algorithms.conftest import CT, CT2, function
+
+    image = wh.algorithms.add_image(archive(tmp_path / "1.tar"), parent="a")
+    kept = wh.root / "values" / image.file_sha256[:2] / image.file_sha256
+    (wh.root / "_jobs" / "algorithm-job-x-00" / "input").mkdir(parents=True)
+    (wh.root / "_jobs" / "algorithm-job-x-00" / "input" / "ct.mha").write_text("pixels")
+    wh.algorithms.create("measure", "ct -> mean-value, voxel-count", function=function("measure"))
+    wh.run_algorithm("measure", [CT, CT2], workers=0)
+    wh.vacuum(dt.timedelta(0), delete=True)
+    assert kept.exists()
+    wh.upkeep.forget(patient="P1", delete=True)
+    assert kept.exists()
+    assert wh.sql("select series_key from job_specs").fetchall() == [(CT2,)]
+    assert wh.sql("select count(distinct job_id) from job_events").fetchall() == [(1,)]
+    assert not (wh.root / "_jobs" / "algorithm-job-x-00" / "input" / "ct.mha").exists()

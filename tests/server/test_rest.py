@@ -178,7 +178,7 @@ def test_a_zip_is_every_file(client: Client, sample: warehouse.Warehouse) -> Non
         assert len(archive.namelist()) == len(set(archive.namelist())) == count
         made = sorted(hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist())
     paths = sample.sql(
-        "select path from instances where patient_key = $p", {"p": patient}
+        "select file_path from instances where patient_key = $p", {"p": patient}
     ).fetchall()
     assert made == sorted(hashlib.sha256(Path(path).read_bytes()).hexdigest() for (path,) in paths)
     two = [

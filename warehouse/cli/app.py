@@ -119,6 +119,10 @@ Output = Annotated[
     ),
 ]
 
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print one JSON object instead of text.")
+]
+
 Force = Annotated[bool, Parameter(negative="", help="Replace a file that exists.")]
 
 

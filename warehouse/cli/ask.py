@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ from warehouse.catalog.data_dictionary import TITLES
 from warehouse.catalog.guide import Entry, entries, find_entry
 from warehouse.catalog.unread import asks_for_private_elements, why_no_private_elements
 from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
-from warehouse.cli.app import ASK, DEFAULT_WAREHOUSE, Force, Output, Root, Text, app, opened
+from warehouse.cli.app import ASK, DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, app, opened
 from warehouse.cli.screen import console, say
 from warehouse.cohorts import definitions
 from warehouse.errors import UsageError
@@ -85,8 +86,9 @@ def _query(query: str | None, file: Path | None) -> str:
 
 @app.command(group=ASK)
 def tables(
-    *, warehouse: Root = DEFAULT_WAREHOUSE, count: Annotated[bool, Parameter(negative="")] = False
-) -> int:
+    *, warehouse: Root = DEFAULT_WAREHOUSE, count: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
     """List tables and views: what a row of each is, and which columns identify one.
 
     Example: `dicom-warehouse tables -w my-warehouse`
@@ -118,6 +120,14 @@ def tables(
         number = f"{rows[entry.name]:,}" if entry.name in rows else ""
         cells = (entry.name, number, escape(entry.summary), ", ".join(entry.grain))
         grid.add_row(*cells[: len(grid.columns)])
+    if as_json:
+        facts = [
+            {"name": entry.name, "kind": entry.kind, "rows": rows.get(entry.name),
+             "key": list(entry.grain), "description": entry.summary}
+            for entry in listed if entry.kind in {"table", "view"}
+        ]  # fmt: skip
+        print(json.dumps({"tables": facts}, ensure_ascii=False))
+        return 0
     screen.print(grid, highlight=False)
     for layer in ("0_macros", "4_cohorts"):
         names = ", ".join(entry.name for entry in listed if entry.layer == layer)

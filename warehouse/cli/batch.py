@@ -39,6 +39,7 @@ def plan(
     mode: Annotated[str, Parameter(env_var="DICOM_WAREHOUSE_MODE")] = "full",
     pattern: Annotated[list[str] | None, Parameter(negative="")] = None,
     batch_files: int = PLANNED_FILES,
+    as_json: AsJson = False,
 ) -> int:
     """Find new and changed files and put them down as batches; print a key a line. Nothing is read.
 
@@ -52,12 +53,18 @@ def plan(
         Take only files whose name matches this shell pattern; may be repeated.
     batch_files
         Files of one batch, which is committed whole or not at all.
+    as_json
+        Print one JSON object.
     """
     settings = IngestSettings(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), batch_files=batch_files,
         s3=S3Access.from_variables(os.environ), limits=Limits.from_variables(os.environ),
     )  # fmt: skip
-    for key in opened(warehouse).batches.plan(*sources, settings=settings):
+    keys = opened(warehouse).batches.plan(*sources, settings=settings)
+    if as_json:
+        print(json.dumps({"planned": keys}))
+        return 0
+    for key in keys:
         print(key)
     return 0
 

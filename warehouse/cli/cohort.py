@@ -40,12 +40,21 @@ Form = Literal["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy
 
 
 @cohort.command(name="list")
-def list_(*, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False) -> int:
     """List cohorts with their parameters, and the runs that were kept.
 
     Example: `dicom-warehouse cohort list -w my-warehouse`
     """
     wh = opened(warehouse)
+    if as_json:
+        listed = [
+            {"name": found.name, "kind": found.kind, "description": found.description,
+             "parameters": {param.name: param.default for param in found.params}}
+            for found in wh.cohorts().values()
+        ]  # fmt: skip
+        facts = {"cohorts": listed, "runs": [asdict(run) for run in wh.runs()]}
+        send_text(json_text(json.dumps(facts, ensure_ascii=False)) + "\n")
+        return 0
     grid = Table("cohort", "kind", "parameters", "what", box=None, header_style="bold")
     for found in wh.cohorts().values():
         given = ", ".join(f"{p.name}={p.default}" for p in found.params)
@@ -100,7 +109,9 @@ def run(
 
 
 @cohort.command
-def save(name: str, /, *, sql: Path, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def save(
+    name: str, /, *, sql: Path, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False
+) -> int:
     """Keep a SELECT as a cohort of this warehouse.
 
     It is one SELECT over the tables of the warehouse that returns `series_key` or another key.
@@ -117,6 +128,9 @@ def save(name: str, /, *, sql: Path, warehouse: Root = DEFAULT_WAREHOUSE) -> int
         File with the SELECT.
     """
     made = opened(warehouse).save_cohort(name, read_text(sql))
+    if as_json:
+        print(json.dumps({"name": made.name}))
+        return 0
     print(f"saved {made.name}; run it with: dicom-warehouse cohort run {made.name}")
     return 0
 
@@ -357,12 +371,16 @@ def export(
 
 
 @cohort.command
-def verify(target: Path, /) -> int:
+def verify(target: Path, /, *, as_json: Json = False) -> int:
     """Hash an export again; 0 if it is what was written, else 1 and what is not.
 
     Example: `dicom-warehouse cohort verify thin.zip`
     """
     found = verify_export(target)
+    if as_json:
+        facts = asdict(found) | {"target": str(target), "is_whole": not found.problems}
+        send_text(json.dumps(facts, default=str) + "\n")
+        return 1 if found.problems else 0
     for problem in found.problems:
         print(escaped(problem))
     state = "changed" if found.problems else "unchanged"

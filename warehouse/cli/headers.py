@@ -22,6 +22,7 @@ from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_ans
 from warehouse.cli.app import (
     ASK,
     DEFAULT_WAREHOUSE,
+    AsJson,
     Force,
     Output,
     Root,
@@ -194,7 +195,7 @@ def _say_why(catalog: Catalog, like: str, *, private: bool) -> None:
 
 
 @dictionary.command
-def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Add names of private elements from a CSV or JSON file to the warehouse.
 
     Fields: creator, tag (such as 0019xx9c, whatever the block) or group and byte, vr, name. They
@@ -203,6 +204,9 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     Example: `dicom-warehouse dictionary add vendor.csv`
     """
     count = opened(warehouse).add_dictionary(file)
+    if as_json:
+        print(json.dumps({"names": count}))
+        return 0
     what = counted(count, "name of a private element", "names of private elements")
     console().print(f"{what} added", highlight=False)
     return 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, TAKE_IN, Root, app, opened
-from warehouse.cli.screen import Bar, console, counted
+from warehouse.cli.screen import console, counted
+from warehouse.cli.watching import Watch, measured
 from warehouse.escape import escaped
 from warehouse.ingest_report import IngestReport
 from warehouse.process import go_last
@@ -39,6 +41,8 @@ def ingest(
     strict: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     quiet: Annotated[bool, Parameter(negative="")] = False,
+    log_format: Literal["json"] | None = None,
+    metrics: Path | None = None,
 ) -> int:
     """Read new and changed DICOM files into the warehouse; make it if it does not exist.
 
@@ -82,15 +86,24 @@ def ingest(
         Print one JSON object instead of the report.
     quiet
         Print no report.
+    log_format
+        Print a line of JSON on stderr for each batch: its key, how many files of each outcome, and
+        seconds since the run began.
+    metrics
+        File that gets the state of the warehouse and of this run, in the text format of Prometheus:
+        for its node_exporter, as /var/lib/node_exporter/dicom.prom. It is replaced in one step, and
+        also if the run fails.
     """
     go_last(nice, idle=idle)
     wh = opened(warehouse)
-    with Bar(enabled=not quiet) as bar:
+    watch = Watch(enabled=not quiet and log_format is None, log=log_format == "json")
+    with watch as bar, measured(wh, metrics, watch):
         report = wh.ingest(
             *sources, today=today, mode=mode, pattern=pattern,
             workers=workers, scheduler=scheduler, batch_files=batch_files, keep_blobs=blobs,
             progress=bar, limits=Limits.parse(limit) if limit else None,
         )  # fmt: skip
+        watch.report = report
     if as_json:
         fields = asdict(report)
         fields["rejects"] = [{"path": path, "reason": why} for path, why in report.rejects]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, opened, rules
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, opened, rules
 from warehouse.cli.screen import console, counted, printed, send_text
 from warehouse.outputs import format_of
 from warehouse.store.rules import written
 
 
 @rules.command
-def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     r"""Add rules from a CSV file to the warehouse; one of the same name is replaced.
 
     Fields: rank, rule, sequence_type, confidence (high, medium or low; high if left out), modality
@@ -28,6 +29,9 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     Example: `dicom-warehouse rules add mine.csv`
     """
     count = opened(warehouse).upkeep.add_rules(file)
+    if as_json:
+        print(json.dumps({"rules": count}))
+        return 0
     console().print(f"{counted(count, 'rule')} added", highlight=False)
     return 0
 

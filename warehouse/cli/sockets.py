@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened, socket
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened, socket
 from warehouse.cli.screen import console, counted
 from warehouse.components import files, json_text
 
@@ -68,6 +68,7 @@ def create(
     table: TableFile = None,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:
     """Make a socket; the slug, by which it is named from then on, is made of the title.
 
@@ -79,6 +80,9 @@ def create(
     made = opened(warehouse).components.create_socket(
         by=by, title=title, kind=kind, relative_path=path, description=description, **given
     )
+    if as_json:
+        print(json.dumps({"slug": made.slug, "kind": made.kind, "version": made.version}))
+        return 0
     console().print(f"socket {made.slug}: {made.of_kind.label}", highlight=False)
     return 0
 
@@ -143,6 +147,7 @@ def edit(
     ] = False,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:
     """Add a version of a socket, and say which values that exist it would not take.
 
@@ -156,6 +161,14 @@ def edit(
     done = opened(warehouse).components.edit_socket(
         slug, by=by, even_if_values_fail=even_if_values_fail, **changes
     )
+    if as_json:
+        failing = [
+            {"value_id": one.value_id, "path": one.path, "why_not": one.why_not}
+            for one in done.failing
+        ]
+        facts = {"slug": slug, "version": done.socket.version, "checked": len(done.report)}
+        print(json.dumps(facts | {"failing": failing}))
+        return 0
     screen = console()
     screen.print(f"socket {slug}: version {done.socket.version}", highlight=False)
     if done.report:
@@ -168,11 +181,16 @@ def edit(
 
 
 @socket.command
-def retire(slug: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def retire(
+    slug: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
+) -> int:
     """Let a socket take no more values; those that exist stay, and so do its slug and path.
 
     Example: `dicom-warehouse socket retire lung-nodules`
     """
     opened(warehouse).components.retire_socket(slug, by=by)
+    if as_json:
+        print(json.dumps({"slug": slug, "is_retired": True}))
+        return 0
     console().print(f"socket {slug} is retired", highlight=False)
     return 0

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened, value
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened, value
 from warehouse.cli.screen import console, counted
 from warehouse.components import json_text
 from warehouse.components.values import MISSING
@@ -125,7 +125,7 @@ def show(value_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
 
 @value.command
 def check(
-    *slugs: Text, warehouse: Root = DEFAULT_WAREHOUSE
+    *slugs: Text, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
 ) -> int:  # fmt: skip
     """Check the stored values by the newest version of their sockets, and that files are whole.
 
@@ -139,16 +139,21 @@ def check(
         The sockets; all by default.
     """
     components = opened(warehouse).components
-    screen = console()
-    total = failed = 0
+    total, failed = 0, list[dict[str, object]]()
     for slug in slugs or components.sockets():
         for checked in components.check(slug):
             total += 1
             if checked.why_not:
-                failed += 1
-                line = f"{slug}  {checked.value_id}  {checked.path}: {checked.why_not}"
-                screen.print(line, highlight=False, markup=False)
-    screen.print(f"{counted(total, 'value')} checked, {failed} not valid", highlight=False)
+                why = {"path": checked.path, "why_not": checked.why_not}
+                failed.append({"slug": slug, "value_id": checked.value_id, **why})
+    if as_json:
+        print(json.dumps({"checked": total, "failing": failed}))
+        return 1 if failed else 0
+    screen = console()
+    for one in failed:
+        line = "{slug}  {value_id}  {path}: {why_not}".format(**one)
+        screen.print(line, highlight=False, markup=False)
+    screen.print(f"{counted(total, 'value')} checked, {len(failed)} not valid", highlight=False)
     return 1 if failed else 0
 
 
@@ -163,6 +168,7 @@ def import_set(
         bool, Parameter(negative="", help="Take what is valid and name the rest.")
     ] = False,
     warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:
     """Read a set of values: a folder of ITEM/PATH, or archive items as Grand Challenge lists them.
 
@@ -171,8 +177,12 @@ def import_set(
     done = opened(warehouse).components.import_set(
         set_name, source, by=by, keep_going=keep_going
     )  # fmt: skip
-    screen = console()
     failed = [one for one in done if one.why_not]
+    if as_json:
+        why = [{"item": one.item, "path": one.path, "why_not": one.why_not} for one in failed]
+        print(json.dumps({"set": set_name, "taken": len(done) - len(failed), "failing": why}))
+        return 1 if failed else 0
+    screen = console()
     for one in failed:
         screen.print(f"{one.item}/{one.path}: {one.why_not}", highlight=False, markup=False)
     taken = len(done) - len(failed)
@@ -182,8 +192,9 @@ def import_set(
 
 @value.command(name="export")
 def export_set(
-    *, set_name: SetName, output: Output = None, warehouse: Root = DEFAULT_WAREHOUSE
-) -> int:
+    *, set_name: SetName, output: Output = None, warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
     """Write a set of values as a folder of ITEM/PATH, and their listing.
 
     Example: `dicom-warehouse value export --set readers -o readers`
@@ -191,5 +202,8 @@ def export_set(
     if output is None:
         raise UsageError("name a folder with -o")
     count = opened(warehouse).components.export_set(set_name, output)
+    if as_json:
+        print(json.dumps({"set": set_name, "values": count, "target": str(output)}))
+        return 0
     console().print(f"{counted(count, 'value')} written to {output}", highlight=False)
     return 0

@@ -163,8 +163,13 @@ REGISTRY: tuple[StoredTable, ...] = (
     StoredTable("algorithm_interfaces", order=("interface_id",), is_appended=True),
     StoredTable("artifact_events", order=("artifact_id", "event"), is_appended=True),
     StoredTable("algorithm_versions", order=("algorithm", "version"), is_appended=True),
-    StoredTable("job_specs", order=("algorithm", "job_id"), is_appended=True),
-    StoredTable("job_events", order=("job_id", "event"), is_appended=True, rows_at_once=20_000),
+    StoredTable(
+        "job_specs", order=("algorithm", "job_id"), is_appended=True, without_erased="kept_of_jobs"
+    ),
+    StoredTable(
+        "job_events", order=("job_id", "event"), is_appended=True, rows_at_once=20_000,
+        without_erased="kept_of_jobs",
+    ),
     StoredTable("files", FILES, ("path",), is_of_one_batch=True, rows_at_once=200_000),
 )  # fmt: skip
 """The stored tables in the order of their commits; ``files`` last, it makes a version visible."""

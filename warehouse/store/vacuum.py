@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 from warehouse.errors import UsageError, WriteFailed
 from warehouse.store import delta, layout, tables
-from warehouse.store.duck import connect
 from warehouse.store.marker import require
+from warehouse.store.value_names import named_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,13 +159,7 @@ def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[S
     folder = snapshot.root / layout.VALUES
     if not alone or not folder.is_dir():
         return []
-    with connect() as connection:
-        connection.execute("set variable parts = $1", [snapshot.paths("socket_values")])
-        rows = connection.execute(
-            "select distinct sha256 "
-            "from read_parquet(getvariable('parts'), hive_partitioning = false)"
-        ).fetchall()
-    named = {row[0] for row in rows}
+    named = named_values(snapshot)
     return [
         Spare(folder.name, os.path.relpath(entry.path, folder), status.st_size)
         for below in (folder, *(f for f in folder.iterdir() if f.is_dir() and not f.is_symlink()))
