@@ -16,7 +16,8 @@ from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
 from warehouse.store.commit import remove_rows, settle_blobs
 from warehouse.store.delta import Change
-from warehouse.store.duck import connect, copy_part, view_files
+from warehouse.store.duck import copy_part, view_files
+from warehouse.store.vacuum import named_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +121,9 @@ def _drop_appended(
     connection.execute("set variable use_parts = $1", [base.paths("value_uses")])
     connection.execute("set variable value_parts = $1", [base.paths("socket_values")])
     connection.execute(statement("erased_values"))
+    connection.execute("set variable spec_parts = $1", [base.paths("job_specs")])
+    connection.execute("set variable event_parts = $1", [base.paths("job_events")])
+    connection.execute(statement("erased_jobs"))
     for table in tables.REGISTRY:
         if table.without_erased is None:
             continue
@@ -153,7 +157,7 @@ def unnamed_files(base: Snapshot) -> Iterator[Path]:
     for table in tables.names():
         yield from map(base.root.__truediv__, _older_parts(base, table))
     folder = base.root / layout.VALUES
-    named = _named_values(base) if folder.is_dir() else set()
+    named = named_values(base) if folder.is_dir() else set()
     yield from (
         path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in named
     )
@@ -162,13 +166,3 @@ def unnamed_files(base: Snapshot) -> Iterator[Path]:
     # What a killed process left of a run.
     yield from (path for path in sorted(cohorts.glob("**/.*/*")) if path.is_file())
     yield from (path for path in sorted(cohorts.glob(".*")) if path.is_file())
-
-
-def _named_values(base: Snapshot) -> set[str]:
-    with connect() as connection:
-        connection.execute("set variable parts = $1", [base.paths("socket_values")])
-        rows = connection.execute(
-            "select distinct sha256 "
-            "from read_parquet(getvariable('parts'), hive_partitioning = false)"
-        ).fetchall()
-    return {row[0] for row in rows}

@@ -159,13 +159,7 @@ def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[S
     folder = snapshot.root / layout.VALUES
     if not alone or not folder.is_dir():
         return []
-    with connect() as connection:
-        connection.execute("set variable parts = $1", [snapshot.paths("socket_values")])
-        rows = connection.execute(
-            "select distinct sha256 "
-            "from read_parquet(getvariable('parts'), hive_partitioning = false)"
-        ).fetchall()
-    named = {row[0] for row in rows}
+    named = named_values(snapshot)
     return [
         Spare(folder.name, os.path.relpath(entry.path, folder), status.st_size)
         for below in (folder, *(f for f in folder.iterdir() if f.is_dir() and not f.is_symlink()))
@@ -174,6 +168,21 @@ def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[S
         and entry.name not in named
         and (status := entry.stat(follow_symlinks=False)).st_mtime <= cutoff
     ]
+
+
+def named_values(snapshot: Snapshot) -> set[str]:
+    """Return the names of the files below ``values/`` that some row of a version names."""
+    named = set[str]()
+    with connect() as connection:
+        for table in tables.REGISTRY:
+            if table.names_file is not None:
+                connection.execute("set variable parts = $1", [snapshot.paths(table.name)])
+                rows = connection.execute(
+                    f'select distinct "{table.names_file}" '
+                    "from read_parquet(getvariable('parts'), hive_partitioning = false)"
+                ).fetchall()
+                named |= {name for (name,) in rows if name is not None}
+    return named
 
 
 def _logged(folder: Path, cutoff: float) -> tuple[set[str], set[str]]:
