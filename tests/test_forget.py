@@ -123,7 +123,7 @@ def test_a_patient_is_in_no_byte(folder: Path, template: Path) -> None:
     wh.cohort("of_one")
     # What is kept of this user for any warehouse, beside its folder.
     views = [
-        file for kind in ("views", "kept", "mirrored") if (file := _file(kind)) and file.exists()
+        file for kind in ("views", "kept", "reordered") if (file := _file(kind)) and file.exists()
     ]
     assert views
     version, digest = wh.version, wh.find_run("ct_thin_slice").digest
