@@ -164,8 +164,8 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
     catalog = locked_catalog(root, version)
     first = pick(catalog.connection, sql, parameters)
     named = ", ".join(suspects(catalog.connection, sql))
-    # Backwards. Where the text is suspect in the stored order with one thread too, as several may by
-    # chance meet the rows backwards, and scattered: backwards, a middle row stays in the middle.
+    # Backwards. Where the text is suspect, in the stored order with one thread too, as several may
+    # meet the rows backwards by chance, and scattered: backwards, a middle row stays in the middle.
     for order in (1, 0, *range(2, len(ORDERS) + 1)) if named else (1,):
         other = locked_catalog(root, version, order=order, threads=1)
         if not pick(other.connection, sql, parameters).keys.equals(first.keys):
