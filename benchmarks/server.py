@@ -181,7 +181,7 @@ def main() -> None:
         place.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place) as scratch:
             make_archive(root, given.instances, Path(scratch))
-    rounds = 2 if given.quick else 50
+    rounds = 2 if given.quick else 20
     text = "\n".join([
         "# Serving, measured", "", "Made by `python benchmarks/server.py`.", "", *machine(), "",
         "## Headers of a series", "", *metadata(given.series, rounds=2 if given.quick else 5), "",

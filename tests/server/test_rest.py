@@ -303,6 +303,14 @@ def test_what_has_no_meaning_is_refused(client: Client, path: str) -> None:
     assert set(answer.json()) == {"error", "message"}
 
 
+def test_a_method_that_an_address_does_not_have(client: Client) -> None:
+    for path, method, allowed in (
+        ("/api/v1/sql", "GET", "POST"), ("/dicomweb/studies", "DELETE", "GET, POST"), ("/api/v1/series", "PUT", "GET"),
+    ):  # fmt: skip
+        answer = client.session.request(method, client.url + path, timeout=20)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+
+
 def test_cohorts_and_runs(client: Client, sample: warehouse.Warehouse) -> None:
     names = [one["name"] for one in client.get("/api/v1/cohorts").json()]
     assert names == list(sample.cohorts())

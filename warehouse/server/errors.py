@@ -91,6 +91,13 @@ def status_of(error: errors.WarehouseError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    """Return the methods of an address: of all its routes, or of those that name it in full."""
+    matching = [r for r in app.state.routes if r.matches(request.scope)[0] != Match.NONE]
+    exact = [route for route in matching if "{" not in route.path] or matching
+    return {method for route in exact for method in route.methods}
+
+
 def handle(app: FastAPI, root: Path) -> None:
     """Let an application answer every failure with a problem."""
 
@@ -103,8 +110,13 @@ def handle(app: FastAPI, root: Path) -> None:
             LOGGER.error("failed: %s", type(error).__name__)
         return problem(status_of(error), type(error).__name__, str(error))
 
-    def invalid(_: Request, error: Exception) -> JSONResponse:
+    def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
+        methods = _methods(app, request)
+        if methods and request.method not in methods:
+            # Another route takes any last part of an address, but this one has a route of its own.
+            allow = ", ".join(sorted(methods))
+            return problem(405, "HTTPException", "Method Not Allowed", Allow=allow)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         return problem(400, "UsageError", f"{where}: {first['msg']}")
@@ -112,14 +124,8 @@ def handle(app: FastAPI, root: Path) -> None:
     def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         headers = dict(error.headers or {})
-        matching = [
-            route for route in app.state.routes if route.matches(request.scope)[0] != Match.NONE
-        ]  # fmt: skip
-        if error.status_code == 405 and matching:
-            # Of every route of this address, not of the first one.
-            exact = [route for route in matching if "{" not in route.path] or matching
-            methods = {method for route in exact for method in route.methods}
-            headers = {"Allow": ", ".join(sorted(methods))}
+        if error.status_code == 405:
+            headers = {"Allow": ", ".join(sorted(_methods(app, request)))} if headers else {}
         return problem(error.status_code, "HTTPException", str(error.detail), **headers)
 
     def unexpected(_: Request, error: Exception) -> JSONResponse:
