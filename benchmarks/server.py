@@ -183,7 +183,7 @@ def main() -> None:
             make_archive(root, given.instances, Path(scratch))
     rounds = 2 if given.quick else 50
     text = "\n".join([
-        "# Serving, measured", "", "Made by `python benchmarks/server.py`.", "", machine(), "",
+        "# Serving, measured", "", "Made by `python benchmarks/server.py`.", "", *machine(), "",
         "## Headers of a series", "", *metadata(given.series, rounds=2 if given.quick else 5), "",
         "## Searches", "", *searches(root, rounds), "",
     ])  # fmt: skip

@@ -15,6 +15,7 @@ import pytest
 import warehouse
 from tests.command_line import run
 from tests.conftest import packaged_files
+from tests.derived_objects import annotations
 from tests.dicom_files import image, write
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import by_name, read_models
@@ -53,9 +54,10 @@ def philips_and_ge(folder: Path) -> None:
 def modes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, warehouse.Warehouse]:
     folder = tmp_path_factory.mktemp("modes")
     philips_and_ge(folder / "in")
-    # No package brings a PET.
+    # No package brings a PET, or bulk annotations.
     pet = image("1.9.1", Modality="PT", SeriesInstanceUID="1.9", Units="BQML")
     write(folder / "in" / "pet", pet)
+    write(folder / "in" / "annotations", annotations())
     # Two volumes, told apart by an element that is no attribute of `instances`.
     for n in range(4):
         heart = image(

@@ -10,7 +10,7 @@ select
     instances.TransferSyntaxUID,
     instances.NumberOfFrames,
     instances.pixel_offset is not null as has_pixels,
-    instances.path,
+    instances.file_path,
     files.size_bytes,
     epoch_us(files.modified_at) as modified_us
 from instances

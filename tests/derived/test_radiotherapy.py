@@ -110,6 +110,7 @@ def number_of(name: str) -> int:
 # -- tables ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.acceptance("R9")
 def test_contours_are_those_that_pydicom_finds(sample: warehouse.Warehouse) -> None:
     """Points of every contour, and areas by the shoelace formula."""
     read = pydicom.dcmread(str(get_testdata_file("rtstruct.dcm")), force=True)
@@ -246,6 +247,7 @@ def test_a_region_lies_on_the_grid_of_its_images(wh: warehouse.Warehouse) -> Non
     assert np.array_equal(mask.grid.affine, wh.volume("1.2.1.1").affine)
 
 
+@pytest.mark.acceptance("R10")
 def test_holes_by_xor_and_by_keyhole_are_one(wh: warehouse.Warehouse) -> None:
     structures = wh.structures("1.7.1.0")
     hole, keyhole = (structures.mask(number_of(name)) for name in ("hole", "keyhole"))
@@ -376,6 +378,7 @@ def test_a_histogram_equals_the_analytic_one(wh: warehouse.Warehouse) -> None:
     assert histogram["volume_ml"].to_list() == pytest.approx([0.016] * 4 + [0.008])
 
 
+@pytest.mark.acceptance("R11")
 def test_a_histogram_equals_one_by_simpleitk(tmp_path: Path) -> None:
     """A ball in a dose that no grid follows: resampled by SimpleITK, cut out by the ball's formula."""
     sitk = pytest.importorskip("SimpleITK")

@@ -80,6 +80,7 @@ def test_every_reference_has_its_purpose_and_series(wh: warehouse.Warehouse) -> 
     ]
 
 
+@pytest.mark.acceptance("R14")
 def test_images_with_a_segmentation_and_a_report_are_one_join(wh: warehouse.Warehouse) -> None:
     rows = wh.sql(
         "select referenced_series_uid from object_references where Modality in ('SEG', 'SR') and not is_dangling "

@@ -217,6 +217,7 @@ def test_segments_that_overlap_are_no_label_map(wh: warehouse.Warehouse) -> None
     assert (found.mask(1) & found.mask(2)).sum() == 1
 
 
+@pytest.mark.acceptance("R8")
 def test_another_grid_is_refused_unless_asked_for(wh: warehouse.Warehouse) -> None:
     with pytest.raises(NotInGeometry, match="between those of the grid"):
         wh.segmentation("1.66.5.0")
@@ -244,6 +245,7 @@ def test_objects_that_cannot_be_read_are_refused_by_name(wh: warehouse.Warehouse
         wh.segmentation("1.2.1.1", sop_instance_uid="1.1.0")
 
 
+@pytest.mark.acceptance("R7")
 def test_twelve_hundred_frames_are_told_without_pixels(tmp_path: Path) -> None:
     """12,000 take 0.4 s (docs/how-to/derived.md); the file may be gone."""
     count = 1200
@@ -261,6 +263,7 @@ def test_twelve_hundred_frames_are_told_without_pixels(tmp_path: Path) -> None:
     assert rows == [(n % 30 + 1, f"1.1.{n // 30}", n // 30) for n in range(count)]
 
 
+@pytest.mark.acceptance("R6")
 def test_masks_equal_the_reading_of_highdicom(tmp_path: Path) -> None:
     """Binary, fractional and label map, made and read by highdicom."""
     hd = pytest.importorskip("highdicom")

@@ -68,6 +68,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     return made
 
 
+@pytest.mark.acceptance("R1")
 def test_the_tree_is_that_of_the_file(sample: warehouse.Warehouse) -> None:
     """Every item of pydicom's two reports, walked through by pydicom."""
 
@@ -104,6 +105,7 @@ def test_items_have_their_values(wh: warehouse.Warehouse) -> None:
     assert ("200", 200.0, "mm3", None, group) in rows
 
 
+@pytest.mark.acceptance("R5")
 def test_references_by_position_are_judged_and_not_followed(wh: warehouse.Warehouse) -> None:
     rows = wh.sql(
         "select position, ReferencedContentItemIdentifier, warning from sr_content "
@@ -193,6 +195,7 @@ def test_answers_of_groups(wh: warehouse.Warehouse) -> None:
     assert rows == [("111037", "a", ["a", "b"], "Mass")]
 
 
+@pytest.mark.acceptance("R3")
 def test_reports_without_groups_say_why(wh: warehouse.Warehouse) -> None:
     rows = wh.sql(
         "select SOPInstanceUID, measurement_group_count, measurements_why_not from sr_documents order by all"
@@ -207,6 +210,7 @@ def test_reports_without_groups_say_why(wh: warehouse.Warehouse) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.acceptance("R4")
 def test_irradiation_events_are_in_one_unit(wh: warehouse.Warehouse) -> None:
     rows = wh.sql(
         "select kind, IrradiationEventUID, acquisition_protocol, target_region.CodeMeaning, "
@@ -296,6 +300,7 @@ def made_by_highdicom(sources: list[Dataset]) -> Dataset:
     )  # fmt: skip
 
 
+@pytest.mark.acceptance("R2")
 def test_rows_equal_the_reading_of_highdicom(tmp_path: Path) -> None:
     """Groups, numbers with units, answers, in each of the three kinds of groups of TID 1500."""
     source = image(

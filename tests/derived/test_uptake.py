@@ -157,12 +157,14 @@ def rows(wh: warehouse.Warehouse) -> dict[str, dict[str, Any]]:
     return {name: found[uid] for name, uid in UIDS.items()}
 
 
+@pytest.mark.acceptance("R12")
 @pytest.mark.parametrize("name", RIGHT)
 def test_the_factor_by_body_weight(rows: dict[str, dict[str, Any]], name: str) -> None:
     assert rows[name]["suv_why_not"] is None
     assert rows[name]["suv_bw_factor"] == pytest.approx(RIGHT[name][1], rel=1e-4)
 
 
+@pytest.mark.acceptance("R13")
 @pytest.mark.parametrize("name", [*WRONG, *EACH])
 def test_a_series_without_a_factor_says_why(rows: dict[str, dict[str, Any]], name: str) -> None:
     assert rows[name]["suv_bw_factor"] is None

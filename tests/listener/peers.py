@@ -29,7 +29,12 @@ def associated(
     entity = AE(aet)
     for sop_class, syntax in contexts:
         entity.add_requested_context(sop_class, syntax)
-    handlers = [(evt.EVT_CONN_OPEN, nodelay), *options.pop("evt_handlers", ())]
+    opened: list[socket.socket] = []
+    handlers = [
+        (evt.EVT_CONN_OPEN, nodelay),
+        (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket)),
+        *options.pop("evt_handlers", ()),
+    ]
     association = entity.associate(
         "127.0.0.1", port, ae_title=called, evt_handlers=handlers, **options
     )
@@ -40,6 +45,11 @@ def associated(
             association.release()
         else:
             association.abort()
+        if association.ident is not None:
+            association.join(10)
+        for connection in opened:
+            # pynetdicom leaves a socket open that its peer has closed first.
+            connection.close()
 
 
 def send(port: int, *files: Path, aet: str = "SENDER") -> list[int | None]:

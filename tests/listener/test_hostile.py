@@ -92,7 +92,7 @@ def test_a_peer_that_sends_a_byte_at_a_time_is_not_waited_for(listening: Start) 
 
 def test_connections_are_counted(listening: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "SPARE_CONNECTIONS", 2)
-    listener = listening(associations=1)
+    listener = listening(associations=1, network_seconds=5.0)
     with associated(listener.port, (ECHO, EXPLICIT)) as first:
         assert first.is_established
         with associated(listener.port, (ECHO, EXPLICIT)) as second:
@@ -104,6 +104,17 @@ def test_connections_are_counted(listening: Start, monkeypatch: pytest.MonkeyPat
                 assert is_closed(fourth)
     eventually(lambda: listener.state().associations == 0)
     assert echoes(listener)
+
+
+def test_who_only_connects_takes_no_place(listening: Start) -> None:
+    listener = listening(associations=1, network_seconds=60.0)
+    for sent in (b"", b"GET / HTTP/1.1\r\n\r\n"):
+        for _ in range(server.SPARE_CONNECTIONS):
+            with connected(listener) as connection:
+                connection.sendall(sent)
+        # Well before a silent peer would be given up.
+        eventually(lambda: echoes(listener))
+        eventually(lambda: listener.state().associations == 0)
 
 
 def pdv(context: int, control: int, data: bytes) -> bytes:
@@ -181,6 +192,7 @@ def test_a_log_names_no_patient(
         ({"aet": "A" * 17}, "no AE title"), ({"aet": " "}, "no AE title"),
         ({"port": 70_000}, "no port"), ({"associations": 0}, "more than 0"),
         ({"sop_classes": ("x",)}, "no UID"), ({"allow": ("Ä",)}, "no AE title"),
+        ({"mode": "some"}, "unknown mode"),
     ],
 )  # fmt: skip
 def test_settings_are_checked(wrong: dict[str, object], said: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import subprocess
@@ -21,6 +20,7 @@ from warehouse.errors import CannotListen, SpoolInUse, UsageError
 from warehouse.listener import received as receiving
 from warehouse.listener.listener import Listener
 from warehouse.listener.spool import Spool
+from warehouse.listener.state import read_states
 
 Start = Callable[..., Listener]
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -179,9 +179,11 @@ def test_batches_are_handed_over_by_count_and_by_time(
     eventually(lambda: by_count.state().created == 2)
     send(by_time.port, files[2])
     eventually(lambda: by_time.state().created == 1 and by_time.state().waiting == 0)
-    shown = json.loads((by_time.spool / "state.json").read_text())
-    assert shown["port"] == by_time.port
-    eventually(lambda: json.loads((by_time.spool / "state.json").read_text())["created"] == 1)
+    eventually(lambda: [each.created for each in read_states(wh.root)] == [2, 1])
+    shown = read_states(wh.root)[1]
+    assert (shown.aet, shown.port, shown.is_running) == ("TIME", by_time.port, True)
+    by_time.stop()
+    assert [each.is_running for each in read_states(wh.root)] == [True, False]
 
 
 def test_an_ingest_that_fails_is_tried_again(

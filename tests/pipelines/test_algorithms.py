@@ -22,10 +22,12 @@ def test_the_new_members_of_a_cohort_every_night(template, tmp_path):  # noqa: F
     run = wh.cohort("cts").run
     intake = IntakeResource(root=str(root), algorithms=["spots@cts"])
     definitions = build_definitions(intake)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         schedule = definitions.resolve_schedule_def("new_members")
         resources = {"intake": intake}
-        with dg.build_schedule_context(instance=instance, resources=resources) as context:
+        with dg.build_schedule_context(
+            instance=instance, resources=resources, repository_def=definitions.get_repository_def()
+        ) as context:
             (request,) = schedule.evaluate_tick(context).run_requests
         assert request.partition_key == f"spots@{run}"
         job = definitions.resolve_job_def("run_algorithm")

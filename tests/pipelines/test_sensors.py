@@ -11,6 +11,7 @@ from pipelines.definitions import build_definitions
 from pipelines.resources import IntakeResource
 from pipelines.sensors import new_files, source_state
 from warehouse.ingest import ingest, planned_batches
+from warehouse.listener.spool import Spool
 from warehouse.store.tables import REGISTRY
 
 
@@ -160,3 +161,17 @@ def test_a_folder_a_day(tick, store, archive, intake):
     [event] = done.asset_materializations_for_node("stored_tables")[:1]
     assert event.metadata["files"].value == 2
     assert tick(daily).run_requests == []
+
+
+def test_what_a_listener_received_is_a_new_batch(tick, store, archive, intake, tmp_path):
+    """The spool is a source like any other; what is still being received is not seen."""
+    spool = Spool(tmp_path / "received")
+    watched = configured(intake, sources=[str(spool.files)])
+    assert tick(watched).run_requests == []
+    part = spool.begin(next(archive.rglob("*.dcm")).read_bytes())
+    assert tick(watched).run_requests == []
+    spool.keep(part, "CT1")
+    (request,) = tick(watched).run_requests
+    store(request.partition_key)
+    assert tick(watched).run_requests == []
+    spool.close()

@@ -178,11 +178,12 @@ def test_a_new_version_is_shown_and_old_answers_go_on(
                 count = told.json()["columns"]["instance_count"]["max"]
                 seen.add((rows.headers["X-Warehouse-Version"], len(rows.json()), -1))
                 seen.add((told.headers["X-Warehouse-Version"], count, -1))
+                stop.wait(0.1)
 
         threads = [threading.Thread(target=ask) for _ in range(8)]
         for thread in threads:
             thread.start()
-        for number in range(2, 5):
+        for number in range(2, 4):
             write(tmp_path / "in" / f"{number}.dcm", image(f"1.1.{number}"))
             held.ingest(tmp_path / "in", workers=1)
         last = client.get("/dicomweb/instances")
@@ -190,7 +191,7 @@ def test_a_new_version_is_shown_and_old_answers_go_on(
         for thread in threads:
             thread.join(30)
         assert not wrong
-        assert len(last.json()) == 4
+        assert len(last.json()) == 3
         assert last.headers["ETag"] != etag
         # A version has one number of instances, whoever asks.
         assert len({version for version, *_ in seen}) == len(seen)

@@ -23,6 +23,7 @@ import warehouse
 from tests.dicom_files import image, write
 from tests.server.running import Client, parts, running
 from warehouse.catalog.json_models import PLACE, models
+from warehouse.server import dicomweb
 
 AS_STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*"
 NATIVE = "1.2.840.10008.1.2.1"
@@ -96,11 +97,24 @@ def test_metadata_opens_no_source_file(tmp_path: Path) -> None:
         assert gone.json()["error"] == "SourceChanged"
 
 
+def test_headers_of_many_are_streamed(
+    client: Client, sample: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((study,),) = sample.sql(
+        "select study_key from studies where instance_count > 10 order by 1 limit 1"
+    ).fetchall()
+    whole = client.get(f"/dicomweb/studies/{study}/metadata")
+    monkeypatch.setattr(dicomweb, "_AT_A_TIME", 4)
+    streamed = client.get(f"/dicomweb/studies/{study}/metadata")
+    assert "Content-Length" not in streamed.headers
+    assert streamed.content == whole.content
+
+
 def test_every_object_is_the_file_that_was_ingested(
     client: Client, sample: warehouse.Warehouse
 ) -> None:
     rows = sample.sql(
-        "select study_key, series_key, instance_key, path from instances where not contains(path, '!/')"
+        "select study_key, series_key, instance_key, file_path from instances where not contains(file_path, '!/')"
     ).fetchall()
     for study, series, instance, path in rows:
         if study is None:  # a DICOMDIR
@@ -120,7 +134,9 @@ def test_a_study_is_every_object_of_it(client: Client, sample: warehouse.Warehou
     found = parts(
         client.get(f"/dicomweb/studies/{study}", 'multipart/related; type="application/dicom"')
     )
-    paths = sample.sql("select path from instances where study_key = $s", {"s": study}).fetchall()
+    paths = sample.sql(
+        "select file_path from instances where study_key = $s", {"s": study}
+    ).fetchall()
     assert all(kind.startswith("application/dicom; transfer-syntax=") for kind, _ in found)
     wanted = sorted(hashlib.sha256(Path(path).read_bytes()).hexdigest() for (path,) in paths)
     assert sorted(hashlib.sha256(content).hexdigest() for _, content in found) == wanted

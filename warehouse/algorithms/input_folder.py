@@ -99,7 +99,7 @@ def _suffix(name: str) -> str:
 def _write_dicom(catalog: Catalog, series_key: str, target: Path) -> None:
     """Copy the files of a series as ``<SOPInstanceUID>.dcm``."""
     rows = catalog.connection.execute(
-        "select SOPInstanceUID, path from files where instance_id in "
+        "select SOPInstanceUID, file_path from files where instance_id in "
         "(select instance_id from instances where series_key = $1) and status = 'ingested'",
         [series_key],
     ).fetchall()

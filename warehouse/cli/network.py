@@ -65,8 +65,8 @@ def listen(
     allow
         AE title that may call; may be repeated. Without, everybody who reaches the port.
     tls
-        Certificate, key, and certificates of those who sign certificates of peers; `-` as the
-        third asks peers for none.
+        Certificate, key, and certificates of those who sign certificates of peers; `none` as the
+        third asks peers for no certificate.
     destination
         Where C-MOVE may send, as AET=host:port; may be repeated.
     spool
@@ -207,7 +207,7 @@ def _tls(files: tuple[str, str, str] | None) -> Tls | None:
     if files is None:
         return None
     certificate, key, authorities = files
-    return Tls(Path(certificate), Path(key), None if authorities == "-" else Path(authorities))
+    return Tls(Path(certificate), Path(key), None if authorities == "none" else Path(authorities))
 
 
 def _require_pynetdicom() -> None:

@@ -101,7 +101,8 @@ def serve(
     except ImportError as error:
         raise errors.NotInstalled("a server", error.name or "fastapi", "server") from None
     settings = ServerSettings(
-        host=host, port=port, tokens=_file(tokens, warehouse), received=received, viewer=viewer,
+        host=host, port=port, tokens=_file(tokens, warehouse),
+        received=received and received.absolute(), viewer=viewer,
         audit=audit, certificate=certificate, key=key, public_url=public_url, seconds=timeout,
         requests=requests, body_bytes=max_body,
     )  # fmt: skip

@@ -7,25 +7,30 @@ Any number of listeners may run in one process, each with a port and a spool of 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import os
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom import (
+    ALL_TRANSFER_SYNTAXES,
+    AllStoragePresentationContexts,
+    build_context,
+    evt,
+)
 from pynetdicom.service_class import ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import register_uid, uid_to_service_class
 
@@ -34,11 +39,13 @@ from warehouse.listener.find import PATIENT_ROOT, STUDY_ROOT, find
 from warehouse.listener.received import NotKept
 from warehouse.listener.retrieve import Entity, get, move
 from warehouse.listener.server import Server
-from warehouse.listener.spool import Spool, default_spool, sync_folder
+from warehouse.listener.spool import Spool, default_spool
+from warehouse.listener.state import HEARTBEAT_SECONDS, State, write_state
 
 if TYPE_CHECKING:
     from pynetdicom.dimse_primitives import C_STORE
     from pynetdicom.events import Event
+    from pynetdicom.presentation import PresentationContext
 
     from warehouse.api import Warehouse
     from warehouse.listener.received import Provider, Received
@@ -50,7 +57,7 @@ SUCCESS, OUT_OF_RESOURCES = 0x0000, 0xA700
 VERIFICATION = "1.2.840.10008.1.1"
 
 _LAST = (ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
-SYNTAXES = [
+SYNTAXES: list[str | UID] = [
     ExplicitVRLittleEndian,
     *(each for each in ALL_TRANSFER_SYNTAXES if each not in {*_LAST, ExplicitVRLittleEndian}),
     *_LAST,
@@ -60,31 +67,6 @@ SYNTAXES = [
 TICK_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 60.0
 """A hand-over that failed is tried again after twice the time of the last one, up to this."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a listener has done."""
-
-    aet: str
-    host: str
-    port: int
-    spool: str
-    since: str
-    """When it began, ISO 8601 with offset."""
-    is_running: bool
-    associations: int
-    """Associations that are open."""
-    received: int
-    """Data sets acknowledged."""
-    refused: int
-    """Data sets that could not be kept."""
-    waiting: int
-    """Files received since the last hand-over to the ingest."""
-    created: int
-    """Instances that are new in the warehouse since."""
-    last_received: str | None
-    last_error: str | None
 
 
 class Listener:
@@ -145,6 +127,7 @@ class Listener:
         ]
         for thread in self._threads:
             thread.start()
+        self._write_state()
 
     def __enter__(self) -> Self:
         return self
@@ -167,7 +150,7 @@ class Listener:
                 associations=len(self._server.active_associations) if running else 0,
                 received=counts["received"], refused=counts["refused"],
                 waiting=self._spool.waiting, created=counts["created"],
-                last_received=self._last_received, last_error=self._last_error,
+                last_received=self._last_received, updated=_now(), last_error=self._last_error,
             )  # fmt: skip
 
     def stop(self, *, hand_over: bool = True) -> None:
@@ -201,13 +184,6 @@ class Listener:
         entity.network_timeout = settings.network_seconds
         entity.acse_timeout = entity.dimse_timeout = settings.network_seconds
         entity.require_calling_aet = list(settings.allow)
-        entity.add_supported_context(VERIFICATION, SYNTAXES)
-        for context in AllStoragePresentationContexts:
-            entity.add_supported_context(str(context.abstract_syntax), SYNTAXES, True, True)
-        for uid in settings.sop_classes:
-            if uid_to_service_class(uid) is ServiceClass:
-                register_uid(uid, f"StorageOf_{uid.replace('.', '_')}", StorageServiceClass)
-            entity.add_supported_context(uid, SYNTAXES, True, True)
         handlers: list[Any] = [
             (evt.EVT_C_ECHO, lambda _: SUCCESS),
             (evt.EVT_C_STORE, self._store),
@@ -218,9 +194,6 @@ class Listener:
             (evt.EVT_ABORTED, partial(self._log, "was aborted")),
         ]
         if settings.queries:
-            for root in (PATIENT_ROOT, STUDY_ROOT):
-                for service in (1, 2, 3):
-                    entity.add_supported_context(f"{root}{service}", SYNTAXES)
             handlers += [
                 (evt.EVT_C_FIND, find, [self._wh]),
                 (evt.EVT_C_GET, get, [self._wh]),
@@ -230,8 +203,9 @@ class Listener:
         try:
             return Server(
                 entity, address=(settings.host, settings.port), ae_title=settings.aet,
-                contexts=entity.supported_contexts, ssl_context=tls, evt_handlers=handlers,
-                spool=self._spool, settings=settings, failed=self._failed,
+                contexts=supported(settings.sop_classes, queries=settings.queries),
+                ssl_context=tls, evt_handlers=handlers, spool=self._spool, settings=settings,
+                failed=self._failed,
             )  # fmt: skip
         except OSError as error:
             why = error.strerror or str(error)
@@ -298,7 +272,7 @@ class Listener:
         """Hand over by time and count, and keep the file of the state, until the listener stops."""
         pause, not_before = TICK_SECONDS, 0.0
         left_over, first = self.settings.ingest, None
-        shown: State | None = None
+        shown, written = None, 0.0
         while not self._stopping.wait(TICK_SECONDS):
             now, waiting = time.monotonic(), self._spool.waiting
             first = (first or now) if waiting else None
@@ -311,8 +285,9 @@ class Listener:
                 else:
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                     not_before = time.monotonic() + pause
-            if (state := self.state()) != shown:
-                shown = state
+            state = replace(self.state(), updated="")
+            if state != shown or now - written >= HEARTBEAT_SECONDS:
+                shown, written = state, now
                 self._write_state()
 
     def _handed_over(self, *, everything: bool) -> bool:
@@ -324,15 +299,26 @@ class Listener:
             return False
 
     def _write_state(self) -> None:
-        """Write the state beside the received files, whole or not at all."""
-        target = self.spool / "state.json"
-        fresh = target.with_suffix(".new")
         try:
-            fresh.write_text(json.dumps(asdict(self.state())) + "\n", encoding="utf-8")
-            os.replace(fresh, target)
-            sync_folder(self.spool)
+            write_state(self.spool, self.state())
         except OSError as error:
             LOG.warning("the state cannot be written: %s", cause_of(error)[0])
+
+
+@cache
+def supported(sop_classes: tuple[str, ...], *, queries: bool) -> list[PresentationContext]:
+    """Return what is answered; shared by listeners and associations, which only read it."""
+    made = [build_context(VERIFICATION, SYNTAXES)]
+    storage = [str(each.abstract_syntax) for each in AllStoragePresentationContexts]
+    for uid in dict.fromkeys((*storage, *sop_classes)):
+        if uid_to_service_class(uid) is ServiceClass:
+            register_uid(uid, f"StorageOf_{uid.replace('.', '_')}", StorageServiceClass)
+        context = build_context(uid, SYNTAXES)
+        # With C-GET it is this side that sends.
+        context.scu_role = context.scp_role = True
+        made.append(context)
+    roots = (PATIENT_ROOT, STUDY_ROOT) if queries else ()
+    return made + [build_context(f"{root}{n}", SYNTAXES) for root in roots for n in (1, 2, 3)]
 
 
 def _data_set(event: Event) -> Received:

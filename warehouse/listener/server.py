@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from copy import deepcopy
 from socketserver import BaseServer
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +21,7 @@ from warehouse.listener.received import Provider
 from warehouse.listener.sending import send_stored
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from pydicom.dataset import Dataset
@@ -65,7 +65,7 @@ class _Socket(AssociationSocket):
         view, count = memoryview(data), 0
         peer = cast("socket.socket", self.socket)
         while count < nr_bytes:
-            received = peer.recv_into(view[count:])
+            received = self._read(peer, view[count:])
             if not received:
                 break
             count += received
@@ -74,6 +74,34 @@ class _Socket(AssociationSocket):
         view.release()
         del data[count:]
         return data
+
+    def _read(self, peer: socket.socket, view: memoryview) -> int:
+        try:
+            received = peer.recv_into(view)
+        except OSError:
+            self._tell_of_the_end()
+            raise
+        if not received:
+            self._tell_of_the_end()
+        return received
+
+    def close(self) -> None:
+        """Close the connection."""
+        peer = self.socket
+        super().close()
+        if peer is not None:
+            # pynetdicom leaves a socket open that its peer has closed first.
+            peer.close()
+        self._tell_of_the_end()
+
+    def _tell_of_the_end(self) -> None:
+        """Let nobody wait for a request that cannot come any more.
+
+        Such an association would count for as long as a silent peer is waited for: a monitor that
+        only connects would soon take all there are.
+        """
+        if self.assoc.requestor.primitive is None:
+            self.assoc.dul.to_user_queue.put(cast("Any", None))
 
 
 class _Association(Association):
@@ -108,7 +136,7 @@ class _Handler(RequestHandler):
         acceptor.address_info = self.local
         acceptor.implementation_class_uid = entity.implementation_class_uid
         acceptor.implementation_version_name = entity.implementation_version_name
-        acceptor.supported_contexts = deepcopy(server.contexts)
+        acceptor.supported_contexts = server.contexts
         assoc.requestor.address_info = self.remote
         for event, bound in server._handlers.items():  # noqa: SLF001
             if isinstance(event, evt.NotificationEvent):
@@ -159,15 +187,19 @@ class Server(ThreadedAssociationServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Agree on TLS, if it is wanted, and begin the association."""
-        with self._guard:
-            self._connecting += 1
         try:
             if self.ssl_context:
-                request = self.ssl_context.wrap_socket(request, server_side=True)
+                request = self._agreed_on_tls(self.ssl_context, request)
             self.finish_request(request, client_address)
         except OSError as error:
             self.failed(f"a connection failed: {type(error).__name__}")
             self.shutdown_request(request)
+
+    def _agreed_on_tls(self, context: ssl.SSLContext, request: socket.socket) -> socket.socket:
+        with self._guard:
+            self._connecting += 1
+        try:
+            return context.wrap_socket(request, server_side=True)
         finally:
             with self._guard:
                 self._connecting -= 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from warehouse.errors import UsageError
+from warehouse.settings import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,7 +118,7 @@ class ListenerSettings:
     Raises
     ------
     UsageError
-        A title, a port or a number has no meaning.
+        A title, a port, a mode or a number has no meaning.
     """
 
     aet: str = "WAREHOUSE"
@@ -150,6 +151,7 @@ class ListenerSettings:
     def __post_init__(self) -> None:
         """Check what can be wrong."""
         object.__setattr__(self, "aet", checked_aet(self.aet))
+        Mode.parse(self.mode)
         object.__setattr__(self, "allow", tuple(map(checked_aet, self.allow)))
         if not 0 <= self.port < 65536:
             raise UsageError(f"{self.port} is no port: 0 to 65535")

@@ -44,6 +44,8 @@ router = APIRouter(
     responses={code: RESPONSES[code] for code in (400, 401, 403, 404, 406, 408, 409, 410, 503)},
 )  # fmt: skip
 
+_AT_A_TIME = 2_000
+"""Instances whose headers are made at a time: more are streamed."""
 _DATASETS = {
     "type": "array", "items": {"type": "object", "additionalProperties": {"type": "object"}},
 }  # fmt: skip
@@ -158,6 +160,20 @@ def search_instances_of_series(
 def _metadata(request: Request, version: Version, found: Sequence[Instance]) -> Response:
     media = choose(request.headers.get("accept"), [DICOM_JSON, "application/json"])
     base = f"{base_url(request)}/dicomweb"
+    if len(found) <= _AT_A_TIME:
+        return Response(f"[{_headers(version, found, base)}]", media_type=media)
+
+    def pieces() -> Iterator[str]:
+        yield "["
+        for begin in range(0, len(found), _AT_A_TIME):
+            yield "," if begin else ""
+            yield _headers(version, found[begin : begin + _AT_A_TIME], base)
+        yield "]"
+
+    return StreamingResponse(pieces(), media_type=media)
+
+
+def _headers(version: Version, found: Sequence[Instance], base: str) -> str:
     made = models(version.catalog.connection, [one.instance_id for one in found])
     rows = []
     for one in found:
@@ -166,7 +182,7 @@ def _metadata(request: Request, version: Version, found: Sequence[Instance]) -> 
             address = instance_address(base, one.study_key, one.series_key, one.instance_key)
             members = members.replace(PLACE, address)
         rows.append(f"{{{members}}}")
-    return Response(f"[{','.join(rows)}]", media_type=media)
+    return ",".join(rows)
 
 
 @router.get("/studies/{study}/metadata", responses=_JSON)

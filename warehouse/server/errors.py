@@ -117,7 +117,8 @@ def handle(app: FastAPI, root: Path) -> None:
         ]  # fmt: skip
         if error.status_code == 405 and matching:
             # Of every route of this address, not of the first one.
-            methods = {method for route in matching for method in route.methods}
+            exact = [route for route in matching if "{" not in route.path] or matching
+            methods = {method for route in exact for method in route.methods}
             headers = {"Allow": ", ".join(sorted(methods))}
         return problem(error.status_code, "HTTPException", str(error.detail), **headers)
 

@@ -38,12 +38,12 @@ VIEWS = {
     "patients": "patients", "studies": "studies", "series": "series", "instances": "instances",
     "files": "files", "images": "images", "element_definitions": "element_definitions",
     "sequence_types": "sequence_types", "sockets": "sockets", "values": "socket_values",
-    "annotations": "annotations",
+    "annotations": "annotations", "algorithms": "algorithms", "jobs": "jobs",
 }  # fmt: skip
 """Lists by name: the view that each shows."""
 Table = Literal[
     "patients", "studies", "series", "instances", "files", "images", "element_definitions",
-    "sequence_types", "sockets", "values", "annotations",
+    "sequence_types", "sockets", "values", "annotations", "algorithms", "jobs",
 ]  # fmt: skip
 Entity = Literal["patients", "studies", "series", "instances"]
 KEYS = {
@@ -56,6 +56,7 @@ MEDIA = {
     "parquet": "application/vnd.apache.parquet",
     "arrow": "application/vnd.apache.arrow.stream",
 }
+_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _OWN = {"search", "order", "ordering", "limit", "page_size", "cursor", "columns", "format"}
 
 router = APIRouter(
@@ -117,7 +118,9 @@ def rows(
     request: Request,
     version: Shown,
     table: Table,
-    search: Annotated[str | None, Query(description="Text that some column contains")] = None,
+    search: Annotated[
+        str | None, Query(description="Text that some column contains", pattern=_TEXT)
+    ] = None,
     limit: Annotated[int | None, Query(ge=1, le=MOST, description="Rows of a page")] = None,
     form: Annotated[
         Literal["json", "csv", "parquet", "arrow"],
@@ -135,8 +138,9 @@ def rows(
     columns = _names(given.get("columns", ""))
     order = _names(given.get("order", given.get("ordering", "")))
     who = request.state.principal
+    kept = columns
     if not who.may("read"):
-        columns = deidentified.allowed(
+        kept = deidentified.allowed(
             version.catalog, view, asked=asked, columns=columns, order=order, search=search,
             cursor=given.get("cursor"),
         )  # fmt: skip
@@ -145,12 +149,14 @@ def rows(
         found = filters.select(
             version.catalog, view, asked, search=search, order=order, columns=columns, limit=limit
         )
+        if kept:
+            found = found.project(", ".join(f'"{name}"' for name in kept))
         return _whole(request, version, table, form, found)
     shown = page(
         version.catalog, view, asked, search=search, order=order, columns=columns, limit=size,
         cursor=given.get("cursor"),
     )  # fmt: skip
-    results = _json(version.catalog, shown.rows)
+    results = _json(version.catalog, shown.rows.select(kept) if kept else shown.rows)
     # The values of a cursor could be keys, which tell who somebody is.
     linked = {"next": shown.next, "previous": shown.previous} if who.may("read") else {}
     links = {name: _link(request, linked.get(name)) for name in ("next", "previous")}
@@ -263,8 +269,7 @@ def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]
         shown = [name for name in shown if name in known]
     query = filters.narrowed(catalog, view, asked)
     both = ", ".join(f'min("{name}"), max("{name}")' for name in shown)
-    inner = query.sql(shown, ())
-    sql = f"select count(*){', ' if both else ''}{both} from ({inner or 'select 1'})"
+    sql = f"select count(*){', ' if both else ''}{both} from ({query.sql((), ())})"
     count, *found = filters.asked(catalog, sql, query.values).fetchall()[0]
     values = [plain(value) for value in found]
     pairs = zip(shown, values[::2], values[1::2], strict=True)

@@ -7,11 +7,13 @@ parameters name patients.
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
 from warehouse.errors import NotInstalled, UsageError
 from warehouse.server.access import read_tokens
+from warehouse.server.settings import BEGUN
 
 if TYPE_CHECKING:
     import uvicorn
@@ -77,7 +79,11 @@ def serve(warehouse: Warehouse, settings: ServerSettings) -> None:
     )
     # The traceback of an error that nobody expected quotes values.
     logging.getLogger("uvicorn.error").addFilter(_without_traceback)
-    made_server(warehouse, settings).run()
+    server = made_server(warehouse, settings)
+    if settings.received is not None:
+        # What a server that was killed had begun; nobody was told that it is stored.
+        shutil.rmtree(settings.received / BEGUN, ignore_errors=True)
+    server.run()
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+BEGUN = ".begun"
+"""Folder in that of received objects where they lie until they are whole."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 

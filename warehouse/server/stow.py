@@ -32,6 +32,7 @@ from warehouse.server.door import TooLong
 from warehouse.server.errors import RESPONSES, Refused, problem
 from warehouse.server.found import Instance
 from warehouse.server.search import instance_address
+from warehouse.server.settings import BEGUN
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ async def _stored(request: Request, study: str | None) -> Response:
         raise Refused("this server takes no objects: start it with --received FOLDER")
     try:
         boundary = _boundary(request.headers.get("content-type", ""))
-        folder = received / ".begun" / uuid.uuid4().hex
+        folder = received / BEGUN / uuid.uuid4().hex
         await run_in_threadpool(folder.mkdir, parents=True)
         receiver = _Receiver(folder)
         try:

@@ -17,7 +17,7 @@ from warehouse.store import delta, layout, tables
 from warehouse.store.commit import remove_rows, settle_blobs
 from warehouse.store.delta import Change
 from warehouse.store.duck import copy_part, view_files
-from warehouse.store.vacuum import named_values
+from warehouse.store.value_names import named_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -56,7 +56,8 @@ class StoredTable:
     """Of appended rows: statement of sql/ingest that copies a part without what is about an erased
     instance; None if no row is about any."""
     names_file: str | None = None
-    """Column with digests of files below ``values/``: these stay as long as a row names them."""
+    """Column with digests of files below ``values/``; which of them stay is said by
+    sql/components/named_values.sql."""
     is_long: bool = False
     """Many rows: written as the long table is."""
     searched: tuple[str, ...] = ()

@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 from warehouse.errors import UsageError, WriteFailed
 from warehouse.store import delta, layout, tables
-from warehouse.store.duck import connect
 from warehouse.store.marker import require
+from warehouse.store.value_names import named_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,21 +168,6 @@ def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[S
         and entry.name not in named
         and (status := entry.stat(follow_symlinks=False)).st_mtime <= cutoff
     ]
-
-
-def named_values(snapshot: Snapshot) -> set[str]:
-    """Return the names of the files below ``values/`` that some row of a version names."""
-    named = set[str]()
-    with connect() as connection:
-        for table in tables.REGISTRY:
-            if table.names_file is not None:
-                connection.execute("set variable parts = $1", [snapshot.paths(table.name)])
-                rows = connection.execute(
-                    f'select distinct "{table.names_file}" '
-                    "from read_parquet(getvariable('parts'), hive_partitioning = false)"
-                ).fetchall()
-                named |= {name for (name,) in rows if name is not None}
-    return named
 
 
 def _logged(folder: Path, cutoff: float) -> tuple[set[str], set[str]]:
