@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import warehouse
@@ -23,7 +25,8 @@ from warehouse.catalog.template import _file
 from warehouse.errors import NothingToForget, StoreDamaged, UsageError, WritersRunning
 from warehouse.forget import forget
 from warehouse.store import commit, delta
-from warehouse.store.tables import REGISTRY
+from warehouse.store.append import append_rows
+from warehouse.store.tables import REGISTRY, named
 
 MINE, OTHER = "PAT-0815-X", "PAT-4722-Y"
 
@@ -120,7 +123,7 @@ def test_a_patient_is_in_no_byte(folder: Path, template: Path) -> None:
     wh.cohort("of_one")
     # What is kept of this user for any warehouse, beside its folder.
     views = [
-        file for kind in ("views", "kept", "mirrored") if (file := _file(kind)) and file.exists()
+        file for kind in ("views", "kept", "reordered") if (file := _file(kind)) and file.exists()
     ]
     assert views
     version, digest = wh.version, wh.find_run("ct_thin_slice").digest
@@ -365,10 +368,49 @@ def test_a_planned_batch_does_without(folder: Path, template: Path) -> None:
 def test_each_table_of_people_says_how_it_is_erased() -> None:
     """A new one that speaks of instances and does not would keep them."""
     silent = {t.name for t in REGISTRY if t.is_appended and t.without_erased is None}
-    assert silent == {"socket_versions", "algorithm_interfaces"}, "of sockets, not of instances"
+    of_nobody = {"socket_versions", "algorithm_interfaces", "artifact_events", "algorithm_versions"}
+    assert silent == of_nobody, "of sockets and algorithms, not of instances"
 
 
 # -- what is left, and what is said ---------------------------------------------------------------
+
+
+def test_jobs_about_it_go_and_their_folders(folder: Path) -> None:
+    root = folder / "w"
+    mine, other = (
+        warehouse.open(root).sql(
+            "select min(series_key) from series where PatientID = $1", [name]
+        ).fetchall()[0][0] for name in (MINE, OTHER)
+    )  # fmt: skip
+    specs, events = (named(name).stored_schema for name in ("job_specs", "job_events"))
+    jobs = {"mine": [mine], "other": [other], "printed": [other]}
+    append_rows(root, {
+        "job_specs": pa.Table.from_pylist([
+            dict.fromkeys(specs.names)
+            | {"job_id": job, "algorithm": "a", "input_series": series, "input_values": [None]}
+            for job, series in jobs.items()
+        ], specs),
+        "job_events": pa.Table.from_pylist([
+            dict.fromkeys(events.names)
+            | {"job_id": job, "event": 0, "stdout": f"read {mine}" if job == "printed" else "ok"}
+            for job in jobs
+        ], events),
+    })  # fmt: skip
+    for place in ("images", "task-of-one"):
+        (root / "_jobs" / place).mkdir(parents=True)
+        (root / "_jobs" / place / "x").write_text(f"of {MINE}" if place != "images" else "busybox")
+    lock = root / "_jobs" / ".a.lock"
+    lock.touch()
+    with lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(WritersRunning):
+            forget(root, "patient", MINE, delete=True)
+    done = forget(root, "patient", MINE, delete=True)
+    assert (done.rows["job_specs"], done.rows["job_events"]) == (2, 2)
+    jobs_left = warehouse.open(root).sql("select job_id from job_specs").fetchall()
+    assert jobs_left == [("other",)]
+    assert places_of([MINE, mine], root) == {}
+    assert sorted(path.name for path in (root / "_jobs").iterdir()) == [".a.lock", "images"]
 
 
 def test_tombstones_name_nobody_and_cannot_be_lost(folder: Path, template: Path) -> None:

@@ -9,7 +9,10 @@ was killed in between asks again. Source files are not touched.
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import os
+import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,10 +79,24 @@ def forget(root: str | os.PathLike[str], level: str, name: str, *, delete: bool 
         if found.is_nothing:
             raise NothingToForget(level)
         return _receipt("", level, found)
-    with delta.no_writers(root) as alone:
-        if not alone:
+    with delta.no_writers(root) as alone, ExitStack() as stack:
+        if not alone or not all(_held(lock, stack) for lock in _locks_of_jobs(root)):
             raise WritersRunning(root)
         return _forget(root, level, name)
+
+
+def _locks_of_jobs(root: Path) -> list[Path]:
+    return sorted((root / layout.JOBS).glob(".*.lock"))
+
+
+def _held(lock: Path, stack: ExitStack) -> bool:
+    """Hold a lock until the stack is left; return whether it could be had at once."""
+    file = stack.enter_context(lock.open("rb"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _forget(root: Path, level: str, name: str) -> Receipt:
@@ -162,6 +179,12 @@ def _finish(root: Path, key: bytes, stone: Tombstone) -> Receipt:
 def _delete_unnamed(root: Path) -> tuple[list[str], int]:
     deleted, size = [], 0
     try:
+        # What a killed run of an algorithm left; images and models are of nobody.
+        for folder in (root / layout.JOBS).glob("[!.]*"):
+            if folder.is_dir() and folder.name not in {"images", "models"}:
+                size += sum(p.lstat().st_size for p in folder.rglob("*") if not p.is_dir())
+                shutil.rmtree(folder)
+                deleted.append(str(folder.relative_to(root)))
         for path in unnamed_files(delta.snapshot(root)):
             size += path.stat().st_size
             path.unlink()

@@ -18,8 +18,8 @@
 -- column:  AnnotationGroupGenerationType | VARCHAR | Annotation Group Generation Type (006A,0007): AUTOMATIC, SEMIAUTOMATIC or MANUAL
 -- column:  NumberOfAnnotations | BIGINT | Number of Annotations (006A,000C)
 -- column:  GraphicType | VARCHAR | Graphic Type (0070,0023): POINT, POLYLINE, POLYGON, ELLIPSE or RECTANGLE
--- column:  AnnotationPropertyCategory | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Annotation Property Category Code Sequence (006A,0009)
--- column:  AnnotationPropertyType | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Annotation Property Type Code Sequence (006A,000A)
+-- column:  annotation_property_category | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Annotation Property Category Code Sequence (006A,0009)
+-- column:  annotation_property_type | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Annotation Property Type Code Sequence (006A,000A)
 -- column:  AlgorithmName | VARCHAR | Algorithm Name (0066,0036) of the Annotation Group Algorithm Identification Sequence
 -- column:  points_sha256 | VARCHAR | digest of the coordinates; key to `blobs`
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
@@ -102,13 +102,13 @@ select
             CodeValue := grouped.category_value, CodingSchemeDesignator := grouped.category_scheme,
             CodeMeaning := grouped.category_meaning
         )
-    ) as AnnotationPropertyCategory,
+    ) as annotation_property_category,
     if(
         coalesce(grouped.type_value, grouped.type_scheme, grouped.type_meaning) is null, null, struct_pack(
             CodeValue := grouped.type_value, CodingSchemeDesignator := grouped.type_scheme,
             CodeMeaning := grouped.type_meaning
         )
-    ) as AnnotationPropertyType,
+    ) as annotation_property_type,
     grouped.AlgorithmName,
     grouped.points_sha256,
     unread.not_read

@@ -15,7 +15,7 @@
 -- column:  patient_key | VARCHAR | key to `patients`
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018) of the report
 -- column:  kind | VARCHAR | CT or X-ray
--- column:  IrradiationEventUID | VARCHAR | Irradiation Event UID (113769, DCM); key to that of images
+-- column:  IrradiationEventUID | VARCHAR | Irradiation Event UID (0008,3010) of images: code 113769 of DCM in the report
 -- column:  acquisition_protocol | VARCHAR | Acquisition Protocol (125203, DCM)
 -- column:  target_region | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Target Region (123014, DCM)
 -- column:  acquisition_type | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | CT Acquisition Type (113820, DCM) or Irradiation Event Type (113721, DCM)
@@ -34,11 +34,11 @@ with content as (
         path,
         position,
         ValueType,
-        ConceptName,
-        ConceptCode,
+        concept,
+        concept_code,
         value,
         NumericValue,
-        Units.CodeValue as unit,
+        unit.CodeValue as unit,
         warning,
         not_read
     from sr_content
@@ -49,11 +49,11 @@ events as (
         instance_id,
         path,
         position,
-        if(is_code(ConceptName, '113819', 'DCM'), 'CT', 'X-ray') as kind
+        if(is_code(concept, '113819', 'DCM'), 'CT', 'X-ray') as kind
     from content
     where
         ValueType = 'CONTAINER'
-        and ConceptName.CodeValue in ('113819', '113706') and ConceptName.CodingSchemeDesignator = 'DCM'
+        and concept.CodeValue in ('113819', '113706') and concept.CodingSchemeDesignator = 'DCM'
 ),
 
 factors as (
@@ -75,8 +75,8 @@ held as (
         unnest(list_transform(range(1, len(position)), lambda n: position[1:n])) as holder
     from content
     where
-        ConceptName.CodingSchemeDesignator = 'DCM'
-        and ConceptName.CodeValue in (
+        concept.CodingSchemeDesignator = 'DCM'
+        and concept.CodeValue in (
             '113830', '113838', '122130', '113738', '113733', '113734', '113769', '125203', '123014', '113820',
             '113721'
         )
@@ -95,18 +95,18 @@ numbers as (
         below.instance_id,
         below.event_path,
         below.position,
-        below.ConceptName.CodeValue as quantity,
-        below.ConceptName.CodeMeaning as meaning,
+        below.concept.CodeValue as quantity,
+        below.concept.CodeMeaning as meaning,
         below.NumericValue * factors.factor as number,
         case
             when below.NumericValue is null then coalesce(below.warning, 'it has no number')
             when factors.factor is null then 'unit ' || coalesce(below.unit, 'missing')
         end as why_not
     from below
-    left join factors on below.ConceptName.CodeValue = factors.quantity and below.unit = factors.unit
+    left join factors on below.concept.CodeValue = factors.quantity and below.unit = factors.unit
     where
-        below.ValueType = 'NUM' and below.ConceptName.CodingSchemeDesignator = 'DCM'
-        and below.ConceptName.CodeValue in ('113830', '113838', '122130', '113738', '113733', '113734')
+        below.ValueType = 'NUM' and below.concept.CodingSchemeDesignator = 'DCM'
+        and below.concept.CodeValue in ('113830', '113838', '122130', '113738', '113733', '113734')
 ),
 
 doses as (
@@ -129,12 +129,12 @@ words as (
         instance_id,
         event_path,
         arg_min(value, position) filter (
-            where ValueType = 'UIDREF' and is_code(ConceptName, '113769', 'DCM')
+            where ValueType = 'UIDREF' and is_code(concept, '113769', 'DCM')
         ) as IrradiationEventUID,
-        arg_min(value, position) filter (where is_code(ConceptName, '125203', 'DCM')) as acquisition_protocol,
-        arg_min(ConceptCode, position) filter (where is_code(ConceptName, '123014', 'DCM')) as target_region,
-        arg_min(ConceptCode, position) filter (
-            where is_code(ConceptName, '113820', 'DCM') or is_code(ConceptName, '113721', 'DCM')
+        arg_min(value, position) filter (where is_code(concept, '125203', 'DCM')) as acquisition_protocol,
+        arg_min(concept_code, position) filter (where is_code(concept, '123014', 'DCM')) as target_region,
+        arg_min(concept_code, position) filter (
+            where is_code(concept, '113820', 'DCM') or is_code(concept, '113721', 'DCM')
         ) as acquisition_type
     from below
     where ValueType in ('CODE', 'TEXT', 'UIDREF')

@@ -37,8 +37,8 @@ with content as (
         parent_path,
         position,
         ValueType,
-        ConceptName,
-        ConceptCode,
+        concept,
+        concept_code,
         concept_codes,
         value,
         instance_references,
@@ -60,7 +60,7 @@ groups as (
         content.path
     from content
     semi join reports on content.instance_id = reports.instance_id
-    where content.ValueType = 'CONTAINER' and is_code(content.ConceptName, '125007', 'DCM')
+    where content.ValueType = 'CONTAINER' and is_code(content.concept, '125007', 'DCM')
 ),
 
 members as (
@@ -80,20 +80,20 @@ gathered as (
         instance_id,
         group_path,
         arg_min(value, position) filter (
-            where ValueType = 'UIDREF' and is_code(ConceptName, '112040', 'DCM')
+            where ValueType = 'UIDREF' and is_code(concept, '112040', 'DCM')
         ) as trackingUniqueIdentifier,
         arg_min(value, position) filter (
-            where ValueType = 'TEXT' and is_code(ConceptName, '112039', 'DCM')
+            where ValueType = 'TEXT' and is_code(concept, '112039', 'DCM')
         ) as trackingIdentifier,
         flatten(list(concept_codes order by position) filter (
-            where ValueType = 'CODE' and is_code(ConceptName, '121071', 'DCM') and concept_codes is not null
+            where ValueType = 'CODE' and is_code(concept, '121071', 'DCM') and concept_codes is not null
         )) as findings,
         flatten(list(concept_codes order by position) filter (
-            where ValueType = 'CODE' and is_finding_site(ConceptName) and concept_codes is not null
+            where ValueType = 'CODE' and is_finding_site(concept) and concept_codes is not null
         )) as finding_sites,
-        arg_min(path, position) filter (where ValueType = 'CODE' and is_finding_site(ConceptName)) as site_path,
+        arg_min(path, position) filter (where ValueType = 'CODE' and is_finding_site(concept)) as site_path,
         arg_min(value, position) filter (
-            where ValueType = 'UIDREF' and is_code(ConceptName, '121232', 'DCM')
+            where ValueType = 'UIDREF' and is_code(concept, '121232', 'DCM')
         ) as sourceSegmentedSeriesUID,
         arg_min(segment, position) filter (where ValueType = 'IMAGE' and segment is not null) as segment
     from members
@@ -104,10 +104,10 @@ modifiers as (
     select
         content.instance_id,
         content.parent_path,
-        arg_min(content.ConceptCode, content.position) as laterality
+        arg_min(content.concept_code, content.position) as laterality
     from content
     join gathered on content.instance_id = gathered.instance_id and content.parent_path = gathered.site_path
-    where is_laterality(content.ConceptName)
+    where is_laterality(content.concept)
     group by content.instance_id, content.parent_path
 ),
 

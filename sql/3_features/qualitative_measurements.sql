@@ -33,15 +33,15 @@ with items as (
         instance_id,
         path,
         parent_path,
-        ConceptName,
-        ConceptCode,
+        concept,
+        concept_code,
         concept_codes
     from sr_content
     where
         ValueType = 'CODE'
-        and not is_code(ConceptName, '121071', 'DCM')
-        and not is_finding_site(ConceptName)
-        and not is_measurement_method(ConceptName)
+        and not is_code(concept, '121071', 'DCM')
+        and not is_finding_site(concept)
+        and not is_measurement_method(concept)
 )
 
 select
@@ -60,8 +60,8 @@ select
     groups.sourceSegmentedSeriesUID,
     groups.trackingIdentifier,
     groups.trackingUniqueIdentifier,
-    items.ConceptName as Quantity,
-    items.ConceptCode as Value,
+    items.concept as Quantity,
+    items.concept_code as Value,
     items.concept_codes as answers,
     groups.finding,
     groups.findingSite,

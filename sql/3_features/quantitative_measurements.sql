@@ -38,11 +38,11 @@ with content as (
         parent_path,
         position,
         ValueType,
-        ConceptName,
-        ConceptCode,
+        concept,
+        concept_code,
         NumericValue,
-        Units,
-        NumericValueQualifier,
+        unit,
+        number_qualifier,
         warning
     from sr_content
 ),
@@ -58,11 +58,11 @@ modifiers as (
     select
         content.instance_id,
         content.parent_path,
-        arg_min(content.ConceptCode, content.position) filter (
-            where is_code(content.ConceptName, '121401', 'DCM')
+        arg_min(content.concept_code, content.position) filter (
+            where is_code(content.concept, '121401', 'DCM')
         ) as derivation,
-        arg_min(content.ConceptCode, content.position) filter (
-            where is_finding_site(content.ConceptName)
+        arg_min(content.concept_code, content.position) filter (
+            where is_finding_site(content.concept)
         ) as site
     from content
     semi join items on content.instance_id = items.instance_id and content.parent_path = items.path
@@ -86,17 +86,17 @@ select
     groups.sourceSegmentedSeriesUID,
     groups.trackingIdentifier,
     groups.trackingUniqueIdentifier,
-    items.ConceptName as Quantity,
+    items.concept as Quantity,
     modifiers.derivation as derivationModifier,
     items.NumericValue as Value,
-    items.Units,
+    items.unit as Units,
     groups.finding,
     groups.findingSite,
     groups.lateralityModifier,
     modifiers.site as own_finding_site,
     if(
         items.path is not null and items.NumericValue is null,
-        coalesce(items.NumericValueQualifier.CodeMeaning, items.warning), null
+        coalesce(items.number_qualifier.CodeMeaning, items.warning), null
     ) as value_why_not,
     groups.not_read
 from measurement_groups as groups

@@ -13,11 +13,11 @@
 -- column:  contour_item | BIGINT | place in the Contour Sequence of the region, from 0
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
--- column:  ROINumber | BIGINT | Referenced ROI Number (3006,0084)
+-- column:  ROINumber | BIGINT | ROI Number (3006,0022) of the region that the contour is of
 -- column:  ContourNumber | BIGINT | Contour Number (3006,0048)
 -- column:  ContourGeometricType | VARCHAR | Contour Geometric Type (3006,0042), such as CLOSED_PLANAR
 -- column:  NumberOfContourPoints | BIGINT | Number of Contour Points (3006,0046), as stated
--- column:  ReferencedSOPInstanceUID | VARCHAR | image of the first item of the Contour Image Sequence (3006,0016)
+-- column:  ReferencedSOPInstanceUID | VARCHAR | Referenced SOP Instance UID (0008,1155) of the first item of the Contour Image Sequence
 -- column:  point_count | BIGINT | points that there are
 -- column:  points | DOUBLE[][] | x, y, z of each, mm
 -- column:  normal | DOUBLE[] | unit vector at right angles to the plane, third component not negative; null if points lie in no plane

@@ -7,7 +7,7 @@
 --
 -- grain:   instance_id, path
 -- depends: instances, normal_elements, unread
--- example: select position, ValueType, ConceptName.CodeMeaning as name, value, Units.CodeValue as unit from sr_content order by instance_id, position limit 20
+-- example: select position, ValueType, concept.CodeMeaning as name, value, unit.CodeValue as unit from sr_content order by instance_id, position limit 20
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  path | VARCHAR | '' for the document, else the sequence path of the item; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
@@ -17,13 +17,13 @@
 -- column:  depth | BIGINT | 0 for the document
 -- column:  RelationshipType | VARCHAR | Relationship Type (0040,A010) to the item that holds it
 -- column:  ValueType | VARCHAR | Value Type (0040,A040); null for an item by reference
--- column:  ConceptName | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Concept Name Code Sequence (0040,A043)
+-- column:  concept | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Concept Name Code Sequence (0040,A043)
 -- column:  value | VARCHAR | the value as text: of TEXT, PNAME, UIDREF, DATE, TIME, DATETIME; of CODE its meaning, of NUM its number, of SCOORD and SCOORD3D the graphic type, of TCOORD the range type
--- column:  ConceptCode | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | first item of the Concept Code Sequence (0040,A168)
+-- column:  concept_code | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | first item of the Concept Code Sequence (0040,A168)
 -- column:  concept_codes | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all items of the Concept Code Sequence, in order; null if there is none
--- column:  NumericValue | DOUBLE | Numeric Value (0040,A30A), in Units
--- column:  Units | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Measurement Units Code Sequence (0040,08EA)
--- column:  NumericValueQualifier | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Numeric Value Qualifier Code Sequence (0040,A301), such as 114003 Divide by zero
+-- column:  NumericValue | DOUBLE | Numeric Value (0040,A30A), in unit
+-- column:  unit | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Measurement Units Code Sequence (0040,08EA)
+-- column:  number_qualifier | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Numeric Value Qualifier Code Sequence (0040,A301), such as 114003 Divide by zero
 -- column:  instance_references | STRUCT(ReferencedSOPClassUID VARCHAR, ReferencedSOPInstanceUID VARCHAR, ReferencedFrameNumber BIGINT[], ReferencedSegmentNumber BIGINT[])[] | items of the Referenced SOP Sequence (0008,1199), in order; null if there is none
 -- column:  ReferencedContentItemIdentifier | BIGINT[] | Referenced Content Item Identifier (0040,DB73): position of the item that is referred to
 -- column:  GraphicType | VARCHAR | Graphic Type (0070,0023) of SCOORD and SCOORD3D
@@ -124,7 +124,7 @@ items as (
         path,
         any_value(RelationshipType) filter (where inner_path = '') as RelationshipType,
         any_value(ValueType) filter (where inner_path = '') as ValueType,
-        any_value(code) filter (where inner_path = 'ConceptNameCodeSequence[0]') as ConceptName,
+        any_value(code) filter (where inner_path = 'ConceptNameCodeSequence[0]') as concept,
         any_value(value) filter (where inner_path = '') as value,
         list(code order by item) filter (where starts_with(inner_path, 'ConceptCodeSequence[')) as concept_codes,
         any_value(NumericValue) filter (where inner_path = 'MeasuredValueSequence[0]') as NumericValue,
@@ -132,8 +132,8 @@ items as (
         any_value(number_warning) filter (where inner_path = 'MeasuredValueSequence[0]') as number_warning,
         any_value(code) filter (
             where inner_path = 'MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0]'
-        ) as Units,
-        any_value(code) filter (where inner_path = 'NumericValueQualifierCodeSequence[0]') as NumericValueQualifier,
+        ) as unit,
+        any_value(code) filter (where inner_path = 'NumericValueQualifierCodeSequence[0]') as number_qualifier,
         list(reference order by item) filter (where reference is not null) as instance_references,
         any_value(target) filter (where inner_path = '') as target,
         any_value(GraphicType) filter (where inner_path = '') as GraphicType,
@@ -169,13 +169,13 @@ select
     len(items.position) - 1 as depth,
     items.RelationshipType,
     items.ValueType,
-    items.ConceptName,
+    items.concept,
     coalesce(items.value, items.concept_codes[1].CodeMeaning, items.number_text) as value,
-    items.concept_codes[1] as ConceptCode,
+    items.concept_codes[1] as concept_code,
     items.concept_codes,
     items.NumericValue,
-    items.Units,
-    items.NumericValueQualifier,
+    items.unit,
+    items.number_qualifier,
     items.instance_references,
     items.target as ReferencedContentItemIdentifier,
     items.GraphicType,

@@ -14,6 +14,6 @@ qualify
     row_number() over (
         partition by series.series_key, values_about.slug
         order by
-            array_position(['series', 'study', 'patient'], values_about.about),
-            values_about.added_at desc, values_about.use_id
+            array_position(['series', 'study', 'patient'], values_about.about) asc,
+            values_about.added_at desc, values_about.use_id asc
     ) = 1

@@ -1,12 +1,11 @@
 -- Which values, and which statements of who said them about what, are about what is erased.
 --
 -- A statement about an erased entity goes; a value goes with its last statement, if it is an erased
--- series, or if its text names an erased UID or, as a whole text of six characters or more, the patient. A job
--- goes, with its logs, if an erased series or such a value was given to it.
+-- series, or if its text names an erased UID or, as a whole text of six characters or more, the patient.
 --
 -- reads:     erased_entities
--- makes:     gone_uses, gone_values, gone_jobs
--- variables: use_parts, value_parts, job_parts
+-- makes:     gone_uses, gone_values
+-- variables: use_parts, value_parts
 create or replace temp table gone_uses as
 select stored.use_id, stored.value_id
 from read_parquet(getvariable('use_parts'), hive_partitioning = false) as stored
@@ -44,11 +43,3 @@ where
             and length(key) >= 6
             and contains(stored.said, '"' || key || '"')
     );
-
-create or replace temp table gone_jobs as
-select job_id
-from read_parquet(getvariable('job_parts'), hive_partitioning = false)
-where
-    series_key in (select key from erased_entities where level = 'series')
-    or list_has_any(input_series, (select coalesce(list(key), []) from erased_entities where level = 'series'))
-    or list_has_any(input_values, (select coalesce(list(value_id), []) from gone_values));

@@ -1,4 +1,4 @@
--- One part of `job_specs` or `job_events`, in its order, without jobs about what is erased.
+-- One part of `job_specs` or `job_events`, in its order, without jobs that are erased.
 --
 -- reads:     gone_jobs
 -- variables: part

@@ -54,12 +54,14 @@ def tiny(images: Path, tmp_path: Path) -> warehouse.Warehouse:
     return warehouse.open(tmp_path / "w")
 
 
-@pytest.fixture(params=["podman", "bwrap"])
-def runner(request: pytest.FixtureRequest) -> str:
-    needed(request.param)
-    if request.param == "podman":
+def ready(runner: str) -> None:
+    """Skip the test if a runner is not installed."""
+    needed(runner)
+    if runner == "podman":
         needed("runc")
-    return request.param
+
+
+SLOW = pytest.mark.slow
 
 
 def modes(wh: warehouse.Warehouse, name: str, *some: str) -> None:
@@ -89,9 +91,11 @@ def found(wh: warehouse.Warehouse, mode: str) -> dict:
 
 @pytest.mark.acceptance("G49")
 @pytest.mark.acceptance("G51")
+@pytest.mark.parametrize("runner", ["podman", pytest.param("bwrap", marks=SLOW)])
 def test_an_image_runs_as_it_is(
     tiny: warehouse.Warehouse, runner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ready(runner)
     monkeypatch.setattr(container, "GRACE", 1.0)
     modes(tiny, "s", "look", "fail", "exit137", "link", "shout", "hang")
     report = tiny.algorithms.run("look-exec", of_set="s", runner=runner, workers=2, seconds=4)
@@ -142,9 +146,11 @@ def left_over(wh: warehouse.Warehouse, runner: str) -> list[str]:
     return names
 
 
+@pytest.mark.parametrize("runner", ["bwrap", pytest.param("podman", marks=SLOW)])
 def test_one_process_answers_twenty_cases(
     tiny: warehouse.Warehouse, runner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ready(runner)
     monkeypatch.setattr(container, "GRACE", 1.0)
     from warehouse.components.values import Given
 
@@ -174,6 +180,7 @@ def test_one_process_answers_twenty_cases(
     assert left_over(tiny, runner) == []
 
 
+@pytest.mark.slow
 @pytest.mark.acceptance("G41")
 def test_memory_and_processes_are_bounded(
     tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch

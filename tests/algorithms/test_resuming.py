@@ -66,12 +66,11 @@ def killed_and_resumed(template: Path, folder: Path, kills: int, count: int) -> 
             and found.from_status = job_transitions.from_status and status = to_status
     """).fetchall()
     assert broken == [(0,)]
-    assert wh.verify().damage == [] if hasattr(wh.verify(), "damage") else True
     assert [p for p in (wh.root / "_jobs").iterdir() if "job-" in p.name] == []
 
 
 def test_a_run_that_is_killed_goes_on(template: Path, tmp_path: Path) -> None:
-    killed_and_resumed(template, tmp_path, 1, 40)
+    killed_and_resumed(template, tmp_path, 1, 30)
 
 
 @pytest.mark.slow

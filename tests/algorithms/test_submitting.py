@@ -67,6 +67,7 @@ def test_a_person_asks_for_a_job(wh: warehouse.Warehouse) -> None:
     assert label(wh, bad.job_id) == "Cancelled"
 
 
+@pytest.mark.slow
 @pytest.mark.acceptance("G54")
 def test_a_person_has_so_many_active_jobs(
     wh: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch

@@ -92,8 +92,8 @@ def test_images_with_a_segmentation_and_a_report_are_one_join(wh: warehouse.Ware
 def test_annotation_groups_have_the_columns_of_idc(sample: warehouse.Warehouse) -> None:
     rows = sample.sql(
         "select AnnotationCoordinateType, AnnotationGroupNumber, AnnotationGroupUID, AnnotationGroupLabel, "
-        "AnnotationGroupGenerationType, NumberOfAnnotations, GraphicType, AnnotationPropertyType.CodeMeaning, "
-        "AnnotationPropertyCategory.CodeValue, AlgorithmName from annotation_groups order by item"
+        "AnnotationGroupGenerationType, NumberOfAnnotations, GraphicType, annotation_property_type.CodeMeaning, "
+        "annotation_property_category.CodeValue, AlgorithmName from annotation_groups order by item"
     ).fetchall()
     assert rows == [
         ("2D", 1, "1.5.1", "nuclei", "AUTOMATIC", 3, "POINT", "Nucleus", "91723000", "net"),

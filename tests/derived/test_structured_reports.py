@@ -85,7 +85,7 @@ def test_the_tree_is_that_of_the_file(sample: warehouse.Warehouse) -> None:
     for name in ("reportsi.dcm", "test-SR.dcm"):
         read = pydicom.dcmread(str(get_testdata_file(name)), force=True)
         found = sample.sql(
-            "select position, RelationshipType, ValueType, ConceptName.CodeValue from sr_content "
+            "select position, RelationshipType, ValueType, concept.CodeValue from sr_content "
             f"where SOPInstanceUID = '{read.SOPInstanceUID}' order by position"
         ).fetchall()
         assert found == walked(read, [1])
@@ -93,7 +93,7 @@ def test_the_tree_is_that_of_the_file(sample: warehouse.Warehouse) -> None:
 
 def test_items_have_their_values(wh: warehouse.Warehouse) -> None:
     rows = wh.sql(
-        "select value, NumericValue, Units.CodeValue, len(concept_codes), parent_path from sr_content "
+        "select value, NumericValue, unit.CodeValue, len(concept_codes), parent_path from sr_content "
         "where SOPInstanceUID = '1.88.1' and position[1:3] = [1, 1, 3] order by position"
     ).fetchall()
     group = "ContentSequence[0].ContentSequence[2]"

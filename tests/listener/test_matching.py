@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warehouse.listener.matching import KeyRefused, condition
+from warehouse.server import matching as qido
 
 TEXTS = ["", "A", "a", "AB", "A B", "A*", "50%", "A_B", "Doe^Jane", "DOE^JANE^^", "doe", "!x", "Ü"]
 NAMES = [*TEXTS, "Yamada^Tarou=山田^太郎=やまだ^たろう"]
@@ -150,6 +151,34 @@ def test_other_keys(
     connection: duckdb.DuckDBPyConnection, keyword: str, vr: str, key: str, expected: list[object]
 ) -> None:
     assert found(connection, keyword, vr, key) == expected
+
+
+@settings(max_examples=200)
+@given(
+    asked=st.sampled_from([("PatientID", "LO"), ("PatientName", "PN"), ("StudyInstanceUID", "UI"), ("PatientID", "CS")]),
+    key=KEYS,
+)  # fmt: skip
+def test_dicomweb_gives_the_same_answer(
+    connection: duckdb.DuckDBPyConnection, asked: tuple[str, str], key: str
+) -> None:
+    keyword, vr = asked
+    if not key.strip(" *"):
+        return  # universal, which QIDO-RS decides elsewhere
+    same_as_qido(connection, keyword, vr, key)
+
+
+@pytest.mark.parametrize(
+    "key", ["10", "1030", "103059", "103059.9", "10-11", "-1030", "11-", "235960"]
+)
+def test_dicomweb_has_the_same_times(connection: duckdb.DuckDBPyConnection, key: str) -> None:
+    same_as_qido(connection, "StudyTime", "TM", key)
+
+
+def same_as_qido(connection: duckdb.DuckDBPyConnection, keyword: str, vr: str, key: str) -> None:
+    binder = qido.Binder()
+    query = f'from "{keyword}" where {qido.condition(chr(34) + keyword + chr(34), vr, key, binder)}'
+    by_qido = [value for (value,) in connection.execute(query, binder.values).fetchall()]
+    assert found(connection, keyword, vr, key) == by_qido
 
 
 @pytest.mark.parametrize(

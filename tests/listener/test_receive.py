@@ -226,3 +226,23 @@ def test_an_acknowledged_file_survives_a_loss_of_power(
     assert done[0].endswith(".part")
     assert done[-2:] == ["rename", str(kept.parent)]
     assert set(folders) <= set(done)
+
+
+@pytest.mark.slow
+def test_four_senders_at_once(wh: warehouse.Warehouse, listening: Start, tmp_path: Path) -> None:
+    listener = listening(ingest=True, batch_files=100)
+    for number in range(1000):
+        write(tmp_path / f"in{number % 4}" / f"{number}", uid=f"1.{number}")
+    senders = [
+        subprocess.Popen(
+            [needed("storescu"), "-aec", "WAREHOUSE", "+sd", "127.0.0.1", str(listener.port), str(tmp_path / f"in{n}")],
+            env={**os.environ, "TCP_NODELAY": "1"},
+        )
+        for n in range(4)
+    ]  # fmt: skip
+    assert [sender.wait() for sender in senders] == [0] * 4
+    listener.stop()
+    assert listener.state().received == 1000
+    assert wh.sql("select status, count(*) from files group by all").fetchall() == [
+        ("ingested", 1000)
+    ]

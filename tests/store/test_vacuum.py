@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 import warehouse
@@ -24,6 +25,7 @@ from warehouse.errors import NotAWarehouse, QueryFailed, UsageError
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta, layout, tables
+from warehouse.store.append import append_rows
 from warehouse.store.commit import commit_batch
 from warehouse.store.damage import open_log
 from warehouse.store.duck import connect
@@ -302,3 +304,28 @@ def test_kept_answers_of_older_versions_go(root: Path, tmp_path: Path) -> None:
     assert kept_files(delta.snapshot(root)) is not None, "those of the newest version stay"
     assert len(list(layout.cache_folder(root).iterdir())) == 1
     assert warehouse.open(root, create=True).sql("from series order by all").fetchall() == expected
+
+
+def test_the_archive_of_an_image_or_model_is_kept(root: Path) -> None:
+    """No value is named like it: what names it is a row of `artifact_events`."""
+    digest, other = "ab" + "0" * 62, "cd" + "0" * 62
+    for name in (digest, other):
+        (root / "values" / name[:2]).mkdir(parents=True)
+        (root / "values" / name[:2] / name).write_bytes(b"an archive")
+    schema = tables.named("artifact_events").stored_schema
+    row = dict.fromkeys(schema.names) | {"artifact_id": "1", "event": 0, "file_sha256": digest}
+    append_rows(root, {"artifact_events": pa.Table.from_pylist([row], schema)})
+    vacuum(root, NOW, delete=True)
+    assert [path.name for path in (root / "values").rglob("*") if path.is_file()] == [digest]
+
+
+def test_every_column_of_digests_of_files_is_known() -> None:
+    """A table that comes later and names files below ``values/`` has to say so, or they are deleted."""
+    found = {
+        (table.name, column) for table in tables.REGISTRY if table.is_appended
+        for column in table.stored_schema.names
+        if "sha256" in column and table.names_file != column
+    }  # fmt: skip
+    assert found == {("artifact_events", "sha256"), ("algorithm_versions", "code_sha256")}, (
+        "digests of a configuration and of a source, which are no files here"
+    )

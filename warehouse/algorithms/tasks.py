@@ -15,6 +15,7 @@ from warehouse.components import ledger
 from warehouse.components.stored import read_value
 from warehouse.errors import JobRefused
 from warehouse.sqlfiles import statement
+from warehouse.store import layout
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from warehouse.components.interfaces import Interface
     from warehouse.components.sockets import Socket
 
-FOLDER = "_jobs"
+FOLDER = layout.JOBS
 """Folder of a warehouse in which jobs have theirs; what is in it may be deleted when none runs."""
 
 TIME_LIMIT_TEXT = "Time limit exceeded"

@@ -16,7 +16,7 @@ from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
 from warehouse.catalog.frames import relation
 from warehouse.catalog.kept import kept_files
 from warehouse.catalog.statements import require_one
-from warehouse.catalog.template import attach_views
+from warehouse.catalog.template import ORDERS, attach_views
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
 from warehouse.sqlfiles import Model, read_models, statement
 from warehouse.store import delta
@@ -109,7 +109,7 @@ class Catalog:
 
 
 def open_catalog(
-    root: Path, version: int | None = None, *, mirrored: bool = False, threads: int | None = None
+    root: Path, version: int | None = None, *, order: int = 0, threads: int | None = None
 ) -> Catalog:
     """Open a version of a warehouse. Later commits are not seen until it is opened again.
 
@@ -119,9 +119,10 @@ def open_catalog(
         Folder of the warehouse.
     version
         An older version; the newest by default.
-    mirrored
+    order
         Give the same rows in another order, with other ids of instances and batches: an answer that
-        is then another one depends on how the warehouse was filled.
+        is then another one depends on how the warehouse was filled. 0 is as they are stored, 1
+        backwards, up to ``len(ORDERS)`` scattered.
 
     Raises
     ------
@@ -129,20 +130,20 @@ def open_catalog(
     """
     snapshot = delta.snapshot(root, version)
     connection = connect(threads=threads)
-    if mirrored:
+    if order:
+        connection.execute("set variable id_factor = $1", [ORDERS[order - 1]])
         connection.execute("set preserve_insertion_order = false")
     names = read_dictionary(root)
     variables: dict[str, str | list[str]] = {
-        f"{table}_files": snapshot.paths(table)[:: -1 if mirrored else 1]
-        for table in snapshot.parts
+        f"{table}_files": snapshot.paths(table)[:: -1 if order else 1] for table in snapshot.parts
     }
     variables["private_dictionary"] = private_dictionary(names)
     variables["sequence_rules"] = sequence_rules(read_rules(root))
-    kept = None if mirrored else kept_files(snapshot)
+    kept = None if order else kept_files(snapshot)
     variables |= {f"{name}_kept": [path] for name, path in (kept or {}).items()}
     variables["output_columns"] = "{}"
     set_variables(connection, variables)
-    attach_views(connection, kept=kept is not None, mirrored=mirrored)
+    attach_views(connection, kept=kept is not None, reordered=order > 0)
     if snapshot.parts.get("algorithm_versions"):
         asked = connection.execute(statement("output_columns", "components")).fetchall()
         variables["output_columns"] = asked[0][0]

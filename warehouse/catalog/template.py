@@ -36,13 +36,13 @@ def make_views(
     models: Iterable[Model],
     *,
     kept: bool,
-    mirrored: bool = False,
+    reordered: bool = False,
 ) -> None:
     """Make the views and macros; the variables with the files of each table must be set.
 
     With ``kept``, the entity views read the answers that variables name (see ``catalog.kept``).
-    With ``mirrored``, ids of instances and batches count backwards, as if the files had been read
-    in another order: for those who ask whether an answer depends on it.
+    With ``reordered``, ids of instances and batches are others, by the variable ``id_factor``, as
+    if the files had been read in another order: for those who ask whether an answer depends on it.
     Headers go into comments, where any client of the database shows them.
     """
     connection.execute("begin")
@@ -52,14 +52,19 @@ def make_views(
             source = f"read_parquet(getvariable('{model.name}_kept'))"
             connection.execute(f"create or replace view {model.name} as from {source}")
         else:
-            connection.execute(_mirrored(model) if mirrored else model.sql)
+            connection.execute(_reordered(model) if reordered else model.sql)
         if model.is_view:
             connection.execute(_comments(model))
     connection.execute("commit")
 
 
-def _mirrored(model: Model) -> str:
-    """Return the SQL of a model with the ids and batches of a stored table counted backwards.
+ORDERS = ((1 << 47) - 1, 92_821_450_612_937, 61_708_193_522_311, 118_436_905_277_849)
+"""Odd numbers by which ids are multiplied, modulo 2^47: the first counts them backwards, the others
+scatter them."""
+
+
+def _reordered(model: Model) -> str:
+    """Return the SQL of a model with other ids and batches in a stored table.
 
     Rows come in the order of these ids: a part alone, reversed or not, gives them in one order.
     """
@@ -68,27 +73,33 @@ def _mirrored(model: Model) -> str:
         return model.sql
     head = f"create or replace view {model.name} as"
     body = model.sql[model.sql.index(head) + len(head) :].rstrip().rstrip(";")
-    last_id = (1 << 47) - 1
-    last_batch = last_id >> layout.ID_BITS
-    swapped = f"{last_id} - instance_id as instance_id"
+
+    def other(number: str, bits: int) -> str:
+        # Odd factors make no two numbers one.
+        product = f"cast({number} as hugeint) * getvariable('id_factor')"
+        return f"cast(({product} + {(1 << bits) - 1}) % {1 << bits} as bigint)"
+
+    swapped = f"{other('instance_id', 47)} as instance_id"
     if "batch" in columns:
-        swapped += f", printf('%06d', {last_batch} - cast(batch as integer)) as batch"
+        swapped += (
+            f", printf('%06d', {other('cast(batch as bigint)', 47 - layout.ID_BITS)}) as batch"
+        )
     return f"{head} select * replace ({swapped}) from ({body}) order by instance_id"
 
 
 def attach_views(
-    connection: duckdb.DuckDBPyConnection, *, kept: bool, mirrored: bool = False
+    connection: duckdb.DuckDBPyConnection, *, kept: bool, reordered: bool = False
 ) -> None:
     """Give a connection the views and macros, from the file if there is one or can be.
 
     The variables with the files of each table must be set. Tables and views that a user makes go
     into memory, as without the file.
     """
-    kind = "mirrored" if mirrored else "kept" if kept else "views"
+    kind = "reordered" if reordered else "kept" if kept else "views"
     file = _file(kind)
 
     def make() -> None:
-        make_views(connection, read_models(), kept=kept, mirrored=mirrored)
+        make_views(connection, read_models(), kept=kept, reordered=reordered)
 
     if file is None:
         make()

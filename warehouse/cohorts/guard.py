@@ -74,10 +74,10 @@ class Question:
 
 
 def locked_catalog(
-    root: Path, version: int | None = None, *, mirrored: bool = False, threads: int | None = None
+    root: Path, version: int | None = None, *, order: int = 0, threads: int | None = None
 ) -> Catalog:
     """Open a version on a connection that reads the warehouse's Parquet files only."""
-    catalog = open_catalog(root, version, mirrored=mirrored, threads=threads)
+    catalog = open_catalog(root, version, order=order, threads=threads)
     snapshot = catalog.snapshot
     read = [table_folder(root, table) for table in snapshot.parts] + [cache_folder(root)]
     read += [Path(snapshot.empty(table)).parent for table in snapshot.parts]
@@ -135,6 +135,8 @@ def suspects(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
             found.add(f"{name}()")
         if "LIMIT_MODIFIER" in {m["type"] for m in node.get("modifiers") or ()}:
             found.add("ORDER BY … LIMIT")
+        if any((m.get("distinct_on_targets")) for m in node.get("modifiers") or ()):
+            found.add("DISTINCT ON")
         if node.get("type") == "COLUMN_REF":
             column = str(node["column_names"][-1]).lower()
             found |= {column} & {"instance_id", "batch"}

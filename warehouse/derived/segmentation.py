@@ -268,13 +268,10 @@ class Segmentation:
 
     def _placed(self, shape: tuple[int, int]) -> list[Plane] | str:
         columns = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
-        stated = self.frames.select(columns).rows()
+        rows = self.frames.select(columns).rows()
+        stated = [rows[frame] for frame, _ in self._rows]
         try:
-            return [
-                plane_of(position, orientation, spacing, shape)
-                for frame, _ in self._rows
-                for position, orientation, spacing in [stated[frame]]
-            ]
+            return [plane_of(one[0], one[1], one[2], shape) for one in stated]
         except OffGrid as error:
             why = self.frames["position_why_not"].drop_nulls()
             return f"{error} ({why[0]})" if len(why) else str(error)

@@ -21,6 +21,7 @@ from warehouse.listener.received import Provider
 from warehouse.listener.sending import send_stored
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from pydicom.dataset import Dataset
@@ -186,15 +187,19 @@ class Server(ThreadedAssociationServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Agree on TLS, if it is wanted, and begin the association."""
-        with self._guard:
-            self._connecting += 1
         try:
             if self.ssl_context:
-                request = self.ssl_context.wrap_socket(request, server_side=True)
+                request = self._agreed_on_tls(self.ssl_context, request)
             self.finish_request(request, client_address)
         except OSError as error:
             self.failed(f"a connection failed: {type(error).__name__}")
             self.shutdown_request(request)
+
+    def _agreed_on_tls(self, context: ssl.SSLContext, request: socket.socket) -> socket.socket:
+        with self._guard:
+            self._connecting += 1
+        try:
+            return context.wrap_socket(request, server_side=True)
         finally:
             with self._guard:
                 self._connecting -= 1

@@ -120,8 +120,10 @@ def _drop_appended(
     """Copy the parts of appended tables that hold rows about what is erased, without these."""
     connection.execute("set variable use_parts = $1", [base.paths("value_uses")])
     connection.execute("set variable value_parts = $1", [base.paths("socket_values")])
-    connection.execute("set variable job_parts = $1", [base.paths("job_specs")])
     connection.execute(statement("erased_values"))
+    connection.execute("set variable spec_parts = $1", [base.paths("job_specs")])
+    connection.execute("set variable event_parts = $1", [base.paths("job_events")])
+    connection.execute(statement("erased_jobs"))
     for table in tables.REGISTRY:
         if table.without_erased is None:
             continue
@@ -164,7 +166,3 @@ def unnamed_files(base: Snapshot) -> Iterator[Path]:
     # What a killed process left of a run.
     yield from (path for path in sorted(cohorts.glob("**/.*/*")) if path.is_file())
     yield from (path for path in sorted(cohorts.glob(".*")) if path.is_file())
-    # Inputs and outputs of jobs that a killed run left.
-    for left in ("*-job-*", "session-*"):
-        jobs = (base.root / "_jobs").glob(f"{left}/**/*")
-        yield from (path for path in sorted(jobs) if path.is_file() or path.is_symlink())

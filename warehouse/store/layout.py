@@ -41,6 +41,9 @@ MARKER = "warehouse.json"
 VALUES = "values"
 """Folder of the files of values, each named by the SHA-256 of its content."""
 
+JOBS = "_jobs"
+"""Folder of jobs while they run: a folder of each, locks, images and models."""
+
 ID_BITS = 24
 """An instance id is the batch number followed by this many bits of position in the batch."""
 

@@ -55,6 +55,9 @@ class StoredTable:
     without_erased: str | None = None
     """Of appended rows: statement of sql/ingest that copies a part without what is about an erased
     instance; None if no row is about any."""
+    names_file: str | None = None
+    """Column with digests of files below ``values/``; which of them stay is said by
+    sql/components/named_values.sql."""
     is_long: bool = False
     """Many rows: written as the long table is."""
     searched: tuple[str, ...] = ()
@@ -148,7 +151,7 @@ REGISTRY: tuple[StoredTable, ...] = (
     StoredTable("socket_versions", order=("slug", "version"), is_appended=True),
     StoredTable(
         "socket_values", order=("slug", "value_id"), is_appended=True,
-        without_erased="kept_of_values",
+        without_erased="kept_of_values", names_file="sha256",
     ),
     StoredTable(
         "value_uses", order=("value_id", "use_id"), is_appended=True, without_erased="kept_uses"
@@ -161,14 +164,17 @@ REGISTRY: tuple[StoredTable, ...] = (
         "value_set_entries", order=("entry",), is_appended=True, without_erased="kept_entries"
     ),
     StoredTable("algorithm_interfaces", order=("interface_id",), is_appended=True),
-    StoredTable("artifact_events", order=("artifact_id", "event"), is_appended=True),
+    StoredTable(
+        "artifact_events", order=("artifact_id", "event"), is_appended=True,
+        names_file="file_sha256",
+    ),
     StoredTable("algorithm_versions", order=("algorithm", "version"), is_appended=True),
     StoredTable(
         "job_specs", order=("algorithm", "job_id"), is_appended=True, without_erased="kept_of_jobs"
     ),
     StoredTable(
-        "job_events", order=("job_id", "event"), is_appended=True, rows_at_once=20_000,
-        without_erased="kept_of_jobs",
+        "job_events", order=("job_id", "event"), is_appended=True, without_erased="kept_of_jobs",
+        rows_at_once=20_000,
     ),
     StoredTable("files", FILES, ("path",), is_of_one_batch=True, rows_at_once=200_000),
 )  # fmt: skip

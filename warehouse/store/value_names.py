@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.sqlfiles import statement
 from warehouse.store.duck import connect
+from warehouse.store.tables import REGISTRY
 
 if TYPE_CHECKING:
     from warehouse.store.delta import Snapshot
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 def named_values(snapshot: Snapshot) -> set[str]:
     """Return the digests of all content that a version needs."""
     with connect() as connection:
-        for variable, table in (
-            ("value_parts", "socket_values"), ("artifact_parts", "artifact_events"),
-        ):  # fmt: skip
-            connection.execute(f"set variable {variable} = $1", [snapshot.paths(table)])
+        for table in REGISTRY:
+            if table.names_file is not None:
+                parts = [snapshot.paths(table.name)]
+                connection.execute(f"set variable {table.name}_parts = $1", parts)
         rows = connection.execute(statement("named_values", "components")).fetchall()
     return {row[0] for row in rows}
