@@ -180,3 +180,15 @@ def test_what_a_job_is_to_do_never_changes(wh: warehouse.Warehouse) -> None:
         with pytest.raises(warehouse.errors.JobRefused, match=name):
             jobs.change_job(wh.root, job_id, **{name: 1})
     assert wh.sql("from job_specs").fetchall() == before
+
+
+@pytest.mark.slow
+def test_the_workers_of_dask_run_the_same_jobs(wh: warehouse.Warehouse) -> None:
+    from distributed import LocalCluster
+
+    wh.algorithms.create("measure", "ct -> mean-value, voxel-count", function=function("measure"))
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        report = wh.run_algorithm("measure", scheduler=cluster.scheduler_address)
+    assert (report.succeeded, report.failed) == (3, 1)
+    means = [float(voxels(key).mean()) - 1000 * (key != MR) for key in (CT, CT2, MR)]
+    assert sorted(wh.outputs("measure").collect()["mean_value"].drop_nulls()) == sorted(means)
