@@ -16,13 +16,13 @@ CHECKS = {check.name: check for check in read_checks()}
 
 GOOD = {
     "files": """
-        path | status   | reason    | mode | instance_id | batch
+        file_path | status   | reason    | mode | instance_id | batch
         /a   | ingested |           | full | 1           | 000001
         /b   | rejected | not DICOM | full |             | 000001
         /c   | rejected | not DICOM | full |             | 000001
     """,
     "instances": """
-        instance_id | batch  | instance_key | series_key | study_key | path
+        instance_id | batch  | instance_key | series_key | study_key | file_path
         1           | 000001 | 1.1          | 1.2        | 1.3       | /a
     """,
     "elements": """
@@ -80,21 +80,21 @@ BAD = {
         cc       | 0     | POIN
     """),
     "elements_of_one_batch": ("files", """
-        path | status   | instance_id | batch
+        file_path | status   | instance_id | batch
         /a   | ingested | 1           | 000002
     """),
     "file_without_instance": ("files", """
-        path | status   | instance_id | batch
+        file_path | status   | instance_id | batch
         /a   | ingested | 1           | 000001
         /c   | ingested | 2           | 000001
     """),
     "instance_held_twice": ("instances", """
-        instance_id | instance_key | series_key | path
+        instance_id | instance_key | series_key | file_path
         1           | 1.1          | 1.2        | /a
         2           | 1.1          | 1.2        | /b
     """),
     "instance_without_file": ("instances", """
-        instance_id | instance_key | path
+        instance_id | instance_key | file_path
         1           | 1.1          | /a
         9           | 1.9          | /z
     """),
@@ -112,7 +112,7 @@ BAD = {
         7           | 65536
     """),
     "reject_rate": ("files", """
-        path | status   | reason  | batch
+        file_path | status   | reason  | batch
         /a   | ingested |         | 000001
         /b   | rejected | cut off | 000002
         /c   | rejected | cut off | 000002
@@ -121,11 +121,11 @@ BAD = {
         /f   | rejected | cut off | 000002
     """),
     "rows_of_every_file": ("files", """
-        path | status   | mode   | instance_id | SOPInstanceUID | batch
+        file_path | status   | mode   | instance_id | SOPInstanceUID | batch
         /a   | ingested | normal | 2           | 1.2            | 000001
     """),
     "series_in_two_studies": ("instances", """
-        instance_id | instance_key | series_key | study_key | path
+        instance_id | instance_key | series_key | study_key | file_path
         1           | 1.1          | 1.2        | 1.3       | /a
         2           | 1.4          | 1.2        | 1.5       | /b
     """),
