@@ -16,7 +16,7 @@ from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
 from warehouse.catalog.frames import relation
 from warehouse.catalog.kept import kept_files
 from warehouse.catalog.statements import require_one
-from warehouse.catalog.template import ORDERS, attach_views
+from warehouse.catalog.template import attach_views, id_factor
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
 from warehouse.sqlfiles import Model, read_models, statement
 from warehouse.store import delta
@@ -122,7 +122,7 @@ def open_catalog(
     order
         Give the same rows in another order, with other ids of instances and batches: an answer that
         is then another one depends on how the warehouse was filled. 0 is as they are stored, 1
-        backwards, up to ``len(ORDERS)`` scattered.
+        backwards, each other number scattered in its own way.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def open_catalog(
     snapshot = delta.snapshot(root, version)
     connection = connect(threads=threads)
     if order:
-        connection.execute("set variable id_factor = $1", [ORDERS[order - 1]])
+        connection.execute("set variable id_factor = $1", [id_factor(order)])
         connection.execute("set preserve_insertion_order = false")
     names = read_dictionary(root)
     variables: dict[str, str | list[str]] = {

@@ -58,9 +58,15 @@ def make_views(
     connection.execute("commit")
 
 
-ORDERS = ((1 << 47) - 1, 92_821_450_612_937, 61_708_193_522_311, 118_436_905_277_849)
-"""Odd numbers by which ids are multiplied, modulo 2^47: the first counts them backwards, the others
-scatter them."""
+def id_factor(order: int) -> int:
+    """Return the odd number by which ids are multiplied, modulo 2^47, in an order from 1 on.
+
+    The first counts them backwards, the others scatter them.
+
+    >>> id_factor(1) == 2**47 - 1, id_factor(2) % 2
+    (True, 1)
+    """
+    return (1 << 47) - 1 if order == 1 else (order * 0x9E3779B97F4A7C15 >> 17) % (1 << 47) | 1
 
 
 def _reordered(model: Model) -> str:
