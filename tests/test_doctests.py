@@ -8,6 +8,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import os
+import shutil
 from pathlib import Path
 
 import pydicom.data
@@ -43,12 +44,16 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(name: str, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples(
+    name: str, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = importlib.import_module(name)
     is_derived = name.startswith("warehouse.derived")
-    wh = warehouse.open(archive / ("of-derived" if is_derived else "my-warehouse"))
+    # Of its own: an example may change it.
+    named = archive / ("of-derived" if is_derived else "my-warehouse")
+    monkeypatch.chdir(shutil.copytree(archive, tmp_path / "archive"))
+    wh = warehouse.open(tmp_path / "archive" / named.name)
     uid = wh.sql("select SeriesInstanceUID from series").fetchall()[0][0]
-    monkeypatch.chdir(archive)
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     found = doctest.testmod(
         module,

@@ -134,7 +134,7 @@ class Upkeep:
         Examples
         --------
         >>> wh.upkeep.forget(series=uid).entities
-        {'patients': 1, 'studies': 1, 'series': 1, 'instances': 4}
+        {'patients': 1, 'studies': 1, 'series': 1, 'instances': 3}
         """
         level, name = _one_of(patient=patient, study=study, series=series, instance=instance)
         done = self._change(

@@ -67,6 +67,7 @@ def test_no_other_module_names_the_tables_again(name: str) -> None:
         "instances.py",
         "delta.py",
         "erase.py",
+        "instance_sql.py",
         "vacuum.py",
         "verify.py",
         "moves.py",
