@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from warehouse.catalog import matching as qido
 from warehouse.listener.matching import KeyRefused, condition
-from warehouse.server import matching as qido
 
 TEXTS = ["", "A", "a", "AB", "A B", "A*", "50%", "A_B", "Doe^Jane", "DOE^JANE^^", "doe", "!x", "Ü"]
 NAMES = [*TEXTS, "Yamada^Tarou=山田^太郎=やまだ^たろう"]

@@ -137,7 +137,7 @@ def test_a_query_without_meaning_is_refused(asked: Listener, keys: dict[str, str
 
 
 @pytest.mark.acceptance("D71")
-def test_findscu_and_movescu_of_dcmtk(asked: Listener, tmp_path: Path) -> None:
+def test_findscu_and_getscu_of_dcmtk(asked: Listener, tmp_path: Path) -> None:
     address = ["-aec", "WAREHOUSE", "127.0.0.1", str(asked.port)]
     done = subprocess.run(
         [needed("findscu"), "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID=P2", "-k", "StudyInstanceUID", *address],

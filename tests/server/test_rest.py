@@ -23,6 +23,7 @@ from PIL import Image
 import warehouse
 from tests.server.running import Client
 from warehouse.cohorts.pages import page
+from warehouse.listener.state import State, write_state
 
 
 def every(client: Client, path: str) -> list[dict[str, Any]]:
@@ -328,3 +329,17 @@ def test_the_pages_for_people_and_programs(client: Client) -> None:
     assert "https://" not in docs.text
     assert client.get("/health").json()["status"] == "ok"
     assert client.get("/nothing").status_code == 404
+
+
+@pytest.mark.acceptance("D71")
+def test_what_listeners_have_done_is_told(client: Client, sample: warehouse.Warehouse) -> None:
+    spool = sample.root.parent / f"{sample.root.name}-received" / "ARCHIVE"
+    spool.mkdir(parents=True, exist_ok=True)
+    state = State(
+        "ARCHIVE", "127.0.0.1", 11112, str(spool), "2026-11-28T10:00:00+00:00", True, 1, 3, 0, 0, 3,
+        None, "2026-11-28T10:00:10+00:00", None,
+    )  # fmt: skip
+    write_state(spool, state)
+    told = client.get("/api/v1/listeners").json()
+    assert [(one["aet"], one["port"], one["received"]) for one in told] == [("ARCHIVE", 11112, 3)]
+    assert "spool" not in told[0]

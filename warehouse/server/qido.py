@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 
+from warehouse.catalog.matching import Binder, condition
 from warehouse.errors import UnknownFilter, UsageError
-from warehouse.server.matching import Binder, condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 
 from warehouse.cohorts.guard import check
 from warehouse.errors import QueryFailed, UsageError
+from warehouse.listener.state import read_states
 from warehouse.server.accept import choose
 from warehouse.server.asking import Shown, may, serving
 from warehouse.server.errors import RESPONSES
@@ -148,3 +149,10 @@ def members(request: Request, name: str) -> list[dict[str, Any]]:
         .sort("study_key", "series_key").collect()
     )  # fmt: skip
     return [plain(row) for row in found.to_dicts()]
+
+
+@router.get("/listeners", responses=_LIST)
+def listeners(request: Request) -> list[dict[str, Any]]:
+    """List DICOM listeners that receive beside the warehouse: title, port, counts, last error."""
+    states = map(asdict, read_states(serving(request).warehouse.root))
+    return [{name: state[name] for name in state if name != "spool"} for state in states]

@@ -1,5 +1,7 @@
 """One value of a matching key → a condition in SQL, by the rules of PS3.4 C.2.2.2. Pure functions.
 
+QIDO-RS and C-FIND both ask here, so that one question has one answer.
+
 In: how SQL names a value, its VR, and what is asked of it. Out: a condition; what was asked is
 bound as a parameter, never written into it.
 """
@@ -14,7 +16,9 @@ from typing import Any
 from warehouse.errors import UnknownFilter
 
 _NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"}
-_TIME = re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII)
+# With the delimiters of ACR-NEMA too, which senders still write (PS3.5, 6.2).
+_DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
+_TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _DATE_TIME = re.compile(r"\d{4}(?:\d\d){0,5}(?:\.\d{1,6})?", re.ASCII)
 _MICRO = dt.timedelta(microseconds=1)
 _WORDS = re.compile(r"[\s^,=*?\\.-]+")
@@ -25,10 +29,11 @@ class Binder:
     """Parameters of a statement, by name."""
 
     values: dict[str, Any] = field(default_factory=dict)
+    prefix: str = "q"
 
     def bind(self, value: object) -> str:
         """Return the parameter that stands for a value."""
-        name = f"q{len(self.values)}"
+        name = f"{self.prefix}{len(self.values)}"
         self.values[name] = value
         return f"${name}"
 
@@ -93,12 +98,11 @@ def _text(c: str, value: str, binder: Binder, *, folded: bool) -> str:
 
 
 def _name(c: str, value: str, binder: Binder, *, fuzzy: bool) -> str:
-    asked = value.rstrip("^").lower()
-    if "=" in asked:
-        found = _text(f"lower({c})", asked, binder, folded=False)
-    else:
-        test = _text("rtrim(g, '^')", asked, binder, folded=False)
-        found = f"len(list_filter(string_split(lower({c}), '='), lambda g: {test})) > 0"
+    # The whole name, or one of its groups; delimiters at the end mean nothing (PS3.5, 6.2.1.1).
+    asked = value.rstrip("^= ").lower()
+    test = _text("rtrim(g, '^= ')", asked, binder, folded=False)
+    groups = f"list_append(string_split(lower({c}), '='), lower({c}))"
+    found = f"len(list_filter({groups}, lambda g: {test})) > 0"
     words = [word for word in _WORDS.split(value.lower()) if word]
     if not fuzzy or not words:
         return f"({found})"
@@ -135,9 +139,10 @@ def _range(c: str, value: str, first: Any, last: Any, binder: Binder, form: str)
 
 
 def _date(text: str) -> dt.date:
-    if not re.fullmatch(r"\d{8}", text, re.ASCII):
+    match = _DATE.fullmatch(text)
+    if match is None:
         raise ValueError
-    return dt.date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    return dt.date(*map(int, match.groups()))
 
 
 def _time(text: str) -> dt.time:
