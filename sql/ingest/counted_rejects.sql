@@ -5,4 +5,4 @@ select coalesce(reason, 'not stated') as reason, count(*) as n
 from files
 where status = 'rejected'
 group by all
-order by n desc, reason
+order by n desc, reason asc
