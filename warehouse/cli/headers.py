@@ -144,7 +144,7 @@ def tags(
     return 0
 
 
-@app.command
+@app.command(group=ASK)
 def duplicates(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
