@@ -19,6 +19,7 @@ OF_FILES = {"size_bytes": "files.size_bytes", "modified_us": "epoch_us(files.mod
 ACQUIRED = "epoch_us(AcquisitionDate + coalesce(AcquisitionTime, time '00:00:00'))"
 OF_FILES["high_bit"] = "cast(null as bigint)"  # none of these images has an odd one
 OF_FILES["keeps_words"] = "false"
+OF_FILES["path"] = "instances.file_path"
 COLUMNS = ", ".join(
     f"{OF_FILES.get(name, ACQUIRED if name == 'acquired_us' else f'instances.{name}')} as {name}"
     for name in Image._fields

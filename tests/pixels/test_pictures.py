@@ -79,7 +79,7 @@ def test_colors_come_out_as_rgb_like_pydicom_s(sample: warehouse.Warehouse) -> N
     asked = (
         "select series_key, file_path, PhotometricInterpretation from images "
         "where PhotometricInterpretation in ('PALETTE COLOR', 'YBR_FULL', 'YBR_FULL_422') "
-        "and path not like '%OBXXXX%' and coalesce(NumberOfFrames, 1) = 1"
+        "and file_path not like '%OBXXXX%' and coalesce(NumberOfFrames, 1) = 1"
     )
     for uid, path, meant in sample.sql(asked).fetchall():
         stack = sample.stack(uid).with_values(Values(color=True))

@@ -32,7 +32,7 @@ def test_a_duplicate_names_the_file_that_holds_its_instance(view: View) -> None:
     view.given(
         "files",
         """
-        path | status    | instance_key
+        file_path | status    | instance_key
         /a   | ingested  | 1.1
         /b   | duplicate | 1.1
         /c   | duplicate | 1.2
@@ -42,7 +42,7 @@ def test_a_duplicate_names_the_file_that_holds_its_instance(view: View) -> None:
     view.expect(
         "duplicates",
         """
-        path | held_by | instance_key
+        file_path | held_by | instance_key
         /b   | /a      | 1.1
         /c   |         | 1.2
     """,
