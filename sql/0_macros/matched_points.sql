@@ -1,4 +1,4 @@
--- Points of two readers that are each other's nearest, in the same series: how far their answers differ.
+-- Points of two readers that are each other's nearest, and how far their answers differ.
 --
 -- A point that is the nearest of a point whose nearest is another one has no match, and no row. Only
 -- points in millimetres count (`why_not` of `annotations_about` is null).

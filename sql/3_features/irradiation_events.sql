@@ -1,4 +1,4 @@
--- One row per irradiation event of a radiation dose report: CT (TID 10013) and projection X-ray (TID 10003).
+-- One row per irradiation event of a dose report: CT (TID 10013) and X-ray (TID 10003).
 --
 -- Events are containers with code 113819 (CT Acquisition) or 113706 (Irradiation Event X-Ray Data) of DCM,
 -- anywhere in a report. Numbers are looked for anywhere below the event, by code; each is turned into the unit

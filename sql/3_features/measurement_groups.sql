@@ -1,4 +1,4 @@
--- One row per measurement group of an imaging measurement report (TID 1500), with the names of IDC's table.
+-- One row per measurement group of a report (TID 1500), with the names of IDC's table.
 --
 -- Groups are containers whose concept is code 125007 of DCM, whatever its words, in reports whose template is
 -- 1500 of DCMR; `sr_documents.measurements_why_not` says why another report has none. A group needs neither

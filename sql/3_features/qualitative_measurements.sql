@@ -1,4 +1,4 @@
--- One row per coded evaluation (CODE) of a measurement group, with the names of IDC's table.
+-- One row per coded evaluation of a measurement group, with the names of IDC's table.
 --
 -- Of the groups of `measurement_groups`, what stands directly in them, but finding, finding site and
 -- measurement method. Reports of which no element was read have one row without an evaluation.

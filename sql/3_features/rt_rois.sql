@@ -1,4 +1,4 @@
--- One row per region of interest of an RT structure set, paired as IDC's rtstruct_index loses it in lists.
+-- One row per region of interest of an RT structure set, with its type and algorithm.
 --
 -- The same rows as `rt_structures`, with what its contours are good for: `rt_contours` has them, and
 -- wh.structures(...) puts them on the grid of a series. A structure set of which no element was read has one

@@ -1,4 +1,4 @@
--- One row per segment of a segmentation, with the names of IDC's table: binary, fractional and label maps.
+-- One row per segment of a segmentation: binary, fractional or label map, as IDC names it.
 --
 -- Codes are of the first item of their sequence under IDC's names; lists have all items. A segment whose
 -- number another one has as well, or that has none, says so in `segment_why_not`. `segments` has the same in

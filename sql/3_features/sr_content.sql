@@ -1,4 +1,4 @@
--- One row per content item of a structured report or key object selection: the whole tree, any template.
+-- One row per content item of a structured report or key object selection, of any template.
 --
 -- The root is the document. `path` is where an item lies in `elements`; `position` numbers items as DICOM
 -- does (Content Item Identifier): the root is [1], its second item [1, 2]. Items that refer to another one

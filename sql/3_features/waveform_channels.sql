@@ -1,4 +1,4 @@
--- One row per channel of a waveform, such as a lead of an ECG: what it measures, how often, and in which unit.
+-- One row per channel of a waveform, such as a lead of an ECG: what it measures, in what unit.
 --
 -- Samples are a binary value of their multiplex group; a sample is sample × Channel Sensitivity × correction
 -- factor + baseline, in the unit of the sensitivity, at sample / Sampling Frequency + skew. An object of

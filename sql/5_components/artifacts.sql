@@ -1,4 +1,4 @@
--- One row per artifact: an image of an algorithm, or a model, with how its import ended.
+-- One row per image of an algorithm or model of weights, and how its import ended.
 --
 -- grain:   artifact_id
 -- depends: artifact_events

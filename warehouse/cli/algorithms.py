@@ -107,7 +107,9 @@ def remove_image(
 ) -> int:  # fmt: skip
     """Take away the file of an image or model; its row stays. Those in use are refused.
 
-    Example: `dicom-warehouse sql "from artifact_housekeeping()"` lists what can go
+    What can go is listed by the macro artifact_housekeeping().
+
+    Example: `dicom-warehouse image remove 0a1b2c`
     """
     made = opened(warehouse).algorithms.remove_artifact(artifact_id, by=by)
     console().print(f"the file of {made.kind} {made.artifact_id} is gone", highlight=False)
@@ -142,9 +144,9 @@ def create_algorithm(
 ) -> int:
     """Make an algorithm, or its next version; the same again is the same version.
 
-    Example: `dicom-warehouse algorithm create lung --interface "ct -> lungs, lung-volume"`
+    Example: `dicom-warehouse algorithm create lung --interface "ct -> lungs"`
 
-    Example: `dicom-warehouse algorithm create mean --function mean.py:run --interface "ct -> mean"`
+    A function has no image: --function mean.py:run.
     """
     made = opened(warehouse).algorithms.create(
         name, *interface, image=image, model=model, function=function,

@@ -96,7 +96,7 @@ def views(
 def mapping(table: Path, /, *, key: Path) -> int:
     """Print a table of old and new identities as CSV.
 
-    Example: `dicom-warehouse deidentify mapping apart/uid_mapping.csv.encrypted --key study.key`
+    Example: `dicom-warehouse deidentify mapping uids.csv.encrypted --key study.key`
     """
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(tables.HEAD.split(","))

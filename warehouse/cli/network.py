@@ -52,7 +52,7 @@ def listen(
     What a sender was told to be stored is on disk. It is ingested in batches and stays where it
     was received: its files are the sources of the warehouse. State: `state.json` of the spool.
 
-    Example: `dicom-warehouse listen --aet ARCHIVE --host 0.0.0.0 --allow CT1 --allow PACS`
+    Example: `dicom-warehouse listen --aet ARCHIVE --allow CT1 --allow PACS`
 
     Parameters
     ----------
