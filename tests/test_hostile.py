@@ -78,6 +78,9 @@ from warehouse.errors import WarehouseError
 wh = warehouse.open(sys.argv[1])
 series = [uid for (uid,) in wh.sql("select SeriesInstanceUID from series order by 1").fetchall()]
 wh.stack(series[0])
+def peak():
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+before = peak()
 usage = resource.getrusage(resource.RUSAGE_SELF)
 said = {}
 for uid in series:
@@ -92,7 +95,7 @@ for uid in series:
         pass
 assert len(wh.gallery()._repr_html_()) > 0
 after = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps({"said": said, "bytes": (after.ru_maxrss - usage.ru_maxrss) << 10,
+print(json.dumps({"said": said, "bytes": (peak() - before) << 10,
                   "seconds": after.ru_utime - usage.ru_utime}))
 """
 
