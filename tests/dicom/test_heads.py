@@ -4,6 +4,7 @@ import struct
 import pytest
 
 from tests.dicom.made_datasets import EXPLICIT, element, item, sequence
+from warehouse.dicom import items, walk
 from warehouse.dicom.heads import FIRST_BYTES, Heads
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements import extract as extract_module
@@ -87,6 +88,19 @@ def test_many_items(tmp_path, rooms):
             0x00409096, "SQ", [item(code, undefined=True)] * 50_000, implicit=False, undefined=True
         )
     )
+    (portion,) = extract([source(path)], 0, 1000)
+    assert portion.outcomes[0].reader == "fast"
+    assert portion.rows.num_rows == 50_000 + 2
+
+
+def test_items_and_elements_are_bounded_apart(tmp_path, monkeypatch):
+    """As many items as elements: neither is beyond its bound, together they would be."""
+    for module in (walk, items):
+        monkeypatch.setattr(module, "MAX_FOUND", 60_000)
+    code = element(0x00080100, "SH", b"1234", implicit=False)
+    body = [item(code, undefined=True)] * 50_000
+    path = tmp_path / "items.dcm"
+    path.write_bytes(META + sequence(0x00409096, "SQ", body, implicit=False, undefined=True))
     (portion,) = extract([source(path)], 0, 1000)
     assert portion.outcomes[0].reader == "fast"
     assert portion.rows.num_rows == 50_000 + 2

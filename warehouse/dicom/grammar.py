@@ -39,7 +39,7 @@ TAKEN, REFERENCE, LATER, REFUSED = 0, 1, 2, 3
 """What became of a file: scanned; left to pydicom; buffers are full now; beyond a limit."""
 
 MAX_FOUND = 1_700_000
-"""Elements and items found in one go; files that are not finished then wait for the next batch."""
+"""Elements, or items, found in one go; files that are not finished then wait for the next batch."""
 
 LONGEST = (1 << 31) - 1
 """Stands for the length of values that are longer; the true one is kept in ``Found.outside``."""

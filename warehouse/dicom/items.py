@@ -75,7 +75,7 @@ def take_items(walker: Walker, model: Begun, at: int, end: int, number: int) -> 
         len(places), special[:, 0] - model.places, _NONE, model.at, implicit=walker.implicit,
     )  # fmt: skip
     starts = _starts(walker, headers, at, end)[: MAX_CELLS // len(headers.head)]
-    room = (MAX_FOUND - walker.found) // (len(places) + 1)
+    room = min((MAX_FOUND - len(walker.places)) // max(len(places), 1), MAX_FOUND - walker.items)
     if len(starts) < MIN_ITEMS or len(starts) > room:
         return 0, at
     found = _alike(walker, headers, starts, end)

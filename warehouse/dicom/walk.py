@@ -390,12 +390,12 @@ class Walker:
         return end
 
     @property
-    def found(self) -> int:
-        """Elements and items so far."""
-        return len(self.places) + self.node_base - self.first_node + len(self.nodes)
+    def items(self) -> int:
+        """Items so far."""
+        return self.node_base - self.first_node + len(self.nodes)
 
     def _refill(self, at: int) -> None:
-        if self.found > MAX_FOUND:
+        if max(len(self.places), self.items) > MAX_FOUND:
             raise _Unsupported
         large = bool(self.eager) and self.heads.refill(self.number, at, LARGE_BYTES)
         if not large and not self.heads.refill(self.number, at):
