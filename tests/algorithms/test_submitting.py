@@ -92,6 +92,24 @@ def test_a_person_has_so_many_active_jobs(
     wh.algorithms.submit("two", {"age": ids[1]}, by="e")
 
 
+def test_jobs_that_are_asked_for_at_once_count_together(
+    wh: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LIMITS", {"in all": 9, "of one algorithm": 9, "of one user": 2})
+    made = wh.algorithms.create("one", "age -> voxel-count", function=function("by_age"))
+    ids = [wh.components.add_value("age", number).value_id for number in range(3)]
+    asked = [
+        jobs.spec_of(
+            made, jobs.Case(made.interfaces[0], (jobs.Input("age", value_id=value),)), by="a"
+        )
+        for value in ids
+    ]
+    with pytest.raises(JobRefused, match="2 active jobs of one user"):
+        jobs.add_jobs(wh.root, asked, as_system=False)
+    assert wh.sql("select count(*) from job_specs").fetchall() == [(0,)]
+    assert len(jobs.add_jobs(wh.root, asked[:2], as_system=False)) == 2
+
+
 @pytest.mark.acceptance("G48")
 @pytest.mark.acceptance("G56")
 def test_a_job_that_somebody_outside_executes(wh: warehouse.Warehouse, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from warehouse.components import ledger
 from warehouse.components.checking import now
 from warehouse.components.files import opened
 from warehouse.errors import AlgorithmError, ArchiveRefused, UnknownArtifact
+from warehouse.sqlfiles import statement
 from warehouse.store import delta
 from warehouse.store.marker import require
 
@@ -159,11 +160,8 @@ def _finish(root: Path, end: dict[str, Any], draft: Path, digest: str, size: int
 
 def _artifacts(root: Path, snapshot: Snapshot | None = None, begins: str = "") -> list[Artifact]:
     with ledger.asked(root, snapshot, ("artifact_events",)) as connection:
-        rows = ledger.dictionaries(
-            connection,
-            f"select {', '.join(_FIELDS)} from artifact_events where starts_with(artifact_id, $1) "
-            "qualify row_number() over (partition by artifact_id order by event desc) = 1", begins,
-        )  # fmt: skip
+        query = statement("newest_artifacts", "components")
+        rows = ledger.dictionaries(connection, query, begins)
     return [Artifact(**row) for row in rows]
 
 

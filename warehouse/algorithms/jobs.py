@@ -11,17 +11,18 @@ from __future__ import annotations
 import json
 import secrets
 import uuid
-from collections import defaultdict
-from dataclasses import asdict, dataclass, field, fields
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms.registry import TABLES
-from warehouse.algorithms.states import NEW, step
+from warehouse.algorithms.states import NEW, statuses, step
 from warehouse.components import ledger
 from warehouse.components.checking import digest, now
 from warehouse.components.values import Prepared, store_prepared
 from warehouse.errors import JobRefused, TransitionRefused, UnknownJob
+from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -197,24 +198,27 @@ def _require_new(there: Mapping[str, State]) -> None:
 
 
 def _require_room(connection: duckdb.DuckDBPyConnection, specs: Sequence[Spec]) -> None:
-    active = (
-        "from job_specs join (select job_id, arg_max(status, event) as status from job_events "
-        "group by job_id) using (job_id) where status not in (3, 4, 5, 12)"
-    )
+    """Refuse more active jobs than people may have, those that are asked for now included."""
+    active = [status.code for status in statuses().values() if status.is_active]
+    counts = Counter[tuple[str, str]]()
+    for algorithm, user, count in connection.execute(
+        statement("active_jobs", "components"), [active]
+    ).fetchall():
+        counts.update(dict.fromkeys(_shares(algorithm, user), count))
     for spec in specs:
-        for name, condition in (
-            ("in all", ""), ("of one algorithm", "and algorithm = $1"),
-            ("of one user", "and created_by = $1"),
-        ):  # fmt: skip
-            asked = {"of one algorithm": [spec.algorithm], "of one user": [spec.created_by]}
-            (count,) = connection.execute(
-                f"select count(*) {active} {condition}", asked.get(name, [])
-            ).fetchall()[0]
-            if count >= LIMITS[name]:
+        mine = _shares(spec.algorithm, spec.created_by)
+        for share in mine:
+            if counts[share] >= LIMITS[share[0]]:
                 raise JobRefused(
-                    f"there are {count} active jobs {name}, and {LIMITS[name]} may be; "
-                    "wait, or cancel some"
+                    f"there are {counts[share]} active jobs {share[0]}, and {LIMITS[share[0]]} "
+                    "may be; wait, or cancel some"
                 )
+        counts.update(mine)
+
+
+def _shares(algorithm: str, user: str) -> list[tuple[str, str]]:
+    """Return what a job counts for, by the names of ``LIMITS``."""
+    return [("in all", ""), ("of one algorithm", algorithm), ("of one user", user)]
 
 
 def states(
@@ -339,9 +343,6 @@ def happen(root: Path, job_id: str, what: str, *, by: str = "", **given: Any) ->
         raise refused[found]
 
 
-_COLUMNS = tuple(field.name for field in fields(Spec))
-
-
 def find_job(root: Path, job_id: str) -> Spec:
     """Return a job by its id, or how it begins.
 
@@ -350,11 +351,7 @@ def find_job(root: Path, job_id: str) -> Spec:
     UnknownJob
     """
     with ledger.asked(root, None, ("job_specs",)) as connection:
-        rows = ledger.dictionaries(
-            connection,
-            f"select {', '.join(_COLUMNS)} from job_specs where starts_with(job_id, $1) limit 2",
-            job_id,
-        )
+        rows = ledger.dictionaries(connection, statement("jobs_that_begin", "components"), job_id)
     if not job_id or len(rows) != 1:
         what = "no job" if not rows else "more than one job"
         raise UnknownJob(f"there is {what} whose id begins so; dicom-warehouse job list shows all")
@@ -364,11 +361,8 @@ def find_job(root: Path, job_id: str) -> Spec:
 def specs(root: Path, job_ids: Iterable[str]) -> dict[str, Spec]:
     """Return jobs by their ids."""
     with ledger.asked(root, None, ("job_specs",)) as connection:
-        rows = ledger.dictionaries(
-            connection,
-            f"select {', '.join(_COLUMNS)} from job_specs where job_id in (select unnest($1))",
-            list(job_ids),
-        )
+        query = statement("jobs_by_id", "components")
+        rows = ledger.dictionaries(connection, query, list(job_ids))
     return {row["job_id"]: Spec(**row) for row in rows}
 
 
