@@ -49,12 +49,12 @@
 -- column:  RadiopharmaceuticalStartDateTime | TIMESTAMP | Radiopharmaceutical Start DateTime (0018,1078), in the clock of the series; null if it has an offset from UTC and the series no TimezoneOffsetFromUTC
 -- column:  injected_at | TIMESTAMP | RadiopharmaceuticalStartDateTime, else RadiopharmaceuticalStartTime on the day of the scan, or on the day before if it is later than the scan
 -- column:  scan_started_at | TIMESTAMP | earlier of series_at, if SeriesTime is stated, the first AcquisitionDate and AcquisitionTime, and the first FrameAcquisitionDateTime (0018,9074) of frames
--- column:  uptake_time_s | DOUBLE | s from injected_at to scan_started_at
+-- column:  uptake_time_s | DOUBLE | s from injected_at to scan_started_at; null if several injections are stated
 -- column:  uptake_why_not | VARCHAR | why uptake_time_s is null
 -- column:  SeriesType | VARCHAR[] | Series Type (0054,1000): STATIC, DYNAMIC, GATED or WHOLE BODY, then IMAGE or REPROJECTION
 -- column:  CorrectedImage | VARCHAR[] | Corrected Image (0028,0051): ATTN, DECY, SCAT, RAN, …
 -- column:  PatientWeight | DOUBLE | Patient's Weight (0010,1030), kg
--- column:  has_suv_attributes | BOOLEAN | all that SUV by body weight needs is stated: Units BQML, decay and attenuation corrected, dose, half-life and start of the tracer in the clock of the series, weight, time of the scan
+-- column:  has_suv_attributes | BOOLEAN | all that SUV by body weight needs is stated: one injection, Units BQML, decay and attenuation corrected, dose, half-life and start of the tracer in the clock of the series, weight, time of the scan
 -- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups, so that columns of that name come from there, in order; null without such groups
 -- column:  frames_differ | VARCHAR[] | attributes of which frames of an instance have different values: a column of that name has that of the first frame that has one; null without functional groups
 -- column:  frame_types | VARCHAR[] | different values of Frame Type (0008,9007), each with backslashes between its parts, in order; null without functional groups
@@ -131,21 +131,24 @@ inside as (
         ) as RadiopharmaceuticalStartDateTime,
         coalesce(bool_or(
             has_utc_offset(elements.text) and utc_offsets.utc_offset_minutes is null
-        ) filter (where elements.tag = '00181078'), false) as is_clock_unknown
+        ) filter (where elements.tag = '00181078'), false) as is_clock_unknown,
+        -- Number of items of the sequence.
+        max(elements."integer") filter (where elements.tag = '00540016') as injection_count
     from normal_elements as elements
     join instances on elements.instance_id = instances.instance_id
     left join utc_offsets on elements.instance_id = utc_offsets.instance_id
     where
         instances.Modality = 'PT'
         and elements.path in (
-            'RadiopharmaceuticalInformationSequence[0]',
+            '', 'RadiopharmaceuticalInformationSequence[0]',
             'RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence[0]',
             'RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalCodeSequence[0]'
         )
         and elements."index" = 0
         and elements.tag in (
-            '00080104', '00180031', '00181072', '00181074', '00181075', '00181078'
+            '00080104', '00180031', '00181072', '00181074', '00181075', '00181078', '00540016'
         )
+        and (elements.path <> '') <> (elements.tag = '00540016')
     group by instances.series_key
 ),
 
@@ -188,6 +191,7 @@ uptakes as (
         ranges.series_key,
         ranges.scan_started_at,
         inside.is_clock_unknown,
+        inside.injection_count,
         coalesce(
             inside.RadiopharmaceuticalStartDateTime,
             -- A time without a day is of the 24 hours before the scan.
@@ -211,6 +215,7 @@ judged as (
         injected_at,
         scan_started_at,
         case
+            when injection_count > 1 then 'several injections are stated'
             when injected_at is null and is_clock_unknown
                 then 'RadiopharmaceuticalStartDateTime has an offset from UTC, and the series no TimezoneOffsetFromUTC'
             when scan_started_at is null then 'no date and time of series or acquisition'

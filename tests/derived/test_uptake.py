@@ -182,6 +182,15 @@ def test_voxels_are_uptake_values(wh: warehouse.Warehouse) -> None:
         wh.volume(UIDS["two injections"], rescale="SUVbw")[0]
 
 
+def test_which_of_several_injections_is_meant_is_not_guessed(wh: warehouse.Warehouse) -> None:
+    """The view of the series says of them what that of uptake values does."""
+    found = wh.sql(
+        "select has_suv_attributes, uptake_time_s, uptake_why_not from pt_series where series_key = $1",
+        [UIDS["two injections"]],
+    ).fetchall()
+    assert found == [(False, None, "several injections are stated")]
+
+
 def test_uptake_by_lean_body_mass_and_surface(
     wh: warehouse.Warehouse, rows: dict[str, dict[str, Any]]
 ) -> None:
