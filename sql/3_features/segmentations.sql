@@ -26,6 +26,7 @@
 -- column:  TrackingID | VARCHAR | Tracking ID (0062,0020)
 -- column:  segmented_SeriesInstanceUID | VARCHAR | series of the images: first of the Referenced Series Sequence, else that of the first source image that the warehouse has
 -- column:  SegmentLabel | VARCHAR | Segment Label (0062,0005)
+-- column:  SegmentDescription | VARCHAR | Segment Description (0062,0006)
 -- column:  anatomic_regions | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all items of the Anatomic Region Sequence; null if there is none
 -- column:  anatomic_region_modifiers | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all items of the modifiers of the first region; null if there is none
 -- column:  property_types | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all items of the Segmented Property Type Code Sequence; null if there is none
@@ -53,8 +54,8 @@ said as (
     from normal_elements
     where
         tag in (
-            '00080100', '00080102', '00080104', '00080119', '00080120', '00620004', '00620005', '00620008',
-            '00620009', '00620020', '00620021'
+            '00080100', '00080102', '00080104', '00080119', '00080120', '00620004', '00620005', '00620006',
+            '00620008', '00620009', '00620020', '00620021'
         )
         and "index" = 0
         and vm > 0
@@ -73,6 +74,7 @@ numbered as (
         item,
         any_value("integer") filter (where tag = '00620004') as SegmentNumber,
         any_value(text) filter (where tag = '00620005') as SegmentLabel,
+        any_value(text) filter (where tag = '00620006') as SegmentDescription,
         any_value(text) filter (where tag = '00620008') as SegmentAlgorithmType,
         any_value(text) filter (where tag = '00620009') as SegmentAlgorithmName,
         any_value(text) filter (where tag = '00620020') as TrackingID,
@@ -172,6 +174,7 @@ select
     numbered.TrackingID,
     coalesce(named.series_uid, sources.series_uid) as segmented_SeriesInstanceUID,
     numbered.SegmentLabel,
+    numbered.SegmentDescription,
     codes.regions as anatomic_regions,
     codes.region_modifiers as anatomic_region_modifiers,
     codes.types as property_types,
