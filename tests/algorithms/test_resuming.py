@@ -98,5 +98,4 @@ def test_a_thousand_cases_cost_little_besides_the_function(template: Path, tmp_p
     )
     print(f"1,000 cases: {(after - before):.2f} s of processors, {report.seconds:.2f} s")
     assert report.succeeded == 1000
-    # A busy machine counts more seconds for the same work: the target is 10 ms.
-    assert (after - before) / 1000 < 0.03
+    assert (after - before) / 1000 < 0.01
