@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms import jobs
 from warehouse.algorithms.jobs import Event, Spec, State, add_jobs, record, spec_of
-from warehouse.algorithms.logs import last_line
+from warehouse.algorithms.outcomes import events_of, in_order, lost, parsed, refused
 from warehouse.algorithms.output_folder import collected, misplaced
 from warehouse.algorithms.registry import known_algorithms
 from warehouse.algorithms.scratch import alone, clear_folder
@@ -30,7 +30,7 @@ from warehouse.algorithms.states import (
     REQUEUED,
     VALIDATING,
 )
-from warehouse.algorithms.tasks import TIME_LIMIT_TEXT, Done, Task, tasks_of
+from warehouse.algorithms.tasks import Done, Task, tasks_of
 from warehouse.components.checking import now
 from warehouse.components.interfaces import known_interfaces
 from warehouse.components.socket_store import known_sockets
@@ -38,7 +38,6 @@ from warehouse.errors import OutputRefused, WarehouseError
 from warehouse.store import delta
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -291,7 +290,7 @@ class _Run:
             except WarehouseError as error:
                 done = Done(task.spec.job_id, "failed", where.runner, error=str(error))
             except Exception as error:  # noqa: BLE001 - who executed it is gone, or cannot say
-                done = _lost(task, where.runner, error)
+                done = lost(task, where.runner, error)
             self._take(task, done)
         clock = time.monotonic()
         if where.watched and clock - self._looked >= COMMIT_SECONDS:
@@ -310,20 +309,20 @@ class _Run:
         self._folders.append(task.folder)
         if done.what == "interrupted":
             return
-        events = _events_of(done, self._report.algorithm)
+        events = events_of(done, self._report.algorithm)
         if done.what == "executed":
             with ExitStack() as stack:
                 try:
                     found = collected(self._root, task, done, self._sockets, stack)
                 except OutputRefused as error:
-                    events.append(_refused(done, error))
+                    events.append(refused(done, error))
                 else:
                     away = misplaced(task, self._catalog, found)
-                    events.append(_parsed(done, found, away))
+                    events.append(parsed(done, found, away))
                     self._values[done.job_id] = list(found.values())
                     # Copies are needed until they have their names.
                     self._stack.enter_context(stack.pop_all())
-        self._events += _in_order(task, events)
+        self._events += in_order(task, events)
 
     def _commit(self) -> None:
         self._committed = time.monotonic()
@@ -358,72 +357,3 @@ class _Run:
         for folder in self._folders:
             clear_folder(folder)
         self._folders = []
-
-
-def _lost(task: Task, runner: str, error: BaseException) -> Done:
-    """Return what is said of a task whose worker is gone."""
-    text = str(error)
-    if "SIGALRM" in text:
-        text = TIME_LIMIT_TEXT
-    elif text:
-        text = f"the process that executed it {text}"
-    done = Done(task.spec.job_id, "failed", runner, error=text or type(error).__name__)
-    done.ended_at = now()
-    return done
-
-
-def _events_of(done: Done, by: str) -> list[Event]:
-    """Return what happened before the outputs were looked at."""
-    job_id, at = done.job_id, done.ended_at or now()
-    if done.what == "not provisioned":
-        return [
-            Event(job_id, done.what, at, by, {
-                "runner": done.runner, "error_message": done.error, "stderr": done.stderr,
-                "detailed_error_message": done.details,
-            })
-        ]  # fmt: skip
-    began = done.provisioned_at or done.started_at or at
-    message = done.error
-    if done.what == "failed" and not message:
-        message = last_line(done.stderr) or f"the algorithm ended with exit code {done.exit_code}"
-    names, seconds, values = (
-        (list(column) for column in zip(*done.metrics, strict=True))
-        if (done.metrics)
-        else (None, None, None)
-    )
-    fields = {
-        "runner": done.runner, "stdout": done.stdout, "stderr": done.stderr,
-        "exit_code": done.exit_code, "exec_seconds": done.exec_seconds,
-        "invoke_seconds": done.invoke_seconds, "error_message": message,
-        "utilization_seconds": (at - (done.began_at or began)).total_seconds(),
-        "metric_names": names, "metric_seconds": seconds, "metric_values": values,
-    }  # fmt: skip
-    return [
-        Event(job_id, "provisioned", began, by),
-        Event(job_id, "started", done.started_at or began, by),
-        Event(job_id, done.what, at, by, fields),
-    ]
-
-
-def _refused(done: Done, error: OutputRefused) -> Event:
-    fields = {"error_message": str(error), "detailed_error_message": error.details}
-    return Event(done.job_id, "not parsed", now(), "", fields)
-
-
-def _parsed(done: Done, found: Mapping[str, Prepared], away: Mapping[str, str]) -> Event:
-    slugs = sorted(found)
-    fields = {
-        "output_slugs": slugs, "output_values": [found[slug].value_id for slug in slugs],
-        "detailed_error_message": dict(away),
-    }  # fmt: skip
-    return Event(done.job_id, "parsed", now(), "", fields)
-
-
-def _in_order(task: Task, events: Sequence[Event]) -> list[Event]:
-    """Return events whose times do not go back, whatever the clocks of workers say."""
-    last: dt.datetime = task.spec.created_at
-    ordered = []
-    for event in events:
-        last = max(last, min(event.at, now()))
-        ordered.append(Event(event.job_id, event.what, last, event.by, event.fields))
-    return ordered

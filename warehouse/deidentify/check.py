@@ -12,52 +12,41 @@ numbers, words of imaging, and values that the warehouse holds where they identi
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
 import zipfile
 import zlib
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.provenance import ABOUT
 from warehouse.deidentify.audit import SCHEMA
-from warehouse.deidentify.identity import says_who
 from warehouse.deidentify.profile import profile
-from warehouse.deidentify.values import words
+from warehouse.deidentify.wanted import (
+    SHORTEST,
+    Patterns,
+    folded,
+    patterns_of,
+    wanted_values,
+)
 from warehouse.dicom.dictionary import elements, repeaters
 from warehouse.errors import SourceNotFound
-from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from warehouse.deidentify.profile import Profile
 
-CHARSETS = (
-    "utf-8", "latin-1", "iso8859-2", "iso8859-3", "iso8859-4", "iso8859-5", "iso8859-6",
-    "iso8859-7", "iso8859-8", "iso8859-9", "iso8859-15", "tis-620", "shift_jis", "iso2022_jp",
-    "iso2022_jp_2", "euc_jp", "iso2022_kr", "euc_kr", "gb18030", "gbk", "cp1252",
-)  # fmt: skip
-_WIDE = ("utf-16-le", "utf-16-be")
-SHORTEST = 5
-_SHORTEST_DIGITS, _SHORTEST_UID, _SHORTEST_BASE64 = 6, 9, 6
-LONGEST = 200
-"""Characters of a value that are searched for; longer ones by their beginning."""
 _WINDOW = 16 << 20
 _PART = 200_000
 MAX_INFLATED = 256 << 20
 _STREAM = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_NAMES = re.compile(r"[\^= ,]+")
 
 
 class Survivor(NamedTuple):
@@ -81,15 +70,6 @@ class Checked:
     passed_over: dict[str, int]
     """Values that were not searched for, by reason."""
     survivors: tuple[Survivor, ...]
-
-
-@dataclass(slots=True)
-class _Patterns:
-    """Bytes to look for, as text in Latin-1, with what they are."""
-
-    folded: dict[str, tuple[str, str, bool]] = field(default_factory=dict)
-    """Lower case: attribute, encoding, and whether digits may not stand beside it."""
-    exact: dict[str, tuple[str, str, bool]] = field(default_factory=dict)
 
 
 def check(
@@ -119,8 +99,8 @@ def check(
         retain=_of(said, profile_retains=True) if retain is None else retain,
         clean=_of(said, profile_retains=False) if clean is None else clean,
     )
-    values, passed_over = _values(against, chosen)
-    patterns = _patterns(values)
+    values, passed_over = wanted_values(against, chosen)
+    patterns = patterns_of(values)
     search = _Search(patterns)
     files = size = 0
     for path in _files(target):
@@ -158,125 +138,10 @@ def _files(target: Path) -> Iterator[Path]:
                 yield path
 
 
-def _values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[str]]:
-    """Return the values to search for with their attribute, and what is passed over and why."""
-    connection = open_catalog(root).connection
-    wanted: dict[str, str] = {}
-    passed_over: Counter[str] = Counter()
-    known, keywords = words(), set(chosen.keywords.values())
-    harmless = "\n".join(
-        text for (text,) in connection.execute(statement("harmless_values", "runs")).fetchall()
-    )
-    rows = connection.sql(statement("identifying_values", "runs")).to_arrow_reader(50_000)
-    for batch in rows:
-        for row in batch.to_pylist():
-            vr, text = row["vr"], row["text"]
-            attribute = row["keyword"] or row["tag"]
-            action = chosen.actions.get(int(row["tag"], 16))
-            is_private = int(row["tag"][3], 16) % 2 == 1
-            if is_private and _is_safe(row, chosen):
-                passed_over["safe private elements"] += 1
-                continue
-            if not is_private and action is None and attribute in keywords:
-                passed_over["kept by an option, or in a sequence that goes"] += 1
-                if vr != "PN":
-                    continue
-            if action is not None and action.code == "C" and vr in {"DA", "DT", "TM"}:
-                passed_over["shifted dates"] += 1
-                continue
-            # A name that stands where it should not is what is searched for.
-            may_stand = not says_who(int(row["tag"], 16), row["keyword"] or "", vr)
-            for one in _parts(vr, text):
-                if why := _why_not(
-                    one, vr, known, is_elsewhere=may_stand and one.lower() in harmless
-                ):
-                    passed_over[why] += 1
-                else:
-                    wanted.setdefault(one, attribute)
-    return wanted, passed_over
-
-
-def _is_safe(row: dict[str, str], chosen: Profile) -> bool:
-    """Return whether a private element, or the name of its block, is one that is kept."""
-    tag = int(row["tag"], 16)
-    element = (row["creator"] or "", tag >> 16, tag & 0xFF)
-    creators = {creator for creator, *_ in chosen.safe_private}
-    return element in chosen.safe_private or (tag & 0xFF00 == 0 and row["text"] in creators)
-
-
-def _parts(vr: str, text: str) -> list[str]:
-    """Return what is searched for of a value: of a name its components, and each group whole."""
-    if vr != "PN":
-        return [text]
-    parts: list[str] = []
-    for group in json.loads(text).values():
-        components = [str(one) for one in group.values()]
-        parts += [part for one in components for part in _NAMES.split(one) if part]
-        parts.append("^".join(components))
-    return list(dict.fromkeys(parts))
-
-
-def _why_not(text: str, vr: str, known: frozenset[str], *, is_elsewhere: bool) -> str:
-    plain = text.strip()
-    if len(plain) < SHORTEST:
-        return f"shorter than {SHORTEST} characters"
-    if vr in {"DS", "IS", "AS", "TM"}:
-        return "numbers, ages and times"
-    if plain.isdigit() and len(plain) < _SHORTEST_DIGITS:
-        return f"fewer than {_SHORTEST_DIGITS} digits"
-    if vr == "UI" and (len(plain) < _SHORTEST_UID or plain.startswith("1.2.840.10008.")):
-        return "UIDs of the standard, or too short"
-    parts = [part for part in re.split(r"\W+", plain.lower()) if part]
-    if all(part in known or (part.isdigit() and len(part) < 4) for part in parts) and any(
-        part in known for part in parts
-    ):
-        return "words of imaging"
-    if plain.upper() in {"REMOVED", "UNKNOWN", "ANONYMOUS", "ANONYMIZED"}:
-        return "words that name nobody"
-    return "stands where it identifies nobody" if is_elsewhere else ""
-
-
-def _patterns(values: dict[str, str]) -> _Patterns:
-    made = _Patterns()
-    for text, attribute in values.items():
-        cut = text.strip()[:LONGEST]
-        is_bounded = bool(re.fullmatch(r"[\d.]+", cut))
-        plain: dict[bytes, str] = {}
-        for charset in ("utf-8",) if cut.isascii() else CHARSETS:
-            try:
-                plain.setdefault(cut.encode(charset), charset)
-            except UnicodeEncodeError:
-                continue
-        for wide in _WIDE:
-            plain.setdefault(cut.encode(wide, "replace"), wide)
-        for content, charset in plain.items():
-            if len(content) >= SHORTEST:
-                shown = content.decode("latin-1")
-                made.folded.setdefault(_folded(shown), (attribute, charset, is_bounded))
-        for content, charset in plain.items():
-            for coded in _base64(content):
-                made.exact.setdefault(coded, (attribute, f"Base64 of {charset}", False))
-    return made
-
-
-def _base64(content: bytes) -> Iterator[str]:
-    """Yield what is certain of the Base64 of some bytes, wherever they begin."""
-    for before, first in ((0, 0), (1, 2), (2, 3)):
-        coded = base64.b64encode(bytes(before) + content).decode("ascii")
-        last = (before + len(content)) // 3 * 4
-        if last - first >= _SHORTEST_BASE64:
-            yield coded[first:last]
-
-
-def _folded(text: str) -> str:
-    """Return a text with ASCII letters in lower case, and others as they are."""
-    return "".join(c.lower() if c.isascii() else c for c in text)
-
-
 class _Search:
     """Files searched for patterns."""
 
-    def __init__(self, patterns: _Patterns) -> None:
+    def __init__(self, patterns: Patterns) -> None:
         self.patterns = patterns
         self.found: set[Survivor] = set()
         self._folded = _lists(patterns.folded)
@@ -351,7 +216,7 @@ class _Search:
                     return
                 hits = text.str.extract_many(part, ascii_case_insensitive=fold, overlapping=True)
                 for hit in hits[0].unique().to_list():
-                    yield hit, patterns[_folded(hit) if fold else hit]
+                    yield hit, patterns[folded(hit) if fold else hit]
 
     def _streams(self, content: bytes, shown: str) -> None:
         for match in _STREAM.finditer(content):
