@@ -14,7 +14,7 @@ from warehouse.store.duck import connect
 from warehouse.store.rules import read_rules
 
 THROUGH = {
-    "normal_elements", "utc_offsets", "group_elements", "element_summaries", "element_sketches", "element_sets",
+    "normal_elements", "utc_offsets", "group_elements", "element_runs", "element_summaries", "element_sketches", "element_sets",
     "element_counts",
 }  # fmt: skip
 """Views that are made over a given table, because they are that table in another form."""

@@ -7,7 +7,7 @@
 --
 -- grain:   tag, creator, vr
 -- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
--- depends: normal_elements
+-- depends: element_runs
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
 -- column:  vr | VARCHAR | Value Representation
@@ -22,7 +22,7 @@ with
             hash(coalesce(
                 text, cast("integer" as varchar), cast("real" as varchar), sha256
             )) as value
-        from normal_elements
+        from element_runs
         where
             vr != 'SQ'
             and (text is not null or "integer" is not null or "real" is not null or sha256 is not null)

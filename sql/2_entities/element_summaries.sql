@@ -7,7 +7,7 @@
 --
 -- grain:   tag, creator, vr
 -- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
--- depends: elements, normal_elements
+-- depends: element_runs
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
@@ -32,7 +32,7 @@ with
     -- Asked of each path once: it takes longer than all the rest together.
     withheld as (
         select path
-        from (select distinct path from elements where path != '')
+        from (select distinct path from element_runs where path != '')
         where is_identifying_path(path)
     ),
 
@@ -42,10 +42,10 @@ with
             any_value(keyword) as keyword,
             creator,
             vr,
-            count(*) filter (where "index" = 0) as element_count,
-            count(*) filter (where vm > 0) as value_count,
-            count(*) filter (where vm = 0) as empty_count,
-            count(warning) as warning_count,
+            cast(sum(if("index" = 0, run_length, 0)) as bigint) as element_count,
+            cast(sum(if(vm > 0, run_length, 0)) as bigint) as value_count,
+            cast(sum(if(vm = 0, run_length, 0)) as bigint) as empty_count,
+            cast(sum(if(has_warning, run_length, 0)) as bigint) as warning_count,
             min("integer") as min_integer,
             max("integer") as max_integer,
             min("real") as min_real,
@@ -59,7 +59,7 @@ with
             min(nullif(coalesce(text, cast("integer" as varchar), cast("real" as varchar)), '')) filter (
                 where sha256 is null and (path = '' or path not in (select withheld.path from withheld))
             ) as smallest
-        from normal_elements
+        from element_runs
         group by tag, creator, vr
     )
 

@@ -206,7 +206,7 @@ def _key() -> str:
     macros = [model.sql for model in read_models() if model.is_plain_macro]
     text = [duckdb.__version__, *(by_name(name).sql for name in ("instances", *_READ)), *macros]
     text += [model.sql for model in kept_models()]
-    text += [by_name("normal_elements").sql, *(added(name) for name in SUMMARIES)]
+    text += [by_name("element_runs").sql, *(added(name) for name in SUMMARIES)]
     # What is withheld as identifying.
     text += [metadata.version("pydicom"), by_name("is_identifying").sql]
     text += [(sql_folder() / "rules" / "deidentification.csv").read_text("utf-8")]

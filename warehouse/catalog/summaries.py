@@ -33,7 +33,8 @@ SUMMARIES = ("element_summaries", "element_sketches", "element_sets")
 PARTS = {"instances.json": "instances", "elements.json": "elements"}
 """File beside the answers → table of which it names the parts that they were made of."""
 
-_READ = ("elements", "normal_elements")
+READ = ("elements", "element_runs")
+"""Views that they read besides ``instances``."""
 
 ROWS_AT_ONCE = 8_000_000
 """Rows of ``elements`` that are summarized together: what is in memory grows with them."""
@@ -56,10 +57,12 @@ def make_summaries(snapshot: Snapshot, before: Path | None, draft: Path) -> None
         for model in read_models():
             if model.is_plain_macro or model.name == "is_identifying":
                 connection.execute(model.sql)
-        for name in (*_READ, "instances", *SUMMARIES):
+        for name in (*READ, "instances", *SUMMARIES):
             connection.execute("set variable elements_files = $1", [[snapshot.empty("elements")]])
             connection.execute("set variable instances_files = $1", [[snapshot.empty("instances")]])
             connection.execute(by_name(name).sql)
+        connection.execute("create table runs as from element_runs")
+        connection.execute("create or replace view element_runs as from runs")
         if before is None or not _bring_forward(connection, snapshot, before):
             _summarize(connection, snapshot, "kept", snapshot.parts["elements"])
         for name in SUMMARIES:
@@ -117,6 +120,10 @@ def _summarize(
         connection.execute(f"create temp table {which}_{name} as from {name} limit 0")
     for number, paths in enumerate(_groups(snapshot, parts)):
         connection.execute("set variable elements_files = $1", [paths])
+        # All of the summaries read them.
+        connection.execute(
+            f"create or replace table runs as from ({by_name('element_runs').query})"
+        )
         _narrow_instances(connection, snapshot)
         for name in names:
             if number:
@@ -144,7 +151,7 @@ def _narrow_instances(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot)
     """Leave out instances whose elements are not asked: their row groups are not read."""
     ((first, last),) = connection.execute(
         "select coalesce(min(instance_id), 0), coalesce(max(instance_id), 0) "
-        "from read_parquet(getvariable('elements_files'))"
+        "from (select unnest([min(first_id), max(first_id + run_length)]) as instance_id from runs)"
     ).fetchall()
     connection.execute("set variable instances_files = $1", [snapshot.paths("instances")])
     connection.execute(
