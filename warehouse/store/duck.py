@@ -35,7 +35,7 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     if threads is not None:
         config["threads"] = threads
     connection = duckdb.connect(config=config)
-    # In a script without a file (python -c) DuckDB draws a bar after two seconds, whatever reads it.
+    # In a script without a file (python -c) DuckDB draws a bar after two seconds.
     connection.execute("set enable_progress_bar = false")
     return connection
 
