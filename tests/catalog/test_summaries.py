@@ -25,7 +25,7 @@ from warehouse.catalog.summaries import SUMMARIES, make_summaries
 from warehouse.sqlfiles import by_name, read_models
 from warehouse.store import delta
 from warehouse.store.delta import Snapshot
-from warehouse.store.duck import connect
+from warehouse.store.duck import connect, set_stored
 from warehouse.store.tables import named
 
 if TYPE_CHECKING:
@@ -182,8 +182,7 @@ def opened(snapshot: Snapshot, folder: Path | None = None) -> duckdb.DuckDBPyCon
     for model in read_models():
         if model.is_plain_macro or model.name == "is_identifying":
             connection.execute(model.sql)
-    for name in ("elements", "instances"):
-        connection.execute(f"set variable {name}_files = $1", [snapshot.paths(name)])
+    set_stored(connection, {name: snapshot.paths(name) for name in ("elements", "instances")})
     for name in VIEWS:
         connection.execute(by_name(name).sql)
         if folder and name in SUMMARIES:

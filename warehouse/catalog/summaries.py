@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from warehouse.catalog.dictionaries import make_confidential
-from warehouse.sqlfiles import by_name, read_models, statement
+from warehouse.sqlfiles import by_name, statement
 from warehouse.store import layout
-from warehouse.store.duck import connect, copy_to
+from warehouse.store.duck import connect, copy_to, set_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SUMMARIES = ("element_summaries", "element_sketches", "element_sets")
 """Views whose answers for parts of ``elements`` can be added."""
+
+_MACROS = ("normal_text", "is_identifying")
 
 PARTS = {"instances.json": "instances", "elements.json": "elements"}
 """File beside the answers → table of which it names the parts that they were made of."""
@@ -52,14 +54,11 @@ def make_summaries(snapshot: Snapshot, before: Path | None, draft: Path) -> None
     draft
         Where they are written, each as a file of the name of its view, and the names of the parts.
     """
-    with connect() as connection:
+    # What takes time is one pass in the order of the rows: other threads would only wait for it.
+    with connect(threads=1) as connection:
         make_confidential(connection)
-        for model in read_models():
-            if model.is_plain_macro or model.name == "is_identifying":
-                connection.execute(model.sql)
-        for name in (*READ, "instances", *SUMMARIES):
-            connection.execute("set variable elements_files = $1", [[snapshot.empty("elements")]])
-            connection.execute("set variable instances_files = $1", [[snapshot.empty("instances")]])
+        _read(connection, snapshot, [])
+        for name in (*_MACROS, *READ, "instances", *SUMMARIES):
             connection.execute(by_name(name).sql)
         connection.execute("create table runs as from element_runs")
         connection.execute("create or replace view element_runs as from runs")
@@ -119,24 +118,30 @@ def _summarize(
     for name in names:
         connection.execute(f"create temp table {which}_{name} as from {name} limit 0")
     for number, paths in enumerate(_groups(snapshot, parts)):
-        connection.execute("set variable elements_files = $1", [paths])
+        _read(connection, snapshot, paths)
         # All of the summaries read them.
         connection.execute(
             f"create or replace table runs as from ({by_name('element_runs').query})"
         )
-        _narrow_instances(connection, snapshot)
+        _narrow_instances(connection)
         for name in names:
             if number:
                 _add(connection, name, which, {f"{which}_{name}": 1, name: 1})
             else:
                 connection.execute(f"create or replace temp table {which}_{name} as from {name}")
-    connection.execute("set variable elements_files = $1", [[snapshot.empty("elements")]])
+
+
+def _read(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, elements: list[str]) -> None:
+    """Let the views read these parts of ``elements``, and the instances of the version."""
+    paths = [*elements, snapshot.empty("elements")]
+    set_stored(connection, {"elements": paths, "instances": snapshot.paths("instances")})
 
 
 def _groups(snapshot: Snapshot, parts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the paths of some parts at a time, without the one that has no rows."""
     group: list[str] = []
     rows = 0
-    for path in _paths(snapshot, "elements", parts):
+    for path in _paths(snapshot, "elements", parts)[:-1]:
         more = pq.read_metadata(path).num_rows
         if group and rows + more > ROWS_AT_ONCE:
             yield group
@@ -147,13 +152,12 @@ def _groups(snapshot: Snapshot, parts: Sequence[str]) -> Iterator[list[str]]:
         yield group
 
 
-def _narrow_instances(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
+def _narrow_instances(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave out instances whose elements are not asked: their row groups are not read."""
     ((first, last),) = connection.execute(
         "select coalesce(min(instance_id), 0), coalesce(max(instance_id), 0) "
         "from (select unnest([min(first_id), max(first_id + run_length)]) as instance_id from runs)"
     ).fetchall()
-    connection.execute("set variable instances_files = $1", [snapshot.paths("instances")])
     connection.execute(
         f"create or replace view instances as from ({by_name('instances').query}) "
         f"where instance_id between {first} and {last}"
