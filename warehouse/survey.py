@@ -142,8 +142,16 @@ def survey(
     return total, listing.execute("select count(*) from unseen").fetchall()[0][0]
 
 
-def seen_files(listing: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Count the listed files that need not be read, by what is known of them."""
+def was_rejected(listing: duckdb.DuckDBPyConnection, reason: str) -> bool:
+    """Tell whether a file that is to be read was rejected for this reason before."""
+    query = "select 1 from unseen where reason_before = $1 limit 1"
+    return bool(listing.execute(query, [reason]).fetchall())
+
+
+def seen_files(listing: duckdb.DuckDBPyConnection, seen: int) -> dict[str, int]:
+    """Count the listed files that need not be read, by what is known of them, if there are any."""
+    if not seen:
+        return {}
     status = dict(listing.execute(statement("seen")).fetchall())
     forgotten = listing.execute("select count(*) from forgotten").fetchall()[0][0]
     return {
@@ -163,7 +171,7 @@ def unseen_batches(
     turn comes: of ``pace``, else it is ``batch_files``.
     """
     reader = listing.cursor()
-    reader.execute("select * from unseen order by path")
+    reader.execute(f"select {', '.join(LISTING.names)} from unseen order by path")
 
     def fetch(count: int) -> list[SourceFile | Unreadable]:
         return [_source(*row, s3=settings.s3) for row in reader.fetchmany(count)]
@@ -207,7 +215,11 @@ def name_unseen(
     """Make ``files`` and ``unseen``, as a survey does, for the files of one batch."""
     view_files(connection, delta.newest_files(root)[1])
     paths = pa.array([item.path for item in items], pa.string())
-    connection.register("unseen", pa.table({"path": paths}))
+    connection.register("named", pa.table({"path": paths}))
+    connection.execute(
+        "create table unseen as select named.path, files.reason as reason_before "
+        "from named left join files using (path)"
+    )
 
 
 def files_of_batch(
