@@ -75,7 +75,14 @@ def require_parts(root: Path, table: str, parts: Mapping[str, tuple[int, int]]) 
         if os.path.islink(f"{folder}/{below}"):
             raise StoreDamaged(root, f"{table}/{below} is a link, which a warehouse never makes")
     for part, (size, _) in parts.items():
-        _require_part(root, f"{table}/{part}", size)
+        try:
+            status = os.lstat(f"{folder}/{part}")
+        except OSError as error:
+            raise StoreDamaged(
+                root, f"{table}/{part} cannot be opened ({error.strerror})"
+            ) from error
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            raise _not_as_committed(root, f"{table}/{part}", status, size)
     empty = layout.empty_part(root, table)
     if not empty.is_file() or empty.is_symlink():
         raise StoreDamaged(
@@ -84,15 +91,10 @@ def require_parts(root: Path, table: str, parts: Mapping[str, tuple[int, int]]) 
         )  # fmt: skip
 
 
-def _require_part(root: Path, part: str, size: int) -> None:
-    try:
-        status = os.lstat(f"{root}/{part}")
-    except OSError as error:
-        raise StoreDamaged(root, f"{part} cannot be opened ({error.strerror})") from error
+def _not_as_committed(root: Path, part: str, status: os.stat_result, size: int) -> StoreDamaged:
     if not stat.S_ISREG(status.st_mode):
-        raise StoreDamaged(root, f"{part} is a link or no file, which a warehouse never makes")
-    if status.st_size != size:
-        raise StoreDamaged(root, f"{part} has {status.st_size:,} bytes, {size:,} were committed")
+        return StoreDamaged(root, f"{part} is a link or no file, which a warehouse never makes")
+    return StoreDamaged(root, f"{part} has {status.st_size:,} bytes, {size:,} were committed")
 
 
 def failures() -> tuple[type[Exception], ...]:

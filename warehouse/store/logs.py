@@ -8,7 +8,6 @@ does, opens no table twice.
 
 from __future__ import annotations
 
-import bisect
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from deltalake.exceptions import DeltaError
 
 from warehouse.errors import StoreDamaged, WriteFailed
 from warehouse.store import layout
+from warehouse.store.making import reach_disk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,9 @@ Totals = dict[str, list[int]]
 _PART = re.compile(r"batch=[0-9]+/[^/\\]+\.parquet")
 _NOTES_KEPT = 100
 _LOGS_KEPT = 64
+
+_CHECKPOINT_EVERY = 20
+"""Versions; the default of Delta is 100, and the entries of so many take longer than a commit."""
 
 _Found = tuple[tuple[str, int, int, int], ...]
 _Key = TypeVar("_Key")
@@ -59,6 +62,8 @@ class _Entries:
     """That version; -1 if there is none."""
     newest_noted: int
     """Newest version of which a note says that it was committed; -1 without a note."""
+    checkpoint: int
+    """Version of the checkpoint that it begins with; -1 without one."""
     found: _Found
     """Name, bytes, and times of change of each."""
 
@@ -124,11 +129,22 @@ def writable(root: Path, table: str) -> DeltaTable:
 
 
 def written(root: Path, table: str, opened: DeltaTable) -> None:
-    """Read what was just written to a table, so that the next look finds it read."""
+    """Read what was just written to a table, so that the next look finds it read.
+
+    Every so many versions it gets a checkpoint: what an entry costs, to read and to write, is in
+    proportion to the entries since the last one.
+    """
     try:
         opened.update_incremental()
         log = Log(opened.version(), listed_parts(root, table, opened))
+        if log.version % _CHECKPOINT_EVERY == 0:
+            opened.create_checkpoint()
         entries = _look_at_entries(root, table)
+        if entries.checkpoint == log.version:
+            # Delta makes some itself, and waits for the disk with none.
+            folder = layout.table_folder(root, table) / "_delta_log"
+            name = f"{log.version:020}.checkpoint.parquet"
+            reach_disk([folder / name, folder / "_last_checkpoint"])
     except (DeltaError, OSError, StoreDamaged):
         # It was written: that it cannot be read is the affair of whoever reads it next.
         return
@@ -136,7 +152,9 @@ def written(root: Path, table: str, opened: DeltaTable) -> None:
     if log.version == entries.version:
         with _reading:
             _keep(_read, key, (entries.found, log))
-            _keep(_open, key, (entries.found, opened))
+            # One that was opened before a checkpoint goes on to hold each entry since.
+            if entries.checkpoint < log.version:
+                _keep(_open, key, (entries.found, opened))
 
 
 def _keep(among: OrderedDict[_Key, _Kept], key: _Key, value: _Kept) -> None:
@@ -188,23 +206,22 @@ def _look_at_entries(root: Path, table: str, version: int | None = None) -> _Ent
     log = f"{layout.table_folder(root, table)}/_delta_log"
     newest_noted = -1
     try:
-        # Sorted, the versions follow one another.
-        names = sorted(name for name in os.listdir(log) if name[:20].isdecimal())
+        # There may be thousands, and this is done several times a commit: so they are not sorted.
+        names = os.listdir(log)
         notes = [name for name in names if name.endswith(".committed")]
         if notes:
-            newest_noted = int(notes[-1][:20])
-        entries = [name for name in names if name.endswith(".json") and len(name) == 25]
+            newest_noted = int(max(notes)[:20])
+        entries = [name for name in names if name.endswith(".json") and name[:20].isdecimal()]
         if version is not None:
-            entries = entries[: bisect.bisect_right(entries, f"{version:020}.json")]
-        newest = int(entries[-1][:20]) if entries else -1
-        checkpoints = [
-            name for name in names
-            if name.endswith(".checkpoint.parquet") and int(name[:20]) <= newest
-        ]  # fmt: skip
-        if checkpoints:
-            entries = entries[bisect.bisect_right(entries, f"{checkpoints[-1][:20]}.json") :]
+            entries = [name for name in entries if name <= f"{version:020}.json"]
+        newest = int(max(entries)[:20]) if entries else -1
+        checkpoints = [name for name in names if name.endswith(".checkpoint.parquet")]
+        checkpoint = max((n for n in checkpoints if n < f"{newest + 1:020}"), default="")
+        entries = sorted(name for name in entries if name > checkpoint)
+        if f"{checkpoint[:20]}.json" in entries:
+            entries = entries[1:]
         found = []
-        for name in (*checkpoints[-1:], *entries):
+        for name in filter(None, (checkpoint, *entries)):
             status = os.stat(f"{log}/{name}")
             if not status.st_size:
                 raise _emptied(root, table, name)
@@ -213,7 +230,7 @@ def _look_at_entries(root: Path, table: str, version: int | None = None) -> _Ent
         raise StoreDamaged(
             root, f"the log {table}/_delta_log cannot be read ({error.strerror})"
         ) from error
-    return _Entries(newest, newest_noted, tuple(found))
+    return _Entries(newest, newest_noted, int(checkpoint[:20] or -1), tuple(found))
 
 
 def _emptied(root: Path, table: str, entry: str) -> StoreDamaged:
