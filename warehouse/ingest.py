@@ -29,7 +29,8 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch
-from warehouse.store.duck import connect, view_files
+from warehouse.store.duck import connect
+from warehouse.store.ledger import view_ledger
 from warehouse.store.marker import identity, require
 from warehouse.store.stage import Staged, discard, stage
 from warehouse.survey import (
@@ -236,13 +237,13 @@ def _report(
 
 
 def _rejects(listing: duckdb.DuckDBPyConnection, root: Path) -> list[tuple[str, str]]:
-    view_files(listing, delta.newest_files(root)[1])
+    view_ledger(listing, delta.newest_files(root)[1])
     return listing.execute(statement("rejects")).fetchall()
 
 
 def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
     with connect() as connection:
-        view_files(connection, delta.newest_files(root)[1])
+        view_ledger(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         return connection.execute(statement("rejects_of_batch")).fetchall()
 
@@ -411,7 +412,7 @@ def _settle(
     batches: list[str] = []
     tried: set[str] = set()
     while True:
-        view_files(connection, delta.newest_files(root)[1])
+        view_ledger(connection, delta.newest_files(root)[1])
         rows = connection.execute(statement("unsettled")).fetchall()
         untried = [(path, mode) for path, mode in rows if path not in tried]
         if not untried:

@@ -22,7 +22,8 @@ from warehouse.dicom.source import holding_file
 from warehouse.executors import starting_workers
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
-from warehouse.store.duck import connect, view_files
+from warehouse.store.duck import connect
+from warehouse.store.ledger import view_ledger
 from warehouse.store.marker import require
 from warehouse.store.tombstones import drop_forgotten
 
@@ -133,7 +134,7 @@ def survey(
     delta.create(root)
     require(root)
     total = _list(listing, found, progress)
-    view_files(listing, delta.newest_files(root)[1])
+    view_ledger(listing, delta.newest_files(root)[1])
     listing.execute("set variable mode = $1", [settings.mode.value])
     allowed = settings.limits.by_unit()
     listing.execute("set variable limits = map($1, $2)", [list(allowed), list(allowed.values())])
@@ -213,7 +214,7 @@ def name_unseen(
     connection: duckdb.DuckDBPyConnection, root: Path, items: list[SourceFile | Unreadable]
 ) -> None:
     """Make ``files`` and ``unseen``, as a survey does, for the files of one batch."""
-    view_files(connection, delta.newest_files(root)[1])
+    view_ledger(connection, delta.newest_files(root)[1])
     paths = pa.array([item.path for item in items], pa.string())
     connection.register("named", pa.table({"path": paths}))
     connection.execute(
@@ -227,7 +228,7 @@ def files_of_batch(
 ) -> tuple[list[SourceFile | Unreadable], int]:
     """Return the files that a finished batch holds and that still exist, and a free first id."""
     with connect() as connection:
-        view_files(connection, delta.newest_files(root)[1])
+        view_ledger(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         rows = connection.execute(statement("files_of_batch")).fetchall()
     items = listed_again([path for path, _ in rows], settings)

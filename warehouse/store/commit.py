@@ -22,8 +22,9 @@ from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
 from warehouse.store.delta import Change, Snapshot
-from warehouse.store.duck import connect, copy_part, view_files
+from warehouse.store.duck import connect, copy_part
 from warehouse.store.layout import Part
+from warehouse.store.ledger import view_ledger
 from warehouse.store.schema import FILES
 from warehouse.store.stage import Staged, discard, write_small
 from warehouse.store.tombstones import mark_forgotten
@@ -119,7 +120,7 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
     changes = {table: Change() for table in tables.names()}
     with delta.locked(root), connect() as connection:
         base = delta.snapshot(root)
-        view_files(connection, base.paths("files"))
+        view_ledger(connection, base.paths("files"))
         connection.register("vanished", vanished)
         connection.execute(statement("removed"))
         rows = connection.execute("select status, count(*) from touched group by all").fetchall()
@@ -144,7 +145,7 @@ def _prepare(
     parts = [folder / some.parts["elements"].path for some in staged if "elements" in some.parts]
     files = mark_forgotten(base.root, files, instances, parts)
     connection.register("staged", files)
-    view_files(connection, base.paths("files"))
+    view_ledger(connection, base.paths("files"))
     connection.execute("create or replace temp view ledger as from files")
     connection.execute("set variable read_anew = $1", [read_anew])
     connection.execute(statement("resolve"))
