@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse import ingest, survey
-from warehouse.settings import IngestSettings, Mode
+from warehouse.settings import IngestSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,10 +46,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The serial share of an ingest.")
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--batch-files", type=int, default=IngestSettings().batch_files)
     given = parser.parse_args()
     ingest.survey = timed("list and compare", survey.survey)  # type: ignore[attr-defined]
     ingest.commit_batch = timed("commit", ingest.commit_batch)  # type: ignore[attr-defined]
-    settings = IngestSettings(mode=Mode.FULL, workers=given.workers)
+    settings = IngestSettings(workers=given.workers, batch_files=given.batch_files)
     with tempfile.TemporaryDirectory() as scratch:
         # Imports, and what is made at the first call.
         (Path(scratch) / "none").mkdir()
