@@ -13,7 +13,10 @@ from warehouse.sqlfiles import LAYERS, Model, by_name, read_models
 from warehouse.store.duck import connect
 from warehouse.store.rules import read_rules
 
-THROUGH = {"normal_elements", "utc_offsets", "group_elements"}
+THROUGH = {
+    "normal_elements", "utc_offsets", "group_elements", "element_runs", "element_summaries", "element_sketches", "element_sets",
+    "element_counts",
+}  # fmt: skip
 """Views that are made over a given table, because they are that table in another form."""
 
 
