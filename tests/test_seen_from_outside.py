@@ -32,6 +32,7 @@ NO_REPORT = {
     "value add": "its --json takes the value",
     "describe": "prints the words of sql/: in the tables information_schema and duckdb_columns()",
     "cohort export": "writes files, with their facts beside them as JSON",
+    "completion": "prints a program for a shell",
     "volume": "shows or writes voxels; its facts are columns of series_geometry",
 }
 

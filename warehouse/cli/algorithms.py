@@ -8,28 +8,33 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import (
-    ALGORITHMS,
-    DEFAULT_WAREHOUSE,
-    Force,
-    Output,
-    Root,
-    Text,
-    algorithm,
-    app,
-    image,
-    model,
-    opened,
-)
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened
 from warehouse.cli.screen import console, counted, printed
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.algorithms.runs import Progress, Report
+
+image = App(
+    name="image",
+    help="Images of algorithms, from archives as `docker save` writes them.\n\n"
+    "Example: `dicom-warehouse image add lung.tar.gz --algorithm lung`",
+)
+
+model = App(
+    name="model",
+    help="Weights of algorithms, from archives.\n\n"
+    "Example: `dicom-warehouse model add weights.tar.gz --algorithm lung`",
+)
+
+algorithm = App(
+    name="algorithm",
+    help="What is run: an image or a Python function, with its inputs and outputs.\n\n"
+    "Example: `dicom-warehouse algorithm list`",
+)
 
 By = Annotated[Text, Parameter(help="Who does it.")]
 Of = Annotated[Text, Parameter(name="--algorithm", help="Algorithm that it belongs to.")]
@@ -77,6 +82,8 @@ def list_images(
 
     Example: `dicom-warehouse image list`
     """
+    from warehouse.catalog.connect import ask
+
     chosen = answer_format(form, output, force=force)
     catalog = opened(warehouse).catalog
     found = ask(
@@ -168,6 +175,8 @@ def list_algorithms(
 
     Example: `dicom-warehouse algorithm list`
     """
+    from warehouse.catalog.connect import ask
+
     chosen = answer_format(form, output, force=force)
     catalog = opened(warehouse).catalog
     found = ask(
@@ -179,7 +188,6 @@ def list_algorithms(
     return 0
 
 
-@app.command(group=ALGORITHMS)
 def run(
     algorithm: Text,
     cohort: Text | None = None,
@@ -286,7 +294,6 @@ def _print(report: Report, *, as_json: bool) -> None:
         screen.print(printed(line), highlight=False, markup=False, soft_wrap=True)
 
 
-@app.command(group=ALGORITHMS)
 def evaluate(
     method: Text,
     algorithm: Text,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
 from warehouse.cli.intake import print_report
 from warehouse.cli.screen import Bar
 from warehouse.escape import escaped
@@ -20,9 +20,7 @@ batch = App(
     help="Batches, one at a time: for job arrays, and to read one again.\n\n"
     "Example: `dicom-warehouse batch plan /data`\n\n"
     "Example: `dicom-warehouse batch run 000001`",
-    group=OPERATE,
 )
-app.command(batch)
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 

@@ -5,33 +5,29 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.table import Table
 
 from warehouse import errors
-from warehouse.bids.export import FORMAT
-from warehouse.bids.tables import SERIES
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Root, opened
 from warehouse.cli.screen import console, counted, counted_level, printed, send_text
-from warehouse.cohorts import asking, compare, definitions, runs
-from warehouse.cohorts.export_files import FILE_FORMATS
 from warehouse.cohorts.names import TEMPLATE
-from warehouse.cohorts.provenance import verify as verify_export
-from warehouse.deidentify.asked import Deidentify
 from warehouse.escape import escaped, json_text
 from warehouse.inputs import read_text
 from warehouse.outputs import format_of
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.compare import Difference
+    from warehouse.cohorts.runs import Run
 
 cohort = App(
     name="cohort",
     help="Questions with a name, their answers kept, compared and exported.\n\n"
     "Example: `dicom-warehouse cohort run ct_thin_slice --max_slice_mm 1.0`\n\n"
     "Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`",
-    group=SELECT,
 )
-app.command(cohort)
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Seed = Annotated[int, Parameter(help="Another seed is another draw; the same one always the same.")]
@@ -83,7 +79,7 @@ def run(
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    timeout: float = asking.SECONDS,
+    timeout: float = 600.0,
     as_json: Json = False,
     **parameters: str,
 ) -> int:
@@ -102,9 +98,11 @@ def run(
     parameters
         Its parameters by name.
     """
+    from warehouse.cohorts.asking import Limits
+
     given = {key.replace("-", "_"): value for key, value in parameters.items()}
-    limits = asking.Limits(seconds=timeout)
-    _report(opened(warehouse).cohort(name, limits=limits, **given), as_json=as_json)
+    found = opened(warehouse).cohort(name, limits=Limits(seconds=timeout), **given)
+    _report(found, as_json=as_json)
     return 0
 
 
@@ -141,11 +139,13 @@ def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = F
 
     Example: `dicom-warehouse cohort show ct_thin_slice-0001`
     """
+    from warehouse.cohorts.definitions import definition
+
     wh = opened(warehouse)
     try:
         found = wh.find_run(name)
     except errors.UnknownCohort:
-        print(escaped(definitions.definition(wh.root, name).text, keep="\n\t"), end="")
+        print(escaped(definition(wh.root, name).text, keep="\n\t"), end="")
         return 0
     _report(found, as_json=as_json)
     if not as_json:
@@ -331,6 +331,11 @@ def export(
     accept_burned_in
         Of deidentify: write pictures too that may have text burned in.
     """
+    from warehouse.bids.export import FORMAT
+    from warehouse.bids.tables import SERIES
+    from warehouse.cohorts.export_files import FILE_FORMATS
+    from warehouse.deidentify.asked import Deidentify
+
     # A folder, or a list of UIDs or commands, may have any name.
     free = form in {"copy", "link", "uids", "s5cmd", "bids"}
     chosen = str(form) if free else format_of(target, form, _SUFFIXES)
@@ -376,6 +381,8 @@ def verify(target: Path, /, *, as_json: Json = False) -> int:
 
     Example: `dicom-warehouse cohort verify thin.zip`
     """
+    from warehouse.cohorts.provenance import verify as verify_export
+
     found = verify_export(target)
     if as_json:
         facts = asdict(found) | {"target": str(target), "is_whole": not found.problems}
@@ -389,7 +396,7 @@ def verify(target: Path, /, *, as_json: Json = False) -> int:
     return 1 if found.problems else 0
 
 
-def _report_deidentified(target: Path, found: runs.Run, facts: dict[str, Any]) -> None:
+def _report_deidentified(target: Path, found: Run, facts: dict[str, Any]) -> None:
     counts = facts["counts"]
     if "changes" not in counts:
         print(escaped(f"{target}: {found.run}, {counted(counts['rows'], 'row')}, de-identified"))
@@ -401,18 +408,20 @@ def _report_deidentified(target: Path, found: runs.Run, facts: dict[str, Any]) -
         print(escaped(f"{counted(left, 'instance')} left out: see left_out.csv"))
 
 
-def _report(found: runs.Run, *, as_json: bool) -> None:
+def _report(found: Run, *, as_json: bool) -> None:
     if as_json:
         send_text(json_text(json.dumps(asdict(found), ensure_ascii=False)) + "\n")
         return
+    from warehouse.cohorts.definitions import call
+
     counts = ", ".join(counted_level(count, level) for level, count in found.counts.items())
     given = {name: value for name, value in found.parameters.items() if value is not None}
-    print(escaped(f"{found.run}  {definitions.call(found.cohort, given)}"))
+    print(escaped(f"{found.run}  {call(found.cohort, given)}"))
     print(escaped(f"  {counts}"))
     print(escaped(f"  digest {found.digest}"))
 
 
-def _report_difference(found: compare.Difference, *, as_json: bool) -> None:
+def _report_difference(found: Difference, *, as_json: bool) -> None:
     if as_json:
         facts = {
             "before": found.before.run, "after": found.after.run, "same": found.same_members,

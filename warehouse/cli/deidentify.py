@@ -9,20 +9,15 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Root, opened
 from warehouse.cli.screen import counted
-from warehouse.deidentify import mapping as tables
-from warehouse.deidentify.asked import Deidentify
-from warehouse.deidentify.key import read_key, write_key
 from warehouse.escape import escaped
 
 deidentify = App(
     name="deidentify",
     help="Keys, checks and tables of de-identified exports; `cohort export --deidentify` makes "
     "them.\n\nExample: `dicom-warehouse deidentify key study.key`",
-    group=SELECT,
 )
-app.command(deidentify)
 
 _SHOWN = 20
 
@@ -36,6 +31,8 @@ def key(target: Path, /) -> int:
 
     Example: `dicom-warehouse deidentify key study.key`
     """
+    from warehouse.deidentify.key import write_key
+
     write_key(target)
     print(escaped(f"{target}: keep it apart from what is shared"))
     return 0
@@ -83,6 +80,8 @@ def views(
     key
         As of `cohort export`.
     """
+    from warehouse.deidentify.asked import Deidentify
+
     how = Deidentify.asked("basic", retain, clean, key)
     counts = opened(warehouse).deidentified.write_views(
         target, retain=how.retain, clean=how.clean, key=how.key, force=force
@@ -98,6 +97,9 @@ def mapping(table: Path, /, *, key: Path) -> int:
 
     Example: `dicom-warehouse deidentify mapping uids.csv.encrypted --key study.key`
     """
+    from warehouse.deidentify import mapping as tables
+    from warehouse.deidentify.key import read_key
+
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(tables.HEAD.split(","))
     out.writerows(tables.read(table, read_key(key)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, Text, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, Text, opened
 from warehouse.cli.screen import console, counted, counted_level, printed, size_text
 from warehouse.errors import UsageError
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from warehouse.store.tombstones import Receipt
 
 
-@app.command(group=OPERATE)
 def forget(
     *,
     patient: Text | None = None,

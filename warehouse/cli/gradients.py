@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, PIXELS, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Root, opened
 from warehouse.escape import escaped
 from warehouse.outputs import refuse_existing, write_bytes
 
@@ -25,7 +25,6 @@ Base = Annotated[
 ]
 
 
-@app.command(group=PIXELS)
 def gradients(
     series_uid: str,
     /,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
 from warehouse.cli.screen import console, counted, printed, size_text
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ SHOWN = 10
 """Files that are named on a screen; ``--json`` names all."""
 
 
-@app.command(group=OPERATE)
 def verify(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -103,7 +102,6 @@ def _print_found(found: Verified) -> None:
         screen.print(f"which files it touches is unknown: {printed(part)}", soft_wrap=True)
 
 
-@app.command(group=OPERATE)
 def relocate(
     old: Annotated[str, Parameter(help="Folder, archive or s3://bucket/prefix where files lay.")],
     new: Annotated[str, Parameter(help="Where they lie now.")],
@@ -137,7 +135,6 @@ def relocate(
     return 0
 
 
-@app.command(group=OPERATE)
 def audit(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Show who changed the warehouse, when, how, and which version came of it.
 

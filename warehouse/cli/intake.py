@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, TAKE_IN, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
 from warehouse.cli.screen import console, counted
 from warehouse.cli.watching import Watch, measured
 from warehouse.escape import escaped
@@ -19,7 +19,6 @@ from warehouse.process import go_last
 from warehouse.settings import IngestSettings, Limits
 
 
-@app.command(group=TAKE_IN)
 def ingest(
     sources: Annotated[
         list[str],

@@ -7,14 +7,18 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, job, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened
 from warehouse.cli.screen import console, printed
-from warehouse.components.ledger import dictionaries
 from warehouse.errors import UsageError
+
+job = App(
+    name="job",
+    help="Jobs: an algorithm on one case, and what became of it.\n\n"
+    "Example: `dicom-warehouse job list --status Failed`",
+)
 
 By = Annotated[Text, Parameter(help="Who does it.")]
 
@@ -39,6 +43,8 @@ def list_jobs(
     algorithm
         Those of one algorithm.
     """
+    from warehouse.catalog.connect import ask
+
     chosen = answer_format(form, output, force=force)
     catalog = opened(warehouse).catalog
     found = ask(
@@ -63,6 +69,8 @@ def show(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     job_id
         Its id, or how it begins.
     """
+    from warehouse.components.ledger import dictionaries
+
     wh = opened(warehouse)
     found = wh.algorithms.job(job_id).job_id
     ask_ = wh.catalog.connection

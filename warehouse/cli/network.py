@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
 from warehouse.cli.intake import print_report
 from warehouse.errors import NotInstalled
 
@@ -24,7 +24,6 @@ Many = Annotated[list[str] | None, Parameter(negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-@app.command(group=SERVE)
 def listen(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -93,8 +92,8 @@ def listen(
         Log nothing to stderr.
     """
     _require_pynetdicom()
-    from warehouse.listener.listener import Listener  # noqa: PLC0415 - slow, and an extra
-    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
+    from warehouse.listener.listener import Listener
+    from warehouse.listener.settings import ListenerSettings, Peer
 
     peers = [Peer.parse(text, "=") for text in destination or ()]
     settings = ListenerSettings(
@@ -123,7 +122,6 @@ def listen(
     return 0
 
 
-@app.command(group=SERVE)
 def fetch(
     peer: str,
     /,
@@ -177,8 +175,8 @@ def fetch(
         Print one JSON object instead of the report.
     """
     _require_pynetdicom()
-    from warehouse.listener import fetching  # noqa: PLC0415
-    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
+    from warehouse.listener import fetching
+    from warehouse.listener.settings import ListenerSettings, Peer
 
     settings = ListenerSettings(
         aet=aet, port=port, host=host, tls=_tls(tls), queries=False, mode=mode
@@ -202,7 +200,7 @@ def fetch(
 
 
 def _tls(files: tuple[str, str, str] | None) -> Tls | None:
-    from warehouse.listener.settings import Tls  # noqa: PLC0415
+    from warehouse.listener.settings import Tls
 
     if files is None:
         return None

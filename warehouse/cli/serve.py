@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Root, opened
 from warehouse.cli.screen import size_text
-from warehouse.dicom.objects import is_object
 from warehouse.escape import escaped
 from warehouse.settings import user_cache
 
@@ -21,9 +20,7 @@ token = App(
     name="token",
     help="Who may ask a server: names, roles, and secrets that are shown once.\n\n"
     "Example: `dicom-warehouse token add viewer`",
-    group=SERVE,
 )
-app.command(token)
 
 Tokens = Annotated[
     Path | None,
@@ -37,6 +34,8 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one J
 
 def _file(given: Path | None, warehouse: str) -> Path:
     """Return the file of tokens of a warehouse."""
+    from warehouse.dicom.objects import is_object
+
     if given is not None:
         return given.absolute()
     if is_object(warehouse):
@@ -47,7 +46,6 @@ def _file(given: Path | None, warehouse: str) -> Path:
     return folder.with_name(f"{folder.name}.tokens.json")
 
 
-@app.command(group=SERVE)
 def serve(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -96,8 +94,8 @@ def serve(
         Bytes of one upload at most.
     """
     try:
-        from warehouse.server.serve import serve as run  # noqa: PLC0415 - needs the extra
-        from warehouse.server.settings import ServerSettings  # noqa: PLC0415
+        from warehouse.server.serve import serve as run
+        from warehouse.server.settings import ServerSettings
     except ImportError as error:
         raise errors.NotInstalled("a server", error.name or "fastapi", "server") from None
     settings = ServerSettings(
@@ -134,7 +132,7 @@ def add(
     role
         read: everything; write: store too; deidentified: tables without what identifies a person.
     """
-    from warehouse.server.access import add_token  # noqa: PLC0415
+    from warehouse.server.access import add_token
 
     file = _file(tokens, warehouse)
     secret = add_token(file, name, role)
@@ -150,7 +148,7 @@ def list_tokens(
 
     Example: `dicom-warehouse token list`
     """
-    from warehouse.server.access import read_tokens  # noqa: PLC0415
+    from warehouse.server.access import read_tokens
 
     found = read_tokens(_file(tokens, warehouse))
     if as_json:
@@ -173,22 +171,20 @@ def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens 
     name
         As in `token list`.
     """
-    from warehouse.server.access import revoke_token  # noqa: PLC0415
+    from warehouse.server.access import revoke_token
 
     revoke_token(_file(tokens, warehouse), name)
     return 0
 
 
-viewer_app = App(
+viewer = App(
     name="viewer",
     help="OHIF in the place of the built-in page.\n\n"
     "Example: `dicom-warehouse viewer install --from ohif-app-3.13.2.tgz`",
-    group=SERVE,
 )
-app.command(viewer_app)
 
 
-@viewer_app.command
+@viewer.command
 def install(
     *,
     from_: Annotated[Path, Parameter(name="--from")],
@@ -207,7 +203,7 @@ def install(
         Folder to make, for `serve --viewer`; by default one in the cache of the user, which `serve`
         finds.
     """
-    from warehouse.server.ohif import install as unpack  # noqa: PLC0415
+    from warehouse.server.ohif import install as unpack
 
     cache = user_cache()
     if to is None and cache is None:

@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened, socket
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
 from warehouse.cli.screen import console, counted
-from warehouse.components import files, json_text
+
+socket = App(
+    name="socket",
+    help="What may be said about the archive: sockets with a kind, a path and a schema.\n\n"
+    "Example: `dicom-warehouse socket list`",
+)
 
 By = Annotated[Text, Parameter(help="Who does it, as it shall be written down.")]
 SchemaFile = Annotated[
@@ -37,6 +41,8 @@ def _given(
     table: Path | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the fields that were given, from their files and texts."""
+    from warehouse.components import json_text
+
     files = {"schema": schema, "overlay_segments": segments, "look_up_table": table}
     texts = {"default_value": default, "example_value": example}
     found = {name: _json_of(path) for name, path in files.items() if path is not None}
@@ -46,6 +52,8 @@ def _given(
 
 
 def _json_of(path: Path) -> Any:
+    from warehouse.components import files, json_text
+
     with files.opened(path) as file:
         return json_text.parse(file.read())
 
@@ -102,6 +110,8 @@ def list_sockets(
 
     Example: `dicom-warehouse socket list`
     """
+    from warehouse.catalog.connect import ask
+
     chosen = answer_format(form, output, force=force)
     wanted = "not is_reserved and not is_retired" if for_algorithms else "true"
     catalog = opened(warehouse).catalog

@@ -6,20 +6,20 @@ import datetime as dt
 import json
 from collections import Counter
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
 from warehouse.cli.screen import console, counted, counted_level, printed, size_text
-from warehouse.store.report import ColumnFacts, describe_columns
-from warehouse.store.vacuum import RETENTION
+
+if TYPE_CHECKING:
+    from warehouse.store.report import ColumnFacts
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 
-@app.command(group=OPERATE)
 def info(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -37,6 +37,8 @@ def info(
     as_json
         Print one JSON object.
     """
+    from warehouse.store.report import describe_columns
+
     wh = opened(warehouse)
     facts = wh.info()
     listed = describe_columns(wh.catalog.snapshot) if columns else []
@@ -92,7 +94,6 @@ def _columns_grid(columns: list[ColumnFacts]) -> Table:
     return grid
 
 
-@app.command(group=OPERATE)
 def remove(
     sources: Annotated[
         list[str],
@@ -140,7 +141,6 @@ def remove(
     return 0
 
 
-@app.command(group=OPERATE)
 def rebuild(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -179,7 +179,6 @@ def rebuild(
     return 0
 
 
-@app.command(group=OPERATE)
 def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Merge the Parquet files of many small ingests into few; rows and their order stay.
 
@@ -208,11 +207,10 @@ def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> 
     return 0
 
 
-@app.command(group=OPERATE)
 def vacuum(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    retention_days: float = RETENTION.days,
+    retention_days: float = 7,
     yes: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
 ) -> int:

@@ -7,15 +7,18 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened, value
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
 from warehouse.cli.screen import console, counted
-from warehouse.components import json_text
-from warehouse.components.values import MISSING
 from warehouse.errors import UsageError
+
+value = App(
+    name="value",
+    help="What people and algorithms said: values, checked by their socket and stored once.\n\n"
+    "Example: `dicom-warehouse value add nodule reader1.json --series 1.2.3`",
+)
 
 SetName = Annotated[Text, Parameter(name="--set", help="Name of the set.")]
 
@@ -60,6 +63,9 @@ def add(
     file
         A file, also one of JSON.
     """
+    from warehouse.components import json_text
+    from warehouse.components.values import MISSING
+
     given: Any = MISSING if json_value is None else json_text.parse(json_value.encode())
     done = opened(warehouse).components.add_value(
         slug, given, file=file, dicom_series=dicom_series, series=series, instance=instance,
@@ -90,6 +96,8 @@ def list_values(
     slug
         Those of one socket.
     """
+    from warehouse.catalog.connect import ask
+
     chosen = answer_format(form, output, force=force)
     shop = opened(warehouse)
     if slug is not None:

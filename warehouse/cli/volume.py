@@ -5,26 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from cyclopts import Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, PIXELS, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Root, opened
 from warehouse.cli.screen import size_text
 from warehouse.escape import escaped
 from warehouse.outputs import refuse_existing, require_suffix, write_bytes
-from warehouse.pixels import files, pictures
-from warehouse.pixels.stack import Stack
-from warehouse.pixels.values import Values
-from warehouse.pixels.volume import LazyVolume
+
+if TYPE_CHECKING:
+    from warehouse.pixels.stack import Stack
+    from warehouse.pixels.volume import LazyVolume
 
 _LABELS = 12
 """Values of a label that are printed."""
 
 
-@app.command(group=PIXELS)
 def volume(
     series_uid: str,
     /,
@@ -84,6 +82,10 @@ def volume(
     stack_id
         Which stack, where a multi-frame object has several.
     """
+    from warehouse.pixels import files, pictures
+    from warehouse.pixels.values import Values
+    from warehouse.pixels.volume import LazyVolume
+
     targets = {
         "png": (png, (".png",)), "montage": (montage, (".png",)),
         "nifti": (nifti, (".nii", ".nii.gz")), "npy": (npy, (".npy",)),
@@ -131,6 +133,10 @@ def volume(
 
 def _facts(shown: LazyVolume | Stack) -> list[str]:
     """Return what is known of an array before a voxel is read, one fact per line."""
+    import numpy as np
+
+    from warehouse.pixels.stack import Stack
+
     unit = [f"unit     {shown.unit or 'not stated'}"] if shown.values.rescale else []
     if isinstance(shown, Stack):
         return [repr(shown).strip("<>"), *unit]

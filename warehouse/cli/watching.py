@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from warehouse.cli.screen import Bar
 from warehouse.errors import StoreError
-from warehouse.metrics import Measured, write_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,6 +56,8 @@ class Watch(Bar):
 @contextmanager
 def measured(wh: Warehouse, target: Path | None, watch: Watch) -> Iterator[None]:
     """Write metrics when the block ends, however it ends."""
+    from warehouse.metrics import Measured, write_metrics
+
     try:
         yield
     except BaseException:
