@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, printed
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
+    from warehouse.algorithms.artifacts import Artifact
     from warehouse.algorithms.runs import Progress, Report
 
 image = App(
@@ -42,13 +43,13 @@ Runner = Annotated[
     Literal["python", "podman", "docker", "bwrap"] | None,
     Parameter(help="What runs images; by default the first that is installed."),
 ]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
 
 
 @image.command(name="add")
 def add_image(
-    file: Path, /, *, algorithm: Of, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE
-) -> int:
+    file: Path, /, *, algorithm: Of, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
     """Import an image from an archive: of `docker save NAME:TAG | gzip`, podman or crane.
 
     It has to hold one image, for amd64, whose user is not root.
@@ -56,21 +57,20 @@ def add_image(
     Example: `dicom-warehouse image add lung.tar.gz --algorithm lung`
     """
     made = opened(warehouse).algorithms.add_image(file, parent=algorithm, by=by)
-    console().print(f"image {made.artifact_id}: {made.api_method}", highlight=False)
-    return 0
+    return _print_artifact(made, f"image {made.artifact_id}: {made.api_method}", as_json=as_json)
 
 
 @model.command(name="add")
 def add_model(
-    file: Path, /, *, algorithm: Of, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE
-) -> int:
+    file: Path, /, *, algorithm: Of, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
     """Import weights from a `.tar.gz`; an algorithm finds them in `/opt/ml/model`.
 
     Example: `dicom-warehouse model add weights.tar.gz --algorithm lung`
     """
     made = opened(warehouse).algorithms.add_model(file, parent=algorithm, by=by)
-    console().print(f"model {made.artifact_id}", highlight=False)
-    return 0
+    return _print_artifact(made, f"model {made.artifact_id}", as_json=as_json)
 
 
 @image.command(name="list")
@@ -97,20 +97,22 @@ def list_images(
 
 @image.command(name="desire")
 def desire_image(
-    artifact_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE
+    artifact_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Make an image or model the one that new versions of its algorithm take.
 
     Example: `dicom-warehouse image desire 0a1b2c`
     """
     made = opened(warehouse).algorithms.mark_desired(artifact_id, by=by)
-    console().print(f"{made.kind} {made.artifact_id} is desired of {made.parent}", highlight=False)
-    return 0
+    text = f"{made.kind} {made.artifact_id} is desired of {made.parent}"
+    return _print_artifact(made, text, as_json=as_json)
 
 
 @image.command(name="remove")
 def remove_image(
-    artifact_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE
+    artifact_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Take away the file of an image or model; its row stays. Those in use are refused.
 
@@ -119,7 +121,16 @@ def remove_image(
     Example: `dicom-warehouse image remove 0a1b2c`
     """
     made = opened(warehouse).algorithms.remove_artifact(artifact_id, by=by)
-    console().print(f"the file of {made.kind} {made.artifact_id} is gone", highlight=False)
+    text = f"the file of {made.kind} {made.artifact_id} is gone"
+    return _print_artifact(made, text, as_json=as_json)
+
+
+def _print_artifact(made: Artifact, text: str, *, as_json: bool) -> int:
+    if as_json:
+        names = ("artifact_id", "kind", "parent", "api_method", "is_marked", "is_removed")
+        send_document({name: getattr(made, name) for name in names})
+    else:
+        console().print(text, highlight=False)
     return 0
 
 
@@ -148,6 +159,7 @@ def create_algorithm(
     memory: Annotated[int, Parameter(help="GiB that it needs: 4 to 32.")] = 8,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:
     """Make an algorithm, or its next version; the same again is the same version.
 
@@ -161,6 +173,10 @@ def create_algorithm(
         kind="evaluation" if evaluation else "algorithm", description=description,
         time_limit_s=time_limit, requires_gpu_type=gpu, requires_memory_gb=memory, by=by,
     )  # fmt: skip
+    if as_json:
+        names = ("algorithm", "version", "kind", "api_method")
+        send_document({name: getattr(made, name) for name in names})
+        return 0
     text = f"algorithm {made.algorithm}: version {made.version}, {made.api_method}"
     console().print(text, highlight=False)
     return 0
@@ -214,7 +230,7 @@ def run(
     seconds: Annotated[float | None, Parameter(help="Stop each job after so many.")] = None,
     by: By = "",
     strict: Annotated[bool, Parameter(negative="", help="Exit with 1 if a job failed.")] = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
     warehouse: Root = DEFAULT_WAREHOUSE,
 ) -> int:
     """Run an algorithm over a cohort: a job for each case, outputs become rows.
@@ -276,7 +292,7 @@ class Told:
 
 def _print(report: Report, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(report)))
+        send_document(asdict(report))
         return
     screen = console()
     kinds = ("succeeded", "failed", "cancelled")
@@ -301,7 +317,7 @@ def evaluate(
     *,
     truth: Annotated[Text, Parameter(help="Who said the truth, by the same sockets.")],
     runner: Runner = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
 ) -> int:

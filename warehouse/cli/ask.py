@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, say
 from warehouse.errors import UsageError
 from warehouse.inputs import read_text
@@ -128,7 +129,7 @@ def tables(
              "key": list(entry.grain), "description": entry.summary}
             for entry in listed if entry.kind in {"table", "view"}
         ]  # fmt: skip
-        print(json.dumps({"tables": facts}, ensure_ascii=False))
+        send_document({"tables": facts})
         return 0
     screen.print(grid, highlight=False)
     for layer in ("0_macros", "4_cohorts"):
@@ -139,7 +140,7 @@ def tables(
     return 0
 
 
-def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Show what a table, view, macro or cohort means, and a query to copy.
 
     Example: `dicom-warehouse describe series`
@@ -154,6 +155,13 @@ def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     wh = opened(warehouse)
     _ = wh.catalog  # a name that is unknown because there is no warehouse is told as that
     entry = find_entry(name, _saved(wh.cohorts().values()))
+    if as_json:
+        facts = asdict(entry)
+        send_document({
+            **{key: facts[key] for key in ("name", "kind", "description", "columns", "calls")},
+            "key": entry.grain, "parameters": facts["params"], "example": entry.example or None,
+        })  # fmt: skip
+        return 0
     screen = console()
     # The lines of a header in sql/ are longer than those of many terminals.
     paragraphs = [" ".join(text.split()) for text in entry.description.split("\n\n")]

@@ -9,15 +9,15 @@ from warehouse.cli.screen import send_text
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-    """Print a script that lets a shell complete commands and options; see the shell for its place.
+    """Print a script that lets a shell complete commands and options.
 
-    Example: `dicom-warehouse completion bash > dicom-warehouse.bash`
+    Example: `dicom-warehouse completion bash`
 
     Parameters
     ----------
     shell
-        To be read by bash with `source`, by fish from ~/.config/fish/completions/, and by zsh from
-        a file `_dicom-warehouse` in a folder of `$fpath`.
+        Write it to a file: bash reads it with `source`, fish finds it in
+        ~/.config/fish/completions/, and zsh as `_dicom-warehouse` in a folder of `$fpath`.
     """
     send_text(app.generate_completion(shell=shell))
     return 0

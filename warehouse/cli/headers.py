@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.table import Table
 from warehouse import errors
 from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, printable, say, send_text
 from warehouse.escape import escaped, json_text
 from warehouse.outputs import format_of, is_stream, refuse_existing
@@ -164,7 +164,7 @@ def duplicates(
     found = list(opened(warehouse).duplicates(limit=limit))
     shown = [one for one in found if every or one.verdict != "same"]
     if as_json:
-        print(json.dumps([asdict(one) for one in shown], ensure_ascii=False))
+        send_document([asdict(one) for one in shown])
         return 0
     screen = console()
     for one in shown:
@@ -200,7 +200,7 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson =
     """
     count = opened(warehouse).add_dictionary(file)
     if as_json:
-        print(json.dumps({"names": count}))
+        send_document({"names": count})
         return 0
     what = counted(count, "name of a private element", "names of private elements")
     console().print(f"{what} added", highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, printed, size_text
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def verify(
     after = wh.verify(deep=deep) if done else found
     if as_json:
         facts = asdict(found) | {"is_whole": found.is_whole, "series": found.series}
-        print(json.dumps(facts | ({"repaired": asdict(done)} if done else {})))
+        send_document(facts | ({"repaired": asdict(done)} if done else {}))
         return 0 if after.is_whole else 1
     screen = console()
     _print_found(found)
@@ -124,7 +124,7 @@ def relocate(
     """
     done = opened(warehouse).upkeep.relocate(old, new)
     if as_json:
-        print(json.dumps(asdict(done)))
+        send_document(asdict(done))
         return 0
     console().print(f"{counted(done.moved, 'file')} moved, {done.seconds:.1f} s", highlight=False)
     if done.kept:
@@ -147,7 +147,7 @@ def audit(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> in
     """
     entries = opened(warehouse).upkeep.audit()
     if as_json:
-        print(json.dumps([asdict(entry) for entry in entries]))
+        send_document([asdict(entry) for entry in entries])
         return 0
     grid = Table("at (UTC)", "who", "what", "how", "version", box=None, header_style="bold")
     for entry in entries:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import threading
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.intake import print_report
 from warehouse.errors import NotInstalled
 
@@ -109,7 +109,7 @@ def listen(
     try:
         where = {"aet": settings.aet, "host": host, "port": listener.port}
         if as_json:
-            print(json.dumps(where | {"spool": str(listener.spool)}), flush=True)
+            send_document(where | {"spool": listener.spool})
         else:
             print(
                 f"{settings.aet} listens on {host}:{listener.port}, receiving into "
@@ -187,10 +187,10 @@ def fetch(
         by_get=get, seconds=seconds,
     )  # fmt: skip
     if as_json:
-        print(json.dumps({
+        send_document({
             "completed": done.completed, "failed": done.failed, "warned": done.warned,
             "received": done.received, "created": done.report.created if done.report else None,
-        }))  # fmt: skip
+        })  # fmt: skip
     else:
         received = "" if done.received is None else f", {done.received:,} received"
         print(f"{done.completed:,} sent, {done.failed:,} failed, {done.warned:,} warned{received}")

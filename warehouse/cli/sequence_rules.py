@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, printed, send_text
 from warehouse.outputs import format_of
 
@@ -35,7 +35,7 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson =
     """
     count = opened(warehouse).upkeep.add_rules(file)
     if as_json:
-        print(json.dumps({"rules": count}))
+        send_document({"rules": count})
         return 0
     console().print(f"{counted(count, 'rule')} added", highlight=False)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Root, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import size_text
 from warehouse.escape import escaped
 from warehouse.settings import user_cache
@@ -29,7 +29,6 @@ Tokens = Annotated[
         help="File of tokens; beside the folder of the warehouse by default.",
     ),
 ]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
 
 
 def _file(given: Path | None, warehouse: str) -> Path:
@@ -61,6 +60,7 @@ def serve(
     timeout: float = 60.0,
     requests: int = 64,
     max_body: int = 16 << 30,
+    as_json: AsJson = False,
 ) -> int:
     """Answer over HTTP until stopped: DICOMweb, a REST interface, and a viewer for browsers.
 
@@ -106,7 +106,11 @@ def serve(
     )  # fmt: skip
     scheme = "https" if certificate else "http"
     shown = f"[{host}]" if ":" in host else host
-    print(escaped(f"{scheme}://{shown}:{port}/"), file=sys.stderr)
+    url = f"{scheme}://{shown}:{port}/"
+    if as_json:
+        send_document({"url": url, "host": host, "port": port})
+    else:
+        print(escaped(url), file=sys.stderr)
     run(opened(warehouse), settings)
     return 0
 
@@ -136,7 +140,10 @@ def add(
 
     file = _file(tokens, warehouse)
     secret = add_token(file, name, role)
-    print(json.dumps({"name": name, "role": role, "secret": secret}) if as_json else secret)
+    if as_json:
+        send_document({"name": name, "role": role, "secret": secret})
+    else:
+        print(secret)
     return 0
 
 
@@ -153,7 +160,7 @@ def list_tokens(
     found = read_tokens(_file(tokens, warehouse))
     if as_json:
         rows = [{"name": t.name, "role": t.role, "created": t.created} for t in found]
-        print(json.dumps({"tokens": rows}))
+        send_document({"tokens": rows})
         return 0
     for one in found:
         print(escaped(f"{one.name}  {one.role}  {one.created}"))
@@ -161,7 +168,10 @@ def list_tokens(
 
 
 @token.command
-def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None) -> int:
+def revoke(
+    name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
     """Take a token away; a running server refuses it from the next request on.
 
     Example: `dicom-warehouse token revoke viewer`
@@ -174,6 +184,8 @@ def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens 
     from warehouse.server.access import revoke_token
 
     revoke_token(_file(tokens, warehouse), name)
+    if as_json:
+        send_document({"name": name, "is_revoked": True})
     return 0
 
 
@@ -190,6 +202,7 @@ def install(
     from_: Annotated[Path, Parameter(name="--from")],
     to: Path | None = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> int:
     """Unpack OHIF from the tarball that `npm pack @ohif/app@3.13.2` brings; its digest is checked.
 
@@ -210,5 +223,8 @@ def install(
         raise errors.UsageError("there is no folder for caches: name one with --to")
     target = to or cache / "viewer"  # type: ignore[operator]
     size = unpack(from_, target.absolute(), force=force)
+    if as_json:
+        send_document({"target": target, "size_bytes": size})
+        return 0
     print(escaped(f"{target}: {size_text(size)}"))
     return 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +9,7 @@ from cyclopts import App, Parameter
 
 from warehouse.cli.answers import Format, answer_format, send_answer
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted
 
 socket = App(
@@ -89,7 +88,7 @@ def create(
         by=by, title=title, kind=kind, relative_path=path, description=description, **given
     )
     if as_json:
-        print(json.dumps({"slug": made.slug, "kind": made.kind, "version": made.version}))
+        send_document({"slug": made.slug, "kind": made.kind, "version": made.version})
         return 0
     console().print(f"socket {made.slug}: {made.of_kind.label}", highlight=False)
     return 0
@@ -125,7 +124,7 @@ def list_sockets(
 
 
 @socket.command
-def show(slug: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def show(slug: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Print a socket as JSON: the ten keys of Grand Challenge's API, schema, example and version.
 
     Example: `dicom-warehouse socket show results-json-file`
@@ -135,7 +134,7 @@ def show(slug: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
         "schema": found.schema, "example_value": found.example, "version": found.version,
         "is_retired": found.is_retired,
     }  # fmt: skip
-    sys.stdout.write(json.dumps(shown, ensure_ascii=False, indent=2) + "\n")
+    send_document(shown, indented=not as_json)
     return 0
 
 
@@ -177,7 +176,7 @@ def edit(
             for one in done.failing
         ]
         facts = {"slug": slug, "version": done.socket.version, "checked": len(done.report)}
-        print(json.dumps(facts | {"failing": failing}))
+        send_document(facts | {"failing": failing})
         return 0
     screen = console()
     screen.print(f"socket {slug}: version {done.socket.version}", highlight=False)
@@ -200,7 +199,7 @@ def retire(
     """
     opened(warehouse).components.retire_socket(slug, by=by)
     if as_json:
-        print(json.dumps({"slug": slug, "is_retired": True}))
+        send_document({"slug": slug, "is_retired": True})
         return 0
     console().print(f"socket {slug} is retired", highlight=False)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, counted_level, printed, size_text
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def info(
     listed = describe_columns(wh.catalog.snapshot) if columns else []
     if as_json:
         more = {"columns": [asdict(column) for column in listed]} if columns else {}
-        print(json.dumps(facts | more))
+        send_document(facts | more)
         return 0
     screen = console()
     screen.print(
@@ -124,7 +124,7 @@ def remove(
     """
     done = opened(warehouse).remove(*sources, delete=yes, even_all=even_all)
     if as_json:
-        print(json.dumps(asdict(done)))
+        send_document(asdict(done))
         return 0
     screen = console()
     screen.print(
@@ -163,7 +163,7 @@ def rebuild(
     """
     done = opened(warehouse).rebuild(from_sources=from_sources)
     if as_json:
-        print(json.dumps(asdict(done)))
+        send_document(asdict(done))
     elif from_sources:
         console().print(
             f"{counted(done.instances, 'file')} of {counted(done.parts, 'batch', 'batches')} "
@@ -194,7 +194,7 @@ def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> 
     """
     done = opened(warehouse).compact()
     if as_json:
-        print(json.dumps(asdict(done)))
+        send_document(asdict(done))
         return 0
     screen = console()
     for table, parts in done.before.items():
@@ -233,7 +233,7 @@ def vacuum(
     """
     done = opened(warehouse).vacuum(dt.timedelta(days=retention_days), delete=yes)
     if as_json:
-        print(json.dumps(asdict(done) | {"size_bytes": done.size_bytes}))
+        send_document(asdict(done) | {"size_bytes": done.size_bytes})
         return 0
     screen = console()
     for table, count in Counter(part.table for part in done.spare).items():

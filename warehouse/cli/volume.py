@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Root, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import size_text
 from warehouse.escape import escaped
 from warehouse.outputs import refuse_existing, require_suffix, write_bytes
@@ -42,6 +43,7 @@ def volume(
     stack: Annotated[bool, Parameter(negative="")] = False,
     stack_id: str | None = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> int:
     """Say what array a series makes, and write it: as a picture, for NIfTI tools, for NumPy.
 
@@ -122,6 +124,9 @@ def volume(
     if references is not None and isinstance(shown, LazyVolume):
         made = json.dumps(shown.references(), allow_nan=False)
         write_bytes(made.encode(), references, force=force)
+    if as_json:
+        send_document(_described(shown) | {"files": written})
+        return 0
     if written and shown.values.rescale:
         print(f"unit     {shown.unit or 'not stated'}")
     for target in written:
@@ -129,6 +134,21 @@ def volume(
     if not written:
         print("\n".join(map(escaped, _facts(shown))), file=sys.stdout)
     return 0
+
+
+def _described(shown: LazyVolume | Stack) -> dict[str, Any]:
+    """Return the same facts for programs; those that a stack does not have are null."""
+    from warehouse.pixels.stack import Stack
+
+    unit = shown.unit if shown.values.rescale else None
+    facts: dict[str, Any] = dict.fromkeys(("dims", "shape", "dtype", "spacing_mm", "affine_lps"))
+    if isinstance(shown, Stack):
+        return facts | {"frames": len(shown), "unit": unit, "labels": {}}
+    return facts | {
+        "dims": shown.dims, "shape": shown.shape, "dtype": str(shown.dtype),
+        "spacing_mm": shown.spacing, "affine_lps": shown.affine, "frames": None, "unit": unit,
+        "labels": shown.labels,
+    }  # fmt: skip
 
 
 def _facts(shown: LazyVolume | Stack) -> list[str]:
