@@ -79,7 +79,7 @@ def test_questions_do_without_pydicom_polars_and_what_reads(tmp_path: Path) -> N
     warehouse.open(root, create=True).ingest(tmp_path / "in", workers=1)
     asked = (
         ["sql", "select * from elements"], ["sql", "from tags", "--format", "json"], ["info"],
-        ["tables", "--count"], ["describe", "series"],
+        ["tables"], ["describe", "series"],
         ["select", "series", "Modality=MR", "PatientName__icontains=a", "EchoTime__null=true"],
     )  # fmt: skip
     loaded = imported(*([*command, "-w", root] for command in asked))
