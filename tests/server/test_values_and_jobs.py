@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,19 +18,43 @@ from tests.server.running import Client, running
 from warehouse.server.access import add_token
 
 
-@pytest.fixture
-def served(template: Path, tmp_path: Path) -> Iterator[tuple[Client, warehouse.Warehouse]]:  # noqa: F811
-    """A server over a small archive with sockets and two algorithms; its client may write."""
-    import shutil
-
-    shutil.copytree(template, tmp_path / "w")
-    wh = warehouse.open(tmp_path / "w")
+@pytest.fixture(scope="module")
+def archive(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    """A small archive with sockets and two algorithms. Not to be changed: take ``served``."""
+    folder = tmp_path_factory.mktemp("asked") / "w"
+    shutil.copytree(template, folder)
+    wh = warehouse.open(folder)
     wh.algorithms.create("grow", "age -> voxel-count", function=function("by_age"))
     wh.algorithms.create("mean", "scan -> mean-value", function=function("by_age"))
-    secret = add_token(tmp_path / "tokens", "station-3", "write")
-    with running(wh, tokens=tmp_path / "tokens", audit=tmp_path / "audit") as client:
+    wh.close()
+    return folder
+
+
+@contextlib.contextmanager
+def serving(root: Path, folder: Path) -> Iterator[tuple[Client, warehouse.Warehouse]]:
+    """Serve it to a client that may write."""
+    wh = warehouse.open(root)
+    secret = add_token(folder / "tokens", "station-3", "write")
+    with running(wh, tokens=folder / "tokens", audit=folder / "audit") as client:
         client.session.headers["Authorization"] = f"Bearer {secret}"
         yield client, wh
+
+
+@pytest.fixture
+def served(archive: Path, tmp_path: Path) -> Iterator[tuple[Client, warehouse.Warehouse]]:
+    """A server over an archive of its own."""
+    shutil.copytree(archive, tmp_path / "w")
+    with serving(tmp_path / "w", tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def refusing(
+    archive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Client, warehouse.Warehouse]]:
+    """One server for everything that is refused: it stays as it is."""
+    with serving(archive, tmp_path_factory.mktemp("refusing")) as made:
+        yield made
 
 
 def send(client: Client, path: str, given: Any) -> requests.Response:
@@ -77,9 +103,9 @@ def test_a_value_is_said_once(served: tuple[Client, warehouse.Warehouse]) -> Non
     ("[" * 5000, 400, "UsageError"), ({"socket": "a\0", "value": 1}, 400, "UsageError"),
 ], ids=range(15))  # fmt: skip
 def test_a_value_that_is_refused(
-    served: tuple[Client, warehouse.Warehouse], given: Any, status: int, error: str
+    refusing: tuple[Client, warehouse.Warehouse], given: Any, status: int, error: str
 ) -> None:
-    client, wh = served
+    client, wh = refusing
     answer = send(client, "values", given)
     assert (answer.status_code, answer.json().get("error")) == (status, error), answer.text
     assert set(answer.json()) == {"error", "message"}
@@ -136,9 +162,9 @@ def test_jobs_of_a_cohort(served: tuple[Client, warehouse.Warehouse]) -> None:
     ({"algorithm": "grow", "values": {"age": 1}}, 400, "UsageError"),
 ], ids=range(6))  # fmt: skip
 def test_a_job_that_is_refused(
-    served: tuple[Client, warehouse.Warehouse], given: Any, status: int, error: str
+    refusing: tuple[Client, warehouse.Warehouse], given: Any, status: int, error: str
 ) -> None:
-    client, wh = served
+    client, wh = refusing
     answer = send(client, "jobs", given)
     assert (answer.status_code, answer.json().get("error")) == (status, error), answer.text
     wh.refresh()

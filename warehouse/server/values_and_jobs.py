@@ -140,6 +140,12 @@ async def _changed(request: Request, change: Callable[[Warehouse], Any]) -> Any:
 # -- values ---------------------------------------------------------------------------------------
 
 
+_USES = (
+    "select * exclude (value_id, value) from values_about where value_id = $1 "
+    "order by added_at, use_id"
+)
+
+
 @router.get("/values/{value_id}", responses=_answers(200), dependencies=_READ)
 def value(request: Request, version: Shown, value_id: str) -> dict[str, Any]:
     """Return a value, and who said it about what. The content of a file is not shown."""
@@ -148,8 +154,7 @@ def value(request: Request, version: Shown, value_id: str) -> dict[str, Any]:
     rows = dictionaries(ask, query, value_id)
     if not rows:
         raise NotFound("values has no such row")
-    uses = "select * exclude (value_id, value) from values_about where value_id = $1 order by all"
-    found: dict[str, Any] = plain(rows[0] | {"uses": dictionaries(ask, uses, value_id)})
+    found: dict[str, Any] = plain(rows[0] | {"uses": dictionaries(ask, _USES, value_id)})
     parts = serving(request).warehouse.components
     if parts.is_json(value_id):
         found["value"] = parts.value(value_id)
