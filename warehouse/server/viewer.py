@@ -67,9 +67,14 @@ _SCRIPT = """window.config = ({ servicesManager }) => {
   }
   const token = sessionStorage.getItem("token");
   if (token) {
-    servicesManager.services.userAuthenticationService.setServiceImplementation({
-      getAuthorizationHeader: () => ({ Authorization: `Bearer ${token}` }),
-    });
+    // This is asked before there are services.
+    const register = servicesManager.registerServices.bind(servicesManager);
+    servicesManager.registerServices = (...given) => {
+      register(...given);
+      servicesManager.services.userAuthenticationService?.setServiceImplementation({
+        getAuthorizationHeader: () => ({ Authorization: `Bearer ${token}` }),
+      });
+    };
   }
   return %s;
 };
