@@ -85,6 +85,11 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             "1.66.6", masks(), [segment_frame(1, 0, "1.1.0"), segment_frame(7, 2)],
             [segment(1), segment(2), segment(2)],
         ),
+        # Groups of three frames for one that is there.
+        "1.66.9": segmentation("1.66.9", masks()[:1], frames(), [segment(1), segment(2)]),
+        "1.66.10": segmentation("1.66.10", labels[1:], [
+            segment_frame(None, 2 * n, f"1.1.{n}") for n in range(3)
+        ], [segment(1), segment(2)], "LABELMAP"),
         "1.66.7": segmentation("1.66.7", masks(), frames(), [segment(1)], FrameOfReferenceUID="1.4"),
         "1.66.8": segmentation("1.66.8", masks(), [
             segment_frame(1, z) for z in (0, 2, 2)
@@ -153,6 +158,22 @@ def test_frames_of_no_segment_and_without_groups_say_so(wh: warehouse.Warehouse)
     ]
     assert found.numbers == [1]
     assert found.mask(1).sum() == 3
+
+
+def test_groups_of_frames_that_are_not_there_say_so(wh: warehouse.Warehouse) -> None:
+    """As in the file of one frame that comes with pydicom."""
+    why = "functional groups of a frame that the object does not have"
+    rows = wh.sql(
+        "select SOPInstanceUID, frame_number, segment_number from segment_frames "
+        "where segment_why_not = $1 order by all", [why]
+    ).fetchall()  # fmt: skip
+    assert rows == [("1.66.10", 2, None), ("1.66.10", 3, None), ("1.66.9", 2, 1), ("1.66.9", 3, 2)]
+    binary, labels = (wh.segmentation(f"{uid}.0") for uid in ("1.66.9", "1.66.10"))
+    for found in (binary, labels):
+        assert found.warnings == [f"2 frames are left out: {why}"]
+    assert [binary.mask(n).sum() for n in (1, 2)] == [3, 0]
+    assert binary.volumes()["voxel_count"].to_list() == [3, 0]
+    assert np.unique(labels.label_map()).tolist() == [0, 2, 9]
 
 
 def test_masks_lie_on_the_grid_of_the_images(wh: warehouse.Warehouse) -> None:

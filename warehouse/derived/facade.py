@@ -1,19 +1,22 @@
 """What a warehouse says of derived objects: methods that ``Warehouse`` inherits.
 
-In: the open catalog. Out: segmentations, structure sets, dose-volume histograms.
+In: the open catalog. Out: segmentations, their volumes, structure sets, dose-volume histograms.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warehouse.derived.dose import DoseVolume, dose_volume
 from warehouse.derived.segmentation import Segmentation, open_segmentation
 from warehouse.derived.structures import Structures, open_structures
+from warehouse.derived.volumes import TABLE, Measured, measure_segments
 from warehouse.derived.waveforms import Waveform, open_waveform
+from warehouse.store.append import append_rows
 from warehouse.store.damage import names_failures
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from warehouse.catalog.connect import Catalog
@@ -29,6 +32,10 @@ class DerivedObjects:
         """Open catalog."""
         raise NotImplementedError
 
+    if TYPE_CHECKING:
+
+        def _change(self, action: Any, *, what: str, materialize: bool = True) -> Any: ...
+
     @names_failures
     def segmentation(
         self, series_uid: str, *, sop_instance_uid: str | None = None, resample: bool = False,
@@ -43,6 +50,28 @@ class DerivedObjects:
             self.catalog, series_uid, sop_instance_uid=sop_instance_uid, resample=resample,
             own_grid=own_grid,
         )  # fmt: skip
+
+    @names_failures
+    def measure_segments(self, series: Iterable[str] | None = None) -> Measured:
+        """Count the frames of segmentations that are new or have changed; for ``segment_volumes``.
+
+        Reads pixels, of all segmentations or of those in ``series``; what was counted of the same
+        file and images is left alone. See ``warehouse.derived.volumes``.
+
+        Examples
+        --------
+        >>> wh.measure_segments().objects, wh.measure_segments().objects
+        (1, 0)
+        >>> wh.sql("select SegmentNumber, volume_ml from segment_volumes").fetchall()
+        [(1, 0.006)]
+        """
+        return measure_segments(
+            self.catalog,
+            lambda rows: self._change(
+                lambda _: append_rows(self.root, {TABLE: rows}), what="segments", materialize=False
+            ),
+            series,
+        )
 
     @names_failures
     def structures(self, series_uid: str, *, sop_instance_uid: str | None = None) -> Structures:
