@@ -259,11 +259,11 @@ class Segmentation:
 
     def _usable(self) -> list[tuple[int, int]]:
         """Return number of the frame, from 0, and segment, of frames that are of a segment."""
-        there = self.frames.filter(pl.col("frame_number") <= len(self._stack))
+        rows = self.frames.filter(pl.col("frame_number") <= len(self._stack))
         if self.kind == "LABELMAP":
-            return [(number - 1, -1) for number in there["frame_number"].to_list()]
+            return [(number - 1, -1) for number in rows["frame_number"].to_list()]
         known = set(self.numbers)
-        rows = there.filter(pl.col("segment_why_not").is_null())
+        rows = rows.filter(pl.col("segment_why_not").is_null())
         pairs = rows.select("frame_number", "segment_number").iter_rows()
         return [(frame - 1, segment) for frame, segment in pairs if segment in known]
 
@@ -343,9 +343,8 @@ class Segmentation:
         )["segment_why_not"].drop_nulls()
         for reason, count in reasons.value_counts(sort=True).iter_rows():
             yield f"{count} frames are left out: {reason}"
-        for reason, count in (
-            self.segments["segment_why_not"].drop_nulls().value_counts().iter_rows()
-        ):
+        of_segments = self.segments["segment_why_not"].drop_nulls().value_counts()
+        for reason, count in of_segments.iter_rows():
             yield f"{count} segments are left out: {reason}"
 
     # -- frames ------------------------------------------------------------------------------------
