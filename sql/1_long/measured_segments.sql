@@ -26,5 +26,5 @@ select
     why_not,
     warnings
 from read_parquet(
-    getvariable('measured_segments_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('stored').measured_segments, hive_partitioning = true, hive_types = {'batch': varchar}
 );

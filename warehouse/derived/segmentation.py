@@ -338,9 +338,8 @@ class Segmentation:
 
     def _told(self) -> Iterator[str]:
         """Yield what is wrong with frames and segments, each reason once with its count."""
-        reasons = self.frames.filter(
-            (self.kind != "LABELMAP") | (pl.col("frame_number") > len(self._stack))
-        )["segment_why_not"].drop_nulls()
+        left_out = (self.kind != "LABELMAP") | (pl.col("frame_number") > len(self._stack))
+        reasons = self.frames.filter(left_out)["segment_why_not"].drop_nulls()
         for reason, count in reasons.value_counts(sort=True).iter_rows():
             yield f"{count} frames are left out: {reason}"
         of_segments = self.segments["segment_why_not"].drop_nulls().value_counts()
