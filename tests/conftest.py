@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 import warehouse
-from tests.derived_objects import annotations, dose_report, measured
+from tests.derived_objects import annotations, dose_report, measured, slide
 from tests.dicom_files import image, write
 from tests.small_components import add_components
 from tests.small_tables import View
@@ -85,12 +85,13 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     pet = image("1.1.9", Modality="PT", SeriesInstanceUID="1.2.1.9", Units="BQML")
     derived = [
         write(folder / "derived" / f"{n}.dcm", one)
-        for n, one in enumerate((measured(), dose_report(), annotations()))
+        for n, one in enumerate((measured(), dose_report(), annotations(), slide()))
     ]
     made.ingest(
         PACKAGED["pydicom"], *siemens, write(folder / "pet.dcm", pet), *derived, mode="full", workers=1
     )  # fmt: skip
     add_components(made)
+    made.measure_segments()
     return made
 
 

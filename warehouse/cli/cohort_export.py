@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from warehouse.cohorts.runs import Run
 
 _SUFFIXES = {f".{form}": form for form in ("csv", "parquet", "arrow", "jsonl", "zip")}
-Form = Literal["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link", "bids"]
+Form = Literal[
+    "csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link", "bids", "documents"
+]
 
 
 def export(
@@ -40,13 +42,15 @@ def export(
     accept_burned_in: Annotated[bool, Parameter(negative="")] = False,
     warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False, as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Write the members of a run: rows, a list, the files themselves, or a BIDS data set.
+    """Write the members of a run: rows, a list, files, the documents in them, or a BIDS data set.
 
     Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`
 
     Example: `dicom-warehouse cohort export mr_by_sequence dataset --format bids`
 
     Example: `dicom-warehouse cohort export mr_by_sequence shared --format copy --deidentify basic`
+
+    Example: `dicom-warehouse cohort export reports pdfs --format documents`
 
     Parameters
     ----------
@@ -65,7 +69,7 @@ def export(
     source
         Of s5cmd: OLD=NEW puts a bucket in place of a folder, as /data=s3://bucket/dicom.
     template
-        Names of the files of zip, copy and link.
+        Names of the files of zip, copy, link and documents.
     identifiers
         Of bids: write UIDs, institution, device, age, sex, dates and times.
     isotropic
@@ -94,11 +98,13 @@ def export(
     """
     from warehouse.bids.export import FORMAT
     from warehouse.bids.tables import SERIES
+    from warehouse.cohorts.export_documents import LISTING
     from warehouse.cohorts.export_files import FILE_FORMATS
+    from warehouse.cohorts.provenance import DOCUMENTS
     from warehouse.deidentify.asked import Deidentify
 
     # A folder, or a list of UIDs or commands, may have any name.
-    free = form in {"copy", "link", "uids", "s5cmd", "bids"}
+    free = form in {"copy", "link", "uids", "s5cmd", "bids", DOCUMENTS}
     chosen = str(form) if free else format_of(target, form, _SUFFIXES)
     wh = opened(warehouse)
     found = wh.find_run(name)
@@ -128,6 +134,16 @@ def export(
         print(escaped(f"{target}: {found.run}, {series} as {counted(facts['images'], 'image')}"))
         if left := facts["series_not_written"]:
             print(escaped(f"{counted(left, 'series', 'series')} left out: {target / SERIES}"))
+        return 0
+    if chosen == DOCUMENTS:
+        facts = wh.export(found, target, DOCUMENTS, template=template)[DOCUMENTS]
+        if as_json:
+            names = ("documents_written", "documents_missing")
+            return _send(target, found, chosen, {name: facts[name] for name in names})
+        many = counted(facts["documents_written"], "document")
+        print(escaped(f"{target}: {found.run}, {many}, digest {found.digest}"))
+        if missing := facts["documents_missing"]:
+            print(escaped(f"{counted(missing, 'instance')} without one: {target / LISTING}"))
         return 0
     if chosen in FILE_FORMATS:
         wh.export(found, target, chosen, template=template, force=force)

@@ -27,6 +27,7 @@ _REFUSED = {
     "s5cmd": "a list of commands copies the files with the identity",
     "bids": "NIfTI and sidecars are not de-identified yet: export copies with --deidentify, ingest "
     "them into a warehouse of their own, and export that one as bids",
+    "documents": "the text of a document is not de-identified",
 }
 
 
