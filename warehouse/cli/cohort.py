@@ -314,7 +314,7 @@ def export(
     resample
         Of bids: tilt moves slices that are shifted by a tilted gantry; the sidecar says so.
     deidentify
-        Write it without what identifies a person, by this profile of PS3.15: copy, zip, csv,
+        Write it without what identifies a person, by this profile of PS3.15: copy, zip, bids, csv,
         parquet, arrow, jsonl and uids.
     retain
         Of deidentify, with commas between: uids, device, institution, patient, dates or
@@ -340,7 +340,14 @@ def export(
         asked = Deidentify.asked(
             deidentify, retain, clean, key, mapping, rectangle, accept_burned_in=accept_burned_in
         )
-        options = {"template": template, "rows": rows, "preset": preset, "spreadsheet": spreadsheet}
+        options: dict[str, object] = {
+            "template": template, "rows": rows, "preset": preset, "spreadsheet": spreadsheet
+        }  # fmt: skip
+        if chosen == FORMAT:
+            options |= {
+                "identifiers": identifiers, "isotropic": isotropic, "allow_gaps": allow_gaps,
+                "resample": resample,
+            }  # fmt: skip
         facts = wh.export(found, target, chosen, deidentify=asked, force=force, **options)
         _report_deidentified(target, found, facts)
         return 0
@@ -399,6 +406,11 @@ def _report_deidentified(target: Path, found: runs.Run, facts: dict[str, Any]) -
     print(escaped(f"{target}: {found.run}, {many} de-identified, {changes}"))
     if left := counts["left_out"]:
         print(escaped(f"{counted(left, 'instance')} left out: see left_out.csv"))
+    if made := facts.get("bids"):
+        series = counted(made["series_written"], "series", "series")
+        print(escaped(f"{series} as {counted(made['images'], 'image')}"))
+        if left := made["series_not_written"]:
+            print(escaped(f"{counted(left, 'series', 'series')} left out: {target / SERIES}"))
 
 
 def _report(found: runs.Run, *, as_json: bool) -> None:
