@@ -139,7 +139,9 @@ def test_nothing_links_exports_of_two_keys(exported: Exported, tmp_path: Path) -
     assert [one for one in first & second if not one.startswith(known)] == []
     # Neither does a shift: it is that of the patient and of the key.
     days = [
-        min(dt.date.fromisoformat(pydicom.dcmread(path).StudyDate) for path in folder.rglob("*.dcm"))
+        min(
+            dt.date.fromisoformat(pydicom.dcmread(path).StudyDate) for path in folder.rglob("*.dcm")
+        )
         for folder in (exported.folder, tmp_path / "out")
     ]
     shift = [key.days(ID) for key in (exported.how.key, how.key) if key]

@@ -113,12 +113,15 @@ def export_deidentified(
         profile(name, retain=retain, clean=clean), key or random_key(), pixels or PixelRules(),
         template, mapping_folder is not None, s3 or S3Access(),
     )  # fmt: skip
+    workers = 1 if how.pixels.hook else IngestSettings(workers=workers).worker_count
+    if workers > 1 and run.counts["instances"] >= _FROM_PORTIONS * PORTION:
+        start_server()  # it imports while the members are looked up
     catalog = members_of(root, run)
     mark = _mark(run, catalog.snapshot.version, how, form)
     with begun(target, mark, lasts=key is not None) as work:
         patients = catalog.connection.execute(statement("old_patients", "runs")).fetchall()
         portions = _portions(sources(catalog), work, known_of(patients))
-        done = list(_treated(portions, how, 1 if how.pixels.hook else workers))
+        done = list(_treated(portions, how, workers))
         facts = _gathered(work, done, how, form)
         made = work / FILES
         if form == BIDS:
@@ -179,17 +182,15 @@ def _portions(members: Iterator[Member], work: Path, known: dict[str, Known]) ->
         number += 1
 
 
-def _treated(portions: Iterator[Portion], how: Treatment, workers: int | None) -> Iterator[Portion]:
+def _treated(portions: Iterator[Portion], how: Treatment, count: int) -> Iterator[Portion]:
     """Treat the portions that are not done, and yield all in order, without their members."""
     first = list(islice(portions, _FROM_PORTIONS))
-    count = IngestSettings(workers=workers).worker_count
     if count == 1 or len(first) < _FROM_PORTIONS:
         for portion in _chained(first, portions):
             if not portion.note.exists():
                 treat(portion, how)
             yield _empty(portion)
         return
-    start_server()
     with WorkerPool(count) as pool:
         running: set[Future[None]] = set()
         for portion in _chained(first, portions):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from warehouse.deidentify.values import words
@@ -78,6 +79,20 @@ def in_base64(content: bytes) -> Iterator[bytes]:
             yield coded[first:last]
 
 
+@lru_cache(4096)
+def _coded(part: bytes) -> tuple[bytes, ...]:
+    """Return a longer part in Base64."""
+    return tuple(in_base64(part)) if len(part) >= _UNBOUNDED else ()
+
+
+def _wide(part: bytes) -> tuple[bytes, ...]:
+    """Return a longer part with two bytes for each character."""
+    if len(part) < _UNBOUNDED or not part.isascii():
+        return ()
+    text = part.decode("ascii")
+    return text.encode("utf-16-le"), text.encode("utf-16-be")
+
+
 class Identity:
     """What identifies the people of one file, in the bytes of the file."""
 
@@ -132,30 +147,20 @@ class Identity:
             Path, tag, VR and value of each.
         """
         written = b"\0".join(content for *_, content in kept)
-        everything = written.lower()
-        here = [part for part in self.found if part in everything]
-        wide = [part for part in self._wide() if part in everything]
-        coded = [part for part in self._coded() if part in written]
+        # Without zeros text of two bytes for a character is as plain as other text.
+        plain = written.translate(None, b"\0").lower()
+        here = [part for part in self.found if part in plain]
+        coded = [code for part in self._written for code in _coded(part) if code in written]
+        if not here and not coded:
+            return frozenset()
+        wide = [code for part in here for code in _wide(part)]
         return frozenset(
             (path, tag)
             for path, tag, vr, content in kept
             if any(self._holds(content.lower(), part, vr) for part in here)
-            or any(part in content.lower() for part in wide)
-            or any(part in content for part in coded)
+            or any(code in content.lower() for code in wide)
+            or any(code in content for code in coded)
         )
-
-    def _wide(self) -> Iterator[bytes]:
-        """Yield the longer parts with two bytes for each character."""
-        for part in self.found:
-            if len(part) >= _UNBOUNDED and part.isascii():
-                text = part.decode("ascii")
-                yield from (text.encode("utf-16-le"), text.encode("utf-16-be"))
-
-    def _coded(self) -> Iterator[bytes]:
-        """Yield the longer parts in Base64."""
-        for part in self._written:
-            if len(part) >= _UNBOUNDED:
-                yield from in_base64(part)
 
     @staticmethod
     def _holds(content: bytes, part: bytes, vr: str) -> bool:
