@@ -25,6 +25,8 @@ Form = Literal[
     "csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link", "bids", "documents"
 ]
 
+_OF_BIDS = ("series_written", "images", "series_not_written")
+
 
 def export(
     name: str, target: Path, /, *, form: Annotated[Form | None, Parameter(name="--format")] = None,
@@ -79,7 +81,7 @@ def export(
     resample
         Of bids: tilt moves slices that are shifted by a tilted gantry; the sidecar says so.
     deidentify
-        Write it without what identifies a person, by this profile of PS3.15: copy, zip, csv,
+        Write it without what identifies a person, by this profile of PS3.15: copy, zip, bids, csv,
         parquet, arrow, jsonl and uids.
     retain
         Of deidentify, with commas between: uids, device, institution, patient, dates or
@@ -97,7 +99,6 @@ def export(
         Of deidentify: write pictures too that may have text burned in.
     """
     from warehouse.bids.export import FORMAT
-    from warehouse.bids.tables import SERIES
     from warehouse.cohorts.export_documents import LISTING
     from warehouse.cohorts.export_files import FILE_FORMATS
     from warehouse.cohorts.provenance import DOCUMENTS
@@ -112,10 +113,18 @@ def export(
         asked = Deidentify.asked(
             deidentify, retain, clean, key, mapping, rectangle, accept_burned_in=accept_burned_in
         )
-        options = {"template": template, "rows": rows, "preset": preset, "spreadsheet": spreadsheet}
+        options: dict[str, object] = {
+            "template": template, "rows": rows, "preset": preset, "spreadsheet": spreadsheet
+        }  # fmt: skip
+        if chosen == FORMAT:
+            options |= {
+                "identifiers": identifiers, "isotropic": isotropic, "allow_gaps": allow_gaps,
+                "resample": resample,
+            }  # fmt: skip
         facts = wh.export(found, target, chosen, deidentify=asked, force=force, **options)
         if as_json:
-            return _send(target, found, chosen, facts["counts"], deidentified=True)
+            made = {name: facts["bids"][name] for name in _OF_BIDS} if "bids" in facts else {}
+            return _send(target, found, chosen, facts["counts"] | made, deidentified=True)
         _report_deidentified(target, found, facts)
         return 0
     if retain or clean or key or mapping or rectangle or accept_burned_in:
@@ -128,12 +137,10 @@ def export(
             allow_gaps=allow_gaps, resample=resample,
         )["bids"]  # fmt: skip
         if as_json:
-            names = ("series_written", "images", "series_not_written")
-            return _send(target, found, chosen, {name: facts[name] for name in names})
+            return _send(target, found, chosen, {name: facts[name] for name in _OF_BIDS})
         series = counted(facts["series_written"], "series", "series")
         print(escaped(f"{target}: {found.run}, {series} as {counted(facts['images'], 'image')}"))
-        if left := facts["series_not_written"]:
-            print(escaped(f"{counted(left, 'series', 'series')} left out: {target / SERIES}"))
+        _report_left_out(target, facts)
         return 0
     if chosen == DOCUMENTS:
         facts = wh.export(found, target, DOCUMENTS, template=template)[DOCUMENTS]
@@ -179,3 +186,15 @@ def _report_deidentified(target: Path, found: Run, facts: dict[str, Any]) -> Non
     print(escaped(f"{target}: {found.run}, {many} de-identified, {changes}"))
     if left := counts["left_out"]:
         print(escaped(f"{counted(left, 'instance')} left out: see left_out.csv"))
+    if made := facts.get("bids"):
+        series = counted(made["series_written"], "series", "series")
+        print(escaped(f"{series} as {counted(made['images'], 'image')}"))
+        _report_left_out(target, made)
+
+
+def _report_left_out(target: Path, facts: Mapping[str, Any]) -> None:
+    """Say how many series a BIDS data set does not have, and where the reasons stand."""
+    from warehouse.bids.tables import SERIES
+
+    if left := facts["series_not_written"]:
+        print(escaped(f"{counted(left, 'series', 'series')} left out: {target / SERIES}"))
