@@ -22,7 +22,7 @@ import duckdb
 from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import Model, by_name, read_models
 from warehouse.store import delta, layout
-from warehouse.store.duck import connect, copy_to, literal
+from warehouse.store.duck import connect, copy_to, literal, set_stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,8 +103,7 @@ def _make(snapshot: Snapshot, before: tuple[Path, list[str]] | None, draft: Path
         for model in read_models():
             if model.is_plain_macro:
                 connection.execute(model.sql)
-        for table in ("elements", "files", "instances"):
-            connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
+        set_stored(connection, _stored(snapshot))
         for name in ("instances", *_READ):
             connection.execute(by_name(name).sql)
         if before is None:
@@ -129,6 +128,10 @@ def _make(snapshot: Snapshot, before: tuple[Path, list[str]] | None, draft: Path
             _read_kept(connection, model, draft)
 
 
+def _stored(snapshot: Snapshot) -> dict[str, list[str]]:
+    return {table: snapshot.paths(table) for table in ("elements", "files", "instances")}
+
+
 def _make_touched(connection: duckdb.DuckDBPyConnection, model: Model, snapshot: Snapshot) -> None:
     """Make a view over the entities alone of which instances are in changed parts."""
     (key,) = model.grain
@@ -143,7 +146,7 @@ def _make_touched(connection: duckdb.DuckDBPyConnection, model: Model, snapshot:
         f"filename = true) semi join touched using ({key})"
     ).fetchall()
     paths = [path for (path,) in found] or [snapshot.empty("instances")]
-    connection.execute("set variable instances_files = $1", [paths])
+    set_stored(connection, _stored(snapshot) | {"instances": paths})
     instances = by_name("instances").query
     connection.execute(
         f"create or replace view instances as from ({instances}) where {key} in (from touched)"
