@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from hypothesis import settings
 import warehouse
 from tests.derived_objects import annotations, dose_report, measured
 from tests.dicom_files import image, write
+from tests.made_once import made_once
 from tests.small_components import add_components
 from tests.small_tables import View
 
@@ -72,10 +74,7 @@ def view() -> View:
     return View()
 
 
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    """A warehouse of pydicom's package, two files of nibabel's and a PET, all elements. Not to write to."""
-    folder = tmp_path_factory.mktemp("sample")
+def _make_sample(folder: Path) -> None:
     made = warehouse.open(folder / "w", create=True)
     # Of the packaged files only these have vendor payloads and diffusion.
     for path in PACKAGED["nibabel"].glob("siemens_dwi_*.dcm.gz"):
@@ -91,7 +90,15 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
         PACKAGED["pydicom"], *siemens, write(folder / "pet.dcm", pet), *derived, mode="full", workers=1
     )  # fmt: skip
     add_components(made)
-    return made
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """A warehouse of pydicom's package, two files of nibabel's and a PET, all elements. Not to write to."""
+    folder = made_once(tmp_path_factory, "sample", _make_sample)
+    # Runs of cohorts and exports leave something in it: each process has its own.
+    own = tmp_path_factory.mktemp("sample") / "w"
+    return warehouse.open(shutil.copytree(folder / "w", own))
 
 
 @pytest.fixture
