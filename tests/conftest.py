@@ -102,6 +102,20 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     return warehouse.open(shutil.copytree(folder / "w", own))
 
 
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """The files that $DICOM_CORPUS names, every element. Not to write to, but for runs of cohorts."""
+    if not (named := os.environ.get("DICOM_CORPUS")):
+        pytest.skip("DICOM_CORPUS names no folder")
+
+    def make(folder: Path) -> None:
+        warehouse.open(folder / "w", create=True).ingest(named, mode="full", workers=1)
+
+    made = made_once(tmp_path_factory, "corpus", make)
+    own = tmp_path_factory.mktemp("corpus") / "w"
+    return warehouse.open(shutil.copytree(made / "w", own))
+
+
 @pytest.fixture
 def ingest(tmp_path: Path) -> Callable[..., warehouse.Warehouse]:
     """Ingest into the warehouse of this test, in this process; returns it with ``.report``."""
