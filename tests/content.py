@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.sqlfiles import by_name, read_checks
 from warehouse.store import delta
-from warehouse.store.duck import connect
+from warehouse.store.duck import connect, set_stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,8 +48,8 @@ def opened(root: Path) -> duckdb.DuckDBPyConnection:
     """Return a connection with the stored tables read into memory once."""
     snapshot = delta.snapshot(root)
     connection = connect(threads=1)
+    set_stored(connection, {table: snapshot.paths(table) for table in snapshot.parts})
     for table in snapshot.parts:
-        connection.execute(f"set variable {table}_files = $1", [snapshot.paths(table)])
         view = by_name(table).sql
         connection.execute(view)
         connection.execute(f"create table {table}_rows as from {table}")

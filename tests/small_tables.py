@@ -19,7 +19,10 @@ from warehouse.store.rules import read_rules
 if TYPE_CHECKING:
     import duckdb
 
-THROUGH = {"normal_elements", "utc_offsets", "group_elements"}
+THROUGH = {
+    "normal_elements", "utc_offsets", "group_elements", "element_runs", "element_summaries", "element_sketches", "element_sets",
+    "element_counts",
+}  # fmt: skip
 """Views that are made over a given table, because they are that table in another form."""
 
 

@@ -226,10 +226,10 @@ def test_killed_between_the_commits_of_two_tables(
     class Killed(BaseException):
         pass
 
-    def stop_before(opened: DeltaTable, *rest: Any) -> None:
+    def stop_before(opened: DeltaTable, *rest: Any) -> int:
         if opened.table_uri.rstrip("/").endswith(table):
             raise Killed
-        real(opened, *rest)
+        return real(opened, *rest)
 
     with monkeypatch.context() as patched:
         patched.setattr(delta, "_apply", stop_before)

@@ -251,3 +251,16 @@ def test_a_pool_that_is_left_by_an_error_waits_for_nothing() -> None:
     with pytest.raises(KeyError):
         leave()
     assert time.monotonic() - begun.get() < 1
+
+
+@pytest.mark.parametrize("of", ["connect()", "connect().cursor()"])
+def test_duckdb_draws_no_bar_into_the_output_of_a_script(of: str) -> None:
+    """It does after two seconds of one question, where the script has no file: ``python -c``."""
+    question = f"""
+from warehouse.store.duck import connect
+print({of}.sql("select current_setting('enable_progress_bar')").fetchall())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", question], cwd=CHECKOUT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "[(False,)]\n"

@@ -36,7 +36,7 @@ SQL = {
 create or replace view toy_notes as
 select author, number, made_at, text
 from read_parquet(
-    getvariable('toy_notes_files'), hive_partitioning = false
+    getvariable('stored').toy_notes, hive_partitioning = false
 );
 """,
     "toy_marks": """-- One row per instance, with the number of its elements.
@@ -49,7 +49,7 @@ from read_parquet(
 create or replace view toy_marks as
 select printf('%06d', instance_id >> 24) as batch, instance_id, element_count
 from read_parquet(
-    getvariable('toy_marks_files'), hive_partitioning = false
+    getvariable('stored').toy_marks, hive_partitioning = false
 );
 """,
 }

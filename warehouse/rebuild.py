@@ -20,7 +20,7 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name, read_models, statement
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change
-from warehouse.store.duck import connect, view_files
+from warehouse.store.duck import connect, set_stored, view_files
 from warehouse.store.marker import require
 from warehouse.store.schema import STORED_AS
 from warehouse.store.stage import write_part
@@ -132,7 +132,7 @@ def _make_views(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> No
     """Make what defines instances, over a slice of the ids."""
     view_files(connection, snapshot.paths("files"))
     connection.execute(f"create temp table holders as {statement('modes_of_holders')}")
-    connection.execute("set variable elements_files = $1", [snapshot.paths("elements")])
+    set_stored(connection, {table: snapshot.paths(table) for table in ("elements", "files")})
     for model in read_models():
         if model.is_plain_macro:
             connection.execute(model.sql)
@@ -157,7 +157,7 @@ def _derived(
         connection.execute("set variable first = $1", [first])
         connection.execute("set variable last = $1", [last])
         paths = _parts_between(snapshot, first, last)
-        connection.execute("set variable elements_files = $1", [paths])
+        set_stored(connection, {"elements": paths, "files": snapshot.paths("files")})
         answer = connection.sql("from instances_from_elements").to_arrow_table()
         answer = answer.rename_columns(STORED_AS)
         new = _aligned(answer, ids).cast(stored.schema)

@@ -18,6 +18,6 @@ select
     outputs,
     added_at
 from read_parquet(
-    getvariable('algorithm_interfaces_files'), hive_partitioning = true,
+    getvariable('stored').algorithm_interfaces, hive_partitioning = true,
     hive_types = {'batch': varchar}
 );

@@ -39,6 +39,6 @@ select
     added_at,
     added_by
 from read_parquet(
-    getvariable('algorithm_versions_files'), hive_partitioning = true,
+    getvariable('stored').algorithm_versions, hive_partitioning = true,
     hive_types = {'batch': varchar}
 );

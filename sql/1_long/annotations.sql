@@ -42,5 +42,5 @@ select
     length,
     angle_degrees
 from read_parquet(
-    getvariable('annotations_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('stored').annotations, hive_partitioning = true, hive_types = {'batch': varchar}
 );

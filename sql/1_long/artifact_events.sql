@@ -45,6 +45,6 @@ select
     happened_at,
     happened_by
 from read_parquet(
-    getvariable('artifact_events_files'), hive_partitioning = true,
+    getvariable('stored').artifact_events, hive_partitioning = true,
     hive_types = {'batch': varchar}
 );

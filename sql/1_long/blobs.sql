@@ -9,5 +9,5 @@
 create or replace view blobs as
 select batch, sha256, length, bytes
 from read_parquet(
-    getvariable('blobs_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('stored').blobs, hive_partitioning = true, hive_types = {'batch': varchar}
 );

@@ -48,5 +48,5 @@ select
     sha256,
     warning
 from read_parquet(
-    getvariable('elements_files'), hive_partitioning = false
+    getvariable('stored').elements, hive_partitioning = false
 );

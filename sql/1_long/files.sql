@@ -38,5 +38,5 @@ select
     pixel_length,
     is_encapsulated
 from read_parquet(
-    getvariable('files_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('stored').files, hive_partitioning = true, hive_types = {'batch': varchar}
 );

@@ -243,5 +243,5 @@ select
     pixel_length,
     is_encapsulated
 from read_parquet(
-    getvariable('instances_files'), hive_partitioning = false
+    getvariable('stored').instances, hive_partitioning = false
 );

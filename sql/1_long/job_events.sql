@@ -51,6 +51,6 @@ select
     metric_seconds,
     metric_values
 from read_parquet(
-    getvariable('job_events_files'), hive_partitioning = true,
+    getvariable('stored').job_events, hive_partitioning = true,
     hive_types = {'batch': varchar}
 );

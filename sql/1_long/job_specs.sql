@@ -50,6 +50,6 @@ select
     created_at,
     created_by
 from read_parquet(
-    getvariable('job_specs_files'), hive_partitioning = true,
+    getvariable('stored').job_specs, hive_partitioning = true,
     hive_types = {'batch': varchar}
 );

@@ -40,5 +40,5 @@ select
     series_key,
     checked_at
 from read_parquet(
-    getvariable('socket_values_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('stored').socket_values, hive_partitioning = true, hive_types = {'batch': varchar}
 );

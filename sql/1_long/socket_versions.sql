@@ -41,5 +41,5 @@ select
     edited_at,
     edited_by
 from read_parquet(
-    getvariable('socket_versions_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('stored').socket_versions, hive_partitioning = true, hive_types = {'batch': varchar}
 );

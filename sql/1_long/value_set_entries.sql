@@ -23,6 +23,6 @@ select
     changed_at,
     changed_by
 from read_parquet(
-    getvariable('value_set_entries_files'), hive_partitioning = true,
+    getvariable('stored').value_set_entries, hive_partitioning = true,
     hive_types = {'batch': varchar}
 );

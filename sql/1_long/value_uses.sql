@@ -27,5 +27,5 @@ select
     file_name,
     added_at
 from read_parquet(
-    getvariable('value_uses_files'), hive_partitioning = true, hive_types = {'batch': varchar}
+    getvariable('stored').value_uses, hive_partitioning = true, hive_types = {'batch': varchar}
 );

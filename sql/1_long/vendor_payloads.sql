@@ -22,5 +22,5 @@ select
     creator,
     payload
 from read_parquet(
-    getvariable('vendor_payloads_files'), hive_partitioning = false
+    getvariable('stored').vendor_payloads, hive_partitioning = false
 );

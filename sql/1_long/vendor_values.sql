@@ -25,5 +25,5 @@ select
     "real",
     warning
 from read_parquet(
-    getvariable('vendor_values_files'), hive_partitioning = false
+    getvariable('stored').vendor_values, hive_partitioning = false
 );

@@ -8,7 +8,7 @@ with of_instances as (
         filename as part,
         min(instance_id) as first_id,
         max(instance_id) as last_id
-    from read_parquet(getvariable('instances_files'), hive_partitioning = false, filename = true)
+    from read_parquet(getvariable('stored').instances, hive_partitioning = false, filename = true)
     where pixel_offset is not null
     group by all
 ),
@@ -18,7 +18,7 @@ of_files as (
         filename as part,
         min(instance_id) as first_id,
         max(instance_id) as last_id
-    from read_parquet(getvariable('files_files'), hive_partitioning = false, filename = true)
+    from read_parquet(getvariable('stored').files, hive_partitioning = false, filename = true)
     where instance_id is not null
     group by all
 )

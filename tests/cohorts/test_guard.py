@@ -102,7 +102,7 @@ FILES = [
 SURROUNDINGS = [
     "select getenv('HOME') as series_key",
     "select current_setting('memory_limit') as series_key",
-    "select getvariable('elements_files') as series_key",
+    "select getvariable('stored') as series_key",
     "select current_user as series_key",
     "select version() as series_key",
     "select random() as series_key",

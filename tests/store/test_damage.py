@@ -175,7 +175,7 @@ def test_a_warehouse_without_these_notes_opens(root: Path) -> None:
 
 
 def test_notes_of_commits_do_not_pile_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("warehouse.store.damage._NOTES_KEPT", 2)
+    monkeypatch.setattr("warehouse.store.logs._NOTES_KEPT", 2)
     for version in range(4, 9):
         delta.note_commit(root, version)
     log = layout.table_folder(root, "files") / "_delta_log"

@@ -21,7 +21,7 @@ from warehouse.errors import QueryFailed, UnknownTable, UsageError
 from warehouse.sqlfiles import Model, read_models, statement
 from warehouse.store import delta
 from warehouse.store.dictionary import read_dictionary
-from warehouse.store.duck import connect, literal, set_variables
+from warehouse.store.duck import Variable, connect, literal, set_variables
 from warehouse.store.rules import read_rules
 from warehouse.store.schema import STORED_AS
 from warehouse.store.tables import named
@@ -44,7 +44,7 @@ class Sessions:
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection,
-        variables: Mapping[str, str | list[str]] | None = None,
+        variables: Mapping[str, Variable] | None = None,
     ) -> None:  # fmt: skip
         path = connection.execute("select current_setting('search_path')").fetchall()[0][0]
         self._search_path = path
@@ -134,13 +134,12 @@ def open_catalog(
         connection.execute("set variable id_factor = $1", [id_factor(order)])
         connection.execute("set preserve_insertion_order = false")
     names = read_dictionary(root)
-    variables: dict[str, str | list[str]] = {
-        f"{table}_files": snapshot.paths(table)[:: -1 if order else 1] for table in snapshot.parts
-    }
-    variables["private_dictionary"] = private_dictionary(names)
+    stored = {table: snapshot.paths(table)[:: -1 if order else 1] for table in snapshot.parts}
+    variables: dict[str, Variable] = {"private_dictionary": private_dictionary(names)}
     variables["sequence_rules"] = sequence_rules(read_rules(root))
     kept = None if order else kept_files(snapshot)
-    variables |= {f"{name}_kept": [path] for name, path in (kept or {}).items()}
+    stored |= {f"{name}_kept": [path] for name, path in (kept or {}).items()}
+    variables["stored"] = stored
     variables["output_columns"] = "{}"
     set_variables(connection, variables)
     attach_views(connection, kept=kept is not None, reordered=order > 0)

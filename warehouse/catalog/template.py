@@ -49,7 +49,7 @@ def make_views(
     make_dictionaries(connection)
     for model in models:
         if kept and model.is_kept:
-            source = f"read_parquet(getvariable('{model.name}_kept'))"
+            source = f"read_parquet(getvariable('stored').{model.name}_kept)"
             connection.execute(f"create or replace view {model.name} as from {source}")
         else:
             connection.execute(_reordered(model) if reordered else model.sql)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import size_text
-from warehouse.dicom.objects import is_object
 from warehouse.escape import escaped
 from warehouse.settings import user_cache
 
@@ -21,9 +20,7 @@ token = App(
     name="token",
     help="Who may ask a server: names, roles, and secrets that are shown once.\n\n"
     "Example: `dicom-warehouse token add viewer`",
-    group=SERVE,
 )
-app.command(token)
 
 Tokens = Annotated[
     Path | None,
@@ -32,11 +29,12 @@ Tokens = Annotated[
         help="File of tokens; beside the folder of the warehouse by default.",
     ),
 ]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
 
 
 def _file(given: Path | None, warehouse: str) -> Path:
     """Return the file of tokens of a warehouse."""
+    from warehouse.dicom.objects import is_object
+
     if given is not None:
         return given.absolute()
     if is_object(warehouse):
@@ -47,7 +45,6 @@ def _file(given: Path | None, warehouse: str) -> Path:
     return folder.with_name(f"{folder.name}.tokens.json")
 
 
-@app.command(group=SERVE)
 def serve(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -63,6 +60,7 @@ def serve(
     timeout: float = 60.0,
     requests: int = 64,
     max_body: int = 16 << 30,
+    as_json: AsJson = False,
 ) -> int:
     """Answer over HTTP until stopped: DICOMweb, a REST interface, and a viewer for browsers.
 
@@ -96,8 +94,8 @@ def serve(
         Bytes of one upload at most.
     """
     try:
-        from warehouse.server.serve import serve as run  # noqa: PLC0415 - needs the extra
-        from warehouse.server.settings import ServerSettings  # noqa: PLC0415
+        from warehouse.server.serve import serve as run
+        from warehouse.server.settings import ServerSettings
     except ImportError as error:
         raise errors.NotInstalled("a server", error.name or "fastapi", "server") from None
     settings = ServerSettings(
@@ -108,7 +106,11 @@ def serve(
     )  # fmt: skip
     scheme = "https" if certificate else "http"
     shown = f"[{host}]" if ":" in host else host
-    print(escaped(f"{scheme}://{shown}:{port}/"), file=sys.stderr)
+    url = f"{scheme}://{shown}:{port}/"
+    if as_json:
+        send_document({"url": url, "host": host, "port": port})
+    else:
+        print(escaped(url), file=sys.stderr)
     run(opened(warehouse), settings)
     return 0
 
@@ -134,11 +136,14 @@ def add(
     role
         read: everything; write: store too; deidentified: tables without what identifies a person.
     """
-    from warehouse.server.access import add_token  # noqa: PLC0415
+    from warehouse.server.access import add_token
 
     file = _file(tokens, warehouse)
     secret = add_token(file, name, role)
-    print(json.dumps({"name": name, "role": role, "secret": secret}) if as_json else secret)
+    if as_json:
+        send_document({"name": name, "role": role, "secret": secret})
+    else:
+        print(secret)
     return 0
 
 
@@ -150,12 +155,12 @@ def list_tokens(
 
     Example: `dicom-warehouse token list`
     """
-    from warehouse.server.access import read_tokens  # noqa: PLC0415
+    from warehouse.server.access import read_tokens
 
     found = read_tokens(_file(tokens, warehouse))
     if as_json:
         rows = [{"name": t.name, "role": t.role, "created": t.created} for t in found]
-        print(json.dumps({"tokens": rows}))
+        send_document({"tokens": rows})
         return 0
     for one in found:
         print(escaped(f"{one.name}  {one.role}  {one.created}"))
@@ -163,7 +168,10 @@ def list_tokens(
 
 
 @token.command
-def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None) -> int:
+def revoke(
+    name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
     """Take a token away; a running server refuses it from the next request on.
 
     Example: `dicom-warehouse token revoke viewer`
@@ -173,27 +181,28 @@ def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens 
     name
         As in `token list`.
     """
-    from warehouse.server.access import revoke_token  # noqa: PLC0415
+    from warehouse.server.access import revoke_token
 
     revoke_token(_file(tokens, warehouse), name)
+    if as_json:
+        send_document({"name": name, "is_revoked": True})
     return 0
 
 
-viewer_app = App(
+viewer = App(
     name="viewer",
     help="OHIF in the place of the built-in page.\n\n"
     "Example: `dicom-warehouse viewer install --from ohif-app-3.13.2.tgz`",
-    group=SERVE,
 )
-app.command(viewer_app)
 
 
-@viewer_app.command
+@viewer.command
 def install(
     *,
     from_: Annotated[Path, Parameter(name="--from")],
     to: Path | None = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> int:
     """Unpack OHIF from the tarball that `npm pack @ohif/app@3.13.2` brings; its digest is checked.
 
@@ -207,12 +216,15 @@ def install(
         Folder to make, for `serve --viewer`; by default one in the cache of the user, which `serve`
         finds.
     """
-    from warehouse.server.ohif import install as unpack  # noqa: PLC0415
+    from warehouse.server.ohif import install as unpack
 
     cache = user_cache()
     if to is None and cache is None:
         raise errors.UsageError("there is no folder for caches: name one with --to")
     target = to or cache / "viewer"  # type: ignore[operator]
     size = unpack(from_, target.absolute(), force=force)
+    if as_json:
+        send_document({"target": target, "size_bytes": size})
+        return 0
     print(escaped(f"{target}: {size_text(size)}"))
     return 0
