@@ -115,7 +115,7 @@ def rows_of(instance_id: int, drawn: dict[tuple[int, int], list[int]]) -> list[d
 
 
 VIEWS = [
-    "elements", "instances", "normal_elements", "element_runs", *SUMMARIES, "element_counts", "element_definitions",
+    "elements", "instances", "normal_elements", "element_runs", "element_segments", *SUMMARIES, "element_counts", "element_definitions",
     "element_statistics",
 ]  # fmt: skip
 
