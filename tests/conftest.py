@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 import warehouse
-from tests.derived_objects import annotations, dose_report, measured
+from tests.derived_objects import annotations, dose_report, measured, slide
 from tests.dicom_files import image, write
 from tests.made_once import made_once
 from tests.small_components import add_components
@@ -85,12 +85,13 @@ def _make_sample(folder: Path) -> None:
     pet = image("1.1.9", Modality="PT", SeriesInstanceUID="1.2.1.9", Units="BQML")
     derived = [
         write(folder / "derived" / f"{n}.dcm", one)
-        for n, one in enumerate((measured(), dose_report(), annotations()))
+        for n, one in enumerate((measured(), dose_report(), annotations(), slide()))
     ]
     made.ingest(
         PACKAGED["pydicom"], *siemens, write(folder / "pet.dcm", pet), *derived, mode="full", workers=1
     )  # fmt: skip
     add_components(made)
+    made.measure_segments()
 
 
 @pytest.fixture(scope="session")

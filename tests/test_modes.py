@@ -16,7 +16,7 @@ import pytest
 import warehouse
 from tests.command_line import run
 from tests.conftest import packaged_files
-from tests.derived_objects import annotations
+from tests.derived_objects import annotations, slide
 from tests.dicom_files import image, write
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import by_name, read_models
@@ -60,6 +60,7 @@ def modes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, warehouse.Wareh
     pet = image("1.9.1", Modality="PT", SeriesInstanceUID="1.9", Units="BQML")
     write(folder / "in" / "pet", pet)
     write(folder / "in" / "annotations", annotations())
+    write(folder / "in" / "slide", slide())
     # Two volumes, told apart by an element that is no attribute of `instances`.
     for n in range(4):
         heart = image(
