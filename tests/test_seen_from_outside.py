@@ -96,7 +96,7 @@ def test_every_command_prints_one_strict_document_with_the_keys_of_the_page(
         "socket edit": ("note", "--description", "x"), "socket show": ("note",),
         "value import": (tmp_path / "set", "--set", "readers"),
         "value export": ("--set", "readers", "-o", tmp_path / "written"),
-        "value check": (), "socket retire": ("note",), "tables": (), "cohort list": (),
+        "value check": ("note",), "socket retire": ("note",), "tables": (), "cohort list": (),
         "cohort run": ("ct_thin_slice",), "cohort show": ("ct_thin_slice",),
         "cohort rerun": ("ct_thin_slice",), "cohort diff": ("ct_thin_slice-0001", "ct_thin_slice-0001"),
         "cohort union": ("ct_thin_slice", "ct_thin_slice", "--name", "u"),
