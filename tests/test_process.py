@@ -80,7 +80,8 @@ from warehouse.elements.extract import extract
 from warehouse.process import collector_paused
 
 folder = Path(get_testdata_file("CT_small.dcm")).parent
-found = [item for item in discover([folder]) if isinstance(item, SourceFile)]
+# Every third, all kinds of them.
+found = [item for item in discover([folder]) if isinstance(item, SourceFile)][::3]
 
 def read():
     return sum(portion.rows.num_rows for portion in extract(found, 1, 10**6, reader=sys.argv[1]))
@@ -88,7 +89,7 @@ def read():
 read()  # imports, and what is kept for the next time
 gc.collect()
 with collector_paused():
-    rows, garbage = sum(read() for _ in range(3)), gc.collect()
+    rows, garbage = sum(read() for _ in range(2)), gc.collect()
 print(len(found), rows, garbage, gc.isenabled())
 """
     done = subprocess.run(
@@ -96,6 +97,6 @@ print(len(found), rows, garbage, gc.isenabled())
         cwd=CHECKOUT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     files, rows, garbage, is_enabled = done.stdout.split()
-    assert int(rows) > 30_000
-    assert int(garbage) < int(files), "one object of each file would be three times as many"
+    assert int(rows) > 5_000
+    assert int(garbage) < int(files), "one object of each file would be twice as many"
     assert is_enabled == "True"

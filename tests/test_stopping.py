@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CHECKOUT = Path(__file__).parents[1]
-FILES = 600
+FILES = 400
 
 SLOWLY = """
 import sys

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from warehouse.outputs import write_bytes
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
-from warehouse.store.damage import listed_parts, open_log, totals
 from warehouse.store.duck import connect, view_files
+from warehouse.store.logs import read_log, totals
 from warehouse.store.making import log_path
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _state(root: Path) -> Iterator[str]:
         [({}, round(max(0.0, time.time() - committed), 3))],
     )  # fmt: skip
     facts = {
-        table: totals(listed_parts(root, table, open_log(root, table, version)))
+        table: totals(read_log(root, table, version).parts)
         for table, version in snapshot.versions.items() if table in tables.names()
     }  # fmt: skip
     for place, (name, said) in enumerate(

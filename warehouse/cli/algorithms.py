@@ -62,15 +62,27 @@ def add_image(
 
 @model.command(name="add")
 def add_model(
-    file: Path, /, *, algorithm: Of, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
+    file: Path,
+    /,
+    *,
+    algorithm: Of,
+    ground_truth: Annotated[
+        bool, Parameter(negative="", help="It is the truth that a method of evaluation knows.")
+    ] = False,
+    by: By = "",
+    warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
-) -> int:  # fmt: skip
+) -> int:
     """Import weights from a `.tar.gz`; an algorithm finds them in `/opt/ml/model`.
+
+    A method of evaluation finds its ground truth in `/opt/ml/input/data/ground_truth`.
 
     Example: `dicom-warehouse model add weights.tar.gz --algorithm lung`
     """
-    made = opened(warehouse).algorithms.add_model(file, parent=algorithm, by=by)
-    return _print_artifact(made, f"model {made.artifact_id}", as_json=as_json)
+    algorithms = opened(warehouse).algorithms
+    add = algorithms.add_ground_truth if ground_truth else algorithms.add_model
+    made = add(file, parent=algorithm, by=by)
+    return _print_artifact(made, f"{made.kind} {made.artifact_id}", as_json=as_json)
 
 
 @image.command(name="list")
@@ -142,6 +154,14 @@ def create_algorithm(
     interface: Annotated[
         list[Text], Parameter(help="As 'ct, age -> nodules, volume'; may be repeated.")
     ],
+    match: Annotated[
+        list[Text] | None,
+        Parameter(
+            negative="",
+            help="For jobs of several series of a study: \"ct: Modality = 'CT'\", SQL over series "
+            "that is true of one of a study; repeatable, outputs are about the first.",
+        ),
+    ] = None,
     image: Annotated[Text | None, Parameter(help="Id of the image; else the desired one.")] = None,
     model: Annotated[Text | None, Parameter(help="Id of the weights.")] = None,
     function: Annotated[
@@ -167,8 +187,14 @@ def create_algorithm(
 
     A function has no image: --function mean.py:run.
     """
+    pairs = [each.partition(":") for each in match or []]
+    if any(not condition.strip() for _, _, condition in pairs):
+        raise UsageError("a condition is written as 'socket: SQL', such as \"ct: Modality = 'CT'\"")
+    if len({slug.strip() for slug, _, _ in pairs}) != len(pairs):
+        raise UsageError("each socket has one condition; join several with 'and'")
     made = opened(warehouse).algorithms.create(
         name, *interface, image=image, model=model, function=function,
+        matching={slug.strip(): condition.strip() for slug, _, condition in pairs},
         api_method="external" if external else None,
         kind="evaluation" if evaluation else "algorithm", description=description,
         time_limit_s=time_limit, requires_gpu_type=gpu, requires_memory_gb=memory, by=by,
@@ -315,7 +341,10 @@ def evaluate(
     algorithm: Text,
     /,
     *,
-    truth: Annotated[Text, Parameter(help="Who said the truth, by the same sockets.")],
+    truth: Annotated[
+        Text | None,
+        Parameter(help="Who said the truth, by the same sockets; else the method has it."),
+    ] = None,
     runner: Runner = None,
     as_json: AsJson = False,
     by: By = "",

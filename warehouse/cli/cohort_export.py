@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from warehouse.cohorts.runs import Run
 
 _SUFFIXES = {f".{form}": form for form in ("csv", "parquet", "arrow", "jsonl", "zip")}
-Form = Literal["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link", "bids"]
+Form = Literal[
+    "csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link", "bids", "documents"
+]
+
+_OF_BIDS = ("series_written", "images", "series_not_written")
 
 
 def export(
@@ -40,13 +44,15 @@ def export(
     accept_burned_in: Annotated[bool, Parameter(negative="")] = False,
     warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False, as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Write the members of a run: rows, a list, the files themselves, or a BIDS data set.
+    """Write the members of a run: rows, a list, files, the documents in them, or a BIDS data set.
 
     Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`
 
     Example: `dicom-warehouse cohort export mr_by_sequence dataset --format bids`
 
     Example: `dicom-warehouse cohort export mr_by_sequence shared --format copy --deidentify basic`
+
+    Example: `dicom-warehouse cohort export reports pdfs --format documents`
 
     Parameters
     ----------
@@ -65,7 +71,7 @@ def export(
     source
         Of s5cmd: OLD=NEW puts a bucket in place of a folder, as /data=s3://bucket/dicom.
     template
-        Names of the files of zip, copy and link.
+        Names of the files of zip, copy, link and documents.
     identifiers
         Of bids: write UIDs, institution, device, age, sex, dates and times.
     isotropic
@@ -75,7 +81,7 @@ def export(
     resample
         Of bids: tilt moves slices that are shifted by a tilted gantry; the sidecar says so.
     deidentify
-        Write it without what identifies a person, by this profile of PS3.15: copy, zip, csv,
+        Write it without what identifies a person, by this profile of PS3.15: copy, zip, bids, csv,
         parquet, arrow, jsonl and uids.
     retain
         Of deidentify, with commas between: uids, device, institution, patient, dates or
@@ -93,12 +99,13 @@ def export(
         Of deidentify: write pictures too that may have text burned in.
     """
     from warehouse.bids.export import FORMAT
-    from warehouse.bids.tables import SERIES
+    from warehouse.cohorts.export_documents import LISTING
     from warehouse.cohorts.export_files import FILE_FORMATS
+    from warehouse.cohorts.provenance import DOCUMENTS
     from warehouse.deidentify.asked import Deidentify
 
     # A folder, or a list of UIDs or commands, may have any name.
-    free = form in {"copy", "link", "uids", "s5cmd", "bids"}
+    free = form in {"copy", "link", "uids", "s5cmd", "bids", DOCUMENTS}
     chosen = str(form) if free else format_of(target, form, _SUFFIXES)
     wh = opened(warehouse)
     found = wh.find_run(name)
@@ -106,10 +113,18 @@ def export(
         asked = Deidentify.asked(
             deidentify, retain, clean, key, mapping, rectangle, accept_burned_in=accept_burned_in
         )
-        options = {"template": template, "rows": rows, "preset": preset, "spreadsheet": spreadsheet}
+        options: dict[str, object] = {
+            "template": template, "rows": rows, "preset": preset, "spreadsheet": spreadsheet
+        }  # fmt: skip
+        if chosen == FORMAT:
+            options |= {
+                "identifiers": identifiers, "isotropic": isotropic, "allow_gaps": allow_gaps,
+                "resample": resample,
+            }  # fmt: skip
         facts = wh.export(found, target, chosen, deidentify=asked, force=force, **options)
         if as_json:
-            return _send(target, found, chosen, facts["counts"], deidentified=True)
+            made = {name: facts["bids"][name] for name in _OF_BIDS} if "bids" in facts else {}
+            return _send(target, found, chosen, facts["counts"] | made, deidentified=True)
         _report_deidentified(target, found, facts)
         return 0
     if retain or clean or key or mapping or rectangle or accept_burned_in:
@@ -122,12 +137,20 @@ def export(
             allow_gaps=allow_gaps, resample=resample,
         )["bids"]  # fmt: skip
         if as_json:
-            names = ("series_written", "images", "series_not_written")
-            return _send(target, found, chosen, {name: facts[name] for name in names})
+            return _send(target, found, chosen, {name: facts[name] for name in _OF_BIDS})
         series = counted(facts["series_written"], "series", "series")
         print(escaped(f"{target}: {found.run}, {series} as {counted(facts['images'], 'image')}"))
-        if left := facts["series_not_written"]:
-            print(escaped(f"{counted(left, 'series', 'series')} left out: {target / SERIES}"))
+        _report_left_out(target, facts)
+        return 0
+    if chosen == DOCUMENTS:
+        facts = wh.export(found, target, DOCUMENTS, template=template)[DOCUMENTS]
+        if as_json:
+            names = ("documents_written", "documents_missing")
+            return _send(target, found, chosen, {name: facts[name] for name in names})
+        many = counted(facts["documents_written"], "document")
+        print(escaped(f"{target}: {found.run}, {many}, digest {found.digest}"))
+        if missing := facts["documents_missing"]:
+            print(escaped(f"{counted(missing, 'instance')} without one: {target / LISTING}"))
         return 0
     if chosen in FILE_FORMATS:
         wh.export(found, target, chosen, template=template, force=force)
@@ -163,3 +186,15 @@ def _report_deidentified(target: Path, found: Run, facts: dict[str, Any]) -> Non
     print(escaped(f"{target}: {found.run}, {many} de-identified, {changes}"))
     if left := counts["left_out"]:
         print(escaped(f"{counted(left, 'instance')} left out: see left_out.csv"))
+    if made := facts.get("bids"):
+        series = counted(made["series_written"], "series", "series")
+        print(escaped(f"{series} as {counted(made['images'], 'image')}"))
+        _report_left_out(target, made)
+
+
+def _report_left_out(target: Path, facts: Mapping[str, Any]) -> None:
+    """Say how many series a BIDS data set does not have, and where the reasons stand."""
+    from warehouse.bids.tables import SERIES
+
+    if left := facts["series_not_written"]:
+        print(escaped(f"{counted(left, 'series', 'series')} left out: {target / SERIES}"))

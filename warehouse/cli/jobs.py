@@ -136,13 +136,29 @@ def retry(
 
 @job.command
 def claim(
-    job_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
+    job_id: Text,
+    /,
+    *,
+    folder: Annotated[
+        Path | None,
+        Parameter(help="New or empty: gets input, output and the key, as job report takes them."),
+    ] = None,
+    by: By = "",
+    warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:
     """Take a job that is executed outside, and print the key that signs its result.
 
-    Example: `dicom-warehouse job claim 0a1b2c`
+    Example: `dicom-warehouse job claim 0a1b2c --folder work`
     """
-    spec = opened(warehouse).algorithms.claim(job_id, by=by)
+    spec = opened(warehouse).algorithms.claim(job_id, folder=folder, by=by)
+    if folder is not None:
+        text = f"job {spec.job_id}: its inputs are in {folder / 'input'}"
+        if as_json:
+            send_document({"job_id": spec.job_id, "folder": folder})
+        else:
+            console().print(text, highlight=False)
+        return 0
     # The key is for a program either way.
     facts = {"job_id": spec.job_id, "signing_key": spec.signing_key}
     send_document(facts, indented=not as_json)
@@ -151,12 +167,17 @@ def claim(
 
 @job.command
 def report(
-    job_id: Text,
-    result: Path,
-    outputs: Path,
+    job_id: Text | None = None,
+    result: Path | None = None,
+    outputs: Path | None = None,
     /,
     *,
-    signature: Text,
+    signature: Text | None = None,
+    folder: Annotated[
+        Path | None, Parameter(help="Instead of all that: the folder of job claim --folder.")
+    ] = None,
+    return_code: Annotated[int, Parameter(help="Of a folder: how the algorithm ended.")] = 0,
+    error: Annotated[Text, Parameter(help="Of a folder: why it failed.")] = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:
@@ -175,11 +196,22 @@ def report(
     signature
         HMAC-SHA256 of the result with the key of the job, as hex digits.
     """
+    algorithms = opened(warehouse).algorithms
+    if folder is not None:
+        if job_id or signature:
+            raise UsageError("a folder says which job it is; leave the other arguments out")
+        algorithms.report_from(folder, return_code=return_code, error=error)
+        if as_json:
+            send_document({"folder": folder, "done": "reported"})
+        else:
+            console().print("reported", highlight=False)
+        return 0
+    if job_id is None or result is None or outputs is None or signature is None:
+        raise UsageError("say --folder, or the job, its result, its outputs and --signature")
     try:
         body = result.read_bytes()
     except OSError:
         raise UsageError(f"{result} cannot be read") from None
-    algorithms = opened(warehouse).algorithms
     algorithms.report(job_id, body, signature, outputs)
     return _print(algorithms, job_id, "reported", as_json=as_json)
 

@@ -91,7 +91,7 @@ def listen(
     quiet
         Log nothing to stderr.
     """
-    _require_pynetdicom()
+    require_pynetdicom()
     from warehouse.listener.listener import Listener
     from warehouse.listener.settings import ListenerSettings, Peer
 
@@ -104,7 +104,7 @@ def listen(
         network_seconds=network_seconds,
     )  # fmt: skip
     if not quiet:
-        _log_to_stderr()
+        log_to_stderr()
     listener = Listener(opened(warehouse), settings, spool)
     try:
         where = {"aet": settings.aet, "host": host, "port": listener.port}
@@ -174,7 +174,7 @@ def fetch(
     as_json
         Print one JSON object instead of the report.
     """
-    _require_pynetdicom()
+    require_pynetdicom()
     from warehouse.listener import fetching
     from warehouse.listener.settings import ListenerSettings, Peer
 
@@ -208,14 +208,15 @@ def _tls(files: tuple[str, str, str] | None) -> Tls | None:
     return Tls(Path(certificate), Path(key), None if authorities == "none" else Path(authorities))
 
 
-def _require_pynetdicom() -> None:
+def require_pynetdicom() -> None:
     """Say which extra is missing; let pydicom's warnings, which quote values, go nowhere."""
     if find_spec("pynetdicom") is None:
         raise NotInstalled("DICOM over the network", "pynetdicom", "dimse")
     warnings.filterwarnings("ignore", module="pydicom")
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """Let listeners say there who calls and what is refused."""
     log = logging.getLogger("warehouse.listener")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

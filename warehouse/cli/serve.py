@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -15,6 +16,12 @@ from warehouse.cli.document import send_document
 from warehouse.cli.screen import size_text
 from warehouse.escape import escaped
 from warehouse.settings import user_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from warehouse.api import Warehouse
+    from warehouse.listener.listener import Listener
 
 token = App(
     name="token",
@@ -29,6 +36,7 @@ Tokens = Annotated[
         help="File of tokens; beside the folder of the warehouse by default.",
     ),
 ]
+Many = Annotated[list[str] | None, Parameter(negative="")]
 
 
 def _file(given: Path | None, warehouse: str) -> Path:
@@ -60,13 +68,23 @@ def serve(
     timeout: float = 60.0,
     requests: int = 64,
     max_body: int = 16 << 30,
+    without: Annotated[
+        list[Literal["rest", "dicomweb", "viewer"]] | None, Parameter(negative="")
+    ] = None,
+    listen: int | None = None,
+    aet: str = "WAREHOUSE",
+    allow: Many = None,
+    destination: Many = None,
     as_json: AsJson = False,
 ) -> int:
     """Answer over HTTP until stopped: DICOMweb, a REST interface, and a viewer for browsers.
 
-    Without tokens only this machine may ask, and only read. See docs/how-to/serve.md.
+    Without tokens only this machine may ask, and only read. See docs/how-to/serve.md. With
+    `--listen` it receives DICOM, too.
 
     Example: `dicom-warehouse serve -w my-warehouse`
+
+    Example: `dicom-warehouse serve -w my-warehouse --listen 11112 --aet ARCHIVE --allow CT1`
 
     Parameters
     ----------
@@ -87,12 +105,25 @@ def serve(
     public_url
         What clients call this server, behind a proxy: https://archive.example.org
     timeout
-        Seconds that one question may take.
+        Seconds that what one request asks may take, and that a client may stand still.
     requests
         Requests that are answered at a time.
     max_body
         Bytes of one upload at most.
+    without
+        Leave out rest, dicomweb or viewer; may be repeated.
+    listen
+        Port of a DICOM listener in the same process, at the same address, with the defaults of
+        the command `listen`, which has more options; 0 takes a free one.
+    aet
+        Its application entity title.
+    allow
+        AE title that may call it; may be repeated. Without, everybody who reaches the port.
+    destination
+        Where its C-MOVE may send, as AET=host:port; may be repeated.
     """
+    if listen is None and (allow or destination or aet != "WAREHOUSE"):
+        raise errors.UsageError("--aet, --allow and --destination are about --listen PORT")
     try:
         from warehouse.server.serve import serve as run
         from warehouse.server.settings import ServerSettings
@@ -102,7 +133,7 @@ def serve(
         host=host, port=port, tokens=_file(tokens, warehouse),
         received=received and received.absolute(), viewer=viewer,
         audit=audit, certificate=certificate, key=key, public_url=public_url, seconds=timeout,
-        requests=requests, body_bytes=max_body,
+        requests=requests, body_bytes=max_body, without=frozenset(without or ()),
     )  # fmt: skip
     scheme = "https" if certificate else "http"
     shown = f"[{host}]" if ":" in host else host
@@ -111,8 +142,45 @@ def serve(
         send_document({"url": url, "host": host, "port": port})
     else:
         print(escaped(url), file=sys.stderr)
-    run(opened(warehouse), settings)
+    held = opened(warehouse)
+    with contextlib.ExitStack() as stack:
+        listeners = []
+        if listen is not None:
+            started = _listening(held, host, listen, aet, allow or [], destination or [])
+            listeners.append(stack.enter_context(started))
+        run(held, settings, listeners)
     return 0
+
+
+@contextlib.contextmanager
+def _listening(
+    held: Warehouse, host: str, port: int, aet: str, allow: list[str], destination: list[str]
+) -> Iterator[Listener]:
+    """Receive DICOM in threads of this process until the end of the block."""
+    # Slow, and an extra.
+    from warehouse.cli.network import log_to_stderr, require_pynetdicom
+
+    require_pynetdicom()
+    from warehouse.listener.listener import Listener
+    from warehouse.listener.settings import ListenerSettings, Peer
+
+    peers = [Peer.parse(text, "=") for text in destination]
+    settings = ListenerSettings(
+        aet=aet, port=port, host=host, allow=tuple(allow),
+        destinations={each.aet: each for each in peers},
+    )  # fmt: skip
+    log_to_stderr()
+    listener = Listener(held, settings)
+    try:
+        if not (held.root / "warehouse.json").exists():
+            # There is nothing to be asked before something was ingested, be it an empty folder.
+            listener.hand_over(everything=True)
+        where = f"{settings.aet} listens on {host}:{listener.port}"
+        print(escaped(f"{where}, receiving into {listener.spool}"), file=sys.stderr)
+        yield listener
+    finally:
+        # What waits is ingested by the next listener: a signal gives little time.
+        listener.stop(hand_over=False)
 
 
 @token.command

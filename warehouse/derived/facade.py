@@ -1,21 +1,23 @@
 """What a warehouse says of derived objects: methods that ``Warehouse`` inherits.
 
-In: the open catalog. Out: segmentations, structure sets, dose-volume histograms.
+In: the open catalog. Out: segmentations, their volumes, structure sets, dose-volume histograms.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warehouse.store.damage import names_failures
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from warehouse.catalog.connect import Catalog
     from warehouse.derived.dose import DoseVolume
     from warehouse.derived.segmentation import Segmentation
     from warehouse.derived.structures import Structures
+    from warehouse.derived.volumes import Measured
     from warehouse.derived.waveforms import Waveform
 
 
@@ -28,6 +30,10 @@ class DerivedObjects:
     def catalog(self) -> Catalog:
         """Open catalog."""
         raise NotImplementedError
+
+    if TYPE_CHECKING:
+
+        def _change(self, action: Any, *, what: str, materialize: bool = True) -> Any: ...
 
     @names_failures
     def segmentation(
@@ -45,6 +51,31 @@ class DerivedObjects:
             self.catalog, series_uid, sop_instance_uid=sop_instance_uid, resample=resample,
             own_grid=own_grid,
         )  # fmt: skip
+
+    @names_failures
+    def measure_segments(self, series: Iterable[str] | None = None) -> Measured:
+        """Count the frames of segmentations that are new or have changed; for ``segment_volumes``.
+
+        Reads pixels, of all segmentations or of those in ``series``; what was counted of the same
+        file and images is left alone. See ``warehouse.derived.volumes``.
+
+        Examples
+        --------
+        >>> wh.measure_segments().objects, wh.measure_segments().objects
+        (1, 0)
+        >>> wh.sql("select SegmentNumber, volume_ml from segment_volumes").fetchall()
+        [(1, 0.006)]
+        """
+        from warehouse.derived.volumes import TABLE, measure_segments
+        from warehouse.store.append import append_rows
+
+        return measure_segments(
+            self.catalog,
+            lambda rows: self._change(
+                lambda _: append_rows(self.root, {TABLE: rows}), what="segments", materialize=False
+            ),
+            series,
+        )
 
     @names_failures
     def structures(self, series_uid: str, *, sop_instance_uid: str | None = None) -> Structures:
