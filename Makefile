@@ -102,8 +102,9 @@ test: $(VENV)/.dev
 	$(PYTEST) $(LAST:%=--ignore=%)
 	$(PYTEST) $(LAST)
 
+# And properties of Hypothesis with a thousand examples each.
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -m 'slow or (hypothesis and not soak)'
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak -s -q

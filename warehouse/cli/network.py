@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import threading
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.intake import print_report
 from warehouse.errors import NotInstalled
 
@@ -24,7 +24,6 @@ Many = Annotated[list[str] | None, Parameter(negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-@app.command(group=SERVE)
 def listen(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -93,8 +92,8 @@ def listen(
         Log nothing to stderr.
     """
     require_pynetdicom()
-    from warehouse.listener.listener import Listener  # noqa: PLC0415 - slow, and an extra
-    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
+    from warehouse.listener.listener import Listener
+    from warehouse.listener.settings import ListenerSettings, Peer
 
     peers = [Peer.parse(text, "=") for text in destination or ()]
     settings = ListenerSettings(
@@ -110,7 +109,7 @@ def listen(
     try:
         where = {"aet": settings.aet, "host": host, "port": listener.port}
         if as_json:
-            print(json.dumps(where | {"spool": str(listener.spool)}), flush=True)
+            send_document(where | {"spool": listener.spool})
         else:
             print(
                 f"{settings.aet} listens on {host}:{listener.port}, receiving into "
@@ -123,7 +122,6 @@ def listen(
     return 0
 
 
-@app.command(group=SERVE)
 def fetch(
     peer: str,
     /,
@@ -177,8 +175,8 @@ def fetch(
         Print one JSON object instead of the report.
     """
     require_pynetdicom()
-    from warehouse.listener import fetching  # noqa: PLC0415
-    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
+    from warehouse.listener import fetching
+    from warehouse.listener.settings import ListenerSettings, Peer
 
     settings = ListenerSettings(
         aet=aet, port=port, host=host, tls=_tls(tls), queries=False, mode=mode
@@ -189,10 +187,10 @@ def fetch(
         by_get=get, seconds=seconds,
     )  # fmt: skip
     if as_json:
-        print(json.dumps({
+        send_document({
             "completed": done.completed, "failed": done.failed, "warned": done.warned,
             "received": done.received, "created": done.report.created if done.report else None,
-        }))  # fmt: skip
+        })  # fmt: skip
     else:
         received = "" if done.received is None else f", {done.received:,} received"
         print(f"{done.completed:,} sent, {done.failed:,} failed, {done.warned:,} warned{received}")
@@ -202,7 +200,7 @@ def fetch(
 
 
 def _tls(files: tuple[str, str, str] | None) -> Tls | None:
-    from warehouse.listener.settings import Tls  # noqa: PLC0415
+    from warehouse.listener.settings import Tls
 
     if files is None:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import size_text
-from warehouse.dicom.objects import is_object
 from warehouse.escape import escaped
 from warehouse.settings import user_cache
 
@@ -28,9 +27,7 @@ token = App(
     name="token",
     help="Who may ask a server: names, roles, and secrets that are shown once.\n\n"
     "Example: `dicom-warehouse token add viewer`",
-    group=SERVE,
 )
-app.command(token)
 
 Tokens = Annotated[
     Path | None,
@@ -40,11 +37,12 @@ Tokens = Annotated[
     ),
 ]
 Many = Annotated[list[str] | None, Parameter(negative="")]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
 
 
 def _file(given: Path | None, warehouse: str) -> Path:
     """Return the file of tokens of a warehouse."""
+    from warehouse.dicom.objects import is_object
+
     if given is not None:
         return given.absolute()
     if is_object(warehouse):
@@ -55,7 +53,6 @@ def _file(given: Path | None, warehouse: str) -> Path:
     return folder.with_name(f"{folder.name}.tokens.json")
 
 
-@app.command(group=SERVE)
 def serve(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -78,6 +75,7 @@ def serve(
     aet: str = "WAREHOUSE",
     allow: Many = None,
     destination: Many = None,
+    as_json: AsJson = False,
 ) -> int:
     """Answer over HTTP until stopped: DICOMweb, a REST interface, and a viewer for browsers.
 
@@ -127,8 +125,8 @@ def serve(
     if listen is None and (allow or destination or aet != "WAREHOUSE"):
         raise errors.UsageError("--aet, --allow and --destination are about --listen PORT")
     try:
-        from warehouse.server.serve import serve as run  # noqa: PLC0415 - needs the extra
-        from warehouse.server.settings import ServerSettings  # noqa: PLC0415
+        from warehouse.server.serve import serve as run
+        from warehouse.server.settings import ServerSettings
     except ImportError as error:
         raise errors.NotInstalled("a server", error.name or "fastapi", "server") from None
     settings = ServerSettings(
@@ -139,7 +137,11 @@ def serve(
     )  # fmt: skip
     scheme = "https" if certificate else "http"
     shown = f"[{host}]" if ":" in host else host
-    print(escaped(f"{scheme}://{shown}:{port}/"), file=sys.stderr)
+    url = f"{scheme}://{shown}:{port}/"
+    if as_json:
+        send_document({"url": url, "host": host, "port": port})
+    else:
+        print(escaped(url), file=sys.stderr)
     held = opened(warehouse)
     with contextlib.ExitStack() as stack:
         listeners = []
@@ -156,11 +158,11 @@ def _listening(
 ) -> Iterator[Listener]:
     """Receive DICOM in threads of this process until the end of the block."""
     # Slow, and an extra.
-    from warehouse.cli.network import log_to_stderr, require_pynetdicom  # noqa: PLC0415
+    from warehouse.cli.network import log_to_stderr, require_pynetdicom
 
     require_pynetdicom()
-    from warehouse.listener.listener import Listener  # noqa: PLC0415
-    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
+    from warehouse.listener.listener import Listener
+    from warehouse.listener.settings import ListenerSettings, Peer
 
     peers = [Peer.parse(text, "=") for text in destination]
     settings = ListenerSettings(
@@ -202,11 +204,14 @@ def add(
     role
         read: everything; write: store too; deidentified: tables without what identifies a person.
     """
-    from warehouse.server.access import add_token  # noqa: PLC0415
+    from warehouse.server.access import add_token
 
     file = _file(tokens, warehouse)
     secret = add_token(file, name, role)
-    print(json.dumps({"name": name, "role": role, "secret": secret}) if as_json else secret)
+    if as_json:
+        send_document({"name": name, "role": role, "secret": secret})
+    else:
+        print(secret)
     return 0
 
 
@@ -218,12 +223,12 @@ def list_tokens(
 
     Example: `dicom-warehouse token list`
     """
-    from warehouse.server.access import read_tokens  # noqa: PLC0415
+    from warehouse.server.access import read_tokens
 
     found = read_tokens(_file(tokens, warehouse))
     if as_json:
         rows = [{"name": t.name, "role": t.role, "created": t.created} for t in found]
-        print(json.dumps({"tokens": rows}))
+        send_document({"tokens": rows})
         return 0
     for one in found:
         print(escaped(f"{one.name}  {one.role}  {one.created}"))
@@ -231,7 +236,10 @@ def list_tokens(
 
 
 @token.command
-def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None) -> int:
+def revoke(
+    name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
     """Take a token away; a running server refuses it from the next request on.
 
     Example: `dicom-warehouse token revoke viewer`
@@ -241,27 +249,28 @@ def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens 
     name
         As in `token list`.
     """
-    from warehouse.server.access import revoke_token  # noqa: PLC0415
+    from warehouse.server.access import revoke_token
 
     revoke_token(_file(tokens, warehouse), name)
+    if as_json:
+        send_document({"name": name, "is_revoked": True})
     return 0
 
 
-viewer_app = App(
+viewer = App(
     name="viewer",
     help="OHIF in the place of the built-in page.\n\n"
     "Example: `dicom-warehouse viewer install --from ohif-app-3.13.2.tgz`",
-    group=SERVE,
 )
-app.command(viewer_app)
 
 
-@viewer_app.command
+@viewer.command
 def install(
     *,
     from_: Annotated[Path, Parameter(name="--from")],
     to: Path | None = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> int:
     """Unpack OHIF from the tarball that `npm pack @ohif/app@3.13.2` brings; its digest is checked.
 
@@ -275,12 +284,15 @@ def install(
         Folder to make, for `serve --viewer`; by default one in the cache of the user, which `serve`
         finds.
     """
-    from warehouse.server.ohif import install as unpack  # noqa: PLC0415
+    from warehouse.server.ohif import install as unpack
 
     cache = user_cache()
     if to is None and cache is None:
         raise errors.UsageError("there is no folder for caches: name one with --to")
     target = to or cache / "viewer"  # type: ignore[operator]
     size = unpack(from_, target.absolute(), force=force)
+    if as_json:
+        send_document({"target": target, "size_bytes": size})
+        return 0
     print(escaped(f"{target}: {size_text(size)}"))
     return 0
