@@ -7,12 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from warehouse.derived.dose import DoseVolume, dose_volume
-from warehouse.derived.segmentation import Segmentation, open_segmentation
-from warehouse.derived.structures import Structures, open_structures
-from warehouse.derived.volumes import TABLE, Measured, measure_segments
-from warehouse.derived.waveforms import Waveform, open_waveform
-from warehouse.store.append import append_rows
 from warehouse.store.damage import names_failures
 
 if TYPE_CHECKING:
@@ -20,6 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from warehouse.catalog.connect import Catalog
+    from warehouse.derived.dose import DoseVolume
+    from warehouse.derived.segmentation import Segmentation
+    from warehouse.derived.structures import Structures
+    from warehouse.derived.volumes import Measured
+    from warehouse.derived.waveforms import Waveform
 
 
 class DerivedObjects:
@@ -46,6 +45,8 @@ class DerivedObjects:
         Frames that lie on another grid are refused unless ``resample`` or ``own_grid`` is asked
         for; see ``warehouse.derived.segmentation.open_segmentation``.
         """
+        from warehouse.derived.segmentation import open_segmentation
+
         return open_segmentation(
             self.catalog, series_uid, sop_instance_uid=sop_instance_uid, resample=resample,
             own_grid=own_grid,
@@ -65,6 +66,9 @@ class DerivedObjects:
         >>> wh.sql("select SegmentNumber, volume_ml from segment_volumes").fetchall()
         [(1, 0.006)]
         """
+        from warehouse.derived.volumes import TABLE, measure_segments
+        from warehouse.store.append import append_rows
+
         return measure_segments(
             self.catalog,
             lambda rows: self._change(
@@ -76,6 +80,8 @@ class DerivedObjects:
     @names_failures
     def structures(self, series_uid: str, *, sop_instance_uid: str | None = None) -> Structures:
         """Return the regions of an RT structure set; see ``warehouse.derived.structures``."""
+        from warehouse.derived.structures import open_structures
+
         return open_structures(self.catalog, series_uid, sop_instance_uid=sop_instance_uid)
 
     @names_failures
@@ -93,6 +99,8 @@ class DerivedObjects:
         >>> found.mean_gy, found.volume_ml, found.uncovered_ml
         (2.5, 0.016, 0.0)
         """
+        from warehouse.derived.dose import dose_volume
+
         mask = self.structures(structures_uid).mask(roi_number, on=on)
         return dose_volume(self.catalog, mask, dose_uid)
 
@@ -101,6 +109,8 @@ class DerivedObjects:
         self, series_uid: str, *, group: int = 0, sop_instance_uid: str | None = None
     ) -> Waveform:
         """Return a multiplex group of a waveform, such as an ECG, with its samples in a unit."""
+        from warehouse.derived.waveforms import open_waveform
+
         return open_waveform(
             self.catalog, series_uid, group=group, sop_instance_uid=sop_instance_uid
         )

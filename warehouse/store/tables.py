@@ -169,6 +169,7 @@ REGISTRY: tuple[StoredTable, ...] = (
         names_file="file_sha256",
     ),
     StoredTable("algorithm_versions", order=("algorithm", "version"), is_appended=True),
+    StoredTable("algorithm_matching", order=("algorithm", "version", "place"), is_appended=True),
     StoredTable(
         "job_specs", order=("algorithm", "job_id"), is_appended=True, without_erased="kept_of_jobs"
     ),
