@@ -12,6 +12,8 @@ PACKAGES = {
     "bwrap": "bubblewrap",
     "chromium": "chromium",
     "cp": "coreutils",
+    "docker": "docker.io",
+    "dockerd": "docker.io",
     "echoscu": "dcmtk",
     "findscu": "dcmtk",
     "getscu": "dcmtk",

@@ -35,6 +35,24 @@ def test_every_line_is_shown_by_a_test() -> None:
     assert promised == shown
 
 
+def test_every_line_is_shown_by_a_test_that_is_not_slow() -> None:
+    """``make test`` and CI leave out what is slow: a line that only such tests show is not held."""
+    marks, slow, quick = set[str](), False, set[str]()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if found := re.match(r'@pytest\.mark\.acceptance\("(\w+)"\)$', line):
+                marks.add(found[1])
+            elif re.match(r"@pytest\.mark\.(slow|soak)\b", line):
+                slow = True
+            elif re.match(r"(async )?def ", line):
+                quick |= set() if slow else marks
+                marks, slow = set(), False
+    promised = set(
+        re.findall(r"^\| (\w\d+) \|", (ROOT / "docs/acceptance.md").read_text(), re.MULTILINE)
+    )
+    assert promised - quick == set()
+
+
 # -- values that are as they should be ------------------------------------------------------------
 
 VALUES = {

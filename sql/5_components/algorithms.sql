@@ -1,7 +1,7 @@
 -- One row per algorithm, or method of evaluation: its newest version.
 --
 -- grain:   algorithm
--- depends: algorithm_versions, algorithm_interfaces
+-- depends: algorithm_versions, algorithm_interfaces, algorithm_matching
 -- column:  algorithm | VARCHAR | name
 -- column:  version | BIGINT | number of the version, from 1
 -- column:  kind | VARCHAR | algorithm or evaluation
@@ -11,6 +11,7 @@
 -- column:  model_id | VARCHAR | key to `artifacts`; null without weights
 -- column:  function | VARCHAR | module:name of a Python function; null for others
 -- column:  interfaces | VARCHAR[] | what goes in and comes out, in words
+-- column:  matching | VARCHAR[] | which series of a study goes into which socket, in order; null for jobs of one series
 -- column:  time_limit_s | BIGINT | how long a job may execute, seconds
 -- column:  requires_gpu_type | VARCHAR | GPU that it asks for; empty for none
 -- column:  requires_memory_gb | BIGINT | memory that it asks for, GiB
@@ -36,6 +37,14 @@ pairs as (
     inner join algorithm_interfaces
         on list_contains(newest.interfaces, algorithm_interfaces.interface_id)
     group by newest.algorithm
+),
+conditions as (
+    select
+        algorithm,
+        "version",
+        list(concat(slug, ': ', condition) order by place) as matching
+    from algorithm_matching
+    group by algorithm, "version"
 )
 select
     newest.algorithm,
@@ -47,10 +56,13 @@ select
     newest.model_id,
     newest."function",
     pairs.interfaces,
+    conditions.matching,
     newest.time_limit_s,
     newest.requires_gpu_type,
     newest.requires_memory_gb,
     newest.added_at,
     newest.added_by
 from newest
-left join pairs on newest.algorithm = pairs.algorithm;
+left join pairs on newest.algorithm = pairs.algorithm
+left join conditions
+    on newest.algorithm = conditions.algorithm and newest."version" = conditions."version";

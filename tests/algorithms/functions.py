@@ -19,6 +19,19 @@ def segment(case: Any) -> dict[str, Any]:
     return {"mask": voxels > voxels.mean()}
 
 
+def pair(case: Any) -> dict[str, Any]:
+    """Where the first is less than the other, on the grid of the first."""
+    mask = case["ct"][:] < case["other"][:]
+    return {"mask": mask, "voxel-count": mask.sum()}
+
+
+def where(case: Any) -> dict[str, Any]:
+    """Say which worker of Dask runs it."""
+    from distributed import get_worker
+
+    return {"mode": str(get_worker().name)}
+
+
 def count(case: Any) -> dict[str, Any]:
     """Without pixels: what a run costs besides the function."""
     return {"voxel-count": len(case.series("scan"))}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import warehouse
-from tests.algorithms.tiny_images import archive, sha
+from tests.algorithms.tiny_images import archive, model, sha
 from warehouse.algorithms import jobs
 from warehouse.algorithms.archives import read_archive, unpack
 from warehouse.errors import AlgorithmError, ArchiveRefused, ComponentError, UnknownArtifact
@@ -119,14 +119,6 @@ def test_layers_stay_in_their_folder(
     assert sorted(p.name for p in (tmp_path / "keep").iterdir()) == ["mine", "root"]
 
 
-def model(path: Path, content: bytes = b"weights") -> Path:
-    with tarfile.open(path, "w:gz") as tar:
-        member = tarfile.TarInfo("weights.bin")
-        member.size = len(content)
-        tar.addfile(member, io.BytesIO(content))
-    return path
-
-
 @pytest.mark.acceptance("G60")
 @pytest.mark.acceptance("G62")
 @pytest.mark.acceptance("G63")
@@ -194,7 +186,6 @@ def test_imports_are_rows(wh: warehouse.Warehouse, tmp_path: Path) -> None:
         parts.create("a", "age -> voxel-count", image=first.artifact_id)
 
 
-@pytest.mark.slow
 @pytest.mark.acceptance("G65")
 def test_what_can_go(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     parts = wh.algorithms

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
+import dataclasses
+import itertools
+import re
 import signal
 import subprocess
 import sys
@@ -15,86 +15,22 @@ import pytest
 
 import warehouse
 from tests.algorithms.conftest import CT
-from tests.algorithms.test_artifacts import model
-from tests.algorithms.tiny_images import archive, python_layer
+from tests.algorithms.running import ends, found, left_over, modes, ready
+from tests.algorithms.tiny_images import archive
 from tests.programs import needed
 from warehouse.algorithms import container, engines
+from warehouse.algorithms.archives import read_archive
+from warehouse.components.sets import put_items
+from warehouse.components.values import Given
 from warehouse.errors import EngineMissing
 
 if sys.platform != "linux":
     pytest.skip("containers are a thing of Linux", allow_module_level=True)
 
 
-@pytest.fixture(scope="session")
-def images(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The warehouse with two images and their algorithms. Not to be changed: take ``tiny``."""
-    folder = tmp_path_factory.mktemp("images")
-    shutil.copytree(template, folder / "w")
-    wh = warehouse.open(folder / "w")
-    wh.components.create_socket(title="Look", kind="JSON", relative_path="look.json")
-    parts = wh.algorithms
-    weights = parts.add_model(model(folder / "w.tar.gz"), parent="look").artifact_id
-    for method in ("exec", "invoke"):
-        path = archive(
-            folder / f"{method}.tar", layer=python_layer(), method=method, layout="docker25"
-        )
-        image = parts.add_image(path, parent=method).artifact_id
-        parts.create(
-            f"look-{method}", "mode -> look", image=image, model=weights, requires_memory_gb=4
-        )
-        parts.create(f"mask-{method}", "ct -> mask, mean-value", image=image, requires_memory_gb=4)
-        parts.create(f"both-{method}", "ct, mode -> mask", image=image, requires_memory_gb=4)
-    wh.close()
-    return folder / "w"
-
-
-@pytest.fixture
-def tiny(images: Path, tmp_path: Path) -> warehouse.Warehouse:
-    shutil.copytree(images, tmp_path / "w", copy_function=os.link)
-    return warehouse.open(tmp_path / "w")
-
-
-def ready(runner: str) -> None:
-    """Skip the test if a runner is not installed, or may not make what separates a container."""
-    needed(runner)
-    if runner == "podman":
-        needed("runc")
-    tried = [needed("unshare"), "--mount", "--net", "--pid", "--fork", "true"]
-    if subprocess.run(tried, check=False, capture_output=True).returncode != 0:
-        pytest.skip("this process may not make namespaces, as containers need them")
-
-
-SLOW = pytest.mark.slow
-
-
-def modes(wh: warehouse.Warehouse, name: str, *some: str) -> None:
-    from warehouse.components.values import Given
-
-    added = wh.components.add_values([Given("mode", mode) for mode in some])
-    from warehouse.components.sets import put_items
-
-    put_items(
-        wh.root, name, {mode: {"mode": one.value_id} for mode, one in zip(some, added, strict=True)}
-    )
-
-
-def ends(wh: warehouse.Warehouse) -> dict[str, tuple]:
-    rows = wh.sql(
-        "select split_part(item, '/', 2), label, error_message, exit_code, stderr, is_warning from jobs"
-    ).fetchall()
-    return {row[0]: row[1:] for row in rows}
-
-
-def found(wh: warehouse.Warehouse, mode: str) -> dict:
-    ((text,),) = wh.sql(
-        "select value from jobs join job_outputs using (job_id) where item = $1", [f"s/{mode}"]
-    ).fetchall()
-    return json.loads(text)
-
-
 @pytest.mark.acceptance("G49")
 @pytest.mark.acceptance("G51")
-@pytest.mark.parametrize("runner", ["podman", pytest.param("bwrap", marks=SLOW)])
+@pytest.mark.parametrize("runner", ["podman", pytest.param("bwrap", marks=pytest.mark.slow)])
 def test_an_image_runs_as_it_is(
     tiny: warehouse.Warehouse, runner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,28 +71,12 @@ def test_an_image_runs_as_it_is(
     assert left_over(tiny, runner) == []
 
 
-def left_over(wh: warehouse.Warehouse, runner: str) -> list[str]:
-    """Containers, and folders of jobs."""
-    names = [
-        p.name for p in (wh.root / "_jobs").iterdir() if "job-" in p.name or "session" in p.name
-    ]
-    if runner == "podman":
-        label = f"label={engines.LABEL}={container.owner_of(wh.root)}"
-        listed = subprocess.run(
-            ["podman", "ps", "-aq", "--filter", label], capture_output=True, text=True, check=True
-        )
-        names += listed.stdout.split()
-    return names
-
-
-@pytest.mark.parametrize("runner", ["bwrap", pytest.param("podman", marks=SLOW)])
+@pytest.mark.parametrize("runner", ["bwrap", pytest.param("podman", marks=pytest.mark.slow)])
 def test_one_process_answers_twenty_cases(
     tiny: warehouse.Warehouse, runner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready(runner)
     monkeypatch.setattr(container, "GRACE", 1.0)
-    from warehouse.components.values import Given
-
     tiny.components.create_socket(title="Number", kind="INT", relative_path="number.json")
     image = tiny.algorithms.find("look-invoke").image_id
     tiny.algorithms.create("many", "mode, number -> look", image=image, requires_memory_gb=4)
@@ -164,8 +84,6 @@ def test_one_process_answers_twenty_cases(
     added = tiny.components.add_values(
         [Given("mode", m) for m in names] + [Given("number", n) for n in range(20)]
     )
-    from warehouse.components.sets import put_items
-
     items = {
         f"{n:02}": {"mode": added[n].value_id, "number": added[20 + n].value_id} for n in range(20)
     }
@@ -181,6 +99,157 @@ def test_one_process_answers_twenty_cases(
     assert [each["cases"] for each in looked[:4]] == [1, 2, 3, 5]
     assert [each["cases"] for each in looked[-4:]] == [1, 2, 3, 4]
     assert left_over(tiny, runner) == []
+
+
+def test_docker_runs_the_same_image(
+    tiny: warehouse.Warehouse, docker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready("docker")
+    monkeypatch.setattr(container, "GRACE", 1.0)
+    modes(tiny, "s", "look", "exit137")
+    report = tiny.algorithms.run("look-exec", of_set="s", runner="docker", workers=2, seconds=30)
+    end = ends(tiny)
+    assert (report.succeeded, report.failed) == (1, 1), end
+    assert found(tiny, "look") == {
+        "uid": 1000, "networks": ["lo"], "tmp": [], "input_is_writable": False, "env": "yes",
+        "model": ["weights.bin"], "capabilities": ["0" * 16], "home": "/home/user",
+    }  # fmt: skip
+    # What podman-docker says of itself would be a warning.
+    assert end["look"][3:] == ("", False)
+    assert end["exit137"][:3] == ("Failed", "the algorithm ended with exit code 137", 137)
+    assert tiny.sql("select distinct runner from jobs").fetchall() == [("docker",)]
+    label = f"label={engines.LABEL}={container.owner_of(tiny.root)}"
+    listed = [docker, "ps", "-aq", "--filter", label]
+    assert subprocess.run(listed, capture_output=True, text=True, check=True).stdout == ""
+
+
+@pytest.mark.slow
+def test_docker_stops_what_does_not_end(
+    tiny: warehouse.Warehouse, docker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready("docker")
+    monkeypatch.setattr(container, "GRACE", 1.0)
+    monkeypatch.setattr(engines, "MB_PER_GB", 64)
+    modes(tiny, "s", "hang", "memory", "fork")
+    tiny.algorithms.run("look-exec", of_set="s", runner="docker", workers=1, seconds=6)
+    end = ends(tiny)
+    assert end["hang"][:3] == ("Failed", "Time limit exceeded", None)
+    assert end["memory"][1].startswith("The algorithm was killed because it used more memory")
+    assert found(tiny, "fork")["forks"] < engines.PIDS
+    assert tiny.algorithms.run("mask-invoke", [CT], runner="docker").succeeded == 1
+
+
+MOUNTED = engines.Mounts(Path("/in"), Path("/out"), Path("/model"), Path("/truth"))
+
+
+def an_engine(
+    folder: Path, name: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> engines.Engine:
+    """An engine of which only its version can be asked."""
+    (folder / name).write_text(f"#!/bin/sh\necho '{says}'\n")
+    (folder / name).chmod(0o755)
+    monkeypatch.setattr(
+        engines,
+        "_program",
+        lambda asked: str(folder / asked) if (folder / asked).exists() else None,
+    )
+    return engines.Engine(name)
+
+
+def test_what_docker_and_podman_are_asked_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = read_archive(archive(tmp_path / "i.tar"))
+    asked = {}
+    for name, says in (
+        ("docker", "Docker version 28.2.2, build e6534b4"), ("podman", "podman version 4.3.1"),
+        ("both", "podman version 4.3.1"),
+    ):  # fmt: skip
+        (tmp_path / name).mkdir()
+        program = "docker" if name == "both" else name
+        engine = an_engine(tmp_path / name, program, says, monkeypatch)
+        words = engine.command(image, MOUNTED, memory_gb=8, gpu="T4", owner="me").words
+        assert words[0] == str(tmp_path / name / program)
+        asked[name] = words[1:-1]
+        assert words[-1] == image.sha256
+    for name, words in asked.items():
+        pairs = list(itertools.pairwise(words))
+        for pair in (
+            ("--network", "none"), ("--cap-drop", "all"), ("--security-opt", "no-new-privileges"),
+            ("--pids-limit", "512"), ("--memory", "8192m"), ("--memory-swap", "8192m"),
+            ("--shm-size", "4096m"), ("--log-driver", "none"), ("--label", "dicom-warehouse=me"),
+            ("-v", "/in:/input:ro"), ("-v", "/out:/output:rw"), ("-v", "/model:/opt/ml/model:ro"),
+            ("-v", "/truth:/opt/ml/input/data/ground_truth:ro"),
+        ):  # fmt: skip
+            assert pair in pairs, (name, pair)
+        # Existing images write to their home: the root stays writable, and is thrown away.
+        assert "--read-only" not in words
+        assert "--rm" in words
+    only_podman = {"--pull", "--device", "nvidia.com/gpu=all"}
+    assert not only_podman & set(asked["docker"])
+    assert not {"--ulimit", "--runtime"} & set(asked["docker"])
+    assert {"--gpus", "--init"} <= set(asked["docker"])
+    assert only_podman <= set(asked["podman"])
+    assert "--gpus" not in asked["podman"]
+    assert ("notmpcopyup" in str(asked["podman"]), "notmpcopyup" in str(asked["docker"])) == (
+        True,
+        False,
+    )
+    # A docker that is podman is asked as podman.
+    shown = [[w for w in asked[n] if "dicom-warehouse-" not in w] for n in ("podman", "both")]
+    assert shown[0] == shown[1]
+    with pytest.raises(EngineMissing, match="':' in its path"):
+        engine.command(image, engines.Mounts(Path("/a:b"), Path("/out")), memory_gb=4)
+
+
+@pytest.mark.parametrize("program", ["docker", "podman"])
+def test_every_option_is_one_that_the_program_has(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed(program)
+    engine = engines.Engine(program)
+    words = engine.command(
+        read_archive(archive(tmp_path / "i.tar")), MOUNTED, memory_gb=8, gpu="T4"
+    ).words
+    called = words[: words.index("run") + 1]
+    told = subprocess.run([*called, "--help"], capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", told))
+    # The value after an option may begin with a dash in no case.
+    mine = {word for word in words[len(called) :] if word.startswith("-")}
+    assert mine - known == set()
+
+
+def test_an_engine_that_knows_an_image_by_another_id(
+    tiny: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker with the image store of containerd: the id is that of the manifest."""
+    podman = needed("podman")
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "docker"
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec echo Docker version 29.0.0\n'
+        f'case "$3" in *[!0-9a-f]*) ;; ?*) [ "$2" = inspect ] && exit 1;; esac\nexec {podman} "$@"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(engines, "_program", lambda name: str(script))
+    path = archive(tmp_path / "i.tar", user="other")
+    image = read_archive(path)
+    try:
+        engine = engines.Engine("docker")
+        engine.load(path, image)
+        assert engine.command(image, MOUNTED, memory_gb=4).words[-1] == "localhost/tiny:latest"
+        # Another process finds it by the name it was given, whatever else is called tiny by then.
+        other = engines.Engine("docker")
+        other.load(path, image)
+        assert (
+            other.command(image, MOUNTED, memory_gb=4).words[-1]
+            == f"dicom-warehouse:{image.sha256}"
+        )
+        changed = dataclasses.replace(image, sha256="0" * 64, diff_ids=("sha256:" + "1" * 64,))
+        with pytest.raises(EngineMissing, match="does not load the image"):
+            engine.load(path, changed)
+    finally:
+        subprocess.run([podman, "rmi", "-f", image.sha256], check=False, capture_output=True)
 
 
 @pytest.mark.slow
@@ -264,7 +333,9 @@ def test_nothing_runs_on_after_the_command(tiny: warehouse.Warehouse, how: signa
         # The next run ends what was left, and executes the job again.
         tiny.refresh()
         tiny.algorithms.run("look-exec", of_set="s", runner="podman", seconds=1)
-        assert tiny.sql("select label from jobs").fetchall() == [("Failed",)]
+        assert tiny.sql("select label, error_message from jobs").fetchall() == [
+            ("Failed", "Time limit exceeded")
+        ]
     for _ in range(100):
         if not subprocess.run(
             ["podman", "ps", "-aq", "--filter", label], capture_output=True, text=True, check=True

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -168,6 +169,24 @@ def _many(folder: Path) -> None:
         (folder / "images" / "mask" / f"{number}").touch()
 
 
+def _bomb(folder: Path) -> None:
+    """Sixty voxels by its header, and 64 MiB when it is unpacked."""
+    _image(folder)
+    path = folder / "images/mask/m.mha"
+    head = path.read_bytes().partition(b"ElementDataFile")[0]
+    packed = zlib.compress(bytes(64 << 20), 1)
+    path.write_bytes(
+        head.replace(b"CompressedData = False", b"CompressedData = True")
+        + b"ElementDataFile = LOCAL\n" + packed
+    )  # fmt: skip
+
+
+def _endless(folder: Path) -> None:
+    _image(folder)
+    path = folder / "images/mask/m.mha"
+    path.write_bytes(path.read_bytes().replace(b"DimSize = 5 4 3", b"DimSize = 99999 99999 99999"))
+
+
 HOSTILE = {
     "missing": ("count", "was not produced", lambda folder: None),
     "link": ("count", "is a link", _link),
@@ -184,6 +203,8 @@ HOSTILE = {
     "many files": ("mask", "more than 1000 files", _many),
     "newline": ("mask", "cannot be printed", lambda folder: _image(folder, name="a\nb.mha")),
     "unknown label": ("mask", "no overlay segments", lambda folder: _image(folder, np.full((3, 4, 5), 9, "u1"))),
+    "bomb": ("mask", "another number of voxels", _bomb),
+    "too large": ("mask", "GiB of voxels", _endless),
     "no image at all": ("mask", "MetaImage", lambda folder: (_image(folder), (folder / "images/mask/m.mha").write_text("x"))),
 }  # fmt: skip
 

@@ -11,6 +11,8 @@ import warehouse
 from tests.algorithms.conftest import CT, CT2, DX, MR, function, voxels
 from warehouse.algorithms import jobs
 from warehouse.algorithms.runs import alone
+from warehouse.components.sets import put_items
+from warehouse.components.values import Given
 from warehouse.errors import AlgorithmError, RunLocked, UnknownAlgorithm
 
 
@@ -180,6 +182,38 @@ def test_what_a_job_is_to_do_never_changes(wh: warehouse.Warehouse) -> None:
         with pytest.raises(warehouse.errors.JobRefused, match=name):
             jobs.change_job(wh.root, job_id, **{name: 1})
     assert wh.sql("from job_specs").fetchall() == before
+
+
+def test_jobs_that_ask_for_a_gpu_go_to_workers_that_have_one(wh: warehouse.Warehouse) -> None:
+    from distributed import Scheduler, SpecCluster, Worker
+
+    def cluster(**workers: dict) -> SpecCluster:
+        named = {
+            name: {"cls": Worker, "options": {"nthreads": 1, **how}}
+            for name, how in workers.items()
+        }
+        options = {"dashboard": False, "host": "127.0.0.1", "port": 0}
+        return SpecCluster(
+            workers=named, scheduler={"cls": Scheduler, "options": options}, silence_logs=False
+        )
+
+    wh.components.add_values([Given("age", n) for n in range(4)])
+    rows = wh.sql("select value_id from socket_values where slug = 'age'").fetchall()
+    put_items(wh.root, "s", {f"{n}": {"age": row[0]} for n, row in enumerate(rows)})
+    for name, gpu in (("where", ""), ("where-gpu", "T4")):
+        wh.algorithms.create(name, "age -> mode", function=function("where"), requires_gpu_type=gpu)
+    # Started as with `dask worker --resources GPU=1`; no GPU is needed to see where jobs go.
+    with cluster(plain={}, fast={"resources": {"GPU": 1}}) as made:
+        for name in ("where", "where-gpu"):
+            report = wh.algorithms.run(name, of_set="s", scheduler=made.scheduler_address)
+            assert report.succeeded == 4
+    ran = "select list_sort(list(distinct mode)) from outputs('{}')"
+    assert wh.sql(ran.format("where-gpu")).fetchall() == [(["fast"],)]
+    assert "plain" in wh.sql(ran.format("where")).fetchall()[0][0]
+    # Where no worker has one, the run says so instead of waiting for ever.
+    wh.algorithms.create("none", "age -> mode", function=function("where"), requires_gpu_type="T4")
+    with cluster(plain={}) as made, pytest.raises(AlgorithmError, match="--resources GPU=1"):
+        wh.algorithms.run("none", of_set="s", scheduler=made.scheduler_address)
 
 
 @pytest.mark.slow

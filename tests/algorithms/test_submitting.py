@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +93,11 @@ def test_a_person_has_so_many_active_jobs(
     wh.algorithms.submit("two", {"age": ids[1]}, by="e")
 
 
+@pytest.mark.acceptance("G54")
 def test_jobs_that_are_asked_for_at_once_count_together(
     wh: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert jobs.LIMITS == {"in all": 128, "of one algorithm": 16, "of one user": 16}
     monkeypatch.setattr(jobs, "LIMITS", {"in all": 9, "of one algorithm": 9, "of one user": 2})
     made = wh.algorithms.create("one", "age -> voxel-count", function=function("by_age"))
     ids = [wh.components.add_value("age", number).value_id for number in range(3)]
@@ -107,7 +110,13 @@ def test_jobs_that_are_asked_for_at_once_count_together(
     with pytest.raises(JobRefused, match="2 active jobs of one user"):
         jobs.add_jobs(wh.root, asked, as_system=False)
     assert wh.sql("select count(*) from job_specs").fetchall() == [(0,)]
+    for share in ("in all", "of one algorithm"):
+        monkeypatch.setattr(jobs, "LIMITS", dict.fromkeys(jobs.LIMITS, 9) | {share: 2})
+        with pytest.raises(JobRefused, match=f"2 active jobs {share}"):
+            jobs.add_jobs(wh.root, asked, as_system=False)
     assert len(jobs.add_jobs(wh.root, asked[:2], as_system=False)) == 2
+    with pytest.raises(JobRefused, match="2 active jobs of one algorithm"):
+        jobs.add_jobs(wh.root, asked[2:], as_system=False)
 
 
 @pytest.mark.acceptance("G48")
@@ -263,10 +272,35 @@ def test_metrics_equal_what_is_computed_otherwise() -> None:
     distances = np.linalg.norm(surface(a)[:, None] - surface(b)[None], axis=2)
     expected = max(np.percentile(distances.min(0), 95), np.percentile(distances.min(1), 95))
     assert metrics.hausdorff_95_mm(a, b, spacing) == pytest.approx(expected)
+    # And SimpleITK: its contours, and its distance map from each.
+    contours = [SimpleITK.BinaryContour(image, fullyConnected=False) for image in images]
+    both = []
+    for mine, other in (contours, contours[::-1]):
+        distance = SimpleITK.SignedMaurerDistanceMap(
+            other, squaredDistance=False, useImageSpacing=True, insideIsPositive=False
+        )
+        near = np.abs(SimpleITK.GetArrayFromImage(distance))
+        both.append(np.percentile(near[SimpleITK.GetArrayFromImage(mine) > 0], 95))
+    assert metrics.hausdorff_95_mm(a, b, spacing) == pytest.approx(max(both), rel=1e-5)
+    measured = SimpleITK.LabelShapeStatisticsImageFilter()
+    volumes = [measured.Execute(image) or measured.GetPhysicalSize(1) for image in images]
+    assert metrics.volume_difference_ml(a, b, spacing) == pytest.approx(
+        (volumes[0] - volumes[1]) / 1000
+    )
     empty = np.zeros_like(a)
     assert metrics.dice(empty, empty) is None
     assert metrics.hausdorff_95_mm(a, empty, spacing) is None
     # By hand: 2 of 4 pairs in order, one tie.
     assert metrics.auc([0.2, 0.7, 0.7, 0.9], [False, False, True, True]) == pytest.approx(3.5 / 4)
     assert metrics.auc([0.1], [True]) is None
+    # Every pair of one that is and one that is not: in order, or half of it.
+    scores, is_true = rng.integers(0, 5, 60) / 4, rng.random(60) > 0.4
+    pairs = [(s, t) for s in scores[is_true] for t in scores[~is_true]]
+    counted = sum((s > t) + (s == t) / 2 for s, t in pairs) / len(pairs)
+    assert metrics.auc(list(scores), list(is_true)) == pytest.approx(counted)
+    predicted, true = rng.integers(0, 3, 50).tolist(), rng.integers(0, 3, 50).tolist()
+    cells = Counter(zip(true, predicted, strict=True))
+    assert metrics.confusion_matrix(predicted, true) == (
+        [0, 1, 2], [[cells[row, column] for column in range(3)] for row in range(3)],
+    )  # fmt: skip
     assert metrics.confusion_matrix([1, 0, 1, 1], [1, 0, 0, 1]) == ([0, 1], [[1, 1], [0, 2]])

@@ -74,6 +74,9 @@ def python_layer() -> bytes:
             b"root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
             0o644,
         )
+        # Without an entry of its own, docker makes a folder that nobody may enter.
+        if "/home" not in made:
+            _folder(tar, "/home")
         _folder(tar, "/home/user", 0o777)
         for name in ("tmp", "input", "output", "proc", "dev", "sys"):
             _folder(tar, f"/{name}", 0o777)
@@ -189,6 +192,14 @@ def archive(
     if packed:
         content = {"gz": gzip.compress, "xz": lzma.compress}[packed](content)
     path.write_bytes(content)
+    return path
+
+
+def model(path: Path, content: bytes = b"weights") -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        member = tarfile.TarInfo("weights.bin")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
     return path
 
 

@@ -54,6 +54,8 @@ class ImageArchive:
     """``exec`` or ``invoke``, as its label says."""
     config: dict[str, Any]
     """``User``, ``Env``, ``Entrypoint``, ``Cmd``, ``WorkingDir``."""
+    diff_ids: tuple[str, ...] = ()
+    """Digests of its layers, not packed, as its configuration has them."""
 
 
 @dataclass(slots=True)
@@ -110,8 +112,15 @@ def read_archive(path: Path) -> ImageArchive:
     kept = {name: how.get(name) for name in ("User", "Env", "Entrypoint", "Cmd", "WorkingDir")}
     size = sum(listing.sizes[listing.resolved(name)] for name in layers) + len(config_text)
     return ImageArchive(
-        digest, tuple(listing.resolved(name) for name in layers), size, str(method), kept
-    )
+        digest, tuple(listing.resolved(name) for name in layers), size, str(method), kept,
+        _diff_ids(config),
+    )  # fmt: skip
+
+
+def _diff_ids(config: dict[str, Any]) -> tuple[str, ...]:
+    root = config.get("rootfs")
+    found = root.get("diff_ids") if isinstance(root, dict) else None
+    return tuple(str(each) for each in found) if isinstance(found, list) else ()
 
 
 def _listed(path: Path) -> _Listing:

@@ -48,11 +48,8 @@ def cases_of_series(
     states: dict[str, str] = dict(
         catalog.connection.execute(statement("case_series", "components"), [wanted]).fetchall()
     )
-    said: dict[str, dict[str, str]] = defaultdict(dict)
-    if any(_needs_values(interface, sockets) for interface in interfaces):
-        rows = catalog.connection.execute(statement("case_values", "components"), [wanted])
-        for series, slug, value_id in rows.fetchall():
-            said[series][slug] = value_id
+    asking = [interface for interface in interfaces if _needs_values(interface, sockets)]
+    said = said_about(catalog, wanted, asking)
     found = Found()
     for series in wanted:
         if series not in states:
@@ -66,6 +63,18 @@ def cases_of_series(
         else:
             found.cases.append(case)
     return found
+
+
+def said_about(
+    catalog: Catalog, keys: Sequence[str], interfaces: Sequence[Interface]
+) -> dict[str, dict[str, str]]:
+    """Return socket → newest value about each series, its study or patient; nothing unasked."""
+    said: dict[str, dict[str, str]] = defaultdict(dict)
+    if keys and interfaces:
+        rows = catalog.connection.execute(statement("case_values", "components"), [list(keys)])
+        for series, slug, value_id in rows.fetchall():
+            said[series][slug] = value_id
+    return said
 
 
 def _needs_values(interface: Interface, sockets: Mapping[str, Socket]) -> bool:

@@ -38,6 +38,7 @@ from warehouse.errors import AlgorithmError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from warehouse.algorithms.artifacts import Artifact
     from warehouse.catalog.connect import Catalog
 
 GRACE = 5.0
@@ -46,7 +47,10 @@ GRACE = 5.0
 HEALTH_SECONDS = 300
 MAX_OUTPUT_BYTES = 20 << 30
 MAX_OUTPUT_FILES = 100_000
-_CHECKED_EVERY = 1.0
+MIN_FREE_BYTES = 1 << 30
+"""Of the disk with the folders of jobs: with less, what runs is stopped before others suffer."""
+
+CHECKED_EVERY = 1.0
 
 _loading = threading.Lock()
 _loaded: dict[tuple[Path, str, str], Loaded] = {}
@@ -57,11 +61,16 @@ all_stopped = threading.Event()
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An image that an engine has, and the weights it is given."""
+    """An image that an engine has, and the weights it is given, or the truth that it knows."""
 
     engine: Any
     image: ImageArchive
-    model: Path | None
+    model: Path | None = None
+    ground_truth: Path | None = None
+
+    def mounts(self, inputs: Path, outputs: Path) -> Mounts:
+        """Return the folders of a container."""
+        return Mounts(inputs, outputs, self.model, self.ground_truth)
 
 
 @dataclass(slots=True)
@@ -74,6 +83,14 @@ class Running:
     tails: tuple[Tail, Tail]
     readers: list[threading.Thread] = field(default_factory=list)
     inner_pid: int | None = None
+
+    def measured_pid(self) -> int | None:
+        """Return the process whose control group is that of the container; None without one."""
+        if self.engine.name == "bwrap":
+            # It has no control group of its own, and ours says nothing of it.
+            return None
+        self.inner_pid = self.inner_pid or self.engine.pid(self.command.name)
+        return self.inner_pid
 
     def end(self, grace: float = GRACE) -> None:
         """End it, whatever it does."""
@@ -126,15 +143,16 @@ def load(task: Task, runner: str) -> Loaded:
             archive, image = archive_of(task.root, artifact), image_of(task.root, artifact)
             engine = engine_of(task.root, runner)
             engine.load(archive, image)
-            _loaded[key] = Loaded(engine, image, _model(task))
+            given = find_artifact(task.root, task.spec.model_id) if task.spec.model_id else None
+            places: dict[str, Path] = {}
+            if given is not None:
+                places[given.kind.replace(" ", "_")] = _unpacked(task, given)
+            _loaded[key] = Loaded(engine, image, **places)
         return _loaded[key]
 
 
-def _model(task: Task) -> Path | None:
-    """Unpack the weights of a task, unless they are."""
-    if task.spec.model_id is None:
-        return None
-    artifact = find_artifact(task.root, task.spec.model_id)
+def _unpacked(task: Task, artifact: Artifact) -> Path:
+    """Unpack the weights or the ground truth of a task, unless they are."""
     target = task.root / FOLDER / "models" / str(artifact.sha256)
     if target.is_dir():
         return target
@@ -146,7 +164,9 @@ def _model(task: Task) -> Path | None:
         draft.rename(target)
     except (tarfile.TarError, OSError, EOFError) as error:
         if not target.is_dir():
-            raise AlgorithmError(f"the model cannot be unpacked: {type(error).__name__}") from None
+            raise AlgorithmError(
+                f"the {artifact.kind} cannot be unpacked: {type(error).__name__}"
+            ) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
@@ -216,11 +236,10 @@ def watch(task: Task, run: Running, done: Done) -> str | None:
             return None
         clock = time.monotonic()
         why = must_stop(task, clock - began)
-        if why is None and clock - looked >= _CHECKED_EVERY:
+        if why is None and clock - looked >= CHECKED_EVERY:
             looked = clock
             why = too_much(task.folder / "output")
-            # Without an engine it has no control group of its own, and ours says nothing of it.
-            meter.look(run.engine.pid(run.command.name), clock - began)
+            meter.look(run.measured_pid(), clock - began)
         if why is not None:
             done.metrics = meter.rows
             return why
@@ -237,6 +256,9 @@ def must_stop(task: Task, seconds: float) -> str | None:
 
 def too_much(folder: Path) -> str | None:
     """Return what is wrong if outputs are beyond all bounds, so that they do not fill the disk."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+            return f"Less than {MIN_FREE_BYTES >> 20} MiB are free on the disk of the warehouse"
     total = count = 0
     for _, _, names, descriptor in os.fwalk(folder, follow_symlinks=False, onerror=None):
         for name in names:

@@ -20,9 +20,9 @@ from warehouse.algorithms.container import (
     start,
     watch,
 )
-from warehouse.algorithms.engines import Mounts
 from warehouse.algorithms.input_folder import InputRefused, write_inputs
 from warehouse.algorithms.measuring import killed_for_memory
+from warehouse.algorithms.scratch import clear_folder
 from warehouse.algorithms.sessions import close_sessions, invoke
 from warehouse.algorithms.tasks import Done, Task
 from warehouse.components.checking import now
@@ -49,6 +49,7 @@ def perform(task: Task, runner: str) -> Done:
     done = Done(task.spec.job_id, "failed", runner, began_at=now())
     try:
         loaded = load(task, runner)
+        clear_folder(task.folder)  # that a killed run left
         output = task.folder / "output"
         output.mkdir(parents=True)
         output.chmod(0o777)
@@ -75,7 +76,7 @@ def perform(task: Task, runner: str) -> Done:
 def _execute(task: Task, done: Done, loaded: Loaded) -> None:
     """Run a container once: the exec contract."""
     began, kills = time.perf_counter(), killed_for_memory()
-    mounts = Mounts(task.folder / "input", task.folder / "output", loaded.model)
+    mounts = loaded.mounts(task.folder / "input", task.folder / "output")
     run = start(task, loaded, mounts)
     done.started_at = now()
     why = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,15 @@ class Mounts:
     output: Path
     model: Path | None = None
     ground_truth: Path | None = None
+
+    def places(self) -> list[tuple[Path, str, str]]:
+        """Return each folder, where a container finds it, and ``ro`` or ``rw``."""
+        found = [
+            (self.input, "/input", "ro"), (self.output, "/output", "rw"),
+            (self.model, "/opt/ml/model", "ro"),
+            (self.ground_truth, "/opt/ml/input/data/ground_truth", "ro"),
+        ]  # fmt: skip
+        return [(folder, place, how) for folder, place, how in found if folder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +114,41 @@ def asked(words: Sequence[str], *, seconds: float = 60, data: Any = None) -> tup
 
 
 class Engine:
-    """podman or docker."""
+    """podman or docker; a ``docker`` that is podman (``podman-docker``) is asked as podman."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._words = [_required(name)]
+        program = _required(name)
+        self._is_podman = name == "podman" or "podman" in asked([program, "--version"])[1].lower()
+        if self._is_podman and name == "docker":
+            # Its script says on standard error, each time, that it is podman.
+            program = _program("podman") or program
+        self._words = [program]
         # Of the runtimes, runc works in more places: crun refuses hybrid control groups.
-        if name == "podman" and (runc := _program("runc")):
+        if self._is_podman and (runc := _program("runc")):
             self._words += ["--runtime", runc]
-        # podman would fill it with what the image has there.
-        self._empty = ",notmpcopyup" if name == "podman" else ""
+        self._references: dict[str, str] = {}
+
+    def _own(self) -> list[str]:
+        """Return the words that one of the two has and the other has not, or does otherwise."""
+        if not self._is_podman:
+            # Limits of files and processes are those of its daemon.
+            return ["--init"]
+        words = ["--pull", "never"]
         # A first process that hands signals on; podman needs a program for it.
-        has_init = name == "docker" or any(map(os.path.exists, _INITS))
-        self._init = ["--init"] if has_init else []
+        if any(map(os.path.exists, _INITS)):
+            words.append("--init")
+        # What podman sets by default is more than a process without CAP_SYS_RESOURCE may give.
+        for limit, number, enough in (
+            ("nofile", resource.RLIMIT_NOFILE, 1 << 20), ("nproc", resource.RLIMIT_NPROC, 1 << 14),
+        ):  # fmt: skip
+            most = resource.getrlimit(number)[1]
+            if most != resource.RLIM_INFINITY:
+                words += ["--ulimit", f"{limit}={min(most, enough)}:{min(most, enough)}"]
+        return words
+
+    def _gpu(self) -> list[str]:
+        return ["--device", "nvidia.com/gpu=all"] if self._is_podman else ["--gpus", "1"]
 
     def load(self, archive: Path, image: ImageArchive) -> None:
         """Give the engine an image, unless it has it.
@@ -126,52 +158,73 @@ class Engine:
         EngineMissing
             The engine does not take it, or does not run.
         """
-        if asked([*self._words, "image", "inspect", image.sha256])[0] == 0:
+        if self._reference(image, _named(image)):
             return
         # Some versions fail on archives that are packed: we unpack, and it reads a plain tar.
         with subprocess.Popen(  # noqa: S603 - no shell
             [sys.executable, "-I", str(Path(__file__).with_name("unpacked.py")), str(archive)],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True,
         ) as unpacked:  # fmt: skip
-            code, _, said = asked([*self._words, "load"], seconds=3600, data=unpacked.stdout)
+            code, told, said = asked([*self._words, "load"], seconds=3600, data=unpacked.stdout)
             if unpacked.stdout:
                 unpacked.stdout.close()
             unpacked.kill()
-        if code != 0 or asked([*self._words, "image", "inspect", image.sha256])[0] != 0:
+        names = [line.partition(": ")[2].strip() for line in told.splitlines()]
+        found = self._reference(image, *names) if code == 0 else None
+        if found is None:
             raise EngineMissing(f"{self.name} does not load the image: {_last(said)}")
+        if found != image.sha256:
+            asked([*self._words, "tag", found, _named(image)])
+
+    def _reference(self, image: ImageArchive, *names: str) -> str | None:
+        """Return how the engine calls an image: by its digest, or else by one of some names.
+
+        Docker with the image store of containerd has another id for it than its configuration.
+        """
+        for name in (image.sha256, *names):
+            if not name or name.startswith("-"):
+                continue
+            code, told, _ = asked([*self._words, "image", "inspect", name])
+            if code == 0 and (name == image.sha256 or _layers(told) == image.diff_ids != ()):
+                self._references[image.sha256] = name
+                return name
+        return None
 
     def command(
         self, image: ImageArchive, mounts: Mounts, *, memory_gb: int, gpu: str = "", owner: str = ""
     ) -> Command:
-        """Return what runs a container of an image."""
+        """Return what runs a container of an image.
+
+        Raises
+        ------
+        EngineMissing
+            The path of a folder is one that it cannot mount.
+        """
         name = f"{LABEL}-{uuid.uuid4().hex[:20]}"
+        # podman would fill it with what the image has there.
+        tmp = _TMP.format(memory_gb * MB_PER_GB // 2) + ",notmpcopyup" * self._is_podman
         words = [
             *self._words, "run", "--rm", "--name", name, "--label", f"{LABEL}={owner}",
             "--network", "none", "--cap-drop", "all", "--security-opt", "no-new-privileges",
             "--pids-limit", str(PIDS), "--memory", f"{memory_gb * MB_PER_GB}m",
             "--memory-swap", f"{memory_gb * MB_PER_GB}m",
-            "--shm-size", f"{memory_gb * MB_PER_GB // 2}m", "--log-driver", "none", *self._init,
-            "--ulimit", "nofile=1024:1024", "--ulimit", f"nproc={PIDS}:{PIDS}",
-            "--tmpfs", _TMP.format(memory_gb * MB_PER_GB // 2) + self._empty,
-            "-v", f"{mounts.input}:/input:ro", "-v", f"{mounts.output}:/output:rw",
+            "--shm-size", f"{memory_gb * MB_PER_GB // 2}m", "--log-driver", "none",
+            "--tmpfs", tmp, *self._own(), *(self._gpu() if gpu else []),
         ]  # fmt: skip
-        if self.name == "podman":
-            words += ["--pull", "never"]
-        if mounts.model:
-            words += ["-v", f"{mounts.model}:/opt/ml/model:ro"]
-        if mounts.ground_truth:
-            words += ["-v", f"{mounts.ground_truth}:/opt/ml/input/data/ground_truth:ro"]
-        if gpu:
-            words += (
-                ["--gpus", "1"] if self.name == "docker" else ["--device", "nvidia.com/gpu=all"]
-            )
-        return Command([*words, image.sha256], name)
+        for folder, place, how in mounts.places():
+            if ":" in str(folder):
+                raise EngineMissing(
+                    f"{self.name} cannot mount a folder with ':' in its path; move the warehouse, "
+                    "or run it with bwrap"
+                )
+            words += ["-v", f"{folder}:{place}:{how}"]
+        return Command([*words, self._references.get(image.sha256, image.sha256)], name)
 
     def stop(self, name: str, grace: float) -> None:
         """End a container: SIGTERM, and after a while SIGKILL."""
         if grace > 0:
             asked([*self._words, "stop", "-t", str(int(grace)), name], seconds=grace + 30)
-        quickly = ["-t", "0"] if self.name == "podman" else []
+        quickly = ["-t", "0"] if self._is_podman else []
         asked([*self._words, "rm", "-f", *quickly, name], seconds=30)
 
     def pid(self, name: str) -> int | None:
@@ -245,15 +298,12 @@ class Bubblewrap:
             self._program, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
             "--uid", str(uid), "--gid", str(gid), "--hostname", "localhost", "--cap-drop", "ALL",
             "--info-fd", INFO_FD, "--ro-bind", str(root), "/", "--proc", "/proc", "--dev", "/dev",
-            *_tmpfs("/dev/shm", "/tmp", "/var/tmp", inside),  # noqa: S108 - of the container
-            "--ro-bind", str(mounts.input), "/input", "--bind", str(mounts.output), "/output",
+            *_tmpfs(
+                memory_gb * MB_PER_GB << 19, "/dev/shm", "/tmp", "/var/tmp", inside  # noqa: S108
+            ),
         ]  # fmt: skip
-        for folder, place in (
-            (mounts.model, "/opt/ml/model"),
-            (mounts.ground_truth, "/opt/ml/input/data/ground_truth"),
-        ):
-            if folder:
-                words += ["--ro-bind", str(folder), place]
+        for folder, place, how in mounts.places():
+            words += ["--bind" if how == "rw" else "--ro-bind", str(folder), place]
         config = image.config
         for pair in ["PATH=/usr/local/bin:/usr/bin:/bin", f"HOME={inside}", *(config["Env"] or [])]:
             key, _, value = str(pair).partition("=")
@@ -265,7 +315,7 @@ class Bubblewrap:
         most = memory_gb * MB_PER_GB << 20
         processes = PIDS + sum(name.isdecimal() for name in os.listdir("/proc"))
         limited = [_required("prlimit"), f"--as={most}:{most}", "--core=0:0"]
-        limited += [f"--nproc={processes}:{processes}", "--nofile=1024:1024"]
+        limited.append(f"--nproc={processes}:{processes}")
         return Command([*limited, *words], f"{LABEL}-{uuid.uuid4().hex[:20]}", tells_pid=True)
 
     def stop(self, name: str, grace: float) -> None:
@@ -308,8 +358,8 @@ def _user(root: Path, image: ImageArchive) -> tuple[int, int, Path]:
     return uid or 65534, gid or 65534, place
 
 
-def _tmpfs(*places: str) -> list[str]:
-    return [word for place in places for word in ("--tmpfs", place)]
+def _tmpfs(size: int, *places: str) -> list[str]:
+    return [word for place in places for word in ("--size", str(size), "--tmpfs", place)]
 
 
 def _lines(path: Path) -> list[str]:
@@ -334,6 +384,19 @@ def _started(config: dict[str, Any]) -> list[str]:
         else:
             words += [str(word) for word in part or []]
     return words
+
+
+def _named(image: ImageArchive) -> str:
+    """Return how an image is called in an engine that does not know its digest."""
+    return f"{LABEL}:{image.sha256}"
+
+
+def _layers(inspected: str) -> tuple[str, ...]:
+    """Return the digests of the layers of an image, as an engine tells them."""
+    try:
+        return tuple(json.loads(inspected)[0]["RootFS"]["Layers"])
+    except (ValueError, LookupError, TypeError):
+        return ()
 
 
 def _last(text: str) -> str:

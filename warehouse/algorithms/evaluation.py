@@ -42,7 +42,9 @@ class Prepared:
     why_not: str | None
 
 
-def prepare(root: Path, method: Algorithm, algorithm: Algorithm, *, truth: str) -> Prepared:
+def prepare(
+    root: Path, method: Algorithm, algorithm: Algorithm, *, truth: str | None = None
+) -> Prepared:
     """Gather the predictions of an algorithm, and the truth about them.
 
     Parameters
@@ -54,7 +56,8 @@ def prepare(root: Path, method: Algorithm, algorithm: Algorithm, *, truth: str) 
     algorithm
         Whose newest job of each case is evaluated.
     truth
-        Who said the truth (``added_by``), by the same sockets, about the same series.
+        Who said the truth (``added_by``), by the same sockets, about the same series. None if the
+        method has the truth, as an archive that it finds in ``/opt/ml/input/data/ground_truth``.
 
     Returns
     -------
@@ -69,6 +72,11 @@ def prepare(root: Path, method: Algorithm, algorithm: Algorithm, *, truth: str) 
     """
     if method.kind != "evaluation":
         raise AlgorithmError(f"{method.algorithm} is no method of evaluation")
+    if truth is None and method.model_id is None:
+        raise AlgorithmError(
+            f"{method.algorithm} has no ground truth; say whose values are the truth, or import "
+            "one with model add --ground-truth"
+        )
     catalog = open_catalog(root)
     rows = ledger.dictionaries(
         catalog.connection, statement("predictions", "components"), algorithm.algorithm, truth
@@ -78,7 +86,7 @@ def prepare(root: Path, method: Algorithm, algorithm: Algorithm, *, truth: str) 
     bad = [row for row in rows if row["status"] != SUCCEEDED]
     if bad:
         return _not_predicted(root, method, algorithm, bad)
-    without = [row for row in rows if not row["truth_slugs"]]
+    without = [row for row in rows if truth is not None and not row["truth_slugs"]]
     if without:
         raise AlgorithmError(
             f"{truth or 'nobody'} said nothing about {len(without)} of {len(rows)} cases"
@@ -90,7 +98,12 @@ def prepare(root: Path, method: Algorithm, algorithm: Algorithm, *, truth: str) 
     for row in rows:
         pairs = (
             ("output", row["output_slugs"], row["output_values"], f"{row['job_id']}/output/"),
-            ("truth", row["truth_slugs"], row["truth_values"], f"{TRUTH}/{row['job_id']}/"),
+            (
+                "truth",
+                row["truth_slugs"] or [],
+                row["truth_values"] or [],
+                f"{TRUTH}/{row['job_id']}/",
+            ),
         )
         for _, slugs, values, prefix in pairs:
             inputs += [

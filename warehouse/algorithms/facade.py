@@ -9,9 +9,11 @@ from warehouse.algorithms import (
     cases,
     evaluation,
     jobs,
+    outside,
     places,
     registry,
     runs,
+    studies,
     submitting,
 )
 from warehouse.catalog.connect import open_catalog
@@ -59,6 +61,13 @@ class Algorithms:
         """Import weights (``.tar.gz``) of an algorithm."""
         return self._do(lambda: artifacts.add_artifact(self._root, file, "model", parent, by=by))
 
+    def add_ground_truth(
+        self, file: str | os.PathLike[str], *, parent: str, by: str = ""
+    ) -> artifacts.Artifact:
+        """Import the truth (``.tar.gz``) that an image of a method of evaluation compares with."""
+        add = artifacts.add_artifact
+        return self._do(lambda: add(self._root, file, "ground truth", parent, by=by))
+
     def mark_desired(self, artifact_id: str, *, by: str = "") -> artifacts.Artifact:
         """Make an image or model the version that new versions of its algorithm take."""
         return self._do(lambda: artifacts.mark_desired(self._root, artifact_id, by=by))
@@ -81,7 +90,8 @@ class Algorithms:
         weights = artifacts.find_artifact(root, model) if model else None
         if not (chosen or given.get("function") or given.get("api_method")):
             chosen = artifacts.desired(root, "image", name)
-            weights = weights or artifacts.desired(root, "model", name)
+            kind = "ground truth" if given.get("kind") == "evaluation" else "model"
+            weights = weights or artifacts.desired(root, kind, name)
         for each in filter(None, (chosen, weights)):
             if not each.is_executable:
                 raise AlgorithmError(f"the {each.kind} {each.artifact_id} cannot be executed")
@@ -146,7 +156,7 @@ class Algorithms:
             found, asked_for = cases.cases_of_set(self._root, algorithm, of_set), of_set
         else:
             keys, asked_for = self._series(catalog, cohort)
-            found = cases.cases_of_series(catalog, self._root, algorithm, keys)
+            found = self._found(catalog, algorithm, keys)
         return self._do(
             lambda: runs.run_cases(
                 catalog, self._root, algorithm, found, place, asked_for=asked_for, by=by,
@@ -159,8 +169,12 @@ class Algorithms:
         catalog = open_catalog(self._root)
         algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
         keys, asked_for = self._series(catalog, cohort)
-        found = cases.cases_of_series(catalog, self._root, algorithm, keys)
+        found = self._found(catalog, algorithm, keys)
         return self._do(lambda: runs.queue_cases(self._root, algorithm, found, asked_for=asked_for))
+
+    def _found(self, catalog: Catalog, algorithm: Algorithm, keys: Sequence[str]) -> cases.Found:
+        look = studies.cases_of_studies if algorithm.matching else cases.cases_of_series
+        return look(catalog, self._root, algorithm, keys)
 
     def shape_counts(self, name: str, run: str) -> dict[str, int]:
         """Return how many shapes of annotations the outputs of a run hold, by socket."""
@@ -199,8 +213,9 @@ class Algorithms:
         return self._do(lambda: runs.run_waiting(catalog, self._root, algorithm, place, **options))
 
     def evaluate(
-        self, method: str, name: str, *, truth: str, runner: str | None = None, by: str = ""
-    ) -> Report:
+        self, method: str, name: str, *, truth: str | None = None, runner: str | None = None,
+        by: str = "",
+    ) -> Report:  # fmt: skip
         """Compare what an algorithm found with what somebody said; see ``evaluation.prepare``.
 
         Raises
@@ -222,9 +237,21 @@ class Algorithms:
             )
         )
 
-    def claim(self, job_id: str, *, by: str = "") -> Spec:
-        """Take a job that is executed outside; see ``submitting.claim``."""
+    def claim(self, job_id: str, *, folder: Path | None = None, by: str = "") -> Spec:
+        """Take a job that is executed outside; see ``submitting.claim``, ``outside.claim_to``."""
+        if folder is not None:
+            return self._do(lambda: outside.claim_to(self._root, job_id, folder, by=by))
         return self._do(lambda: submitting.claim(self._root, job_id, by=by))
+
+    def report_from(self, folder: Path, *, return_code: int = 0, error: str = "") -> None:
+        """Report a job that was claimed to a folder; see ``outside.report_from``."""
+        self._do(
+            lambda: outside.report_from(self._root, folder, return_code=return_code, error=error)
+        )
+
+    def report_failed(self, job_id: str, why: str, *, by: str = "") -> None:
+        """Say that a job has failed that is executed outside; see ``outside.report_failed``."""
+        self._do(lambda: outside.report_failed(self._root, job_id, why, by=by))
 
     def report(self, job_id: str, body: bytes, signature: str, outputs: Path) -> None:
         """Bring the outputs of a claimed job; see ``submitting.report``."""

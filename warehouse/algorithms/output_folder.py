@@ -140,15 +140,15 @@ def misplaced(task: Task, catalog: Catalog, outputs: Mapping[str, Prepared]) -> 
 
     They are kept: an algorithm may resample. Files that state no geometry are not compared.
     """
-    series = [each.series_key for each in task.inputs if each.series_key]
+    series = task.reference
     images = [
         (each.socket, each.content.file) for each in outputs.values()
         if each.socket.kind in {"SEG", "HMAP", "IMG"} and each.content.file is not None
     ]  # fmt: skip
-    if len(series) != 1 or series[0] is None or not images:
+    if series is None or not images:
         return {}
     try:
-        volume = volume_of(catalog, series[0])
+        volume = volume_of(catalog, series)
     except WarehouseError:
         return {}
     if volume.affine is None:

@@ -127,5 +127,12 @@ def _on_dask(
         raise SchedulerUnreachable(address, error) from error
     with client:
         wishes = {"resources": {"GPU": 1}} if algorithm.requires_gpu_type else {}
+        workers = client.scheduler_info()["workers"].values()
+        if wishes and not any(each.get("resources", {}).get("GPU") for each in workers):
+            # A job that no worker can take would wait for ever.
+            raise AlgorithmError(
+                f"{algorithm.algorithm} asks for a GPU and no worker of the scheduler has one; "
+                "start workers with --resources GPU=1"
+            )
         slots = sum(client.nthreads().values()) or 1
         yield Place(client.get_executor(pure=False, **wishes), perform, 4 * slots, runner)

@@ -28,6 +28,7 @@ from warehouse.algorithms.input_folder import InputRefused, write_inputs
 from warehouse.algorithms.logs import Tail
 from warehouse.algorithms.mha import volume_of, write_array
 from warehouse.algorithms.registry import code_digest
+from warehouse.algorithms.scratch import clear_folder
 from warehouse.algorithms.tasks import MEMORY_TEXT, Content, Done, Task
 from warehouse.catalog.connect import Catalog, open_catalog
 from warehouse.components import json_text
@@ -213,6 +214,7 @@ def perform(task: Task) -> Done:
 
 def _call(task: Task, done: Done) -> None:
     assert task.algorithm.function is not None
+    clear_folder(task.folder)  # that a killed run left
     began = time.perf_counter()
     case = CaseInputs(task)
     try:
@@ -282,9 +284,9 @@ def _plain(value: Any) -> Any:
 
 
 def _put_array(task: Task, case: CaseInputs, socket: Socket, array: np.ndarray) -> None:
-    """Write an array where the voxels of the one input volume lie."""
-    slugs = [each.socket.slug for each in task.inputs if each.series_key]
-    if len(slugs) != 1:
+    """Write an array where the voxels of the input volume lie that the job is about."""
+    slugs = [each.socket.slug for each in task.inputs if each.series_key == task.reference]
+    if task.reference is None:
         raise OutputRefused(f"{socket.slug}: an array needs one input series to lie on")
     volume = case.volume(slugs[0])
     if volume.affine is None:

@@ -13,11 +13,13 @@ import importlib.util
 import io
 import os
 import re
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warehouse.algorithms.matching import require_matching
 from warehouse.components import ledger
 from warehouse.components.checking import now
 from warehouse.components.interfaces import (
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
 
     from warehouse.store.delta import Snapshot
 
-TABLES = ("artifact_events", "algorithm_versions", "job_specs", "job_events")
+TABLES = (
+    "artifact_events", "algorithm_versions", "algorithm_matching", "job_specs", "job_events",
+)  # fmt: skip
 """Stored tables of this station."""
 
 TIME_LIMIT_S = (300, 86_400)
@@ -76,6 +80,9 @@ class Algorithm:
     requires_memory_gb: int
     added_at: dt.datetime
     added_by: str
+    matching: tuple[tuple[str, str], ...] = ()
+    """Socket and SQL condition of each series of a study that goes into a job; none for jobs of one
+    series. Outputs are about the series of the first."""
 
     @property
     def content(self) -> tuple[Any, ...]:
@@ -162,7 +169,7 @@ def create_algorithm(
     image_id: str | None = None, api_method: str | None = None, model_id: str | None = None,
     function: str | None = None, kind: str = "algorithm", description: str = "",
     time_limit_s: int = 3600, requires_gpu_type: str = "", requires_memory_gb: int = 8,
-    by: str = "",
+    matching: Mapping[str, str] | None = None, by: str = "",
 ) -> Algorithm:  # fmt: skip
     """Make an algorithm, or the next version of it; the same content is the same version.
 
@@ -187,6 +194,9 @@ def create_algorithm(
         300 to 86,400 seconds for a job.
     requires_gpu_type, requires_memory_gb
         What a job asks for: a GPU of ``hardware`` or none, 4 to 32 GiB.
+    matching
+        For jobs of several series of a study: socket → condition on ``series`` in SQL, which has to
+        be true of one series of a study, such as ``{"ct": "Modality = 'CT'", …}``.
 
     Raises
     ------
@@ -213,6 +223,7 @@ def create_algorithm(
     for each in made:
         require_interface(each, known)
     require_distinct(made)
+    require_matching(root, matching or {}, made, known)
     code = None
     if function:
         function, code = _pinned(function)
@@ -223,7 +234,7 @@ def create_algorithm(
     wanted = Algorithm(
         name, 1, kind, description, image_id, model_id, function, code, method,
         tuple(sorted(each.interface_id for each in stored)), time_limit_s, requires_gpu_type,
-        requires_memory_gb, now(), by,
+        requires_memory_gb, now(), by, tuple((matching or {}).items()),
     )  # fmt: skip
     done: list[Algorithm] = []
 
@@ -232,9 +243,15 @@ def create_algorithm(
         if before is not None and before.content == wanted.content:
             done.append(before)
             return {}
-        row = asdict(wanted) | {"version": before.version + 1 if before else 1}
-        done.append(Algorithm(**row))
-        return {"algorithm_versions": [row | {"interfaces": list(wanted.interfaces)}]}
+        version = before.version + 1 if before else 1
+        done.append(replace(wanted, version=version))
+        row = asdict(wanted) | {"version": version, "interfaces": list(wanted.interfaces)}
+        del row["matching"]
+        conditions = [
+            {"algorithm": name, "version": version, "place": place, "slug": slug, "condition": text}
+            for place, (slug, text) in enumerate(wanted.matching)
+        ]
+        return {"algorithm_versions": [row], "algorithm_matching": conditions}
 
     ledger.add_rows(root, make, "create algorithm")
     return done[-1]
@@ -260,11 +277,22 @@ def known_algorithms(
     root: Path, snapshot: Snapshot | None = None, *, all_versions: bool = False
 ) -> dict[str, Algorithm]:
     """Return the newest version of every algorithm by name; with all, by ``name@version``."""
-    with ledger.asked(root, snapshot, ("algorithm_versions",)) as connection:
+    with ledger.asked(root, snapshot, ("algorithm_versions", "algorithm_matching")) as connection:
         rows = ledger.dictionaries(
             connection, "select * exclude batch from algorithm_versions order by all"
         )
-    found = [Algorithm(**row | {"interfaces": tuple(row["interfaces"])}) for row in rows]
+        conditions: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
+        for name, version, slug, text in connection.execute(
+            "select algorithm, version, slug, condition from algorithm_matching order by place"
+        ).fetchall():
+            conditions[name, version].append((slug, text))
+    found = [
+        Algorithm(
+            **row | {"interfaces": tuple(row["interfaces"])},
+            matching=tuple(conditions[row["algorithm"], row["version"]]),
+        )
+        for row in rows
+    ]
     if all_versions:
         return {f"{each.algorithm}@{each.version}": each for each in found}
     return {each.algorithm: each for each in sorted(found, key=lambda each: each.version)}

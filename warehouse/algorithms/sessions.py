@@ -18,6 +18,7 @@ import uuid
 from pathlib import Path
 
 from warehouse.algorithms.container import (
+    CHECKED_EVERY,
     HEALTH_SECONDS,
     MAX_OUTPUT_BYTES,
     MAX_OUTPUT_FILES,
@@ -27,11 +28,11 @@ from warehouse.algorithms.container import (
     judge,
     must_stop,
     start,
+    too_much,
 )
-from warehouse.algorithms.engines import Mounts
 from warehouse.algorithms.input_folder import write_inputs
 from warehouse.algorithms.logs import Tail, last_line
-from warehouse.algorithms.measuring import killed_for_memory
+from warehouse.algorithms.measuring import Meter, killed_for_memory
 from warehouse.algorithms.tasks import FOLDER, MEMORY_TEXT, Done, Task
 from warehouse.components.checking import now
 from warehouse.errors import AlgorithmError
@@ -48,7 +49,7 @@ class Session:
         self.output.chmod(0o777)
         self.input.chmod(0o755)
         self._client: subprocess.Popen[str] | None = None
-        self.run = start(task, loaded, Mounts(self.input, self.output, loaded.model))
+        self.run = start(task, loaded, loaded.mounts(self.input, self.output))
         self.cases = 0
 
     def join(self) -> str:
@@ -117,7 +118,7 @@ atexit.register(close_sessions)
 
 def _session(task: Task, loaded: Loaded) -> Session:
     """Return the session of this thread for the image and model of a task."""
-    key = (task.root, loaded.image.sha256, loaded.model)
+    key = (task.root, loaded.image.sha256, loaded.model, loaded.ground_truth)
     found: Session | None = getattr(_own, "session", None)
     if found is not None and found in _sessions and _own.key == key and found.is_alive:
         return found
@@ -153,10 +154,16 @@ def invoke(task: Task, done: Done, loaded: Loaded) -> None:
         target=lambda: answers.append(session.ask("invoke", task.seconds + 60)), daemon=True
     )
     asker.start()
-    why = None
+    why, meter, looked = None, Meter(), asked
     while asker.is_alive() and why is None:
         asker.join(0.02)
-        why = must_stop(task, time.perf_counter() - asked)
+        clock = time.perf_counter()
+        why = must_stop(task, clock - asked)
+        if why is None and clock - looked >= CHECKED_EVERY:
+            looked = clock
+            why = too_much(session.output)
+            meter.look(session.run.measured_pid(), clock - asked)
+    done.metrics = meter.rows
     done.invoke_seconds = time.perf_counter() - asked
     status = answers[0] if answers else ""
     if why is None and status == "201":

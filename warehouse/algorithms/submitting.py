@@ -75,6 +75,8 @@ def submit(
     inputs = [Input(slug, value) for slug, value in values.items() if value is not None]
     inputs += [Input(slug, series_key=key) for slug, key in given.items()]
     about = next(iter(given.values())) if len(given) == 1 else None
+    if algorithm.matching:
+        about = given.get(algorithm.matching[0][0])
     case = Case(interface.interface_id, tuple(inputs), about)
     (made,) = jobs.add_jobs(root, [spec_of(algorithm, case, by=by)], as_system=False)
     details = _wrong(root, made)
@@ -207,7 +209,7 @@ def report(root: Path, job_id: str, body: bytes, signature: str, outputs: Path) 
         fields["error_message"] = str(found.get("error_message") or "it failed outside")
         jobs.happen(root, spec.job_id, "reported failed", **fields)
         return
-    task = _task(root, spec)
+    task = task_of(root, spec)
     done = Done(spec.job_id, "executed", "external")
     with ExitStack() as stack, delta.writing(root):
         values = collected(root, task, done, known_sockets(root), stack, folder=outputs)
@@ -221,7 +223,8 @@ def report(root: Path, job_id: str, body: bytes, signature: str, outputs: Path) 
         raise refused[spec.job_id]
 
 
-def _task(root: Path, spec: Spec) -> Task:
+def task_of(root: Path, spec: Spec) -> Task:
+    """Return the task of one job, of the newest version of the warehouse."""
     algorithms = known_algorithms(root, all_versions=True)
     attempt = jobs.states(root, [spec.job_id])[spec.job_id].attempt
     found = tasks_of(

@@ -75,6 +75,14 @@ class Task:
         return self.root / FOLDER / self.name
 
     @property
+    def reference(self) -> str | None:
+        """The input series that images among the outputs should lie on; None of none or several."""
+        some = {each.series_key for each in self.inputs if each.series_key}
+        if self.spec.series_key in some:
+            return self.spec.series_key
+        return min(some) if len(some) == 1 else None
+
+    @property
     def name(self) -> str:
         """Identity of the attempt, as Grand Challenge writes it."""
         return f"{self.spec.kind}-job-{self.spec.job_id}-{self.attempt:02}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _REFUSED = {
     "link": "a link leads to the file with the identity",
     "s5cmd": "a list of commands copies the files with the identity",
+    "documents": "the text of a document is not de-identified",
 }
 
 

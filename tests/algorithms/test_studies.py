@@ -1,0 +1,134 @@
+"""Jobs of several series of a study: one by each condition, or no job."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import warehouse
+from tests.algorithms.conftest import CT, CT2, MR, function, put_volume, voxels
+from warehouse.errors import AlgorithmError
+
+PET, PET2, FLAIR = "1.2.50", "1.2.60", "1.2.70"
+STUDY, STUDY2, STUDY3 = "1.1.1", "1.1.2", "1.1.3"
+BOTH = {"ct": "Modality = 'CT'", "other": "Modality = 'PT'"}
+INTERFACE = "ct, other -> mask, voxel-count"
+
+
+@pytest.fixture(scope="session")
+def pairs(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Study 1 has a CT and a PET, study 2 a CT and two PETs, study 3 two MRs. Take ``wh``."""
+    folder = tmp_path_factory.mktemp("studies")
+    shutil.copytree(template, folder / "w")
+    for modality, series, study in (
+        ("PT", PET, STUDY), ("PT", PET2, STUDY2), ("PT", "1.2.80", STUDY2), ("MR", FLAIR, STUDY3),
+    ):  # fmt: skip
+        put_volume(folder / "in", modality, series, study, SeriesDescription="tra flair")
+    wh = warehouse.open(folder / "w")
+    assert wh.ingest(folder / "in", workers=1).created == 12
+    wh.components.create_socket(title="Other", kind="IMG", relative_path="images/other")
+    wh.close()
+    return folder / "w"
+
+
+@pytest.fixture
+def wh(pairs: Path, tmp_path: Path) -> Iterator[warehouse.Warehouse]:
+    shutil.copytree(pairs, tmp_path / "w")
+    with warehouse.open(tmp_path / "w") as opened:
+        yield opened
+
+
+def test_a_pair_of_series_of_a_study_is_a_case(wh: warehouse.Warehouse) -> None:
+    made = wh.algorithms.create("both", INTERFACE, function=function("pair"), matching=BOTH)
+    report = wh.run_algorithm("both", workers=0)
+    assert (report.cases, report.succeeded, report.failed) == (1, 1, 0)
+    assert report.unmatched == {
+        "1.1.2": "2 series of the study could be 'other'; narrow its condition, or the cohort",
+        "1.1.3": "no series of the study is 'ct'",
+        "1.1.4": "no series of the study is 'ct'",
+    }
+    # About the series of the first condition, so that it joins series.
+    ((series, count, mask, inputs),) = wh.sql("""
+        select series_key, voxel_count, mask, (select list(job_inputs.series_key order by slug) from job_inputs
+            where job_inputs.job_id = outputs.job_id)
+        from outputs('both') as outputs
+    """).fetchall()
+    assert (series, inputs) == (CT, [CT, PET])
+    # The source: numpy on both; the CT has a rescale intercept of -1000.
+    assert count == int((voxels(CT) - 1000.0 < voxels(PET)).sum())
+    assert mask is not None
+    assert wh.sql("select detailed_error_message from jobs").fetchall() == [(None,)]
+    assert wh.sql("select matching from algorithms where algorithm = 'both'").fetchall() == [
+        (["ct: Modality = 'CT'", "other: Modality = 'PT'"],)
+    ]
+    assert wh.algorithms.create("both", INTERFACE, function=function("pair"), matching=BOTH) == made
+    assert wh.run_algorithm("both", workers=0).done_before == 1
+    # The other order is another version: its outputs are about the PET.
+    turned = dict(reversed(BOTH.items()))
+    again = wh.algorithms.create("both", INTERFACE, function=function("pair"), matching=turned)
+    assert again.version == 2
+    assert wh.algorithms.queue("both", [CT, PET]).new == 1
+    assert wh.algorithms.run_waiting("both", workers=0).succeeded == 1
+    assert wh.sql("select series_key from outputs('both') order by all").fetchall() == [
+        (CT,),
+        (PET,),
+    ]
+
+
+def test_a_cohort_or_a_condition_makes_it_one_series(wh: warehouse.Warehouse) -> None:
+    wh.algorithms.create("both", INTERFACE, function=function("pair"), matching=BOTH)
+    assert wh.run_algorithm("both", [CT2, PET2], workers=0).succeeded == 1
+    narrow = BOTH | {"other": "Modality = 'PT' and SeriesInstanceUID < '1.2.7'"}
+    wh.algorithms.create("narrow", INTERFACE, function=function("pair"), matching=narrow)
+    assert wh.run_algorithm("narrow", workers=0).succeeded == 2
+    mr = {"ct": "SeriesDescription is null", "other": "regexp_matches(SeriesDescription, 'flair')"}
+    wh.algorithms.create("mr", INTERFACE, function=function("pair"), matching=mr)
+    report = wh.run_algorithm("mr", [MR, FLAIR], workers=0)
+    assert (report.succeeded, report.unmatched) == (1, {})
+    wh.algorithms.create(
+        "same",
+        INTERFACE,
+        function=function("pair"),
+        matching=dict.fromkeys(BOTH, "Modality = 'CT'"),
+    )
+    assert wh.run_algorithm("same", [CT, PET], workers=0).unmatched == {
+        STUDY: "one series of the study would go into several sockets; narrow their conditions"
+    }
+    # What else an interface takes is said about the series of the first condition.
+    taken = "ct, other, age -> mask, voxel-count"
+    wh.algorithms.create("aged", taken, function=function("pair"), matching=BOTH)
+    said = "nobody has said the other inputs of an interface about it"
+    assert wh.run_algorithm("aged", [CT, PET], workers=0).unmatched == {STUDY: said}
+    wh.add_value("age", 41, patient="P1")
+    assert wh.run_algorithm("aged", [CT, PET], workers=0).succeeded == 1
+
+
+@pytest.mark.parametrize(
+    ("interface", "matching", "said"),
+    [
+        (INTERFACE, {"ct": "Modality = "}, "no SQL over the view series|not SQL"),
+        (INTERFACE, {"ct": "Modality = 'CT'; drop table x"}, "is refused"),
+        (INTERFACE, {"ct": "nothing = 1"}, "is no SQL over the view series"),
+        (INTERFACE, {"ct": "Modality = $x"}, "cannot have parameters"),
+        (INTERFACE, {"ct": "SeriesDate < today()"}, "is refused"),
+        (INTERFACE, {"ct": "exists (from read_csv('/etc/passwd'))"}, "is refused"),
+        (INTERFACE, {"age": "Modality = 'CT'"}, "no socket of images"),
+        ("ct -> voxel-count", BOTH, "does not take other"),
+    ],
+)  # fmt: skip
+def test_a_condition_that_cannot_be_one_is_refused(
+    wh: warehouse.Warehouse, interface: str, matching: dict[str, str], said: str
+) -> None:
+    with pytest.raises(AlgorithmError, match=said):
+        wh.algorithms.create("x", interface, function=function("pair"), matching=matching)
+    assert wh.sql("select count(*) from algorithm_versions").fetchall() == [(0,)]
+
+
+def test_a_person_asks_for_a_pair(wh: warehouse.Warehouse) -> None:
+    wh.algorithms.create("both", INTERFACE, function=function("pair"), matching=BOTH)
+    job = wh.algorithms.submit("both", {}, series={"other": PET, "ct": CT2})
+    assert job.series_key == CT2
+    assert wh.algorithms.run_waiting("both", workers=0).succeeded == 1
