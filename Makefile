@@ -10,6 +10,7 @@
 #   make bench   measure, and write docs/benchmarks.md; with DICOM_CORPUS=DIR on your files too
 #   make bench-queries   the same for questions to a million instances; docs/benchmarks-queries.md
 #   make bench-pixels    the same for series that become arrays; docs/benchmarks-pixels.md
+#   make bench-server    the same for what is asked over the network; docs/benchmarks-server.md
 #   make licences    write docs/licences.md from what is installed
 #   make viewer  fetch OHIF from npm and put it where `dicom-warehouse serve` finds it
 #   make setup   install everything for working on the project
@@ -25,7 +26,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo sql test test-slow soak check format docs bench bench-queries bench-pixels dev clean docs-site viewer \
+.PHONY: setup demo sql test test-slow soak check format docs bench bench-queries bench-pixels bench-server dev clean docs-site viewer \
 	lock test-latest test-lowest licences
 
 setup: $(VENV)/.dev
@@ -101,8 +102,9 @@ test: $(VENV)/.dev
 	$(PYTEST) $(LAST:%=--ignore=%)
 	$(PYTEST) $(LAST)
 
+# And properties of Hypothesis with a thousand examples each.
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -m 'slow or (hypothesis and not soak)'
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak -s -q
@@ -146,6 +148,10 @@ bench-queries: $(VENV)/.bench
 
 bench-pixels: $(VENV)/.bench
 	$(BIN)/python benchmarks/pixels.py
+
+# With Debian's orthanc and orthanc-dicomweb where they are installed; ARGUMENTS='--instances 100000' for less.
+bench-server: $(VENV)/.dev
+	$(BIN)/python benchmarks/server.py $(ARGUMENTS)
 
 # npm serves the tarball; its digest is checked before anything of it is unpacked.
 viewer: $(VENV)/.dev

@@ -4,6 +4,7 @@ import dagster as dg
 
 from pipelines.algorithms import algorithm_annotations, algorithm_jobs, algorithm_outputs
 from pipelines.assets import cohort_runs, source_listing, stored_tables, vanished_files
+from pipelines.segments import segment_measurements
 
 ingest = dg.define_asset_job(
     "ingest",
@@ -37,6 +38,12 @@ vanished = dg.define_asset_job(
     "vanished",
     selection=dg.AssetSelection.assets(vanished_files),
     description="Count files that vanished from the sources; with policy remove, take them out.",
+)
+
+measure = dg.define_asset_job(
+    "measure",
+    selection=dg.AssetSelection.assets(segment_measurements),
+    description="Count the voxels of segments that are new or have changed, for their volumes.",
 )
 
 run_algorithm = dg.define_asset_job(

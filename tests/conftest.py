@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import settings
 
 import warehouse
-from tests.derived_objects import annotations, dose_report, measured
+from tests.derived_objects import annotations, dose_report, measured, slide
 from tests.dicom_files import image, write
+from tests.made_once import made_once
 from tests.small_components import add_components
 from tests.small_tables import View
 
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # A busy machine is no fault of an example.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=1_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def _package(name: str) -> Path:
@@ -72,10 +75,7 @@ def view() -> View:
     return View()
 
 
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    """A warehouse of pydicom's package, two files of nibabel's and a PET, all elements. Not to write to."""
-    folder = tmp_path_factory.mktemp("sample")
+def _make_sample(folder: Path) -> None:
     made = warehouse.open(folder / "w", create=True)
     # Of the packaged files only these have vendor payloads and diffusion.
     for path in PACKAGED["nibabel"].glob("siemens_dwi_*.dcm.gz"):
@@ -85,13 +85,36 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     pet = image("1.1.9", Modality="PT", SeriesInstanceUID="1.2.1.9", Units="BQML")
     derived = [
         write(folder / "derived" / f"{n}.dcm", one)
-        for n, one in enumerate((measured(), dose_report(), annotations()))
+        for n, one in enumerate((measured(), dose_report(), annotations(), slide()))
     ]
     made.ingest(
         PACKAGED["pydicom"], *siemens, write(folder / "pet.dcm", pet), *derived, mode="full", workers=1
     )  # fmt: skip
     add_components(made)
-    return made
+    made.measure_segments()
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """A warehouse of pydicom's package, two files of nibabel's and a PET, all elements. Not to write to."""
+    folder = made_once(tmp_path_factory, "sample", _make_sample)
+    # Runs of cohorts and exports leave something in it: each process has its own.
+    own = tmp_path_factory.mktemp("sample") / "w"
+    return warehouse.open(shutil.copytree(folder / "w", own))
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """The files that $DICOM_CORPUS names, every element. Not to write to, but for runs of cohorts."""
+    if not (named := os.environ.get("DICOM_CORPUS")):
+        pytest.skip("DICOM_CORPUS names no folder")
+
+    def make(folder: Path) -> None:
+        warehouse.open(folder / "w", create=True).ingest(named, mode="full", workers=1)
+
+    made = made_once(tmp_path_factory, "corpus", make)
+    own = tmp_path_factory.mktemp("corpus") / "w"
+    return warehouse.open(shutil.copytree(made / "w", own))
 
 
 @pytest.fixture

@@ -282,6 +282,26 @@ def annotations(uid: str = "1.91.1") -> Dataset:
     )  # fmt: skip
 
 
+def slide(uid: str = "1.77.1", frames: int = 3 * 2 * 2 * 3, **more: Any) -> Dataset:
+    """Return 3 x 2 tiles, the last ones cut off, in two focal planes and three optical paths."""
+    measures = dataset(
+        PixelSpacing=[0.002, 0.003], SliceThickness=0.001, SpacingBetweenSlices=0.005
+    )
+    usual: dict[str, Any] = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6", "Modality": "SM", "SeriesInstanceUID": "1.2.77", "FrameOfReferenceUID": "1.3",
+        "DimensionOrganizationType": "TILED_FULL", "TotalPixelMatrixColumns": 11, "TotalPixelMatrixRows": 5,
+        "Rows": 3, "Columns": 4, "NumberOfFrames": frames, "PixelData": bytes(12 * frames),
+        "TotalPixelMatrixFocalPlanes": 2, "NumberOfOpticalPaths": 3,
+        "ImageOrientationSlide": [0, -1, 0, -1, 0, 0],
+        "TotalPixelMatrixOriginSequence": [
+            dataset(XOffsetInSlideCoordinateSystem=20.5, YOffsetInSlideCoordinateSystem=40.25)
+        ],
+        "OpticalPathSequence": [dataset(OpticalPathIdentifier=one) for one in "ABC"],
+        "SharedFunctionalGroupsSequence": [dataset(PixelMeasuresSequence=[measures])],
+    }  # fmt: skip
+    return image(uid, **(usual | more))
+
+
 def small_archive(folder: Path) -> None:
     """Write two slices, a segmentation, a structure set and a dose of 2.5 Gy: what examples ask."""
     for n in range(2):

@@ -6,33 +6,59 @@ null, ``''`` the empty text.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from warehouse.catalog.dictionaries import make_dictionaries, private_dictionary, sequence_rules
 from warehouse.sqlfiles import LAYERS, Model, by_name, read_models
-from warehouse.store.duck import connect
+from warehouse.store.duck import connect, set_variables
 from warehouse.store.rules import read_rules
 
-THROUGH = {"normal_elements", "utc_offsets", "group_elements"}
+if TYPE_CHECKING:
+    import duckdb
+
+THROUGH = {
+    "normal_elements", "utc_offsets", "group_elements", "element_runs", "element_summaries", "element_sketches", "element_sets",
+    "element_counts",
+}  # fmt: skip
 """Views that are made over a given table, because they are that table in another form."""
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """Return the one database of this process, with dictionaries and macros that stand alone."""
+    connection = connect()
+    make_dictionaries(connection)
+    for model in read_models():
+        if model.layer == LAYERS[0] and not model.depends:
+            connection.execute(model.sql)
+    return connection
+
+
+_numbers = count(1)
+
+
 class View:
-    """A DuckDB connection in which the tables that a view reads are drawn by hand."""
+    """A DuckDB connection in which the tables that a view reads are drawn by hand.
+
+    Each has a schema of its own before that of the macros, which take longer to make than a test.
+    """
 
     def __init__(self) -> None:
-        self.connection = connect()
+        self.connection = _database().cursor()
         self._given: set[str] = set()
-        make_dictionaries(self.connection)
+        schema = f"view_{next(_numbers)}"
+        self.connection.execute(f"create schema {schema}")
+        self.connection.execute(f"set search_path = '{schema},main'")
         variables = {
             "private_dictionary": private_dictionary({}),
             "sequence_rules": sequence_rules(read_rules()),
         }
-        for name, value in variables.items():
-            self.connection.execute(f"set variable {name} = $1", [value])
-        for model in read_models():
-            if model.layer == LAYERS[0] and not model.depends:
-                self.connection.execute(model.sql)
+        set_variables(self.connection, variables)
+        # The database is there for all tests: what one has drawn goes with its connection.
+        finalize(self.connection, _drop, _database(), schema).atexit = False
 
     def given(self, name: str, drawing: str) -> None:
         """Make a table with all columns of the model; those not drawn are null."""
@@ -79,9 +105,9 @@ class View:
             dependency = by_name(read)
             if read not in self._given and dependency.is_view:
                 self._make(dependency)
-        self.connection.execute(model.sql)
         listed = ", ".join(f'"{column}"' for column in columns)
-        return self.connection.execute(f"select {listed} from {name}").fetchall()
+        # Not through the view: to make one plans it as well.
+        return self.connection.execute(f"select {listed} from ({model.query}\n)").fetchall()
 
     def ask(self, macro: str, question: str) -> list[tuple[Any, ...]]:
         """Return the answer of a question that uses a table macro over the given tables."""
@@ -101,6 +127,10 @@ class View:
         columns = ", ".join(f'"{column.name}" {column.type}' for column in model.columns)
         self.connection.execute(f'create table "{model.name}" ({columns})')
         self._given.add(model.name)
+
+
+def _drop(database: duckdb.DuckDBPyConnection, schema: str) -> None:
+    database.execute(f"drop schema {schema} cascade")
 
 
 def parse(drawing: str) -> tuple[list[str], list[list[str | None]]]:

@@ -24,7 +24,7 @@ def test_plan_run_and_run_again(tmp_path: Path) -> None:
     assert planned.stdout.split() == ["000001", "000002"]
     # As the task number of a job array comes.
     one = run("batch", "run", "2", "--mode", "full", "--workers", "1", "--json", *root)
-    report = json.loads(one.stdout)
+    (report,) = json.loads(one.stdout)["batches"]
     assert (report["batch"], report["created"], report["files"]) == ("000002", 2, 2)
     listed = json.loads(run("batch", "list", "--json", *root).stdout)
     assert listed == {"waiting": ["000001"], "stored": ["000002"]}
@@ -34,7 +34,9 @@ def test_plan_run_and_run_again(tmp_path: Path) -> None:
     ((before,),) = wh.sql(private).fetchall()
     assert before >= 5
     # Read anew without a mode: as completely as before.
-    again = json.loads(run("batch", "run", "1", "--workers", "1", "--json", *root).stdout)
+    again = json.loads(run("batch", "run", "1", "--workers", "1", "--json", *root).stdout)[
+        "batches"
+    ][0]
     assert (again["replaced"], again["created"]) == (3, 0)
     wh.refresh()
     assert wh.sql(private).fetchall() == [(before,)]

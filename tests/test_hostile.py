@@ -59,11 +59,25 @@ def test_ten_thousand_damaged_files_beside_a_thousand_good_ones(tmp_path: Path) 
         print(f"  {name}: {why}")  # noqa: T201
 
 
+SMALL = {
+    "nested", "digits", "exponents", "character", "creators", "csa", "ascconv", "ge", "offsets", "segments",
+    "image", "frames",
+}  # fmt: skip
+"""First words of the names of files whose size no scale changes."""
+
+
 @pytest.mark.parametrize("scale", [1, pytest.param(16, marks=pytest.mark.soak)])
 def test_each_hostile_file_takes_bounded_time_and_memory(tmp_path: Path, scale: int) -> None:
     makers(tmp_path / "bad", scale)
-    costs = cost(tmp_path, *sorted((tmp_path / "bad").iterdir()))
-    assert len(costs) == len(list((tmp_path / "bad").iterdir()))
+    if scale == 1:
+        # What is small whatever the scale is read together, within the bound of one.
+        for path in (tmp_path / "bad").iterdir():
+            if path.name.split()[0] in SMALL:
+                (tmp_path / "bad" / "small").mkdir(exist_ok=True)
+                path.rename(tmp_path / "bad" / "small" / path.name)
+    paths = sorted((tmp_path / "bad").iterdir())
+    costs = cost(tmp_path, *paths)
+    assert len(costs) == len(paths)
     for name, (size, seconds) in costs.items():
         if scale > 1:
             print(f"{name}: {size >> 20} MiB over the idle process, {seconds:.1f} s")  # noqa: T201
@@ -100,8 +114,15 @@ print(json.dumps({"said": said, "bytes": (peak() - before) << 10,
 """
 
 
+OF_PIXELS = {"offsets", "segments", "image", "frames", "pixels,"}
+"""First words of the names of files whose pixel data lie."""
+
+
 def test_pixels_that_lie_are_refused_in_bounded_time_and_memory(tmp_path: Path) -> None:
     makers(tmp_path / "bad")
+    for path in (tmp_path / "bad").iterdir():
+        if path.name.split()[0] not in OF_PIXELS:
+            path.unlink()
     good = tmp_path / "bad" / "a good one"
     good.write_bytes(image(16, 16, bytes(256)))
     wh = warehouse.open(tmp_path / "w", create=True)
@@ -126,7 +147,7 @@ def test_pixels_that_lie_are_refused_in_bounded_time_and_memory(tmp_path: Path) 
     assert found["seconds"] < 20
 
 
-@pytest.mark.parametrize("count", [2000, pytest.param(50_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [1000, pytest.param(50_000, marks=pytest.mark.soak)])
 def test_members_of_one_archive_cost_no_more_than_files(tmp_path: Path, count: int) -> None:
     (tmp_path / "in").mkdir()
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
@@ -145,7 +166,7 @@ def test_members_of_one_archive_cost_no_more_than_files(tmp_path: Path, count: i
         wh.export(wh.cohort("everything"), folder / "out.zip", "zip")
         found[name] = (ingest, time.process_time() - began)
     (files, copied), (members, extracted) = found.values()
-    if count > 2000:
+    if count > 1000:
         print(f"{count} files: ingest {files:.1f} s, export {copied:.1f} s of processor")  # noqa: T201
         print(f"{count} members: ingest {members:.1f} s, export {extracted:.1f} s")  # noqa: T201
     # Half a second for what varies between two short processes.
@@ -186,7 +207,8 @@ def test_ten_readers_during_three_ingests_see_whole_versions(tmp_path: Path, cou
 
     def look() -> None:
         try:
-            while not done.is_set():
+            # Not without a pause: ten that only look leave the writer no processor.
+            while not done.wait(0.25):
                 with warehouse.open(tmp_path / "w") as wh:
                     (row,) = wh.sql(
                         "select (select count(*) from files), (select count(*) from instances),"

@@ -323,28 +323,32 @@ def test_a_planned_file_that_has_killed_a_process_is_tried_again_in_another_one(
 
 
 def test_an_instance_that_sql_refuses(
-    poisoned: Path, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    good: Path, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """SQL is asked for what has no UID: such a file, and those that are read with it."""
+    nameless = part10(element(0x00080060, "CS", b"OT"), uid="")
+    (good / POISON).write_bytes(nameless)
     real = by_name("instances_from_elements")
-    refuse = (
-        "select * replace (if(SOPInstanceUID = '1.666', error('Doe^Jane'), file_path) as file_path)"
-    )
+    refuse = "select * replace (if(Modality = 'OT', error('Doe^Jane'), file_path) as file_path)"
 
     class Refusing:
         sql = real.sql
         query = f"{refuse} from ({real.query})"
 
-    with monkeypatch.context() as patched:
-        patched.setattr(
-            instances, "by_name",
-            lambda name: Refusing if name == "instances_from_elements" else by_name(name),
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                instances, "by_name",
+                lambda name: Refusing if name == "instances_from_elements" else by_name(name),
+            )  # fmt: skip
+            ingest(tmp_path / "w", [good], SETTINGS)
+        holds(
+            tmp_path / "w", expected,
+            "InvalidInputException in stage instances: not read, the next ingest tries again",
         )  # fmt: skip
-        ingest(tmp_path / "w", [poisoned], SETTINGS)
-    holds(
-        tmp_path / "w", expected,
-        "InvalidInputException in stage instances: not read, the next ingest tries again",
-    )  # fmt: skip
-    assert ingest(tmp_path / "w", [poisoned], SETTINGS).replaced == 1
+        assert ingest(tmp_path / "w", [good], SETTINGS).replaced == 1
+    finally:
+        (good / POISON).unlink()
 
 
 def test_many_files_that_raise(

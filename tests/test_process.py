@@ -57,20 +57,10 @@ def test_our_processes_import_no_more_than_they_need() -> None:
         "import sys, warehouse.cohorts.asking\n"
         "print(set(sys.modules) & {'pydicom', 'polars', 'pandas'})"
     )
-    command = (
-        "import atexit, sys\n"
-        "atexit.register(lambda: print('pandas' in sys.modules))\n"
-        "from warehouse.cli import main; main(['sql', '--help'])"
+    done = subprocess.run(
+        [sys.executable, "-c", asking], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
-    for program, said in ((asking, "set()"), (command, "False")):
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stdout.splitlines()[-1] == said
+    assert done.stdout == "set()\n"
     with WorkerPool(1) as pool:
         loaded = pool.submit(eval, "set(__import__('sys').modules)").result()
     assert "pydicom" in loaded
@@ -90,7 +80,8 @@ from warehouse.elements.extract import extract
 from warehouse.process import collector_paused
 
 folder = Path(get_testdata_file("CT_small.dcm")).parent
-found = [item for item in discover([folder]) if isinstance(item, SourceFile)]
+# Every third, all kinds of them.
+found = [item for item in discover([folder]) if isinstance(item, SourceFile)][::3]
 
 def read():
     return sum(portion.rows.num_rows for portion in extract(found, 1, 10**6, reader=sys.argv[1]))
@@ -98,7 +89,7 @@ def read():
 read()  # imports, and what is kept for the next time
 gc.collect()
 with collector_paused():
-    rows, garbage = sum(read() for _ in range(3)), gc.collect()
+    rows, garbage = sum(read() for _ in range(2)), gc.collect()
 print(len(found), rows, garbage, gc.isenabled())
 """
     done = subprocess.run(
@@ -106,6 +97,6 @@ print(len(found), rows, garbage, gc.isenabled())
         cwd=CHECKOUT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     files, rows, garbage, is_enabled = done.stdout.split()
-    assert int(rows) > 30_000
-    assert int(garbage) < int(files), "one object of each file would be three times as many"
+    assert int(rows) > 5_000
+    assert int(garbage) < int(files), "one object of each file would be twice as many"
     assert is_enabled == "True"

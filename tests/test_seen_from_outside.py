@@ -15,6 +15,9 @@ import warehouse
 from tests.command_line import run
 from tests.dicom_files import write
 from warehouse.cli.run import app
+from warehouse.cli.watching import Watch
+from warehouse.listener.spool import default_spool
+from warehouse.listener.state import FILE, State, write_state
 from warehouse.metrics import Measured, metrics
 
 if TYPE_CHECKING:
@@ -27,21 +30,9 @@ ROWS = {
 """Their answer is rows or a header: ``--format json`` writes it, as ``duplicates`` does with --json."""
 
 NO_REPORT = {
-    "socket show": "prints JSON anyhow",
-    "value show": "prints the value, which is JSON or the name of its file",
-    "value add": "its --json takes the value",
-    "describe": "prints the words of sql/: in the tables information_schema and duckdb_columns()",
-    "cohort export": "writes files, with their facts beside them as JSON",
-    "volume": "shows or writes voxels; its facts are columns of series_geometry",
+    "value add": "its --json takes the value; --format json reports",
+    "completion": "prints a program for a shell",
 }
-
-NOT_YET = {
-    "image add", "image desire", "image remove", "model add", "algorithm create", "job show",
-    "job logs", "job cancel", "job retry", "job claim", "job report", "deidentify key",
-    "deidentify check", "deidentify views", "deidentify mapping", "gradients", "token revoke",
-    "serve", "viewer install",
-}  # fmt: skip
-"""They print lines for people, or JSON without being asked; to be looked at one by one."""
 
 
 def commands(group: Any = app, *before: str) -> Iterator[tuple[str, Any]]:
@@ -71,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_that_reports_does_so_as_json(name: str) -> None:
     parameters = inspect.signature(COMMANDS[name]).parameters
-    if name in NO_REPORT or name in NOT_YET:
+    if name in NO_REPORT:
         assert "as_json" not in parameters, "it is no exception any more"
     elif name in ROWS:
         assert {"as_json", "form"} & set(parameters)
@@ -79,29 +70,88 @@ def test_every_command_that_reports_does_so_as_json(name: str) -> None:
         assert "as_json" in parameters
 
 
-def test_the_shape_is_one_object(folder: Path, tmp_path: Path) -> None:
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "operate.md"
+
+
+def documented() -> dict[str, tuple[set[str], set[str]]]:
+    """Return of each command in the table of the page: keys that are always there, and others."""
+    found = {}
+    lines = PAGE.read_text(encoding="utf-8").split("### Keys of `--json`")[1].splitlines()
+    for line in lines[lines.index("| --- | --- |") + 1 :]:
+        if not line.startswith("| `"):
+            break
+        names, keys = line.strip("| ").split(" | ")
+        always, _, sometimes = keys.partition("; ")
+        for name in re.findall("`([^`]+)`", names):
+            found[name] = tuple(
+                set(re.findall("`([a-z0-9_]+)`", part)) for part in (always, sometimes)
+            )
+    return found
+
+
+def refused(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_every_command_prints_one_strict_document_with_the_keys_of_the_page(
+    folder: Path, tmp_path: Path
+) -> None:
     """One per command (an array where rows are listed), on standard output, with snake_case keys."""
-    root = tmp_path / "w"
+    root, said = tmp_path / "w", documented()
     (tmp_path / "q.sql").write_text("select series_key from series")
     (tmp_path / "d.csv").write_text("creator,tag,vr,name\nACME,0019xx01,DS,Speed\n")
+    (tmp_path / "r.csv").write_text(
+        "rank,rule,sequence_type,attribute,test,values\n1,mine,T1w,SeriesDescription,is,x\n"
+    )
+    (tmp_path / "m.py").write_text("def run(inputs, outputs):\n    pass\n")
     arguments: dict[str, tuple[object, ...]] = {
+        "batch plan": (folder / "in",), "batch list": (), "batch run": (1,),
         "ingest": (folder / "in",), "dictionary add": (tmp_path / "d.csv",),
+        "rules add": (tmp_path / "r.csv",),
         "cohort save": ("all_series", "--sql", tmp_path / "q.sql"),
+        "describe": ("series",), "duplicates": ("--all",),
         "socket create": ("Note", "--kind", "STR", "--path", "note.json"),
-        "socket edit": ("note", "--description", "x"), "socket retire": ("note",),
-        "value check": (), "tables": (), "cohort list": (), "cohort run": ("ct_thin_slice",),
-        "cohort show": ("ct_thin_slice",), "cohort rerun": ("ct_thin_slice",),
-        "batch plan": (folder / "in",), "batch list": (), "verify": (), "audit": (), "info": (),
-        "remove": (folder / "in",), "compact": (), "vacuum": (), "rebuild": (),
-        "relocate": (folder / "in", folder / "moved"), "forget": ("--instance", "1.1"),
+        "socket edit": ("note", "--description", "x"), "socket show": ("note",),
+        "value import": (tmp_path / "set", "--set", "readers"),
+        "value export": ("--set", "readers", "-o", tmp_path / "written"),
+        "value check": (), "socket retire": ("note",), "tables": (), "cohort list": (),
+        "cohort run": ("ct_thin_slice",), "cohort show": ("ct_thin_slice",),
+        "cohort rerun": ("ct_thin_slice",), "cohort diff": ("ct_thin_slice-0001", "ct_thin_slice-0001"),
+        "cohort union": ("ct_thin_slice", "ct_thin_slice", "--name", "u"),
+        "cohort split": ("ct_thin_slice",),
+        "cohort sample": ("ct_thin_slice", "--name", "s", "--count", 1),
+        "cohort export": ("ct_thin_slice", tmp_path / "a.csv"), "cohort verify": (tmp_path / "a.csv",),
+        "volume": ("1.2.1.1", "--stack"), "algorithm create": (
+            "mine", "--function", f"{tmp_path / 'm.py'}:run", "--interface", "ct -> note-2",
+        ), "run": ("mine", "--all", "--jobs", 0),
+        "token add": ("me",), "token list": (), "token revoke": ("me",),
+        "deidentify key": (tmp_path / "k",), "deidentify check": (tmp_path / "set", "--against", root),
+        "deidentify views": (tmp_path / "v.duckdb", "--key", tmp_path / "k"),
+        "verify": (), "audit": (), "info": (), "remove": (folder / "in",), "compact": (),
+        "vacuum": (), "rebuild": (), "relocate": (folder / "in", folder / "moved"),
+        "forget": ("--instance", "1.1"),
     }  # fmt: skip
+    (tmp_path / "set" / "one").mkdir(parents=True)
+    (tmp_path / "set" / "one" / "note.json").write_text('"fine"')
+    other: dict[str, list[str]] = {}
+    without_root = {"deidentify key", "deidentify check", "cohort verify"}
     for name, given in arguments.items():
-        done = run(*name.split(), *given, "-w", root, "--json")
+        if name == "algorithm create":
+            run("socket", "create", "Note 2", "--kind", "STR", "--path", "note2.json", "-w", root)
+            run("socket", "create", "CT", "--kind", "DCMIS", "--path", "images/ct", "-w", root)
+        where = () if name in without_root else ("-w", root)
+        done = run(*name.split(), *given, *where, "--json")
         assert done.returncode == 0, (name, done.stderr)
-        answer = json.loads(done.stdout)
-        assert isinstance(answer, list if name == "audit" else dict), name
-        first = answer[0] if name == "audit" else answer
+        answer = json.loads(done.stdout, parse_constant=refused)
+        assert done.stdout.count("\n") == 1, name
+        first = answer[0] if isinstance(answer, list) else answer
         assert all(re.fullmatch("[a-z][a-z0-9_]*", key) for key in first), name
+        always, sometimes = said[name]
+        if not always <= set(first) <= always | sometimes:
+            other[name] = sorted(set(first) ^ always)
+    assert other == {}
+    rows = ROWS - {"duplicates", "rules list", "header"}
+    assert set(said) == set(COMMANDS) - rows - set(NO_REPORT) - {"rules list", "header"}
 
 
 def test_a_line_of_json_for_each_batch(folder: Path, tmp_path: Path) -> None:
@@ -164,12 +214,53 @@ def test_metrics_are_what_the_warehouse_holds(folder: Path, tmp_path: Path) -> N
         assert found["rows"][f'table="{table}"'] == rows
         size = sum(path.stat().st_size for path in (root / table).glob("batch=*/*.parquet"))
         assert found["bytes"][f'table="{table}"'] == size
+    assert found["instances"] == {"": 3}
+    assert found["waiting_batches"] == {"": 0}
+    assert not {"spool_files", "spool_updated_timestamp_seconds"} & set(found), "nobody listens"
     assert found["ingest_failed"] == {"": 0}
     assert found["ingest_batches"] == {"": 1}
     assert found["ingest_files"]['outcome="created"'] == 3
-    assert set(found["ingest_seconds"]) == {'stage="list"', 'stage="read"'}
+    seconds = found["ingest_seconds"]
+    assert set(seconds) == {f'stage="{stage}"' for stage in ("list", "read", "commit", "finish")}
+    assert 0 < seconds['stage="commit"'] <= sum(seconds.values()) < 600
     assert abs(found["ingest_ended_timestamp_seconds"][""] - time.time()) < 600
     assert [path.name for path in tmp_path.iterdir() if "prom" in path.name] == ["dicom.prom"]
+
+
+def test_metrics_have_what_listeners_received(folder: Path, tmp_path: Path) -> None:
+    root, target = tmp_path / "w", tmp_path / "dicom.prom"
+    for aet, waiting in (("CT", 12), ("MR", 0)):
+        spool = default_spool(root, aet)
+        spool.mkdir(parents=True)
+        at = "2026-11-28T12:00:00+00:00"
+        state = State(
+            aet, "127.0.0.1", 11112, str(spool), at, True, 0, 20, 0, waiting, 8, at, at, None
+        )
+        write_state(spool, state)
+    broken = default_spool(root, "BROKEN")
+    broken.mkdir()
+    (broken / FILE).write_text((spool / FILE).read_text().replace(at, "yesterday"))
+    done = run("ingest", folder / "in", "-w", root, "--workers", "1", "--metrics", target)
+    assert done.returncode == 0, done.stderr
+    found = parsed(target.read_text())
+    assert found["spool_files"] == {'aet="CT"': 12, 'aet="MR"': 0}
+    # 2026-11-28 12:00 UTC, by `date -u -d 2026-11-28T12:00 +%s`
+    assert found["spool_updated_timestamp_seconds"]['aet="CT"'] == 1795867200
+
+
+def test_a_commit_begins_with_the_last_file_of_its_batch(monkeypatch: Any) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[-1])
+    watch = Watch(enabled=False, log=False)
+    for at, told in (
+        (2.0, lambda: watch.planned(4)), (5.0, lambda: watch.read(1, 0)),
+        (6.0, lambda: watch.read(1, 0)), (9.0, lambda: watch.committed("000001", {})),
+        (9.5, lambda: watch.read(2, 0)), (11.0, lambda: watch.committed("000002", {})),
+    ):  # fmt: skip
+        clock.append(at)
+        told()
+    clock.append(11.5)
+    assert watch.seconds() == {"list": 2.0, "read": 4.5, "commit": 4.5, "finish": 0.5}
 
 
 def test_a_failed_ingest_says_so(folder: Path, tmp_path: Path) -> None:

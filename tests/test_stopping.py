@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CHECKOUT = Path(__file__).parents[1]
-FILES = 600
+FILES = 400
 
 SLOWLY = """
 import sys
 from warehouse.cli import main
 from warehouse.cli.stopping import stoppable
 with stoppable():
-    import warehouse.api
+    import warehouse.ingest
     from dataclasses import replace
-    read = warehouse.api.ingest
-    warehouse.api.ingest = lambda root, sources, settings, **options: read(
+    read = warehouse.ingest.ingest
+    warehouse.ingest.ingest = lambda root, sources, settings, **options: read(
         root, sources, replace(settings, workers=2, chunk_files=40, batch_files=80), **options
     )
     main(sys.argv[1:])

@@ -136,7 +136,14 @@ def test_a_session_is_cheap(sample: warehouse.Warehouse) -> None:
 
 def test_a_session_has_what_the_catalog_has(sample: warehouse.Warehouse) -> None:
     """Variables and the search path are of one connection only in DuckDB."""
-    session = sample.catalog.session()
-    for name in sample.catalog.models:
+    session, first = sample.catalog.session(), sample.catalog.connection
+    for known in (
+        "select name, value from duckdb_variables() order by name",
+        "select current_setting('search_path')",
+        "select view_name from duckdb_views() where not internal order by view_name",
+    ):
+        assert session.execute(known).fetchall() == first.execute(known).fetchall() != []
+    # A stored table, an entity, and a view that reads both.
+    for name in ("elements", "series", "mr_series"):
         count = f"select count(*) from {name}"
-        assert session.execute(count).fetchall() == sample.sql(count).fetchall()
+        assert session.execute(count).fetchall() == sample.sql(count).fetchall() != [(0,)]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from warehouse.algorithms.facade import Algorithms
-from warehouse.components.facade import Components
 from warehouse.store.damage import failures_named, names_failures
 from warehouse.store.duck import literal
 
@@ -15,9 +13,11 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from warehouse.algorithms.facade import Algorithms
     from warehouse.algorithms.runs import Report
     from warehouse.catalog.connect import Catalog
     from warehouse.cohorts.runs import Run
+    from warehouse.components.facade import Components
     from warehouse.components.sockets import Socket
     from warehouse.components.values import Added
 
@@ -40,6 +40,8 @@ class Annotated:
     @property
     def components(self) -> Components:
         """Sockets, values, annotations and sets of values."""
+        from warehouse.components.facade import Components
+
         return Components(self.root, self._with("components"))
 
     @property
@@ -54,6 +56,8 @@ class Annotated:
     @property
     def algorithms(self) -> Algorithms:
         """Algorithms, their images and models, and their jobs."""
+        from warehouse.algorithms.facade import Algorithms
+
         return Algorithms(self.root, self._with("algorithms"))
 
     def run_algorithm(

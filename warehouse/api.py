@@ -7,35 +7,19 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from warehouse.annotated import Annotated
-from warehouse.batches import Batches
+from warehouse.arrays import Arrays
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.contents import column_list, describe, summary_html, table_list, tags_like
-from warehouse.catalog.duplicates import Compared, compare_duplicates
 from warehouse.catalog.frames import checked, frames_among
-from warehouse.catalog.header_rows import header_of_instance
-from warehouse.catalog.long_values import open_value
 from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
-from warehouse.cohorts.runs import Run
-from warehouse.deidentify.facade import Deidentified
 from warehouse.derived.facade import DerivedObjects
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
-from warehouse.exporting import export_run
-from warehouse.ingest import ingest
-from warehouse.pixels.gallery import Gallery, open_gallery
-from warehouse.pixels.gradients import Gradients, gradients
-from warehouse.pixels.prefetch import Loaded, iter_volumes
-from warehouse.pixels.stack import Stack, open_stack
-from warehouse.pixels.values import Values
-from warehouse.pixels.volume import LazyVolume, open_volume
-from warehouse.removal import RemovalReport, remove
 from warehouse.sets import Sets
 from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 from warehouse.store import layout
@@ -43,26 +27,30 @@ from warehouse.store.damage import failures_named, names_failures
 from warehouse.store.dictionary import add_dictionary
 from warehouse.store.duck import literal
 from warehouse.store.vacuum import RETENTION, Vacuumed
-from warehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import duckdb
+    import polars as pl
 
-    from warehouse.catalog.header import Header
+    from warehouse.batches import Batches
+    from warehouse.cohorts.runs import Run
+    from warehouse.deidentify.facade import Deidentified
     from warehouse.ingest_report import IngestReport
     from warehouse.publishing import Action, Place
     from warehouse.rebuild import Rebuilt
+    from warehouse.removal import RemovalReport
     from warehouse.store.compact import Compacted
     from warehouse.store.verify import Verified
     from warehouse.survey import Progress
+    from warehouse.upkeep import Upkeep
 
 _Answer = TypeVar("_Answer")
 
 
-class Warehouse(Annotated, DerivedObjects):
+class Warehouse(Annotated, Arrays, DerivedObjects):
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;
@@ -158,6 +146,8 @@ class Warehouse(Annotated, DerivedObjects):
         SourceNotFound, NotAWarehouse, LayoutMismatch, WriteFailed, WorkersLost
             A file that cannot be read raises nothing: it is a row of ``files`` with the reason.
         """
+        from warehouse.ingest import ingest
+
         patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern or ())
         settings = IngestSettings.from_variables(
             os.environ, mode=Mode.parse(mode), patterns=patterns, workers=workers,
@@ -177,6 +167,8 @@ class Warehouse(Annotated, DerivedObjects):
     @property
     def batches(self) -> Batches:
         """What is planned and read one batch at a time."""
+        from warehouse.batches import Batches
+
         return Batches(self._place, self._forget)
 
     def remove(
@@ -184,6 +176,8 @@ class Warehouse(Annotated, DerivedObjects):
         settings: IngestSettings | None = None,
     ) -> RemovalReport:  # fmt: skip
         """Count known files that are no longer there; ``delete`` takes out what they held."""
+        from warehouse.removal import remove
+
         # Files that take over may lie in a bucket.
         how = settings or IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
         return self._change(
@@ -194,6 +188,8 @@ class Warehouse(Annotated, DerivedObjects):
     @property
     def upkeep(self) -> Upkeep:
         """What keeps the warehouse in order, checks it, and says who changed it."""
+        from warehouse.upkeep import Upkeep
+
         return Upkeep(self._place, self._forget)
 
     def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
@@ -215,11 +211,6 @@ class Warehouse(Annotated, DerivedObjects):
     def info(self) -> dict[str, Any]:
         """Return version and sizes, and how many of each entity, file status and import mode."""
         return describe(self.catalog) | {"root": self.url}
-
-    def duplicates(self, *, limit: int | None = None) -> Iterator[Compared]:
-        """Read each duplicate and its holder: a ``verdict`` but ``same`` is no true copy."""
-        access = S3Access.from_variables(os.environ)
-        return compare_duplicates(self.catalog, limit=limit, s3=access)
 
     def tables(self) -> pl.DataFrame:
         """Return name, kind, grain and description of every table and view; nothing is counted."""
@@ -357,6 +348,8 @@ class Warehouse(Annotated, DerivedObjects):
     @property
     def deidentified(self) -> Deidentified:
         """Tables without identity, and the search of an export for what should not be in it."""
+        from warehouse.deidentify.facade import Deidentified
+
         return Deidentified(self.root)
 
     @property
@@ -367,6 +360,8 @@ class Warehouse(Annotated, DerivedObjects):
     @names_failures
     def members(self, run: Run | str) -> pl.LazyFrame:
         """Return the members of a run, or of the latest of a cohort: one row per instance."""
+        import polars as pl
+
         found = self.find_run(run) if isinstance(run, str) else run
         return pl.scan_parquet(runs.members_file(self.root, found))
 
@@ -375,6 +370,8 @@ class Warehouse(Annotated, DerivedObjects):
         self, run: Run | str, target: str | os.PathLike[str], form: str, **options: Any
     ) -> dict[str, Any]:
         """Write the members of a run; see ``warehouse.exporting.export_run``."""
+        from warehouse.exporting import export_run
+
         found = self.find_run(run) if isinstance(run, str) else run
         return export_run(self.root, found, target, form, **options)
 
@@ -382,56 +379,3 @@ class Warehouse(Annotated, DerivedObjects):
     def compare(self, before: str, after: str) -> compare.Difference:
         """Return in which instances two runs differ, and why."""
         return compare.difference(self.root, before, after)
-
-    @names_failures
-    def blob(self, sha256: str) -> IO[bytes]:
-        """Open a binary value of that digest, wherever it lies; its bytes are not in memory."""
-        return open_value(self.catalog, sha256, s3=S3Access.from_variables(os.environ))
-
-    @names_failures
-    def header(self, uid: str) -> Header:
-        """Return the header of a stored instance, by SOPInstanceUID or path of its file."""
-        return header_of_instance(self.catalog, uid)
-
-    @names_failures
-    def volume(
-        self, series_uid: str, *, rescale: bool | str = False,
-        window: tuple[float, float] | str | None = None, invert: bool = False,
-        color: bool = False, overlay: int | None = None, stack_id: str | None = None,
-    ) -> LazyVolume:  # fmt: skip
-        """Return a series as a lazy array (slice, row, column); voxels are read when sliced.
-
-        ``affine`` maps an index to mm in LPS; see ``warehouse.pixels.volume.LazyVolume``, and
-        ``warehouse.pixels.values.Values`` for what the options do to values and dtype.
-        """
-        values = Values(rescale, window, invert, color, overlay)
-        return open_volume(self.catalog, series_uid, values=values, stack_id=stack_id)
-
-    @names_failures
-    def gradients(self, series_uid: str, *, isotropic: bool = False) -> Gradients:
-        """Return b-values and directions that fit the NIfTI of ``volume``; see ``Gradients``."""
-        return gradients(self.catalog, self.volume(series_uid), isotropic=isotropic)
-
-    @names_failures
-    def gallery(self, *series_uids: str, limit: int = 24) -> Gallery:
-        """Return series with a thumbnail each, which a notebook shows as a table."""
-        return open_gallery(self.catalog, series_uids, limit=limit)
-
-    @names_failures
-    def iter_volumes(
-        self, cohort: Run | str | Iterable[str], *, ahead: int = 1, rescale: bool | str = False
-    ) -> Iterator[Loaded]:  # fmt: skip
-        """Yield the series of a cohort with their voxels, the next ones read meanwhile.
-
-        ``cohort`` is a run, its name, or UIDs; see ``warehouse.pixels.prefetch.iter_volumes``.
-        """
-        if isinstance(cohort, str | Run):
-            cohort = runs.series_keys(self.members(cohort))
-        return iter_volumes(self.catalog, cohort, ahead=ahead, values=Values(rescale=rescale))
-
-    @names_failures
-    def stack(
-        self, series_uid: str, *, rescale: bool | str = False, overlay: int | None = None
-    ) -> Stack:  # fmt: skip
-        """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
-        return open_stack(self.catalog, series_uid, values=Values(rescale, overlay=overlay))

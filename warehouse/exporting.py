@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.bids.export import FORMAT, export_bids
+from warehouse.cohorts.export_documents import export_documents
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import export_rows
+from warehouse.cohorts.provenance import DOCUMENTS
 from warehouse.deidentify.asked import Deidentify, export_asked
 from warehouse.settings import S3Access
 
@@ -30,7 +32,7 @@ def export_run(
         File or folder to write.
     form
         csv, parquet, arrow, jsonl, uids, s5cmd (see ``export_rows``), zip, copy, link (see
-        ``export_files``) or bids (see ``export_bids``).
+        ``export_files``), bids (see ``export_bids``) or documents (see ``export_documents``).
     deidentify
         Write it without what identifies a person: ``Deidentify``, or the name of a profile.
     options
@@ -45,7 +47,9 @@ def export_run(
         return export_asked(root, run, Path(target), form, deidentify, **options)
     if form == FORMAT:
         return export_bids(root, run, Path(target), **options)
+    s3 = S3Access.from_variables(os.environ)
+    if form == DOCUMENTS:
+        return export_documents(root, run, Path(target), s3=s3, **options)
     if form in FILE_FORMATS:
-        s3 = S3Access.from_variables(os.environ)
         return export_files(root, run, Path(target), form, s3=s3, **options)
     return export_rows(root, run, Path(target), form, **options)

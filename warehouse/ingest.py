@@ -29,7 +29,8 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch
-from warehouse.store.duck import connect, view_files
+from warehouse.store.duck import connect
+from warehouse.store.ledger import view_ledger
 from warehouse.store.marker import identity, require
 from warehouse.store.stage import Staged, discard, stage
 from warehouse.survey import (
@@ -44,6 +45,7 @@ from warehouse.survey import (
     seen_files,
     survey,
     unseen_batches,
+    was_rejected,
     write_plan,
 )
 
@@ -94,9 +96,9 @@ def ingest(
         total, unseen = survey(
             listing, root, sources, settings, progress, starting=executor is None
         )
-        counts.update(seen_files(listing))
+        counts.update(seen_files(listing, total - unseen))
         found.append(total)
-        if moved := take_moved(listing, root):
+        if unseen and (moved := take_moved(listing, root)):
             counts["moved"], unseen = moved, unseen - moved
         if progress:
             progress.planned(unseen)
@@ -226,7 +228,7 @@ def _report(
         files=files,
         readers=dict(readers),
         batches=batches,
-        version=delta.newest_files(root)[0],
+        version=delta.newest_version(root),
         seconds=round(time.monotonic() - started, 3),
         rejects=rejects or [],
         moved=counts["moved"],
@@ -235,13 +237,13 @@ def _report(
 
 
 def _rejects(listing: duckdb.DuckDBPyConnection, root: Path) -> list[tuple[str, str]]:
-    view_files(listing, delta.newest_files(root)[1])
+    view_ledger(listing, delta.newest_files(root)[1])
     return listing.execute(statement("rejects")).fetchall()
 
 
 def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
     with connect() as connection:
-        view_files(connection, delta.newest_files(root)[1])
+        view_ledger(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         return connection.execute(statement("rejects_of_batch")).fetchall()
 
@@ -253,21 +255,12 @@ def _pool_for(
 ) -> Iterator[Executor | None]:  # fmt: skip
     """Choose where the files of ``unseen`` are read; while it is this process, keep a note."""
     killed = killed_before(root)
-    if unseen:
-        # Not that of the survey: what was forgotten meanwhile has taken its parts with it.
-        view_files(listing, delta.newest_files(root)[1])
-    apart = unseen > 0 and (bool(killed) or _has_killed(listing))
+    apart = unseen > 0 and (bool(killed) or was_rejected(listing, KILLED))
     with (
         where_to_read(given, settings, unseen, apart=apart) as pool,
         noted(root, killed, is_alone=pool is None and unseen > 0, reads=reads),
     ):
         yield pool
-
-
-def _has_killed(listing: duckdb.DuckDBPyConnection) -> bool:
-    """Tell whether a file that is to be read has killed a process before."""
-    query = "select 1 from unseen join files using (path) where files.reason = $1 limit 1"
-    return bool(listing.execute(query, [KILLED]).fetchall())
 
 
 # -- reading and committing ---------------------------------------------------------------------
@@ -419,7 +412,7 @@ def _settle(
     batches: list[str] = []
     tried: set[str] = set()
     while True:
-        view_files(connection, delta.newest_files(root)[1])
+        view_ledger(connection, delta.newest_files(root)[1])
         rows = connection.execute(statement("unsettled")).fetchall()
         untried = [(path, mode) for path, mode in rows if path not in tried]
         if not untried:

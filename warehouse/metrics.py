@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from warehouse.outputs import write_bytes
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
-from warehouse.store.damage import listed_parts, open_log, totals
 from warehouse.store.duck import connect, view_files
+from warehouse.store.logs import read_log, totals
 from warehouse.store.making import log_path
 
 if TYPE_CHECKING:
@@ -31,34 +31,47 @@ _OUTCOMES = ("created", "replaced", "existing", "duplicate", "rejected", "moved"
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """What a listener has received beside a warehouse; see ``warehouse.listener.state``."""
+
+    aet: str
+    waiting: int
+    """Files that no ingest has taken yet."""
+    updated: float
+    """When the listener said so, in seconds since 1970; it does every ten seconds while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What an ingest took."""
 
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Stage → seconds: ``list``, and ``read`` with all commits."""
+    """Stage → seconds: ``list``, ``read``, ``commit``, and ``finish`` after the last commit."""
     batches: int = 0
     failed: bool = False
     report: IngestReport | None = None
 
 
-def write_metrics(root: Path, target: Path, measured: Measured | None = None) -> None:
+def write_metrics(
+    root: Path, target: Path, measured: Measured | None = None, received: Iterable[Received] = ()
+) -> None:
     """Write the metrics of a warehouse to a file, which is replaced in one step.
 
     Raises
     ------
     UsageError, ExportFailed, NotAWarehouse, LayoutMismatch, StoreDamaged
     """
-    write_bytes(metrics(root, measured).encode(), target, force=True)
+    write_bytes(metrics(root, measured, received).encode(), target, force=True)
 
 
-def metrics(root: Path, measured: Measured | None = None) -> str:
-    """Return the metrics of a warehouse, and of an ingest if one was measured.
+def metrics(root: Path, measured: Measured | None = None, received: Iterable[Received] = ()) -> str:
+    """Return the metrics of a warehouse, of its listeners, and of an ingest if one was measured.
 
     Raises
     ------
     NotAWarehouse, LayoutMismatch, StoreDamaged
     """
-    return "".join(f"{line}\n" for line in (*_state(root), *_run(measured)))
+    return "".join(f"{line}\n" for line in (*_state(root), *_spools(received), *_run(measured)))
 
 
 def _state(root: Path) -> Iterator[str]:
@@ -70,7 +83,7 @@ def _state(root: Path) -> Iterator[str]:
         [({}, round(max(0.0, time.time() - committed), 3))],
     )  # fmt: skip
     facts = {
-        table: totals(listed_parts(root, table, open_log(root, table, version)))
+        table: totals(read_log(root, table, version).parts)
         for table, version in snapshot.versions.items() if table in tables.names()
     }  # fmt: skip
     for place, (name, said) in enumerate(
@@ -80,6 +93,7 @@ def _state(root: Path) -> Iterator[str]:
             name, f"{said} of the newest version, by table",
             [({"table": table}, counts[place]) for table, counts in sorted(facts.items())],
         )  # fmt: skip
+    yield from _family("instances", "instances", [({}, facts["instances"][1])])
     with connect() as connection:
         view_files(connection, snapshot.paths("files"))
         statuses = connection.execute(
@@ -102,6 +116,20 @@ def _state(root: Path) -> Iterator[str]:
         if entry.name.isdecimal() and entry.stat().st_size
     )  # fmt: skip
     yield from _family("waiting_batches", "planned batches not yet read", [({}, waiting)])
+
+
+def _spools(received: Iterable[Received]) -> Iterator[str]:
+    found = sorted(received, key=lambda spool: spool.aet)
+    if not found:
+        return
+    yield from _family(
+        "spool_files", "received files that no ingest has taken yet, by listener",
+        [({"aet": spool.aet}, spool.waiting) for spool in found],
+    )  # fmt: skip
+    yield from _family(
+        "spool_updated_timestamp_seconds", "when the listener counted them",
+        [({"aet": spool.aet}, round(spool.updated, 3)) for spool in found],
+    )  # fmt: skip
 
 
 def _run(measured: Measured | None) -> Iterator[str]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.api import Warehouse
-from warehouse.catalog.header_rows import header_of_file
 from warehouse.dicom.objects import is_object
 from warehouse.errors import NotAWarehouse, StoreError
 from warehouse.publishing import Place
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 def header(path: str | os.PathLike[str]) -> Header:
     """Return the header of a DICOM file that need not be in any warehouse."""
+    from warehouse.catalog.header_rows import header_of_file
+
     return header_of_file(path)
 
 

@@ -15,9 +15,6 @@ import uuid
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import duckdb
-import pyarrow as pa
-
 from warehouse.errors import ExportFailed, TargetExists, UsageError, cause_of
 
 if TYPE_CHECKING:
@@ -105,6 +102,14 @@ def stream_to(target: Path) -> Iterator[IO[bytes]]:
         raise ExportFailed(str(target), cause_of(error)[0]) from error
 
 
+def _unwritten() -> tuple[type[Exception], ...]:
+    """Return what the engines that write files raise; imported when something was raised."""
+    import duckdb  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415
+
+    return OSError, duckdb.IOException, duckdb.OutOfMemoryException, pa.ArrowException
+
+
 @contextlib.contextmanager
 def draft_of(target: Path) -> Iterator[Path]:
     """Give the name of a draft beside a target; whatever fails, the draft goes.
@@ -119,7 +124,7 @@ def draft_of(target: Path) -> Iterator[Path]:
         yield draft
     except (TargetExists, ExportFailed):
         raise
-    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException, pa.ArrowException) as error:
+    except _unwritten() as error:
         raise ExportFailed(str(target), cause_of(error)[0]) from error
     finally:
         if draft.is_dir():

@@ -14,8 +14,6 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +34,8 @@ def keep_freed_memory() -> None:
         tune = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return
+    import pyarrow as pa  # noqa: PLC0415 - go_last is asked without
+
     for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
         tune(parameter, _KEPT_BYTES)
     pa.set_memory_pool(pa.system_memory_pool())
@@ -101,6 +101,8 @@ def do_without_pandas() -> None:
     """
     if "pandas" in sys.modules:
         return
+    import pyarrow as pa  # noqa: PLC0415
+
     sys.meta_path.insert(0, _NoPandas)
     try:
         pa.array([0])

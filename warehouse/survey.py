@@ -22,7 +22,8 @@ from warehouse.dicom.source import holding_file
 from warehouse.executors import starting_workers
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
-from warehouse.store.duck import connect, view_files
+from warehouse.store.duck import connect
+from warehouse.store.ledger import view_ledger
 from warehouse.store.marker import require
 from warehouse.store.tombstones import drop_forgotten
 
@@ -133,7 +134,7 @@ def survey(
     delta.create(root)
     require(root)
     total = _list(listing, found, progress)
-    view_files(listing, delta.newest_files(root)[1])
+    view_ledger(listing, delta.newest_files(root)[1])
     listing.execute("set variable mode = $1", [settings.mode.value])
     allowed = settings.limits.by_unit()
     listing.execute("set variable limits = map($1, $2)", [list(allowed), list(allowed.values())])
@@ -142,8 +143,16 @@ def survey(
     return total, listing.execute("select count(*) from unseen").fetchall()[0][0]
 
 
-def seen_files(listing: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Count the listed files that need not be read, by what is known of them."""
+def was_rejected(listing: duckdb.DuckDBPyConnection, reason: str) -> bool:
+    """Tell whether a file that is to be read was rejected for this reason before."""
+    query = "select 1 from unseen where reason_before = $1 limit 1"
+    return bool(listing.execute(query, [reason]).fetchall())
+
+
+def seen_files(listing: duckdb.DuckDBPyConnection, seen: int) -> dict[str, int]:
+    """Count the listed files that need not be read, by what is known of them, if there are any."""
+    if not seen:
+        return {}
     status = dict(listing.execute(statement("seen")).fetchall())
     forgotten = listing.execute("select count(*) from forgotten").fetchall()[0][0]
     return {
@@ -163,7 +172,7 @@ def unseen_batches(
     turn comes: of ``pace``, else it is ``batch_files``.
     """
     reader = listing.cursor()
-    reader.execute("select * from unseen order by path")
+    reader.execute(f"select {', '.join(LISTING.names)} from unseen order by path")
 
     def fetch(count: int) -> list[SourceFile | Unreadable]:
         return [_source(*row, s3=settings.s3) for row in reader.fetchmany(count)]
@@ -205,9 +214,13 @@ def name_unseen(
     connection: duckdb.DuckDBPyConnection, root: Path, items: list[SourceFile | Unreadable]
 ) -> None:
     """Make ``files`` and ``unseen``, as a survey does, for the files of one batch."""
-    view_files(connection, delta.newest_files(root)[1])
+    view_ledger(connection, delta.newest_files(root)[1])
     paths = pa.array([item.path for item in items], pa.string())
-    connection.register("unseen", pa.table({"path": paths}))
+    connection.register("named", pa.table({"path": paths}))
+    connection.execute(
+        "create table unseen as select named.path, files.reason as reason_before "
+        "from named left join files using (path)"
+    )
 
 
 def files_of_batch(
@@ -215,7 +228,7 @@ def files_of_batch(
 ) -> tuple[list[SourceFile | Unreadable], int]:
     """Return the files that a finished batch holds and that still exist, and a free first id."""
     with connect() as connection:
-        view_files(connection, delta.newest_files(root)[1])
+        view_ledger(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         rows = connection.execute(statement("files_of_batch")).fetchall()
     items = listed_again([path for path, _ in rows], settings)

@@ -5,7 +5,7 @@
 --
 -- grain:   tag, creator, vr
 -- example: select tag, keyword, instance_count from element_definitions limit 5
--- depends: elements, instances
+-- depends: element_summaries, element_counts
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
@@ -18,66 +18,21 @@
 -- column:  series_count | BIGINT | series in which it occurs
 -- column:  warning_count | BIGINT | values that could not be read strictly
 create or replace view element_definitions as
-with
-    -- Counted by series first: distinct counts over all values would fill the memory.
-    in_series as (
-        select
-            elements.tag,
-            any_value(elements.keyword) as keyword,
-            elements.creator,
-            elements.vr,
-            instances.series_key,
-            count(*) filter (where elements."index" = 0) as element_count,
-            count(*) filter (where elements.vm > 0) as value_count,
-            count(*) filter (where elements.vm = 0) as empty_count,
-            count(elements.warning) as warning_count
-        from elements
-        join instances on elements.instance_id = instances.instance_id
-        group by elements.tag, elements.creator, elements.vr, instances.series_key
-    ),
-
-    gathered as (
-        select
-            tag,
-            any_value(keyword) as keyword,
-            creator,
-            vr,
-            cast(sum(element_count) as bigint) as element_count,
-            cast(sum(value_count) as bigint) as value_count,
-            cast(sum(empty_count) as bigint) as empty_count,
-            count(series_key) as series_count,
-            cast(sum(warning_count) as bigint) as warning_count
-        from in_series
-        group by tag, creator, vr
-    ),
-
-    -- An instance has an element once, but in the items of sequences: only these are told apart.
-    repeated as (
-        select
-            tag,
-            creator,
-            vr,
-            count(distinct instance_id) as instance_count
-        from elements
-        where "index" = 0 and tag in (select nested.tag from elements as nested where nested.path != '')
-        group by tag, creator, vr
-    )
-
 select
-    gathered.tag,
-    gathered.keyword,
-    gathered.creator,
-    gathered.vr,
-    instr('13579BDF', gathered.tag[4]) > 0 as is_private,
-    gathered.element_count,
-    gathered.value_count,
-    gathered.empty_count,
-    coalesce(repeated.instance_count, gathered.element_count) as instance_count,
-    gathered.series_count,
-    gathered.warning_count
-from gathered
-left join repeated
+    found.tag,
+    found.keyword,
+    found.creator,
+    found.vr,
+    instr('13579BDF', found.tag[4]) > 0 as is_private,
+    found.element_count,
+    found.value_count,
+    found.empty_count,
+    coalesce(counts.instance_count, 0) as instance_count,
+    coalesce(counts.series_count, 0) as series_count,
+    found.warning_count
+from element_summaries as found
+left join element_counts as counts
     on
-        gathered.tag = repeated.tag
-        and gathered.creator is not distinct from repeated.creator
-        and gathered.vr = repeated.vr;
+        found.tag = counts.tag
+        and found.creator is not distinct from counts.creator
+        and found.vr = counts.vr;

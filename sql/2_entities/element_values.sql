@@ -6,7 +6,7 @@
 --
 -- grain:   tag, creator, vr, value
 -- example: select value, series_count from element_values where keyword = 'ImageType'
--- depends: normal_elements, instances
+-- depends: element_summaries, normal_elements, instances
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
@@ -18,9 +18,19 @@
 -- column:  image_count | BIGINT | of these, instances with pixel data
 -- column:  series_count | BIGINT | series in which it occurs
 create or replace view element_values as
+with
+    -- So that a condition on the keyword reads the rows of its tag alone.
+    names as (
+        select
+            tag,
+            any_value(keyword) as keyword
+        from element_summaries
+        group by tag
+    )
+
 select
     elements.tag,
-    any_value(elements.keyword) as keyword,
+    names.keyword,
     elements.creator,
     elements.vr,
     coalesce(
@@ -34,7 +44,8 @@ select
         where instances.pixel_offset is not null
     ) as image_count,
     count(distinct instances.series_key) as series_count
-from normal_elements as elements
+from names
+join normal_elements as elements on names.tag = elements.tag
 join instances on elements.instance_id = instances.instance_id
 where
     elements.vm > 0 and elements.vr != 'SQ'
@@ -42,4 +53,4 @@ where
         elements.text, cast(elements."integer" as varchar), cast(elements."real" as varchar),
         elements.sha256
     ) is not null
-group by elements.tag, elements.creator, elements.vr, value;
+group by elements.tag, names.keyword, elements.creator, elements.vr, value;

@@ -6,7 +6,7 @@
 -- `creator = p.creator and block_free_tag(tag) = p.element`.
 --
 -- grain:   creator, element
--- depends: element_definitions
+-- depends: element_summaries
 -- column:  creator | VARCHAR | private creator
 -- column:  element | VARCHAR | tag without its block, such as 0019xx9C
 -- column:  name | VARCHAR | from a dictionary; null if none has it
@@ -24,8 +24,8 @@ with
             list_sort(list(distinct vr)) as vrs,
             list_sort(list(distinct tag)) as tags,
             cast(sum(element_count) as bigint) as element_count
-        from element_definitions
-        where is_private and creator is not null
+        from element_summaries
+        where instr('13579BDF', tag[4]) > 0 and creator is not null
         group by all
     ),
 

@@ -14,8 +14,12 @@
 -- reconstructed slices follow each other by the signed Spacing Between Slices (C.8.4.15) along the
 -- normal. Ultrasound volumes and slides have a frame of reference that is not the patient's.
 --
+-- Tiles of a slide have their place in the total pixel matrix: frames of TILED_SPARSE state it, those of TILED_FULL
+-- have it by their number, as `tiled_images` says. The Z offset is as stated: PS3.3 C.8.12.6.1 has it in µm, and some
+-- writers state mm. So it is not computed; `focal_plane_mm` counts from the first plane.
+--
 -- grain:   instance_id, frame_number
--- depends: elements, group_elements, instances, unread
+-- depends: elements, group_elements, instances, tiled_images, unread
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  frame_number | BIGINT | from 1, as DICOM counts frames
@@ -28,6 +32,15 @@
 -- column:  position_why_not | VARCHAR | why ImagePositionPatient is null; null if it is not
 -- column:  ImagePositionVolume | DOUBLE[] | Image Position (Volume) (0020,9301) of an ultrasound volume, mm, in its own frame of reference
 -- column:  ImageOrientationVolume | DOUBLE[] | Image Orientation (Volume) (0020,9302) of an ultrasound volume, in its own frame of reference
+-- column:  ColumnPositionInTotalImagePixelMatrix | BIGINT | Column Position In Total Image Pixel Matrix (0048,021E) of the first pixel, from 1, stated or computed
+-- column:  RowPositionInTotalImagePixelMatrix | BIGINT | Row Position In Total Image Pixel Matrix (0048,021F) of the first pixel, from 1, stated or computed
+-- column:  XOffsetInSlideCoordinateSystem | DOUBLE | X Offset in Slide Coordinate System (0040,072A) of the centre of the first pixel, mm, stated or computed
+-- column:  YOffsetInSlideCoordinateSystem | DOUBLE | Y Offset in Slide Coordinate System (0040,073A) of the centre of the first pixel, mm, stated or computed
+-- column:  ZOffsetInSlideCoordinateSystem | DOUBLE | Z Offset in Slide Coordinate System (0040,074A) as the frame states it; null if it does not
+-- column:  focal_plane | BIGINT | focal plane of a frame of TILED_FULL, from 1
+-- column:  focal_plane_mm | DOUBLE | mm from the first focal plane, by Spacing Between Slices; null if that is not stated and there are several
+-- column:  OpticalPathIdentifier | VARCHAR[] | Optical Path Identifiers (0048,0106) of the frame, stated or computed
+-- column:  tile_why_not | VARCHAR | why a tile has no place in the total pixel matrix or on the slide; null if it has both, and of what is no tile
 -- column:  PixelSpacing | DOUBLE[] | Pixel Spacing (0028,0030), mm: between rows, between columns
 -- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
 -- column:  SpacingBetweenSlices | DOUBLE | Spacing Between Slices (0018,0088), mm
@@ -52,7 +65,7 @@
 -- column:  InversionTimes | DOUBLE[] | Inversion Times (0018,9079), ms; Inversion Time (0018,0082) where that is stated alone
 -- column:  DiffusionBValue | DOUBLE | Diffusion b-value (0018,9087), s/mm²
 -- column:  DiffusionGradientOrientation | DOUBLE[] | Diffusion Gradient Orientation (0018,9089), direction cosines, LPS
--- column:  ReferencedSegmentNumber | BIGINT[] | Referenced Segment Number (0062,000B) of a segmentation
+-- column:  ReferencedSegmentNumber | BIGINT[] | Referenced Segment Number (0062,000B) of a segmentation, stated, or computed of TILED_FULL
 -- column:  RescaleSlope | DOUBLE | Rescale Slope (0028,1053)
 -- column:  RescaleIntercept | DOUBLE | Rescale Intercept (0028,1052)
 -- column:  WindowCenter | DOUBLE[] | Window Center (0028,1050)
@@ -80,6 +93,12 @@ with
             list("real" order by "index") filter (where tag = '00200037') as ImageOrientationPatient,
             list("real" order by "index") filter (where tag = '00209301') as ImagePositionVolume,
             list("real" order by "index") filter (where tag = '00209302') as ImageOrientationVolume,
+            any_value("integer") filter (where tag = '0048021E' and "index" = 0) as ColumnPositionInTotalImagePixelMatrix,
+            any_value("integer") filter (where tag = '0048021F' and "index" = 0) as RowPositionInTotalImagePixelMatrix,
+            any_value("real") filter (where tag = '0040072A' and "index" = 0) as XOffsetInSlideCoordinateSystem,
+            any_value("real") filter (where tag = '0040073A' and "index" = 0) as YOffsetInSlideCoordinateSystem,
+            any_value("real") filter (where tag = '0040074A' and "index" = 0) as ZOffsetInSlideCoordinateSystem,
+            list(text order by sequence_item) filter (where tag = '00480106') as OpticalPathIdentifier,
             list("real" order by "index") filter (where tag = '00280030') as PixelSpacing,
             any_value("real") filter (where tag = '00180050' and "index" = 0) as SliceThickness,
             any_value("real") filter (where tag = '00180088' and "index" = 0) as SpacingBetweenSlices,
@@ -233,9 +252,10 @@ with
         left join item_counts on instances.instance_id = item_counts.instance_id
         left join unread
             on instances.instance_id = unread.instance_id and unread.is_without_elements
+        left join tiled_images on instances.instance_id = tiled_images.instance_id
         -- One frame may have groups too, which were not read.
         where
-            item_counts.items > 0 or instances.NumberOfFrames > 1
+            item_counts.items > 0 or instances.NumberOfFrames > 1 or tiled_images.instance_id is not null
             or unread.not_read is not null
             and (instances.NumberOfFrames = 1 or instances.Modality = 'SEG')
     ),
@@ -282,7 +302,9 @@ with
                         when instances.SpacingBetweenSlices is null then 'no Spacing Between Slices'
                         else 'slices'
                     end
-                when instances.SOPClassUID = '1.2.840.10008.5.1.4.1.1.77.1.6'
+                when
+                    instances.SOPClassUID = '1.2.840.10008.5.1.4.1.1.77.1.6'
+                    or tiled_images.instance_id is not null and instances.ImagePositionPatient is null
                     then 'tiles lie in the frame of reference of the slide, not of the patient'
                 else 'object'
             end as rule,
@@ -309,6 +331,25 @@ with
                 numbered.instance_id = detectors.instance_id
                 and numbers.detector_number = detectors.item + 1
         left join equal_detectors on numbered.instance_id = equal_detectors.instance_id
+        left join tiled_images on numbered.instance_id = tiled_images.instance_id
+    ),
+
+    -- Of frames of TILED_FULL: from 0, column and row of tiles, focal plane, optical path or segment.
+    tiles as (
+        select
+            numbered.instance_id,
+            numbered.item,
+            tiled_images.first_frame + numbered.item as number,
+            tiled_images.tile_columns * tiled_images.tile_rows as tiles_of_plane,
+            (number % tiles_of_plane) % tiled_images.tile_columns as tile_column,
+            (number % tiles_of_plane) // tiled_images.tile_columns as tile_row,
+            (number // tiles_of_plane) % tiled_images.TotalPixelMatrixFocalPlanes as plane,
+            number // (tiles_of_plane * tiled_images.TotalPixelMatrixFocalPlanes) as channel
+        from numbered
+        join tiled_images on numbered.instance_id = tiled_images.instance_id
+        where
+            tiled_images.DimensionOrganizationType = 'TILED_FULL' and tiled_images.tiles_why_not is null
+            and tiled_images.not_read is null
     )
 
 select
@@ -341,6 +382,48 @@ select
     end as position_why_not,
     coalesce(own.ImagePositionVolume, shared.ImagePositionVolume) as ImagePositionVolume,
     coalesce(own.ImageOrientationVolume, shared.ImageOrientationVolume) as ImageOrientationVolume,
+    coalesce(
+        own.ColumnPositionInTotalImagePixelMatrix, tiles.tile_column * instances."Columns" + 1
+    ) as ColumnPositionInTotalImagePixelMatrix,
+    coalesce(
+        own.RowPositionInTotalImagePixelMatrix, tiles.tile_row * instances."Rows" + 1
+    ) as RowPositionInTotalImagePixelMatrix,
+    coalesce(
+        own.XOffsetInSlideCoordinateSystem,
+        if(tiled_images.slide_why_not is null, tiled_images.XOffsetInSlideCoordinateSystem, null)
+        + tiles.tile_column * instances."Columns" * coalesce(own.PixelSpacing, shared.PixelSpacing)[2] * tiled_images.ImageOrientationSlide[1]
+        + tiles.tile_row * instances."Rows" * coalesce(own.PixelSpacing, shared.PixelSpacing)[1] * tiled_images.ImageOrientationSlide[4]
+    ) as XOffsetInSlideCoordinateSystem,
+    coalesce(
+        own.YOffsetInSlideCoordinateSystem,
+        if(tiled_images.slide_why_not is null, tiled_images.YOffsetInSlideCoordinateSystem, null)
+        + tiles.tile_column * instances."Columns" * coalesce(own.PixelSpacing, shared.PixelSpacing)[2] * tiled_images.ImageOrientationSlide[2]
+        + tiles.tile_row * instances."Rows" * coalesce(own.PixelSpacing, shared.PixelSpacing)[1] * tiled_images.ImageOrientationSlide[5]
+    ) as YOffsetInSlideCoordinateSystem,
+    own.ZOffsetInSlideCoordinateSystem,
+    tiles.plane + 1 as focal_plane,
+    if(tiled_images.TotalPixelMatrixFocalPlanes = 1, 0, tiles.plane * coalesce(
+        own.SpacingBetweenSlices, shared.SpacingBetweenSlices
+    )) + 0.0 * tiles.plane as focal_plane_mm,
+    coalesce(
+        own.OpticalPathIdentifier, shared.OpticalPathIdentifier, if(
+            tiled_images.segment_numbers is null and tiles.channel < len(tiled_images.optical_paths),
+            [tiled_images.optical_paths[tiles.channel + 1]], null
+        )
+    ) as OpticalPathIdentifier,
+    case
+        when unread.not_read is not null or tiled_images.instance_id is null then null
+        when own.ColumnPositionInTotalImagePixelMatrix is not null and own.RowPositionInTotalImagePixelMatrix is not null
+            then if(
+                own.XOffsetInSlideCoordinateSystem is null or own.YOffsetInSlideCoordinateSystem is null,
+                'the frame states no position on the slide', null
+            )
+        when tiles.item is null
+            then coalesce(tiled_images.tiles_why_not, 'the frame states no place in the total pixel matrix')
+        when coalesce(own.PixelSpacing, shared.PixelSpacing) is null or len(coalesce(own.PixelSpacing, shared.PixelSpacing)) <> 2
+            then coalesce(tiled_images.slide_why_not, 'no Pixel Spacing')
+        else tiled_images.slide_why_not
+    end as tile_why_not,
     coalesce(own.PixelSpacing, shared.PixelSpacing, instances.PixelSpacing) as PixelSpacing,
     coalesce(own.SliceThickness, shared.SliceThickness, instances.SliceThickness) as SliceThickness,
     coalesce(own.SpacingBetweenSlices, shared.SpacingBetweenSlices, instances.SpacingBetweenSlices) as SpacingBetweenSlices,
@@ -379,7 +462,10 @@ select
     ) as InversionTimes,
     coalesce(own.DiffusionBValue, shared.DiffusionBValue, instances.DiffusionBValue) as DiffusionBValue,
     coalesce(own.DiffusionGradientOrientation, shared.DiffusionGradientOrientation) as DiffusionGradientOrientation,
-    coalesce(own.ReferencedSegmentNumber, shared.ReferencedSegmentNumber) as ReferencedSegmentNumber,
+    coalesce(
+        own.ReferencedSegmentNumber, shared.ReferencedSegmentNumber,
+        if(tiles.channel < len(tiled_images.segment_numbers), [tiled_images.segment_numbers[tiles.channel + 1]], null)
+    ) as ReferencedSegmentNumber,
     coalesce(own.RescaleSlope, shared.RescaleSlope, instances.RescaleSlope) as RescaleSlope,
     coalesce(own.RescaleIntercept, shared.RescaleIntercept, instances.RescaleIntercept) as RescaleIntercept,
     coalesce(own.WindowCenter, shared.WindowCenter, instances.WindowCenter) as WindowCenter,
@@ -413,4 +499,6 @@ join stated_places as places
     on numbered.instance_id = places.instance_id and numbered.item = places.item
 left join increments
     on numbered.instance_id = increments.instance_id and numbered.item = increments.item
-left join stated on numbered.instance_id = stated.instance_id;
+left join stated on numbered.instance_id = stated.instance_id
+left join tiles on numbered.instance_id = tiles.instance_id and numbered.item = tiles.item
+left join tiled_images on numbered.instance_id = tiled_images.instance_id;

@@ -22,7 +22,7 @@
 -- column:  trackingUniqueIdentifier | VARCHAR | Tracking Unique Identifier (112040, DCM) of the group
 -- column:  Quantity | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | what was measured
 -- column:  derivationModifier | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Derivation (121401, DCM), such as Mean; null if none is stated
--- column:  Value | DOUBLE | the number, in Units
+-- column:  Value | DOUBLE | the number, in Units; Floating Point Value (0040,A161) where it is stated, which has all digits
 -- column:  Units | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | unit of the number, of UCUM
 -- column:  finding | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | first finding of the group
 -- column:  findingSite | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | first finding site of the group
@@ -40,7 +40,9 @@ with content as (
         ValueType,
         concept,
         concept_code,
-        NumericValue,
+        if(
+            NumericValue is not null and warning is not null, null, coalesce(FloatingPointValue, NumericValue)
+        ) as number,
         unit,
         number_qualifier,
         warning
@@ -88,14 +90,14 @@ select
     groups.trackingUniqueIdentifier,
     items.concept as Quantity,
     modifiers.derivation as derivationModifier,
-    items.NumericValue as Value,
+    items.number as Value,
     items.unit as Units,
     groups.finding,
     groups.findingSite,
     groups.lateralityModifier,
     modifiers.site as own_finding_site,
     if(
-        items.path is not null and items.NumericValue is null,
+        items.path is not null and items.number is null,
         coalesce(items.number_qualifier.CodeMeaning, items.warning), null
     ) as value_why_not,
     groups.not_read

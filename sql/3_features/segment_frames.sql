@@ -1,8 +1,8 @@
 -- One row per frame of a segmentation: of which segment and image, and where it lies.
 --
 -- From headers alone: no pixel is read. A frame of a label map holds all segments, and names none. Frames
--- beyond the functional groups, and frames of a segment that the object does not have, have a row and the
--- reason. Positions are those of `frames`.
+-- beyond the functional groups, functional groups beyond the frames, and frames of a segment that the object does
+-- not have, have a row and the reason. Positions are those of `frames`.
 --
 -- grain:   instance_id, frame_number
 -- depends: frames, instances, normal_elements
@@ -27,7 +27,8 @@ with objects as (
     select
         instance_id,
         series_key,
-        SOPInstanceUID
+        SOPInstanceUID,
+        NumberOfFrames
     from instances
     where Modality = 'SEG' or SOPClassUID in ('1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7')
 ),
@@ -93,6 +94,8 @@ select
     if(len(frames.ReferencedSegmentNumber) = 1, frames.ReferencedSegmentNumber[1], null) as segment_number,
     case
         when frames.not_read is not null then null
+        when frames.frame_number > coalesce(objects.NumberOfFrames, 1)
+            then 'functional groups of a frame that the object does not have'
         when kinds.is_label_map then 'a frame of a label map holds all segments'
         when not frames.has_own_groups and frames.ReferencedSegmentNumber is null
             then 'no functional groups describe the frame'

@@ -22,6 +22,7 @@
 -- column:  concept_code | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | first item of the Concept Code Sequence (0040,A168)
 -- column:  concept_codes | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all items of the Concept Code Sequence, in order; null if there is none
 -- column:  NumericValue | DOUBLE | Numeric Value (0040,A30A), in unit
+-- column:  FloatingPointValue | DOUBLE | Floating Point Value (0040,A161), the same number where text has too few digits for it
 -- column:  unit | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Measurement Units Code Sequence (0040,08EA)
 -- column:  number_qualifier | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Numeric Value Qualifier Code Sequence (0040,A301), such as 114003 Divide by zero
 -- column:  instance_references | STRUCT(ReferencedSOPClassUID VARCHAR, ReferencedSOPInstanceUID VARCHAR, ReferencedFrameNumber BIGINT[], ReferencedSegmentNumber BIGINT[])[] | items of the Referenced SOP Sequence (0008,1199), in order; null if there is none
@@ -30,7 +31,7 @@
 -- column:  GraphicData | DOUBLE[] | Graphic Data (0070,0022): column, row of pixels; x, y, z in mm of SCOORD3D
 -- column:  TemplateIdentifier | VARCHAR | Template Identifier (0040,DB00) of a container
 -- column:  MappingResource | VARCHAR | Mapping Resource (0008,0105) of the template
--- column:  warning | VARCHAR | what is wrong with the item: a number that is none, a reference to an item that holds it (a loop) or to one that is not there, no value type; null if nothing
+-- column:  warning | VARCHAR | what is wrong with the item: a number that is none, two numbers that contradict, a reference to an item that holds it (a loop) or to one that is not there, no value type; null if nothing
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 create or replace view sr_content as
 with documents as (
@@ -61,7 +62,7 @@ said as (
         elements.tag in (
             '00080100', '00080102', '00080104', '00080105', '00080119', '00080120', '00081150',
             '00081155', '00081160', '0040A010', '0040A040', '0040A120', '0040A121', '0040A122',
-            '0040A123', '0040A124', '0040A130', '0040A160', '0040A30A', '0040DB00', '0040DB73',
+            '0040A123', '0040A124', '0040A130', '0040A160', '0040A161', '0040A30A', '0040DB00', '0040DB73',
             '0062000B', '00700022', '00700023'
         )
         and (
@@ -101,6 +102,7 @@ parts as (
             and "index" = 0
         ) as value,
         any_value("real") filter (where tag = '0040A30A' and "index" = 0) as NumericValue,
+        any_value("real") filter (where tag = '0040A161' and "index" = 0) as FloatingPointValue,
         any_value(text) filter (where tag = '0040A30A' and "index" = 0) as number_text,
         any_value(warning) filter (where tag = '0040A30A' and "index" = 0) as number_warning,
         list("integer" order by "index") filter (where tag = '0040DB73' and vm > 0) as target,
@@ -128,6 +130,7 @@ items as (
         any_value(value) filter (where inner_path = '') as value,
         list(code order by item) filter (where starts_with(inner_path, 'ConceptCodeSequence[')) as concept_codes,
         any_value(NumericValue) filter (where inner_path = 'MeasuredValueSequence[0]') as NumericValue,
+        any_value(FloatingPointValue) filter (where inner_path = 'MeasuredValueSequence[0]') as FloatingPointValue,
         any_value(number_text) filter (where inner_path = 'MeasuredValueSequence[0]') as number_text,
         any_value(number_warning) filter (where inner_path = 'MeasuredValueSequence[0]') as number_warning,
         any_value(code) filter (
@@ -174,6 +177,7 @@ select
     items.concept_codes[1] as concept_code,
     items.concept_codes,
     items.NumericValue,
+    items.FloatingPointValue,
     items.unit,
     items.number_qualifier,
     items.instance_references,
@@ -191,6 +195,9 @@ select
         when items.ValueType = 'NUM' and items.NumericValue is null then coalesce(
             'its number cannot be read: ' || items.number_warning, 'it has no measured value'
         )
+        -- Text of 16 characters holds at least eight digits.
+        when abs(items.FloatingPointValue - items.NumericValue) > 1e-6 * abs(items.FloatingPointValue) + 1e-12
+            then 'its Floating Point Value contradicts its Numeric Value'
     end as warning,
     unread.not_read
 from documents

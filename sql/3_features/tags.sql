@@ -10,6 +10,7 @@
 -- column:  element_count | BIGINT | elements, in sequences too
 -- column:  instance_count | BIGINT | instances in which it occurs
 -- column:  distinct_count | BIGINT | distinct values; null for sequences and pixel data
+-- column:  is_estimated | BOOLEAN | there are more than 1,000 distinct values; their number is estimated, with a standard error of 3 %
 -- column:  example | VARCHAR | one value; null if it may identify a person or has no text
 -- column:  is_private | BOOLEAN | the group is odd
 create or replace view tags as
@@ -21,6 +22,7 @@ select
     found.element_count,
     found.instance_count,
     found.distinct_count,
+    found.is_estimated,
     found.example,
     instr('13579BDF', found.tag[4]) > 0 as is_private
 from element_statistics as found

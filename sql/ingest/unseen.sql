@@ -3,7 +3,14 @@
 --
 -- reads:     files, listed
 -- variables: limits, mode
-select listed.path, listed.size_bytes, listed.modified_us, listed.archive, listed.member, listed.reason
+select
+    listed.path,
+    listed.size_bytes,
+    listed.modified_us,
+    listed.archive,
+    listed.member,
+    listed.reason,
+    files.reason as reason_before
 from listed
 left join files using (path)
 where

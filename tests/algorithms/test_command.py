@@ -14,7 +14,8 @@ from tests.command_line import run
 def test_the_life_of_a_job_by_command(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     w = ("-w", wh.root)
     image = ("image", "add", archive(tmp_path / "i.tar"), "--algorithm", "boxed")
-    assert run(*image, *w).stdout.startswith("image ")
+    imported = json.loads(run(*image, "--json", *w).stdout)
+    assert imported.items() >= {"kind": "image", "parent": "boxed", "is_removed": False}.items()
     again = run(*image, *w)
     assert (again.returncode, "imported before" in again.stderr) == (2, True)
     listed = json.loads(run("image", "list", "--format", "json", *w).stdout)
@@ -65,12 +66,15 @@ def test_the_life_of_a_job_by_command(wh: warehouse.Warehouse, tmp_path: Path) -
     assert [state["label"] for state in shown["states"]][-1] == "Succeeded"
     assert "signing_key" not in json.dumps(shown)
     assert run("job", "logs", good, *w).stdout == "measured\n"
+    logs = json.loads(run("job", "logs", good[:8], "--json", *w).stdout)
+    assert (logs["job_id"], logs["stdout"].strip()) == (good, "measured")
     refused = run("job", "cancel", good, *w)
     assert (
         refused.returncode,
         "a job in state Succeeded cannot be 'cancelled'" in refused.stderr,
     ) == (2, True)
     assert "queued again" in run("job", "retry", failed[0]["job_id"], *w).stdout
-    assert run("job", "cancel", failed[0]["job_id"], *w).stdout == "cancelled\n"
+    cancelled = json.loads(run("job", "cancel", failed[0]["job_id"], "--json", *w).stdout)
+    assert cancelled == {"job_id": failed[0]["job_id"], "done": "cancelled"}
     assert run("job", "show", "zzz", *w).returncode == 2
     assert "1 case: 1 succeeded" in run("run", "measure", "--series", CT2, "--jobs", "0", *w).stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,13 +180,3 @@ def exported(
             made.export("everything", target, "bids")
     times = {name: (target / name).stat().st_mtime_ns for name in images}
     return DataSet(made, uids, target, made.export("everything", target, "bids"), times)
-
-
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    """The files that $DICOM_CORPUS names."""
-    if not (folder := os.environ.get("DICOM_CORPUS")):
-        pytest.skip("DICOM_CORPUS names no folder")
-    made = warehouse.open(tmp_path_factory.mktemp("corpus") / "w", create=True)
-    made.ingest(folder, workers=1)
-    return made

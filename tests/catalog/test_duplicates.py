@@ -11,6 +11,7 @@ import pytest
 import warehouse
 from tests.command_line import run
 from tests.dicom_files import dataset, write
+from warehouse.catalog.duplicates import Compared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,38 +22,48 @@ USUAL: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("changed", "syntax", "verdict", "places"),
-    [
-        ({}, "explicit", "same", []),
-        ({"PixelData": b"\1\2\3\5"}, "explicit", "same header", ["PixelData"]),
-        ({"PixelData": b"\1\2\3\5\6\7"}, "explicit", "same header", ["PixelData"]),
-        ({"StationName": "B"}, "explicit", "same pixels", ["StationName"]),
-        ({"ICCProfile": bytes(299) + b"x"}, "explicit", "same pixels", ["ICCProfile"]),
-        (
-            {"RequestAttributesSequence": [dataset(ScheduledProcedureStepID="2")]},
-            "explicit", "same pixels", ["RequestAttributesSequence[0].ScheduledProcedureStepID"],
-        ),
-        (
-            {"StationName": None, "PatientComments": "x", "PixelData": b"4321"},
-            "explicit", "differs", ["PatientComments", "StationName", "PixelData"],
-        ),
-        ({"PixelData": None}, "explicit", "same header", ["PixelData"]),
-        # Sent on in another encoding: the header is the same, pixels are not compared.
-        ({}, "implicit", "same header", []),
-    ],
-)  # fmt: skip
+# What differs in the copy, its encoding, what is said of it, and where it differs.
+PAIRS: list[tuple[dict[str, Any], str, str, list[str]]] = [
+    ({}, "explicit", "same", []),
+    ({"PixelData": b"\1\2\3\5"}, "explicit", "same header", ["PixelData"]),
+    ({"PixelData": b"\1\2\3\5\6\7"}, "explicit", "same header", ["PixelData"]),
+    ({"StationName": "B"}, "explicit", "same pixels", ["StationName"]),
+    ({"ICCProfile": bytes(299) + b"x"}, "explicit", "same pixels", ["ICCProfile"]),
+    (
+        {"RequestAttributesSequence": [dataset(ScheduledProcedureStepID="2")]},
+        "explicit", "same pixels", ["RequestAttributesSequence[0].ScheduledProcedureStepID"],
+    ),
+    (
+        {"StationName": None, "PatientComments": "x", "PixelData": b"4321"},
+        "explicit", "differs", ["PatientComments", "StationName", "PixelData"],
+    ),
+    ({"PixelData": None}, "explicit", "same header", ["PixelData"]),
+    # Sent on in another encoding: the header is the same, pixels are not compared.
+    ({}, "implicit", "same header", []),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compared]:
+    """Return what is said of each pair, by the path of its second file."""
+    folder = tmp_path_factory.mktemp("pairs") / "in"
+    for number, (changed, syntax, _, _) in enumerate(PAIRS):
+        uid = {"SOPInstanceUID": f"1.7.{number}"}
+        write(folder / f"{number}" / "a", **USUAL | uid)
+        write(folder / f"{number}" / "b", syntax=syntax, **USUAL | uid | changed)
+    wh = warehouse.open(folder.parent / "w", create=True)
+    assert wh.ingest(folder, workers=1).duplicate == len(PAIRS)
+    return {"/".join(found.path.split("/")[-3:]): found for found in wh.duplicates()}
+
+
+@pytest.mark.parametrize("number", range(len(PAIRS)))
 def test_a_duplicate_is_a_copy_or_says_where_it_differs(
-    tmp_path: Path, changed: dict[str, Any], syntax: str, verdict: str, places: list[str]
+    compared: dict[str, Compared], number: int
 ) -> None:
-    write(tmp_path / "in" / "a", **USUAL)
-    write(tmp_path / "in" / "b", syntax=syntax, **USUAL | changed)
-    wh = warehouse.open(tmp_path / "w", create=True)
-    assert wh.ingest(tmp_path / "in", workers=1).duplicate == 1
-    (found,) = wh.duplicates()
+    _, syntax, verdict, places = PAIRS[number]
+    found = compared[f"in/{number}/b"]
     assert (found.verdict, list(found.differs_in)) == (verdict, places)
-    assert found.path.endswith("/in/b")
-    assert found.held_by.endswith("/in/a")
+    assert found.held_by.endswith(f"/in/{number}/a")
     assert (found.why_not is None) == (syntax == "explicit")
 
 

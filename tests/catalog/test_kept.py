@@ -52,7 +52,10 @@ def made(sample: warehouse.Warehouse, tmp_path: Path) -> Path:
 
 
 def test_the_entities_are_kept() -> None:
-    assert sorted(NAMES) == ["frame_values", "patients", "series", "studies"]
+    assert sorted(NAMES) == [
+        "element_sets", "element_sketches", "element_summaries", "frame_values", "patients", "series",
+        "studies",
+    ]  # fmt: skip
 
 
 def test_kept_answers_are_those_of_the_views(made: Path) -> None:
@@ -78,7 +81,8 @@ def test_kept_views_read_what_changes_with_instances_alone() -> None:
 
     of_frames = {"elements", "files", "instances"}
     assert {name: tables(name) for name in NAMES} == {
-        "frame_values": of_frames, "patients": {"instances"}, "series": of_frames,
+        "element_sets": {"elements", "instances"}, "element_sketches": {"elements"},
+        "element_summaries": {"elements"}, "frame_values": of_frames, "patients": {"instances"}, "series": of_frames,
         "studies": {"instances"},
     }  # fmt: skip
 
@@ -119,9 +123,10 @@ def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path)
     wh.ingest(tmp_path / "more", workers=1)
     assert not is_kept(made)
     after = answers(made)
-    # No image that comes has frames.
-    named = set(NAMES) - {"frame_values"}
-    assert all(len(after[name][2]) > len(before[name][2]) for name in named)
+    # No image that comes has frames, or elements of another kind.
+    for name in ("patients", "series", "studies", "element_sets"):
+        assert len(after[name][2]) > len(before[name][2])
+    assert after["element_summaries"] != before["element_summaries"]
 
 
 def test_nothing_is_kept_twice(made: Path) -> None:
@@ -140,11 +145,14 @@ def test_the_cache_may_be_deleted(made: Path) -> None:
     assert answers(made) == computed
 
 
-def test_an_older_answer_without_its_parts_is_left_alone(made: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", ["instances.json", "elements.json"])
+def test_an_older_answer_without_its_parts_is_left_alone(
+    made: Path, tmp_path: Path, table: str
+) -> None:
     """Parts that are gone cannot say which entities they touched: all is asked anew."""
     keep_answers(made)
     (old,) = layout.cache_folder(made).iterdir()
-    (old / "instances.json").write_text('["batch=000001/gone.parquet"]')
+    (old / table).write_text('["batch=000001/gone.parquet"]')
     collection(tmp_path / "more", 2)
     warehouse.open(made, create=True).ingest(tmp_path / "more", workers=1)
     computed = answers(made)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.small_tables import View
@@ -139,7 +139,6 @@ def drawn() -> Callable[[], Catalog]:
 
 
 @pytest.mark.acceptance("D61")
-@settings(max_examples=150, deadline=None)
 @given(
     rows=st.lists(
         st.fixed_dictionaries({n: st.none() | v for n, (v, _) in COLUMNS.items()}), max_size=4
@@ -164,7 +163,6 @@ def test_conditions_on_columns_equal_a_loop(
     assert [row[0] for row in answer.fetchall()] == expected
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from("AB"), st.fixed_dictionaries({n: st.none() | e[3] for n, e in ELEMENTS.items()})),

@@ -59,10 +59,10 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
         for number in range(24)
     ]
     one, other = (warehouse.open(folder / name, create=True) for name in ("one", "other"))
-    one.ingest(folder / "in", workers=1, batch_files=5)
-    for start in (13, 3, 19, 0, 8):
-        one_after_another = files[start : start + 6]
-        other.ingest(*reversed(one_after_another), workers=1, batch_files=2)
+    one.ingest(folder / "in", workers=1, batch_files=9)
+    for start in (13, 3):
+        one_after_another = files[start : start + 7]
+        other.ingest(*reversed(one_after_another), workers=1, batch_files=4)
     other.ingest(folder / "in", workers=1)
     shutil.copytree(one.root, folder / "compacted")
     warehouse.open(folder / "compacted").compact()
@@ -156,7 +156,7 @@ def queries(draw: st.DrawFn) -> str:
             )
 
 
-@pytest.mark.parametrize("examples", some([40, 1_000], [40]))
+@pytest.mark.parametrize("examples", some([25, 1_000], [25]))
 def test_what_is_accepted_has_one_answer(
     stores: tuple[Path, Path, Path],
     examples: int,
@@ -196,7 +196,7 @@ def test_what_is_accepted_has_one_answer(
     record_property("outcomes", dict(outcomes))
     assert outcomes["UnsafeCohort"] > 0
     assert outcomes["accepted"] >= examples / 2
-    assert outcomes["without members"] < outcomes["accepted"] / 2
+    assert outcomes["without members"] < outcomes["accepted"] * 2 / 3
 
 
 def test_the_stores_hold_the_same_in_another_order(stores: tuple[Path, Path, Path]) -> None:

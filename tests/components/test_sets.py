@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,23 @@ from warehouse.errors import (
 )
 
 
-@pytest.fixture
-def parts(wh: warehouse.Warehouse) -> Any:
-    made = wh.components
+@pytest.fixture(scope="module")
+def archive(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive with the sockets of these tests. Not to be changed: take ``wh``."""
+    root = shutil.copytree(archive, tmp_path_factory.mktemp("sockets") / "w")
+    made = warehouse.open(root).components
     made.create_socket(title="Z number", kind="FLT", relative_path="n.json")
     made.create_socket(title="A chart", kind="CHART", relative_path="chart.json")
     made.create_socket(title="Report", kind="PDF", relative_path="r.pdf")
     made.create_socket(title="Thumb", kind="PNG", relative_path="t.png")
     made.create_socket(title="Picture", kind="IMG", relative_path="images/p")
     made.create_socket(title="Boxes", kind="M2DB", relative_path="deep/boxes.json")
-    return made
+    return root
+
+
+@pytest.fixture
+def parts(wh: warehouse.Warehouse) -> Any:
+    return wh.components
 
 
 @pytest.fixture

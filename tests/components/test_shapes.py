@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -21,6 +22,7 @@ import warehouse
 from tests.components.test_validation import DOCUMENTED
 from warehouse.components import shapes, stream, validate
 from warehouse.components.kinds import SHAPE_KINDS, Kind, find_kind, kinds
+from warehouse.components.values import Given
 from warehouse.errors import ValueRefused
 from warehouse.sqlfiles import by_name
 
@@ -87,14 +89,33 @@ def test_the_rows_of_any_annotation_give_the_same_json(code: str, data: st.DataO
         assert {**head, kind.items_key: [item for block in blocks for item in block]} == value
 
 
+@pytest.fixture(scope="module")
+def annotated(
+    archive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[warehouse.Warehouse, dict[str, str]]:
+    """A warehouse with a value of each kind of annotation, and the id of each. Not to write to."""
+    wh = warehouse.open(shutil.copytree(archive, tmp_path_factory.mktemp("annotated") / "w"))
+    for code in ANNOTATIONS:
+        wh.components.create_socket(title=code, kind=code, relative_path=f"{code}.json")
+    given = [
+        Given(code.lower(), DOCUMENTED[code], about="series", about_key="1.2.10")
+        for code in ANNOTATIONS
+    ]
+    added = wh.components.add_values(given)
+    return wh, {code: one.value_id for code, one in zip(ANNOTATIONS, added, strict=True)}
+
+
 @pytest.mark.acceptance("G27")
 @pytest.mark.parametrize("code", ANNOTATIONS)
-def test_stored_annotations_give_the_same_json(code: str, wh: warehouse.Warehouse) -> None:
+def test_stored_annotations_give_the_same_json(
+    code: str, annotated: tuple[warehouse.Warehouse, dict[str, str]]
+) -> None:
     kind = find_kind(code)
-    wh.components.create_socket(title="A", kind=code, relative_path="a.json")
-    added = wh.components.add_value("a", DOCUMENTED[code], series="1.2.10")
-    assert wh.components.value(added.value_id) == DOCUMENTED[code]
-    rows = wh.sql("select kind, index from annotations order by index").fetchall()
+    wh, ids = annotated
+    assert wh.components.value(ids[code]) == DOCUMENTED[code]
+    rows = wh.sql(
+        "select kind, index from annotations where value_id = $1 order by index", [ids[code]]
+    ).fetchall()
     count = len(DOCUMENTED[code][kind.items_key]) if kind.item_kind else 1
     assert rows == [(kind.shape_kind, index) for index in range(count)]
 
@@ -231,21 +252,21 @@ FLAT = st.lists(
 @pytest.mark.acceptance("G28")
 @settings(max_examples=40)
 @given(path=FLAT, seed=st.integers(0, 9))
-def test_polygons_equal_the_shoelace_formula_anywhere_in_space(path: Any, seed: int) -> None:
+def test_polygons_equal_the_shoelace_formula_anywhere_in_space(
+    sql: duckdb.DuckDBPyConnection, path: Any, seed: int
+) -> None:
     xy = np.array(path, float)
     points = np.c_[xy, np.zeros(len(xy))]
     following = np.roll(xy, -1, axis=0)
     area = abs(np.sum(xy[:, 0] * following[:, 1] - xy[:, 1] * following[:, 0])) / 2
     perimeter = np.linalg.norm(following - xy, axis=1).sum()
-    with duckdb.connect() as connection:
-        connection.execute(by_name("shapes").sql)
-        for where in (points.tolist(), turned(points, seed)):
-            found = ask(connection, "polygon_perimeter({0})", where)
-            assert math.isclose(found, perimeter, rel_tol=1e-9)
-            measured = ask(connection, "polygon_area({0})", where)
-            # Points on a line, or a path that takes back all it encloses, make a plane of none.
-            if area > 1:
-                assert math.isclose(measured, area, rel_tol=1e-6)
+    for where in (points.tolist(), turned(points, seed)):
+        found = ask(sql, "polygon_perimeter({0})", where)
+        assert math.isclose(found, perimeter, rel_tol=1e-9)
+        measured = ask(sql, "polygon_area({0})", where)
+        # Points on a line, or a path that takes back all it encloses, make a plane of none.
+        if area > 1:
+            assert math.isclose(measured, area, rel_tol=1e-6)
 
 
 @pytest.mark.acceptance("G28")
@@ -303,13 +324,14 @@ def test_overlap_of_boxes(sql: duckdb.DuckDBPyConnection) -> None:
 
 
 @pytest.mark.acceptance("G28")
-def test_stored_sizes_are_those_of_the_macros(wh: warehouse.Warehouse) -> None:
-    for code in SHAPE_KINDS:
-        wh.components.create_socket(title=code, kind=code, relative_path=f"{code}.json")
-        wh.components.add_value(code.lower(), DOCUMENTED[code], series="1.2.10")
+def test_stored_sizes_are_those_of_the_macros(
+    annotated: tuple[warehouse.Warehouse, dict[str, str]],
+) -> None:
+    wh, ids = annotated
     rows = wh.sql(
         "select kind, area_mm2, length_mm, angle_degrees, frame_of_reference, why_not "
-        "from annotations_about"
+        "from annotations_about where list_contains($1, value_id)",
+        [[ids[code] for code in SHAPE_KINDS]],
     ).fetchall()
     found = {row[0]: row[1:4] for row in rows}
     assert {row[4:] for row in rows} == {("1.9.1", None)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -31,15 +32,22 @@ from warehouse.store import delta
 UID = "1.2.10"
 
 
-@pytest.fixture
-def parts(wh: warehouse.Warehouse) -> Any:
-    made = wh.components
+@pytest.fixture(scope="module")
+def archive(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive with the sockets of these tests. Not to be changed: take ``wh``."""
+    root = shutil.copytree(archive, tmp_path_factory.mktemp("sockets") / "w")
+    made = warehouse.open(root).components
     made.create_socket(title="Number", kind="FLT", relative_path="n.json")
     made.create_socket(title="Report", kind="PDF", relative_path="r.pdf")
     made.create_socket(title="Picture", kind="IMG", relative_path="images/p")
     made.create_socket(title="Boxes", kind="M2DB", relative_path="boxes.json")
     made.create_socket(title="Scan", kind="DCMIS", relative_path="images/scan")
-    return made
+    return root
+
+
+@pytest.fixture
+def parts(wh: warehouse.Warehouse) -> Any:
+    return wh.components
 
 
 @pytest.fixture
@@ -316,7 +324,6 @@ def test_a_warehouse_of_the_layout_before_gains_the_tables(tmp_path: Path) -> No
 
 
 def test_an_older_version_takes_no_values(wh: warehouse.Warehouse) -> None:
-    wh.components.create_socket(title="Number", kind="FLT", relative_path="n.json")
     old = warehouse.open(wh.root, version=1)
     with pytest.raises(UsageError, match="older version"):
         old.components.add_value("number", 1)

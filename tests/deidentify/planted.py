@@ -9,12 +9,14 @@ pixels_hidden.
 
 from __future__ import annotations
 
+import base64
 import copy
 import warnings
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
@@ -30,6 +32,22 @@ HOSPITAL, STREET, WARD = "Sankt Qvintus Klinik", "Wermelskirchweg 17", "Station 
 NOTE = "spoke to Mrs Quxhausen about her brother Vorplgruber"
 DEVICE = "SNQ-8841-XW"
 BIRTH, DAY = "19310417", "20210823"
+WIDE = {
+    "ISO_IR 192": "王德華麗^小東方",
+    "GB18030": "欧阳慕容^春秋月",
+    "ISO 2022 IR 87": "Gorobei^Tarzaburo=山田次^太郎衛=やまだつ^たろうえ",
+    "ISO 2022 IR 149": "Gwangsuk^Bellado=洪吉星^東子=홍길동^이순신",
+    "ISO_IR 144": "Люксембург^Василиса",
+}
+"""Names of the patient in files of other character sets."""
+CODECS = {
+    "ISO_IR 192": "utf-8", "GB18030": "gb18030", "ISO 2022 IR 87": "iso2022_jp",
+    "ISO 2022 IR 149": "euc_kr", "ISO_IR 144": "iso8859-5",
+}  # fmt: skip
+BANNER = (0, 0, 640, 30)
+"""Where an Acuson Sequoia shows text: a rule of ``burned_in.csv``."""
+FILES = 16
+"""How many there are."""
 SECRETS = (
     "Quxhausen", "Zebulonia", "Vorplgruber", "Drxylander", "Ottokarla", ID, ACCESSION, PHONE,
     HOSPITAL, "Qvintus", STREET, "Qybele", DEVICE, BIRTH,
@@ -101,6 +119,20 @@ def plant(folder: Path) -> Planted:
         Answer("uid_consistent", later.SOPInstanceUID,
                ("ReferencedImageSequence", 0, "ReferencedSOPInstanceUID"), first.SOPInstanceUID)
     )  # fmt: skip
+    others = enumerate(WIDE, 10)
+    for number, charset in others:
+        made = secret(sample("CT_small.dcm"), study, series, number)
+        made.SpecificCharacterSet = (
+            charset if charset.startswith(("ISO_IR", "GB")) else ["", charset]
+        )
+        made.PatientName = WIDE[charset]  # who has another name in other files
+        made.Manufacturer = f"made for {WIDE[charset].split('=')[-1].split('^')[0]}"
+        write(planted, made, people / f"charset_{number}.dcm")
+    made = secret(sample("CT_small.dcm"), study, series, 20)
+    made.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    write(planted, made, people / "deflated.dcm")
+    write(planted, ultrasound(secret(sample("CT_small.dcm"), study, series, 21)), people / "us.dcm",
+          has_banner=True)  # fmt: skip
     write(planted, document(first), people / "letter.dcm", is_image=False)
     write(planted, structures(first), people / "structures.dcm", is_image=False)
     write(planted, segmentation(first), people / "segments.dcm", is_image=False)
@@ -147,14 +179,8 @@ def secret(made: Dataset, study: str, series: str, number: int) -> Dataset:
     made.ReferencedInstanceSequence = Sequence([deep])
     made.Manufacturer = f"ACME for {NAME.split('^', maxsplit=1)[0]}"
     made.add_new(0x00180024, "SH", ID)  # SequenceName
-    # Private: with creator, nested, as unknown VR.
-    block = made.private_block(0x0099, NAME, create=True)
-    block.add_new(1, "LO", NOTE)
-    block.add_new(2, "UN", NAME.encode("utf-16-le"))
-    block.add_new(3, "SQ", Sequence([item(PatientName=NAME)]))
-    safe = made.private_block(0x0019, "SIEMENS MR HEADER", create=True)
-    safe.add_new(0x0C, "IS", "1000")
-    safe.add_new(0x08, "CS", "QXPRIVATE")
+    coded(made)
+    private(made)
     # Overlay, curve, an attribute that no dictionary knows, a padding.
     made.add_new(0x60000010, "US", 8)
     made.add_new(0x60000011, "US", 8)
@@ -170,6 +196,42 @@ def secret(made: Dataset, study: str, series: str, number: int) -> Dataset:
     made.file_meta.PrivateInformationCreatorUID = generate_uid()
     made.file_meta.PrivateInformation = NAME.encode()[:18]
     made.preamble = (NAME.encode() * 8)[:128]
+    return made
+
+
+def coded(made: Dataset) -> None:
+    """Plant names where texts, codes and bytes are kept: turned round, in another case, coded."""
+    last, first = NAME.split("^")
+    made.ScanOptions = f"{first.upper()} {last.upper()}"[:16]
+    made.FilterType = f"X{first.upper()}X"
+    made.ConvolutionKernel = base64.b64encode(f" {ID}".encode()).decode()
+    made.PositionReferenceIndicator = base64.b64encode(last.encode()).decode()
+    made.ModalityLUTSequence[0].LUTDescriptor = [4, 0, 16]
+    made.ModalityLUTSequence[0].add_new(0x00283006, "OW", last.encode("utf-16-le") + bytes(2))
+
+
+def private(made: Dataset) -> None:
+    """Plant names in private elements: with a creator, nested, as unknown VR, in bytes."""
+    block = made.private_block(0x0099, NAME, create=True)
+    block.add_new(1, "LO", NOTE)
+    block.add_new(2, "UN", NAME.encode("utf-16-le"))
+    block.add_new(3, "SQ", Sequence([item(PatientName=NAME)]))
+    noise = bytes(range(256))
+    block.add_new(4, "OB", noise + NAME.encode() + noise)
+    block.add_new(5, "OB", noise + NAME.encode("utf-16-be") + noise)
+    block.add_new(6, "UT", base64.b64encode(b"name: " + NAME.encode()).decode())
+    block.add_new(7, "OB", zlib.compress(noise + NAME.encode() * 3) + b"\0" * 2)
+    safe = made.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+    safe.add_new(0x0C, "IS", "1000")
+    safe.add_new(0x08, "CS", "QXPRIVATE")
+
+
+def ultrasound(made: Dataset) -> Dataset:
+    """Return a picture of a device that shows text at its top, and says so."""
+    made.Modality, made.Manufacturer, made.ManufacturerModelName = "US", "ACUSON", "SEQUOIA"
+    made.BurnedInAnnotation, made.Rows, made.Columns = "YES", 480, 640
+    drawn = np.random.default_rng(4).integers(1, 1000, (480, 640)).astype("<u2")
+    made.PixelData = drawn.tobytes()
     return made
 
 
@@ -286,7 +348,9 @@ def derived(image: Dataset, sop_class: str, modality: str) -> Dataset:
     return made
 
 
-def write(planted: Planted, made: Dataset, path: Path, *, is_image: bool = True) -> None:
+def write(
+    planted: Planted, made: Dataset, path: Path, *, is_image: bool = True, has_banner: bool = False
+) -> None:
     """Write a file, and note the answers that every file, or every image, has."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -307,7 +371,10 @@ def write(planted: Planted, made: Dataset, path: Path, *, is_image: bool = True)
         answer("text_removed", keyword, value=str(made[keyword].value).replace("^", " ").split())
     if not is_image:
         return
-    answer("pixels_retained", "PixelData", value=made.pixel_array)
+    if has_banner:
+        answer("pixels_hidden", "PixelData", value=made.pixel_array)
+    else:
+        answer("pixels_retained", "PixelData", value=made.pixel_array)
     answer("text_retained", "SeriesDescription", value=["T1", "axial", "3mm"])
     answer("text_removed", "SeriesDescription", value=["Quxhausen"])
     answer("text_retained", "StudyDescription", value=["CT", "chest"])
@@ -319,5 +386,6 @@ def write(planted: Planted, made: Dataset, path: Path, *, is_image: bool = True)
         value=list(made.PixelSpacing) if "PixelSpacing" in made else None,
     )
     for keyword in ("PatientComments", "ImageComments", "InstitutionName", "StationName", "OtherPatientIDs",
-                    "Manufacturer", "SequenceName", "PatientAddress"):  # fmt: skip
+                    "SequenceName", "PatientAddress", "ScanOptions", "FilterType", "ConvolutionKernel",
+                    "PositionReferenceIndicator"):  # fmt: skip
         answer("text_removed", keyword, value=str(made[keyword].value).replace("^", " ").split())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import hashlib
 import json
+import re
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,11 +18,12 @@ import pytest
 import warehouse
 from tests.cohorts.conftest import make
 from tests.command_line import run
-from tests.deidentify.planted import SECRETS
+from tests.deidentify.planted import ID, SECRETS
 from warehouse.cohorts.provenance import verify
 from warehouse.deidentify import export, files
 from warehouse.deidentify.asked import Deidentify
-from warehouse.deidentify.key import Key, read_key, write_key
+from warehouse.deidentify.key import STANDARD_UIDS, Key, read_key, write_key
+from warehouse.deidentify.marks import IMPLEMENTATION
 from warehouse.errors import ExportFailed, TargetExists, UsageError
 
 if TYPE_CHECKING:
@@ -109,6 +113,39 @@ def test_the_same_key_gives_the_same_bytes_and_another_nothing_in_common(
         "left_out.csv",
         "report.html",
     }
+
+
+def identities(folder: Path) -> set[str]:
+    """Return every UID, pseudonym and date of the files of an export, and those of its audit."""
+    found = set(pl.read_parquet(folder / "audit.parquet")["SOPInstanceUID"].to_list())
+    for path in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        for element in [*dataset.file_meta, *dataset.iterall()]:
+            texts = (
+                [str(value) for value in element.value] if element.VM > 1 else [str(element.value)]
+            )
+            if element.VR in {"UI", "DA", "DT"} or re.match("[pd]-", texts[0]):
+                found.update(text for text in texts if text)
+    return found
+
+
+def test_nothing_links_exports_of_two_keys(exported: Exported, tmp_path: Path) -> None:
+    how = replace(exported.how, key=Key(b"o" * 32), mapping=None)
+    exported.wh.export("all_of_it", tmp_path / "out", "copy", deidentify=how)
+    first, second = identities(exported.folder), identities(tmp_path / "out")
+    assert len(first) == len(second) > 60
+    # What is left of both: UIDs of the standard and ours, and the dummy of a date.
+    known = (STANDARD_UIDS, IMPLEMENTATION, "19000101")
+    assert [one for one in first & second if not one.startswith(known)] == []
+    # Neither does a shift: it is that of the patient and of the key.
+    days = [
+        min(
+            dt.date.fromisoformat(pydicom.dcmread(path).StudyDate) for path in folder.rglob("*.dcm")
+        )
+        for folder in (exported.folder, tmp_path / "out")
+    ]
+    shift = [key.days(ID) for key in (exported.how.key, how.key) if key]
+    assert (days[0] - days[1]).days == shift[1] - shift[0] != 0
 
 
 def test_a_stopped_export_goes_on_where_it_was(
@@ -209,7 +246,7 @@ def test_no_secret_is_in_rows(exported: Exported, tmp_path: Path, form: str, row
         assert secret.lower().encode() not in content.lower()
 
 
-@pytest.mark.parametrize("form", ["link", "s5cmd", "bids"])
+@pytest.mark.parametrize("form", ["link", "s5cmd"])
 def test_formats_that_lead_to_the_originals_are_refused(
     small: warehouse.Warehouse, tmp_path: Path, form: str
 ) -> None:

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from tests.command_line import run
-from tests.deidentify.planted import SECRETS
+from tests.deidentify.planted import FILES, SECRETS
 from warehouse.deidentify.profile import profile
 from warehouse.deidentify.rows import ENTITIES, open_views, write_views
 from warehouse.dicom.dictionary import keyword_tags
@@ -27,7 +27,7 @@ def views(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
     counts = exported.wh.deidentified.write_views(
         target, retain=("dates-shifted",), key=exported.how.key
     )
-    assert counts == {"patients": 1, "studies": 2, "series": 9, "instances": 9}
+    assert counts == {"patients": 1, "studies": 2, "series": FILES, "instances": FILES}
     return target
 
 
@@ -65,7 +65,7 @@ def test_entities_join_and_agree_with_files(exported: Exported, views: Path) -> 
         "select count(*) from instances join series using (series_key) join studies on studies.study_key = series.study_key "
         "join patients on patients.patient_key = studies.patient_key"
     ).fetchone()
-    assert joined == (9,)
+    assert joined == (FILES,)
     uids = {uid for (uid,) in connection.execute("select SOPInstanceUID from instances").fetchall()}
     assert uids == {path.stem for path in exported.folder.rglob("*.dcm")}
     days = connection.execute("select max(StudyDate) - min(StudyDate) from studies").fetchone()
@@ -83,11 +83,77 @@ def test_entities_join_and_agree_with_files(exported: Exported, views: Path) -> 
         "insert into instances select * from instances",
         "select * from dicom_warehouse.instances",
         "install httpfs",
+        "load httpfs",
+        "from '{root}/instances/part.parquet'",
+        "from read_csv('{root}/warehouse.json')",
+        "from read_json('{root}/warehouse.json')",
+        "from read_blob('{root}/**')",
+        "from glob('{root}/**')",
+        "from parquet_metadata('{root}/instances/**/*.parquet')",
+        "from sniff_csv('{root}/warehouse.json')",
+        "copy instances to '{root}/made.parquet'",
+        "copy instances from '{root}/warehouse.json'",
+        "export database '{root}/made'",
+        "import database '{root}/made'",
+        "attach ':memory:' as free",
+        "detach shared",
+        "reset lock_configuration",
+        "set allowed_directories = ['/']",
+        "set extension_directory = '/'",
+        "set home_directory = '/'",
+        "create secret held (type s3, key_id 'a', secret 'b')",
+        "create table deidentified.mine as select 1",
+        "create view deidentified.mine as select 1",
+        "create temp view mine as from read_text('{root}/warehouse.json')",
+        "create temp macro mine() as table from read_text('{root}/warehouse.json')",
+        "from duckdb_secrets()",
+        "drop table instances",
+        "update instances set PatientID = 'x'",
+        "from query('from read_text(''{root}/warehouse.json'')')",
+        "from elements",
+        "from main.instances",
+        "from old_patients",
+        "from new_uids",
+        "from temp.new_patients",
     ],
 )
 def test_no_question_leads_back(exported: Exported, views: Path, question: str) -> None:
     with pytest.raises(duckdb.Error):
         open_views(views).execute(question.format(root=exported.wh.root)).fetchall()
+
+
+def test_what_duckdb_says_of_itself_leads_nowhere(exported: Exported, views: Path) -> None:
+    connection = open_views(views)
+    told = {
+        name: str(connection.execute(question).fetchall())
+        for name, question in {
+            "views": "select sql from duckdb_views() where not internal",
+            "view definitions": "select view_definition from information_schema.views where table_catalog = 'shared'",
+            "macros": "select macro_definition from duckdb_functions() where not internal",
+            "tables": "select sql, comment, tags from duckdb_tables()",
+            "columns": "select comment, column_default from duckdb_columns() where not internal",
+            "constraints": "from duckdb_constraints()",
+            "indexes": "select sql from duckdb_indexes()",
+            "sequences": "from duckdb_sequences()",
+            "types": "select * from duckdb_types() where not internal",
+            "schemas": "select sql from duckdb_schemas()",
+            "databases": "select database_name, comment, tags from duckdb_databases()",
+            "settings": "select name, value from duckdb_settings()",
+            "variables": "from duckdb_variables()",
+            "temporary files": "from duckdb_temporary_files()",
+            "storage": "from pragma_storage_info('deidentified.instances')",
+            "information_schema": "select table_catalog, table_schema, table_name from information_schema.tables",
+        }.items()
+    }
+    for name, text in told.items():
+        for secret in (*SECRETS, str(exported.wh.root), str(exported.planted.folder), "1.2.826.0"):
+            assert secret.lower() not in text.lower(), name
+    assert told["views"] == told["view definitions"] == told["macros"] == "[]"
+    assert told["variables"] == "[]"
+    tables = connection.execute(
+        "select distinct schema_name, table_name from duckdb_tables()"
+    ).fetchall()
+    assert set(tables) == {("deidentified", entity) for entity in ENTITIES}
 
 
 def test_the_role_of_the_server_sees_no_column_that_an_export_changes() -> None:

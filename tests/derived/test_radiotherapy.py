@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tests.derived_objects import box, closed, dose, structure_set
 from tests.dicom_files import dataset, image, write
 from warehouse.derived.raster import filled
 from warehouse.errors import NoSingleUnit, NotAVolume, NotInGeometry, UnknownPart, WrongObject
+from warehouse.settings import Limits
 
 DEPTH, ROWS, COLUMNS = 6, 10, 12
 OBLIQUE = [0.8, 0.0, 0.6, 0.0, 1.0, 0.0]
@@ -424,6 +427,100 @@ def test_a_histogram_equals_one_by_simpleitk(tmp_path: Path) -> None:
     assert found.mean_gy == pytest.approx(expected.mean(), rel=5e-3)
     for limit in (0.5, 1.0, 2.0):
         assert found.volume_at_least(limit) == pytest.approx((expected >= limit).mean(), abs=5e-3)
+
+
+@pytest.mark.acceptance("R19")
+def test_a_histogram_equals_the_closed_form_of_a_cylinder(tmp_path: Path) -> None:
+    """A circle of 60 mm in a dose that rises by 0.5 Gy a mm: V(d) is the part of a circle right of a chord.
+
+    The part beyond x = c of a circle of radius r is (arccos(c / r) - c / r * sqrt(1 - (c / r)²)) / pi.
+    """
+    size, radius, centre = 140, 60.0, (70.3, 68.6)
+    for n in range(3):
+        write(tmp_path / "in" / f"ct{n}", image(
+            f"1.1.{n}", Rows=size, Columns=size, FrameOfReferenceUID="1.3", PixelData=bytes(size * size),
+            PixelSpacing=[1, 1], InstanceNumber=n + 1, ImagePositionPatient=[0, 0, 2 * n],
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        ))  # fmt: skip
+    angles = np.linspace(0, 2 * np.pi, 720, endpoint=False)
+    circle = [
+        [[round(centre[0] + radius * np.cos(a), 6), round(centre[1] + radius * np.sin(a), 6), 2.0 * n] for a in angles]
+        for n in range(3)
+    ]  # fmt: skip
+    write(tmp_path / "in" / "rt", structure_set("1.7.9", {"cylinder": closed(*circle)}))
+    # Planes of voxels 7 mm apart: x = 7 n, 3.5 n Gy, or 3,500 n times 0.001.
+    stored = np.broadcast_to(3500 * np.arange(22)[None, None], (3, 22, 22))
+    write(tmp_path / "in" / "dose", dose("1.8.9", stored, position=[0, 0, 0], spacing=7, step=2))
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    found = wh.dose_volume("1.7.9.0", 1, "1.8.9.0")
+    assert found.uncovered_ml == 0
+    assert found.volume_ml == pytest.approx(np.pi * radius**2 * 6 / 1000, rel=5e-3)
+    assert found.mean_gy == pytest.approx(centre[0] / 2, rel=5e-3)
+    for x in (20.0, 40.0, 60.0, 70.0, 90.0, 110.0, 125.0):
+        part = (x - centre[0]) / radius
+        share = (np.arccos(part) - part * np.sqrt(1 - part**2)) / np.pi
+        # A step of dose is a column of voxels: its middle is the dose that it has.
+        assert found.volume_at_least(x / 2 + 0.25) == pytest.approx(
+            _share(x + 0.5, centre[0], radius), abs=5e-3
+        )
+        assert found.dose_at_least(float(share)) == pytest.approx(x / 2, rel=2e-2)
+
+
+def _share(x: float, centre: float, radius: float) -> float:
+    part = (x - centre) / radius
+    return float((np.arccos(part) - part * np.sqrt(1 - part**2)) / np.pi)
+
+
+# A process of its own: VmHWM is its peak.
+MEASURED = """
+import sys
+from pathlib import Path
+import warehouse
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+wh = warehouse.open(sys.argv[1])
+wh.sql("select count(*) from rt_rois").fetchall()
+before = peak()
+count, area = wh.sql("select sum(point_count), sum(area_mm2) from rt_contours").fetchall()[0]
+mask = wh.structures("1.7.9.0").mask(1)
+print(count, area, mask.voxels.sum(), (peak() - before) << 10)
+"""
+
+
+@pytest.mark.acceptance("R20")
+@pytest.mark.parametrize("count", [40_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_many_points_are_measured_in_bounded_memory(tmp_path: Path, count: int) -> None:
+    """Circles of 4 mm in six slices and their like; 3,000,000 coordinates are more than a file may have unasked."""
+    contours = count // 5000
+    angles = np.linspace(0, 2 * np.pi, 5000, endpoint=False)
+    made = structure_set("1.7.9", {"circles": [("CLOSED_PLANAR", [])] * contours})
+    for n, contour in enumerate(made.ROIContourSequence[0].ContourSequence):
+        # Of one plane, each within the one before: XOR makes rings.
+        radius = 4 - 3 * (n // DEPTH) / contours
+        points = np.stack(
+            [
+                5 + radius * np.cos(angles),
+                5 + radius * np.sin(angles),
+                np.full(5000, 2.0 * (n % DEPTH)),
+            ],
+            axis=1,
+        )
+        contour.NumberOfContourPoints = len(points)
+        contour.ContourData = [f"{one:.6f}" for one in points.ravel()]
+    write(tmp_path / "in" / "a", made)
+    series(tmp_path / "in")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    report = wh.ingest(tmp_path / "in", workers=1, limits=Limits(rows=4_000_000))
+    assert report.rejected == 0
+    command = [sys.executable, "-c", MEASURED, str(tmp_path / "w")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    points_found, area, voxels, over_idle = done.stdout.split()
+    assert int(points_found) == count
+    radii = [4 - 3 * (n // DEPTH) / contours for n in range(contours)]
+    assert float(area) == pytest.approx(sum(np.pi * radius**2 for radius in radii), rel=1e-5)
+    assert int(voxels) > 0
+    assert int(over_idle) < 400 << 20
 
 
 def test_a_region_beyond_the_dose_has_no_dose_there(wh: warehouse.Warehouse) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
 
 import warehouse
 from tests.derived_objects import code, segment, segment_frame, segmentation
@@ -85,6 +88,11 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             "1.66.6", masks(), [segment_frame(1, 0, "1.1.0"), segment_frame(7, 2)],
             [segment(1), segment(2), segment(2)],
         ),
+        # Groups of three frames for one that is there.
+        "1.66.9": segmentation("1.66.9", masks()[:1], frames(), [segment(1), segment(2)]),
+        "1.66.10": segmentation("1.66.10", labels[1:], [
+            segment_frame(None, 2 * n, f"1.1.{n}") for n in range(3)
+        ], [segment(1), segment(2)], "LABELMAP"),
         "1.66.7": segmentation("1.66.7", masks(), frames(), [segment(1)], FrameOfReferenceUID="1.4"),
         "1.66.8": segmentation("1.66.8", masks(), [
             segment_frame(1, z) for z in (0, 2, 2)
@@ -153,6 +161,22 @@ def test_frames_of_no_segment_and_without_groups_say_so(wh: warehouse.Warehouse)
     ]
     assert found.numbers == [1]
     assert found.mask(1).sum() == 3
+
+
+def test_groups_of_frames_that_are_not_there_say_so(wh: warehouse.Warehouse) -> None:
+    """As in the file of one frame that comes with pydicom."""
+    why = "functional groups of a frame that the object does not have"
+    rows = wh.sql(
+        "select SOPInstanceUID, frame_number, segment_number from segment_frames "
+        "where segment_why_not = $1 order by all", [why]
+    ).fetchall()  # fmt: skip
+    assert rows == [("1.66.10", 2, None), ("1.66.10", 3, None), ("1.66.9", 2, 1), ("1.66.9", 3, 2)]
+    binary, labels = (wh.segmentation(f"{uid}.0") for uid in ("1.66.9", "1.66.10"))
+    for found in (binary, labels):
+        assert found.warnings == [f"2 frames are left out: {why}"]
+    assert [binary.mask(n).sum() for n in (1, 2)] == [3, 0]
+    assert binary.volumes()["voxel_count"].to_list() == [3, 0]
+    assert np.unique(labels.label_map()).tolist() == [0, 2, 9]
 
 
 def test_masks_lie_on_the_grid_of_the_images(wh: warehouse.Warehouse) -> None:
@@ -246,9 +270,9 @@ def test_objects_that_cannot_be_read_are_refused_by_name(wh: warehouse.Warehouse
 
 
 @pytest.mark.acceptance("R7")
-def test_twelve_hundred_frames_are_told_without_pixels(tmp_path: Path) -> None:
-    """12,000 take 0.4 s (docs/how-to/derived.md); the file may be gone."""
-    count = 1200
+@pytest.mark.parametrize("count", [1200, pytest.param(12_000, marks=pytest.mark.slow)])
+def test_frames_are_told_without_pixels(tmp_path: Path, count: int) -> None:
+    """In less than 5 s of processor; the file may be gone."""
     path = write(tmp_path / "in" / "a", segmentation(
         "1.66.9", np.zeros((count, 1, 8), "u1"),
         [segment_frame(n % 30 + 1, n // 30, f"1.1.{n // 30}") for n in range(count)],
@@ -257,9 +281,12 @@ def test_twelve_hundred_frames_are_told_without_pixels(tmp_path: Path) -> None:
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     path.unlink()
+    began = time.process_time()
     rows = wh.sql(
         "select segment_number, source_instance_uid, ImagePositionPatient[3] from segment_frames order by frame_number"
     ).fetchall()
+    spent = time.process_time() - began
+    assert spent < 5
     assert rows == [(n % 30 + 1, f"1.1.{n // 30}", n // 30) for n in range(count)]
 
 
@@ -322,3 +349,49 @@ def test_masks_equal_the_reading_of_highdicom(tmp_path: Path) -> None:
             for one in (read.get_segment_description(k) for k in (1, 2))
         ]  # fmt: skip
     assert len(kinds) == 3, hd.__version__
+
+
+def real_segmentations() -> list[Path]:
+    """Return the segmentations that come with pydicom, and those of $DICOM_CORPUS."""
+    found = [Path(str(get_testdata_file("liver_1frame.dcm")))]
+    if corpus := os.environ.get("DICOM_CORPUS"):
+        found += sorted((Path(corpus) / "derived_objects").glob("seg_image_*.dcm"))
+    return found
+
+
+def test_rows_of_real_segmentations_equal_the_reading_of_highdicom(tmp_path: Path) -> None:
+    """Segments, and of those in the patient their source images and sums of voxels."""
+    from highdicom import seg
+
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(*real_segmentations(), workers=1)
+    for path in real_segmentations():
+        read = seg.segread(path)
+        uid = read.SOPInstanceUID
+        rows = wh.sql(
+            "select SegmentNumber, SegmentLabel, SegmentAlgorithmType, TrackingID, TrackingUID, "
+            "SegmentedPropertyCategory.CodeValue, SegmentedPropertyType.CodeValue, SegmentationType "
+            "from segmentations where SOPInstanceUID = $1 and SegmentNumber > 0 order by 1", [uid],
+        ).fetchall()  # fmt: skip
+        described = [read.get_segment_description(number) for number in read.segment_numbers]
+        assert rows == [
+            (
+                one.segment_number, one.segment_label, one.algorithm_type.value, one.tracking_id, one.tracking_uid,
+                one.segmented_property_category.value, one.segmented_property_type.value, read.segmentation_type.value,
+            )
+            for one in described
+        ]  # fmt: skip
+        if "seg_image_ct" not in path.name:
+            continue
+        named = [sop_uid for _, _, sop_uid in read.get_source_image_uids()]
+        frames = wh.sql(
+            "select distinct unnest(source_instance_uids) from segment_frames where SOPInstanceUID = $1", [uid]
+        ).fetchall()  # fmt: skip
+        assert {one for (one,) in frames} <= set(named)
+        theirs = read.get_pixels_by_source_instance(
+            named, ignore_spatial_locations=True, assert_missing_frames_are_empty=True
+        )
+        ours = wh.segmentation(
+            read.SeriesInstanceUID, sop_instance_uid=uid, own_grid=True
+        ).volumes()
+        assert ours["voxel_count"].to_list() == pytest.approx(theirs.sum(axis=(0, 1, 2)).tolist())

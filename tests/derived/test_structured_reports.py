@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,6 +197,23 @@ def test_answers_of_groups(wh: warehouse.Warehouse) -> None:
     assert rows == [("111037", "a", ["a", "b"], "Mass")]
 
 
+def test_a_number_of_more_digits_than_text_holds_counts(tmp_path: Path) -> None:
+    """Floating Point Value is the same number; where it is another one, neither is."""
+    numbers = [
+        number("1", "-119.07385253906", "mm"),
+        number("1", "2", "mm"),
+        number("1", "0", "mm"),
+    ]
+    for one, value in zip(numbers, (-119.0738525390625, 3.0, 0.0), strict=True):
+        one.MeasuredValueSequence[0].FloatingPointValue = value
+    write(tmp_path / "in" / "a", report("1.88.9", item("CONTAINER", "125007", *numbers)))
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    why = "its Floating Point Value contradicts its Numeric Value"
+    found = wh.sql("select Value, value_why_not from quantitative_measurements order by path")
+    assert found.fetchall() == [(-119.0738525390625, None), (None, why), (0, None)]
+
+
 @pytest.mark.acceptance("R3")
 def test_reports_without_groups_say_why(wh: warehouse.Warehouse) -> None:
     rows = wh.sql(
@@ -226,20 +245,25 @@ def test_irradiation_events_are_in_one_unit(wh: warehouse.Warehouse) -> None:
     ]  # fmt: skip
 
 
-def test_a_tree_of_many_nodes_is_quick(tmp_path: Path) -> None:
-    """1,000 events of two items each: an event is joined with what it holds, not with all."""
+@pytest.mark.parametrize("count", [1000, pytest.param(33_333, marks=pytest.mark.slow)])
+def test_a_tree_of_many_nodes_is_quick(tmp_path: Path, count: int) -> None:
+    """Events of two items each: an event is joined with what it holds, not with all."""
     events = [
         item("CONTAINER", "113819", number("113830", str(n), "mGy"), item("UIDREF", "113769", UID=f"1.{n}"))
-        for n in range(1000)
+        for n in range(count)
     ]  # fmt: skip
     write(tmp_path / "in" / "a", report("1.88.9", *events, template="10011", sop_class=DOSE_SR))
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
-    assert wh.sql("select count(*), max(position[2]) from sr_content").fetchall() == [(3001, 1000)]
+    began = time.process_time()
+    nodes = wh.sql("select count(*), max(position[2]) from sr_content").fetchall()
+    assert nodes == [(3 * count + 1, count)]
     found = wh.sql(
         "select count(distinct IrradiationEventUID), sum(ctdi_vol_mgy) from irradiation_events"
     )
-    assert found.fetchall() == [(1000, sum(range(1000)))]
+    assert found.fetchall() == [(count, sum(range(count)))]
+    spent = time.process_time() - began
+    assert spent < 2 + count / 1000
 
 
 # -- highdicom as the oracle ----------------------------------------------------------------------
@@ -300,6 +324,49 @@ def made_by_highdicom(sources: list[Dataset]) -> Dataset:
     )  # fmt: skip
 
 
+Rows = list[tuple[Any, ...]]
+
+
+def read_by_highdicom(read: Any) -> tuple[Rows, Rows]:
+    """Return numbers and answers of all groups, sorted."""
+    numbers: Rows = []
+    answers: Rows = []
+    for group in (
+        *read.get_image_measurement_groups(), *read.get_planar_roi_measurement_groups(),
+        *read.get_volumetric_roi_measurement_groups(),
+    ):  # fmt: skip
+        finding, sites = group.finding_type, group.finding_sites
+        key = (group.tracking_identifier, group.tracking_uid, finding and finding.value)
+        side = sites[0].laterality if sites else None
+        numbers += [
+            (
+                *key, sites[0].value.value if sites else None, side and side.value,
+                one.name.value, float(one.value), one.unit.value,
+                one.derivation.value if one.derivation else None,
+            )
+            for one in group.get_measurements()
+        ]  # fmt: skip
+        answers += [
+            (*key, one.name.value, one.value.value) for one in group.get_qualitative_evaluations()
+        ]
+    return sorted(numbers, key=str), sorted(answers, key=str)
+
+
+def rows_of(wh: warehouse.Warehouse, uid: str) -> tuple[Rows, Rows]:
+    """Return the same from the views."""
+    keys = "trackingIdentifier, trackingUniqueIdentifier, finding.CodeValue"
+    numbers = wh.sql(
+        f"select {keys}, findingSite.CodeValue, lateralityModifier.CodeValue, Quantity.CodeValue, Value, "
+        "Units.CodeValue, derivationModifier.CodeValue from quantitative_measurements where SOPInstanceUID = $1",
+        [uid],
+    ).fetchall()  # fmt: skip
+    answers = wh.sql(
+        f"select {keys}, Quantity.CodeValue, Value.CodeValue from qualitative_measurements "
+        "where SOPInstanceUID = $1", [uid],
+    ).fetchall()  # fmt: skip
+    return sorted(numbers, key=str), sorted(answers, key=str)
+
+
 @pytest.mark.acceptance("R2")
 def test_rows_equal_the_reading_of_highdicom(tmp_path: Path) -> None:
     """Groups, numbers with units, answers, in each of the three kinds of groups of TID 1500."""
@@ -317,44 +384,33 @@ def test_rows_equal_the_reading_of_highdicom(tmp_path: Path) -> None:
     path = write(tmp_path / "in" / "report", document)
     from highdicom import sr
 
-    read = sr.srread(path).content
-    expected: list[tuple[Any, ...]] = []
-    answers: list[tuple[Any, ...]] = []
-    for group in (
-        *read.get_image_measurement_groups(), *read.get_planar_roi_measurement_groups(),
-        *read.get_volumetric_roi_measurement_groups(),
-    ):  # fmt: skip
-        sites = group.finding_sites
-        key = (group.tracking_identifier, group.tracking_uid, group.finding_type.value)
-        expected += [
-            (
-                *key, sites[0].value.value if sites else None,
-                sites[0].laterality.value if sites else None,
-                one.name.value, float(one.value), one.unit.value, one.derivation.value,
-            )
-            for one in group.get_measurements()
-        ]  # fmt: skip
-        answers += [
-            (*key, one.name.value, one.value.value) for one in group.get_qualitative_evaluations()
-        ]
+    expected, answers = read_by_highdicom(sr.srread(path).content)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
-    keys = "trackingIdentifier, trackingUniqueIdentifier, finding.CodeValue"
-    assert (
-        wh.sql(
-            f"select {keys}, findingSite.CodeValue, lateralityModifier.CodeValue, Quantity.CodeValue, Value, "
-            "Units.CodeValue, derivationModifier.CodeValue from quantitative_measurements order by path"
-        ).fetchall()
-        == expected
-    )
+    assert rows_of(wh, "1.88.8") == (expected, answers)
     assert len(expected) == 4
-    assert (
-        wh.sql(
-            f"select {keys}, Quantity.CodeValue, Value.CodeValue from qualitative_measurements order by path"
-        ).fetchall()
-        == answers
-    )
     assert wh.sql(
         "select segmentationInstanceUID, segmentationSeriesUID, segmentationSegmentNumber from measurement_groups "
         "where segmentationInstanceUID is not null"
     ).fetchall() == [("1.66.7", "1.66.0", 5)]
+
+
+def real_reports() -> list[Path]:
+    """Return the reports of TID 1500 in $DICOM_CORPUS."""
+    folder = Path(os.environ.get("DICOM_CORPUS", "/nowhere")) / "derived_objects"
+    return sorted(folder.glob("sr_document*.dcm"))
+
+
+@pytest.mark.skipif(not real_reports(), reason="DICOM_CORPUS names no folder with reports")
+def test_rows_of_real_reports_equal_the_reading_of_highdicom(tmp_path: Path) -> None:
+    from highdicom import sr
+
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(*real_reports(), workers=1)
+    count = 0
+    for path in real_reports():
+        read = sr.srread(path)
+        expected = read_by_highdicom(read.content)
+        assert rows_of(wh, read.SOPInstanceUID) == expected
+        count += len(expected[0]) + len(expected[1])
+    assert count >= 9

@@ -30,7 +30,7 @@ from tests.dicom.made_datasets import (
     sequence,
     shapes,
 )
-from warehouse.dicom import items, lockstep, walk
+from warehouse.dicom import items, walk
 from warehouse.dicom.reference import read_header
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements.batches import RowBuilder
@@ -172,16 +172,18 @@ def write(folder, contents):
     return sources(sorted(folder.iterdir()))
 
 
-@pytest.fixture(params=["by shape, or alone", "alone", "alone, items together", "in lock-step"])
+@pytest.fixture(
+    params=["by shape, or alone", "by shape, one at a time", "alone", "alone, items together"]
+)
 def way(request, monkeypatch):
     """Each way of finding elements, whatever the number of files."""
     if request.param == "alone, items together":
         monkeypatch.setattr(walk, "FEW_ITEMS", 1)
         monkeypatch.setattr(items, "MIN_ITEMS", 1)
-    if request.param != "by shape, or alone":
-        monkeypatch.setattr(lockstep, "read_by_shape", lambda _scan, files, *, implicit: files)
-    if request.param == "in lock-step":
-        monkeypatch.setattr(lockstep, "MIN_TOGETHER", 1)
+    if request.param == "by shape, one at a time":
+        monkeypatch.setattr("warehouse.dicom.shapes.MAX_CELLS", 1)
+    if request.param.startswith("alone"):
+        monkeypatch.setattr("warehouse.dicom.shapes._shape", lambda _trace: None)
     return request.param
 
 

@@ -7,7 +7,7 @@ import re
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from warehouse.catalog import matching as qido
@@ -57,7 +57,6 @@ def pattern(key: str) -> str:
 KEYS = st.text(alphabet="Aab B*?%_!^.5oDe", max_size=6)
 
 
-@settings(max_examples=150)
 @given(key=KEYS)
 def test_wildcards_match_as_the_standard_says(
     connection: duckdb.DuckDBPyConnection, key: str
@@ -69,7 +68,6 @@ def test_wildcards_match_as_the_standard_says(
     assert found(connection, "PatientID", "LO", key) == expected
 
 
-@settings(max_examples=150)
 @given(key=KEYS)
 def test_names_match_in_any_case(connection: duckdb.DuckDBPyConnection, key: str) -> None:
     text = key.strip()
@@ -96,7 +94,6 @@ def test_a_name_is_found_by_each_group(connection: duckdb.DuckDBPyConnection) ->
     assert found(connection, "PatientName", "PN", "doe^jane") == ["Doe^Jane", "DOE^JANE^^"]
 
 
-@settings(max_examples=60)
 @given(
     first=st.sampled_from([*DAYS, dt.date(2026, 1, 15), None]),
     last=st.sampled_from([*DAYS, dt.date(2026, 1, 15), None]),
@@ -153,7 +150,6 @@ def test_other_keys(
     assert found(connection, keyword, vr, key) == expected
 
 
-@settings(max_examples=200)
 @given(
     asked=st.sampled_from([("PatientID", "LO"), ("PatientName", "PN"), ("StudyInstanceUID", "UI"), ("PatientID", "CS")]),
     key=KEYS,

@@ -37,7 +37,7 @@ def test_the_command_line_finds_them_valid(tmp_path):
 
 
 RUNS = ["algorithm_jobs", "algorithm_outputs", "algorithm_annotations"]
-ALSO = {"source_listing", "vanished_files", "cohort_runs", *RUNS}
+ALSO = {"source_listing", "vanished_files", "cohort_runs", "segment_measurements", *RUNS}
 """Where the tables begin, and what is made of them."""
 
 
@@ -121,6 +121,7 @@ def test_jobs_and_sensors():
         "nightly",
         "maintain",
         "vanished",
+        "measure",
         "run_algorithm",
     }
     for name, job in {"every_night": "nightly", "every_morning": "maintain"}.items():

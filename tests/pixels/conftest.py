@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,16 +51,6 @@ def series(tmp_path: Path) -> Callable[..., warehouse.Warehouse]:
         return made
 
     return make
-
-
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    """The files that $DICOM_CORPUS names, every element. Not to write to."""
-    if not (folder := os.environ.get("DICOM_CORPUS")):
-        pytest.skip("DICOM_CORPUS names no folder")
-    made = warehouse.open(tmp_path_factory.mktemp("corpus") / "w", create=True)
-    made.ingest(folder, mode="full", workers=1)
-    return made
 
 
 UID = "1.2.1.1"

@@ -13,7 +13,9 @@ from pydicom.tag import Tag
 
 import warehouse
 from tests.dicom_files import image, write
-from warehouse.sqlfiles import by_name, read_models
+from tests.test_attacks import VALUES, write_values
+from tests.test_ingest import HOSTILE, write_hostile
+from warehouse.sqlfiles import read_models
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +82,10 @@ def of_sequences(**items: list[Dataset]) -> Dataset:
 
 @pytest.fixture(scope="module")
 def extreme(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    """Two instances of one series for each modality and limit, with frames and contours."""
+    """Two instances of one series for each modality and limit, with frames and contours.
+
+    Beside them files that are hostile otherwise, and values that look like paths or code.
+    """
     folder: Path = tmp_path_factory.mktemp("extreme")
     for number, modality in enumerate(("CT", "MR", "PT", "SEG", "RTSTRUCT", "RTDOSE")):
         for place in range(5):
@@ -101,14 +106,15 @@ def extreme(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
                 contours.update(numbers(place))
                 made.ROIContourSequence = [contours]
                 write(folder / "in" / f"{number}_{place}_{copy}.dcm", made)
+    write_hostile(folder / "in")
+    write_values(folder / "in")
     wh = warehouse.open(folder / "w", create=True)
-    assert wh.ingest(folder / "in", mode="full", workers=1).created == 60
+    report = wh.ingest(folder / "in", mode="full", workers=1)
+    assert (report.created, report.rejected) == (60 + len(HOSTILE) - 1 + len(VALUES), 1)
     return wh
 
 
 @pytest.mark.parametrize("name", [model.name for model in read_models() if model.is_view])
 def test_every_view_answers(extreme: warehouse.Warehouse, name: str) -> None:
+    """Every column of every row: what counts alone computes is among it."""
     extreme.sql(f"from {name}").fetchall()
-    key = next(iter(by_name(name).grain), None)
-    if key:
-        extreme.sql(f"select count(distinct {key}) from {name}").fetchall()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import highdicom
 import numpy as np
@@ -270,43 +270,90 @@ def nuclear(path: Path, **attributes: object) -> Path:
         "FrameIncrementPointer": 0x00540080, "SliceVector": [1, 2, 3, 4, 5], "SpacingBetweenSlices": 4,
         "DetectorInformationSequence": [detector(30)],
     }  # fmt: skip
-    return write(path, image("1.1", **{**usual, **attributes}))
+    return write(path, image(**{**usual, **attributes}))
 
 
 def detector(z: float) -> pydicom.Dataset:
     return dataset(ImagePositionPatient=[-10, -20, z], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
 
 
-@pytest.mark.parametrize(
-    ("attributes", "heights", "why"),
-    [
-        # The sign is the direction along the normal (PS3.3 C.8.4.15):
-        # https://github.com/rordenlab/dcm2niix/issues/885
-        ({}, [30, 34, 38, 42, 46], None),
-        ({"SpacingBetweenSlices": -4}, [30, 26, 22, 18, 14], None),
-        ({"SliceVector": [5, 4, 3, 2, 1]}, [46, 42, 38, 34, 30], None),
-        ({"SpacingBetweenSlices": None}, None, "no Spacing Between Slices"),
-        ({"SliceVector": None}, None, "no Slice Vector"),
-        ({"DetectorInformationSequence": [detector(30), detector(30)]}, [30, 34, 38, 42, 46], None),
-        ({"DetectorInformationSequence": [detector(30), detector(90)]}, None, "no position"),
-        (
-            {
-                "DetectorInformationSequence": [detector(30), detector(90)], "SliceVector": None,
-                "ImageType": ["ORIGINAL", "PRIMARY", "STATIC", "EMISSION"], "DetectorVector": [1, 2, 2, 1, 1],
-            },
-            [30, 90, 90, 30, 30], None,
-        ),
-        ({"ImageType": ["ORIGINAL", "PRIMARY", "TOMO", "EMISSION"]}, None, "projections: the detector moves"),
-    ],
-)  # fmt: skip
+OF_DETECTORS: list[tuple[dict[str, object], list[float] | None, str | None]] = [
+    # The sign is the direction along the normal (PS3.3 C.8.4.15):
+    # https://github.com/rordenlab/dcm2niix/issues/885
+    ({}, [30, 34, 38, 42, 46], None),
+    ({"SpacingBetweenSlices": -4}, [30, 26, 22, 18, 14], None),
+    ({"SliceVector": [5, 4, 3, 2, 1]}, [46, 42, 38, 34, 30], None),
+    ({"SpacingBetweenSlices": None}, None, "no Spacing Between Slices"),
+    ({"SliceVector": None}, None, "no Slice Vector"),
+    ({"DetectorInformationSequence": [detector(30), detector(30)]}, [30, 34, 38, 42, 46], None),
+    ({"DetectorInformationSequence": [detector(30), detector(90)]}, None, "no position"),
+    (
+        {
+            "DetectorInformationSequence": [detector(30), detector(90)], "SliceVector": None,
+            "ImageType": ["ORIGINAL", "PRIMARY", "STATIC", "EMISSION"], "DetectorVector": [1, 2, 2, 1, 1],
+        },
+        [30, 90, 90, 30, 30], None,
+    ),
+    ({"ImageType": ["ORIGINAL", "PRIMARY", "TOMO", "EMISSION"]}, None, "projections: the detector moves"),
+]  # fmt: skip
+ELSEWHERE: list[tuple[dict[str, object], dict[str, object], str]] = [
+    (  # Enhanced ultrasound: PS3.3 C.7.6.16.2.21 and C.8.24.2
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.2", "Modality": "US"},
+        {
+            "PlanePositionVolumeSequence": [dataset(ImagePositionVolume=[1, 2, 3])],
+            "PlaneOrientationVolumeSequence": [dataset(ImageOrientationVolume=[1, 0, 0, 0, 1, 0])],
+        },
+        "frames lie in the frame of reference of an ultrasound volume, not of the patient",
+    ),
+    (  # Whole slides: PS3.3 C.8.12.6.1, the Plane Position (Slide) macro
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6", "Modality": "SM"},
+        {"PlanePositionSlideSequence": [dataset(XOffsetInSlideCoordinateSystem=20)]},
+        "tiles lie in the frame of reference of the slide, not of the patient",
+    ),
+    (
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.12.1.1", "Modality": "XA"},
+        {"FrameContentSequence": [dataset(FrameAcquisitionNumber=1)]},
+        "a projection without a position in the patient",
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def placed(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """All of the objects above: series ``3.N`` has the detectors, ``4.N`` lies elsewhere."""
+    folder = tmp_path_factory.mktemp("placed")
+    for n, (attributes, *_) in enumerate(OF_DETECTORS):
+        uids = {"SOPInstanceUID": f"3.{n}.1", "SeriesInstanceUID": f"3.{n}"}
+        nuclear(folder / "in" / f"3.{n}", **attributes, **uids)
+    for n, (attributes, groups, _) in enumerate(ELSEWHERE):
+        made = image(
+            f"4.{n}.1", SeriesInstanceUID=f"4.{n}", NumberOfFrames=2, PixelData=bytes(8), **attributes,
+            PerFrameFunctionalGroupsSequence=[dataset(**groups), dataset(**groups)],
+        )  # fmt: skip
+        write(folder / "in" / f"4.{n}", made)
+    wh = warehouse.open(folder / "w", create=True)
+    assert wh.ingest(folder / "in", workers=1).created == len(OF_DETECTORS) + len(ELSEWHERE)
+    return wh
+
+
+@pytest.fixture(scope="module")
+def places(placed: warehouse.Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+    """Return position, orientation, reason and position in a volume of each frame of each series."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for key, *row in placed.sql(
+        "select series_key, ImagePositionPatient, ImageOrientationPatient, position_why_not, ImagePositionVolume"
+        " from frames order by series_key, frame_number"
+    ).fetchall():
+        found.setdefault(key, []).append(tuple(row))
+    return found
+
+
+@pytest.mark.parametrize("number", range(len(OF_DETECTORS)))
 def test_frames_of_nuclear_medicine_lie_where_the_detector_says(
-    attributes: dict[str, object], heights: list[float] | None, why: str | None, tmp_path: Path
+    places: dict[str, list[tuple[Any, ...]]], number: int
 ) -> None:
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(nuclear(tmp_path / "a", **attributes), workers=1)
-    rows = wh.sql(
-        "select ImagePositionPatient, ImageOrientationPatient, position_why_not from frames order by frame_number"
-    ).fetchall()
+    _, heights, why = OF_DETECTORS[number]
+    rows = places[f"3.{number}"]
     assert [row[0] for row in rows] == [[-10, -20, z] for z in heights or ()] + [None] * (
         0 if heights else 5
     )
@@ -315,46 +362,19 @@ def test_frames_of_nuclear_medicine_lie_where_the_detector_says(
         assert [row[1] for row in rows] == [[1, 0, 0, 0, 1, 0]] * 5
 
 
-@pytest.mark.parametrize(
-    ("attributes", "groups", "why"),
-    [
-        (  # Enhanced ultrasound: PS3.3 C.7.6.16.2.21 and C.8.24.2
-            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.2", "Modality": "US"},
-            {
-                "PlanePositionVolumeSequence": [dataset(ImagePositionVolume=[1, 2, 3])],
-                "PlaneOrientationVolumeSequence": [dataset(ImageOrientationVolume=[1, 0, 0, 0, 1, 0])],
-            },
-            "frames lie in the frame of reference of an ultrasound volume, not of the patient",
-        ),
-        (  # Whole slides: PS3.3 C.8.12.6.1, the Plane Position (Slide) macro
-            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6", "Modality": "SM"},
-            {"PlanePositionSlideSequence": [dataset(XOffsetInSlideCoordinateSystem=20)]},
-            "tiles lie in the frame of reference of the slide, not of the patient",
-        ),
-        (
-            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.12.1.1", "Modality": "XA"},
-            {"FrameContentSequence": [dataset(FrameAcquisitionNumber=1)]},
-            "a projection without a position in the patient",
-        ),
-    ],
-)  # fmt: skip
 def test_frames_that_do_not_lie_in_the_patient_say_so(
-    attributes: dict[str, object], groups: dict[str, object], why: str, tmp_path: Path
+    placed: warehouse.Warehouse, places: dict[str, list[tuple[Any, ...]]]
 ) -> None:
-    made = image(
-        NumberOfFrames=2, PixelData=bytes(8), **attributes,
-        PerFrameFunctionalGroupsSequence=[dataset(**groups), dataset(**groups)],
-    )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(write(tmp_path / "a", made), workers=1)
-    asked = (
-        "select distinct ImagePositionPatient, position_why_not, ImagePositionVolume from frames"
-    )
-    ((position, said, in_volume),) = wh.sql(asked).fetchall()
-    assert (position, said) == (None, why)
-    assert in_volume == ([1, 2, 3] if "PlanePositionVolumeSequence" in groups else None)
-    ((refused,),) = wh.sql("select why_not from stack_geometry").fetchall()
-    assert refused == f"slices without position, orientation, spacing or size: {why}"
+    asked = "select series_key, why_not from stack_geometry where series_key like '4.%'"
+    refused = dict(placed.sql(asked).fetchall())
+    assert len(refused) == len(ELSEWHERE)
+    for number, (_, groups, why) in enumerate(ELSEWHERE):
+        volume = [1, 2, 3] if "PlanePositionVolumeSequence" in groups else None
+        for position, _, said, in_volume in places[f"4.{number}"]:
+            assert (position, said, in_volume) == (None, why, volume)
+        assert refused[f"4.{number}"] == (
+            f"slices without position, orientation, spacing or size: {why}"
+        )
 
 
 def test_a_three_dimensional_angiography_lies_where_its_groups_say(tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ def code(value: str, meaning: str, scheme: str = "SCT") -> list[Dataset]:
 
 def of(modality: str, number: int, **attributes: Any) -> Dataset:
     """Return an instance of the one series of a modality."""
-    return image(
-        f"1.{modality.encode().hex()[:4]}.{number}".replace("a", "1"), Modality=modality,
-        SeriesInstanceUID=f"2.{sum(modality.encode())}", SeriesDescription=modality, **attributes,
-    )  # fmt: skip
+    usual = {
+        "SOPInstanceUID": f"1.{modality.encode().hex()[:4]}.{number}".replace("a", "1"), "Modality": modality,
+        "SeriesInstanceUID": f"2.{sum(modality.encode())}", "SeriesDescription": modality,
+    }  # fmt: skip
+    return image(**(usual | attributes))
 
 
 def tracer(**attributes: Any) -> list[Dataset]:
@@ -122,77 +123,90 @@ def test_a_pt_series_has_its_tracer_and_corrections(made: warehouse.Warehouse) -
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        {"Units": "CNTS"}, {"DecayCorrection": "NONE"}, {"CorrectedImage": ["ATTN"]}, {"CorrectedImage": None},
-        {"PatientWeight": None}, {"PatientWeight": "0"}, {"SeriesDate": None},
-        {"RadiopharmaceuticalInformationSequence": None},
-    ],
-)  # fmt: skip
-def test_without_any_of_its_parts_no_suv(tmp_path: Path, attributes: dict[str, Any]) -> None:
-    write(tmp_path / "in" / "a.dcm", pet(1, **attributes))
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(tmp_path / "in", workers=1)
-    assert only(wh, "pt_series", "has_suv_attributes") == (False,)
-
-
+LACKING: list[dict[str, Any]] = [
+    {"Units": "CNTS"}, {"DecayCorrection": "NONE"}, {"CorrectedImage": ["ATTN"]}, {"CorrectedImage": None},
+    {"PatientWeight": None}, {"PatientWeight": "0"}, {"SeriesDate": None},
+    {"RadiopharmaceuticalInformationSequence": None},
+]  # fmt: skip
 OFFSET = "RadiopharmaceuticalStartDateTime has an offset from UTC"
 DIFFER = "RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime differ"
 HOUR = 3600.0
+CLOCKS: list[tuple[str | None, str | None, str | None, str | None, float | None, str | None]] = [
+    # https://github.com/rordenlab/dcm2niix/issues/978,
+    # https://github.com/QIICR/Slicer-PETDICOMExtension/issues/28; PS3.3 C.12.1.1.8.
+    ("+0900", "091600", "20240102091600", "101600", HOUR, None),
+    ("+0900", "091600", "20240102091600+0900", "101600", HOUR, None),
+    (" +0900", None, "20240102091600+0900", "101600", HOUR, None),
+    # Written in UTC, or in another clock, by a device that says which is its own.
+    ("-0330", "091600", "20240102124600+0000", "101600", HOUR, None),
+    (None, "091600", "20240102091600", "101600", HOUR, None),
+    (None, "091600", None, "101600", HOUR, None),
+    # The clock of the date-time is unknown: the time of day is in that of the series.
+    (None, "091600", "20240102001600+0000", "101600", HOUR, None),
+    (None, None, "20240102001600+0000", "101600", None, OFFSET),
+    ("wrong", None, "20240102001600+0000", "101600", None, OFFSET),
+    # Over midnight.
+    (None, "233000", None, "003000", HOUR, None),
+    ("-0500", None, "20240102043000+0000", "003000", HOUR, None),
+    # What contradicts itself is no uptake time.
+    ("+0900", "001600", "20240102091600+0900", "101600", None, DIFFER),
+    (None, None, "20240102111600", "101600", None, "the radiopharmaceutical starts after"),
+    (None, None, None, "101600", None, "no start of the radiopharmaceutical"),
+    (None, "091600", None, None, None, "no date and time of series or acquisition"),
+]
 
 
-@pytest.mark.parametrize(
-    ("zone", "start", "start_at", "series", "expected", "why"),
-    [
-        # https://github.com/rordenlab/dcm2niix/issues/978,
-        # https://github.com/QIICR/Slicer-PETDICOMExtension/issues/28; PS3.3 C.12.1.1.8.
-        ("+0900", "091600", "20240102091600", "101600", HOUR, None),
-        ("+0900", "091600", "20240102091600+0900", "101600", HOUR, None),
-        (" +0900", None, "20240102091600+0900", "101600", HOUR, None),
-        # Written in UTC, or in another clock, by a device that says which is its own.
-        ("-0330", "091600", "20240102124600+0000", "101600", HOUR, None),
-        (None, "091600", "20240102091600", "101600", HOUR, None),
-        (None, "091600", None, "101600", HOUR, None),
-        # The clock of the date-time is unknown: the time of day is in that of the series.
-        (None, "091600", "20240102001600+0000", "101600", HOUR, None),
-        (None, None, "20240102001600+0000", "101600", None, OFFSET),
-        ("wrong", None, "20240102001600+0000", "101600", None, OFFSET),
-        # Over midnight.
-        (None, "233000", None, "003000", HOUR, None),
-        ("-0500", None, "20240102043000+0000", "003000", HOUR, None),
-        # What contradicts itself is no uptake time.
-        ("+0900", "001600", "20240102091600+0900", "101600", None, DIFFER),
-        (None, None, "20240102111600", "101600", None, "the radiopharmaceutical starts after"),
-        (None, None, None, "101600", None, "no start of the radiopharmaceutical"),
-        (None, "091600", None, None, None, "no date and time of series or acquisition"),
-    ],
-)
-def test_the_uptake_time_is_in_one_clock(
-    tmp_path: Path, zone: str | None, start: str | None, start_at: str | None, series: str | None,
-    expected: float | None, why: str | None,
-) -> None:  # fmt: skip
+def clocked(
+    uids: dict[str, str], zone: str | None, start: str | None, start_at: str | None, series: str | None
+) -> Dataset:  # fmt: skip
+    """Return a PET whose times are in these clocks."""
     given = tracer()
     del given[0].RadiopharmaceuticalStartTime
     if start:
         given[0].RadiopharmaceuticalStartTime = start
     if start_at:
         given[0].RadiopharmaceuticalStartDateTime = start_at
-    made = pet(
+    return pet(
         1, TimezoneOffsetFromUTC=zone, SeriesDate="20240102", SeriesTime=series,
-        RadiopharmaceuticalInformationSequence=given,
+        RadiopharmaceuticalInformationSequence=given, **uids,
     )  # fmt: skip
-    write(tmp_path / "in" / "a.dcm", made)
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(tmp_path / "in", workers=1)
-    uptake, reason, has = only(
-        wh, "pt_series", "uptake_time_s", "uptake_why_not", "has_suv_attributes"
-    )
-    assert (uptake, has) == (expected, expected is not None)
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Return the row of each PET series: ``3.N`` lacks something, ``4.N`` has its own clocks."""
+    folder = tmp_path_factory.mktemp("pets")
+
+    def uids(series: str) -> dict[str, str]:
+        return {
+            "SOPInstanceUID": f"{series}.1", "SeriesInstanceUID": series, "StudyInstanceUID": f"{series}.2",
+        }  # fmt: skip
+
+    for n, lacking in enumerate(LACKING):
+        write(folder / "in" / f"3.{n}", pet(1, **lacking, **uids(f"3.{n}")))
+    for n, (*clocks, _, _) in enumerate(CLOCKS):
+        write(folder / "in" / f"4.{n}", clocked(uids(f"4.{n}"), *clocks))
+    wh = warehouse.open(folder / "w", create=True)
+    assert wh.ingest(folder / "in", workers=1).created == len(LACKING) + len(CLOCKS)
+    return {row["series_key"]: row for row in wh.sql("from pt_series").pl().to_dicts()}
+
+
+@pytest.mark.parametrize("number", range(len(LACKING)))
+def test_without_any_of_its_parts_no_suv(pets: dict[str, dict[str, Any]], number: int) -> None:
+    assert pets[f"3.{number}"]["has_suv_attributes"] is False
+
+
+@pytest.mark.parametrize("number", range(len(CLOCKS)))
+def test_the_uptake_time_is_in_one_clock(pets: dict[str, dict[str, Any]], number: int) -> None:
+    zone, _, start_at, _, expected, why = CLOCKS[number]
+    row = pets[f"4.{number}"]
+    assert row["uptake_time_s"] == expected
+    assert row["has_suv_attributes"] == (expected is not None)
+    reason = row["uptake_why_not"]
     assert reason == why or reason.startswith(why)
     if zone == "+0900" and start_at:
         nine = dt.datetime(2024, 1, 2, 9, 16)  # noqa: DTZ001
-        assert only(wh, "pt_series", "RadiopharmaceuticalStartDateTime") == (nine,)
+        assert row["RadiopharmaceuticalStartDateTime"] == nine
 
 
 def test_a_series_processed_later_began_with_its_first_acquisition(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from tests.conftest import packaged_files
 from tests.dicom_files import image, write
 from tests.sequence_labels import PAGE, confusion, in_page, read_labels
 from tests.small_tables import View
+from warehouse.catalog.dictionaries import sequence_rules
 from warehouse.sqlfiles import by_name
+from warehouse.store import layout
+from warehouse.store.duck import set_variables
 from warehouse.store.rules import CONFIDENCES, Condition, Rule, add_rules, read_rules
 
 CORE = (
@@ -199,25 +203,32 @@ def test_the_page_shows_the_table_of_labels() -> None:
 HEAD = "rank,rule,sequence_type,modality,attribute,test,values\n"
 
 
-@pytest.fixture
-def wh(tmp_path: Path) -> warehouse.Warehouse:
-    """Series: a, an MPRAGE; b, its like with another echo time; c, a CT."""
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """Series: a, an MPRAGE; b, its like with another echo time; c, a CT. Not to write to."""
+    folder = tmp_path_factory.mktemp("rules")
     for n, (modality, echo) in enumerate([("MR", "2.5"), ("MR", "3.5"), ("CT", None)]):
-        write(tmp_path / "in" / f"{n}.dcm", image(
+        write(folder / "in" / f"{n}.dcm", image(
             f"1.{n}", Modality=modality, SeriesInstanceUID=f"2.{n}", ScanningSequence=["GR", "IR"],
             SequenceVariant=["SK", "SP", "MP"], ScanOptions="IR", EchoTime=echo, ImagedNucleus="1H",
             SliceThickness="1.0", SeriesDescription="Sag T1 MPRAGE",
         ))  # fmt: skip
-    made = warehouse.open(tmp_path / "w", create=True)
-    made.ingest(tmp_path / "in", workers=1)
+    made = warehouse.open(folder / "w", create=True)
+    made.ingest(folder / "in", workers=1)
     return made
 
 
+@pytest.fixture
+def wh(archive: warehouse.Warehouse, tmp_path: Path) -> warehouse.Warehouse:
+    """The archive, to write to."""
+    return warehouse.open(shutil.copytree(archive.root, tmp_path / "w"))
+
+
 def types(wh: warehouse.Warehouse) -> list[tuple[str | None, str | None]]:
-    fresh = warehouse.open(wh.root, create=True)
-    return fresh.sql(
-        "select sequence_type, rule from sequence_types order by series_key"
-    ).fetchall()
+    return warehouse.open(wh.root).sql(TYPES_OF_SERIES).fetchall()
+
+
+TYPES_OF_SERIES = "select sequence_type, rule from sequence_types order by series_key"
 
 
 @pytest.mark.acceptance("D49")
@@ -264,11 +275,15 @@ def test_a_changed_rule_changes_only_the_series_it_is_about(
     ],
 )  # fmt: skip
 def test_users_rules_use_any_element_and_every_test(
-    wh: warehouse.Warehouse, tmp_path: Path, lines: str, expected: list[str | None]
+    archive: warehouse.Warehouse, tmp_path: Path, lines: str, expected: list[str | None]
 ) -> None:
     (tmp_path / "mine.csv").write_text(HEAD + lines + "\n")
-    add_rules(wh.root, tmp_path / "mine.csv")
-    assert [kind for kind, _ in types(wh)] == expected
+    # A folder without rows is enough to add rules to; a catalog that is open is told of them.
+    shutil.copy(archive.root / layout.MARKER, tmp_path)
+    add_rules(tmp_path, tmp_path / "mine.csv")
+    session = archive.catalog.session()
+    set_variables(session, {"sequence_rules": sequence_rules(read_rules(tmp_path))})
+    assert [kind for kind, _ in session.execute(TYPES_OF_SERIES).fetchall()] == expected
 
 
 def test_the_instance_with_the_smallest_key_speaks_for_its_series(tmp_path: Path) -> None:

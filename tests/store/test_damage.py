@@ -14,6 +14,7 @@ import pytest
 import warehouse
 from tests.command_line import run
 from tests.dicom_files import write
+from tests.forms import some
 from warehouse.errors import StoreDamaged, WarehouseError
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
@@ -100,8 +101,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("every", some([False, True], always=[False]))
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_named_and_nothing_is_answered(root: Path, kind: str, whole: Path) -> None:
+def test_damage_is_named_and_nothing_is_answered(
+    root: Path, kind: str, whole: Path, every: bool
+) -> None:
+    """By two commands each, of which the second is another in turn; or by ``every`` one."""
     damage, sentence = DAMAGE[kind]
     damage(root)
     question = "select count(*) from files join instances using (instance_key)"
@@ -109,9 +114,11 @@ def test_damage_is_named_and_nothing_is_answered(root: Path, kind: str, whole: P
     with pytest.raises(StoreDamaged, match=sentence):
         # A header needs no bytes of `files`.
         wh.ingest(whole / "in", workers=1) if kind == "noise in files" else wh.header("1.0")
-    commands = [["sql", question], ["info"], ["tables"], ["select", "instances", "--search", "1"]]
-    # The entities are whole without `files`.
-    for command in commands[: 3 if kind == "noise in files" else 4]:
+    others = [["info"], ["tables"], ["select", "instances", "--search", "1"]]
+    if kind == "noise in files":
+        del others[2]  # the entities are whole without `files`
+    chosen = others if every else [others[list(DAMAGE).index(kind) % len(others)]]
+    for command in (["sql", question], *chosen):
         done = run(*command, "-w", root)
         assert done.returncode == 1, done
         assert done.stderr.startswith(f"error: {root} is damaged: ")
@@ -168,7 +175,7 @@ def test_a_warehouse_without_these_notes_opens(root: Path) -> None:
 
 
 def test_notes_of_commits_do_not_pile_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("warehouse.store.damage._NOTES_KEPT", 2)
+    monkeypatch.setattr("warehouse.store.logs._NOTES_KEPT", 2)
     for version in range(4, 9):
         delta.note_commit(root, version)
     log = layout.table_folder(root, "files") / "_delta_log"

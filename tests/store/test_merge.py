@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from warehouse.store.merge import merge
@@ -48,7 +48,6 @@ def written(path: Path, rows: list[tuple], group: int) -> Path:
     return path
 
 
-@settings(deadline=None)
 @example([[(0, "0008", "", None), (0, "0008", "", None)], [(0, "0008", "", "")]], 1, 1)
 @given(st.lists(ROWS, max_size=5), st.integers(1, 40), st.integers(1, 9))
 def test_it_is_a_sort_of_all_rows(files: list[list[tuple]], at_once: int, group: int) -> None:
@@ -62,7 +61,6 @@ def test_it_is_a_sort_of_all_rows(files: list[list[tuple]], at_once: int, group:
     assert found == sorted((row for rows in files for row in rows), key=key)
 
 
-@settings(deadline=None)
 @given(st.lists(ROWS, max_size=4), st.integers(1, 20))
 def test_without_an_order_nothing_is_lost(files: list[list[tuple]], at_once: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

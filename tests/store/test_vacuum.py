@@ -27,8 +27,8 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta, layout, tables
 from warehouse.store.append import append_rows
 from warehouse.store.commit import commit_batch
-from warehouse.store.damage import open_log
 from warehouse.store.duck import connect
+from warehouse.store.logs import open_log
 from warehouse.store.stage import stage
 from warehouse.store.vacuum import vacuum
 

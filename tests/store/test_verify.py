@@ -87,10 +87,16 @@ def test_what_is_whole_is_whole(root: Path, deep: bool) -> None:
     assert (found.without_digest, found.cleaned, found.touched) == (0, [], [])
 
 
+@pytest.fixture(scope="module")
+def held(whole: Path) -> list[list[tuple[object, ...]]]:
+    return content(whole / "w")
+
+
 @pytest.mark.parametrize("table", ["elements", "instances", "blobs"])
 @pytest.mark.parametrize("harm", ["flipped", "gone", "cut"])
-def test_damage_is_named_and_its_files_are_read_again(root: Path, table: str, harm: str) -> None:
-    before = content(root)
+def test_damage_is_named_and_its_files_are_read_again(
+    root: Path, held: list[list[tuple[object, ...]]], table: str, harm: str
+) -> None:
     path = parts(root, table)[1]
     {"flipped": flip, "gone": os.unlink, "cut": lambda p: os.truncate(p, 50)}[harm](path)
     wh = warehouse.open(root)
@@ -102,7 +108,7 @@ def test_damage_is_named_and_its_files_are_read_again(root: Path, table: str, ha
     done = wh.upkeep.repair(found)
     assert (done.files, done.parts, done.missing) == (2, 1, [])
     assert wh.verify(deep=True).is_whole
-    assert content(root) == before
+    assert content(root) == held
 
 
 def test_nothing_is_changed_where_a_source_is_gone(whole: Path, tmp_path: Path) -> None:

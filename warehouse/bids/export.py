@@ -22,7 +22,7 @@ from warehouse.bids.refused import Refused
 from warehouse.bids.sidecar import of_field_map, sidecar, sliced
 from warehouse.bids.slices import slice_times
 from warehouse.bids.split import SERIES_OF_VOLUMES, along, pieces, suffix_of
-from warehouse.bids.tables import json_bytes, patient_files, root_files
+from warehouse.bids.tables import json_bytes, patient_files, root_files, told_otherwise
 from warehouse.bids.written import Written
 from warehouse.cohorts.members import members_of
 from warehouse.cohorts.provenance import (
@@ -71,6 +71,28 @@ class Options:
     resample: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is told of a data set whose run nobody may hear of, as one that was de-identified.
+
+    Attributes
+    ----------
+    facts
+        In the place of those of the run.
+    refused
+        Why series are not written, by their key.
+    beside
+        Names of other files at the top of the data set.
+    readme
+        Text of its README.
+    """
+
+    facts: dict[str, Any]
+    refused: dict[str, str]
+    beside: tuple[str, ...]
+    readme: str
+
+
 def export_bids(
     root: Path, run: Run, target: Path, *, identifiers: bool = True, isotropic: bool = False,
     allow_gaps: bool = False, resample: str | None = None,
@@ -117,21 +139,34 @@ def export_bids(
     >>> wh.export(run, "dataset", "bids")["bids"]  # doctest: +SKIP
     {'series_written': 12, 'series_not_written': 3, 'images': 15}
     """
-    if resample not in {None, "tilt"}:
-        raise UsageError(f"unknown resampling {resample!r}; there is: tilt")
-    options = Options(identifiers, isotropic, allow_gaps, resample)
+    return write_data_set(root, run, target, Options(identifiers, isotropic, allow_gaps, resample))
+
+
+def write_data_set(
+    root: Path, run: Run, target: Path, options: Options, account: Account | None = None
+) -> dict[str, Any]:
+    """Write a data set as ``export_bids`` does, which may tell another account of itself."""
+    if options.resample not in {None, "tilt"}:
+        raise UsageError(f"unknown resampling {options.resample!r}; there is: tilt")
     catalog = members_of(root, run)
-    facts = provenance(run, FORMAT, catalog.snapshot.version)
+    facts = account.facts if account else provenance(run, FORMAT, catalog.snapshot.version)
     facts["options"] = asdict(options)
     with folder.claimed(target, facts) as place:
         # In the place of the view, for this connection alone.
         weighted = statement("diffusion_frames", "bids")
         catalog.connection.execute(f"create temp table diffusion_frames as {weighted}")
         series = _rows(catalog, "series")
+        refused = account.refused if account else {}
+        for row in series:
+            row["why_not"] = row["why_not"] or refused.get(row["series_key"])
         known = {row["series_key"]: row for row in _rows(catalog, "sidecars")}
         images: list[Written] = []
         taken: set[str] = set()
-        report = [_exported(catalog, row, known, place, options, images, taken) for row in series]
+        says_paths = options.identifiers and account is None
+        report = [
+            _exported(catalog, row, known, place, options, images, taken, says_paths=says_paths)
+            for row in series
+        ]
         told = links(images)
         contents = {
             f"{image.name}.json": json_bytes(image.sidecar | told.get(image.name, {}))
@@ -140,8 +175,10 @@ def export_bids(
         for image in images:
             contents |= {f"{image.name}{ending}": more for ending, more in image.beside.items()}
         of_series = {row["series_key"]: row for row in series}
-        contents |= patient_files(images, of_series, identifiers=identifiers)
+        contents |= patient_files(images, of_series, identifiers=options.identifiers)
         contents |= root_files(run, report)
+        if account:
+            contents |= told_otherwise(run, account.readme, account.beside)
         for name, content in contents.items():
             folder.write(place, name, content)
         written = sum(row["why_not"] is None for row in report)
@@ -162,7 +199,7 @@ def _rows(catalog: Catalog, name: str) -> list[dict[str, Any]]:
 
 def _exported(
     catalog: Catalog, row: dict[str, Any], known: dict[str, dict[str, Any]], place: int,
-    options: Options, images: list[Written], taken: set[str],
+    options: Options, images: list[Written], taken: set[str], *, says_paths: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the images of a series; return its row of ``series.tsv``."""
     key = row["series_key"]
@@ -177,7 +214,7 @@ def _exported(
             why = refused.why
         except PixelError as error:
             # Messages name series and files.
-            said_so = str(error) if options.identifiers else type(error).__name__
+            said_so = str(error) if says_paths else type(error).__name__
             why = getattr(error, "why", None) or said_so
     images += made
     return {

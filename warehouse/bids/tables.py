@@ -68,20 +68,36 @@ were stored: columns, rows, slices.
 
 def root_files(run: Run, rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     """Return the files at the top that do not depend on patients."""
-    description = {
-        "Name": f"{run.cohort}, run {run.run}",
+    readme = _README.format(version=package_version(), run=run.run, cohort=run.cohort)
+    return {
+        "dataset_description.json": _description(f"{run.cohort}, run {run.run}", run),
+        "README": readme.encode(),
+        ".bidsignore": _ignored(),
+        SERIES: tsv(("series_key", "files", "why_not", "notes"), rows),
+    }
+
+
+def told_otherwise(run: Run, readme: str, beside: Iterable[str]) -> dict[str, bytes]:
+    """Return those files at the top that would tell of a run, without it."""
+    return {
+        "dataset_description.json": _description("De-identified images", run),
+        "README": readme.encode(),
+        ".bidsignore": _ignored(*beside),
+    }
+
+
+def _description(name: str, run: Run) -> bytes:
+    return json_bytes({
+        "Name": name,
         "BIDSVersion": VERSION,
         "DatasetType": "raw",
         "GeneratedBy": [{"Name": "dicom-warehouse", "Version": package_version()}],
         "SourceDatasets": [{"Version": run.digest}],
-    }
-    readme = _README.format(version=package_version(), run=run.run, cohort=run.cohort)
-    return {
-        "dataset_description.json": json_bytes(description),
-        "README": readme.encode(),
-        ".bidsignore": f"/{ABOUT}\n/{MANIFEST}\n/{SERIES}\n".encode(),
-        SERIES: tsv(("series_key", "files", "why_not", "notes"), rows),
-    }
+    })  # fmt: skip
+
+
+def _ignored(*beside: str) -> bytes:
+    return "".join(f"/{name}\n" for name in (ABOUT, MANIFEST, SERIES, *beside)).encode()
 
 
 def patient_files(

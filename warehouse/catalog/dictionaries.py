@@ -41,6 +41,11 @@ def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
         ("hardware_rules", _rules("hardware.csv")),
     ):  # fmt: skip
         connection.execute(f"create or replace macro {macro}() as {literal(text)}")
+    make_confidential(connection)
+
+
+def make_confidential(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the macros that say which attributes and sequences PS3.15 Table E.1-1 names."""
     tags = [row[0] for row in rule_rows("deidentification.csv") if len(row[0]) == 8]
     known = [elements().get(int(tag, 16)) for tag in tags if "X" not in tag]
     listed = ", ".join(literal(row[4]) for row in known if row and row[0] == "SQ")

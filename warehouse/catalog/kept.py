@@ -1,8 +1,9 @@
-"""Answers of the entity views, kept as Parquet, so that asking them costs milliseconds.
+"""Answers of views, kept as Parquet, so that asking them costs milliseconds.
 
-In: a warehouse. Out: ``_cache/<version of instances>-<key of sql/>/series.parquet`` and others. The
-views stay the definition: a kept answer is used for exactly the version it was made from, is
-never needed, and may be deleted at any time. Made after an ingest, never by a reader.
+In: a warehouse. Out: ``_cache/<version of instances>-<key of sql/>/series.parquet`` and others, of
+the entities and of what ``catalog.summaries`` sums. The views stay the definition: a kept answer is
+used for exactly the version it was made from, is never needed, and may be deleted at any time. Made
+after an ingest, never by a reader.
 
 The answer of the version before is taken over for entities whose instances did not change, so that
 a small ingest into a large warehouse costs a scan of one column and not of all.
@@ -15,16 +16,19 @@ import json
 import shutil
 import uuid
 from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import duckdb
 
+from warehouse.catalog.summaries import PARTS, SUMMARIES, added, make_summaries
 from warehouse.errors import WriteFailed
-from warehouse.sqlfiles import Model, by_name, read_models
+from warehouse.sqlfiles import Model, by_name, read_models, sql_folder
 from warehouse.store import delta, layout
 from warehouse.store.duck import connect, copy_to, literal, set_stored
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from warehouse.store.delta import Snapshot
@@ -42,14 +46,16 @@ What stands in them of an instance changes only with its row in ``instances``, w
 therefore enough of a key.
 """
 
-_PARTS = "instances.json"
-"""The parts of ``instances`` that an answer was made from, beside it."""
-
 
 @cache
 def kept_models() -> tuple[Model, ...]:
-    """Return the views whose answers are kept: one row per ``grain``, a key of `instances`."""
+    """Return the views whose answers are kept."""
     return tuple(model for model in read_models() if model.is_kept)
+
+
+def _entities() -> Iterator[Model]:
+    """Yield those with one row per ``grain``, a key of `instances`."""
+    return (model for model in kept_models() if model.name not in SUMMARIES)
 
 
 def kept_files(snapshot: Snapshot) -> dict[str, str] | None:
@@ -77,8 +83,9 @@ def keep_answers(root: Path) -> bool:
     draft = layout.cache_folder(root) / f".{uuid.uuid4().hex}"
     try:
         draft.mkdir(parents=True)
-        _make(snapshot, _before(snapshot), draft)
-        (draft / _PARTS).write_text(json.dumps(snapshot.parts["instances"]))
+        before = _before(snapshot)
+        _make(snapshot, before, draft)
+        make_summaries(snapshot, before, draft)
         # In one step: a reader finds all of it or none. Another may have been faster.
         draft.rename(target)
     except OSError as error:
@@ -98,7 +105,7 @@ def keep_if_worthwhile(root: Path) -> None:
         keep_answers(root)
 
 
-def _make(snapshot: Snapshot, before: tuple[Path, list[str]] | None, draft: Path) -> None:
+def _make(snapshot: Snapshot, before: Path | None, draft: Path) -> None:
     with connect() as connection:
         for model in read_models():
             if model.is_plain_macro:
@@ -107,18 +114,18 @@ def _make(snapshot: Snapshot, before: tuple[Path, list[str]] | None, draft: Path
         for name in ("instances", *_READ):
             connection.execute(by_name(name).sql)
         if before is None:
-            for model in kept_models():
+            for model in _entities():
                 connection.execute(model.sql)
                 copy_to(connection, f"from {model.name} order by all", draft, _name(model))
                 _read_kept(connection, model, draft)
             return
-        folder, old = before
+        old = json.loads((before / "instances.json").read_text())
         changed = set(old) ^ set(snapshot.parts["instances"])
         paths = [str(layout.table_folder(snapshot.root, "instances") / part) for part in changed]
         connection.execute("set variable changed = $1", [paths or [snapshot.empty("instances")]])
-        for model in kept_models():
+        for model in _entities():
             _make_touched(connection, model, snapshot)
-            connection.execute("set variable kept = $1", [str(folder / _name(model))])
+            connection.execute("set variable kept = $1", [str(before / _name(model))])
             (key,) = model.grain
             select = (
                 f"from read_parquet(getvariable('kept')) anti join touched using ({key}) "
@@ -170,20 +177,20 @@ def _read_kept(connection: duckdb.DuckDBPyConnection, model: Model, draft: Path)
     connection.execute(f"create or replace view {model.name} as from {source}")
 
 
-def _before(snapshot: Snapshot) -> tuple[Path, list[str]] | None:
-    """Return the newest older answer, and its parts, if what changed since can still be read."""
-    here = set(snapshot.parts["instances"])
-    instances = layout.table_folder(snapshot.root, "instances")
+def _before(snapshot: Snapshot) -> Path | None:
+    """Return the newest older answer, if what went since can still be read."""
     suffix = _folder(snapshot).name.split("-", 1)[1]
     for folder in sorted(layout.cache_folder(snapshot.root).glob(f"*-{suffix}"), reverse=True):
+        gone: list[Path] = []
         try:
-            parts = json.loads((folder / _PARTS).read_text())
+            for name, table in PARTS.items():
+                parts = set(json.loads((folder / name).read_text())) - set(snapshot.parts[table])
+                gone += [layout.table_folder(snapshot.root, table) / part for part in parts]
         except (OSError, ValueError):
             continue
         answers = [folder / _name(model) for model in kept_models()]
-        gone = [instances / part for part in set(parts) - here]
         if all(path.exists() for path in (*answers, *gone)):
-            return folder, parts
+            return folder
     return None
 
 
@@ -202,4 +209,8 @@ def _key() -> str:
     macros = [model.sql for model in read_models() if model.is_plain_macro]
     text = [duckdb.__version__, *(by_name(name).sql for name in ("instances", *_READ)), *macros]
     text += [model.sql for model in kept_models()]
+    text += [by_name("element_runs").sql, *(added(name) for name in SUMMARIES)]
+    # What is withheld as identifying.
+    text += [metadata.version("pydicom"), by_name("is_identifying").sql]
+    text += [(sql_folder() / "rules" / "deidentification.csv").read_text("utf-8")]
     return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]

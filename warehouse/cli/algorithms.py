@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import (
-    ALGORITHMS,
-    DEFAULT_WAREHOUSE,
-    Force,
-    Output,
-    Root,
-    Text,
-    algorithm,
-    app,
-    image,
-    model,
-    opened,
-)
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, printed
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
+    from warehouse.algorithms.artifacts import Artifact
     from warehouse.algorithms.runs import Progress, Report
+
+image = App(
+    name="image",
+    help="Images of algorithms, from archives as `docker save` writes them.\n\n"
+    "Example: `dicom-warehouse image add lung.tar.gz --algorithm lung`",
+)
+
+model = App(
+    name="model",
+    help="Weights of algorithms, from archives.\n\n"
+    "Example: `dicom-warehouse model add weights.tar.gz --algorithm lung`",
+)
+
+algorithm = App(
+    name="algorithm",
+    help="What is run: an image or a Python function, with its inputs and outputs.\n\n"
+    "Example: `dicom-warehouse algorithm list`",
+)
 
 By = Annotated[Text, Parameter(help="Who does it.")]
 Of = Annotated[Text, Parameter(name="--algorithm", help="Algorithm that it belongs to.")]
@@ -37,13 +43,13 @@ Runner = Annotated[
     Literal["python", "podman", "docker", "bwrap"] | None,
     Parameter(help="What runs images; by default the first that is installed."),
 ]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
 
 
 @image.command(name="add")
 def add_image(
-    file: Path, /, *, algorithm: Of, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE
-) -> int:
+    file: Path, /, *, algorithm: Of, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
     """Import an image from an archive: of `docker save NAME:TAG | gzip`, podman or crane.
 
     It has to hold one image, for amd64, whose user is not root.
@@ -51,8 +57,7 @@ def add_image(
     Example: `dicom-warehouse image add lung.tar.gz --algorithm lung`
     """
     made = opened(warehouse).algorithms.add_image(file, parent=algorithm, by=by)
-    console().print(f"image {made.artifact_id}: {made.api_method}", highlight=False)
-    return 0
+    return _print_artifact(made, f"image {made.artifact_id}: {made.api_method}", as_json=as_json)
 
 
 @model.command(name="add")
@@ -66,6 +71,7 @@ def add_model(
     ] = False,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:
     """Import weights from a `.tar.gz`; an algorithm finds them in `/opt/ml/model`.
 
@@ -76,8 +82,7 @@ def add_model(
     algorithms = opened(warehouse).algorithms
     add = algorithms.add_ground_truth if ground_truth else algorithms.add_model
     made = add(file, parent=algorithm, by=by)
-    console().print(f"{made.kind} {made.artifact_id}", highlight=False)
-    return 0
+    return _print_artifact(made, f"{made.kind} {made.artifact_id}", as_json=as_json)
 
 
 @image.command(name="list")
@@ -89,6 +94,8 @@ def list_images(
 
     Example: `dicom-warehouse image list`
     """
+    from warehouse.catalog.connect import ask
+
     chosen = answer_format(form, output, force=force)
     catalog = opened(warehouse).catalog
     found = ask(
@@ -102,20 +109,22 @@ def list_images(
 
 @image.command(name="desire")
 def desire_image(
-    artifact_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE
+    artifact_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Make an image or model the one that new versions of its algorithm take.
 
     Example: `dicom-warehouse image desire 0a1b2c`
     """
     made = opened(warehouse).algorithms.mark_desired(artifact_id, by=by)
-    console().print(f"{made.kind} {made.artifact_id} is desired of {made.parent}", highlight=False)
-    return 0
+    text = f"{made.kind} {made.artifact_id} is desired of {made.parent}"
+    return _print_artifact(made, text, as_json=as_json)
 
 
 @image.command(name="remove")
 def remove_image(
-    artifact_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE
+    artifact_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Take away the file of an image or model; its row stays. Those in use are refused.
 
@@ -124,7 +133,16 @@ def remove_image(
     Example: `dicom-warehouse image remove 0a1b2c`
     """
     made = opened(warehouse).algorithms.remove_artifact(artifact_id, by=by)
-    console().print(f"the file of {made.kind} {made.artifact_id} is gone", highlight=False)
+    text = f"the file of {made.kind} {made.artifact_id} is gone"
+    return _print_artifact(made, text, as_json=as_json)
+
+
+def _print_artifact(made: Artifact, text: str, *, as_json: bool) -> int:
+    if as_json:
+        names = ("artifact_id", "kind", "parent", "api_method", "is_marked", "is_removed")
+        send_document({name: getattr(made, name) for name in names})
+    else:
+        console().print(text, highlight=False)
     return 0
 
 
@@ -161,6 +179,7 @@ def create_algorithm(
     memory: Annotated[int, Parameter(help="GiB that it needs: 4 to 32.")] = 8,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:
     """Make an algorithm, or its next version; the same again is the same version.
 
@@ -180,6 +199,10 @@ def create_algorithm(
         kind="evaluation" if evaluation else "algorithm", description=description,
         time_limit_s=time_limit, requires_gpu_type=gpu, requires_memory_gb=memory, by=by,
     )  # fmt: skip
+    if as_json:
+        names = ("algorithm", "version", "kind", "api_method")
+        send_document({name: getattr(made, name) for name in names})
+        return 0
     text = f"algorithm {made.algorithm}: version {made.version}, {made.api_method}"
     console().print(text, highlight=False)
     return 0
@@ -194,6 +217,8 @@ def list_algorithms(
 
     Example: `dicom-warehouse algorithm list`
     """
+    from warehouse.catalog.connect import ask
+
     chosen = answer_format(form, output, force=force)
     catalog = opened(warehouse).catalog
     found = ask(
@@ -205,7 +230,6 @@ def list_algorithms(
     return 0
 
 
-@app.command(group=ALGORITHMS)
 def run(
     algorithm: Text,
     cohort: Text | None = None,
@@ -232,7 +256,7 @@ def run(
     seconds: Annotated[float | None, Parameter(help="Stop each job after so many.")] = None,
     by: By = "",
     strict: Annotated[bool, Parameter(negative="", help="Exit with 1 if a job failed.")] = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
     warehouse: Root = DEFAULT_WAREHOUSE,
 ) -> int:
     """Run an algorithm over a cohort: a job for each case, outputs become rows.
@@ -294,7 +318,7 @@ class Told:
 
 def _print(report: Report, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(report)))
+        send_document(asdict(report))
         return
     screen = console()
     kinds = ("succeeded", "failed", "cancelled")
@@ -312,7 +336,6 @@ def _print(report: Report, *, as_json: bool) -> None:
         screen.print(printed(line), highlight=False, markup=False, soft_wrap=True)
 
 
-@app.command(group=ALGORITHMS)
 def evaluate(
     method: Text,
     algorithm: Text,
@@ -323,7 +346,7 @@ def evaluate(
         Parameter(help="Who said the truth, by the same sockets; else the method has it."),
     ] = None,
     runner: Runner = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
 ) -> int:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from warehouse.catalog import answer
 from warehouse.cli.screen import boxed, expanded, send_text
 from warehouse.errors import UsageError
 from warehouse.outputs import format_of, is_stream, refuse_existing
@@ -42,6 +41,8 @@ def answer_format(
     ------
     UsageError, TargetExists
     """
+    from warehouse.catalog import answer
+
     form = format_of(output, asked, answer.SUFFIXES) if output else asked or "table"
     if output and not is_stream(output):
         refuse_existing(output, force=force)
@@ -59,6 +60,8 @@ def send_answer(
     force: bool = False, note: str = "",
 ) -> None:  # fmt: skip
     """Write the rows in a format of ``answer_format``; a note stands below a table."""
+    from warehouse.catalog import answer
+
     if form in {"table", "expanded"}:
         text = boxed(relation) if form == "table" else expanded(relation)
         text = "\n".join(filter(None, (text, note)))

@@ -11,6 +11,7 @@ from cyclopts import App, Group, Parameter
 
 import warehouse
 from warehouse.errors import UsageError
+from warehouse.process import do_without_pandas
 
 if TYPE_CHECKING:
     from cyclopts import Token
@@ -35,72 +36,48 @@ app = App(
     help_format="markdown",
     version=lambda: metadata.version("dicom-warehouse"),
     version_flags=["--version"],
+    version_format="plaintext",
     group_commands=Group("This command", sort_key=9),
 )
 
-dictionary = App(
-    name="dictionary",
-    help="Names of private elements, beside those that pydicom knows.\n\n"
-    "Example: `dicom-warehouse dictionary add vendor.csv`",
-    group=OPERATE,
-)
-app.command(dictionary)
+COMMANDS = {
+    TAKE_IN: {"ingest": "intake:ingest"},
+    ASK: {
+        "sql": "ask:sql", "tables": "ask:tables", "describe": "ask:describe",
+        "header": "headers:header", "tags": "headers:tags", "duplicates": "headers:duplicates",
+    },
+    SELECT: {
+        "select": "select:select", "cohort": "cohort:cohort",
+        "deidentify": "deidentify:deidentify",
+    },
+    PIXELS: {"volume": "volume:volume", "gradients": "gradients:gradients"},
+    COMPONENTS: {"socket": "sockets:socket", "value": "value:value"},
+    ALGORITHMS: {
+        "image": "algorithms:image", "model": "algorithms:model",
+        "algorithm": "algorithms:algorithm", "job": "jobs:job", "run": "algorithms:run",
+        "evaluate": "algorithms:evaluate",
+    },
+    OPERATE: {
+        "info": "store:info", "remove": "store:remove", "rebuild": "store:rebuild",
+        "compact": "store:compact", "vacuum": "store:vacuum", "verify": "health:verify",
+        "relocate": "health:relocate", "audit": "health:audit", "forget": "forgetting:forget",
+        "batch": "batch:batch", "dictionary": "headers:dictionary", "rules": "sequence_rules:rules",
+        "completion": "completion:completion",
+    },
+    SERVE: {
+        "serve": "serve:serve", "token": "serve:token", "viewer": "serve:viewer",
+        "listen": "network:listen", "fetch": "network:fetch",
+    },
+}  # fmt: skip
+"""Group → command → module of this package and function, or ``App`` of a group of commands.
 
-rules = App(
-    name="rules",
-    help="Rules that tell what kind of sequence a series is, for the view `sequence_types`.\n\n"
-    "Example: `dicom-warehouse rules list -o mine.csv`",
-    group=OPERATE,
-)
-app.command(rules)
+A module is imported when its command is named, all of them for the list in ``--help``. They import
+duckdb, pyarrow and what else takes long inside the functions: a text of help needs none of it.
+"""
 
-socket = App(
-    name="socket",
-    help="What may be said about the archive: sockets with a kind, a path and a schema.\n\n"
-    "Example: `dicom-warehouse socket list`",
-    group=COMPONENTS,
-)
-app.command(socket)
-
-value = App(
-    name="value",
-    help="What people and algorithms said: values, checked by their socket and stored once.\n\n"
-    "Example: `dicom-warehouse value add nodule reader1.json --series 1.2.3`",
-    group=COMPONENTS,
-)
-app.command(value)
-
-image = App(
-    name="image",
-    help="Images of algorithms, from archives as `docker save` writes them.\n\n"
-    "Example: `dicom-warehouse image add lung.tar.gz --algorithm lung`",
-    group=ALGORITHMS,
-)
-app.command(image)
-
-model = App(
-    name="model",
-    help="Weights of algorithms, from archives.\n\n"
-    "Example: `dicom-warehouse model add weights.tar.gz --algorithm lung`",
-    group=ALGORITHMS,
-)
-app.command(model)
-
-algorithm = App(
-    name="algorithm",
-    help="What is run: an image or a Python function, with its inputs and outputs.\n\n"
-    "Example: `dicom-warehouse algorithm list`",
-    group=ALGORITHMS,
-)
-app.command(algorithm)
-
-job = App(
-    name="job",
-    help="Jobs: an algorithm on one case, and what became of it.\n\n"
-    "Example: `dicom-warehouse job list --status Failed`",
-    group=ALGORITHMS,
-)
-app.command(job)
+for _group, _commands in COMMANDS.items():
+    for _name, _where in _commands.items():
+        app.command(f"warehouse.cli.{_where}", name=_name, group=_group)
 
 Root = Annotated[
     str,
@@ -147,6 +124,8 @@ _opened: list[warehouse.Warehouse] = []
 
 def opened(root: str) -> warehouse.Warehouse:
     """Open the warehouse of a command; that it does not exist is told when it is asked."""
+    # Before anything makes an array.
+    do_without_pandas()
     _opened.append(warehouse.open(root, create=True))
     return _opened[-1]
 

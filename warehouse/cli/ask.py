@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,26 +11,23 @@ from cyclopts import Parameter
 from rich.markup import escape
 from rich.table import Table
 
-from warehouse.catalog.connect import ask
-from warehouse.catalog.data_dictionary import TITLES
-from warehouse.catalog.guide import Entry, entries, find_entry
-from warehouse.catalog.unread import asks_for_private_elements, why_no_private_elements
 from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
-from warehouse.cli.app import ASK, DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, say
-from warehouse.cohorts import definitions
 from warehouse.errors import UsageError
 from warehouse.inputs import read_text
-from warehouse.store.report import describe_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from warehouse.catalog.guide import Entry
+    from warehouse.cohorts.definitions import Definition
 
 WIDE = 110
 """Characters of a terminal from which `tables` shows keys too: below it they narrow the text."""
 
 
-@app.command(group=ASK)
 def sql(
     # A hyphen stands for standard input, and two begin a comment.
     query: Annotated[Text | None, Parameter(allow_leading_hyphen=True)] = None,
@@ -57,6 +54,9 @@ def sql(
     file
         Read the statement from this file.
     """
+    from warehouse.catalog.connect import ask
+    from warehouse.catalog.unread import asks_for_private_elements, why_no_private_elements
+
     chosen = answer_format(form, output, by_column=by_column, force=force)
     text = _query(query, file)
     catalog = opened(warehouse).catalog
@@ -84,7 +84,6 @@ def _query(query: str | None, file: Path | None) -> str:
         raise UsageError("standard input is not UTF-8 text; send it as UTF-8") from None
 
 
-@app.command(group=ASK)
 def tables(
     *, warehouse: Root = DEFAULT_WAREHOUSE, count: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
@@ -98,6 +97,10 @@ def tables(
     count
         Count the rows of views too, which computes every one of them.
     """
+    from warehouse.catalog.data_dictionary import TITLES
+    from warehouse.catalog.guide import entries
+    from warehouse.store.report import describe_store
+
     catalog = opened(warehouse).catalog
     rows = {table.name: table.rows for table in describe_store(catalog.snapshot).tables}
     grid = Table("name", "rows", "what it is", "key", box=None, header_style="bold", pad_edge=False)
@@ -126,7 +129,7 @@ def tables(
              "key": list(entry.grain), "description": entry.summary}
             for entry in listed if entry.kind in {"table", "view"}
         ]  # fmt: skip
-        print(json.dumps({"tables": facts}, ensure_ascii=False))
+        send_document({"tables": facts})
         return 0
     screen.print(grid, highlight=False)
     for layer in ("0_macros", "4_cohorts"):
@@ -137,8 +140,7 @@ def tables(
     return 0
 
 
-@app.command(group=ASK)
-def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Show what a table, view, macro or cohort means, and a query to copy.
 
     Example: `dicom-warehouse describe series`
@@ -148,9 +150,18 @@ def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     name
         A name that `dicom-warehouse tables` or `dicom-warehouse cohort list` shows.
     """
+    from warehouse.catalog.guide import find_entry
+
     wh = opened(warehouse)
     _ = wh.catalog  # a name that is unknown because there is no warehouse is told as that
     entry = find_entry(name, _saved(wh.cohorts().values()))
+    if as_json:
+        facts = asdict(entry)
+        send_document({
+            **{key: facts[key] for key in ("name", "kind", "description", "columns", "calls")},
+            "key": entry.grain, "parameters": facts["params"], "example": entry.example or None,
+        })  # fmt: skip
+        return 0
     screen = console()
     # The lines of a header in sql/ are longer than those of many terminals.
     paragraphs = [" ".join(text.split()) for text in entry.description.split("\n\n")]
@@ -184,8 +195,10 @@ def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     return 0
 
 
-def _saved(cohorts: Iterable[definitions.Definition]) -> tuple[Entry, ...]:
+def _saved(cohorts: Iterable[Definition]) -> tuple[Entry, ...]:
     """Return the cohorts that users have saved."""
+    from warehouse.catalog.guide import Entry
+
     return tuple(
         Entry(
             found.name, "cohort", "4_cohorts", found.description, found.description, (), (),

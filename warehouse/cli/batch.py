@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, opened
-from warehouse.cli.intake import print_report
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Root, opened
+from warehouse.cli.document import send_document
+from warehouse.cli.intake import print_report, report_facts
 from warehouse.cli.screen import Bar
 from warehouse.escape import escaped
 from warehouse.settings import PLANNED_FILES, IngestSettings, Limits, Mode, S3Access
@@ -20,11 +20,7 @@ batch = App(
     help="Batches, one at a time: for job arrays, and to read one again.\n\n"
     "Example: `dicom-warehouse batch plan /data`\n\n"
     "Example: `dicom-warehouse batch run 000001`",
-    group=OPERATE,
 )
-app.command(batch)
-
-AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @batch.command
@@ -53,8 +49,6 @@ def plan(
         Take only files whose name matches this shell pattern; may be repeated.
     batch_files
         Files of one batch, which is committed whole or not at all.
-    as_json
-        Print one JSON object.
     """
     settings = IngestSettings(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), batch_files=batch_files,
@@ -62,7 +56,7 @@ def plan(
     )  # fmt: skip
     keys = opened(warehouse).batches.plan(*sources, settings=settings)
     if as_json:
-        print(json.dumps({"planned": keys}))
+        send_document({"planned": keys})
         return 0
     for key in keys:
         print(key)
@@ -78,7 +72,7 @@ def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> in
     batches = opened(warehouse).batches
     keys = {"waiting": batches.waiting(), "stored": batches.stored()}
     if as_json:
-        print(json.dumps(keys))
+        send_document(keys)
     else:
         for state, some in keys.items():
             for key in some:
@@ -110,12 +104,11 @@ def run(
         Processes that read in parallel; by default one per processor.
     scheduler
         Read with the workers of the Dask scheduler at this address.
-    as_json
-        Print one JSON object per batch.
     quiet
         Print no report.
     """
     wh = opened(warehouse)
+    done = []
     for key in (key.zfill(6) for key in keys):
         how = wh.batches.settings(key)
         how = replace(how, workers=workers, scheduler=scheduler)
@@ -123,7 +116,9 @@ def run(
         with Bar(enabled=not quiet) as bar:
             report = wh.batches.run(key, settings=how, progress=bar)
         if as_json:
-            print(json.dumps(asdict(report) | {"batch": key, "rejects": len(report.rejects)}))
+            done.append(report_facts(report) | {"batch": key})
         elif not quiet:
             print_report(report, wh.url)
+    if as_json:
+        send_document({"batches": done})
     return 0

@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich.table import Table
 
 from warehouse import errors
-from warehouse.bids.export import FORMAT
-from warehouse.bids.tables import SERIES
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app, opened
-from warehouse.cli.screen import console, counted, counted_level, printed, send_text
-from warehouse.cohorts import asking, compare, definitions, runs
-from warehouse.cohorts.export_files import FILE_FORMATS
-from warehouse.cohorts.names import TEMPLATE
-from warehouse.cohorts.provenance import verify as verify_export
-from warehouse.deidentify.asked import Deidentify
-from warehouse.escape import escaped, json_text
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Root, opened
+from warehouse.cli.cohort_export import export
+from warehouse.cli.document import send_document
+from warehouse.cli.screen import console, counted, counted_level, printed
+from warehouse.escape import escaped
 from warehouse.inputs import read_text
-from warehouse.outputs import format_of
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.compare import Difference
+    from warehouse.cohorts.runs import Run
 
 cohort = App(
     name="cohort",
     help="Questions with a name, their answers kept, compared and exported.\n\n"
     "Example: `dicom-warehouse cohort run ct_thin_slice --max_slice_mm 1.0`\n\n"
     "Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`",
-    group=SELECT,
 )
-app.command(cohort)
 
-Json = Annotated[bool, Parameter(name="--json", negative="")]
 Seed = Annotated[int, Parameter(help="Another seed is another draw; the same one always the same.")]
-_SUFFIXES = {f".{form}": form for form in ("csv", "parquet", "arrow", "jsonl", "zip")}
-Form = Literal["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy", "link", "bids"]
+
+
+cohort.command(export)
 
 
 @cohort.command(name="list")
-def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False) -> int:
+def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """List cohorts with their parameters, and the runs that were kept.
 
     Example: `dicom-warehouse cohort list -w my-warehouse`
@@ -53,7 +48,7 @@ def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False) -> int:
             for found in wh.cohorts().values()
         ]  # fmt: skip
         facts = {"cohorts": listed, "runs": [asdict(run) for run in wh.runs()]}
-        send_text(json_text(json.dumps(facts, ensure_ascii=False)) + "\n")
+        send_document(facts)
         return 0
     grid = Table("cohort", "kind", "parameters", "what", box=None, header_style="bold")
     for found in wh.cohorts().values():
@@ -83,8 +78,8 @@ def run(
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    timeout: float = asking.SECONDS,
-    as_json: Json = False,
+    timeout: float = 600.0,
+    as_json: AsJson = False,
     **parameters: str,
 ) -> int:
     """Ask a cohort of the newest version and keep its members.
@@ -102,15 +97,17 @@ def run(
     parameters
         Its parameters by name.
     """
+    from warehouse.cohorts.asking import Limits
+
     given = {key.replace("-", "_"): value for key, value in parameters.items()}
-    limits = asking.Limits(seconds=timeout)
-    _report(opened(warehouse).cohort(name, limits=limits, **given), as_json=as_json)
+    found = opened(warehouse).cohort(name, limits=Limits(seconds=timeout), **given)
+    _report(found, as_json=as_json)
     return 0
 
 
 @cohort.command
 def save(
-    name: str, /, *, sql: Path, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False
+    name: str, /, *, sql: Path, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
 ) -> int:
     """Keep a SELECT as a cohort of this warehouse.
 
@@ -129,23 +126,33 @@ def save(
     """
     made = opened(warehouse).save_cohort(name, read_text(sql))
     if as_json:
-        print(json.dumps({"name": made.name}))
+        send_document({"name": made.name})
         return 0
     print(f"saved {made.name}; run it with: dicom-warehouse cohort run {made.name}")
     return 0
 
 
 @cohort.command
-def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False) -> int:
+def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Show a run, or the definition of a cohort that was not run.
 
     Example: `dicom-warehouse cohort show ct_thin_slice-0001`
     """
+    from warehouse.cohorts.definitions import definition
+
     wh = opened(warehouse)
     try:
         found = wh.find_run(name)
     except errors.UnknownCohort:
-        print(escaped(definitions.definition(wh.root, name).text, keep="\n\t"), end="")
+        known = definition(wh.root, name)
+        if as_json:
+            send_document({
+                "name": known.name, "kind": known.kind, "description": known.description,
+                "parameters": {param.name: param.default for param in known.params},
+                "sql": known.text,
+            })  # fmt: skip
+            return 0
+        print(escaped(known.text, keep="\n\t"), end="")
         return 0
     _report(found, as_json=as_json)
     if not as_json:
@@ -155,7 +162,7 @@ def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = F
 
 @cohort.command
 def diff(
-    before: str, after: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False
+    before: str, after: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
 ) -> int:
     """Show which instances two runs do not share, and why.
 
@@ -166,7 +173,7 @@ def diff(
 
 
 @cohort.command
-def rerun(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False) -> int:
+def rerun(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Ask a run's cohort again with the same parameters: the same digest, or what has changed.
 
     Example: `dicom-warehouse cohort rerun ct_thin_slice-0001`
@@ -183,7 +190,7 @@ def _combine(operation: str, left: str, right: str, name: str, root: str, *, as_
 @cohort.command
 def union(
     left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Make a run of the members of either.
 
@@ -195,7 +202,7 @@ def union(
 @cohort.command
 def intersect(
     left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Make a run of the members of both.
 
@@ -207,7 +214,7 @@ def intersect(
 @cohort.command
 def minus(
     left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Make a run of the members of the first that are not in the second.
 
@@ -219,15 +226,19 @@ def minus(
 @cohort.command
 def split(
     name: str, /, *, train: float = 0.7, validation: float = 0.15, test: float = 0.15,
-    seed: Seed = 0, warehouse: Root = DEFAULT_WAREHOUSE, as_json: Json = False,
+    seed: Seed = 0, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Split a run by patient into train, validation and test.
 
     Example: `dicom-warehouse cohort split ct_thin_slice --seed 7`
     """
     shares = {"train": train, "validation": validation, "test": test}
-    for part in opened(warehouse).sets.split(name, shares, seed):
-        _report(part, as_json=as_json)
+    parts = opened(warehouse).sets.split(name, shares, seed)
+    if as_json:
+        send_document({"runs": [asdict(part) for part in parts]})
+        return 0
+    for part in parts:
+        _report(part, as_json=False)
     return 0
 
 
@@ -235,7 +246,7 @@ def split(
 def sample(
     source: str, /, *, name: str, by: str = "", count: int | None = None,
     fraction: float | None = None, seed: Seed = 0, warehouse: Root = DEFAULT_WAREHOUSE,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Draw series of a run, so many of each stratum or a fraction.
 
@@ -263,123 +274,17 @@ def sample(
 
 
 @cohort.command
-def export(
-    name: str, target: Path, /, *, form: Annotated[Form | None, Parameter(name="--format")] = None,
-    rows: Literal["patients", "studies", "series", "instances"] = "series",
-    preset: Literal["series_csv"] | None = None,
-    spreadsheet: Annotated[bool, Parameter(negative="")] = False, source: str | None = None,
-    template: str = TEMPLATE,
-    identifiers: Annotated[bool, Parameter(negative="--no-identifiers")] = True,
-    isotropic: Annotated[bool, Parameter(negative="")] = False,
-    allow_gaps: Annotated[bool, Parameter(negative="")] = False,
-    resample: Literal["tilt"] | None = None,
-    deidentify: Literal["basic"] | None = None, retain: str = "", clean: str = "",
-    key: Path | None = None, mapping: Path | None = None,
-    rectangle: tuple[str, ...] = (),
-    accept_burned_in: Annotated[bool, Parameter(negative="")] = False,
-    warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
-) -> int:  # fmt: skip
-    """Write the members of a run: rows, a list, the files themselves, or a BIDS data set.
-
-    Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`
-
-    Example: `dicom-warehouse cohort export mr_by_sequence dataset --format bids`
-
-    Example: `dicom-warehouse cohort export mr_by_sequence shared --format copy --deidentify basic`
-
-    Parameters
-    ----------
-    name
-        Run or cohort.
-    target
-        File or folder to write; only a file can be replaced, with --force.
-    form
-        Follows the ending of the file if it is csv, parquet, arrow, jsonl or zip.
-    rows
-        What a row of csv, parquet, arrow or jsonl is.
-    preset
-        series_csv: the fourteen columns of django_dicom.
-    spreadsheet
-        CSV with a byte order mark, and an apostrophe before text that would run as a formula.
-    source
-        Of s5cmd: OLD=NEW puts a bucket in place of a folder, as /data=s3://bucket/dicom.
-    template
-        Names of the files of zip, copy and link.
-    identifiers
-        Of bids: write UIDs, institution, device, age, sex, dates and times.
-    isotropic
-        Of bids: keep diffusion weighted volumes without a direction beside others that have one.
-    allow_gaps
-        Of bids: write series in which slices are missing, with zeros; the sidecar says which.
-    resample
-        Of bids: tilt moves slices that are shifted by a tilted gantry; the sidecar says so.
-    deidentify
-        Write it without what identifies a person, by this profile of PS3.15: copy, zip, csv,
-        parquet, arrow, jsonl and uids.
-    retain
-        Of deidentify, with commas between: uids, device, institution, patient, dates or
-        dates-shifted, safe-private.
-    clean
-        Of deidentify, with commas between: descriptors, structured, graphics: kept, but cleaned.
-    key
-        Of deidentify: file with the secret that makes the new identities; the same key makes the
-        same ones. See `dicom-warehouse deidentify key`.
-    mapping
-        Of deidentify: folder for the tables of old and new identities, encrypted with the key.
-    rectangle
-        Of deidentify: column,row,width,height to black out in every frame; may be repeated.
-    accept_burned_in
-        Of deidentify: write pictures too that may have text burned in.
-    """
-    # A folder, or a list of UIDs or commands, may have any name.
-    free = form in {"copy", "link", "uids", "s5cmd", "bids"}
-    chosen = str(form) if free else format_of(target, form, _SUFFIXES)
-    wh = opened(warehouse)
-    found = wh.find_run(name)
-    if deidentify is not None:
-        asked = Deidentify.asked(
-            deidentify, retain, clean, key, mapping, rectangle, accept_burned_in=accept_burned_in
-        )
-        options = {"template": template, "rows": rows, "preset": preset, "spreadsheet": spreadsheet}
-        facts = wh.export(found, target, chosen, deidentify=asked, force=force, **options)
-        _report_deidentified(target, found, facts)
-        return 0
-    if retain or clean or key or mapping or rectangle or accept_burned_in:
-        raise errors.UsageError(
-            "retain, clean, key, mapping, rectangle and accept-burned-in belong to --deidentify"
-        )
-    if chosen == FORMAT:
-        facts = wh.export(
-            found, target, FORMAT, identifiers=identifiers, isotropic=isotropic,
-            allow_gaps=allow_gaps, resample=resample,
-        )["bids"]  # fmt: skip
-        series = counted(facts["series_written"], "series", "series")
-        print(escaped(f"{target}: {found.run}, {series} as {counted(facts['images'], 'image')}"))
-        if left := facts["series_not_written"]:
-            print(escaped(f"{counted(left, 'series', 'series')} left out: {target / SERIES}"))
-        return 0
-    if chosen in FILE_FORMATS:
-        wh.export(found, target, chosen, template=template, force=force)
-    else:
-        wh.export(
-            found, target, chosen, rows=rows, preset=preset, spreadsheet=spreadsheet,
-            source=source, force=force,
-        )  # fmt: skip
-    many = counted(found.counts["instances"], "instance")
-    print(escaped(f"{target}: {found.run}, {many}, digest {found.digest}"))
-    return 0
-
-
-@cohort.command
-def verify(target: Path, /, *, as_json: Json = False) -> int:
+def verify(target: Path, /, *, as_json: AsJson = False) -> int:
     """Hash an export again; 0 if it is what was written, else 1 and what is not.
 
     Example: `dicom-warehouse cohort verify thin.zip`
     """
+    from warehouse.cohorts.provenance import verify as verify_export
+
     found = verify_export(target)
     if as_json:
         facts = asdict(found) | {"target": str(target), "is_whole": not found.problems}
-        send_text(json.dumps(facts, default=str) + "\n")
+        send_document(facts)
         return 1 if found.problems else 0
     for problem in found.problems:
         print(escaped(problem))
@@ -389,36 +294,26 @@ def verify(target: Path, /, *, as_json: Json = False) -> int:
     return 1 if found.problems else 0
 
 
-def _report_deidentified(target: Path, found: runs.Run, facts: dict[str, Any]) -> None:
-    counts = facts["counts"]
-    if "changes" not in counts:
-        print(escaped(f"{target}: {found.run}, {counted(counts['rows'], 'row')}, de-identified"))
-        return
-    many = counted(counts["instances"], "instance")
-    changes = counted(counts["changes"], "change")
-    print(escaped(f"{target}: {found.run}, {many} de-identified, {changes}"))
-    if left := counts["left_out"]:
-        print(escaped(f"{counted(left, 'instance')} left out: see left_out.csv"))
-
-
-def _report(found: runs.Run, *, as_json: bool) -> None:
+def _report(found: Run, *, as_json: bool) -> None:
     if as_json:
-        send_text(json_text(json.dumps(asdict(found), ensure_ascii=False)) + "\n")
+        send_document(asdict(found))
         return
+    from warehouse.cohorts.definitions import call
+
     counts = ", ".join(counted_level(count, level) for level, count in found.counts.items())
     given = {name: value for name, value in found.parameters.items() if value is not None}
-    print(escaped(f"{found.run}  {definitions.call(found.cohort, given)}"))
+    print(escaped(f"{found.run}  {call(found.cohort, given)}"))
     print(escaped(f"  {counts}"))
     print(escaped(f"  digest {found.digest}"))
 
 
-def _report_difference(found: compare.Difference, *, as_json: bool) -> None:
+def _report_difference(found: Difference, *, as_json: bool) -> None:
     if as_json:
         facts = {
             "before": found.before.run, "after": found.after.run, "same": found.same_members,
             "rows": found.rows.to_pylist(),
         }  # fmt: skip
-        send_text(json_text(json.dumps(facts, ensure_ascii=False)) + "\n")
+        send_document(facts)
         return
     print(escaped(f"{found.before.run} → {found.after.run}: "), end="")
     print(escaped(f"same digest {found.after.digest}") if found.same_members else "other members")

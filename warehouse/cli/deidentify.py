@@ -9,26 +9,22 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import counted
-from warehouse.deidentify import mapping as tables
-from warehouse.deidentify.asked import Deidentify
-from warehouse.deidentify.key import read_key, write_key
 from warehouse.escape import escaped
 
 deidentify = App(
     name="deidentify",
     help="Keys, checks and tables of de-identified exports; `cohort export --deidentify` makes "
     "them.\n\nExample: `dicom-warehouse deidentify key study.key`",
-    group=SELECT,
 )
-app.command(deidentify)
 
 _SHOWN = 20
 
 
 @deidentify.command
-def key(target: Path, /) -> int:
+def key(target: Path, /, *, as_json: AsJson = False) -> int:
     """Write a new key, which only its owner can read.
 
     The same key makes the same new identities in every export; whoever has it can find out to whom
@@ -36,15 +32,21 @@ def key(target: Path, /) -> int:
 
     Example: `dicom-warehouse deidentify key study.key`
     """
+    from warehouse.deidentify.key import write_key
+
     write_key(target)
+    if as_json:
+        send_document({"target": target})
+        return 0
     print(escaped(f"{target}: keep it apart from what is shared"))
     return 0
 
 
 @deidentify.command
 def check(
-    target: Path, /, *, against: Annotated[Path, Parameter(help="The warehouse it came from.")]
-) -> int:
+    target: Path, /, *, against: Annotated[Path, Parameter(help="The warehouse it came from.")],
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
     """Search an export for the values of people that its warehouse holds; 1 if one is found.
 
     Every byte is searched, in every encoding of text, UTF-16, Base64, what inflates, and names of
@@ -53,6 +55,13 @@ def check(
     Example: `dicom-warehouse deidentify check shared --against my-warehouse`
     """
     found = opened(str(against)).deidentified.check(target)
+    if as_json:
+        send_document({
+            "target": target, "files": found.files, "bytes": found.bytes, "values": found.values,
+            "passed_over": found.passed_over,
+            "survivors": [one._asdict() for one in found.survivors],
+        })  # fmt: skip
+        return 1 if found.survivors else 0
     for one in found.survivors[:_SHOWN]:
         print(escaped(f"{one.file}: {one.attribute} ({one.how})"))
     if (more := len(found.survivors) - _SHOWN) > 0:
@@ -68,7 +77,7 @@ def check(
 @deidentify.command
 def views(
     target: Path, /, *, retain: str = "", clean: str = "", key: Path | None = None,
-    warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False,
+    warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False, as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Write patients, studies, series and instances without identity as a DuckDB database.
 
@@ -83,22 +92,34 @@ def views(
     key
         As of `cohort export`.
     """
+    from warehouse.deidentify.asked import Deidentify
+
     how = Deidentify.asked("basic", retain, clean, key)
     counts = opened(warehouse).deidentified.write_views(
         target, retain=how.retain, clean=how.clean, key=how.key, force=force
     )
+    if as_json:
+        send_document({"target": target, "rows": counts})
+        return 0
     told = ", ".join(f"{count:,} {table}" for table, count in counts.items())
     print(escaped(f"{target}: {told}"))
     return 0
 
 
 @deidentify.command
-def mapping(table: Path, /, *, key: Path) -> int:
-    """Print a table of old and new identities as CSV.
+def mapping(table: Path, /, *, key: Path, as_json: AsJson = False) -> int:
+    """Print a table of old and new identities as CSV, or as a JSON array of objects.
 
     Example: `dicom-warehouse deidentify mapping uids.csv.encrypted --key study.key`
     """
+    from warehouse.deidentify import mapping as tables
+    from warehouse.deidentify.key import read_key
+
+    names, rows = tables.HEAD.split(","), tables.read(table, read_key(key))
+    if as_json:
+        send_document([dict(zip(names, row, strict=True)) for row in rows])
+        return 0
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(tables.HEAD.split(","))
-    out.writerows(tables.read(table, read_key(key)))
+    out.writerow(names)
+    out.writerows(rows)
     return 0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, Text, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, counted_level, printed, size_text
 from warehouse.errors import UsageError
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from warehouse.store.tombstones import Receipt
 
 
-@app.command(group=OPERATE)
 def forget(
     *,
     patient: Text | None = None,
@@ -67,7 +66,7 @@ def forget(
         return 0
     done = upkeep.allow(**given) if allow else upkeep.forget(**given, delete=yes)
     if as_json:
-        print(json.dumps(asdict(done)))
+        send_document(asdict(done))
     else:
         _print_receipt(done)
     return 0
@@ -106,7 +105,7 @@ def _print_receipt(done: Receipt) -> None:
 
 def _print_list(found: list[Receipt], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([asdict(receipt) for receipt in found]))
+        send_document([asdict(receipt) for receipt in found])
         return
     grid = Table(
         "receipt", "at (UTC)", "level", "state", "instances", "rows", "version", box=None,

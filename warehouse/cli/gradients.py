@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, PIXELS, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.escape import escaped
 from warehouse.outputs import refuse_existing, write_bytes
 
@@ -25,7 +25,6 @@ Base = Annotated[
 ]
 
 
-@app.command(group=PIXELS)
 def gradients(
     series_uid: str,
     /,
@@ -33,7 +32,7 @@ def gradients(
     warehouse: Root = DEFAULT_WAREHOUSE,
     output: Base = None,
     isotropic: Annotated[bool, Parameter(negative="")] = False,
-    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: AsJson = False,
     force: Force = False,
 ) -> int:
     """Say how the volumes of a diffusion series are weighted, or write .bval and .bvec for FSL.
@@ -49,8 +48,6 @@ def gradients(
         SeriesInstanceUID, as in `dicom-warehouse sql "from diffusion_series"`.
     isotropic
         Keep weighted volumes without a direction beside others that have one, such as a trace.
-    json_
-        Print one JSON object instead of lines.
     """
     targets = [] if output is None else [Path(f"{output}.bval"), Path(f"{output}.bvec")]
     for target in targets:
@@ -60,8 +57,8 @@ def gradients(
         write_bytes(content.encode(), target, force=force)
     for note in _notes(made):
         print(note, file=sys.stderr)
-    if json_:
-        print(json.dumps(_facts(made) | {"files": [str(target) for target in targets]}))
+    if as_json:
+        send_document(_facts(made) | {"files": targets})
     elif targets:
         print("\n".join(escaped(str(target)) for target in targets))
     else:

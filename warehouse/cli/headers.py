@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from warehouse import errors
-from warehouse.catalog.header_lines import lines
-from warehouse.catalog.header_rows import header_of_file
-from warehouse.catalog.unread import vendor_names, why_no_private_elements
 from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
-from warehouse.cli.app import (
-    ASK,
-    DEFAULT_WAREHOUSE,
-    AsJson,
-    Force,
-    Output,
-    Root,
-    Text,
-    app,
-    dictionary,
-    opened,
-)
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, printable, say, send_text
 from warehouse.escape import escaped, json_text
 from warehouse.outputs import format_of, is_stream, refuse_existing
-from warehouse.store.dictionary import read_dictionary
 
 if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
 
+dictionary = App(
+    name="dictionary",
+    help="Names of private elements, beside those that pydicom knows.\n\n"
+    "Example: `dicom-warehouse dictionary add vendor.csv`",
+)
+
 _HEADER_SUFFIXES = {".txt": "table", ".json": "json", ".csv": "csv"}
 
 
-@app.command(group=ASK)
 def header(
     uid_or_file: str,
     /,
@@ -66,10 +56,15 @@ def header(
     full
         Print long values whole in the table.
     """
+    from warehouse.catalog.header_lines import lines
+
     chosen = format_of(output, form, _HEADER_SUFFIXES) if output else form or "table"
     if output and not is_stream(output):
         refuse_existing(output, force=force)
     if os.path.isfile(uid_or_file):
+        from warehouse.catalog.header_rows import header_of_file
+        from warehouse.store.dictionary import read_dictionary
+
         found = header_of_file(uid_or_file, read_dictionary(opened(warehouse).root))
     else:
         try:
@@ -94,7 +89,6 @@ def header(
     return 0
 
 
-@app.command(group=ASK)
 def tags(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -144,7 +138,6 @@ def tags(
     return 0
 
 
-@app.command(group=ASK)
 def duplicates(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -171,7 +164,7 @@ def duplicates(
     found = list(opened(warehouse).duplicates(limit=limit))
     shown = [one for one in found if every or one.verdict != "same"]
     if as_json:
-        print(json.dumps([asdict(one) for one in shown], ensure_ascii=False))
+        send_document([asdict(one) for one in shown])
         return 0
     screen = console()
     for one in shown:
@@ -185,6 +178,8 @@ def duplicates(
 
 def _say_why(catalog: Catalog, like: str, *, private: bool) -> None:
     """Say where else a name may be found, or why there are no private elements."""
+    from warehouse.catalog.unread import vendor_names, why_no_private_elements
+
     if names := vendor_names(catalog, like) if like else []:
         say(
             f"{', '.join(names)}: no element, but in a vendor payload such as a CSA header; "
@@ -205,7 +200,7 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson =
     """
     count = opened(warehouse).add_dictionary(file)
     if as_json:
-        print(json.dumps({"names": count}))
+        send_document({"names": count})
         return 0
     what = counted(count, "name of a private element", "names of private elements")
     console().print(f"{what} added", highlight=False)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, printed, size_text
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ SHOWN = 10
 """Files that are named on a screen; ``--json`` names all."""
 
 
-@app.command(group=OPERATE)
 def verify(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -50,7 +49,7 @@ def verify(
     after = wh.verify(deep=deep) if done else found
     if as_json:
         facts = asdict(found) | {"is_whole": found.is_whole, "series": found.series}
-        print(json.dumps(facts | ({"repaired": asdict(done)} if done else {})))
+        send_document(facts | ({"repaired": asdict(done)} if done else {}))
         return 0 if after.is_whole else 1
     screen = console()
     _print_found(found)
@@ -103,7 +102,6 @@ def _print_found(found: Verified) -> None:
         screen.print(f"which files it touches is unknown: {printed(part)}", soft_wrap=True)
 
 
-@app.command(group=OPERATE)
 def relocate(
     old: Annotated[str, Parameter(help="Folder, archive or s3://bucket/prefix where files lay.")],
     new: Annotated[str, Parameter(help="Where they lie now.")],
@@ -126,7 +124,7 @@ def relocate(
     """
     done = opened(warehouse).upkeep.relocate(old, new)
     if as_json:
-        print(json.dumps(asdict(done)))
+        send_document(asdict(done))
         return 0
     console().print(f"{counted(done.moved, 'file')} moved, {done.seconds:.1f} s", highlight=False)
     if done.kept:
@@ -137,7 +135,6 @@ def relocate(
     return 0
 
 
-@app.command(group=OPERATE)
 def audit(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Show who changed the warehouse, when, how, and which version came of it.
 
@@ -150,7 +147,7 @@ def audit(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> in
     """
     entries = opened(warehouse).upkeep.audit()
     if as_json:
-        print(json.dumps([asdict(entry) for entry in entries]))
+        send_document([asdict(entry) for entry in entries])
         return 0
     grid = Table("at (UTC)", "who", "what", "how", "version", box=None, header_style="bold")
     for entry in entries:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, TAKE_IN, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted
 from warehouse.cli.watching import Watch, measured
 from warehouse.escape import escaped
@@ -19,7 +19,6 @@ from warehouse.process import go_last
 from warehouse.settings import IngestSettings, Limits
 
 
-@app.command(group=TAKE_IN)
 def ingest(
     sources: Annotated[
         list[str],
@@ -105,9 +104,7 @@ def ingest(
         )  # fmt: skip
         watch.report = report
     if as_json:
-        fields = asdict(report)
-        fields["rejects"] = [{"path": path, "reason": why} for path, why in report.rejects]
-        print(json.dumps(fields))
+        send_document(report_facts(report))
     elif not quiet:
         print_report(report, wh.url)
     if strict and report.rejected:
@@ -115,6 +112,12 @@ def ingest(
             print(escaped(f"rejected: {path}: {reason}"), file=sys.stderr)
         return 1
     return 0
+
+
+def report_facts(report: IngestReport) -> dict[str, Any]:
+    """Return what became of the files, for programs."""
+    rejects = [{"path": path, "reason": why} for path, why in report.rejects]
+    return asdict(report) | {"rejects": rejects}
 
 
 def print_report(report: IngestReport, root: str) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, job, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, printed
-from warehouse.components.ledger import dictionaries
 from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from warehouse.algorithms.facade import Algorithms
+
+job = App(
+    name="job",
+    help="Jobs: an algorithm on one case, and what became of it.\n\n"
+    "Example: `dicom-warehouse job list --status Failed`",
+)
 
 By = Annotated[Text, Parameter(help="Who does it.")]
 
@@ -39,6 +46,8 @@ def list_jobs(
     algorithm
         Those of one algorithm.
     """
+    from warehouse.catalog.connect import ask
+
     chosen = answer_format(form, output, force=force)
     catalog = opened(warehouse).catalog
     found = ask(
@@ -53,7 +62,7 @@ def list_jobs(
 
 
 @job.command
-def show(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def show(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Print a job as JSON: what it is to do, its inputs and outputs, and every state it was in.
 
     Example: `dicom-warehouse job show 0a1b2c`
@@ -63,6 +72,8 @@ def show(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     job_id
         Its id, or how it begins.
     """
+    from warehouse.components.ledger import dictionaries
+
     wh = opened(warehouse)
     found = wh.algorithms.job(job_id).job_id
     ask_ = wh.catalog.connection
@@ -73,12 +84,12 @@ def show(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     for name, view in parts.items():
         query = f"select * exclude (job_id) from {view} where job_id = $1 order by 1"
         row[name] = dictionaries(ask_, query, found)
-    sys.stdout.write(json.dumps(row, ensure_ascii=False, indent=2, default=str) + "\n")
+    send_document(row, indented=not as_json)
     return 0
 
 
 @job.command
-def logs(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def logs(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Print what a job printed: the last 500 lines of its output, and of its errors to stderr.
 
     Example: `dicom-warehouse job logs 0a1b2c`
@@ -87,6 +98,9 @@ def logs(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     found = wh.algorithms.job(job_id).job_id
     query = "select stdout, stderr from jobs where job_id = $1"
     ((stdout, stderr),) = wh.catalog.connection.execute(query, [found]).fetchall()
+    if as_json:
+        send_document({"job_id": found, "stdout": stdout, "stderr": stderr})
+        return 0
     for stream, text in ((sys.stdout, stdout), (sys.stderr, stderr)):
         if text:
             stream.write("\n".join(map(printed, text.split("\n"))) + "\n")
@@ -94,25 +108,30 @@ def logs(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
 
 
 @job.command
-def cancel(job_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def cancel(
+    job_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
+) -> int:
     """Cancel a job that has not ended; a container that runs it is stopped within seconds.
 
     Example: `dicom-warehouse job cancel 0a1b2c`
     """
-    opened(warehouse).algorithms.cancel(job_id, by=by)
-    console().print("cancelled", highlight=False)
-    return 0
+    algorithms = opened(warehouse).algorithms
+    algorithms.cancel(job_id, by=by)
+    return _print(algorithms, job_id, "cancelled", as_json=as_json)
 
 
 @job.command
-def retry(job_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def retry(
+    job_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
+) -> int:
     """Let a job that failed or was cancelled be executed again, by the next run.
 
     Example: `dicom-warehouse job retry 0a1b2c`
     """
-    opened(warehouse).algorithms.retry(job_id, by=by)
-    console().print("queued again; dicom-warehouse run executes it", highlight=False)
-    return 0
+    algorithms = opened(warehouse).algorithms
+    algorithms.retry(job_id, by=by)
+    text = "queued again; dicom-warehouse run executes it"
+    return _print(algorithms, job_id, text, as_json=as_json)
 
 
 @job.command
@@ -126,6 +145,7 @@ def claim(
     ] = None,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:
     """Take a job that is executed outside, and print the key that signs its result.
 
@@ -133,9 +153,15 @@ def claim(
     """
     spec = opened(warehouse).algorithms.claim(job_id, folder=folder, by=by)
     if folder is not None:
-        console().print(f"job {spec.job_id}: its inputs are in {folder / 'input'}", highlight=False)
+        text = f"job {spec.job_id}: its inputs are in {folder / 'input'}"
+        if as_json:
+            send_document({"job_id": spec.job_id, "folder": folder})
+        else:
+            console().print(text, highlight=False)
         return 0
-    print(json.dumps({"job_id": spec.job_id, "signing_key": spec.signing_key}))
+    # The key is for a program either way.
+    facts = {"job_id": spec.job_id, "signing_key": spec.signing_key}
+    send_document(facts, indented=not as_json)
     return 0
 
 
@@ -153,6 +179,7 @@ def report(
     return_code: Annotated[int, Parameter(help="Of a folder: how the algorithm ended.")] = 0,
     error: Annotated[Text, Parameter(help="Of a folder: why it failed.")] = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
+    as_json: AsJson = False,
 ) -> int:
     """Bring the outputs of a job that was claimed, within a day.
 
@@ -174,7 +201,10 @@ def report(
         if job_id or signature:
             raise UsageError("a folder says which job it is; leave the other arguments out")
         algorithms.report_from(folder, return_code=return_code, error=error)
-        console().print("reported", highlight=False)
+        if as_json:
+            send_document({"folder": folder, "done": "reported"})
+        else:
+            console().print("reported", highlight=False)
         return 0
     if job_id is None or result is None or outputs is None or signature is None:
         raise UsageError("say --folder, or the job, its result, its outputs and --signature")
@@ -183,5 +213,14 @@ def report(
     except OSError:
         raise UsageError(f"{result} cannot be read") from None
     algorithms.report(job_id, body, signature, outputs)
-    console().print("reported", highlight=False)
+    return _print(algorithms, job_id, "reported", as_json=as_json)
+
+
+def _print(algorithms: Algorithms, job_id: str, text: str, *, as_json: bool) -> int:
+    if as_json:
+        send_document(
+            {"job_id": algorithms.job(job_id).job_id, "done": text.split(";", maxsplit=1)[0]}
+        )
+    else:
+        console().print(text, highlight=False)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import threading
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.intake import print_report
 from warehouse.errors import NotInstalled
 
@@ -24,7 +24,6 @@ Many = Annotated[list[str] | None, Parameter(negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-@app.command(group=SERVE)
 def listen(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -92,9 +91,9 @@ def listen(
     quiet
         Log nothing to stderr.
     """
-    _require_pynetdicom()
-    from warehouse.listener.listener import Listener  # noqa: PLC0415 - slow, and an extra
-    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
+    require_pynetdicom()
+    from warehouse.listener.listener import Listener
+    from warehouse.listener.settings import ListenerSettings, Peer
 
     peers = [Peer.parse(text, "=") for text in destination or ()]
     settings = ListenerSettings(
@@ -105,12 +104,12 @@ def listen(
         network_seconds=network_seconds,
     )  # fmt: skip
     if not quiet:
-        _log_to_stderr()
+        log_to_stderr()
     listener = Listener(opened(warehouse), settings, spool)
     try:
         where = {"aet": settings.aet, "host": host, "port": listener.port}
         if as_json:
-            print(json.dumps(where | {"spool": str(listener.spool)}), flush=True)
+            send_document(where | {"spool": listener.spool})
         else:
             print(
                 f"{settings.aet} listens on {host}:{listener.port}, receiving into "
@@ -123,7 +122,6 @@ def listen(
     return 0
 
 
-@app.command(group=SERVE)
 def fetch(
     peer: str,
     /,
@@ -176,9 +174,9 @@ def fetch(
     as_json
         Print one JSON object instead of the report.
     """
-    _require_pynetdicom()
-    from warehouse.listener import fetching  # noqa: PLC0415
-    from warehouse.listener.settings import ListenerSettings, Peer  # noqa: PLC0415
+    require_pynetdicom()
+    from warehouse.listener import fetching
+    from warehouse.listener.settings import ListenerSettings, Peer
 
     settings = ListenerSettings(
         aet=aet, port=port, host=host, tls=_tls(tls), queries=False, mode=mode
@@ -189,10 +187,10 @@ def fetch(
         by_get=get, seconds=seconds,
     )  # fmt: skip
     if as_json:
-        print(json.dumps({
+        send_document({
             "completed": done.completed, "failed": done.failed, "warned": done.warned,
             "received": done.received, "created": done.report.created if done.report else None,
-        }))  # fmt: skip
+        })  # fmt: skip
     else:
         received = "" if done.received is None else f", {done.received:,} received"
         print(f"{done.completed:,} sent, {done.failed:,} failed, {done.warned:,} warned{received}")
@@ -202,7 +200,7 @@ def fetch(
 
 
 def _tls(files: tuple[str, str, str] | None) -> Tls | None:
-    from warehouse.listener.settings import Tls  # noqa: PLC0415
+    from warehouse.listener.settings import Tls
 
     if files is None:
         return None
@@ -210,14 +208,15 @@ def _tls(files: tuple[str, str, str] | None) -> Tls | None:
     return Tls(Path(certificate), Path(key), None if authorities == "none" else Path(authorities))
 
 
-def _require_pynetdicom() -> None:
+def require_pynetdicom() -> None:
     """Say which extra is missing; let pydicom's warnings, which quote values, go nowhere."""
     if find_spec("pynetdicom") is None:
         raise NotInstalled("DICOM over the network", "pynetdicom", "dimse")
     warnings.filterwarnings("ignore", module="pydicom")
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """Let listeners say there who calls and what is refused."""
     log = logging.getLogger("warehouse.listener")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -9,32 +9,10 @@ from typing import TYPE_CHECKING
 from cyclopts import CycloptsError
 
 from warehouse import errors
-from warehouse.cli import (  # noqa: F401 - each adds its commands
-    algorithms,
-    ask,
-    batch,
-    cohort,
-    deidentify,
-    forgetting,
-    gradients,
-    headers,
-    health,
-    intake,
-    jobs,
-    network,
-    select,
-    sequence_rules,
-    serve,
-    sockets,
-    store,
-    value,
-    volume,
-)
 from warehouse.cli.app import app, close_all, opened_roots
 from warehouse.cli.screen import Screen, any_locale
 from warehouse.cli.stopping import received, say
 from warehouse.escape import escaped
-from warehouse.store.damage import explained, failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,6 +28,7 @@ def run(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 the work failed, 2 wrong usage, 130 and 143 stopped."""
     any_locale()
     try:
+        _list_commands(sys.argv[1:] if arguments is None else arguments)
         code = app(
             arguments, console=Screen(), exit_on_error=False, print_error=False,
             result_action="return_value",
@@ -66,6 +45,13 @@ def run(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _list_commands(arguments: list[str]) -> None:
+    """Import every command where the list of them is asked for: their docstrings stand in it."""
+    named = arguments[0] if arguments else ""
+    if named not in app or named in app.help_flags:
+        app.resolved_commands()
+
+
 def _said_of(error: Exception) -> int | None:
     """Say what went wrong and return the exit code; None if it is nobody's to be said."""
     match error:
@@ -74,12 +60,7 @@ def _said_of(error: Exception) -> int | None:
             asked = " ".join(("dicom-warehouse", *_known(error.command_chain or ())))
             print(f"try: {asked} --help", file=sys.stderr)
             return 2
-        case _ if isinstance(error, failures()):
-            # An engine points below the word that is wrong.
-            said = escaped(f"error: {_damage(error) or error}", keep="\n")
-            print(said, file=sys.stderr)
-            return 1
-        case errors.WarehouseError():
+        case errors.WarehouseError() if not isinstance(error, errors.QueryFailed):
             print(f"error: {escaped(error)}", file=sys.stderr)
             return 2 if isinstance(error, USAGE_ERRORS) else 1
         case BrokenPipeError():
@@ -92,12 +73,25 @@ def _said_of(error: Exception) -> int | None:
             print(f"error: {escaped(where)}: {errors.cause_of(error)[0]}", file=sys.stderr)
             _silence()
             return 1
-    return None
+    return _said_of_engine(error)
 
 
-def _damage(error: Exception) -> errors.StoreDamaged | None:
-    """Return what is damaged in a warehouse of this command, if that made an engine fail."""
-    return next(filter(None, (explained(root, error) for root in opened_roots())), None)
+def _said_of_engine(error: Exception) -> int | None:
+    """Say why an engine failed, and what is damaged in a warehouse of this command if that did it.
+
+    Returns
+    -------
+    int or None
+        None for an error of something else.
+    """
+    from warehouse.store.damage import explained, failures
+
+    if not isinstance(error, failures()):
+        return None
+    damage = next(filter(None, (explained(root, error) for root in opened_roots())), None)
+    # An engine points below the word that is wrong.
+    print(escaped(f"error: {damage or error}", keep="\n"), file=sys.stderr)
+    return 1
 
 
 def _silence() -> None:

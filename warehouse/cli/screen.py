@@ -12,18 +12,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import duckdb
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from warehouse import errors
 from warehouse.escape import escaped
@@ -31,6 +22,8 @@ from warehouse.outputs import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import duckdb
 
 MAX_ROWS = 40
 """Rows that are drawn; files and the formats for programs have all."""
@@ -70,6 +63,15 @@ class Bar:
     """A live bar on standard error; silent when that is no terminal."""
 
     def __init__(self, *, enabled: bool) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         console = Console(stderr=True)
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -107,6 +109,8 @@ class Bar:
 
 def boxed(relation: duckdb.DuckDBPyRelation) -> str:
     """Draw rows as DuckDB does: the first and last of many, as wide as the terminal."""
+    import duckdb
+
     width = shutil.get_terminal_size((160, 40)).columns if sys.stdout.isatty() else 10_000
     box = io.StringIO()
     try:
@@ -148,6 +152,8 @@ def fitting(relation: duckdb.DuckDBPyRelation) -> tuple[duckdb.DuckDBPyRelation,
 
 def expanded(relation: duckdb.DuckDBPyRelation) -> str:
     """Draw rows as psql does when expanded: a line per column, a rule before each row."""
+    import duckdb
+
     try:
         rows = relation.limit(MAX_ROWS + 1).project("columns(*)::varchar").fetchall()
     except duckdb.Error as error:

@@ -7,14 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SELECT, Force, Output, Root, Text, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened
 from warehouse.cli.screen import fitting
-from warehouse.cohorts.filters import select as select_rows
-from warehouse.cohorts.telling import telling_columns
 from warehouse.errors import UnknownFilter
 
 
-@app.command(group=SELECT)
 def select(
     table: str,
     /,
@@ -55,6 +52,9 @@ def select(
     offset
         Rows to leave out at the beginning.
     """
+    from warehouse.cohorts.filters import select as select_rows
+    from warehouse.cohorts.telling import telling_columns
+
     asked = {}
     for condition in conditions:
         name, equals, value = condition.partition("=")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, opened, rules
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, printed, send_text
 from warehouse.outputs import format_of
-from warehouse.store.rules import written
+
+rules = App(
+    name="rules",
+    help="Rules that tell what kind of sequence a series is, for the view `sequence_types`.\n\n"
+    "Example: `dicom-warehouse rules list -o mine.csv`",
+)
 
 
 @rules.command
@@ -30,7 +35,7 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson =
     """
     count = opened(warehouse).upkeep.add_rules(file)
     if as_json:
-        print(json.dumps({"rules": count}))
+        send_document({"rules": count})
         return 0
     console().print(f"{counted(count, 'rule')} added", highlight=False)
     return 0
@@ -56,6 +61,8 @@ def list_rules(
     chosen = format_of(output, form, {".csv": "csv"}) if output else form or "table"
     known = opened(warehouse).upkeep.rules()
     if chosen == "csv":
+        from warehouse.store.rules import written
+
         send_text(written(known), output, force=force)
         return 0
     grid = Table(

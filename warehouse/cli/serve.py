@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, SERVE, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import size_text
-from warehouse.dicom.objects import is_object
 from warehouse.escape import escaped
 from warehouse.settings import user_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from warehouse.api import Warehouse
+    from warehouse.listener.listener import Listener
 
 token = App(
     name="token",
     help="Who may ask a server: names, roles, and secrets that are shown once.\n\n"
     "Example: `dicom-warehouse token add viewer`",
-    group=SERVE,
 )
-app.command(token)
 
 Tokens = Annotated[
     Path | None,
@@ -32,11 +36,13 @@ Tokens = Annotated[
         help="File of tokens; beside the folder of the warehouse by default.",
     ),
 ]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
+Many = Annotated[list[str] | None, Parameter(negative="")]
 
 
 def _file(given: Path | None, warehouse: str) -> Path:
     """Return the file of tokens of a warehouse."""
+    from warehouse.dicom.objects import is_object
+
     if given is not None:
         return given.absolute()
     if is_object(warehouse):
@@ -47,7 +53,6 @@ def _file(given: Path | None, warehouse: str) -> Path:
     return folder.with_name(f"{folder.name}.tokens.json")
 
 
-@app.command(group=SERVE)
 def serve(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -63,12 +68,23 @@ def serve(
     timeout: float = 60.0,
     requests: int = 64,
     max_body: int = 16 << 30,
+    without: Annotated[
+        list[Literal["rest", "dicomweb", "viewer"]] | None, Parameter(negative="")
+    ] = None,
+    listen: int | None = None,
+    aet: str = "WAREHOUSE",
+    allow: Many = None,
+    destination: Many = None,
+    as_json: AsJson = False,
 ) -> int:
     """Answer over HTTP until stopped: DICOMweb, a REST interface, and a viewer for browsers.
 
-    Without tokens only this machine may ask, and only read. See docs/how-to/serve.md.
+    Without tokens only this machine may ask, and only read. See docs/how-to/serve.md. With
+    `--listen` it receives DICOM, too.
 
     Example: `dicom-warehouse serve -w my-warehouse`
+
+    Example: `dicom-warehouse serve -w my-warehouse --listen 11112 --aet ARCHIVE --allow CT1`
 
     Parameters
     ----------
@@ -89,28 +105,82 @@ def serve(
     public_url
         What clients call this server, behind a proxy: https://archive.example.org
     timeout
-        Seconds that one question may take.
+        Seconds that what one request asks may take, and that a client may stand still.
     requests
         Requests that are answered at a time.
     max_body
         Bytes of one upload at most.
+    without
+        Leave out rest, dicomweb or viewer; may be repeated.
+    listen
+        Port of a DICOM listener in the same process, at the same address, with the defaults of
+        the command `listen`, which has more options; 0 takes a free one.
+    aet
+        Its application entity title.
+    allow
+        AE title that may call it; may be repeated. Without, everybody who reaches the port.
+    destination
+        Where its C-MOVE may send, as AET=host:port; may be repeated.
     """
+    if listen is None and (allow or destination or aet != "WAREHOUSE"):
+        raise errors.UsageError("--aet, --allow and --destination are about --listen PORT")
     try:
-        from warehouse.server.serve import serve as run  # noqa: PLC0415 - needs the extra
-        from warehouse.server.settings import ServerSettings  # noqa: PLC0415
+        from warehouse.server.serve import serve as run
+        from warehouse.server.settings import ServerSettings
     except ImportError as error:
         raise errors.NotInstalled("a server", error.name or "fastapi", "server") from None
     settings = ServerSettings(
         host=host, port=port, tokens=_file(tokens, warehouse),
         received=received and received.absolute(), viewer=viewer,
         audit=audit, certificate=certificate, key=key, public_url=public_url, seconds=timeout,
-        requests=requests, body_bytes=max_body,
+        requests=requests, body_bytes=max_body, without=frozenset(without or ()),
     )  # fmt: skip
     scheme = "https" if certificate else "http"
     shown = f"[{host}]" if ":" in host else host
-    print(escaped(f"{scheme}://{shown}:{port}/"), file=sys.stderr)
-    run(opened(warehouse), settings)
+    url = f"{scheme}://{shown}:{port}/"
+    if as_json:
+        send_document({"url": url, "host": host, "port": port})
+    else:
+        print(escaped(url), file=sys.stderr)
+    held = opened(warehouse)
+    with contextlib.ExitStack() as stack:
+        listeners = []
+        if listen is not None:
+            started = _listening(held, host, listen, aet, allow or [], destination or [])
+            listeners.append(stack.enter_context(started))
+        run(held, settings, listeners)
     return 0
+
+
+@contextlib.contextmanager
+def _listening(
+    held: Warehouse, host: str, port: int, aet: str, allow: list[str], destination: list[str]
+) -> Iterator[Listener]:
+    """Receive DICOM in threads of this process until the end of the block."""
+    # Slow, and an extra.
+    from warehouse.cli.network import log_to_stderr, require_pynetdicom
+
+    require_pynetdicom()
+    from warehouse.listener.listener import Listener
+    from warehouse.listener.settings import ListenerSettings, Peer
+
+    peers = [Peer.parse(text, "=") for text in destination]
+    settings = ListenerSettings(
+        aet=aet, port=port, host=host, allow=tuple(allow),
+        destinations={each.aet: each for each in peers},
+    )  # fmt: skip
+    log_to_stderr()
+    listener = Listener(held, settings)
+    try:
+        if not (held.root / "warehouse.json").exists():
+            # There is nothing to be asked before something was ingested, be it an empty folder.
+            listener.hand_over(everything=True)
+        where = f"{settings.aet} listens on {host}:{listener.port}"
+        print(escaped(f"{where}, receiving into {listener.spool}"), file=sys.stderr)
+        yield listener
+    finally:
+        # What waits is ingested by the next listener: a signal gives little time.
+        listener.stop(hand_over=False)
 
 
 @token.command
@@ -134,11 +204,14 @@ def add(
     role
         read: everything; write: store too; deidentified: tables without what identifies a person.
     """
-    from warehouse.server.access import add_token  # noqa: PLC0415
+    from warehouse.server.access import add_token
 
     file = _file(tokens, warehouse)
     secret = add_token(file, name, role)
-    print(json.dumps({"name": name, "role": role, "secret": secret}) if as_json else secret)
+    if as_json:
+        send_document({"name": name, "role": role, "secret": secret})
+    else:
+        print(secret)
     return 0
 
 
@@ -150,12 +223,12 @@ def list_tokens(
 
     Example: `dicom-warehouse token list`
     """
-    from warehouse.server.access import read_tokens  # noqa: PLC0415
+    from warehouse.server.access import read_tokens
 
     found = read_tokens(_file(tokens, warehouse))
     if as_json:
         rows = [{"name": t.name, "role": t.role, "created": t.created} for t in found]
-        print(json.dumps({"tokens": rows}))
+        send_document({"tokens": rows})
         return 0
     for one in found:
         print(escaped(f"{one.name}  {one.role}  {one.created}"))
@@ -163,7 +236,10 @@ def list_tokens(
 
 
 @token.command
-def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None) -> int:
+def revoke(
+    name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
     """Take a token away; a running server refuses it from the next request on.
 
     Example: `dicom-warehouse token revoke viewer`
@@ -173,27 +249,28 @@ def revoke(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens 
     name
         As in `token list`.
     """
-    from warehouse.server.access import revoke_token  # noqa: PLC0415
+    from warehouse.server.access import revoke_token
 
     revoke_token(_file(tokens, warehouse), name)
+    if as_json:
+        send_document({"name": name, "is_revoked": True})
     return 0
 
 
-viewer_app = App(
+viewer = App(
     name="viewer",
     help="OHIF in the place of the built-in page.\n\n"
     "Example: `dicom-warehouse viewer install --from ohif-app-3.13.2.tgz`",
-    group=SERVE,
 )
-app.command(viewer_app)
 
 
-@viewer_app.command
+@viewer.command
 def install(
     *,
     from_: Annotated[Path, Parameter(name="--from")],
     to: Path | None = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> int:
     """Unpack OHIF from the tarball that `npm pack @ohif/app@3.13.2` brings; its digest is checked.
 
@@ -207,12 +284,15 @@ def install(
         Folder to make, for `serve --viewer`; by default one in the cache of the user, which `serve`
         finds.
     """
-    from warehouse.server.ohif import install as unpack  # noqa: PLC0415
+    from warehouse.server.ohif import install as unpack
 
     cache = user_cache()
     if to is None and cache is None:
         raise errors.UsageError("there is no folder for caches: name one with --to")
     target = to or cache / "viewer"  # type: ignore[operator]
     size = unpack(from_, target.absolute(), force=force)
+    if as_json:
+        send_document({"target": target, "size_bytes": size})
+        return 0
     print(escaped(f"{target}: {size_text(size)}"))
     return 0

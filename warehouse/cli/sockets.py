@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened, socket
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted
-from warehouse.components import files, json_text
+
+socket = App(
+    name="socket",
+    help="What may be said about the archive: sockets with a kind, a path and a schema.\n\n"
+    "Example: `dicom-warehouse socket list`",
+)
 
 By = Annotated[Text, Parameter(help="Who does it, as it shall be written down.")]
 SchemaFile = Annotated[
@@ -37,6 +40,8 @@ def _given(
     table: Path | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the fields that were given, from their files and texts."""
+    from warehouse.components import json_text
+
     files = {"schema": schema, "overlay_segments": segments, "look_up_table": table}
     texts = {"default_value": default, "example_value": example}
     found = {name: _json_of(path) for name, path in files.items() if path is not None}
@@ -46,6 +51,8 @@ def _given(
 
 
 def _json_of(path: Path) -> Any:
+    from warehouse.components import files, json_text
+
     with files.opened(path) as file:
         return json_text.parse(file.read())
 
@@ -81,7 +88,7 @@ def create(
         by=by, title=title, kind=kind, relative_path=path, description=description, **given
     )
     if as_json:
-        print(json.dumps({"slug": made.slug, "kind": made.kind, "version": made.version}))
+        send_document({"slug": made.slug, "kind": made.kind, "version": made.version})
         return 0
     console().print(f"socket {made.slug}: {made.of_kind.label}", highlight=False)
     return 0
@@ -102,6 +109,8 @@ def list_sockets(
 
     Example: `dicom-warehouse socket list`
     """
+    from warehouse.catalog.connect import ask
+
     chosen = answer_format(form, output, force=force)
     wanted = "not is_reserved and not is_retired" if for_algorithms else "true"
     catalog = opened(warehouse).catalog
@@ -115,7 +124,7 @@ def list_sockets(
 
 
 @socket.command
-def show(slug: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def show(slug: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Print a socket as JSON: the ten keys of Grand Challenge's API, schema, example and version.
 
     Example: `dicom-warehouse socket show results-json-file`
@@ -125,7 +134,7 @@ def show(slug: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
         "schema": found.schema, "example_value": found.example, "version": found.version,
         "is_retired": found.is_retired,
     }  # fmt: skip
-    sys.stdout.write(json.dumps(shown, ensure_ascii=False, indent=2) + "\n")
+    send_document(shown, indented=not as_json)
     return 0
 
 
@@ -167,7 +176,7 @@ def edit(
             for one in done.failing
         ]
         facts = {"slug": slug, "version": done.socket.version, "checked": len(done.report)}
-        print(json.dumps(facts | {"failing": failing}))
+        send_document(facts | {"failing": failing})
         return 0
     screen = console()
     screen.print(f"socket {slug}: version {done.socket.version}", highlight=False)
@@ -190,7 +199,7 @@ def retire(
     """
     opened(warehouse).components.retire_socket(slug, by=by)
     if as_json:
-        print(json.dumps({"slug": slug, "is_retired": True}))
+        send_document({"slug": slug, "is_retired": True})
         return 0
     console().print(f"socket {slug} is retired", highlight=False)
     return 0

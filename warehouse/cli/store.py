@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections import Counter
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.table import Table
 
-from warehouse.cli.app import DEFAULT_WAREHOUSE, OPERATE, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, counted_level, printed, size_text
-from warehouse.store.report import ColumnFacts, describe_columns
-from warehouse.store.vacuum import RETENTION
+
+if TYPE_CHECKING:
+    from warehouse.store.report import ColumnFacts
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 
-@app.command(group=OPERATE)
 def info(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -37,12 +37,14 @@ def info(
     as_json
         Print one JSON object.
     """
+    from warehouse.store.report import describe_columns
+
     wh = opened(warehouse)
     facts = wh.info()
     listed = describe_columns(wh.catalog.snapshot) if columns else []
     if as_json:
         more = {"columns": [asdict(column) for column in listed]} if columns else {}
-        print(json.dumps(facts | more))
+        send_document(facts | more)
         return 0
     screen = console()
     screen.print(
@@ -92,7 +94,6 @@ def _columns_grid(columns: list[ColumnFacts]) -> Table:
     return grid
 
 
-@app.command(group=OPERATE)
 def remove(
     sources: Annotated[
         list[str],
@@ -123,7 +124,7 @@ def remove(
     """
     done = opened(warehouse).remove(*sources, delete=yes, even_all=even_all)
     if as_json:
-        print(json.dumps(asdict(done)))
+        send_document(asdict(done))
         return 0
     screen = console()
     screen.print(
@@ -140,7 +141,6 @@ def remove(
     return 0
 
 
-@app.command(group=OPERATE)
 def rebuild(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -163,7 +163,7 @@ def rebuild(
     """
     done = opened(warehouse).rebuild(from_sources=from_sources)
     if as_json:
-        print(json.dumps(asdict(done)))
+        send_document(asdict(done))
     elif from_sources:
         console().print(
             f"{counted(done.instances, 'file')} of {counted(done.parts, 'batch', 'batches')} "
@@ -179,7 +179,6 @@ def rebuild(
     return 0
 
 
-@app.command(group=OPERATE)
 def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Merge the Parquet files of many small ingests into few; rows and their order stay.
 
@@ -195,7 +194,7 @@ def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> 
     """
     done = opened(warehouse).compact()
     if as_json:
-        print(json.dumps(asdict(done)))
+        send_document(asdict(done))
         return 0
     screen = console()
     for table, parts in done.before.items():
@@ -208,11 +207,10 @@ def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> 
     return 0
 
 
-@app.command(group=OPERATE)
 def vacuum(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
-    retention_days: float = RETENTION.days,
+    retention_days: float = 7,
     yes: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -235,7 +233,7 @@ def vacuum(
     """
     done = opened(warehouse).vacuum(dt.timedelta(days=retention_days), delete=yes)
     if as_json:
-        print(json.dumps(asdict(done) | {"size_bytes": done.size_bytes}))
+        send_document(asdict(done) | {"size_bytes": done.size_bytes})
         return 0
     screen = console()
     for table, count in Counter(part.table for part in done.spare).items():

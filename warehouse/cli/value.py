@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from warehouse.catalog.connect import ask
 from warehouse.cli.answers import Format, answer_format, send_answer
-from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened, value
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted
-from warehouse.components import json_text
-from warehouse.components.values import MISSING
 from warehouse.errors import UsageError
+from warehouse.escape import escaped
+
+value = App(
+    name="value",
+    help="What people and algorithms said: values, checked by their socket and stored once.\n\n"
+    "Example: `dicom-warehouse value add nodule reader1.json --series 1.2.3`",
+)
 
 SetName = Annotated[Text, Parameter(name="--set", help="Name of the set.")]
 
@@ -45,6 +48,9 @@ def add(
     strict: Annotated[
         bool, Parameter(negative="", help="Check geometry too: rectangles, affine matrices.")
     ] = False,
+    form: Annotated[
+        Literal["json"] | None, Parameter(name="--format", help="Print one JSON object.")
+    ] = None,
     warehouse: Root = DEFAULT_WAREHOUSE,
 ) -> int:
     """Check a value and store it; one that is stored already gets another use.
@@ -60,12 +66,20 @@ def add(
     file
         A file, also one of JSON.
     """
+    from warehouse.components import json_text
+    from warehouse.components.values import MISSING
+
     given: Any = MISSING if json_value is None else json_text.parse(json_value.encode())
     done = opened(warehouse).components.add_value(
         slug, given, file=file, dicom_series=dicom_series, series=series, instance=instance,
         study=study, patient=patient, by=by, tool=tool, tool_version=tool_version,
         null_not_finite=null_not_finite, strict=strict,
     )  # fmt: skip
+    if form == "json":
+        send_document({
+            "value_id": done.value_id, "is_new": done.is_new, "is_new_use": done.is_new_use,
+        })  # fmt: skip
+        return 0
     what = "added" if done.is_new else "stored already" + (", used anew" * done.is_new_use)
     console().print(f"value {done.value_id}: {what}", highlight=False)
     return 0
@@ -90,6 +104,8 @@ def list_values(
     slug
         Those of one socket.
     """
+    from warehouse.catalog.connect import ask
+
     chosen = answer_format(form, output, force=force)
     shop = opened(warehouse)
     if slug is not None:
@@ -105,7 +121,7 @@ def list_values(
 
 
 @value.command
-def show(value_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
+def show(value_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Print a JSON value, or the path of the file of another one.
 
     Example: `dicom-warehouse value show 0a1b2c3d`
@@ -117,9 +133,14 @@ def show(value_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE) -> int:
     """
     components = opened(warehouse).components
     if not components.is_json(value_id):
-        print(components.value_file(value_id))
+        file = components.value_file(value_id)
+        if as_json:
+            send_document({"file": file})
+        else:
+            print(escaped(file))
         return 0
-    sys.stdout.write(json.dumps(components.value(value_id), ensure_ascii=False, indent=2) + "\n")
+    value = components.value(value_id)
+    send_document({"value": value} if as_json else value, indented=not as_json)
     return 0
 
 
@@ -147,7 +168,7 @@ def check(
                 why = {"path": checked.path, "why_not": checked.why_not}
                 failed.append({"slug": slug, "value_id": checked.value_id, **why})
     if as_json:
-        print(json.dumps({"checked": total, "failing": failed}))
+        send_document({"checked": total, "failing": failed})
         return 1 if failed else 0
     screen = console()
     for one in failed:
@@ -180,7 +201,7 @@ def import_set(
     failed = [one for one in done if one.why_not]
     if as_json:
         why = [{"item": one.item, "path": one.path, "why_not": one.why_not} for one in failed]
-        print(json.dumps({"set": set_name, "taken": len(done) - len(failed), "failing": why}))
+        send_document({"set": set_name, "taken": len(done) - len(failed), "failing": why})
         return 1 if failed else 0
     screen = console()
     for one in failed:
@@ -203,7 +224,7 @@ def export_set(
         raise UsageError("name a folder with -o")
     count = opened(warehouse).components.export_set(set_name, output)
     if as_json:
-        print(json.dumps({"set": set_name, "values": count, "target": str(output)}))
+        send_document({"set": set_name, "values": count, "target": str(output)})
         return 0
     console().print(f"{counted(count, 'value')} written to {output}", highlight=False)
     return 0

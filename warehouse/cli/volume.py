@@ -5,26 +5,25 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from cyclopts import Parameter
 
 from warehouse import errors
-from warehouse.cli.app import DEFAULT_WAREHOUSE, PIXELS, Force, Root, app, opened
+from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Root, opened
+from warehouse.cli.document import send_document
 from warehouse.cli.screen import size_text
 from warehouse.escape import escaped
 from warehouse.outputs import refuse_existing, require_suffix, write_bytes
-from warehouse.pixels import files, pictures
-from warehouse.pixels.stack import Stack
-from warehouse.pixels.values import Values
-from warehouse.pixels.volume import LazyVolume
+
+if TYPE_CHECKING:
+    from warehouse.pixels.stack import Stack
+    from warehouse.pixels.volume import LazyVolume
 
 _LABELS = 12
 """Values of a label that are printed."""
 
 
-@app.command(group=PIXELS)
 def volume(
     series_uid: str,
     /,
@@ -44,6 +43,7 @@ def volume(
     stack: Annotated[bool, Parameter(negative="")] = False,
     stack_id: str | None = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> int:
     """Say what array a series makes, and write it: as a picture, for NIfTI tools, for NumPy.
 
@@ -84,6 +84,10 @@ def volume(
     stack_id
         Which stack, where a multi-frame object has several.
     """
+    from warehouse.pixels import files, pictures
+    from warehouse.pixels.values import Values
+    from warehouse.pixels.volume import LazyVolume
+
     targets = {
         "png": (png, (".png",)), "montage": (montage, (".png",)),
         "nifti": (nifti, (".nii", ".nii.gz")), "npy": (npy, (".npy",)),
@@ -120,6 +124,9 @@ def volume(
     if references is not None and isinstance(shown, LazyVolume):
         made = json.dumps(shown.references(), allow_nan=False)
         write_bytes(made.encode(), references, force=force)
+    if as_json:
+        send_document(_described(shown) | {"files": written})
+        return 0
     if written and shown.values.rescale:
         print(f"unit     {shown.unit or 'not stated'}")
     for target in written:
@@ -129,8 +136,27 @@ def volume(
     return 0
 
 
+def _described(shown: LazyVolume | Stack) -> dict[str, Any]:
+    """Return the same facts for programs; those that a stack does not have are null."""
+    from warehouse.pixels.stack import Stack
+
+    unit = shown.unit if shown.values.rescale else None
+    facts: dict[str, Any] = dict.fromkeys(("dims", "shape", "dtype", "spacing_mm", "affine_lps"))
+    if isinstance(shown, Stack):
+        return facts | {"frames": len(shown), "unit": unit, "labels": {}}
+    return facts | {
+        "dims": shown.dims, "shape": shown.shape, "dtype": str(shown.dtype),
+        "spacing_mm": shown.spacing, "affine_lps": shown.affine, "frames": None, "unit": unit,
+        "labels": shown.labels,
+    }  # fmt: skip
+
+
 def _facts(shown: LazyVolume | Stack) -> list[str]:
     """Return what is known of an array before a voxel is read, one fact per line."""
+    import numpy as np
+
+    from warehouse.pixels.stack import Stack
+
     unit = [f"unit     {shown.unit or 'not stated'}"] if shown.values.rescale else []
     if isinstance(shown, Stack):
         return [repr(shown).strip("<>"), *unit]

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 
-from warehouse.elements.values import LEADING_SPACES
+from warehouse.dicom.dictionary import LEADING_SPACES, elements, keyword_tags
 from warehouse.errors import QueryFailed, UnknownFilter, UsageError
 
 if TYPE_CHECKING:
@@ -377,11 +376,10 @@ def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = Fa
 def _spaces_matter(name: str) -> bool:
     """Tell whether spaces before a text of an attribute mean something (PS3.5 6.2)."""
     match = _NAME.fullmatch(name)
-    tag = tag_for_keyword(match[2]) or _element_tag(match[2]) if match else None
+    tag = keyword_tags().get(match[2]) or _element_tag(match[2]) if match else None
     number = int(tag, 16) if isinstance(tag, str) else tag
-    if number is None or not dictionary_has_tag(number):
-        return False
-    return dictionary_VR(number) in LEADING_SPACES
+    known = None if number is None else elements().get(number)
+    return known is not None and known[0] in LEADING_SPACES
 
 
 def _without_spaces(value: Any) -> Any:
@@ -440,7 +438,7 @@ def _attribute(sql: str, kind: str, source: str = "") -> Attribute:
 
 def _element_tag(name: str) -> str | None:
     """Return the keyword, or the tag as eight hex digits; none if it is neither."""
-    if tag_for_keyword(name) is not None:
+    if name in keyword_tags():
         return name
     match = _TAG.fullmatch(name)
     return (match[1] + match[2]).upper() if match else None

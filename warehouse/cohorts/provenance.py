@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ABOUT = "cohort.json"
 MANIFEST = "manifest.csv"
+DOCUMENTS = "documents"
+"""Format whose files are no members, but what some members hold."""
 MANIFEST_FIELDS = ("name", "instance_key", "size_bytes", "sha256", "modified_us")
 _CHUNK = 1 << 20
 
@@ -92,8 +94,8 @@ def verify(target: Path) -> Verified:
     except (OSError, ValueError, LookupError, TypeError):
         raise UsageError(f"{target} is no export of a cohort: no readable {about.name}") from None
     if target.is_dir():
-        # A file of a BIDS data set is of no single instance.
-        of_members = None if facts.get("format") == "bids" else digest
+        # A file of a BIDS data set is of no single instance; not every member holds a document.
+        of_members = None if facts.get("format") in {"bids", DOCUMENTS} else digest
         problems, files = _tree(target, wanted, of_members, facts.get("beside", {}))
     else:
         files = 1

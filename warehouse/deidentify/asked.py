@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from warehouse.bids.export import FORMAT as BIDS
+from warehouse.bids.export import Options
 from warehouse.cohorts.export_rows import ROW_FORMATS
 from warehouse.cohorts.names import TEMPLATE
 from warehouse.deidentify.export import FILE_FORMATS, export_deidentified
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 _REFUSED = {
     "link": "a link leads to the file with the identity",
     "s5cmd": "a list of commands copies the files with the identity",
-    "bids": "NIfTI and sidecars are not de-identified yet: export copies with --deidentify, ingest "
-    "them into a warehouse of their own, and export that one as bids",
+    "documents": "the text of a document is not de-identified",
 }
 
 
@@ -64,9 +65,18 @@ class Deidentify:
 def export_asked(
     root: Path, run: Run, target: Path, form: str, how: Deidentify | str, *,
     template: str = TEMPLATE, rows: str = "series", preset: str | None = None,
-    spreadsheet: bool = False, force: bool = False,
+    spreadsheet: bool = False, force: bool = False, **data_set: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the members of a run without what identifies a person.
+
+    Parameters
+    ----------
+    root, run, target, form, template, rows, preset, spreadsheet, force
+        As of an export with what identifies.
+    how
+        Profile and options.
+    data_set
+        Of bids: identifiers, isotropic, allow_gaps, resample, as of ``export_bids``.
 
     Raises
     ------
@@ -76,15 +86,19 @@ def export_asked(
         how = Deidentify(how)
     if form in _REFUSED:
         raise UsageError(f"{form} is no format of a de-identified export: {_REFUSED[form]}")
+    if data_set and form != BIDS:
+        raise UsageError(f"{', '.join(data_set)}: options of bids, not of {form}")
     if form in FILE_FORMATS:
         return export_deidentified(
             root, run, target, form, name=how.profile, retain=how.retain, clean=how.clean,
             key=how.key, pixels=how.pixels, template=template, mapping_folder=how.mapping,
-            workers=how.workers, s3=S3Access.from_variables(os.environ), force=force,
+            data_set_options=Options(**data_set), workers=how.workers,
+            s3=S3Access.from_variables(os.environ), force=force,
         )  # fmt: skip
     if form not in ROW_FORMATS:
         raise UsageError(
-            f"unknown format {form!r}; choose one of: copy, zip, csv, parquet, arrow, jsonl, uids"
+            f"unknown format {form!r}; choose one of: {', '.join(FILE_FORMATS)}, csv, parquet, "
+            "arrow, jsonl, uids"
         )
     return export_rows_deidentified(
         root, run, target, form, how.profile, retain=how.retain, clean=how.clean, key=how.key,

@@ -12,28 +12,23 @@ numbers, words of imaging, and values that the warehouse holds where they identi
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import zipfile
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.cohorts.provenance import ABOUT
 from warehouse.deidentify.audit import SCHEMA
+from warehouse.deidentify.needles import SHORTEST, Needles, Pieces
 from warehouse.deidentify.profile import profile
-from warehouse.deidentify.wanted import (
-    SHORTEST,
-    Patterns,
-    folded,
-    patterns_of,
-    wanted_values,
-)
+from warehouse.deidentify.wanted import Patterns, patterns_of, wanted_values
 from warehouse.dicom.dictionary import elements, repeaters
 from warehouse.errors import SourceNotFound
 
@@ -43,8 +38,14 @@ if TYPE_CHECKING:
 
 
 _WINDOW = 16 << 20
-_PART = 200_000
-MAX_INFLATED = 256 << 20
+_FED = 1 << 20
+_AROUND = 4
+"""Bytes behind a number that say whether it goes on."""
+MAX_INFLATED = 8 << 30
+"""Bytes of one stream that are searched; a stream that is cut is told."""
+_MAX_DEFLATED = 1 << 30
+_NUMBER = tuple(b".0123456789"[at : at + 1] for at in range(11))
+_GOES_ON = re.compile(rb"\.?[0-9]")
 _STREAM = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 
@@ -100,8 +101,14 @@ def check(
         clean=_of(said, profile_retains=False) if clean is None else clean,
     )
     values, passed_over = wanted_values(against, chosen)
-    patterns = patterns_of(values)
+    found = searched(target, patterns_of(values))
+    return replace(found, values=len(values), passed_over=found.passed_over | dict(passed_over))
+
+
+def searched(target: Path, patterns: Patterns) -> Checked:
+    """Search a folder, a zip or a file for patterns."""
     search = _Search(patterns)
+    passed_over: dict[str, int] = {}
     files = size = 0
     for path in _files(target):
         shown = str(path.relative_to(target)) if path != target else path.name
@@ -109,8 +116,10 @@ def check(
         size += search.file(path, shown)
         files += 1
     search.finish()
+    if search.cut_streams:
+        passed_over[f"streams that inflate to more than {MAX_INFLATED} bytes"] = search.cut_streams
     found = tuple(sorted(search.found))
-    return Checked(files, size, len(values), dict(passed_over), found)
+    return Checked(files, size, 0, passed_over, found)
 
 
 def _said(target: Path) -> tuple[str, ...]:
@@ -138,18 +147,28 @@ def _files(target: Path) -> Iterator[Path]:
                 yield path
 
 
+@dataclass(slots=True)
+class _Inflating:
+    """A stream that is being inflated."""
+
+    inflater: Any = field(default_factory=lambda: zlib.decompressobj(47))
+    """Of zlib or gzip, told by their first bytes."""
+    rest: bytes = b""
+    """What has not been searched, and what goes before it."""
+    size: int = 0
+
+
 class _Search:
     """Files searched for patterns."""
 
     def __init__(self, patterns: Patterns) -> None:
         self.patterns = patterns
         self.found: set[Survivor] = set()
-        self._folded = _lists(patterns.folded)
-        self._exact = _lists(patterns.exact)
+        self.cut_streams = 0
+        self._needles = Needles(patterns.folded, patterns.exact)
         longest = max((len(p) for p in (*patterns.folded, *patterns.exact)), default=0)
-        self._overlap = longest + 1
-        self._pending: list[tuple[bytes, str, str]] = []
-        self._pending_bytes = 0
+        self._overlap = longest + _AROUND
+        self._pieces = Pieces()
 
     def name(self, shown: str) -> None:
         """Search the name of a file."""
@@ -161,99 +180,101 @@ class _Search:
             return path.stat().st_size
         if zipfile.is_zipfile(path):
             self._zip(path, shown)
-        size = 0
-        rest = b""
         with path.open("rb") as file:
-            while window := file.read(_WINDOW):
-                if not size:
-                    self._data_set(window, path, shown)
-                size += len(window)
-                content = rest + window
-                self._bytes(content, shown, "")
-                self._streams(content, shown)
-                rest = content[-self._overlap :]
+            return self._stream(file, shown, "", path)
+
+    def _stream(self, file: IO[bytes], shown: str, where: str, path: Path | None = None) -> int:
+        """Search what a file gives, window by window, and what inflates in it; return its size."""
+        size, rest = 0, b""
+        inflating: list[_Inflating] = []
+        while window := file.read(_WINDOW):
+            if not size and path is not None:
+                self._data_set(window, path, shown)
+            content = rest + window
+            self._bytes(content, shown, where)
+            inflating = [one for one in inflating if self._inflated(one, memoryview(window), shown)]
+            for match in _STREAM.finditer(content):
+                # One that began in the last window goes on already.
+                if size and match.end() <= len(rest):
+                    continue
+                one = _Inflating()
+                if self._inflated(one, memoryview(content)[match.start() :], shown):
+                    inflating.append(one)
+            size += len(window)
+            rest = content[-self._overlap :]
+        for one in inflating:
+            self._bytes(one.rest + one.inflater.flush(), shown, "inflated")
         return size
+
+    def _inflated(self, one: _Inflating, packed: memoryview, shown: str) -> bool:
+        """Search what comes of a stream, zlib or gzip; return whether it goes on."""
+        for at in range(0, len(packed), _FED):
+            fed: bytes | memoryview = packed[at : at + _FED]
+            while len(fed):
+                try:
+                    made = one.inflater.decompress(fed, _WINDOW)
+                except zlib.error:
+                    self._bytes(one.rest, shown, "inflated")
+                    return False
+                fed = one.inflater.unconsumed_tail
+                one.size += len(made)
+                one.rest += made
+                if len(one.rest) >= _WINDOW or one.inflater.eof:
+                    self._bytes(one.rest, shown, "inflated")
+                    one.rest = one.rest[-self._overlap :]
+                if one.size > MAX_INFLATED:
+                    self.cut_streams += 1
+                    return False
+            if one.inflater.eof:
+                return False
+        return True
 
     def _bytes(self, content: bytes, shown: str, where: str) -> None:
         """Search bytes, with others as soon as there are enough: each search costs some time."""
-        self._pending.append((content, shown, where))
-        self._pending_bytes += len(content)
-        if self._pending_bytes >= _WINDOW:
+        if len(content) >= SHORTEST:
+            self._pieces.add(content, shown, where)
+        if self._pieces.size >= _WINDOW:
             self.finish()
 
     def finish(self) -> None:
         """Search what has been put off."""
-        pending, self._pending, self._pending_bytes = self._pending, [], 0
-        self._among(pending)
-
-    def _among(self, pending: list[tuple[bytes, str, str]]) -> None:
-        if not any(self._hits(b"\n".join(content for content, *_ in pending), first=True)):
-            return
-        if len(pending) > 1:
-            half = len(pending) // 2
-            self._among(pending[:half])
-            self._among(pending[half:])
-            return
-        ((content, shown, where),) = pending
-        for hit, (attribute, encoding, is_bounded) in self._hits(content):
-            if is_bounded and not _stands_alone(content, hit.encode("latin-1")):
+        pieces, self._pieces = self._pieces, Pieces()
+        together = b"".join(pieces.contents)
+        for start, hit in self._needles.found(together):
+            number = pieces.of(start, start + len(hit))
+            if number is None:
                 continue
-            how = f"{encoding}, {where}" if where else encoding
-            self.found.add(Survivor(shown, attribute, how))
-
-    def _hits(
-        self, content: bytes, *, first: bool = False
-    ) -> Iterator[tuple[str, tuple[str, str, bool]]]:
-        text = pl.Series([content.decode("latin-1")])
-        for lists, patterns, fold in (
-            (self._folded, self.patterns.folded, True), (self._exact, self.patterns.exact, False),
-        ):  # fmt: skip
-            for part in lists:
-                if not text.str.contains_any(part, ascii_case_insensitive=fold)[0]:
-                    continue
-                if first:
-                    yield "", ("", "", False)
-                    return
-                hits = text.str.extract_many(part, ascii_case_insensitive=fold, overlapping=True)
-                for hit in hits[0].unique().to_list():
-                    yield hit, patterns[folded(hit) if fold else hit]
-
-    def _streams(self, content: bytes, shown: str) -> None:
-        for match in _STREAM.finditer(content):
-            inflater = zlib.decompressobj(47)  # zlib or gzip, told by their first bytes
-            try:
-                made = inflater.decompress(content[match.start() :], MAX_INFLATED)
-            except zlib.error:
+            what = self.patterns.folded.get(hit) or self.patterns.exact[hit]
+            end = start + len(hit)
+            first = pieces.ends[number] - len(pieces.contents[number])
+            around = (together[max(start - 2, first) : start],
+                      together[end : min(end + _AROUND, pieces.ends[number])])  # fmt: skip
+            if what.is_bounded and not _stands_alone(hit, *around):
                 continue
-            if len(made) >= SHORTEST:
-                self._bytes(made, shown, "inflated")
+            shown, where = pieces.about[number]
+            how = f"{what.encoding}, {where}" if where else what.encoding
+            self.found.add(Survivor(shown, what.attribute, how))
 
     def _data_set(self, window: bytes, path: Path, shown: str) -> None:
         if _DEFLATED not in window[:2048]:
             return
         at = window.index(_DEFLATED)
-        content = path.read_bytes() if path.stat().st_size <= MAX_INFLATED else window
+        content = path.read_bytes() if path.stat().st_size <= _MAX_DEFLATED else window
         for start in range(at, min(at + 1024, len(content))):
             try:
-                made = zlib.decompressobj(-15).decompress(content[start:], MAX_INFLATED)
+                made = zlib.decompressobj(-15).decompress(content[start:], _MAX_DEFLATED)
             except zlib.error:
                 continue
             if made[:1] == b"\x08":
-                self._bytes(made, shown, "deflated")
-                self._streams(made, shown)
+                self._stream(io.BytesIO(made), shown, "deflated")
                 return
 
     def _zip(self, path: Path, shown: str) -> None:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
-                inside = f"{shown}!/{info.filename}"
                 self.name(info.filename)
                 with archive.open(info) as file:
-                    rest = b""
-                    while window := file.read(_WINDOW):
-                        self._bytes(rest + window, inside, "")
-                        self._streams(rest + window, inside)
-                        rest = window[-self._overlap :]
+                    self._stream(file, f"{shown}!/{info.filename}", "")
 
     def _parquet(self, path: Path, shown: str) -> bool:
         """Search the rows of a Parquet file; return whether its bytes are needless, as of an audit.
@@ -289,14 +310,8 @@ def _strange(columns: dict[str, list[str | None]]) -> Iterator[str]:
             )
 
 
-def _lists(patterns: Iterable[str]) -> list[list[str]]:
-    found = list(patterns)
-    return [found[at : at + _PART] for at in range(0, len(found), _PART)]
-
-
-def _stands_alone(content: bytes, hit: bytes) -> bool:
-    """Return whether a number is not only a part of a longer one, somewhere."""
-    plain = hit.replace(b"\0", b"")
-    gap = rb"\0?" if plain != hit else b""
-    around = rb"(?<![0-9.])" + gap + re.escape(hit) + gap + rb"(?!\.?[0-9])"
-    return re.search(around, content, re.IGNORECASE) is not None
+def _stands_alone(hit: bytes, before: bytes, after: bytes) -> bool:
+    """Return whether a number is not a part of a longer one."""
+    if b"\0" in hit:  # of two bytes each
+        before, after = before.replace(b"\0", b""), after.replace(b"\0", b"")
+    return before[-1:] not in _NUMBER and _GOES_ON.match(after) is None

@@ -18,7 +18,7 @@ from warehouse.deidentify.walk import Walk
 from warehouse.errors import NotDeidentified
 
 if TYPE_CHECKING:
-    from warehouse.deidentify.facts import Pixels, Result
+    from warehouse.deidentify.facts import Known, Pixels, Result
     from warehouse.deidentify.key import Key
     from warehouse.deidentify.profile import Profile
 
@@ -29,11 +29,13 @@ _UNREADABLE = {
     "1.2.840.113619.5.2": "its transfer syntax is one of GE with two byte orders",
 }
 MAX_INFLATED = 1 << 30
+_SOURCES = {"PN": (0x00100010, "PatientName"), "LO": (0x00100020, "PatientID")}
 
 
 def deidentify(
-    data: bytes, profile: Profile, key: Key, patient: str, pixels: Pixels | None = None
-) -> Result:
+    data: bytes, profile: Profile, key: Key, patient: str, pixels: Pixels | None = None,
+    known: Known = (),
+) -> Result:  # fmt: skip
     """Return a file without what identifies a person.
 
     Parameters
@@ -48,6 +50,8 @@ def deidentify(
         Who it is, in the words of ``instances.patient_key``: decides pseudonym and shift of dates.
     pixels
         What becomes of the pixel data; by default they are copied as they are.
+    known
+        VR and value of other names and IDs of the patient, which are searched for, too.
 
     Raises
     ------
@@ -70,6 +74,8 @@ def deidentify(
     for _ in range(4):
         walk = Walk(data, profile, key, patient, pixels, forced)
         walk.facts.transfer_syntax = syntax
+        for vr, value in known:
+            walk.identity.add(*_SOURCES[vr], vr, value)
         entries = walk.top(start, implicit=syntax == IMPLICIT)
         found = walk.identity.found_in(walk.kept)
         if not found:

@@ -1,10 +1,10 @@
 """Members of a run → de-identified files, a portion at a time, begun again where it was stopped.
 
-In: a run, a profile, a key. Out: a folder or a zip of new files with ``manifest.csv``,
-``cohort.json``, ``audit.parquet`` (a row for every change), ``left_out.csv`` (instances that cannot
-be de-identified, and why) and ``report.html``. Sources are opened read-only. What was begun under a
-key goes on with the first portion that is not done, if nothing that decides about the files is
-another than before.
+In: a run, a profile, a key. Out: a folder or a zip of new files, or a BIDS data set, with
+``manifest.csv``, ``cohort.json``, ``audit.parquet`` (a row for every change), ``left_out.csv``
+(instances that cannot be de-identified, and why) and ``report.html``. Sources are opened read-only.
+What was begun under a key goes on with the first portion that is not done, if nothing that decides
+about the files is another than before.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import os
 import shutil
 import zipfile
 from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from warehouse.bids.export import FORMAT as BIDS
+from warehouse.bids.export import Options
 from warehouse.cohorts.drafts import refuse_export, settle
 from warehouse.cohorts.members import members_of, sources
 from warehouse.cohorts.names import TEMPLATE, check_template
@@ -27,15 +28,18 @@ from warehouse.cohorts.provenance import ABOUT, MANIFEST, MANIFEST_FIELDS, sha25
 from warehouse.cohorts.runs import package_version
 from warehouse.deidentify import mapping
 from warehouse.deidentify.audit import join_parts
+from warehouse.deidentify.data_set import data_set, sizes
 from warehouse.deidentify.files import Portion, Treatment, treat
+from warehouse.deidentify.identity import known_of
 from warehouse.deidentify.key import Key, random_key
 from warehouse.deidentify.pixels import PixelRules
 from warehouse.deidentify.profile import BASIC, profile
 from warehouse.deidentify.report import write_report
-from warehouse.errors import ExportFailed, TargetExists, UsageError
+from warehouse.deidentify.work import FILES, NOTES, begun, clear_placed, place_soon, was_placing
+from warehouse.errors import TargetExists, UsageError
 from warehouse.outputs import draft_of, refuse_existing
 from warehouse.settings import IngestSettings, S3Access
-from warehouse.sqlfiles import sql_folder
+from warehouse.sqlfiles import sql_folder, statement
 from warehouse.workers import WorkerPool, start_server
 
 if TYPE_CHECKING:
@@ -45,8 +49,9 @@ if TYPE_CHECKING:
 
     from warehouse.cohorts.members import Member
     from warehouse.cohorts.runs import Run
+    from warehouse.deidentify.facts import Known
 
-FILE_FORMATS = ("copy", "zip")
+FILE_FORMATS = ("copy", "zip", BIDS)
 AUDIT, LEFT_OUT, REPORT = "audit.parquet", "left_out.csv", "report.html"
 PORTION = 64
 """Files between two notes: what is done again at most by each process after a stop."""
@@ -59,7 +64,8 @@ def export_deidentified(
     root: Path, run: Run, target: Path, form: str, *, name: str = BASIC,
     retain: Iterable[str] = (), clean: Iterable[str] = (), key: Key | None = None,
     pixels: PixelRules | None = None, template: str = TEMPLATE, mapping_folder: Path | None = None,
-    workers: int | None = None, s3: S3Access | None = None, force: bool = False,
+    data_set_options: Options | None = None, workers: int | None = None,
+    s3: S3Access | None = None, force: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the members of a run as de-identified files; return what is said about them.
 
@@ -72,7 +78,7 @@ def export_deidentified(
     target
         Folder or zip that does not exist yet.
     form
-        ``copy``, a folder; ``zip``.
+        ``copy``, a folder; ``zip``; ``bids``, a data set that is made of the de-identified files.
     name, retain, clean
         See ``warehouse.deidentify.profile.profile``.
     key
@@ -84,6 +90,8 @@ def export_deidentified(
         Names of the files, of the values that they have then.
     mapping_folder
         Folder for the encrypted tables of old and new identities; none are written without it.
+    data_set_options
+        Of ``bids``.
     workers
         Processes; as many as processors by default.
     s3
@@ -105,28 +113,38 @@ def export_deidentified(
         profile(name, retain=retain, clean=clean), key or random_key(), pixels or PixelRules(),
         template, mapping_folder is not None, s3 or S3Access(),
     )  # fmt: skip
+    workers = 1 if how.pixels.hook else IngestSettings(workers=workers).worker_count
+    if workers > 1 and run.counts["instances"] >= _FROM_PORTIONS * PORTION:
+        start_server()  # it imports while the members are looked up
     catalog = members_of(root, run)
-    mark = _mark(run, catalog.snapshot.version, how)
-    with _begun(target, mark, lasts=key is not None) as work:
-        portions = _portions(sources(catalog), work)
-        done = list(_treated(portions, how, 1 if how.pixels.hook else workers))
+    mark = _mark(run, catalog.snapshot.version, how, form)
+    with begun(target, mark, lasts=key is not None) as work:
+        patients = catalog.connection.execute(statement("old_patients", "runs")).fetchall()
+        portions = _portions(sources(catalog), work, known_of(patients))
+        done = list(_treated(portions, how, workers))
         facts = _gathered(work, done, how, form)
-        if mapping_folder is not None:
-            _write_mapping(mapping_folder, done, how.key)
+        made = work / FILES
+        if form == BIDS:
+            made = data_set(work, facts, sizes(catalog, how), data_set_options or Options())
+        tables = () if mapping_folder is None else _mapping(mapping_folder, done, how.key)
+        place_soon(work)
+        for table in tables:
+            table.rename(table.with_name(table.name.removeprefix(".")))
         if form == "zip":
             with draft_of(target) as draft:
-                _zip(work / "files", draft)
+                _zip(made, draft)
                 settle(draft, target, facts, force=force)
         else:
             if os.path.lexists(target):
                 raise TargetExists(target)
-            (work / "files").rename(target)
+            made.rename(target)
     return facts
 
 
 def _refuse(
     target: Path, form: str, mapping_folder: Path | None, key: Key | None, *, force: bool
 ) -> None:
+    clear_placed(target)
     if form == "zip":
         refuse_export(target, force=force)
     else:
@@ -139,68 +157,40 @@ def _refuse(
     if mapping_folder.resolve().is_relative_to(target.resolve()):
         raise UsageError("the mapping is kept apart from the files: name another folder")
     for table in (mapping.UIDS, mapping.PATIENTS):
-        if (found := mapping_folder / f"{table}{mapping.SUFFIX}").exists():
+        found = mapping_folder / f"{table}{mapping.SUFFIX}"
+        if found.exists() and not was_placing(target):
             raise TargetExists(found)
 
 
-def _mark(run: Run, version: int, how: Treatment) -> str:
+def _mark(run: Run, version: int, how: Treatment, form: str) -> str:
     """Return what tells this export from others: all that decides what is in the files."""
     tables = sorted((sql_folder() / "rules").glob("*.csv"))
     said = (
         run.digest, version, how.profile.name, how.profile.options, how.key.fingerprint,
         how.pixels.rectangles, how.pixels.accept, how.pixels.hook is not None, how.template,
-        how.has_mapping, package_version(), [sha256_of(table) for table in tables],
+        how.has_mapping, form, package_version(), [sha256_of(table) for table in tables],
     )  # fmt: skip
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
-@contextmanager
-def _begun(target: Path, mark: str, *, lasts: bool) -> Iterator[Path]:
-    """Give the folder of what is being made; it stays after a failure if it can be gone on with."""
-    work = target.with_name(f".{target.name}.deidentify")
-    state = work / "state"
-    try:
-        if work.exists():
-            if not lasts or not state.is_file() or state.read_text() != mark:
-                raise UsageError(
-                    f"{work} was left by an export that was stopped and had another key, other "
-                    "options or other members; remove it, or export as then"
-                )
-        else:
-            for folder in (work, work / "files", work / "notes"):
-                folder.mkdir(mode=0o700 if folder == work else 0o777)
-            state.write_text(mark)
-        try:
-            yield work
-        except BaseException:
-            if not lasts:
-                shutil.rmtree(work, ignore_errors=True)
-            raise
-        shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        if isinstance(error, TargetExists | ExportFailed):
-            raise
-        raise ExportFailed(str(target), error.strerror or str(error)) from error
-
-
-def _portions(members: Iterator[Member], work: Path) -> Iterator[Portion]:
+def _portions(members: Iterator[Member], work: Path, known: dict[str, Known]) -> Iterator[Portion]:
     number = 0
     while taken := tuple(islice(members, PORTION)):
-        yield Portion(number, taken, work / "files", work / "notes")
+        patients = {member.names["PatientID"] for member in taken}
+        theirs = {patient: known[patient] for patient in patients if patient in known}
+        yield Portion(number, taken, work / FILES, work / NOTES, theirs)
         number += 1
 
 
-def _treated(portions: Iterator[Portion], how: Treatment, workers: int | None) -> Iterator[Portion]:
+def _treated(portions: Iterator[Portion], how: Treatment, count: int) -> Iterator[Portion]:
     """Treat the portions that are not done, and yield all in order, without their members."""
     first = list(islice(portions, _FROM_PORTIONS))
-    count = IngestSettings(workers=workers).worker_count
     if count == 1 or len(first) < _FROM_PORTIONS:
         for portion in _chained(first, portions):
             if not portion.note.exists():
                 treat(portion, how)
             yield _empty(portion)
         return
-    start_server()
     with WorkerPool(count) as pool:
         running: set[Future[None]] = set()
         for portion in _chained(first, portions):
@@ -226,7 +216,7 @@ def _empty(portion: Portion) -> Portion:
 
 def _gathered(work: Path, done: Sequence[Portion], how: Treatment, form: str) -> dict[str, Any]:
     """Write what lies beside the files, and return the facts about the export."""
-    folder = work / "files"
+    folder = work / FILES
     digest, files, left, changes = hashlib.sha256(), 0, 0, 0
     with (
         (folder / MANIFEST).open("w", encoding="utf-8", newline="") as manifest,
@@ -266,11 +256,15 @@ def _gathered(work: Path, done: Sequence[Portion], how: Treatment, form: str) ->
     return facts
 
 
-def _write_mapping(folder: Path, done: Sequence[Portion], key: Key) -> None:
+def _mapping(folder: Path, done: Sequence[Portion], key: Key) -> list[Path]:
+    """Write both tables beside their names, which they get when all is made."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = []
     for table, suffix in ((mapping.UIDS, ".uids"), (mapping.PATIENTS, ".patients")):
         parts = (portion.beside(suffix) for portion in done)
-        mapping.join(parts, folder / f"{table}{mapping.SUFFIX}", key)
+        made.append(folder / f".{table}{mapping.SUFFIX}")
+        mapping.join(parts, made[-1], key)
+    return made
 
 
 def _zip(folder: Path, draft: Path) -> None:

@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from warehouse.cohorts.names import fill
@@ -20,6 +20,7 @@ from warehouse.deidentify import mapping
 from warehouse.deidentify.audit import write_part
 from warehouse.deidentify.engine import deidentify
 from warehouse.deidentify.pixels import PixelRules, masked_file, pixels
+from warehouse.deidentify.work import treating
 from warehouse.dicom.open import open_source
 from warehouse.dicom.source import known_source
 from warehouse.errors import ExportFailed, NotAsIngested, NotDeidentified, SourceError
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from warehouse.cohorts.members import Member
-    from warehouse.deidentify.facts import Change, Result
+    from warehouse.deidentify.facts import Change, Known, Result
     from warehouse.deidentify.key import Key
     from warehouse.deidentify.profile import Profile
     from warehouse.settings import S3Access
@@ -60,6 +61,8 @@ class Portion:
     """Folder of the new files."""
     notes: Path
     """Folder of what is said about them."""
+    known: dict[str, Known] = field(default_factory=dict)
+    """What the warehouse knows of their patients, by key of the patient."""
 
     @property
     def note(self) -> Path:
@@ -72,13 +75,18 @@ class Portion:
 
 
 def treat(portion: Portion, how: Treatment) -> None:
-    """Write the new files of a portion, and its note.
+    """Write the new files of a portion, and its note, while no other export may begin there.
 
     Raises
     ------
     ExportFailed
         A source is gone or has changed, or what was written is not what it should be.
     """
+    with treating(portion.notes):
+        _treat(portion, how)
+
+
+def _treat(portion: Portion, how: Treatment) -> None:
     rows: list[dict[str, Any]] = []
     left_out: list[dict[str, str]] = []
     changes: list[tuple[str, list[Change]]] = []
@@ -88,7 +96,8 @@ def treat(portion: Portion, how: Treatment) -> None:
         patient = member.names["PatientID"]
         try:
             with _bytes_of(member, how.s3) as content:
-                row, result = _written(content, patient, portion.files, how)
+                known = portion.known.get(patient, ())
+                row, result = _written(content, patient, portion.files, how, known)
         except NotDeidentified as error:
             new = how.key.uid(member.instance_key)
             left_out.append({"SOPInstanceUID": new, "reason": error.reason})
@@ -108,11 +117,12 @@ def treat(portion: Portion, how: Treatment) -> None:
 
 
 def _written(
-    content: bytes, patient: str, folder: Path, how: Treatment
+    content: bytes, patient: str, folder: Path, how: Treatment, known: Known
 ) -> tuple[dict[str, Any], Result]:
     result = deidentify(
-        content, how.profile, how.key, patient, lambda facts, data: pixels(facts, data, how.pixels)
-    )
+        content, how.profile, how.key, patient,
+        lambda facts, data: pixels(facts, data, how.pixels), known,
+    )  # fmt: skip
     chunks = result.chunks
     if result.masked and result.masked.rectangles:
         chunks = [masked_file(b"".join(chunks), result.masked.rectangles)]

@@ -50,7 +50,7 @@ def sealed(pairs: Iterable[tuple[str, str]], key: Key) -> bytes:
 def join(parts: Iterable[Path], target: Path, key: Key) -> None:
     """Write the lines of parts as one table, each pair once."""
     seen: set[tuple[str, str]] = set()
-    with target.open("xb") as out:
+    with target.open("wb") as out:
         for part in parts:
             fresh = [pair for pair in _opened(part, key) if pair not in seen]
             seen.update(fresh)

@@ -7,44 +7,52 @@ here: ``check`` searches it.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
 
 from warehouse.catalog.connect import open_catalog
-from warehouse.deidentify.identity import says_who
+from warehouse.deidentify.identity import CHARSETS, in_base64, says_who
+from warehouse.deidentify.needles import SHORTEST
 from warehouse.deidentify.values import words
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    import duckdb
 
     from warehouse.deidentify.profile import Profile
 
-CHARSETS = (
-    "utf-8", "latin-1", "iso8859-2", "iso8859-3", "iso8859-4", "iso8859-5", "iso8859-6",
-    "iso8859-7", "iso8859-8", "iso8859-9", "iso8859-15", "tis-620", "shift_jis", "iso2022_jp",
-    "iso2022_jp_2", "euc_jp", "iso2022_kr", "euc_kr", "gb18030", "gbk", "cp1252",
-)  # fmt: skip
 _WIDE = ("utf-16-le", "utf-16-be")
-SHORTEST = 5
-_SHORTEST_DIGITS, _SHORTEST_UID, _SHORTEST_BASE64 = 6, 9, 6
+_SHORTEST_DIGITS, _SHORTEST_UID = 6, 9
+_TOGETHER = 200_000
+"""Values that one automaton looks for."""
 LONGEST = 200
 """Characters of a value that are searched for; longer ones by their beginning."""
 _NAMES = re.compile(r"[\^= ,]+")
 
 
+class What(NamedTuple):
+    """What a pattern is."""
+
+    attribute: str
+    encoding: str
+    is_bounded: bool
+    """Digits may not stand beside it."""
+
+
 @dataclass(slots=True)
 class Patterns:
-    """Bytes to look for, as text in Latin-1, with what they are."""
+    """Bytes to look for, with what they are."""
 
-    folded: dict[str, tuple[str, str, bool]] = field(default_factory=dict)
-    """Lower case: attribute, encoding, and whether digits may not stand beside it."""
-    exact: dict[str, tuple[str, str, bool]] = field(default_factory=dict)
+    folded: dict[bytes, What] = field(default_factory=dict)
+    """In lower case."""
+    exact: dict[bytes, What] = field(default_factory=dict)
 
 
 def wanted_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[str]]:
@@ -54,9 +62,7 @@ def wanted_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[
     passed_over: Counter[str] = Counter()
     known, keywords = words(), set(chosen.keywords.values())
     creators = {creator for creator, *_ in chosen.safe_private}
-    harmless = "\n".join(
-        text for (text,) in connection.execute(statement("harmless_values", "runs")).fetchall()
-    )
+    doubtful: list[tuple[str, str]] = []
     rows = connection.sql(statement("identifying_values", "runs")).to_arrow_reader(50_000)
     for batch in rows:
         for row in batch.to_pylist():
@@ -77,13 +83,36 @@ def wanted_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[
             # A name that stands where it should not is what is searched for.
             may_stand = not says_who(int(row["tag"], 16), row["keyword"] or "", vr)
             for one in _parts(vr, text):
-                if why := _why_not(
-                    one, vr, known, is_elsewhere=may_stand and one.lower() in harmless
-                ):
+                if why := _why_not(one, vr, known):
                     passed_over[why] += 1
+                elif may_stand:
+                    doubtful.append((one, attribute))
                 else:
                     wanted.setdefault(one, attribute)
+    elsewhere = _harmless(connection, {one.lower() for one, _ in doubtful})
+    for one, attribute in doubtful:
+        if one.lower() in elsewhere:
+            passed_over["stands where it identifies nobody"] += 1
+        else:
+            wanted.setdefault(one, attribute)
     return wanted, passed_over
+
+
+def _harmless(connection: duckdb.DuckDBPyConnection, values: set[str]) -> set[str]:
+    """Return those of some values in lower case that a text which identifies nobody holds."""
+    found: set[str] = set()
+    left = sorted(values)
+    texts = connection.sql(statement("harmless_values", "runs")).to_arrow_reader(1_000_000)
+    for batch in texts:
+        if not left:
+            break
+        column = pl.Series(batch["harmless"])
+        for at in range(0, len(left), _TOGETHER):
+            some = left[at : at + _TOGETHER]
+            hits = column.str.extract_many(some, overlapping=True)
+            found.update(hits.explode().drop_nulls().unique().to_list())
+        left = [one for one in left if one not in found]
+    return found
 
 
 def _is_safe(row: dict[str, str], chosen: Profile, creators: set[str]) -> bool:
@@ -105,9 +134,10 @@ def _parts(vr: str, text: str) -> list[str]:
     return list(dict.fromkeys(parts))
 
 
-def _why_not(text: str, vr: str, known: frozenset[str], *, is_elsewhere: bool) -> str:
+def _why_not(text: str, vr: str, known: frozenset[str]) -> str:
     plain = text.strip()
-    if len(plain) < SHORTEST:
+    # Two characters of Chinese are a name, and six bytes.
+    if len(plain.encode("utf-8", "surrogatepass")) < SHORTEST:
         return f"shorter than {SHORTEST} characters"
     if vr in {"DS", "IS", "AS", "TM"}:
         return "numbers, ages and times"
@@ -122,7 +152,7 @@ def _why_not(text: str, vr: str, known: frozenset[str], *, is_elsewhere: bool) -
         return "words of imaging"
     if plain.upper() in {"REMOVED", "UNKNOWN", "ANONYMOUS", "ANONYMIZED"}:
         return "words that name nobody"
-    return "stands where it identifies nobody" if is_elsewhere else ""
+    return ""
 
 
 def patterns_of(values: dict[str, str]) -> Patterns:
@@ -141,23 +171,8 @@ def patterns_of(values: dict[str, str]) -> Patterns:
             plain.setdefault(cut.encode(wide, "replace"), wide)
         for content, charset in plain.items():
             if len(content) >= SHORTEST:
-                shown = content.decode("latin-1")
-                made.folded.setdefault(folded(shown), (attribute, charset, is_bounded))
-        for content, charset in plain.items():
-            for coded in _base64(content):
-                made.exact.setdefault(coded, (attribute, f"Base64 of {charset}", False))
+                made.folded.setdefault(content.lower(), What(attribute, charset, is_bounded))
+            what = What(attribute, f"Base64 of {charset}", is_bounded=False)
+            for coded in in_base64(content):
+                made.exact.setdefault(coded, what)
     return made
-
-
-def _base64(content: bytes) -> Iterator[str]:
-    """Yield what is certain of the Base64 of some bytes, wherever they begin."""
-    for before, first in ((0, 0), (1, 2), (2, 3)):
-        coded = base64.b64encode(bytes(before) + content).decode("ascii")
-        last = (before + len(content)) // 3 * 4
-        if last - first >= _SHORTEST_BASE64:
-            yield coded[first:last]
-
-
-def folded(text: str) -> str:
-    """Return a text with ASCII letters in lower case, and others as they are."""
-    return "".join(c.lower() if c.isascii() else c for c in text)

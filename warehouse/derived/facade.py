@@ -1,22 +1,24 @@
 """What a warehouse says of derived objects: methods that ``Warehouse`` inherits.
 
-In: the open catalog. Out: segmentations, structure sets, dose-volume histograms.
+In: the open catalog. Out: segmentations, their volumes, structure sets, dose-volume histograms.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from warehouse.derived.dose import DoseVolume, dose_volume
-from warehouse.derived.segmentation import Segmentation, open_segmentation
-from warehouse.derived.structures import Structures, open_structures
-from warehouse.derived.waveforms import Waveform, open_waveform
 from warehouse.store.damage import names_failures
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from warehouse.catalog.connect import Catalog
+    from warehouse.derived.dose import DoseVolume
+    from warehouse.derived.segmentation import Segmentation
+    from warehouse.derived.structures import Structures
+    from warehouse.derived.volumes import Measured
+    from warehouse.derived.waveforms import Waveform
 
 
 class DerivedObjects:
@@ -29,6 +31,10 @@ class DerivedObjects:
         """Open catalog."""
         raise NotImplementedError
 
+    if TYPE_CHECKING:
+
+        def _change(self, action: Any, *, what: str, materialize: bool = True) -> Any: ...
+
     @names_failures
     def segmentation(
         self, series_uid: str, *, sop_instance_uid: str | None = None, resample: bool = False,
@@ -39,14 +45,43 @@ class DerivedObjects:
         Frames that lie on another grid are refused unless ``resample`` or ``own_grid`` is asked
         for; see ``warehouse.derived.segmentation.open_segmentation``.
         """
+        from warehouse.derived.segmentation import open_segmentation
+
         return open_segmentation(
             self.catalog, series_uid, sop_instance_uid=sop_instance_uid, resample=resample,
             own_grid=own_grid,
         )  # fmt: skip
 
     @names_failures
+    def measure_segments(self, series: Iterable[str] | None = None) -> Measured:
+        """Count the frames of segmentations that are new or have changed; for ``segment_volumes``.
+
+        Reads pixels, of all segmentations or of those in ``series``; what was counted of the same
+        file and images is left alone. See ``warehouse.derived.volumes``.
+
+        Examples
+        --------
+        >>> wh.measure_segments().objects, wh.measure_segments().objects
+        (1, 0)
+        >>> wh.sql("select SegmentNumber, volume_ml from segment_volumes").fetchall()
+        [(1, 0.006)]
+        """
+        from warehouse.derived.volumes import TABLE, measure_segments
+        from warehouse.store.append import append_rows
+
+        return measure_segments(
+            self.catalog,
+            lambda rows: self._change(
+                lambda _: append_rows(self.root, {TABLE: rows}), what="segments", materialize=False
+            ),
+            series,
+        )
+
+    @names_failures
     def structures(self, series_uid: str, *, sop_instance_uid: str | None = None) -> Structures:
         """Return the regions of an RT structure set; see ``warehouse.derived.structures``."""
+        from warehouse.derived.structures import open_structures
+
         return open_structures(self.catalog, series_uid, sop_instance_uid=sop_instance_uid)
 
     @names_failures
@@ -64,6 +99,8 @@ class DerivedObjects:
         >>> found.mean_gy, found.volume_ml, found.uncovered_ml
         (2.5, 0.016, 0.0)
         """
+        from warehouse.derived.dose import dose_volume
+
         mask = self.structures(structures_uid).mask(roi_number, on=on)
         return dose_volume(self.catalog, mask, dose_uid)
 
@@ -72,6 +109,8 @@ class DerivedObjects:
         self, series_uid: str, *, group: int = 0, sop_instance_uid: str | None = None
     ) -> Waveform:
         """Return a multiplex group of a waveform, such as an ECG, with its samples in a unit."""
+        from warehouse.derived.waveforms import open_waveform
+
         return open_waveform(
             self.catalog, series_uid, group=group, sop_instance_uid=sop_instance_uid
         )

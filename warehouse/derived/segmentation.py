@@ -259,10 +259,11 @@ class Segmentation:
 
     def _usable(self) -> list[tuple[int, int]]:
         """Return number of the frame, from 0, and segment, of frames that are of a segment."""
+        rows = self.frames.filter(pl.col("frame_number") <= len(self._stack))
         if self.kind == "LABELMAP":
-            return [(number - 1, -1) for number in self.frames["frame_number"].to_list()]
+            return [(number - 1, -1) for number in rows["frame_number"].to_list()]
         known = set(self.numbers)
-        rows = self.frames.filter(pl.col("segment_why_not").is_null())
+        rows = rows.filter(pl.col("segment_why_not").is_null())
         pairs = rows.select("frame_number", "segment_number").iter_rows()
         return [(frame - 1, segment) for frame, segment in pairs if segment in known]
 
@@ -337,13 +338,12 @@ class Segmentation:
 
     def _told(self) -> Iterator[str]:
         """Yield what is wrong with frames and segments, each reason once with its count."""
-        reasons = self.frames["segment_why_not"].drop_nulls()
-        if self.kind != "LABELMAP":
-            for reason, count in reasons.value_counts(sort=True).iter_rows():
-                yield f"{count} frames are left out: {reason}"
-        for reason, count in (
-            self.segments["segment_why_not"].drop_nulls().value_counts().iter_rows()
-        ):
+        left_out = (self.kind != "LABELMAP") | (pl.col("frame_number") > len(self._stack))
+        reasons = self.frames.filter(left_out)["segment_why_not"].drop_nulls()
+        for reason, count in reasons.value_counts(sort=True).iter_rows():
+            yield f"{count} frames are left out: {reason}"
+        of_segments = self.segments["segment_why_not"].drop_nulls().value_counts()
+        for reason, count in of_segments.iter_rows():
             yield f"{count} segments are left out: {reason}"
 
     # -- frames ------------------------------------------------------------------------------------

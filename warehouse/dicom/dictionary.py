@@ -13,6 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+LEADING_SPACES = frozenset({"ST", "LT", "UT", "UC"})
+"""Text VRs in which spaces before a value mean something; in all others they do not."""
+
 
 @cache
 def keyword_tags() -> dict[str, int]:

@@ -1,7 +1,7 @@
 """What a scan of many files finds: flat arrays of elements, items and sequences.
 
-In: nothing; ``state`` puts it together of what ``meta``, ``lockstep``, ``shapes`` and ``walk``
-find. How elements are found, and what they mean, does not belong here.
+In: nothing; ``state`` puts it together of what ``meta``, ``shapes`` and ``walk`` find. How elements
+are found, and what they mean, does not belong here.
 """
 
 from __future__ import annotations

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 UNDEFINED = 0xFFFFFFFF
 
-SHORT, LONG, SEQUENCE, ITEM, DELIMITER, BAD = range(6)
-"""Element classes: length in 16 bits; in 32 bits after the VR; SQ; an item of a sequence or its end
-is due; perhaps an item delimiter; none of these."""
+SHORT, LONG, SEQUENCE, BAD = range(4)
+"""Element classes: length in 16 bits; in 32 bits after the VR; SQ; none of these."""
 
 MAX_LEVEL = 48
 """Data sets and sequences inside each other; deeper ones are left to the reference reader."""
@@ -79,14 +78,12 @@ def vr_bytes(vr: str) -> int:
 
 
 def _explicit() -> NDArray[np.uint8]:
-    table = np.full(2 << 16, BAD, np.uint8)
-    table[0] = DELIMITER
+    table = np.full(1 << 16, BAD, np.uint8)
     for vr in SHORT_VRS:
         table[vr_bytes(vr)] = SHORT
     for vr in LONG_VRS:
         table[vr_bytes(vr)] = LONG
     table[vr_bytes("SQ")] = SEQUENCE
-    table[1 << 16 :] = ITEM
     return table
 
 
@@ -104,43 +101,19 @@ def _looks_explicit() -> NDArray[np.bool_]:
     return (letters[:, None] & letters[None, :]).ravel()
 
 
-def hash_head(head: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return 16 bits that depend on group and element."""
-    return ((head & np.uint64(UNDEFINED)) * np.uint64(0x9E3779B1) >> np.uint64(16)) & np.uint64(
-        0xFFFF
-    )
-
-
-SEQUENCE_TAGS = np.array(
-    sorted(
-        [tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ"]
-        + [
-            int(mask.replace("x", digit), 16)
-            for mask, entry in RepeatersDictionary.items()
-            if entry[0] == "SQ"
-            for digit in "0123456789ABCDEF"
-        ]
-    ),
-    np.uint32,
+SEQUENCE_TAGS = frozenset(
+    [tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ"]
+    + [
+        int(mask.replace("x", digit), 16)
+        for mask, entry in RepeatersDictionary.items()
+        if entry[0] == "SQ"
+        for digit in "0123456789ABCDEF"
+    ]
 )
 
 
-def _implicit() -> NDArray[np.uint8]:
-    table = np.zeros(2 << 16, np.uint8)
-    heads = np.array(
-        [(tag >> 16) | (tag & 0xFFFF) << 16 for tag in (*SEQUENCE_TAGS.tolist(), *PIXEL_NUMBERS)]
-        + [ITEM_HEAD, ITEM_END_HEAD, SEQUENCE_END_HEAD],
-        np.uint64,
-    )
-    table[hash_head(heads)] = SEQUENCE
-    table[1 << 16 :] = ITEM
-    return table
-
-
 EXPLICIT_CLASS = _explicit()
-"""Class by the two VR bytes; the second half is for files that stand between items."""
-IMPLICIT_CLASS = _implicit()
-"""The same by a hash of the tag: ``SEQUENCE`` means that the tag has to be looked at."""
+"""Class by the two VR bytes."""
 LOOKS_EXPLICIT = _looks_explicit()
 """Whether pydicom takes two bytes for a VR when it guesses the encoding."""
 VR_NUMBER = _vr_numbers()

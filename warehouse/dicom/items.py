@@ -1,8 +1,8 @@
 """Items of one sequence with the same headers as the one before → matched in bulk against it.
 
-In: a ``Walker`` at an item, and where the item before it began. Out: the same records as if each
-item had been walked. Multi-frame objects and contours have thousands of items that differ in
-nothing but values: they are to their sequence what files are to their series.
+In: the ``Trace`` of a file up to an item, and where the item before it began. Out: the same trace
+as if each item had been walked. Multi-frame objects and contours have thousands of items that
+differ in nothing but values: they are to their sequence what files are to their series.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from warehouse.dicom.shape import Headers
-    from warehouse.dicom.walk import Walker
+    from warehouse.dicom.trace import Trace
 
 MIN_ITEMS = 32
 """Fewer items are cheaper walked."""
@@ -43,52 +43,52 @@ class Begun(NamedTuple):
     runs: int
 
 
-def begun(walker: Walker, at: int) -> Begun:
+def begun(trace: Trace, at: int) -> Begun:
     """Note where the item at an offset begins."""
     return Begun(
-        at, walker.flushes, len(walker.bases), len(walker.places), len(walker.marks),
-        len(walker.nodes), len(walker.sequences), len(walker.special), len(walker.runs),
+        at, trace.flushes, len(trace.bases), len(trace.places), len(trace.marks),
+        len(trace.nodes), len(trace.sequences), len(trace.special), len(trace.runs),
     )  # fmt: skip
 
 
-def comparable(walker: Walker, model: Begun, at: int, end: int) -> bool:
+def comparable(trace: Trace, model: Begun, at: int, end: int) -> bool:
     """Tell whether an item lies in one window with so many more that comparing pays."""
-    if model.flushes != walker.flushes or model.windows != len(walker.bases):
+    if model.flushes != trace.flushes or model.windows != len(trace.bases):
         return False
-    there = min(end, walker.window - walker.base) - at
+    there = min(end, trace.window - trace.base) - at
     return there >= MIN_ITEMS * (at - model.at)
 
 
-def take_items(walker: Walker, model: Begun, at: int, end: int, number: int) -> tuple[int, int]:
+def take_items(trace: Trace, model: Begun, at: int, end: int, number: int) -> tuple[int, int]:
     """Take the items from ``at`` that have the headers of the one that began at ``model``.
 
     ``number`` is that of the item at ``at``. Returns how many were taken, and where they end.
     """
-    special = np.array(walker.special[model.special :], np.int64).reshape(-1, 3)
-    places = np.array(walker.places[model.places :], np.int64)
-    marks = np.array(walker.marks[model.marks :], np.int64)
+    special = np.array(trace.special[model.special :], np.int64).reshape(-1, 3)
+    places = np.array(trace.places[model.places :], np.int64)
+    marks = np.array(trace.marks[model.marks :], np.int64)
     if (special[:, 2] > 0).any():
         return 0, at
     headers = headers_of(
-        walker.heads, np.concatenate([places - walker.base, marks[:, 0]]),
+        trace.heads, np.concatenate([places - trace.base, marks[:, 0]]),
         np.concatenate([places, marks[:, 2]]), np.zeros(len(places) + len(marks), np.int64),
-        len(places), special[:, 0] - model.places, _NONE, model.at, implicit=walker.implicit,
+        len(places), special[:, 0] - model.places, _NONE, model.at, implicit=trace.implicit,
     )  # fmt: skip
-    starts = _starts(walker, headers, at, end)[: MAX_CELLS // len(headers.head)]
-    room = min((MAX_FOUND - len(walker.places)) // max(len(places), 1), MAX_FOUND - walker.items)
+    starts = _starts(trace, headers, at, end)[: MAX_CELLS // len(headers.head)]
+    room = min((MAX_FOUND - len(trace.places)) // max(len(places), 1), MAX_FOUND - trace.items)
     if len(starts) < MIN_ITEMS or len(starts) > room:
         return 0, at
-    found = _alike(walker, headers, starts, end)
+    found = _alike(trace, headers, starts, end)
     if found is None:
         return 0, at
-    _hand_over(walker, model, headers, found, number, special)
-    return len(found.files), int(found.place[-1, -1]) - walker.base
+    _hand_over(trace, model, headers, found, number, special)
+    return len(found.files), int(found.place[-1, -1]) - trace.base
 
 
-def _starts(walker: Walker, headers: Headers, at: int, end: int) -> NDArray[np.int64]:
+def _starts(trace: Trace, headers: Headers, at: int, end: int) -> NDArray[np.int64]:
     """Return where items may begin; whether they do is seen when their headers are compared."""
-    heads, base = walker.heads, walker.base
-    limit = min(end, walker.window - base) - MAX_HEADER_BYTES
+    heads, base = trace.heads, trace.base
+    limit = min(end, trace.window - base) - MAX_HEADER_BYTES
     is_item = headers.head & np.uint64(UNDEFINED) == ITEM_HEAD
     if headers.head[0] >> np.uint64(32) == UNDEFINED:
         # Of delimited items the length is not known. Each has as many items inside.
@@ -105,21 +105,19 @@ def _starts(walker: Walker, headers: Headers, at: int, end: int) -> NDArray[np.i
     return np.array(starts, np.int64)
 
 
-def _alike(
-    walker: Walker, headers: Headers, starts: NDArray[np.int64], end: int
-) -> Compared | None:
+def _alike(trace: Trace, headers: Headers, starts: NDArray[np.int64], end: int) -> Compared | None:
     """Compare the headers of items; return the first of them, up to one that differs."""
-    heads, count, columns = walker.heads, len(starts), len(headers.head)
+    heads, count, columns = trace.heads, len(starts), len(headers.head)
     c = Compared(
-        np.arange(count), (walker.base + starts)[:, None] + headers.offset,
+        np.arange(count), (trace.base + starts)[:, None] + headers.offset,
         np.empty((count, columns), np.uint64), np.empty((count, len(headers.behind)), np.int64),
-        [np.full(count, walker.base)],
+        [np.full(count, trace.base)],
     )  # fmt: skip
     if compare_run(heads, headers, c, 0, columns) > MAX_SHIFTS or not len(c.files):
         return None
     c.keep_closed(headers)
     # What comes next has to be in the window as well.
-    c.keep(c.place[:, -1] <= min(end + walker.base, walker.window - MAX_HEADER_BYTES))
+    c.keep(c.place[:, -1] <= min(end + trace.base, trace.window - MAX_HEADER_BYTES))
     follows = c.files == np.arange(len(c.files))
     follows[1:] &= c.place[1:, 0] == c.place[:-1, -1]
     c.keep(np.logical_and.accumulate(follows))
@@ -127,28 +125,28 @@ def _alike(
 
 
 def _hand_over(
-    walker: Walker, model: Begun, headers: Headers, c: Compared, number: int,
+    trace: Trace, model: Begun, headers: Headers, c: Compared, number: int,
     special: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Repeat the records of the model for each item."""
-    nodes = np.array(walker.nodes[model.nodes :], np.int64)
-    sequences = walker.sequences[model.sequences :]
-    runs = np.array(walker.runs[model.runs :], np.int64)
-    first_node = walker.node_base + model.nodes
-    next_node = walker.node_base + len(walker.nodes)
-    first_sequence = walker.first_sequence + model.sequences
-    next_sequence = walker.first_sequence + len(walker.sequences)
+    nodes = np.array(trace.nodes[model.nodes :], np.int64)
+    sequences = trace.sequences[model.sequences :]
+    runs = np.array(trace.runs[model.runs :], np.int64)
+    first_node = trace.node_base + model.nodes
+    next_node = trace.node_base + len(trace.nodes)
+    first_sequence = trace.first_sequence + model.sequences
+    next_sequence = trace.first_sequence + len(trace.sequences)
     count, elements = len(c.files), len(headers.element)
     each = np.arange(count)[:, None]
     # Nodes and sequences inside of the model are moved on, those around it stay.
     more_nodes = next_node - first_node + each * len(nodes)
     more_sequences = next_sequence - first_sequence + each * len(sequences)
-    more_places = len(walker.places) - model.places + each * elements
+    more_places = len(trace.places) - model.places + each * elements
     parent, sequence, item, level = np.repeat(nodes[:, :, None], count, axis=2).transpose(1, 2, 0)
     parent = np.where(parent >= first_node, parent + more_nodes, parent)
     sequence = np.where(sequence >= first_sequence, sequence + more_sequences, sequence)
     item[:, 0] = number + each[:, 0]
-    walker.flush(
+    trace.flush(
         np.stack([parent, sequence, item, level], axis=-1).reshape(-1, 4),
         np.stack(
             [special[:, 0] + more_places, 0 * special[:, 1] + 0 * each,
@@ -156,5 +154,5 @@ def _hand_over(
         ).reshape(-1, 3),
         np.stack([runs[:, 0] + more_places, runs[:, 1] + more_nodes], axis=-1).reshape(-1, 2),
     )  # fmt: skip
-    walker.sequences += sequences * count
-    walker.places.frombytes(np.ascontiguousarray(c.place[:, headers.element]).tobytes())
+    trace.sequences += sequences * count
+    trace.places.frombytes(np.ascontiguousarray(c.place[:, headers.element]).tobytes())

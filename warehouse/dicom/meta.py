@@ -82,7 +82,7 @@ def _start(
     h = heads.words[scan.at[files] + heads.base[files]]
     # A first element that looks like the other encoding, or a command set: pydicom decides.
     looks_explicit = LOOKS_EXPLICIT[(h >> np.uint64(32)) & np.uint64(0xFFFF)]
-    files = files[(looks_explicit != scan.implicit[files]) & ((h & np.uint64(0xFFFF)) != 0)]
-    scan.end[0, files] = heads.size[files]
-    scan.name[0, files] = files
-    return files
+    fits: NDArray[np.bool_] = (looks_explicit != scan.implicit[files]) & (
+        h & np.uint64(0xFFFF) != 0
+    )
+    return files[fits]

@@ -133,6 +133,14 @@ class Compared:
         self.behind = self.behind[good]
         self.bases = [base[good] for base in self.bases]
 
+    def widen(self, shape: Headers) -> None:
+        """Go on from some headers to all of them."""
+        known = self.head.shape[1]
+        further = shape.offset[known + 1 :] - shape.offset[known]
+        self.place = np.concatenate([self.place, self.place[:, -1:] + further], axis=1)
+        rest = np.empty((len(self.files), len(further)), np.uint64)
+        self.head = np.concatenate([self.head, rest], axis=1)
+
     def offset(self, shape: Headers, columns: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return offsets in the files."""
         if len(self.bases) == 1:

@@ -1,11 +1,13 @@
-"""Files with the same sequence of element headers as a parsed one → matched in bulk against it.
+"""Heads of many files → the place of every data element in them.
 
-In: a ``Scan`` and the files to read. Out: the same records, and the files that fit no shape.
+In: ``Heads``. Out: ``Found``: flat arrays, one entry per data element, and one per item of a
+sequence.
+
 The files of a series differ in values, and in the lengths of a few of them, but not in their
-structure. A walked file serves as the shape of those that follow: its headers are compared with
+structure. One file is walked, and serves as the shape of all others: its headers are compared with
 theirs all at once; where a length differs, what lies behind it is moved and compared again. Every
 header of every file is compared, every container has to end where its elements end: a file
-that differs in anything else is none of this shape, and is stepped or walked instead.
+that differs in anything else is none of this shape, and is tried with the next, or walked itself.
 """
 
 from __future__ import annotations
@@ -20,32 +22,38 @@ from warehouse.dicom.element import PixelPlace
 from warehouse.dicom.found import Pixels
 from warehouse.dicom.grammar import (
     EXPLICIT_CLASS,
+    LATER,
     LONG,
     LONGEST,
+    MAX_FOUND,
     MAX_HEADER_BYTES,
     TAKEN,
     UNDEFINED,
 )
+from warehouse.dicom.meta import read_meta
 from warehouse.dicom.pixels import pixel_vr
 from warehouse.dicom.shape import MAX_SHIFTS, SEQUENCE_HEAD, Compared, compare_run, headers_of
+from warehouse.dicom.state import Scan
 from warehouse.dicom.walk import walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from warehouse.dicom.found import Found, Records
+    from warehouse.dicom.heads import Heads
     from warehouse.dicom.shape import Headers
-    from warehouse.dicom.state import Scan
-    from warehouse.dicom.walk import Walker
+    from warehouse.dicom.trace import Trace
 
-BLOCK_FILES = 128
-"""Files compared with a shape together: neighbours in a folder, so often of one series."""
+MAX_CELLS = 1 << 21
+"""Headers of files compared together: bounds the memory."""
+
+BACKOFF_AFTER = 4
+"""After so many shapes that no other file has, twice as many files are walked before the next one
+is tried. Each file that has one takes one of them back."""
 
 FIRST_HEADS = 24
 BLOCK_HEADS = 160
 """Headers compared at a time; few at first, so that files of another shape drop out early."""
-
-POOL = 6
-"""Shapes kept; the one that fitted last is tried first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,66 +75,64 @@ class Shape:
     """Tag of the pixel data at the end, if there are any."""
 
 
-def read_by_shape(scan: Scan, files: NDArray[np.int64], *, implicit: bool) -> NDArray[np.int64]:
-    """Read files that share their shape with a neighbour; return all others."""
-    pool: list[Shape] = []
-    left: list[NDArray[np.int64]] = []
-    for start in range(0, len(files), BLOCK_FILES):
-        block = files[start : start + BLOCK_FILES]
-        for shape in list(pool):
-            if not block.size:
-                break
-            rest = _match(scan, shape, block)
-            if len(rest) < len(block):
-                pool.remove(shape)
-                pool.insert(0, shape)
-            block = rest
-        walked = matched = 0
-        while block.size > 1 and matched >= walked - 4:
-            walker = walk(scan, int(block[0]), implicit=implicit)
-            block = block[1:]
-            walked += 1
-            shape_found = _shape(walker) if walker and block.size else None
-            if shape_found is None:
-                continue
-            rest = _match(scan, shape_found, block)
-            if len(rest) < len(block):
-                pool.insert(0, shape_found)
-                del pool[POOL:]
-                matched += len(block) - len(rest)
-            block = rest
-        left.append(block)
-    return np.concatenate(left) if left else files
+def scan(heads: Heads, count: int, records: Records) -> tuple[Scan, Found]:
+    """Find all elements of the first ``count`` files."""
+    state = Scan(heads, count, records)
+    start = read_meta(state)
+    for implicit in (False, True):
+        _read(state, start[state.implicit[start] == implicit], implicit=implicit)
+    return state, state.found()
 
 
-def _shape(walker: Walker) -> Shape | None:
+def _read(scan: Scan, left: NDArray[np.int64], *, implicit: bool) -> None:
+    """Walk the first file, match all others with it, and so on until none is left."""
+    failed = pause = 0
+    while left.size:
+        trace = walk(scan, int(left[0]), implicit=implicit)
+        left = left[1:]
+        if scan.records.count > MAX_FOUND:
+            scan.status[left] = LATER
+            return
+        if pause:
+            pause -= 1
+            continue
+        shape = _shape(trace) if trace and left.size else None
+        if shape is None:
+            continue
+        rest = _match(scan, shape, left)
+        failed = max(failed + 1 - (len(left) - len(rest)), 0)
+        pause = (1 << failed // BACKOFF_AFTER) - 1
+        left = rest
+
+
+def _shape(trace: Trace) -> Shape | None:
     """Return the shape of a file that was walked to its end."""
-    scan, number = walker.scan, walker.number
+    scan, number = trace.scan, trace.number
     pixels = scan.pixels.get(number)
-    if walker.after_pixels or walker.flushes or not walker.places:
+    if trace.after_pixels or trace.flushes or not trace.places:
         return None
-    places = np.frombuffer(walker.places, np.int64)
-    from_place, bases = np.array(walker.bases, np.int64).T
+    places = np.frombuffer(trace.places, np.int64)
+    from_place, bases = np.array(trace.bases, np.int64).T
     windows = np.repeat(np.arange(len(bases)), np.diff(from_place, append=len(places)))
-    marks = np.array(walker.marks, np.int64).reshape(-1, 3)
-    special = np.array(walker.special, np.int64).reshape(-1, 3)
+    marks = np.array(trace.marks, np.int64).reshape(-1, 3)
+    special = np.array(trace.special, np.int64).reshape(-1, 3)
     sequences = special[special[:, 2] <= -2, 0]
     headers = headers_of(
         scan.heads, np.concatenate([places - bases[windows], marks[:, 0]]),
         np.concatenate([places, marks[:, 2]]), np.concatenate([windows, marks[:, 1]]),
-        len(places), sequences, special[special[:, 2] > 0, 0], walker.start,
-        implicit=walker.implicit,
+        len(places), sequences, special[special[:, 2] > 0, 0], trace.start,
+        implicit=trace.implicit,
     )  # fmt: skip
     edges = np.flatnonzero(np.diff(headers.window)) + 1
-    starts, names = np.array(walker.runs, np.int64).T
+    starts, names = np.array(trace.runs, np.int64).T
     node = np.repeat(names, np.diff(starts, append=len(places)))
-    node = np.where(node == number, 0, node - walker.first_node + 1)
-    nodes = np.array(walker.nodes, np.int64).reshape(-1, 4)
+    node = np.where(node == number, 0, node - trace.first_node + 1)
+    nodes = np.array(trace.nodes, np.int64).reshape(-1, 4)
     if len(nodes):
-        nodes[:, 0] = np.where(nodes[:, 0] == number, 0, nodes[:, 0] - walker.first_node + 1)
-        nodes[:, 1] -= walker.first_sequence
-    tags = np.array([tag for tag, _ in walker.sequences], np.int64)
-    undefined = np.array([flag for _, flag in walker.sequences], bool)
+        nodes[:, 0] = np.where(nodes[:, 0] == number, 0, nodes[:, 0] - trace.first_node + 1)
+        nodes[:, 1] -= trace.first_sequence
+    tags = np.array([tag for tag, _ in trace.sequences], np.int64)
+    undefined = np.array([flag for _, flag in trace.sequences], bool)
     return Shape(
         headers, list(pairwise([0, *edges.tolist(), len(headers.head)])), node,
         headers.element[sequences], nodes, tags, undefined, pixels.tag if pixels else None,
@@ -144,32 +150,43 @@ def _match(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int
     if not group.size:
         return files
     base0, window0 = heads.base[group].copy(), heads.window_at[group].copy()
-    compared = _compare(scan, shape, group)
-    taken = compared.files if compared is not None else np.zeros(0, np.int64)
-    if compared is not None and len(taken):
-        taken = _accept(scan, shape, compared)
+    together = max(1, MAX_CELLS // len(shape.headers.head))
+    matched = [
+        _match_some(scan, shape, group[start : start + together])
+        for start in range(0, len(group), together)
+    ]
+    taken = np.concatenate(matched)
     lost = ~np.isin(group, taken)
     heads.base[group[lost]], heads.window_at[group[lost]] = base0[lost], window0[lost]
     scan.status[taken] = TAKEN
     return files[~np.isin(files, taken)]
 
 
+def _match_some(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Read those files of this shape; return them."""
+    compared = _compare(scan, shape, files)
+    return np.zeros(0, np.int64) if compared is None else _accept(scan, shape, compared)
+
+
 def _compare(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> Compared | None:
     """Compare headers run by run; files that differ in more than lengths drop out."""
     heads, headers = scan.heads, shape.headers
-    count, columns = len(files), len(headers.head)
+    count, first = len(files), min(FIRST_HEADS, shape.segments[0][1])
     start_at = scan.at[files] + heads.base[files]
     c = Compared(
-        files, start_at[:, None] + headers.offset, np.empty((count, columns), np.uint64),
+        files, start_at[:, None] + headers.offset[: first + 1], np.empty((count, first), np.uint64),
         np.empty((count, len(headers.behind)), np.int64), [heads.base[files]],
     )  # fmt: skip
-    shifts = 0
+    shifts = compare_run(heads, headers, c, 0, first)
+    if not len(c.files) or shifts > MAX_SHIFTS:
+        return None
+    c.widen(headers)
     for number, (start, stop) in enumerate(shape.segments):
         if number and not _move_windows(scan, c, start):
             return None
-        begin = start
+        begin = start or first
         while begin < stop:
-            end = min(begin + (BLOCK_HEADS if begin else FIRST_HEADS), stop)
+            end = min(begin + BLOCK_HEADS, stop)
             shifts += compare_run(heads, headers, c, begin, end)
             if not len(c.files) or shifts > MAX_SHIFTS:
                 return None

@@ -1,6 +1,6 @@
 """Where every file of a scan stands, and what was found in it so far.
 
-In: nothing; ``meta``, ``lockstep``, ``shapes`` and ``walk`` fill it. Out: ``Found``. How elements
+In: nothing; ``meta``, ``shapes`` and ``walk`` fill it. Out: ``Found``. How elements
 are found does not belong here.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from warehouse.dicom.found import Found, Pixels, Records
-from warehouse.dicom.grammar import MAX_LEVEL, REFERENCE
+from warehouse.dicom.grammar import REFERENCE
 from warehouse.dicom.pixels import pass_over, pixel_vr
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Scan:
-    """Where every file stands. Level 0 is the data set, 1 a sequence in it, 2 an item and so on."""
+    """Files that are read together."""
 
     def __init__(self, heads: Heads, count: int, records: Records) -> None:
         self.heads = heads
@@ -29,14 +29,7 @@ class Scan:
         self.syntax: list[str | None] = [None] * count
         self.pixels: dict[int, Pixels] = {}
         self.at = np.zeros(count, np.int64)
-        self.level = np.zeros(count, np.int64)
-        # Per level: where it ends in the file; whether that is said by a delimiter; the node, or
-        # the number of the sequence; the last tag, or the number of items so far.
-        shape = (MAX_LEVEL + 2, count)
-        self.end = np.zeros(shape, np.int64)
-        self.open = np.zeros(shape, bool)
-        self.name = np.zeros(shape, np.int64)
-        self.last = np.zeros(shape, np.int64)
+        """Offset of the first element of the data set."""
         self.nodes: list[tuple[Any, ...]] = []
         self.sequences: list[tuple[Any, Any]] = []
         self.node_count = 2 * count

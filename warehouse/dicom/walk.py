@@ -1,13 +1,15 @@
-"""One file, element by element: what lock-step does to many, for the few that are left over.
+"""One file, element by element, with a cache on the eight bytes of an element header.
 
-In: a ``Scan`` and the number of a file in it. Out: the same records. The rules are those of
-``lockstep``; here they stand as plain Python, because a NumPy call for one file costs more.
+In: a ``Scan`` and the number of a file in it. Out: a ``Trace``, handed over to the scan.
+
+Strict on purpose: only little endian, one encoding per file, tags in order, every length inside
+its container, every delimiter where it belongs. A file that breaks a rule is marked ``REFERENCE``
+and left to the reference reader, which knows what pydicom makes of it. Values are not read here.
 """
 
 from __future__ import annotations
 
 import struct
-from array import array
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +38,7 @@ from warehouse.dicom.grammar import (
     dictionary_vr,
 )
 from warehouse.dicom.items import Begun, begun, comparable, take_items
+from warehouse.dicom.trace import Trace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,8 +48,7 @@ if TYPE_CHECKING:
 
 _word = struct.Struct("<Q").unpack_from
 _half = struct.Struct("<L").unpack_from
-_CLASS = EXPLICIT_CLASS[: 1 << 16].tobytes()
-_SEQUENCES = frozenset(SEQUENCE_TAGS.tolist())
+_CLASS = EXPLICIT_CLASS.tobytes()
 
 FEW_ITEMS = 4
 """Items of a sequence that are walked before others are compared with one of them."""
@@ -70,37 +72,18 @@ class _Unsupported(Exception):
     """The walker does not support this file; it falls back to pydicom."""
 
 
-def walk(scan: Scan, number: int, *, implicit: bool) -> Walker | None:
+def walk(scan: Scan, number: int, *, implicit: bool) -> Trace | None:
     """Walk one file from the start of its data set to the end; None if it is not taken."""
     walker = Walker(scan, number, implicit=implicit)
-    stack = [[int(scan.end[0, number]), 0, number, FIRST_TAG]]
-    return walker if _finish(walker, int(scan.at[number]), stack) else None
-
-
-def walk_on(scan: Scan, number: int, at: int, before: int, *, implicit: bool) -> None:
-    """Walk a file to its end from where lock-step left it: the offset, and the tag before it."""
-    top = int(scan.level[number])
-    stack = [
-        [int(scan.end[k, number]), int(scan.open[k, number]), int(scan.name[k, number]),
-         int(scan.last[k, number])]
-        for k in range(top + 1)
-    ]  # fmt: skip
-    if top % 2 == 0:
-        stack[-1][3] = before
-    _finish(Walker(scan, number, implicit=implicit), at, stack)
-
-
-def _finish(walker: Walker, at: int, stack: list[list[int]]) -> bool:
-    scan, number = walker.scan, walker.number
     try:
-        walker.run(at, stack)
+        walker.run(int(scan.at[number]), [[walker.size, 0, number, FIRST_TAG]])
         scan.status[number] = TAKEN
     except _Unsupported:
         scan.status[number] = REFERENCE
     except _BuffersFull:
         scan.status[number] = LATER if scan.count > 1 else REFERENCE
-    walker.hand_over()
-    return bool(scan.status[number] == TAKEN)
+    walker.trace.hand_over()
+    return walker.trace if scan.status[number] == TAKEN else None
 
 
 def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -116,9 +99,10 @@ def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[
         at, length = int(found.value_at[i]), int(found.length[i])
         head = int(found.head[i])
         # As if the arena were the file: the whole value lies in it.
-        walker.base, walker.window, walker.size = 0, at + length, at + length
+        trace = walker.trace
+        trace.base, trace.window, walker.size = 0, at + length, at + length
         sequence = scan.sequence_count
-        walker.sequences.append(((head & 0xFFFF) << 16 | head >> 16 & 0xFFFF, False))
+        trace.sequences.append(((head & 0xFFFF) << 16 | head >> 16 & 0xFFFF, False))
         depth = 2 * int(found.node_level[node])
         stack: list[list[int]] = [[-1, 0, node, 0] for _ in range(depth + 1)]
         stack.append([at + length, 0, sequence, 0])
@@ -126,7 +110,7 @@ def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[
             walker.run(at, stack, stop=depth + 1)
         except (_Unsupported, _BuffersFull):
             lost.append(number)
-        walker.hand_over()
+        trace.hand_over()
         found.length[i] = -2 - sequence
     extended = scan.found()
     names = ("file", "head", "value_at", "length", "node", "low", "high")
@@ -150,7 +134,7 @@ def _classify(head: int, *, implicit: bool) -> tuple[int, int, int]:
         return tag, 8, BAD
     if implicit:
         length = head >> 32
-        if tag in _SEQUENCES:
+        if tag in SEQUENCE_TAGS:
             return tag, 8, SEQUENCE
         return tag, 8 + length, BAD if length == UNDEFINED else SHORT
     kind = _CLASS[head >> 32 & 0xFFFF]
@@ -167,35 +151,12 @@ class Walker:
         self.heads = scan.heads
         self.number = number
         self.implicit = implicit
-        self.base = int(self.heads.base[number])
-        self.window = int(self.heads.window_at[number])
         self.size = int(self.heads.size[number])
-        self.places = array("q")
-        """Where each element begins in the arena."""
-        self.special: list[tuple[int, int, int]] = []
-        """Elements with another place or length than their head says: number, place, length."""
-        self.runs: list[tuple[int, int]] = []
-        """From which element on which node goes."""
-        self.nodes: list[tuple[int, int, int, int]] = []
-        self.sequences: list[tuple[int, bool]] = []
-        self.start = int(scan.at[number])
-        self.first_node = scan.node_count
-        self.first_sequence = scan.sequence_count
-        self.after_pixels = False
-        self.bases: list[tuple[int, int]] = [(0, self.base)]
-        """From which element on which window goes."""
-        self.marks: list[tuple[int, int, int]] = []
-        """Items and delimiters: offset, number of the window, place in the arena."""
-        self.flushes = 0
-        """How often items were matched in bulk; these have no individual records."""
-        self.node_base = scan.node_count
-        """Number of the first node in the list."""
+        self.trace = Trace(scan, number, implicit=implicit)
         self.failed = 0
         """Failed comparisons of items since the last one that matched."""
         self.eager: set[int] = set()
         """Sequences of which items were matched in bulk, so that more may be."""
-        self._blocks: list[tuple[NDArray[np.int64], ...]] = []
-        """Nodes, special elements and runs that are in the lists no more."""
 
     def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:  # noqa: PLR0915 - hot
         """Walk from offset ``at`` of the file until only ``stop`` containers are open.
@@ -206,9 +167,10 @@ class Walker:
         memory, word, half = self.heads.arena.data, _word, _half
         implicit = self.implicit
         known = _IMPLICIT if implicit else _EXPLICIT
-        look, add = known.get, self.places.append
-        places, marks, runs, nodes = self.places, self.marks, self.runs, self.nodes
-        first_node = self.node_base
+        trace = self.trace
+        look, add = known.get, trace.places.append
+        places, marks, runs, nodes = trace.places, trace.marks, trace.runs, trace.nodes
+        first_node = trace.node_base
         models: dict[int, Begun] = {}
         in_items = len(stack) % 2 == 0
         end, delimited, name, last = stack[-1]
@@ -226,10 +188,10 @@ class Walker:
                     runs.append((len(places), name))
             if end - at < 8:
                 raise _Unsupported
-            p = self.base + at
-            if p + MAX_HEADER_BYTES > self.window and self.window - self.base < self.size:
+            p = trace.base + at
+            if p + MAX_HEADER_BYTES > trace.window and trace.window - trace.base < self.size:
                 self._refill(at)
-                p = self.base + at
+                p = trace.base + at
             if in_items:
                 head = word(memory, p)[0]
                 length = head >> 32
@@ -238,19 +200,19 @@ class Walker:
                 if last >= few and (last & (last - 1) == 0 or name in self.eager):
                     model = models.get(name)
                     is_item = head & UNDEFINED == ITEM_HEAD
-                    if is_item and model and comparable(self, model, at, end):
-                        taken, at = take_items(self, model, at, end, last)
+                    if is_item and model and comparable(trace, model, at, end):
+                        taken, at = take_items(trace, model, at, end, last)
                         if taken:
                             self.eager.add(name)
                             self.failed = 0
-                            first_node = self.node_base
+                            first_node = trace.node_base
                             last += taken
                             stack[-1][3] = last
                             continue
                         self.eager.discard(name)
                         self.failed += 1
-                models[name] = begun(self, at)
-                marks.append((at, len(self.bases) - 1, p))
+                models[name] = begun(trace, at)
+                marks.append((at, len(trace.bases) - 1, p))
                 at += 8
                 if head & UNDEFINED == ITEM_HEAD and len(stack) < MAX_LEVEL:
                     stack[-1][3] = last + 1
@@ -272,7 +234,7 @@ class Walker:
                     raise _Unsupported
                 continue
             # Up to here a step stays inside container and window, its header included.
-            soft = min(end + self.base, self.window) - MAX_HEADER_BYTES
+            soft = min(end + trace.base, trace.window) - MAX_HEADER_BYTES
             while True:
                 head = word(memory, p)[0]
                 entry = look(head)
@@ -293,11 +255,11 @@ class Walker:
                 last = tag
                 add(p)
                 p = q
-            at = p - self.base
+            at = p - trace.base
             if head == ITEM_END_HEAD:
                 if not delimited or len(stack) == 1:
                     raise _Unsupported
-                marks.append((at, len(self.bases) - 1, p))
+                marks.append((at, len(trace.bases) - 1, p))
                 at += 8
                 stack.pop()
                 end, delimited, name, last = stack[-1]
@@ -309,9 +271,9 @@ class Walker:
                 inner = end if length == UNDEFINED else value + length
                 if value > end or inner > end or len(stack) >= MAX_LEVEL:
                     raise _Unsupported
-                number = self.first_sequence + len(self.sequences)
-                self.sequences.append((tag, length == UNDEFINED))
-                self.special.append((len(places), 0, -2 - number))
+                number = trace.first_sequence + len(trace.sequences)
+                trace.sequences.append((tag, length == UNDEFINED))
+                trace.special.append((len(places), 0, -2 - number))
                 add(p)
                 at, last = value, tag
                 if length:
@@ -326,7 +288,7 @@ class Walker:
     def _one(self, p: int, head: int, entry: tuple[int, int, int], stack: list[list[int]]) -> int:
         """Take one element that is special or near an end; return the offset of the next."""
         tag, step, kind = entry
-        at = p - self.base
+        at = p - self.trace.base
         if kind == BAD:
             return self._pixels_or_leaf(p, head, tag, stack)
         header = 12 if kind == LONG else 8
@@ -336,16 +298,17 @@ class Walker:
         return self._leaf(at, header, length, stack)
 
     def _leaf(self, at: int, header: int, length: int, stack: list[list[int]]) -> int:
+        trace = self.trace
         value = at + header
         if value + length > stack[-1][0]:
             raise _Unsupported
-        if self.base + value + length > self.window:
+        if trace.base + value + length > trace.window:
             if length > EXTERNAL_BYTES:
                 place = self.scan.note_outside(value, length)
-                self.special.append((len(self.places), place, min(length, LONGEST)))
+                trace.special.append((len(trace.places), place, min(length, LONGEST)))
             else:
                 self._refill(at)
-        self.places.append(self.base + at)
+        trace.places.append(trace.base + at)
         return value + length
 
     def _hidden_sequence(self, p: int, head: int, tag: int) -> bool:
@@ -363,7 +326,7 @@ class Walker:
 
     def _pixels_or_leaf(self, p: int, head: int, tag: int, stack: list[list[int]]) -> int:
         memory = self.heads.arena.data
-        at = p - self.base
+        at = p - self.trace.base
         if self.implicit:
             header, length = 8, head >> 32
         elif _CLASS[head >> 32 & 0xFFFF] == LONG:
@@ -382,69 +345,18 @@ class Walker:
         if end is None or 0 < self.size - end < 8:
             raise _Unsupported
         if end < self.size:
-            self.after_pixels = True
+            self.trace.after_pixels = True
             self._refill(end)
-            first = _word(memory, self.base + end)[0]
+            first = _word(memory, self.trace.base + end)[0]
             if bool(LOOKS_EXPLICIT[(first >> 32) & 0xFFFF]) == self.implicit:
                 raise _Unsupported
         return end
 
-    @property
-    def items(self) -> int:
-        """Items so far."""
-        return self.node_base - self.first_node + len(self.nodes)
-
     def _refill(self, at: int) -> None:
-        if max(len(self.places), self.items) > MAX_FOUND:
+        trace = self.trace
+        if max(len(trace.places), trace.items) > MAX_FOUND:
             raise _Unsupported
         large = bool(self.eager) and self.heads.refill(self.number, at, LARGE_BYTES)
         if not large and not self.heads.refill(self.number, at):
             raise _BuffersFull
-        self.base = int(self.heads.base[self.number])
-        self.window = int(self.heads.window_at[self.number])
-        self.bases.append((len(self.places), self.base))
-
-    def flush(self, *more: NDArray[np.int64]) -> None:
-        """Put nodes, special elements and runs away as arrays, and some more behind them."""
-        self.node_base += len(self.nodes) + len(more[0])
-        self._blocks += [self._arrays(), more]
-        self.flushes += 1
-        for rows in (self.nodes, self.special, self.runs):
-            rows.clear()
-
-    def _arrays(self) -> tuple[NDArray[np.int64], ...]:
-        return (
-            np.array(self.nodes, np.int64).reshape(-1, 4),
-            np.array(self.special, np.int64).reshape(-1, 3),
-            np.array(self.runs, np.int64).reshape(-1, 2),
-        )
-
-    def hand_over(self) -> None:
-        """Give what was found to the scan."""
-        scan = self.scan
-        blocks = [*self._blocks, self._arrays()]
-        nodes, special, runs = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
-        if self.places:
-            p = np.frombuffer(self.places, np.int64)
-            head = self.heads.words[p]
-            if self.implicit:
-                value_at, length = p + 8, (head >> np.uint64(32)).view(np.int64)
-            else:
-                long = EXPLICIT_CLASS[head >> np.uint64(32) & np.uint64(0xFFFF)] != SHORT
-                value_at = p + 8 + 4 * long
-                length = np.where(
-                    long, self.heads.halves[p + 8], (head >> np.uint64(48)).view(np.int64)
-                )
-            which, place, lengths = special.T
-            value_at[which], length[which] = place, lengths
-            starts, names = runs.T
-            node = np.repeat(names, np.diff(starts, append=len(p)))
-            scan.records.add(self.heads, np.full(len(p), self.number), head, value_at, length, node)
-        if len(nodes):
-            parent, sequence, item, level = nodes.T
-            scan.nodes.append((np.full(len(parent), self.number), parent, sequence, item, level))
-            scan.node_count += len(parent)
-        if self.sequences:
-            tags, undefined = zip(*self.sequences, strict=True)
-            scan.sequences.append((np.array(tags, np.int64), np.array(undefined, bool)))
-            scan.sequence_count += len(tags)
+        trace.moved()

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from warehouse.dicom.found import Records, restrict
 from warehouse.dicom.grammar import LATER, REFERENCE, REFUSED, TAKEN
 from warehouse.dicom.heads import Heads
-from warehouse.dicom.lockstep import scan
 from warehouse.dicom.reference import LONG_BYTES
+from warehouse.dicom.shapes import scan
 from warehouse.dicom.walk import look_into
 from warehouse.elements.columns import Batch
 from warehouse.elements.distinct import (

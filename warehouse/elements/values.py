@@ -22,6 +22,7 @@ import struct
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
+from warehouse.dicom import dictionary
 from warehouse.dicom.charset import DEFAULT, UNREADABLE, decode_text
 from warehouse.elements.schema import INLINE_BYTES
 
@@ -38,8 +39,7 @@ SINGLE_TEXT = frozenset({"LT", "ST", "UT", "UR"})
 STRIPPED = frozenset({"AE", "DS", "IS"})
 """Text VRs in which spaces before a value mean nothing either, in each of several (PS3.5 6.2)."""
 
-LEADING_SPACES = frozenset({"ST", "LT", "UT", "UC"})
-"""Text VRs in which spaces before a value mean something; in all others they do not."""
+LEADING_SPACES = dictionary.LEADING_SPACES
 
 CHARSET_TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """VRs whose bytes are read with Specific Character Set (0008,0005); all others are ASCII."""

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from warehouse.server import description, dicomweb, files, lists, questions, stow, viewer
+from warehouse.server import (
+    description,
+    dicomweb,
+    files,
+    lists,
+    questions,
+    stow,
+    values_and_jobs,
+    viewer,
+)
 from warehouse.server.access import Gate
 from warehouse.server.asking import NotModified
 from warehouse.server.door import Door
@@ -20,14 +29,33 @@ from warehouse.server.errors import handle
 from warehouse.server.serving import Serving
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
     from warehouse.api import Warehouse
+    from warehouse.listener.listener import Listener
     from warehouse.server.settings import ServerSettings
 
 
-def create_app(warehouse: Warehouse, settings: ServerSettings) -> Door:
+_PARTS = {
+    "dicomweb": (dicomweb, stow),
+    "rest": (files, questions, values_and_jobs, lists),
+}
+"""Routes by the part of the service that they are of, in the order in which they are tried."""
+
+
+def create_app(
+    warehouse: Warehouse, settings: ServerSettings, listeners: Sequence[Listener] = ()
+) -> Door:
     """Return the application that answers for a warehouse.
+
+    Parameters
+    ----------
+    warehouse, settings
+        What is served, and how.
+    listeners
+        Those of this process, whose state is told.
 
     Raises
     ------
@@ -40,7 +68,11 @@ def create_app(warehouse: Warehouse, settings: ServerSettings) -> Door:
     app.state.serving = Serving(warehouse, settings)
     handle(app, warehouse.root)
     app.add_exception_handler(NotModified, _not_modified)
-    modules = (dicomweb, stow, files, questions, lists)
+    app.state.listeners = listeners
+    modules = [
+        module for part, several in _PARTS.items() if part not in settings.without
+        for module in several
+    ]  # fmt: skip
     app.state.routes = [route for module in modules for route in module.router.routes]
     for module in modules:
         app.include_router(module.router)
@@ -51,7 +83,8 @@ def create_app(warehouse: Warehouse, settings: ServerSettings) -> Door:
         """Say that the server answers, and of which version."""
         return {"status": "ok", "version": app.state.serving.version().number}
 
-    viewer.add(app, settings.viewer)
+    if "viewer" not in settings.without:
+        viewer.add(app, settings.viewer)
     return Door(app, settings, Gate(settings.tokens))
 
 

@@ -6,10 +6,13 @@ address, ``Accept`` and role: what has not changed is not made again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from typing import TYPE_CHECKING, Annotated
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 
 from warehouse.server.access import Principal
 from warehouse.server.errors import Refused
@@ -80,6 +83,23 @@ def base_url(request: Request) -> str:
         # Some clients name the host without the port (dicomweb-client); no proxy has such a name.
         url = url.replace(port=listening[1])
     return str(url).rstrip("/")
+
+
+class Timed(APIRoute):
+    """A route whose questions to the version that it shows have a bound of time."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
+        @functools.wraps(endpoint)
+        def limited(**asked: Any) -> Any:
+            shown = asked.get("version")
+            if not isinstance(shown, Version):
+                return endpoint(**asked)
+            with shown.limit():
+                return endpoint(**asked)
+
+        # An application takes the routes of a router by making them again.
+        is_limited = hasattr(endpoint, "__wrapped__") or inspect.iscoroutinefunction(endpoint)
+        super().__init__(path, endpoint if is_limited else limited, **given)
 
 
 Shown = Annotated[Version, Depends(version)]

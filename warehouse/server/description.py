@@ -18,6 +18,7 @@ _METHODS = ("get", "post", "put", "delete")
 _KEY = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _PATTERNS = {
     **dict.fromkeys(("study", "series", "instance", "key", "name", "attribute"), _KEY),
+    **dict.fromkeys(("value_id", "job_id"), _KEY),
     "numbers": "^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3})?$", "number": "^[1-9][0-9]{0,3}$",
     "place": "^[0-9A-F]{8}$",
 }  # fmt: skip

@@ -25,7 +25,7 @@ from warehouse.server.accept import (
     frame_form,
     object_form,
 )
-from warehouse.server.asking import Shown, base_url, may, serving
+from warehouse.server.asking import Shown, Timed, base_url, may
 from warehouse.server.bodies import Part, related, require_source, whole_file, zipped
 from warehouse.server.errors import RESPONSES, NotAcceptable, NotFound
 from warehouse.server.frames import frames, native_pixels
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from warehouse.server.serving import Version
 
 router = APIRouter(
-    prefix="/dicomweb", tags=["DICOMweb"], dependencies=[Depends(may("read"))],
+    prefix="/dicomweb", tags=["DICOMweb"], dependencies=[Depends(may("read"))], route_class=Timed,
     responses={code: RESPONSES[code] for code in (400, 401, 403, 404, 406, 408, 409, 410, 503)},
 )  # fmt: skip
 
@@ -104,8 +104,7 @@ def _searched(request: Request, version: Version, level: str, **given: str) -> R
     media = choose(request.headers.get("accept"), [DICOM_JSON, "application/json"])
     keys = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
     asked = parse(request.query_params.multi_items(), level, {keys[n]: v for n, v in given.items()})
-    settings = serving(request).settings
-    found = search(version, asked, f"{base_url(request)}/dicomweb", settings.seconds)
+    found = search(version, asked, f"{base_url(request)}/dicomweb")
     headers = {}
     if found.has_more:
         headers["Warning"] = (
@@ -166,8 +165,9 @@ def _metadata(request: Request, version: Version, found: Sequence[Instance]) -> 
     def pieces() -> Iterator[str]:
         yield "["
         for begin in range(0, len(found), _AT_A_TIME):
-            yield "," if begin else ""
-            yield _headers(version, found[begin : begin + _AT_A_TIME], base)
+            with version.limit():
+                made = _headers(version, found[begin : begin + _AT_A_TIME], base)
+            yield f",{made}" if begin else made
         yield "]"
 
     return StreamingResponse(pieces(), media_type=media)

@@ -7,6 +7,7 @@ a parameter is in it: names of patients are looked for by parameters.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import os
@@ -50,6 +51,16 @@ class TooLong(Exception):
     """A body is longer than the settings allow."""
 
 
+class TooSlow(Exception):
+    """A client sends a body, and nothing of it has come for a while."""
+
+
+_WRONG_BODIES: dict[type[Exception], tuple[int, str, str]] = {
+    TooLong: (413, "TooLong", "the body is longer than this server takes"),
+    TooSlow: (408, "TooSlow", "nothing of the body has come for too long"),
+}
+
+
 class Door:
     """The outermost application."""
 
@@ -71,8 +82,8 @@ class Door:
         async def noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                if scope["state"].pop("is_too_long", False):
-                    raise TooLong  # a framework took it for a body that it cannot read
+                if wrong := scope["state"].pop("wrong_body", None):
+                    raise wrong  # a framework took it for a body that it cannot read
                 status = message["status"]
                 _add_headers(message, scope)
             await send(message)
@@ -87,13 +98,13 @@ class Door:
             return
         self._busy += 1
         try:
-            await self._inner(scope, self._limited(scope, headers, receive), noted)
-        except TooLong:
-            scope["state"].pop("is_too_long", None)
+            await self._inner(scope, self._limited(scope, receive), noted)
+        except (TooLong, TooSlow) as error:
+            scope["state"].pop("wrong_body", None)
+            told = _WRONG_BODIES[type(error)]
             if status == 500:
-                await problem(413, "TooLong", "the body is longer than this server takes")(
-                    scope, receive, noted
-                )
+                headers = {"Connection": "close"} if isinstance(error, TooSlow) else {}
+                await problem(*told, **headers)(scope, receive, noted)
         finally:
             self._busy -= 1
             self._note(scope, status, began)
@@ -131,22 +142,33 @@ class Door:
         return name in LOOPBACK or (public is not None and name == public)
 
     def _most(self, scope: Scope) -> int:
-        is_store = scope["path"].startswith("/dicomweb/studies")
-        return self._settings.body_bytes if is_store else self._settings.text_bytes
+        if scope["path"].startswith("/dicomweb/studies"):
+            return self._settings.body_bytes
+        if scope["path"] == "/api/v1/values":
+            return self._settings.value_bytes
+        return self._settings.text_bytes
 
-    def _limited(self, scope: Scope, headers: dict[bytes, str], receive: Receive) -> Receive:
-        """Count the bytes of a body whose length is not stated."""
-        if b"content-length" in headers:
-            return receive
-        seen, most = 0, self._most(scope)
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        """Count the bytes of a body, and the seconds in which none of them come."""
+        seen, most, is_whole = 0, self._most(scope), False
+
+        def wrong(kind: type[Exception]) -> Exception:
+            scope["state"]["wrong_body"] = kind()
+            return kind()
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, is_whole
+            if is_whole:
+                # What is waited for now is that the client goes away.
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), self._settings.seconds)
+            except TimeoutError:
+                raise wrong(TooSlow) from None
             seen += len(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
             if seen > most:
-                scope["state"]["is_too_long"] = True
-                raise TooLong
+                raise wrong(TooLong)
             return message
 
         return counted

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastapi import FastAPI
+    from fastapi.routing import APIRoute
     from starlette.requests import Request
+    from starlette.types import Scope
 
 _OF_THE_STORE = re.compile(r"IO Error|magic bytes|\.parquet")
 LOGGER = logging.getLogger("dicom-warehouse.server")
@@ -40,7 +42,20 @@ class Refused(errors.WarehouseError):
     """The token that was given does not allow this."""
 
 
+class Busy(errors.WarehouseError):
+    """Others change the warehouse, and it takes too long to wait for them."""
+
+
+class TookTooLong(errors.WarehouseError):
+    """A request took more time than it may."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it took more than {seconds:g} s: ask for less at a time")
+
+
 _STATUS: tuple[tuple[type[errors.WarehouseError], int], ...] = (
+    (TookTooLong, 408),
+    (Busy, 503),
     (NotFound, 404),
     (NotAcceptable, 406),
     (Refused, 403),
@@ -51,6 +66,12 @@ _STATUS: tuple[tuple[type[errors.WarehouseError], int], ...] = (
     (errors.UnknownCohort, 404),
     (errors.NoPixels, 404),
     (errors.CohortStopped, 408),
+    (errors.UnknownSocket, 404),
+    (errors.UnknownValue, 404),
+    (errors.UnknownAlgorithm, 404),
+    (errors.UnknownJob, 404),
+    (errors.JobRefused, 409),
+    (errors.TransitionRefused, 409),
     (errors.UsageError, 400),
     (errors.QueryFailed, 400),
     (errors.NoDecoder, 406),
@@ -72,7 +93,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         404: "Not in this version of the warehouse",
         406: "No form that the client accepts",
         408: "It took more time than it may",
-        409: "The archive holds something that cannot be had in this form",
+        409: "What the archive holds cannot be had in this form, or stands in the way",
         410: "A source file is gone, or is not what was ingested",
         413: "The body is too long",
         415: "The body is of another type",
@@ -92,10 +113,22 @@ def status_of(error: errors.WarehouseError) -> int:
 
 
 def _methods(app: FastAPI, request: Request) -> set[str]:
-    """Return the methods of an address: of all its routes, or of those that name it in full."""
-    matching = [r for r in app.state.routes if r.matches(request.scope)[0] != Match.NONE]
-    exact = [route for route in matching if "{" not in route.path] or matching
-    return {method for route in exact for method in route.methods}
+    """Return the methods of an address: of all the routes that take it."""
+    return {
+        method for route in app.state.routes if _takes(route, request.scope)
+        for method in route.methods
+    }  # fmt: skip
+
+
+def _takes(route: APIRoute, scope: Scope) -> bool:
+    """Tell whether a route is meant by a path: some parts of paths are one of a few words."""
+    matched, found = route.matches(scope)
+    if matched == Match.NONE:
+        return False
+    parts = found["path_params"]
+    return not any(
+        field.validate(parts[field.name], {}, loc=())[1] for field in route.dependant.path_params
+    )
 
 
 def handle(app: FastAPI, root: Path) -> None:

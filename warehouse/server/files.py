@@ -18,7 +18,7 @@ from warehouse.pixels.files import nifti
 from warehouse.pixels.pictures import png, slice_picture, three_planes
 from warehouse.pixels.stack import open_stack
 from warehouse.pixels.volume import open_volume
-from warehouse.server.asking import Shown, may
+from warehouse.server.asking import Shown, Timed, may
 from warehouse.server.bodies import require_source, zipped
 from warehouse.server.errors import RESPONSES, NotFound
 from warehouse.server.found import Instance
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from warehouse.server.serving import Version
 
 router = APIRouter(
-    prefix="/api/v1", tags=["files"], dependencies=[Depends(may("read"))],
+    prefix="/api/v1", tags=["files"], dependencies=[Depends(may("read"))], route_class=Timed,
     responses={code: RESPONSES[code] for code in (400, 401, 403, 404, 406, 408, 409, 410, 503)},
 )  # fmt: skip
 

@@ -14,9 +14,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from warehouse.catalog.json_models import models
+from warehouse.server.limits import unbounded
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
+    import duckdb
+
     from warehouse.catalog.connect import Catalog
 
 STUDY_TAGS = (
@@ -48,22 +51,23 @@ class StudyIndex:
         self._series: dict[int, str] = {}
 
     def make(self) -> None:
-        """Make the tables, once; who asks meanwhile waits."""
-        with self._making:
+        """Make the tables, once, whatever time it takes; who asks meanwhile waits."""
+        with self._making, unbounded():
             if self._is_made:
                 return
-            connection = self._catalog.connection
+            connection = self._catalog.session()
             connection.execute(statement("study_index", "dicomweb"))
             connection.execute(statement("series_index", "dicomweb"))
             held = connection.execute("select holder from qido_studies").fetchall()
             self.often = models(connection, [row[0] for row in held], OFTEN_TAGS)
-            self._studies = self._shown("studies", "study", STUDY_TAGS)
-            self._series = self._shown("series", "series", SERIES_TAGS)
+            self._studies = self._shown(connection, "studies", "study", STUDY_TAGS)
+            self._series = self._shown(connection, "series", "series", SERIES_TAGS)
             self._is_made = True
 
-    def _shown(self, table: str, level: str, tags: tuple[str, ...]) -> dict[int, str]:
+    def _shown(
+        self, connection: duckdb.DuckDBPyConnection, table: str, level: str, tags: tuple[str, ...]
+    ) -> dict[int, str]:
         """Return what is shown of every study or series, by its first instance."""
-        connection = self._catalog.connection
         uid = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}[level]
         asked = f"select holder, {level}_key, coalesce({uid}, '') = {level}_key from qido_{table}"
         held = connection.execute(asked).fetchall()

@@ -20,7 +20,7 @@ from warehouse.cohorts import filters
 from warehouse.cohorts.pages import page
 from warehouse.errors import UnknownFilter, UsageError
 from warehouse.server import deidentified
-from warehouse.server.asking import Shown, base_url, may, serving
+from warehouse.server.asking import Shown, Timed, base_url, may, serving
 from warehouse.server.compat import translated
 from warehouse.server.errors import RESPONSES, NotFound
 from warehouse.sqlfiles import statement
@@ -60,7 +60,8 @@ _TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _OWN = {"search", "order", "ordering", "limit", "page_size", "cursor", "columns", "format"}
 
 router = APIRouter(
-    prefix="/api/v1", tags=["lists"], dependencies=[Depends(may("deidentified"))],
+    prefix="/api/v1", tags=["lists"], route_class=Timed,
+    dependencies=[Depends(may("deidentified"))],
     responses={code: RESPONSES[code] for code in (400, 401, 403, 404, 408, 503)},
 )  # fmt: skip
 

@@ -57,7 +57,7 @@ class Found:
     has_more: bool
 
 
-def search(version: Version, asked: Asked, base: str, seconds: float) -> Found:
+def search(version: Version, asked: Asked, base: str) -> Found:
     """Return what matches.
 
     Parameters
@@ -68,19 +68,17 @@ def search(version: Version, asked: Asked, base: str, seconds: float) -> Found:
         The search.
     base
         Address of the service, for ``RetrieveURL``.
-    seconds
-        That it may take.
 
     Raises
     ------
-    UnknownFilter, CohortStopped
+    UnknownFilter, TookTooLong
     """
     version.index.make()
     made = conditions(asked, _tables(version))
     where = f"where {' and '.join(made.where)}" if made.where else ""
     page = f"limit {asked.limit + 1} offset {asked.offset}"
     sql = f"{_SOURCES[asked.level]} {where} order by {_ORDERS[asked.level]} {page}"
-    rows = fetched(version.catalog, sql, made.binder.values, seconds)
+    rows = fetched(version.catalog, sql, made.binder.values)
     has_more, rows = len(rows) > asked.limit, rows[: asked.limit]
     write = {"studies": _studies, "series": _series, "instances": _instances}[asked.level]
     keys, texts = write(version, rows, asked, base)

@@ -16,9 +16,12 @@ from warehouse.server.access import read_tokens
 from warehouse.server.settings import BEGUN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import uvicorn
 
     from warehouse.api import Warehouse
+    from warehouse.listener.listener import Listener
     from warehouse.server.settings import ServerSettings
 
 _STOP_SECONDS = 10
@@ -43,8 +46,17 @@ def check(settings: ServerSettings) -> None:
         )
 
 
-def made_server(warehouse: Warehouse, settings: ServerSettings) -> uvicorn.Server:
+def made_server(
+    warehouse: Warehouse, settings: ServerSettings, listeners: Sequence[Listener] = ()
+) -> uvicorn.Server:
     """Return a server that has not begun.
+
+    Parameters
+    ----------
+    warehouse, settings
+        What is served, and how.
+    listeners
+        Those of this process, whose state is told.
 
     Raises
     ------
@@ -54,21 +66,25 @@ def made_server(warehouse: Warehouse, settings: ServerSettings) -> uvicorn.Serve
         import uvicorn  # noqa: PLC0415 - an extra
 
         from warehouse.server.app import create_app  # noqa: PLC0415 - needs the extra
+        from warehouse.server.connections import bounded  # noqa: PLC0415
     except ImportError as error:
         raise NotInstalled("a server", error.name or "fastapi", "server") from None
     check(settings)
     # What a proxy on this machine says of its clients is believed, and nobody else.
     return uvicorn.Server(uvicorn.Config(
-        create_app(warehouse, settings), host=settings.host, port=settings.port,
+        create_app(warehouse, settings, listeners), host=settings.host, port=settings.port,
         log_level="warning", access_log=False, server_header=False, lifespan="off",
         proxy_headers=True, forwarded_allow_ips="127.0.0.1", timeout_keep_alive=30,
         timeout_graceful_shutdown=_STOP_SECONDS, log_config=None,
-        ssl_certfile=settings.certificate, ssl_keyfile=settings.key,
+        ssl_certfile=settings.certificate, ssl_keyfile=settings.key, ws="none",
+        http=bounded(settings.seconds),
     ))  # fmt: skip
 
 
-def serve(warehouse: Warehouse, settings: ServerSettings) -> None:
-    """Answer until the process is stopped.
+def serve(
+    warehouse: Warehouse, settings: ServerSettings, listeners: Sequence[Listener] = ()
+) -> None:
+    """Answer until the process is stopped; see ``made_server``.
 
     Raises
     ------
@@ -79,7 +95,7 @@ def serve(warehouse: Warehouse, settings: ServerSettings) -> None:
     )
     # The traceback of an error that nobody expected quotes values.
     logging.getLogger("uvicorn.error").addFilter(_without_traceback)
-    server = made_server(warehouse, settings)
+    server = made_server(warehouse, settings, listeners)
     if settings.received is not None:
         # What a server that was killed had begun; nobody was told that it is stored.
         shutil.rmtree(settings.received / BEGUN, ignore_errors=True)

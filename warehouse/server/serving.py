@@ -3,28 +3,30 @@
 In: a warehouse. Out: a ``Catalog`` for a request. A thread has a connection of its own to the
 database of a catalog (``Sessions``), with the variables that its views read. When a version is
 committed, the next request opens it; answers that have begun go on with the one before, which is
-closed when the last of them is done.
+closed when the last of them is done. All that a request asks has one bound of time.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.guard import locked_catalog
-from warehouse.errors import CohortStopped, QueryFailed
+from warehouse.errors import QueryFailed
 from warehouse.server.found import Images
 from warehouse.server.index import StudyIndex
+from warehouse.server.limits import BoundedSessions, within
 from warehouse.store.duck import bound
 from warehouse.store.layout import table_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from warehouse.api import Warehouse
     from warehouse.catalog.connect import Catalog
@@ -37,10 +39,12 @@ _LOOK_SECONDS = 60.0
 class Version:
     """One version of the warehouse, and what was learned of it once."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
-        self.index = StudyIndex(catalog)
-        self.images = Images(catalog)
+    def __init__(self, catalog: Catalog, seconds: float) -> None:
+        self.catalog = _bounded(catalog)
+        self.seconds = seconds
+        """That one request may ask."""
+        self.index = StudyIndex(self.catalog)
+        self.images = Images(self.catalog)
         self._locked: Catalog | None = None
         self._locking = threading.Lock()
 
@@ -49,12 +53,26 @@ class Version:
         """Number of the version."""
         return self.catalog.snapshot.version
 
+    def limit(self) -> AbstractContextManager[None]:
+        """Bound the time of what this thread asks in a block.
+
+        Raises
+        ------
+        TookTooLong
+        """
+        return within(self.seconds)
+
     def locked(self) -> Catalog:
         """Return the same version where SQL of users can read nothing but the warehouse."""
         with self._locking:
             if self._locked is None:
-                self._locked = locked_catalog(self.catalog.snapshot.root, self.number)
+                snapshot = self.catalog.snapshot
+                self._locked = _bounded(locked_catalog(snapshot.root, snapshot.version))
             return self._locked
+
+
+def _bounded(catalog: Catalog) -> Catalog:
+    return replace(catalog, sessions=BoundedSessions(catalog.sessions))
 
 
 class Serving:
@@ -63,6 +81,8 @@ class Serving:
     def __init__(self, warehouse: Warehouse, settings: ServerSettings) -> None:
         self.warehouse = warehouse
         self.settings = settings
+        self.writing = threading.Lock()
+        """Held while a request changes the warehouse: one at a time."""
         self._opening = threading.Lock()
         self._looked = 0.0
         self._version = self._opened()
@@ -80,7 +100,7 @@ class Serving:
         catalog = open_catalog(root)
         bound(catalog.connection)
         self._looked = time.monotonic()
-        return Version(catalog)
+        return Version(catalog, self.settings.seconds)
 
     def _is_newest(self) -> bool:
         """Tell whether no later version is there: each has an entry in the log of `files`."""
@@ -98,39 +118,16 @@ class Serving:
         )
 
 
-@contextmanager
-def within(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
-    """Stop what a connection is asked after some time.
-
-    Raises
-    ------
-    CohortStopped
-    """
-    timer = threading.Timer(seconds, connection.interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except duckdb.InterruptException:
-        raise CohortStopped(f"it took more than {seconds:g} s") from None
-    finally:
-        timer.cancel()
-
-
 def fetched(
-    catalog: Catalog, sql: str, params: Mapping[str, Any] | Sequence[Any] | None, seconds: float
+    catalog: Catalog, sql: str, params: Mapping[str, Any] | Sequence[Any] | None
 ) -> list[tuple[Any, ...]]:
     """Return all rows of a question of this software, whose values came from outside.
 
     Raises
     ------
-    CohortStopped, QueryFailed
+    TookTooLong, QueryFailed
     """
-    connection = catalog.connection
-    with within(connection, seconds):
-        try:
-            return connection.execute(sql, params).fetchall()
-        except duckdb.InterruptException:
-            raise
-        except duckdb.Error as error:
-            raise QueryFailed(str(error).splitlines()[0]) from None
+    try:
+        return catalog.connection.execute(sql, params).fetchall()
+    except duckdb.Error as error:
+        raise QueryFailed(str(error).splitlines()[0]) from None

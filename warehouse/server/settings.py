@@ -32,17 +32,22 @@ class ServerSettings:
     public_url: str = ""
     """What clients call this server, such as https://archive.example.org, behind a proxy."""
     seconds: float = 60.0
-    """That one question to the catalog may take."""
+    """That what one request asks of the catalog may take, and a client may stand still."""
     requests: int = 64
     """That are answered at a time."""
     body_bytes: int = 16 << 30
     """Of one STOW request."""
+    value_bytes: int = 128 << 20
+    """Of one value: an annotation of a million points has some 60 MB."""
     text_bytes: int = 1 << 20
     """Of any other body."""
     rows: int = 10_000
     """Of one page, and of one answer of QIDO."""
     answer_rows: int = 1_000_000
     """Of one answer of SQL, and of one list as a file."""
+
+    without: frozenset[str] = frozenset()
+    """Parts that are left out: rest, dicomweb, viewer."""
 
     @property
     def is_loopback(self) -> bool:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 import uuid
 from dataclasses import dataclass, field
 from email.message import Message
@@ -49,7 +48,6 @@ _MOST_PARTS = 10_000
 _HEADER_BYTES = 8192
 _NOT_UNDERSTOOD, _NO_MATCH, _DUPLICATE, _NO_ROOM = 0xC000, 0xA900, 0x0111, 0xA700
 """Reasons of PS3.18 I.2.2 and PS3.4 B.2.3."""
-_STORING = threading.Lock()
 
 
 class _WrongType(UsageError):
@@ -210,7 +208,7 @@ def _parse(parser: MultipartParser, chunk: bytes) -> None:
 
 def _keep(asked: Serving, parts: list[_Part], received: Path, study: str | None) -> None:
     """Give each object its name and its rows; one request at a time."""
-    with _STORING:
+    with asked.writing:
         version = asked.version()
         known: dict[str, str] = {}
         placed: list[tuple[_Part, Path]] = []

@@ -24,8 +24,10 @@ _PLAIN = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# What OHIF lays segmentations over images with (ndarray) makes functions of text: without
+# 'unsafe-eval' they stay away.
 _OHIF = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'none'"
 )
@@ -54,6 +56,30 @@ _CONFIG: dict[str, Any] = {
     }],
 }  # fmt: skip
 
+# OHIF itself takes a token from the address of a study only, not of the list of studies, and loses
+# it when the page is loaded again. The key is that of the built-in page.
+_SCRIPT = """window.config = ({ servicesManager }) => {
+  const address = new URL(location.href);
+  if (address.searchParams.has("token")) {
+    sessionStorage.setItem("token", address.searchParams.get("token"));
+    address.searchParams.delete("token");
+    history.replaceState(null, "", address);
+  }
+  const token = sessionStorage.getItem("token");
+  if (token) {
+    // This is asked before there are services.
+    const register = servicesManager.registerServices.bind(servicesManager);
+    servicesManager.registerServices = (...given) => {
+      register(...given);
+      servicesManager.services.userAuthenticationService?.setServiceImplementation({
+        getAuthorizationHeader: () => ({ Authorization: `Bearer ${token}` }),
+      });
+    };
+  }
+  return %s;
+};
+"""
+
 
 def installed() -> Path | None:
     """Return where ``viewer install`` puts OHIF, if it has."""
@@ -68,7 +94,7 @@ def add(app: FastAPI, folder: Path | None) -> None:
 
     @app.get("/app-config.js", include_in_schema=False)
     def config() -> Response:
-        text = f"window.config = {json.dumps(_CONFIG)};"
+        text = _SCRIPT % json.dumps(_CONFIG)
         return Response(text, media_type="text/javascript", headers=_ISOLATED)
 
     @app.get("/plain/{path:path}", include_in_schema=False)

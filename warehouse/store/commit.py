@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,9 +22,9 @@ from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
 from warehouse.store.delta import Change, Snapshot
-from warehouse.store.duck import connect, copy_part, view_files
-from warehouse.store.instances import derive_instances
+from warehouse.store.duck import connect, copy_part
 from warehouse.store.layout import Part
+from warehouse.store.ledger import view_ledger
 from warehouse.store.schema import FILES
 from warehouse.store.stage import Staged, discard, write_small
 from warehouse.store.tombstones import mark_forgotten
@@ -119,7 +120,7 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
     changes = {table: Change() for table in tables.names()}
     with delta.locked(root), connect() as connection:
         base = delta.snapshot(root)
-        view_files(connection, base.paths("files"))
+        view_ledger(connection, base.paths("files"))
         connection.register("vanished", vanished)
         connection.execute(statement("removed"))
         rows = connection.execute("select status, count(*) from touched group by all").fetchall()
@@ -139,12 +140,12 @@ def _prepare(
     staged: list[Staged], changes: dict[str, Change], *, read_anew: bool,
 ) -> list[tuple[str, Part]]:  # fmt: skip
     """Judge the files and write the parts of the new version; return parts that are of no use."""
-    instances, files = derive_instances(connection, files, staged)
+    instances = _instances(staged)
     folder = layout.table_folder(base.root, "elements")
     parts = [folder / some.parts["elements"].path for some in staged if "elements" in some.parts]
-    files = mark_forgotten(base.root, _identified(files, instances), instances, parts)
+    files = mark_forgotten(base.root, files, instances, parts)
     connection.register("staged", files)
-    view_files(connection, base.paths("files"))
+    view_ledger(connection, base.paths("files"))
     connection.execute("create or replace temp view ledger as from files")
     connection.execute("set variable read_anew = $1", [read_anew])
     connection.execute(statement("resolve"))
@@ -162,6 +163,15 @@ def _prepare(
     copies = add_staged_rows(connection, base.root, batch, staged, instances, changes)
     settle_blobs(connection, base, batch, staged, changes)
     return copies if new_files.rows else [*copies, ("files", new_files)]
+
+
+def _instances(staged: list[Staged]) -> pa.Table:
+    """Return the rows of ``instances``, in the order of their ids."""
+    nothing = tables.named("instances").stored_schema.empty_table()
+    rows = pa.concat_tables([nothing, *(portion.instances for portion in staged)])
+    ids = rows["instance_id"].to_numpy()
+    # Mostly they come in order; to sort them is to copy all columns.
+    return rows if (np.diff(ids) > 0).all() else rows.take(np.argsort(ids))
 
 
 def _unlink(root: Path, parts: Iterable[tuple[str, Part]]) -> None:
@@ -274,15 +284,6 @@ def add_staged_rows(
     return copied
 
 
-def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:
-    """Fill identity into the rows of ``files`` from their instances."""
-    place = pc.index_in(files["instance_id"], instances["instance_id"])
-    for name in ("instance_key", "SOPInstanceUID"):
-        number = files.schema.get_field_index(name)
-        files = files.set_column(number, FILES.field(name), instances[name].take(place))
-    return files
-
-
 def _copy_part(
     connection: duckdb.DuckDBPyConnection, root: Path, table: str, part: str, select: str,
     change: Change,
@@ -312,10 +313,12 @@ def settle_blobs(
     connection.execute("set variable blobs_files = $1", [base.paths("blobs")])
     connection.execute("set variable added = $1", [added + empty])
     connection.execute("set variable inline_bytes = $1", [INLINE_BYTES])
-    wanted = connection.sql(statement("new_blobs")).to_arrow_table()["sha256"]
+    wanted: pa.ChunkedArray | None = None
     for number, portion in enumerate(staged):
         part = portion.parts.get("blobs")
         if part is not None:
+            if wanted is None:
+                wanted = connection.sql(statement("new_blobs")).to_arrow_table()["sha256"]
             wanted = _copy_blobs(
                 base.root, part.path, layout.part_name(batch, number), wanted, changes["blobs"]
             )

@@ -9,7 +9,6 @@ only when an engine has failed.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import stat
@@ -20,22 +19,18 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from warehouse.errors import QueryFailed, StoreDamaged, WriteFailed
+from warehouse.errors import QueryFailed, StoreDamaged
 from warehouse.store import layout, tables
+from warehouse.store.logs import totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-TOTALS = "dicomWarehouseTotals"
-"""In the log of ``files``: table → parts, rows and bytes of the version."""
+    from warehouse.store.logs import Totals
 
-_ENTRY = re.compile(r"([0-9]{20})\.(json|committed)")
-_PART = re.compile(r"batch=[0-9]+/[^/\\]+\.parquet")
-_NOTES_KEPT = 100
 _FAILURES: tuple[type[Exception], ...] = (
     duckdb.Error, pa.ArrowException, DeltaError, QueryFailed,
 )  # fmt: skip
@@ -45,114 +40,8 @@ _OF_THE_CALLER = (
     duckdb.ParserException,
 )  # fmt: skip
 
-Totals = dict[str, list[int]]
-
 _Answer = TypeVar("_Answer")
 _Asked = ParamSpec("_Asked")
-
-
-def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:
-    """Open a Delta table.
-
-    Raises
-    ------
-    StoreDamaged
-        The log is gone, has a gap or an emptied entry, cannot be read, or ends before the newest
-        version that was committed.
-    """
-    # Before the log: a commit that ends meanwhile is no loss.
-    newest = _look_at_entries(root, table)
-    try:
-        found = DeltaTable(str(layout.table_folder(root, table)), version=version)
-    except (DeltaError, OSError, ValueError) as error:
-        # Not in the words of the error: they quote what is garbled.
-        why = "has a gap" if "contiguous" in str(error) else "cannot be read"
-        raise StoreDamaged(root, f"the log {table}/_delta_log {why}") from error
-    if version is None and newest > found.version():
-        raise StoreDamaged(
-            root, f"entry {newest} of the log {table}/_delta_log, which was committed, is gone"
-        )
-    return found
-
-
-def _look_at_entries(root: Path, table: str) -> int:
-    """Return the newest version of which a note says that it was committed; -1 without one."""
-    newest = -1
-    log = layout.table_folder(root, table) / "_delta_log"
-    try:
-        with os.scandir(log) as entries:
-            for entry in entries:
-                matched = _ENTRY.fullmatch(entry.name)
-                if matched is None:
-                    continue
-                if matched[2] == "committed":
-                    newest = max(newest, int(matched[1]))
-                elif not entry.stat().st_size:
-                    raise StoreDamaged(
-                        root, f"entry {int(matched[1])} of the log {table}/_delta_log is empty"
-                    )
-    except OSError as error:
-        raise StoreDamaged(
-            root, f"the log {table}/_delta_log cannot be read ({error.strerror})"
-        ) from error
-    return newest
-
-
-def note_commit(root: Path, version: int) -> None:
-    """Note beside the log that a version was committed, so that its loss is seen."""
-    log = layout.table_folder(root, "files") / "_delta_log"
-    try:
-        (log / f"{version:020}.committed").touch()
-        (log / f"{version - _NOTES_KEPT:020}.committed").unlink(missing_ok=True)
-    except OSError as error:
-        raise WriteFailed("the note of a commit", error) from error
-
-
-def log_entry(root: Path, table: str, version: int) -> list[dict[str, Any]]:
-    """Return the actions of an entry of a log.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is none, as it may be of old versions.
-    StoreDamaged
-    """
-    path = layout.table_folder(root, table) / "_delta_log" / f"{version:020d}.json"
-    try:
-        actions = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        raise StoreDamaged(root, f"{path.relative_to(root)} cannot be read") from error
-    if not actions or not all(isinstance(action, dict) for action in actions):
-        raise StoreDamaged(root, f"{path.relative_to(root)} is no entry of a log")
-    return actions
-
-
-def listed_parts(root: Path, table: str, delta: DeltaTable) -> dict[str, tuple[int, int]]:
-    """Return the parts that a log names: path → bytes and rows.
-
-    Raises
-    ------
-    StoreDamaged
-        It names something outside of the folder of its table.
-    """
-    actions = pa.table(delta.get_add_actions(flatten=True))
-    columns = (actions.column(name).to_pylist() for name in ("path", "size_bytes", "num_records"))
-    parts = {path: (size, rows or 0) for path, size, rows in zip(*columns, strict=True)}
-    for path in parts:
-        if not _PART.fullmatch(path):
-            raise StoreDamaged(
-                root, f"the log {table}/_delta_log names a file that is no part of {table}"
-            )
-    return parts
-
-
-def totals(parts: Mapping[str, tuple[int, int]]) -> list[int]:
-    """Return the numbers of parts, rows and bytes."""
-    return [
-        len(parts), sum(rows for _, rows in parts.values()), sum(size for size, _ in parts.values())
-    ]  # fmt: skip
 
 
 def require_totals(
@@ -186,7 +75,14 @@ def require_parts(root: Path, table: str, parts: Mapping[str, tuple[int, int]]) 
         if os.path.islink(f"{folder}/{below}"):
             raise StoreDamaged(root, f"{table}/{below} is a link, which a warehouse never makes")
     for part, (size, _) in parts.items():
-        _require_part(root, f"{table}/{part}", size)
+        try:
+            status = os.lstat(f"{folder}/{part}")
+        except OSError as error:
+            raise StoreDamaged(
+                root, f"{table}/{part} cannot be opened ({error.strerror})"
+            ) from error
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            raise _not_as_committed(root, f"{table}/{part}", status, size)
     empty = layout.empty_part(root, table)
     if not empty.is_file() or empty.is_symlink():
         raise StoreDamaged(
@@ -195,15 +91,10 @@ def require_parts(root: Path, table: str, parts: Mapping[str, tuple[int, int]]) 
         )  # fmt: skip
 
 
-def _require_part(root: Path, part: str, size: int) -> None:
-    try:
-        status = os.lstat(f"{root}/{part}")
-    except OSError as error:
-        raise StoreDamaged(root, f"{part} cannot be opened ({error.strerror})") from error
+def _not_as_committed(root: Path, part: str, status: os.stat_result, size: int) -> StoreDamaged:
     if not stat.S_ISREG(status.st_mode):
-        raise StoreDamaged(root, f"{part} is a link or no file, which a warehouse never makes")
-    if status.st_size != size:
-        raise StoreDamaged(root, f"{part} has {status.st_size:,} bytes, {size:,} were committed")
+        return StoreDamaged(root, f"{part} is a link or no file, which a warehouse never makes")
+    return StoreDamaged(root, f"{part} has {status.st_size:,} bytes, {size:,} were committed")
 
 
 def failures() -> tuple[type[Exception], ...]:

@@ -29,16 +29,18 @@ from warehouse.errors import (
     WriteFailed,
 )
 from warehouse.store import layout, tables
-from warehouse.store.damage import (
+from warehouse.store.damage import require_parts, require_totals
+from warehouse.store.logs import (
     TOTALS,
+    Log,
     Totals,
-    listed_parts,
     log_entry,
     note_commit,
     open_log,
-    require_parts,
-    require_totals,
+    read_log,
     totals,
+    writable,
+    written,
 )
 from warehouse.store.making import (
     DRAFT,
@@ -63,6 +65,10 @@ _PINS = "dicomWarehousePins"
 _NAMED = "dicomWarehouseTables"
 """In the log of ``files``: all tables of the version. An entry without it is of the first versions
 of this software, which knew six tables and left all others as they were."""
+
+
+_NOTHING = [0, 0, 0]
+"""Parts, rows and bytes of a table without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,28 +171,26 @@ def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = T
     """
     require(root)
     try:
-        files = open_log(root, "files", version)
+        files = read_log(root, "files", version)
     except StoreDamaged:
         if version is None:
             raise
         if log_path(root, "files", version).exists():
-            open_log(root, "files")
+            read_log(root, "files")
         raise UnknownVersion(root, version) from None
-    pins, noted = _pins(root, files.version())
-    versions = pins | {"files": files.version()}
-    opened = {
-        table: files if table == "files" else open_log(root, table, versions[table])
-        for table in tables.names()
-        if table in versions
-    }
-    parts = {table: listed_parts(root, table, delta) for table, delta in opened.items()}
+    pins, noted = _pins(root, files.version)
+    versions = pins | {"files": files.version}
+    parts = {"files": files.parts}
+    for table in (name for name in tables.names() if name in pins and name != "files"):
+        empty_at = pins[table] if noted.get(table) == _NOTHING else None
+        parts[table] = read_log(root, table, pins[table], empty_at=empty_at).parts
     require_totals(root, noted, parts)
     if parts_are_here and version is None:
         for table, listed in parts.items():
             require_parts(root, table, listed)
     return Snapshot(
         root,
-        files.version(),
+        files.version,
         versions,
         {table: tuple(_in_order(parts.get(table, {}))) for table in tables.names()},
     )
@@ -194,25 +198,30 @@ def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = T
 
 def stored_rows(root: Path, table: str) -> int:
     """Return how many rows a table has, as its log says."""
-    return totals(listed_parts(root, table, open_log(root, table)))[1]
+    return totals(read_log(root, table).parts)[1]
+
+
+def newest_version(root: Path) -> int:
+    """Return the version of the warehouse."""
+    require(root)
+    return read_log(root, "files").version
 
 
 def newest_files(root: Path) -> tuple[int, list[str]]:
     """Return the version of the warehouse and, like ``Snapshot.paths``, the parts of ``files``."""
     require(root)
     folder = layout.table_folder(root, "files")
-    files = open_log(root, "files")
-    listed = listed_parts(root, "files", files)
-    noted = _pins(root, files.version())[1]
-    require_totals(root, noted, {"files": listed})
-    require_parts(root, "files", listed)
-    parts = [str(folder / part) for part in _in_order(listed)]
-    return files.version(), [*parts, str(empty_part(root, "files"))]
+    files = read_log(root, "files")
+    noted = _pins(root, files.version)[1]
+    require_totals(root, noted, {"files": files.parts})
+    require_parts(root, "files", files.parts)
+    parts = [f"{folder}/{part}" for part in _in_order(files.parts)]
+    return files.version, [*parts, str(empty_part(root, "files"))]
 
 
 def newest_parts(root: Path, table: str) -> list[str]:
     """Return the parts of a table at its own newest version, committed as a whole or not."""
-    return _in_order(listed_parts(root, table, open_log(root, table)))
+    return _in_order(read_log(root, table).parts)
 
 
 def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: str) -> None:
@@ -238,22 +247,25 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
             for table, change in changes.items() for part in change.add
         )  # fmt: skip
         for table in tables.names():
-            delta = _taken_back(root, table, base)
+            log = _taken_back(root, table, base)
             # Whatever a killed writer left, it is not a version: `files` comes last. So this is
             # the work of someone, and taking it back would lose it.
-            if table == "files" and delta.version() != base.version:
+            if table == "files" and log.version != base.version:
                 raise LockIgnored(root)
             change = changes.get(table, Change())
-            pins[table] = delta.version()
-            noted[table] = totals(_changed(listed_parts(root, table, delta), change))
+            pins[table] = log.version
+            noted[table] = totals(_changed(log.parts, change))
             if table == "files" or change.add or change.remove:
                 metadata = {
                     "operationName": operation, _PINS: dict(pins), TOTALS: dict(noted),
                     _NAMED: sorted({*pins, "files"}),
                 }  # fmt: skip
-                _apply(delta, change, metadata)
-                pins[table] = delta.version()
+                opened = writable(root, table)
+                if opened.version() != log.version:
+                    raise LockIgnored(root)
+                pins[table] = _apply(opened, change, metadata)
                 reach_disk([log_path(root, table, pins[table])])
+                written(root, table, opened)
         note_commit(root, pins["files"])
     except CommitFailedError as error:
         # The log takes each version once, with or without a lock.
@@ -371,10 +383,12 @@ def _pins(root: Path, version: int) -> tuple[dict[str, int], Totals]:
                 found.pop("files", None)
             pins = named | pins
             noted = found | noted
+            if _NAMED in info:
+                return pins, noted
             if missing is None:
                 missing = tables_there(root) - pins.keys() - {"files"}
             missing -= pins.keys()
-            if _NAMED in info or not missing:
+            if not missing:
                 return pins, noted
     return dict.fromkeys(tables.FIRST, 0) | pins, noted
 
@@ -385,21 +399,23 @@ def _in_order(parts: dict[str, tuple[int, int]]) -> list[str]:
     return sorted(parts, key=lambda part: (part != largest, part))
 
 
-def _taken_back(root: Path, table: str, base: Snapshot) -> DeltaTable:
-    """Open a table at its newest version, without what a killed writer committed to it alone.
+def _taken_back(root: Path, table: str, base: Snapshot) -> Log:
+    """Return the newest log of a table, without what a killed writer committed to it alone.
 
     Of ``files`` nothing is taken back: what is committed to it is a version, and not left over.
     """
-    delta = open_log(root, table)
-    if table == "files":
-        return delta
-    if set(listed_parts(root, table, delta)) != set(base.parts[table]):
-        delta.restore(base.versions.get(table, 0))
-        delta = DeltaTable(str(layout.table_folder(root, table)))
-    return delta
+    pinned = base.versions.get(table, 0)
+    log = read_log(root, table, empty_at=None if base.parts[table] else pinned)
+    if table == "files" or set(log.parts) == set(base.parts[table]):
+        return log
+    open_log(root, table).restore(pinned)
+    log = read_log(root, table)
+    reach_disk([log_path(root, table, log.version)])
+    return log
 
 
-def _apply(delta: DeltaTable, change: Change, metadata: dict[str, Any]) -> None:
+def _apply(delta: DeltaTable, change: Change, metadata: dict[str, Any]) -> int:
+    """Add one version to a table; return its number."""
     now = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [
         AddAction(
@@ -428,4 +444,5 @@ def _apply(delta: DeltaTable, change: Change, metadata: dict[str, Any]) -> None:
         partition_by=["batch"],
         commit_properties=CommitProperties(custom_metadata=metadata, max_commit_retries=0),
     )
-    delta.update_incremental()
+    # Without retries it is the next one, or none.
+    return delta.version() + 1

@@ -1,101 +1,208 @@
-"""Attributes of a batch → rows of ``instances``, by the SQL that defines them.
+"""Attributes of files that were read together → their rows of ``instances``.
 
-In: what workers gathered. Out: rows, and the files that can have none: where the SQL fails, the
-batch is halved until the file stands alone that makes it fail.
+In: rows of ``files``, and what ``warehouse.store.attributes`` gathered. Out: rows, in the order of
+their ids. What each column is stands in sql/2_entities/instances_from_elements.sql. Here the same
+is made with Arrow, because workers make it and do without DuckDB, and because DuckDB takes 30 ms
+to understand the question for three files (docs/decisions/0024-what-a-commit-costs.md). Tests hold
+both equal. What this does not know is asked in SQL: instances without any UID, which are known by
+their content, and names that are not written as the readers write them.
 """
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import TYPE_CHECKING
 
-import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.elements.schema import ELEMENTS
-from warehouse.errors import ReadingFailed, WriteFailed
+from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import by_name
-from warehouse.stages import Stage, unexpected
-from warehouse.store.attributes import gather
-from warehouse.store.schema import FILES, STORED_AS
+from warehouse.store import tables
+from warehouse.store.schema import STORED_AS
 
 if TYPE_CHECKING:
-    from warehouse.store.stage import Staged
+    from collections.abc import Callable
 
-_OF_THE_DATABASE = (duckdb.OperationalError, duckdb.FatalException, duckdb.PermissionException)
-"""Memory, disk, a database that is gone: no file of the batch is to blame."""
+_DIRECTORY = "1.2.840.10008.1.3.10"
+"""Media Storage Directory Storage: a DICOMDIR, which is of no patient."""
+
+_PARTS = ("family_name", "given_name", "middle_name", "name_prefix", "name_suffix")
+
+Name = dict[str, dict[str, str]]
+"""A person name as `elements.text` has it: component group → component → text."""
 
 
-def derive_instances(
-    connection: duckdb.DuckDBPyConnection, files: pa.Table, staged: list[Staged]
-) -> tuple[pa.Table, pa.Table]:
-    """Return the rows of ``instances``, and ``files`` with those rejected that can have none.
+def instances_of(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> pa.Table:
+    """Return the rows of ``instances`` of some files.
+
+    Parameters
+    ----------
+    files
+        ``FILES``; only those that are ingested have an instance.
+    attributes
+        ``warehouse.store.attributes.gather`` of all their rows.
+    nameless
+        Rows of ``elements`` of the instances that have no UID of their own.
 
     Raises
     ------
     WriteFailed
-        There is no memory or no disk for it.
-    ReadingFailed
-        The SQL fails without any file, too.
+        DuckDB has no memory, or no disk, for what is asked in SQL.
     """
-    nothing = ELEMENTS.empty_table()
-    nameless = pa.concat_tables([nothing, *(portion.nameless for portion in staged)])
-    attributes = pa.concat_tables([gather(nothing), *(portion.attributes for portion in staged)])
-    # The macros that it uses; to make all takes longer than a small batch.
-    connection.execute(by_name("person_name").sql)
-    answers: list[pa.Table] = []
-    waiting = [files]
-    while waiting:
-        some = waiting.pop()
-        try:
-            answers.append(_derived(connection, some, nameless, attributes))
-        except _OF_THE_DATABASE as error:
-            raise WriteFailed("rows of instances", error) from error
-        except duckdb.Error as error:
-            if not some.num_rows:
-                raise ReadingFailed(Stage.INSTANCES, type(error).__name__) from error
-            if some.num_rows == 1:
-                why = unexpected(Stage.INSTANCES, type(error).__name__)
-                files = _reject(files, some["instance_id"], why)
-                # No file at all: this raises if the fault is not the file's.
-                waiting.append(some.slice(1))
-            else:
-                middle = some.num_rows // 2
-                waiting += [some.slice(middle), some.slice(0, middle)]
-    answer = pa.concat_tables(answers)
-    # DuckDB would sort all columns; they come in order already, or nearly.
-    ids = answer["instance_id"].to_numpy()
-    return answer if (np.diff(ids) > 0).all() else answer.take(np.argsort(ids)), files
+    ingested = files.filter(pc.equal(files["status"], "ingested"))
+    rows = _with_arrow(ingested, attributes)
+    return _with_sql(ingested, attributes, nameless) if rows is None else rows
 
 
-def _derived(
-    connection: duckdb.DuckDBPyConnection, files: pa.Table, nameless: pa.Table,
-    attributes: pa.Table,
-) -> pa.Table:  # fmt: skip
-    ids = files["instance_id"]
+def _with_arrow(files: pa.Table, attributes: pa.Table) -> pa.Table | None:
+    """Return the rows; None if an instance has no UID, or a name is none that readers write."""
+    place = pc.index_in(files["instance_id"], attributes["instance_id"])
+    if place.null_count:
+        return None
+    held = attributes.take(place)
+    names = [_named(held[column]) for column in ("PatientName", "ReferringPhysicianName")]
+    operators = _operators(held["OperatorsName"])
+    key = _first_of(
+        _if_stated(held["SOPInstanceUID"]), _if_stated(held["MediaStorageSOPInstanceUID"])
+    )
+    if key.null_count or operators is None or None in names:
+        return None
+    patient_name, referring_name = (name for name in names if name is not None)
+    series, study, patient = (
+        _if_stated(held[column])
+        for column in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID")
+    )
+    is_file = pc.fill_null(pc.not_equal(held["MediaStorageSOPClassUID"], _DIRECTORY), True)
+    missing = [column.is_null() for column in (held["SOPInstanceUID"], series, study, patient)]
+    made = {
+        "instance_key": key,
+        "series_key": _of_file(is_file, series, _missing(key)),
+        "study_key": _of_file(is_file, study, _missing(_first_of(series, key))),
+        "patient_key": _of_file(is_file, patient, _missing(_first_of(study, series, key))),
+        "has_missing_uid": pc.or_(pc.or_(*missing[:2]), pc.or_(*missing[2:])),
+        "PatientName": patient_name(_text),
+        **{part: patient_name(partial(_part, part=part)) for part in _PARTS},
+        "ideographic_name": patient_name(partial(_group, group="ideographic")),
+        "phonetic_name": patient_name(partial(_group, group="phonetic")),
+        "ReferringPhysicianName": referring_name(_text),
+        "OperatorsName": operators,
+        "pulse_sequence_name": _first_of(held["PulseSequenceName"], held["ge_sequence_name"]),
+    }
+    schema = tables.named("instances").stored_schema
+    columns = [
+        made[name] if name in made else (held if name in held.column_names else files)[name]
+        for name in schema.names
+    ]
+    return pa.table(columns, names=schema.names).cast(schema)
+
+
+def _if_stated(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.not_equal(column, ""), column, None)
+
+
+def _first_of(*columns: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.coalesce(*columns)
+
+
+def _missing(key: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise("missing:", key, "")
+
+
+def _of_file(
+    is_file: pa.ChunkedArray, stated: pa.ChunkedArray, otherwise: pa.ChunkedArray
+) -> pa.ChunkedArray:
+    return pc.if_else(is_file, _first_of(stated, otherwise), None)
+
+
+# -- names --------------------------------------------------------------------------------------
+
+
+def _named(
+    column: pa.ChunkedArray,
+) -> Callable[[Callable[[Name], str | None]], pa.ChunkedArray] | None:
+    """Read each distinct name once; return what makes a column of them, or None."""
+    coded = column.combine_chunks().dictionary_encode()
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    names = [_read(text) for text in coded.dictionary.to_pylist()]
+    if None in names:
+        return None
+
+    def column_of(said: Callable[[Name], str | None]) -> pa.ChunkedArray:
+        texts = pa.array([said(name) or None for name in names if name is not None], pa.string())
+        return pa.chunked_array([texts.take(coded.indices)])
+
+    return column_of
+
+
+def _operators(column: pa.ChunkedArray) -> pa.Array | None:
+    """Return lists of names as they are written, or None."""
+    lists = column.combine_chunks()
+    if lists.null_count == len(lists):
+        return lists
+    column_of = _named(pa.chunked_array([lists.values]))
+    if column_of is None:
+        return None
+    texts = column_of(_text).combine_chunks()
+    return pa.ListArray.from_arrays(lists.offsets, texts, mask=lists.is_null())
+
+
+def _read(text: str) -> Name | None:
+    """Return a name; an empty one if nothing is said, None if only SQL knows what this is."""
+    if not text:
+        return {}
+    # An escaped character may be one that a database cannot hold.
+    if "\\" in text:
+        return None
+    try:
+        name = json.loads(text)
+    except ValueError:
+        return None
+    is_name = isinstance(name, dict) and all(
+        isinstance(group, dict) and all(isinstance(part, str) for part in group.values())
+        for group in name.values()
+    )
+    return name if is_name else None
+
+
+def _text(name: Name) -> str:
+    return "=".join("^".join(group.values()) for group in name.values())
+
+
+def _group(name: Name, group: str) -> str:
+    return "^".join(name.get(group, {}).values())
+
+
+def _part(name: Name, part: str) -> str | None:
+    return name.get("alphabetic", {}).get(part)
+
+
+# -- the definition -----------------------------------------------------------------------------
+
+
+def _with_sql(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> pa.Table:
+    """Ask the view that defines the rows."""
+    # Few files need it, and workers are smaller without.
+    import duckdb  # noqa: PLC0415
+
+    from warehouse.store.duck import connect  # noqa: PLC0415
+
     given = {
         "files": files.rename_columns({old: new for new, old in STORED_AS.items()}),
-        "elements": nameless.filter(pc.is_in(nameless["instance_id"], ids)),
-        "instance_attributes": attributes.filter(pc.is_in(attributes["instance_id"], ids)),
+        "elements": nameless,
+        "instance_attributes": attributes,
     }
-    for name, table in given.items():
-        connection.register(name, table)
+    schema = tables.named("instances").stored_schema
     try:
-        answer = connection.sql(by_name("instances_from_elements").query).to_arrow_table()
-        return answer.rename_columns(STORED_AS)
-    finally:
-        for name in given:
-            connection.unregister(name)
-
-
-def _reject(files: pa.Table, instance_id: pa.ChunkedArray, why: str) -> pa.Table:
-    """Make a file a reject that the next ingest tries again; its id says which rows have to go."""
-    mine = pc.is_in(files["instance_id"], instance_id)
-    for number, field in enumerate(FILES):
-        if field.name in {"path", "mode", "instance_id"}:
-            continue
-        value = {"status": "rejected", "reason": why}.get(field.name)
-        cell = pa.scalar(value, field.type)
-        files = files.set_column(number, field, pc.if_else(mine, cell, files[field.name]))
-    return files
+        with connect() as connection:
+            # The macros that it uses.
+            connection.execute(by_name("person_name").sql)
+            for name, table in given.items():
+                connection.register(name, table)
+            answer = connection.sql(by_name("instances_from_elements").query).to_arrow_table()
+    except (duckdb.OperationalError, duckdb.FatalException, duckdb.PermissionException) as error:
+        # Memory, disk, a database that is gone: no file is to blame.
+        raise WriteFailed("rows of instances", error) from error
+    rows = answer.rename_columns(STORED_AS).select(schema.names).cast(schema)
+    return rows.sort_by("instance_id")

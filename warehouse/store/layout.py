@@ -10,7 +10,7 @@
     ├── elements/  instances/  …        likewise: one folder per table of tables.py
     ├── _batches/000001                 one file per batch number ever taken, with its plan
     ├── _forgotten/                     what was forgotten, by keyed digests (tombstones.py)
-    ├── _cache/                         answers of the entity views for one version; may be deleted
+    ├── _cache/                         answers of views for one version; may be deleted
     ├── _reading/                       a note of each process that reads files itself
     ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
     ├── values/ab/abcd…                 files of values, each named by its SHA-256

@@ -66,7 +66,9 @@ def tables_there(root: Path) -> set[str]:
 def write_empty_parts(root: Path) -> None:
     """Write the parts without rows that are not there."""
     for table in tables.REGISTRY:
-        _write_empty(layout.empty_part(root, table.name), table.stored_schema)
+        part = layout.empty_part(root, table.name)
+        if not part.exists():
+            _write_empty(part, table.stored_schema)
 
 
 def write_marker(root: Path, about: dict[str, object]) -> None:

@@ -21,6 +21,7 @@ from warehouse.settings import Mode
 from warehouse.stages import Stage, during
 from warehouse.store import layout, tables
 from warehouse.store.attributes import gather
+from warehouse.store.instances import instances_of
 from warehouse.store.layout import Part
 from warehouse.store.rows import write_rows
 from warehouse.store.schema import FILES
@@ -40,11 +41,9 @@ class Staged:
     parts: dict[str, Part]
     """Table → part, of all but ``instances`` and ``files``; those without rows are missing."""
     files: pa.Table
-    """``FILES``, one row per file, not yet identified nor judged against the warehouse."""
-    attributes: pa.Table
-    """``instance_attributes``, one row per instance."""
-    nameless: pa.Table
-    """All rows of instances without any UID of their own: their content is their identity."""
+    """``FILES``, one row per file, not yet judged against the warehouse."""
+    instances: pa.Table
+    """Rows of ``instances``."""
     left_out: pa.Array
     """Ids of instances whose rows are not in the part, because another file holds them."""
 
@@ -61,8 +60,9 @@ def stage(
     with during(Stage.INSTANCES):
         attributes = gather(portion.rows)
         files = _files(portion.outcomes, mode)
-        losers = _losers(attributes, files)
-        staged = Staged({}, files, attributes, _nameless(portion.rows, attributes), losers)
+        instances = instances_of(files, attributes, _nameless(portion.rows, attributes))
+        files = _identified(files, instances)
+        staged = Staged({}, files, instances, _losers(files))
     try:
         with during(Stage.WRITE):
             _write(root, batch, chunk, portion, staged, mode, keep_blobs=keep_blobs)
@@ -107,23 +107,19 @@ def _write_table(root: Path, table: StoredTable, batch: str, chunk: int, rows: p
     return write_part(root, table.name, batch, chunk, partial(write_rows, rows), rows.num_rows)
 
 
-def _losers(attributes: pa.Table, files: pa.Table) -> pa.Array:
+def _losers(files: pa.Table) -> pa.Array:
     """Return the ids of instances that an earlier path of this portion holds.
 
     The first by path of all files holds an instance, so a later one of these can never. Leaving its
     rows out here spares the commit a copy of the part; what the warehouse holds is its affair.
     """
-    keys = pc.coalesce(
-        _if_stated(attributes["SOPInstanceUID"]),
-        _if_stated(attributes["MediaStorageSOPInstanceUID"]),
-    )
+    keys = files["instance_key"]
     if pc.count_distinct(keys).as_py() == len(keys) - keys.null_count:
         return pa.array([], pa.int64())
-    ids = attributes["instance_id"]
-    paths = files["path"].take(pc.index_in(ids, files["instance_id"])).to_pylist()
     holders: dict[str, tuple[str, int]] = {}
     losers = []
-    for key, path, instance_id in zip(keys.to_pylist(), paths, ids.to_pylist(), strict=True):
+    rows = (files[name].to_pylist() for name in ("instance_key", "path", "instance_id"))
+    for key, path, instance_id in zip(*rows, strict=True):
         if key is None:
             continue
         holder = holders.setdefault(key, (path, instance_id))
@@ -133,8 +129,13 @@ def _losers(attributes: pa.Table, files: pa.Table) -> pa.Array:
     return pa.array(losers, pa.int64())
 
 
-def _if_stated(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.if_else(pc.not_equal(column, ""), column, None)
+def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:
+    """Fill identity into the rows of ``files`` from their instances."""
+    place = pc.index_in(files["instance_id"], instances["instance_id"])
+    for name in ("instance_key", "SOPInstanceUID"):
+        number = files.schema.get_field_index(name)
+        files = files.set_column(number, FILES.field(name), instances[name].take(place))
+    return files
 
 
 def _nameless(rows: pa.Table, attributes: pa.Table) -> pa.Table:
@@ -201,7 +202,7 @@ def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
         "mode": [mode.value] * len(outcomes),
         "reader": [outcome.reader for outcome in outcomes],
         "instance_id": [outcome.instance_id for outcome in outcomes],
-        # Identity is known at the commit, from the attributes.
+        # Identity comes from the instances.
         "instance_key": [None] * len(outcomes),
         "SOPInstanceUID": [None] * len(outcomes),
         "TransferSyntaxUID": [outcome.transfer_syntax for outcome in outcomes],

@@ -6,7 +6,7 @@ write (CONTRIBUTING, "How to add a stored table").
 
 Rows come from one of two places. Most are derived from files at ingest: they go with their instance
 and are made anew when it is read again. The others were appended by people or algorithms: nothing
-can make these again, so nothing takes them out but the erasure of what they are about.
+can make these again at ingest, so nothing takes them out but the erasure of what they are about.
 """
 
 from __future__ import annotations
@@ -176,6 +176,10 @@ REGISTRY: tuple[StoredTable, ...] = (
     StoredTable(
         "job_events", order=("job_id", "event"), is_appended=True, without_erased="kept_of_jobs",
         rows_at_once=20_000,
+    ),
+    StoredTable(
+        "measured_segments", order=("instance_key", "state", "SegmentNumber"), is_appended=True,
+        without_erased="kept_measured",
     ),
     StoredTable("files", FILES, ("path",), is_of_one_batch=True, rows_at_once=200_000),
 )  # fmt: skip

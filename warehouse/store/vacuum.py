@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from warehouse.errors import UsageError, WriteFailed
 from warehouse.store import delta, layout, tables
+from warehouse.store.logs import require_every_entry
 from warehouse.store.marker import require
 from warehouse.store.value_names import named_values
 
@@ -101,6 +102,7 @@ def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = Fa
         spare: list[Spare] = []
         in_use = 0
         for table in (name for name in tables.names() if name in snapshot.versions):
+            require_every_entry(root, table)
             found, owned = _spare(snapshot, table, cutoff, alone=alone)
             spare += found
             in_use += owned

@@ -23,8 +23,8 @@ from warehouse.elements.schema import INLINE_BYTES
 from warehouse.errors import StoreDamaged, UnknownVersion
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
-from warehouse.store.damage import listed_parts, open_log
 from warehouse.store.duck import bound, connect, view_files
+from warehouse.store.logs import listed_parts, open_log, require_every_entry
 from warehouse.store.marker import require
 from warehouse.store.merge import readable_as_dictionary
 
@@ -130,7 +130,10 @@ def verify(root: Path, *, deep: bool = False) -> Verified:
     require(root)
     started = time.monotonic()
     try:
+        for table in tables.names():
+            require_every_entry(root, table)
         snapshot = delta.snapshot(root, parts_are_here=False)
+        # From the logs, whatever this process has read of them before.
         facts = {
             table: listed_parts(root, table, open_log(root, table, version))
             for table, version in snapshot.versions.items() if table in tables.names()

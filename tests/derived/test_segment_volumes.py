@@ -1,0 +1,146 @@
+"""Volumes of segments as rows: counted once, again after a change, and never of what is gone."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import warehouse
+from tests.derived_objects import segment, segment_frame, segmentation
+from tests.dicom_files import image, write
+from warehouse.derived.volumes import Measured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = (
+    "select SOPInstanceUID, SegmentNumber, voxel_count, volume_ml, volume_why_not from segment_volumes "
+    "order by all"
+)
+
+
+def slices(folder: Path, spacing: int = 2) -> None:
+    for n in range(4):
+        write(folder / f"ct{n}", image(
+            f"1.1.{n}", Rows=3, Columns=4, PixelData=bytes(12), FrameOfReferenceUID="1.3",
+            ImagePositionPatient=[0, 0, spacing * n], PixelSpacing=[1, 1], InstanceNumber=n + 1,
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        ))  # fmt: skip
+
+
+def binary(voxels: int = 3, uid: str = "1.66.1") -> Any:
+    masks = np.zeros((2, 3, 4), "u1")
+    masks[0].flat[:voxels] = 1
+    masks[1].flat[:2] = 1
+    frames = [segment_frame(1, 0, "1.1.0"), segment_frame(2, 2, "1.1.1")]
+    return segmentation(uid, masks, frames, [segment(1), segment(2)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Slices, a binary segmentation, a label map with a value of no segment, and two bad ones."""
+    slices(tmp_path / "in")
+    write(tmp_path / "in" / "seg", binary())
+    labels = np.zeros((2, 3, 4), "u1")
+    labels[0, 0, :2], labels[1, 0, 0] = 1, 9
+    frames = [segment_frame(None, 2 * n, f"1.1.{n}") for n in range(2)]
+    write(tmp_path / "in" / "map", segmentation("1.66.2", labels, frames, [segment(1)], "LABELMAP"))
+    masks = np.zeros((2, 3, 4), "u1")
+    same_place = [segment_frame(1, 0, "1.1.0"), segment_frame(1, 0, "1.1.0")]
+    write(tmp_path / "in" / "bad", segmentation("1.66.3", masks, same_place, [segment(1)]))
+    nameless = segmentation("1.66.4", masks, frames, [segment(1)])
+    del nameless.SegmentSequence[0].SegmentNumber
+    write(tmp_path / "in" / "nameless", nameless)
+    return tmp_path
+
+
+@pytest.fixture
+def wh(folder: Path) -> warehouse.Warehouse:
+    made = warehouse.open(folder / "w", create=True)
+    made.ingest(folder / "in", workers=1)
+    return made
+
+
+@pytest.mark.acceptance("R17")
+def test_segments_are_counted_once(wh: warehouse.Warehouse) -> None:
+    before = wh.sql(ROWS).fetchall()
+    assert {row[4] for row in before} == {"not measured yet", "it has no segment number"}
+    assert wh.measure_segments() == Measured(objects=4, segments=6, without_volume=2, failures={})
+    version = wh.version
+    rows = wh.sql(ROWS).fetchall()
+    assert rows[:4] == [
+        ("1.66.1", 1, 3, pytest.approx(0.006), None), ("1.66.1", 2, 2, pytest.approx(0.004), None),
+        ("1.66.2", 1, 2, pytest.approx(0.004), None),
+        ("1.66.2", 9, 1, pytest.approx(0.002), "no segment describes this value"),
+    ]  # fmt: skip
+    assert rows[4][:4] == ("1.66.3", 1, None, None)
+    assert "several frames are of one segment at one place" in rows[4][4]
+    assert rows[5:] == [("1.66.4", None, None, None, "it has no segment number")]
+    assert wh.sql("select distinct grid_series_uid from segment_volumes where volume_ml > 0").fetchall() == [
+        ("1.2.1.1",)
+    ]  # fmt: skip
+    assert wh.measure_segments() == Measured(0, 0, 0, {})
+    assert wh.version == version
+    for uid, number, voxels, volume, _ in rows[:4]:
+        table = wh.segmentation(f"{uid}.0").volumes()
+        ((count, ml),) = table.filter(table["SegmentNumber"] == number)[
+            "voxel_count", "volume_ml"
+        ].rows()
+        assert (count, ml) == (voxels, volume)
+
+
+def test_a_change_of_the_file_or_of_the_images_is_counted_again(
+    folder: Path, wh: warehouse.Warehouse
+) -> None:
+    wh.measure_segments()
+    write(folder / "in" / "seg", binary(5))
+    os.utime(folder / "in" / "seg", (1e9, 1e9))
+    wh.ingest(folder / "in", workers=1)
+    assert [row[2:] for row in wh.sql(ROWS).fetchall()[:2]] == [
+        (None, None, "not measured yet")
+    ] * 2
+    assert wh.measure_segments() == Measured(1, 2, 0, {})
+    assert wh.sql(ROWS).fetchall()[0][2:] == (5, pytest.approx(0.010), None)
+    # Without its images the frames give the size of a voxel: 2 mm, as they are written.
+    wh.upkeep.forget(series="1.2.1.1", delete=True)
+    assert {row[4] for row in wh.sql(ROWS).fetchall() if row[1] in {1, 2}} == {"not measured yet"}
+    assert wh.measure_segments(["1.66.1.0"]).objects == 1
+    rows = wh.sql(
+        "select volume_ml, grid_series_uid, warnings from segment_volumes where SOPInstanceUID = '1.66.1'"
+    )
+    assert rows.fetchall() == [
+        (ml, None, ["measured on its own grid: it names no series of images"])
+        for ml in (pytest.approx(0.010), pytest.approx(0.004))
+    ]  # fmt: skip
+
+
+def test_frames_that_cannot_be_read_now_are_tried_again(
+    folder: Path, wh: warehouse.Warehouse
+) -> None:
+    away = folder / "away"
+    (folder / "in" / "seg").rename(away)
+    done = wh.measure_segments(["1.66.1.0"])
+    assert (done.objects, list(done.failures)) == (0, ["1.66.1"])
+    away.rename(folder / "in" / "seg")
+    assert wh.measure_segments(["1.66.1.0"]) == Measured(1, 2, 0, {})
+
+
+def test_what_is_erased_has_no_volume_left(folder: Path, wh: warehouse.Warehouse) -> None:
+    wh.measure_segments()
+    wh.upkeep.forget(instance="1.66.1", delete=True)
+    keys = wh.sql("select distinct instance_key from measured_segments order by 1").fetchall()
+    assert keys == [("1.66.2",), ("1.66.3",), ("1.66.4",)]
+    wh.upkeep.forget(series="1.2.1.1", delete=True)
+    grids = wh.sql("select distinct grid_series_uid from measured_segments").fetchall()
+    assert grids == [(None,)]
+
+
+def test_objects_without_elements_have_no_volume_and_say_so(folder: Path) -> None:
+    wh = warehouse.open(folder / "minimal", create=True)
+    wh.ingest(folder / "in", workers=1, mode="minimal")
+    assert wh.measure_segments() == Measured(0, 0, 0, {})
+    rows = wh.sql("select volume_ml, volume_why_not, not_read from segment_volumes").fetchall()
+    assert set(rows) == {(None, None, "read in mode minimal: elements were not stored")}

@@ -1,0 +1,68 @@
+"""Schemathesis, which makes requests of the description of the service, finds nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import warehouse
+from tests.server.running import Client, running
+from warehouse.server.access import add_token
+
+# No schema says which texts are SQL, which values a socket takes, which jobs an algorithm has.
+UNKNOWN = "".join(
+    f'[[operations]]\ninclude-path = "{path}"\n[operations.checks]\npositive_data_acceptance.enabled = false\n'
+    for path in ("/api/v1/sql", "/api/v1/values", "/api/v1/jobs")
+)
+LONG = ("--max-examples", "10")
+SHORT = ("--phases", "examples,coverage", "--max-examples", "1", "--include-path-regex", "sql|values|jobs|/studies$")  # fmt: skip
+
+
+def attacked(client: Client, folder: Path, *given: str) -> None:
+    """Run it against a server; every answer is what the description says, and none is a 5xx."""
+    program = shutil.which("schemathesis", path=os.path.dirname(sys.executable))
+    if program is None:
+        pytest.skip("schemathesis is not installed")
+    (folder / "schemathesis.toml").write_text(UNKNOWN)
+    done = subprocess.run(
+        [program, "run", f"{client.url}/openapi.json", "--generation-deterministic", "--no-color", *given],
+        capture_output=True, text=True, check=False, timeout=900, cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+@pytest.mark.parametrize("form", [SHORT, pytest.param(LONG, marks=pytest.mark.slow)], ids=["short", "long"])  # fmt: skip
+def test_who_may_write_finds_nothing(
+    held: warehouse.Warehouse, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    secret = add_token(tmp_path / "tokens", "fuzz", "write")
+    with running(held, tokens=tmp_path / "tokens", audit=tmp_path / "audit") as client:
+        attacked(client, tmp_path, *form, "-H", f"Authorization: Bearer {secret}")
+
+
+@pytest.mark.slow
+def test_who_may_read_finds_nothing(sample: warehouse.Warehouse, tmp_path: Path) -> None:
+    secret = add_token(tmp_path / "tokens", "fuzz", "read")
+    with running(sample, tokens=tmp_path / "tokens", audit=tmp_path / "audit") as client:
+        attacked(client, tmp_path, *LONG, "-H", f"Authorization: Bearer {secret}")
+
+
+@pytest.mark.parametrize("form", [SHORT, pytest.param(LONG, marks=pytest.mark.slow)], ids=["short", "long"])  # fmt: skip
+def test_nobody_finds_anything(
+    held: warehouse.Warehouse, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    """Without a token: 401 everywhere, as described."""
+    add_token(tmp_path / "tokens", "somebody", "read")
+    with running(held, tokens=tmp_path / "tokens", audit=tmp_path / "audit") as client:
+        attacked(
+            client, tmp_path, *form, "--exclude-checks", "positive_data_acceptance",
+        )  # fmt: skip
+    assert '"status": 401' in (tmp_path / "audit").read_text()
+    assert not {'"status": 200', '"status": 400'} & set(
+        (tmp_path / "audit").read_text().split(", ")
+    )

@@ -1,0 +1,147 @@
+"""Very many texts → where one of them stands in bytes, in one pass whatever their number.
+
+In: patterns, found in any ASCII case or as they are. Out: place and pattern of every occurrence.
+The bytes at the end of each pattern, eight or five, are its anchor; at every place of the content
+the anchor that would end there is looked up in two tables of hashes, then among the sorted anchors.
+What is left is compared byte by byte. Tables grow with the patterns, the work per byte does not,
+unlike that of an automaton which no cache holds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+SHORTEST = 5
+"""Bytes of a pattern."""
+_WIDTHS = (8, SHORTEST)
+_FACTORS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
+_LOAD_BITS = 4
+"""A table has at least this power of two as many places as there are anchors."""
+_FEWEST_BITS, _MOST_BITS = 12, 26
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Patterns whose anchors have one width, by anchor."""
+
+    width: int
+    anchors: np.ndarray
+    """Sorted, each once, as the number that its bytes are."""
+    patterns: list[tuple[bytes, ...]]
+    tables: tuple[np.ndarray, ...]
+    bits: int
+
+    def places(self, content: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield where a pattern of the group begins in bytes, behind which stand eight others."""
+        length = len(content) - 8
+        mask = np.uint64((1 << 8 * self.width) - 1)
+        shift = np.uint64(64 - self.bits)
+        for first in range(8):
+            count = (length - first + 7) // 8
+            if count <= 0:
+                continue
+            keys = np.frombuffer(content, "<u8", count, first)
+            if self.width < 8:
+                keys = keys & mask
+            chosen = np.flatnonzero(self.tables[0][(keys * _FACTORS[0]) >> shift])
+            keys = keys[chosen]
+            kept = self.tables[1][(keys * _FACTORS[1]) >> shift]
+            chosen, keys = chosen[kept], keys[kept]
+            at = np.minimum(np.searchsorted(self.anchors, keys), len(self.anchors) - 1)
+            kept = self.anchors[at] == keys
+            ends = chosen[kept] * 8 + first + self.width
+            for end, number in zip(ends.tolist(), at[kept].tolist(), strict=True):
+                for pattern in self.patterns[number]:
+                    start = end - len(pattern)
+                    if start >= 0 and end <= length and content.startswith(pattern, start):
+                        yield start, pattern
+
+
+def _group(width: int, patterns: list[bytes]) -> _Group:
+    by_anchor: dict[int, list[bytes]] = {}
+    for pattern in patterns:
+        anchor = int.from_bytes(pattern[-width:], "little")
+        by_anchor.setdefault(anchor, []).append(pattern)
+    anchors = np.array(sorted(by_anchor), np.uint64)
+    bits = min(max(len(anchors).bit_length() + _LOAD_BITS, _FEWEST_BITS), _MOST_BITS)
+    tables = []
+    for factor in _FACTORS:
+        table = np.zeros(1 << bits, np.bool_)
+        table[(anchors * factor) >> np.uint64(64 - bits)] = True
+        tables.append(table)
+    ordered = [tuple(by_anchor[anchor]) for anchor in anchors.tolist()]
+    return _Group(width, anchors, ordered, tuple(tables), bits)
+
+
+class Needles:
+    """Patterns that are searched for together.
+
+    Parameters
+    ----------
+    folded
+        Patterns in lower case, found in any case of ASCII letters; at least ``SHORTEST`` bytes.
+    exact
+        Patterns that are found as they are.
+
+    Examples
+    --------
+    >>> sorted(Needles([b"doe^john"], [b"RG9lXk"]).found(b"x DOE^John RG9lXk rg9lxk"))
+    [(2, b'doe^john'), (11, b'RG9lXk')]
+    """
+
+    def __init__(self, folded: Iterable[bytes], exact: Iterable[bytes] = ()) -> None:
+        self._folded, self._exact = _groups(folded), _groups(exact)
+
+    def found(self, content: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield place and pattern of every occurrence."""
+        if self._exact:
+            padded = content + bytes(8)
+            for group in self._exact:
+                yield from group.places(padded)
+        if self._folded:
+            padded = content.lower() + bytes(8)
+            for group in self._folded:
+                yield from group.places(padded)
+
+
+def _groups(patterns: Iterable[bytes]) -> list[_Group]:
+    found = list(patterns)
+    shortest = min(map(len, found), default=SHORTEST)
+    if shortest < SHORTEST:
+        raise ValueError(f"a pattern has at least {SHORTEST} bytes, not {shortest}")
+    split = {width: list[bytes]() for width in _WIDTHS}
+    for pattern in found:
+        split[8 if len(pattern) >= 8 else SHORTEST].append(pattern)
+    return [_group(width, some) for width, some in split.items() if some]
+
+
+class Pieces:
+    """Contents one behind the other, and which of them a place is in."""
+
+    def __init__(self) -> None:
+        self.ends: list[int] = []
+        self.contents: list[bytes] = []
+        self.about: list[tuple[str, str]] = []
+
+    def add(self, content: bytes, *about: str) -> None:
+        """Put a content behind the others; two words say what it is."""
+        self.contents.append(content)
+        self.about.append((about[0], about[1]))
+        self.ends.append(self.size + len(content))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all."""
+        return self.ends[-1] if self.ends else 0
+
+    def of(self, start: int, end: int) -> int | None:
+        """Return which content holds some bytes; None if they lie in two."""
+        number = bisect_left(self.ends, start + 1)
+        return number if end <= self.ends[number] else None

@@ -1,0 +1,113 @@
+"""What was met on the way through one file, in its order: elements, items, sequences.
+
+In: nothing; ``walk`` writes element by element, ``items`` many items at once. Out: rows of a
+``Scan``; and for ``shapes``, which compares other files with this one, everything in its order.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from warehouse.dicom.grammar import EXPLICIT_CLASS, SHORT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from warehouse.dicom.state import Scan
+
+
+class Trace:
+    """Of one file. ``places`` count in the arena, offsets in the file."""
+
+    def __init__(self, scan: Scan, number: int, *, implicit: bool) -> None:
+        self.scan = scan
+        self.heads = scan.heads
+        self.number = number
+        self.implicit = implicit
+        self.base = int(self.heads.base[number])
+        self.window = int(self.heads.window_at[number])
+        """End of the window that is in the arena now."""
+        self.start = int(scan.at[number])
+        self.places = array("q")
+        """Where each element begins."""
+        self.special: list[tuple[int, int, int]] = []
+        """Elements with another place or length than their head says: number, place, length."""
+        self.runs: list[tuple[int, int]] = []
+        """From which element on which node goes."""
+        self.nodes: list[tuple[int, int, int, int]] = []
+        """Items: parent, sequence, number in it, level."""
+        self.sequences: list[tuple[int, bool]] = []
+        """Tag, and whether a delimiter ends it."""
+        self.bases: list[tuple[int, int]] = [(0, self.base)]
+        """From which element on which window goes."""
+        self.marks: list[tuple[int, int, int]] = []
+        """Items and delimiters: offset, number of the window, place."""
+        self.after_pixels = False
+        """Whether elements come after the pixel data."""
+        self.first_node = scan.node_count
+        self.first_sequence = scan.sequence_count
+        self.node_base = scan.node_count
+        """Number of the first node in the list."""
+        self.flushes = 0
+        """How often items were matched in bulk; these have no individual records."""
+        self._blocks: list[tuple[NDArray[np.int64], ...]] = []
+        """Nodes, special elements and runs that are in the lists no more."""
+
+    @property
+    def items(self) -> int:
+        """Items so far."""
+        return self.node_base - self.first_node + len(self.nodes)
+
+    def moved(self) -> None:
+        """Take note that another window of the file was read."""
+        self.base = int(self.heads.base[self.number])
+        self.window = int(self.heads.window_at[self.number])
+        self.bases.append((len(self.places), self.base))
+
+    def flush(self, *more: NDArray[np.int64]) -> None:
+        """Put nodes, special elements and runs away as arrays, and some more behind them."""
+        self.node_base += len(self.nodes) + len(more[0])
+        self._blocks += [self._arrays(), more]
+        self.flushes += 1
+        for rows in (self.nodes, self.special, self.runs):
+            rows.clear()
+
+    def _arrays(self) -> tuple[NDArray[np.int64], ...]:
+        return (
+            np.array(self.nodes, np.int64).reshape(-1, 4),
+            np.array(self.special, np.int64).reshape(-1, 3),
+            np.array(self.runs, np.int64).reshape(-1, 2),
+        )
+
+    def hand_over(self) -> None:
+        """Give what was found to the scan."""
+        scan = self.scan
+        blocks = [*self._blocks, self._arrays()]
+        nodes, special, runs = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
+        if self.places:
+            p = np.frombuffer(self.places, np.int64)
+            head = self.heads.words[p]
+            if self.implicit:
+                value_at, length = p + 8, (head >> np.uint64(32)).view(np.int64)
+            else:
+                long = EXPLICIT_CLASS[head >> np.uint64(32) & np.uint64(0xFFFF)] != SHORT
+                value_at = p + 8 + 4 * long
+                length = np.where(
+                    long, self.heads.halves[p + 8], (head >> np.uint64(48)).view(np.int64)
+                )
+            which, place, lengths = special.T
+            value_at[which], length[which] = place, lengths
+            starts, names = runs.T
+            node = np.repeat(names, np.diff(starts, append=len(p)))
+            scan.records.add(self.heads, np.full(len(p), self.number), head, value_at, length, node)
+        if len(nodes):
+            parent, sequence, item, level = nodes.T
+            scan.nodes.append((np.full(len(parent), self.number), parent, sequence, item, level))
+            scan.node_count += len(parent)
+        if self.sequences:
+            tags, undefined = zip(*self.sequences, strict=True)
+            scan.sequences.append((np.array(tags, np.int64), np.array(undefined, bool)))
+            scan.sequence_count += len(tags)

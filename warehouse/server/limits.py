@@ -1,0 +1,134 @@
+"""What one request may take of the catalog: seconds, whatever number of questions it asks.
+
+In: the sessions of a catalog. Out: sessions that know by which request they are asked; one thread
+interrupts those whose time is over, again and again until the request has ended.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from warehouse.catalog.connect import Sessions
+from warehouse.server.errors import TookTooLong
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+
+_LOOK_SECONDS = 0.1
+
+
+class _Limit:
+    """The time of one request, and the connections that it has asked."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.end = time.monotonic() + seconds
+        self.connections: dict[int, duckdb.DuckDBPyConnection] = {}
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.end
+
+    def error(self) -> TookTooLong:
+        return TookTooLong(self.seconds)
+
+
+class _Watch:
+    """A thread that looks at the limits of all requests, while there are any."""
+
+    def __init__(self) -> None:
+        self._limits: set[_Limit] = set()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, limit: _Limit) -> None:
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, daemon=True)
+                self._thread.start()
+            self._limits.add(limit)
+            if len(self._limits) == 1:
+                self._changed.notify()
+
+    def remove(self, limit: _Limit) -> None:
+        # Holding the lock: what is interrupted is asked by this request and by no other one.
+        with self._changed:
+            self._limits.discard(limit)
+
+    def _look(self) -> None:
+        while True:
+            with self._changed:
+                while not self._limits:
+                    self._changed.wait()
+                for limit in self._limits:
+                    if limit.is_over:
+                        for connection in [*limit.connections.values()]:
+                            connection.interrupt()
+            time.sleep(_LOOK_SECONDS)
+
+
+_WATCH = _Watch()
+_OF_THREAD = threading.local()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Bound the time of all questions that this thread asks in the block.
+
+    Raises
+    ------
+    TookTooLong
+    """
+    before = getattr(_OF_THREAD, "limit", None)
+    limit = _OF_THREAD.limit = _Limit(seconds)
+    _WATCH.add(limit)
+    try:
+        yield
+    except Exception:
+        if limit.is_over:
+            # Whatever a library has made of an interrupt.
+            raise limit.error() from None
+        raise
+    finally:
+        _WATCH.remove(limit)
+        _OF_THREAD.limit = before
+
+
+@contextmanager
+def unbounded() -> Iterator[None]:
+    """Let this thread ask without a bound in new sessions: for what is made once for everybody."""
+    before = getattr(_OF_THREAD, "limit", None)
+    _OF_THREAD.limit = None
+    try:
+        yield
+    finally:
+        _OF_THREAD.limit = before
+
+
+def _noted(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    limit: _Limit | None = getattr(_OF_THREAD, "limit", None)
+    if limit is not None:
+        if limit.is_over:
+            raise limit.error()
+        limit.connections[id(connection)] = connection
+    return connection
+
+
+class BoundedSessions(Sessions):
+    """Sessions of a catalog that are interrupted when the time of a request is over."""
+
+    def __init__(self, inner: Sessions) -> None:
+        self._inner = inner
+
+    def begin(self) -> duckdb.DuckDBPyConnection:
+        """Return a new one."""
+        return _noted(self._inner.begin())
+
+    def of_thread(self) -> duckdb.DuckDBPyConnection:
+        """Return the one of this thread."""
+        return _noted(self._inner.of_thread())

@@ -1,0 +1,77 @@
+"""The table ``files`` of a warehouse that is often committed to → its view, quick to ask.
+
+In: the parts of a version. Out: the view ``files``, as that of ``warehouse.store.duck.view_files``.
+Each commit adds a part of ``files``, and an ingest asks ``files`` five times: with a thousand parts
+of a few rows each question takes a tenth of a second. So a process keeps the rows of small parts in
+memory, and reads of the next version only the parts that have come since. Parts never change.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from warehouse.sqlfiles import by_name
+from warehouse.store.duck import set_stored
+
+if TYPE_CHECKING:
+    import duckdb
+
+WORTHWHILE = 16
+"""Small parts from which their rows are kept."""
+
+SMALL_BYTES = 32 << 10
+
+KEPT_ROWS = 100_000
+"""Rows that are kept of a warehouse, some 30 MB."""
+
+_CHUNKS = 64
+
+_kept: dict[str, tuple[frozenset[str], pa.Table]] = {}
+"""The part of ``files`` without rows, which each warehouse has → parts, and their rows."""
+
+
+def view_ledger(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None:
+    """Make the temporary view `files`, with the names as they are stored.
+
+    Parameters
+    ----------
+    parts
+        As ``warehouse.store.delta.newest_files`` returns them.
+    """
+    names, rows = _small(connection, parts)
+    set_stored(connection, {"files": [part for part in parts if part not in names]})
+    select = f"select * rename (file_path as path) from ({by_name('files').query})"
+    if rows is not None:
+        connection.register("small_files", rows)
+        select += " union all from small_files"
+    connection.execute(f"create or replace temp view files as {select}")
+
+
+def _small(
+    connection: duckdb.DuckDBPyConnection, parts: list[str]
+) -> tuple[frozenset[str], pa.Table | None]:
+    """Return the parts whose rows are kept, and these."""
+    empty = parts[-1]
+    names, rows = _kept.get(empty, (frozenset[str](), None))
+    # Where a part has gone, as that of a file that was read anew, all are read again.
+    if not names <= set(parts):
+        names, rows = frozenset(), None
+    new = [part for part in parts if part not in names and part != empty]
+    if len(names) + len(new) < WORTHWHILE or (rows is not None and rows.num_rows > KEPT_ROWS):
+        return names, rows
+    new = [part for part in new if os.stat(part).st_size <= SMALL_BYTES]
+    if new:
+        set_stored(connection, {"files": [*new, empty]})
+        select = f"select * rename (file_path as path) from ({by_name('files').query})"
+        read = connection.sql(select).to_arrow_table()
+        rows = read if rows is None else pa.concat_tables([rows, read])
+        if rows.column(0).num_chunks > _CHUNKS:
+            rows = rows.combine_chunks()
+        names = names | set(new)
+        if len(_kept) >= _CHUNKS:
+            _kept.clear()
+        _kept[empty] = names, rows
+    return names, rows

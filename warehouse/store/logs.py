@@ -1,0 +1,307 @@
+"""The logs of the Delta tables → what they say, and what was just written to them.
+
+In: the folder of a warehouse, a table, a version. Out: ``Log``, the parts of that version; or
+``StoreDamaged``, where a log has a gap, an emptied entry, or none. What was read is kept while the
+files that it was read from are as they were: so a process that commits small batches, as a listener
+does, opens no table twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from warehouse.errors import StoreDamaged, WriteFailed
+from warehouse.store import layout
+from warehouse.store.making import reach_disk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+TOTALS = "dicomWarehouseTotals"
+"""In the log of ``files``: table → parts, rows and bytes of the version."""
+
+Totals = dict[str, list[int]]
+
+_PART = re.compile(r"batch=[0-9]+/[^/\\]+\.parquet")
+_NOTES_KEPT = 100
+_LOGS_KEPT = 64
+
+_CHECKPOINT_EVERY = 20
+"""Versions; the default of Delta is 100, and the entries of so many take longer than a commit."""
+
+_Found = tuple[tuple[str, int, int, int], ...]
+_Key = TypeVar("_Key")
+_Kept = TypeVar("_Kept")
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the log of a table says at a version."""
+
+    version: int
+    parts: dict[str, tuple[int, int]]
+    """Path of a part → its bytes and rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """The files of a log that a version is read from, as they are now."""
+
+    version: int
+    """That version; -1 if there is none."""
+    newest_noted: int
+    """Newest version of which a note says that it was committed; -1 without a note."""
+    checkpoint: int
+    """Version of the checkpoint that it begins with; -1 without one."""
+    found: _Found
+    """Name, bytes, and times of change of each."""
+
+
+_read: OrderedDict[tuple[str, str, int], tuple[_Found, Log]] = OrderedDict()
+"""What this process has read of logs, and from which files: while these are as they were, so is it.
+A process that commits often would otherwise read the logs of all tables several times a commit."""
+_open: OrderedDict[tuple[str, str, int], tuple[_Found, DeltaTable]] = OrderedDict()
+"""Tables that it has written to, likewise; whoever writes next takes one out."""
+_reading = threading.Lock()
+
+
+def read_log(
+    root: Path, table: str, version: int | None = None, *, empty_at: int | None = None
+) -> Log:
+    """Return what a log says at its newest version, or at an older one.
+
+    Parameters
+    ----------
+    empty_at
+        Version at which the table is known to have no parts: of that one, no more is read than
+        that its entry is there and whole.
+
+    Raises
+    ------
+    StoreDamaged
+        As ``open_log``.
+    """
+    entries = _look_at_entries(root, table, version)
+    key = (str(root), table, entries.version)
+    with _reading:
+        kept = _read.get(key)
+    is_asked_for = (
+        entries.newest_noted <= entries.version if version is None else entries.version == version
+    )
+    if kept is not None and kept[0] == entries.found and is_asked_for:
+        return kept[1]
+    if is_asked_for and entries.version == empty_at and _has_entry(root, table, empty_at):
+        log = Log(empty_at, {})
+    else:
+        found = open_log(root, table, version)
+        log = Log(found.version(), listed_parts(root, table, found))
+    if log.version == entries.version:
+        with _reading:
+            _keep(_read, key, (entries.found, log))
+    return log
+
+
+def writable(root: Path, table: str) -> DeltaTable:
+    """Return a Delta table at its newest version, to be written to by who holds the lock.
+
+    Raises
+    ------
+    StoreDamaged
+        As ``open_log``.
+    """
+    entries = _look_at_entries(root, table)
+    with _reading:
+        kept = _open.pop((str(root), table, entries.version), None)
+    if kept is not None and kept[0] == entries.found and entries.newest_noted <= entries.version:
+        return kept[1]
+    return open_log(root, table)
+
+
+def written(root: Path, table: str, opened: DeltaTable) -> None:
+    """Read what was just written to a table, so that the next look finds it read.
+
+    Every so many versions it gets a checkpoint: what an entry costs, to read and to write, is in
+    proportion to the entries since the last one.
+    """
+    try:
+        opened.update_incremental()
+        log = Log(opened.version(), listed_parts(root, table, opened))
+        if log.version % _CHECKPOINT_EVERY == 0:
+            opened.create_checkpoint()
+        entries = _look_at_entries(root, table)
+        if entries.checkpoint == log.version:
+            # Delta makes some itself, and waits for the disk with none.
+            folder = layout.table_folder(root, table) / "_delta_log"
+            name = f"{log.version:020}.checkpoint.parquet"
+            reach_disk([folder / name, folder / "_last_checkpoint"])
+    except (DeltaError, OSError, StoreDamaged):
+        # It was written: that it cannot be read is the affair of whoever reads it next.
+        return
+    key = (str(root), table, log.version)
+    if log.version == entries.version:
+        with _reading:
+            _keep(_read, key, (entries.found, log))
+            # One that was opened before a checkpoint goes on to hold each entry since.
+            if entries.checkpoint < log.version:
+                _keep(_open, key, (entries.found, opened))
+
+
+def _keep(among: OrderedDict[_Key, _Kept], key: _Key, value: _Kept) -> None:
+    among[key] = value
+    among.move_to_end(key)
+    while len(among) > _LOGS_KEPT:
+        among.popitem(last=False)
+
+
+def _has_entry(root: Path, table: str, version: int) -> bool:
+    try:
+        return bool(log_entry(root, table, version))
+    except FileNotFoundError:
+        return False
+
+
+def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:
+    """Open a Delta table.
+
+    Raises
+    ------
+    StoreDamaged
+        The log is gone, has a gap or an emptied entry, cannot be read, or ends before the newest
+        version that was committed.
+    """
+    # Before the log: a commit that ends meanwhile is no loss.
+    newest = _look_at_entries(root, table, version).newest_noted
+    try:
+        found = DeltaTable(str(layout.table_folder(root, table)), version=version)
+    except (DeltaError, OSError, ValueError) as error:
+        # Not in the words of the error: they quote what is garbled.
+        why = "has a gap" if "contiguous" in str(error) else "cannot be read"
+        raise StoreDamaged(root, f"the log {table}/_delta_log {why}") from error
+    if version is None and newest > found.version():
+        raise StoreDamaged(
+            root, f"entry {newest} of the log {table}/_delta_log, which was committed, is gone"
+        )
+    return found
+
+
+def _look_at_entries(root: Path, table: str, version: int | None = None) -> _Entries:
+    """Look at the entries that a version is read from: those since the checkpoint before it.
+
+    Raises
+    ------
+    StoreDamaged
+        One is empty, or there is no log.
+    """
+    log = f"{layout.table_folder(root, table)}/_delta_log"
+    newest_noted = -1
+    try:
+        # There may be thousands, and this is done several times a commit: so they are not sorted.
+        names = os.listdir(log)
+        notes = [name for name in names if name.endswith(".committed")]
+        if notes:
+            newest_noted = int(max(notes)[:20])
+        entries = [name for name in names if name.endswith(".json") and name[:20].isdecimal()]
+        if version is not None:
+            entries = [name for name in entries if name <= f"{version:020}.json"]
+        newest = int(max(entries)[:20]) if entries else -1
+        checkpoints = [name for name in names if name.endswith(".checkpoint.parquet")]
+        checkpoint = max((n for n in checkpoints if n < f"{newest + 1:020}"), default="")
+        entries = sorted(name for name in entries if name > checkpoint)
+        if f"{checkpoint[:20]}.json" in entries:
+            entries = entries[1:]
+        found = []
+        for name in filter(None, (checkpoint, *entries)):
+            status = os.stat(f"{log}/{name}")
+            if not status.st_size:
+                raise _emptied(root, table, name)
+            found.append((name, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    except OSError as error:
+        raise StoreDamaged(
+            root, f"the log {table}/_delta_log cannot be read ({error.strerror})"
+        ) from error
+    return _Entries(newest, newest_noted, int(checkpoint[:20] or -1), tuple(found))
+
+
+def _emptied(root: Path, table: str, entry: str) -> StoreDamaged:
+    return StoreDamaged(root, f"entry {int(entry[:20])} of the log {table}/_delta_log is empty")
+
+
+def require_every_entry(root: Path, table: str) -> None:
+    """Check that no entry of a log is empty, not one of those either that only old versions need.
+
+    Raises
+    ------
+    StoreDamaged
+    """
+    folder = layout.table_folder(root, table) / "_delta_log"
+    for path in sorted(folder.glob("*.json")):
+        if path.stem.isdecimal() and not path.stat().st_size:
+            raise _emptied(root, table, path.name)
+
+
+def note_commit(root: Path, version: int) -> None:
+    """Note beside the log that a version was committed, so that its loss is seen."""
+    log = layout.table_folder(root, "files") / "_delta_log"
+    try:
+        (log / f"{version:020}.committed").touch()
+        (log / f"{version - _NOTES_KEPT:020}.committed").unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteFailed("the note of a commit", error) from error
+
+
+def log_entry(root: Path, table: str, version: int) -> list[dict[str, Any]]:
+    """Return the actions of an entry of a log.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none, as it may be of old versions.
+    StoreDamaged
+    """
+    path = layout.table_folder(root, table) / "_delta_log" / f"{version:020d}.json"
+    try:
+        actions = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise StoreDamaged(root, f"{path.relative_to(root)} cannot be read") from error
+    if not actions or not all(isinstance(action, dict) for action in actions):
+        raise StoreDamaged(root, f"{path.relative_to(root)} is no entry of a log")
+    return actions
+
+
+def listed_parts(root: Path, table: str, delta: DeltaTable) -> dict[str, tuple[int, int]]:
+    """Return the parts that a log names: path → bytes and rows.
+
+    Raises
+    ------
+    StoreDamaged
+        It names something outside of the folder of its table.
+    """
+    actions = pa.table(delta.get_add_actions(flatten=True))
+    columns = (actions.column(name).to_pylist() for name in ("path", "size_bytes", "num_records"))
+    parts = {path: (size, rows or 0) for path, size, rows in zip(*columns, strict=True)}
+    for path in parts:
+        if not _PART.fullmatch(path):
+            raise StoreDamaged(
+                root, f"the log {table}/_delta_log names a file that is no part of {table}"
+            )
+    return parts
+
+
+def totals(parts: Mapping[str, tuple[int, int]]) -> list[int]:
+    """Return the numbers of parts, rows and bytes."""
+    return [
+        len(parts), sum(rows for _, rows in parts.values()), sum(size for size, _ in parts.values())
+    ]  # fmt: skip
