@@ -19,6 +19,6 @@ select
     slug,
     condition
 from read_parquet(
-    getvariable('algorithm_matching_files'), hive_partitioning = true,
+    getvariable('stored').algorithm_matching, hive_partitioning = true,
     hive_types = {'batch': varchar}
 );
