@@ -144,25 +144,45 @@ def lossless(words: np.ndarray, selection: int, precision: int) -> bytes:
     return b"\xff\xd8" + frame + table + start + scan + b"\xff\xd9"
 
 
-@pytest.mark.parametrize("precision", [8, 12, 16])
-@pytest.mark.parametrize("selection", range(1, 8))
-def test_every_predictor_of_lossless_frames(selection: int, precision: int, tmp_path: Path) -> None:
+PREDICTED = [(selection, precision) for selection in range(1, 8) for precision in (8, 12, 16)]
+
+
+def words_of(selection: int, precision: int) -> np.ndarray:
     words = np.random.default_rng(selection).integers(0, 1 << precision, (9, 7))
-    allocated = 8 if precision == 8 else 16
-    wanted = words.astype(f"u{allocated // 8}")
-    made = image(Rows=9, Columns=7, BitsAllocated=allocated, BitsStored=precision,
-                 HighBit=precision - 1, PixelRepresentation=0, PixelData=wanted.tobytes())  # fmt: skip
-    write(tmp_path / "a.dcm", made)
-    made.file_meta.TransferSyntaxUID = JPEGLossless
-    made.PixelData = encapsulate([lossless(words, selection, precision)])
-    made["PixelData"].is_undefined_length = True
-    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(tmp_path / "a.dcm", workers=1)
-    frame = wh.stack(made.SeriesInstanceUID)[0]
-    assert frame.dtype == wanted.dtype
-    assert np.array_equal(frame, wanted)
-    assert np.array_equal(frame_by(pydicom.dcmread(tmp_path / "a.dcm"), "pylibjpeg"), wanted)
+    return words.astype("u1" if precision == 8 else "u2")
+
+
+@pytest.fixture(scope="module")
+def predictions(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """A series of each predictor and precision, named ``1.PREDICTOR.PRECISION``."""
+    folder = tmp_path_factory.mktemp("predictors")
+    for selection, precision in PREDICTED:
+        words = words_of(selection, precision)
+        uid = f"1.{selection}.{precision}"
+        path = folder / "in" / uid
+        made = image(f"{uid}.1", SeriesInstanceUID=uid, Rows=9, Columns=7, BitsAllocated=8 * words.itemsize,
+                     BitsStored=precision, HighBit=precision - 1, PixelRepresentation=0,
+                     PixelData=words.tobytes())  # fmt: skip
+        write(path, made)
+        made.file_meta.TransferSyntaxUID = JPEGLossless
+        made.PixelData = encapsulate([lossless(words, selection, precision)])
+        made["PixelData"].is_undefined_length = True
+        made.save_as(path, enforce_file_format=True)
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(folder / "in", workers=1)
+    return wh
+
+
+@pytest.mark.parametrize(("selection", "precision"), PREDICTED)
+def test_every_predictor_of_lossless_frames(
+    predictions: warehouse.Warehouse, selection: int, precision: int
+) -> None:
+    wanted = words_of(selection, precision)
+    stack = predictions.stack(f"1.{selection}.{precision}")
+    assert stack[0].dtype == wanted.dtype
+    assert np.array_equal(stack[0], wanted)
+    theirs = frame_by(pydicom.dcmread(stack.images[0].path), "pylibjpeg")
+    assert np.array_equal(theirs, wanted)
 
 
 # -- what is refused, and who decodes ---------------------------------------------------------------
