@@ -106,10 +106,11 @@ def test_killed_many_times_with_workers(exported: Exported, tmp_path: Path, form
     (tmp_path / "w").mkdir()
     began = time.monotonic()
     whole = start(exported, tmp_path / "w" / name, form, workers=2)
-    assert whole.wait(120) == 0
+    _, errors = whole.communicate(timeout=120)
+    assert whole.returncode == 0, errors
     lasts_s = time.monotonic() - began
     kills = 0
-    for turn in range(12):
+    for turn in range(3):
         folder = tmp_path / str(turn)
         folder.mkdir()
         while not killed(exported, folder / name, form, random.uniform(0, lasts_s * 0.8), 2):
@@ -119,7 +120,7 @@ def test_killed_many_times_with_workers(exported: Exported, tmp_path: Path, form
         assert left <= {f"{name}.cohort.json", f".{name}.deidentify"} | {
             one for one in left if one.endswith(".part")
         }
-    assert kills > 10
+    assert kills > 2
 
 
 def test_what_a_stop_left_behind_a_target_goes(exported: Exported, tmp_path: Path) -> None:
