@@ -4,7 +4,8 @@
     python benchmarks/algorithms.py DIR --series 50 # files of a folder
 
 Ingests the files, makes a cohort of CT and MR series, and runs a function over it that returns a mask
-and a volume for each. Then a thousand cases of a function that does nothing, for what a job costs.
+and a volume for each; another of series of any modality, for the mean of their frames. Then a thousand
+cases of a function that does nothing, for what a job costs.
 Seconds are of processors, of this process and its workers; wall time is beside them.
 """
 
@@ -31,8 +32,15 @@ import numpy as np
 
 def air(case):
     volume = case["image"]
-    mask = np.asarray(volume) < -500
+    voxels = np.asarray(volume)
+    # Of a series with time or directions the first volume: four axes would be a stack of segments.
+    mask = voxels[(0,) * (voxels.ndim - 3)] < -500
     return {"air": mask, "air-volume": mask.sum() * np.prod(volume.spacing) / 1000}
+
+
+def mean(case):
+    frames = [np.mean(frame) for frame in case["scan"]]
+    return {"mean-value": np.mean(frames)}
 
 
 def nothing(case):
@@ -58,44 +66,58 @@ def sources(given: list[Path]) -> list[Path]:
     return folders + [Path(corpus)] * bool(corpus)
 
 
-def cohort_run(
-    wh: warehouse.Warehouse, functions: Path, most: int, workers: int
-) -> dict[str, object]:
-    """Run over a cohort; return what came of it."""
+def prepare(wh: warehouse.Warehouse, functions: Path) -> None:
+    """Make what is run: of volumes a mask and a number, of frames, which any series has, a number."""
     segments = [
         {"name": name, "visible": True, "voxel_value": n}
         for n, name in enumerate(("tissue", "air"))
     ]
     make = wh.components.create_socket
     make(title="Image", kind="IMG", relative_path="images/image")
+    make(title="Scan", kind="DCMIS", relative_path="images/scan")
     make(title="Air", kind="SEG", relative_path="images/air", overlay_segments=segments)
     make(title="Air volume", kind="FLT", relative_path="air-volume.json")
+    make(title="Mean value", kind="FLT", relative_path="mean-value.json")
     wh.algorithms.create("air", "image -> air, air-volume", function=f"{functions}:air")
+    wh.algorithms.create("mean", "scan -> mean-value", function=f"{functions}:mean")
+
+
+def cohort_run(
+    wh: warehouse.Warehouse, algorithm: str, condition: str, most: int, workers: int
+) -> dict[str, object]:
+    """Run over a cohort, twice; return what came of it."""
     wh.save_cohort(
-        "some",
+        algorithm,
         f"""
-        select series_key from series where Modality in ('CT', 'MR') and image_count > 0
+        select series_key from series where {condition} and image_count > 0
         order by series_key limit {most}
     """,
     )
-    run = wh.cohort("some")
+    run = wh.cohort(algorithm)
     before = processors()
-    report = wh.algorithms.run("air", run, workers=workers)
+    report = wh.algorithms.run(algorithm, run, workers=workers)
     spent = processors() - before
-    again = wh.algorithms.run("air", run, workers=workers)
-    rows = wh.sql("""
-        select count(*), count(air), count(air_volume), count(why_not)
-        from outputs('air') join series using (series_key)
-    """).fetchall()[0]
-    voxels = wh.sql(
-        "select sum(list_product(image_shape)) from socket_values where slug = 'air'"
-    ).fetchall()
+    again = wh.algorithms.run(algorithm, run, workers=workers)
+    rows = wh.sql(
+        f"select count(*), count(why_not) from outputs('{algorithm}') join series using (series_key)"
+    ).fetchall()[0]
     return {
         "series": run.counts["series"], "cases": report.cases, "succeeded": report.succeeded,
-        "failed": report.failed, "no case": len(report.unmatched), "seconds of processors": round(spent, 2),
-        "seconds": round(report.seconds, 2), "done before, the second time": again.done_before,
-        "rows, with mask, with volume, with a reason": rows, "voxels of masks": int(voxels[0][0] or 0),
+        "failed": report.failed, "no case": len(report.unmatched),
+        "seconds of processors": round(spent, 2), "seconds": round(report.seconds, 2),
+        "done before, the second time": again.done_before, "rows": rows[0],
+        "rows with a reason": rows[1],
     }  # fmt: skip
+
+
+def refusals(wh: warehouse.Warehouse, algorithm: str) -> list[tuple[int, str, str]]:
+    """Return how many series of which modalities were refused, and why, without their UIDs."""
+    return wh.sql(f"""
+        select count(*) as series, string_agg(distinct Modality, ', ' order by Modality),
+            regexp_replace(why_not, 'series [0-9.]+ |series missing:\\S+ ', '')
+        from outputs('{algorithm}') join series using (series_key) where why_not is not null
+        group by 3 order by series desc, 3
+    """).fetchall()
 
 
 def overhead(wh: warehouse.Warehouse, functions: Path, count: int) -> dict[str, object]:
@@ -135,14 +157,12 @@ def main() -> None:
         for source in sources(asked.sources):
             wh.ingest(source, workers=asked.workers)
         print(f"ingested in {time.monotonic() - began:.1f} s")
-        print(json.dumps(cohort_run(wh, functions, asked.series, asked.workers), indent=1))
-        reasons = wh.sql("""
-            select why_not, count(*) as series, list_sort(list(distinct Modality)) as modalities
-            from outputs('air') join series using (series_key) where why_not is not null
-            group by all order by series desc, why_not
-        """).fetchall()
-        for why, count, modalities in reasons:
-            print(f"{count:3} {', '.join(modalities)}: {why}")
+        prepare(wh, functions)
+        for algorithm, condition in (("air", "Modality in ('CT', 'MR')"), ("mean", "true")):
+            found = cohort_run(wh, algorithm, condition, asked.series, asked.workers)
+            print(algorithm, json.dumps(found, indent=1))
+            for count, modalities, why in refusals(wh, algorithm):
+                print(f"{count:3} {modalities}: {why}")
         if asked.jobs:
             print(json.dumps(overhead(wh, functions, asked.jobs), indent=1))
 

@@ -126,20 +126,23 @@ def checked(folder: Path, count: int, values: int) -> None:
         for _ in range(values)
     }
     (folder / "in" / "planted.dcm").write_bytes(next(iter(wanted)).upper().encode("utf-16-le"))
-    began, own = time.perf_counter(), time.process_time()
+    own = time.process_time()
     patterns = patterns_of(wanted)
+    searched(folder / "in" / "planted.dcm", patterns)
     built = time.process_time() - own
+    began, own = time.perf_counter(), time.process_time()
     found = searched(folder / "in", patterns)
     wall, own = time.perf_counter() - began, time.process_time() - own
+    assert {one.file for one in found.survivors} >= {"planted.dcm"}
     status = Path("/proc/self/status").read_text(encoding="ascii")
     peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-    assert {one.file for one in found.survivors} >= {"planted.dcm"}
+    count = len(patterns.folded) + len(patterns.exact)
     print(
-        f"{made.files:,} files, {made.total_bytes / 1e6:.0f} MB, {len(wanted):,} values,", end=" "
+        f"{made.files:,} files, {made.total_bytes / 1e6:.0f} MB, {len(wanted):,} values:", end=" "
     )
-    print(f"{len(patterns.folded) + len(patterns.exact):,} patterns: {wall:.0f} s,", end=" ")
-    print(f"{own:.0f} s of the processor, {built:.1f} of them for patterns;", end=" ")
-    print(f"{made.total_bytes / 1e6 / own:.0f} MB/s; peak {int(peak) / 1e3:.0f} MB")
+    print(f"{count:,} patterns made in {built:.1f} s of the processor;", end=" ")
+    print(f"searched in {wall:.1f} s, {own:.1f} of the processor;", end=" ")
+    print(f"peak {int(peak) / 1e3:.0f} MB")
 
 
 def prepare(folder: Path) -> None:

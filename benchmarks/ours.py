@@ -188,7 +188,7 @@ STAGES = {
     ],
     "instances": [
         "warehouse.store.stage._files",
-        "warehouse.store.stage._instances",
+        "warehouse.store.stage.instances_of",
         "warehouse.store.stage._identified",
     ],
     "attributes": ["warehouse.store.stage.gather"],

@@ -172,12 +172,15 @@ def searches(root: Path, rounds: int) -> list[str]:
     lines = [
         (
             f"{CLIENTS} clients at a time, {rounds} searches each, {instances:,} instances in {series:,} series and "
-            f"{studies:,} studies. The bound on a million instances is {SEARCH_MS} ms for 95 of 100."
+            f"{studies:,} studies. Processor time is that of the server for one search; the clients run on the same "
+            f"machine. Before the searches the load average was {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores: "
+            "what waits for a processor has a long latency."
         ),
         "",
-        "| search | median ms | 95th percentile ms |",
-        "| --- | ---: | ---: |",
+        "| search | processor ms | median ms | 95th percentile ms |",
+        "| --- | ---: | ---: | ---: |",
     ]
+    worst = 0.0
     with served(root) as (url, pid):
         began = time.perf_counter()
         requests.get(f"{url}/dicomweb/studies?limit=1", timeout=600)
@@ -197,19 +200,26 @@ def searches(root: Path, rounds: int) -> list[str]:
                     took.append(time.perf_counter() - start)
                     assert answer.status_code == 200, answer.text
 
+            before = cpu_seconds(pid)
             threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
             took.sort()
+            late = took[int(len(took) * 0.95)] * 1000
+            worst = max(worst, late)
+            used = (cpu_seconds(pid) - before) / len(took) * 1000
             lines.append(
-                f"| {title} | {statistics.median(took) * 1000:.0f} | {took[int(len(took) * 0.95)] * 1000:.0f} |"
+                f"| {title} | {used:.0f} | {statistics.median(took) * 1000:.0f} | {late:.0f} |"
             )
-        lines += [
-            "",
-            f"The clients run on the same machine. The server used {_peak(pid)} MiB at most.",
-        ]
+        lines += ["", f"The server used {_peak(pid)} MiB at most.", ""]
+        judged = "met" if worst <= SEARCH_MS else "missed"
+        if instances < 1_000_000:
+            judged = f"not judged by {instances:,} (`python benchmarks/server.py` makes a million)"
+        lines.append(
+            f"The bound is {SEARCH_MS} ms for 95 of 100 searches of a million instances: {judged}."
+        )
     return [*lines, "", f"The first search after a new version makes the index: {opening:.2f} s."]
 
 
@@ -293,7 +303,7 @@ def main() -> None:
             make_archive(root, given.instances, Path(scratch))
     rounds = 2 if given.quick else 20
     command = "python benchmarks/server.py"
-    if given.instances != 1_000_000 and not given.archive:
+    if given.instances != 1_000_000:
         command += f" --instances {given.instances}"
     parts = {
         "Headers of a series": metadata(given.series, rounds=2 if given.quick else 5),

@@ -38,7 +38,10 @@ def add_jobs(wh: warehouse.Warehouse, series: str) -> None:
         archive.write_bytes(b"no archive")
         with contextlib.suppress(ArchiveRefused):
             wh.algorithms.add_image(archive, parent="mean-value")
-    made = wh.algorithms.create("mean-value", "scan -> mean-value", api_method="external")
+    made = wh.algorithms.create(
+        "mean-value", "scan -> mean-value", api_method="external",
+        matching={"scan": "Modality = 'PT'"},
+    )  # fmt: skip
     case = Case(made.interfaces[0], (Input("scan", series_key=series),), series)
     spec = spec_of(made, case)
     jobs.add_jobs(wh.root, [spec])

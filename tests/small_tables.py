@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import duckdb
 
 THROUGH = {
-    "normal_elements", "utc_offsets", "group_elements", "element_runs", "element_summaries", "element_sketches", "element_sets",
+    "normal_elements", "utc_offsets", "group_elements", "element_runs", "element_segments", "element_set_kinds", "element_summaries", "element_sketches", "element_sets",
     "element_counts",
 }  # fmt: skip
 """Views that are made over a given table, because they are that table in another form."""

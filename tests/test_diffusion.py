@@ -19,6 +19,7 @@ import warehouse
 from tests.command_line import run
 from tests.conftest import PACKAGED
 from tests.dicom_files import dataset, image, write
+from tests.documented_keys import unlike_the_page
 from warehouse.errors import NoGradients
 from warehouse.pixels.files import nifti
 
@@ -257,6 +258,7 @@ def test_the_command_writes_what_the_interface_says(tmp_path: Path) -> None:
     again = run(*asked, "-o", tmp_path / "out.dwi")
     assert (again.returncode, written.returncode) == (2, 0)  # nothing is replaced unasked
     facts = json.loads(run(*asked, "--json", "--isotropic").stdout)
+    assert unlike_the_page("gradients", facts) == []
     assert sorted(facts["b_values"]) == [0, 700, 700]
     assert (facts["left_out"], facts["files"]) == ([], [])
     rows = [line.split() for line in run(*asked).stdout.splitlines()[1:]]

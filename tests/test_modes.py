@@ -25,7 +25,7 @@ from warehouse.store.tables import REGISTRY
 VIEWS = [model for model in read_models() if model.is_view]
 INVENTORIES = {
     "normal_elements", "element_values", "element_statistics", "element_definitions",
-    "element_conflicts", "element_runs", "element_summaries", "element_sketches", "element_sets", "element_counts",
+    "element_conflicts", "element_runs", "element_segments", "element_set_kinds", "element_summaries", "element_sketches", "element_sets", "element_counts",
     "tags", "vendor_elements", "utc_offsets", "private_names", "group_elements",
 }  # fmt: skip
 """Views of the stored elements themselves: what was not stored is not among them."""

@@ -1,7 +1,7 @@
 -- One row per kind of element: in how many instances and series it occurs.
 --
 -- grain:   tag, creator, vr
--- depends: element_sets
+-- depends: element_sets, element_set_kinds
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
 -- column:  vr | VARCHAR | Value Representation
@@ -9,71 +9,60 @@
 -- column:  series_count | BIGINT | series in which it occurs
 create or replace view element_counts as
 with
-    found as materialized (select series_key, kinds, instance_count from element_sets),
-
-    sets as (
-        select
-            kinds,
-            row_number() over () as set_number,
-            cast(sum(instance_count) as bigint) as instance_count
-        from found
-        group by kinds
-    ),
-
-    of_sets as (
-        select
-            set_number,
-            instance_count,
-            unnest(from_json(kinds, '[{"tag": "VARCHAR", "creator": "VARCHAR", "vr": "VARCHAR"}]')) as kind
-        from sets
-    ),
-
     -- Series that have the same sets are counted together.
-    in_series as (
+    profiles as (
         select
-            set_numbers,
-            row_number() over () as profile,
-            count(*) as series_count
+            kind_sets,
+            count(series_key) as series_count
         from (
-            select list(sets.set_number order by sets.set_number) as set_numbers
-            from found
-            join sets on found.kinds = sets.kinds
-            where found.series_key is not null
-            group by found.series_key
+            select
+                series_key,
+                list(kind_set order by kind_set) as kind_sets
+            from element_sets
+            group by series_key
         )
-        group by set_numbers
-    ),
-
-    by_instances as (
-        select
-            kind,
-            cast(sum(instance_count) as bigint) as instance_count
-        from of_sets
-        group by kind
+        group by kind_sets
     ),
 
     by_series as (
         select
-            kind,
+            tag,
+            creator,
+            vr,
             cast(sum(series_count) as bigint) as series_count
         from (
             select distinct
-                of_sets.kind,
-                profiles.profile,
-                profiles.series_count
-            from (
-                select profile, series_count, unnest(set_numbers) as set_number from in_series
-            ) as profiles
-            join of_sets on profiles.set_number = of_sets.set_number
+                profiles.kind_sets,
+                profiles.series_count,
+                kinds.tag,
+                kinds.creator,
+                kinds.vr
+            from (select kind_sets, series_count, unnest(kind_sets) as kind_set from profiles) as profiles
+            join element_set_kinds as kinds on profiles.kind_set = kinds.kind_set
         )
-        group by kind
+        group by tag, creator, vr
+    ),
+
+    by_instances as (
+        select
+            kinds.tag,
+            kinds.creator,
+            kinds.vr,
+            cast(sum(sets.instance_count) as bigint) as instance_count
+        from (select kind_set, sum(instance_count) as instance_count from element_sets group by kind_set) as sets
+        join element_set_kinds as kinds on sets.kind_set = kinds.kind_set
+        group by kinds.tag, kinds.creator, kinds.vr
     )
 
 select
-    by_instances.kind.tag,
-    by_instances.kind.creator,
-    by_instances.kind.vr,
+    by_instances.tag,
+    by_instances.creator,
+    by_instances.vr,
     by_instances.instance_count,
-    coalesce(by_series.series_count, 0) as series_count
+    by_series.series_count
 from by_instances
-left join by_series on by_instances.kind = by_series.kind;
+join by_series
+    on
+        by_instances.tag = by_series.tag
+        and by_instances.creator is not distinct from by_series.creator
+        and by_instances.vr = by_series.vr;

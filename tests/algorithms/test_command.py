@@ -9,12 +9,14 @@ import warehouse
 from tests.algorithms.conftest import CT, CT2, DX, function
 from tests.algorithms.test_artifacts import archive
 from tests.command_line import run
+from tests.documented_keys import unlike_the_page
 
 
 def test_the_life_of_a_job_by_command(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     w = ("-w", wh.root)
     image = ("image", "add", archive(tmp_path / "i.tar"), "--algorithm", "boxed")
     imported = json.loads(run(*image, "--json", *w).stdout)
+    assert unlike_the_page("image add", imported) == []
     assert imported.items() >= {"kind": "image", "parent": "boxed", "is_removed": False}.items()
     again = run(*image, *w)
     assert (again.returncode, "imported before" in again.stderr) == (2, True)
@@ -49,6 +51,7 @@ def test_the_life_of_a_job_by_command(wh: warehouse.Warehouse, tmp_path: Path) -
         assert run(*wrong, *w).returncode == 2, wrong
     done = run("run", "measure", "--series", CT, "--series", DX, "--jobs", "0", "--json", *w)
     report = json.loads(done.stdout)
+    assert unlike_the_page("run", report) == []
     assert (report["succeeded"], report["failed"], done.returncode) == (1, 1, 0)
     assert (
         run("run", "measure", "--series", DX, "--jobs", "0", "--again", "--strict", *w).returncode
@@ -67,6 +70,7 @@ def test_the_life_of_a_job_by_command(wh: warehouse.Warehouse, tmp_path: Path) -
     assert "signing_key" not in json.dumps(shown)
     assert run("job", "logs", good, *w).stdout == "measured\n"
     logs = json.loads(run("job", "logs", good[:8], "--json", *w).stdout)
+    assert unlike_the_page("job logs", logs) == []
     assert (logs["job_id"], logs["stdout"].strip()) == (good, "measured")
     refused = run("job", "cancel", good, *w)
     assert (
@@ -75,6 +79,7 @@ def test_the_life_of_a_job_by_command(wh: warehouse.Warehouse, tmp_path: Path) -
     ) == (2, True)
     assert "queued again" in run("job", "retry", failed[0]["job_id"], *w).stdout
     cancelled = json.loads(run("job", "cancel", failed[0]["job_id"], "--json", *w).stdout)
+    assert unlike_the_page("job cancel", cancelled) == []
     assert cancelled == {"job_id": failed[0]["job_id"], "done": "cancelled"}
     assert run("job", "show", "zzz", *w).returncode == 2
     assert "1 case: 1 succeeded" in run("run", "measure", "--series", CT2, "--jobs", "0", *w).stdout

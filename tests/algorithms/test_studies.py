@@ -10,6 +10,8 @@ import pytest
 
 import warehouse
 from tests.algorithms.conftest import CT, CT2, MR, function, put_volume, voxels
+from warehouse.algorithms.registry import find_algorithm
+from warehouse.algorithms.studies import cases_of_studies
 from warehouse.errors import AlgorithmError
 
 PET, PET2, FLAIR = "1.2.50", "1.2.60", "1.2.70"
@@ -78,32 +80,43 @@ def test_a_pair_of_series_of_a_study_is_a_case(wh: warehouse.Warehouse) -> None:
     ]
 
 
+def asked(
+    wh: warehouse.Warehouse,
+    name: str,
+    series: list[str],
+    matching: dict[str, str],
+    taken: str = INTERFACE,
+) -> tuple:
+    """Which series go into a job, and why there are others; nothing is executed."""
+    wh.algorithms.create(name, taken, function=function("pair"), matching=matching)
+    algorithm = find_algorithm(wh.root, name)
+    found = cases_of_studies(wh.catalog, wh.root, algorithm, series)
+    return [
+        {i.slug: i.series_key or i.value_id for i in c.inputs} for c in found.cases
+    ], found.unmatched
+
+
 def test_a_cohort_or_a_condition_makes_it_one_series(wh: warehouse.Warehouse) -> None:
-    wh.algorithms.create("both", INTERFACE, function=function("pair"), matching=BOTH)
-    assert wh.run_algorithm("both", [CT2, PET2], workers=0).succeeded == 1
+    assert asked(wh, "both", [CT2, PET2], BOTH) == ([{"ct": CT2, "other": PET2}], {})
     narrow = BOTH | {"other": "Modality = 'PT' and SeriesInstanceUID < '1.2.7'"}
-    wh.algorithms.create("narrow", INTERFACE, function=function("pair"), matching=narrow)
-    assert wh.run_algorithm("narrow", workers=0).succeeded == 2
+    cases, _ = asked(wh, "narrow", [CT, CT2, PET, PET2, "1.2.80"], narrow)
+    assert cases == [{"ct": CT, "other": PET}, {"ct": CT2, "other": PET2}]
     mr = {"ct": "SeriesDescription is null", "other": "regexp_matches(SeriesDescription, 'flair')"}
-    wh.algorithms.create("mr", INTERFACE, function=function("pair"), matching=mr)
-    report = wh.run_algorithm("mr", [MR, FLAIR], workers=0)
-    assert (report.succeeded, report.unmatched) == (1, {})
-    wh.algorithms.create(
-        "same",
-        INTERFACE,
-        function=function("pair"),
-        matching=dict.fromkeys(BOTH, "Modality = 'CT'"),
-    )
-    assert wh.run_algorithm("same", [CT, PET], workers=0).unmatched == {
-        STUDY: "one series of the study would go into several sockets; narrow their conditions"
-    }
+    assert asked(wh, "mr", [MR, FLAIR], mr) == ([{"ct": MR, "other": FLAIR}], {})
+    assert asked(wh, "same", [CT, PET], dict.fromkeys(BOTH, "Modality = 'CT'")) == (
+        [], {STUDY: "one series of the study would go into several sockets; narrow their conditions"},
+    )  # fmt: skip
+
+
+def test_other_inputs_are_said_about_the_first(wh: warehouse.Warehouse) -> None:
     # What else an interface takes is said about the series of the first condition.
     taken = "ct, other, age -> mask, voxel-count"
-    wh.algorithms.create("aged", taken, function=function("pair"), matching=BOTH)
     said = "nobody has said the other inputs of an interface about it"
-    assert wh.run_algorithm("aged", [CT, PET], workers=0).unmatched == {STUDY: said}
-    wh.add_value("age", 41, patient="P1")
-    assert wh.run_algorithm("aged", [CT, PET], workers=0).succeeded == 1
+    assert asked(wh, "aged", [CT, PET], BOTH, taken) == ([], {STUDY: said})
+    age = wh.add_value("age", 41, patient="P1").value_id
+    assert asked(wh, "aged", [CT, PET, "9.9"], BOTH, taken) == (
+        [{"ct": CT, "other": PET, "age": age}], {"9.9": "the series is not in the warehouse"},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

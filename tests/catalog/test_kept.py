@@ -53,7 +53,7 @@ def made(sample: warehouse.Warehouse, tmp_path: Path) -> Path:
 
 def test_the_entities_are_kept() -> None:
     assert sorted(NAMES) == [
-        "element_sets", "element_sketches", "element_summaries", "frame_values", "patients", "series",
+        "element_set_kinds", "element_sets", "element_sketches", "element_summaries", "frame_values", "patients", "series",
         "studies",
     ]  # fmt: skip
 
@@ -82,6 +82,7 @@ def test_kept_views_read_what_changes_with_instances_alone() -> None:
     of_frames = {"elements", "files", "instances"}
     assert {name: tables(name) for name in NAMES} == {
         "element_sets": {"elements", "instances"}, "element_sketches": {"elements"},
+        "element_set_kinds": {"elements"},
         "element_summaries": {"elements"}, "frame_values": of_frames, "patients": {"instances"}, "series": of_frames,
         "studies": {"instances"},
     }  # fmt: skip

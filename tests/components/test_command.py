@@ -32,6 +32,21 @@ def test_a_socket_and_its_values_by_command(wh: warehouse.Warehouse, tmp_path: P
     rows = json.loads(run("value", "list", "malignancy", "--format", "json", *w).stdout)
     assert [(row["value"], row["added_by"]) for row in rows] == [("0.85", "me"), ("0.85", "")]
     assert run("value", "show", rows[0]["value_id"][:8], *w).stdout == "0.85\n"
+    shown = json.loads(run("value", "show", rows[0]["value_id"], "--json", *w).stdout)
+    assert shown == {"value": 0.85}
+    third = (
+        "value",
+        "add",
+        "malignancy",
+        "--json",
+        "0.85",
+        "--series",
+        "1.2.20",
+        "--format",
+        "json",
+    )
+    facts = json.loads(run(*third, *w).stdout)
+    assert facts == {"value_id": rows[0]["value_id"], "is_new": False, "is_new_use": False}
     refused = run("value", "add", "malignancy", "--json", "101", *w)
     assert refused.returncode == 2
     assert "it is greater than the maximum of 100" in refused.stderr

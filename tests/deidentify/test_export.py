@@ -19,6 +19,7 @@ import warehouse
 from tests.cohorts.conftest import make
 from tests.command_line import run
 from tests.deidentify.planted import ID, SECRETS
+from tests.documented_keys import unlike_the_page
 from warehouse.cohorts.provenance import verify
 from warehouse.deidentify import export, files
 from warehouse.deidentify.asked import Deidentify
@@ -316,6 +317,9 @@ def test_the_command(small: warehouse.Warehouse, tmp_path: Path) -> None:
         "P2",
         "P3",
     ]
+    listed = json.loads(run(*table.args, "--json").stdout)
+    assert unlike_the_page("deidentify mapping", listed) == []
+    assert [row["id_old"] for row in listed] == ["P1", "P2", "P3"]
     # The originals are no export; what was found is not shown.
     found = run("deidentify", "check", str(small.root.parent / "in"), "--against", str(small.root))
     assert found.returncode == 1

@@ -491,7 +491,7 @@ print(count, area, mask.voxels.sum(), (peak() - before) << 10)
 @pytest.mark.acceptance("R20")
 @pytest.mark.parametrize("count", [40_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_many_points_are_measured_in_bounded_memory(tmp_path: Path, count: int) -> None:
-    """Circles of 4 mm in six slices and their like; 3,000,000 coordinates are more than a file may have unasked."""
+    """Rings in six slices; 3,000,000 coordinates and the rest are more than a file may have unasked."""
     contours = count // 5000
     angles = np.linspace(0, 2 * np.pi, 5000, endpoint=False)
     made = structure_set("1.7.9", {"circles": [("CLOSED_PLANAR", [])] * contours})
@@ -520,7 +520,7 @@ def test_many_points_are_measured_in_bounded_memory(tmp_path: Path, count: int) 
     radii = [4 - 3 * (n // DEPTH) / contours for n in range(contours)]
     assert float(area) == pytest.approx(sum(np.pi * radius**2 for radius in radii), rel=1e-5)
     assert int(voxels) > 0
-    assert int(over_idle) < 400 << 20
+    assert int(over_idle) < (150 << 20) + 700 * count
 
 
 def test_a_region_beyond_the_dose_has_no_dose_there(wh: warehouse.Warehouse) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.command_line import run
 from tests.dicom_files import write
+from tests.documented_keys import unlike_the_page
 from tests.listener.peers import received, send
 from warehouse.cli import network
 from warehouse.listener.state import read_states
@@ -45,6 +46,7 @@ def test_it_listens_until_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )  # fmt: skip
     assert done.returncode == 130, done.stderr
     spool = tmp_path / "w-received" / "ARCHIVE"
+    assert unlike_the_page("listen", json.loads(done.stdout)) == []
     assert json.loads(done.stdout)["spool"] == str(spool)
     assert len(received(spool)) == 1
     assert "association of 'CT1' from 127.0.0.1 began" in done.stderr

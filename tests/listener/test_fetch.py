@@ -12,6 +12,7 @@ import pytest
 import warehouse
 from tests.command_line import run
 from tests.dicom_files import write
+from tests.documented_keys import unlike_the_page
 from tests.listener.peers import data_set, received
 from warehouse.cli import network
 from warehouse.errors import PeerFailed, UsageError
@@ -76,6 +77,7 @@ def test_the_command_says_what_came(wh: warehouse.Warehouse, pacs: Peer, tmp_pat
         "fetch", pacs, "--study", "1.1", "--aet", "OURS", "--port", 0, "-w", wh.root, "--json"
     )
     assert done.returncode == 0, done.stderr
+    assert unlike_the_page("fetch", json.loads(done.stdout)) == []
     assert json.loads(done.stdout) == {
         "completed": 2,
         "failed": 0,

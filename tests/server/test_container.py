@@ -92,6 +92,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     podman("rmi", "-f", name)
 
 
+@pytest.mark.slow
 def test_the_recipe_serves_and_stops(recipe: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -101,7 +102,9 @@ def test_the_recipe_serves_and_stops(recipe: str, tmp_path: Path) -> None:
         word for place in sorted(inside) if not any(place != other and place.is_relative_to(other) for other in inside)
         for word in ("-v", f"{place}:{place}:ro")
     ]  # fmt: skip
-    given = ("--network", "none", *mounts, "-v", f"{data}:/data", "--pull", "never")
+    # The limits of podman itself are more than a container within a container may set.
+    bounds = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+    given = ("--network", "none", *bounds, *mounts, "-v", f"{data}:/data", "--pull", "never")
     add = ("dicom-warehouse", "token", "add", "viewer", "--tokens", "/data/tokens.json")
     assert " ".join(add) in PAGE
     secret = podman("run", "--rm", *given, recipe, *add).strip()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,18 +23,35 @@ from warehouse.server.access import add_token
 KIND = 'multipart/related; type="application/dicom"; boundary=here'
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[tuple[Client, warehouse.Warehouse, Path]]:
-    """A server over a warehouse of one file, that takes objects."""
-    made = warehouse.open(tmp_path / "w", create=True)
-    write(tmp_path / "in" / "a.dcm", image("1.1"))
-    made.ingest(tmp_path / "in", workers=1)
-    secret = add_token(tmp_path / "tokens", "sender", "write")
+@contextlib.contextmanager
+def serving(one_instance: Path, folder: Path) -> Iterator[tuple[Client, warehouse.Warehouse, Path]]:
+    """Serve a warehouse of one file, and take objects."""
+    shutil.copytree(one_instance, folder, dirs_exist_ok=True)
+    made = warehouse.open(folder / "w")
+    secret = add_token(folder / "tokens", "sender", "write")
     with running(
-        made, tokens=tmp_path / "tokens", audit=tmp_path / "audit", received=tmp_path / "got"
+        made, tokens=folder / "tokens", audit=folder / "audit", received=folder / "got"
     ) as client:
         client.session.headers["Authorization"] = f"Bearer {secret}"
-        yield client, made, tmp_path
+        yield client, made, folder
+
+
+@pytest.fixture
+def archive(
+    one_instance: Path, tmp_path: Path
+) -> Iterator[tuple[Client, warehouse.Warehouse, Path]]:
+    """A server of its own for a test."""
+    with serving(one_instance, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def refusing(
+    one_instance: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Client, warehouse.Warehouse, Path]]:
+    """One for all that leaves nothing behind."""
+    with serving(one_instance, tmp_path_factory.mktemp("refusing")) as made:
+        yield made
 
 
 def body(*parts: bytes, kind: str = "application/dicom", end: bytes = b"--") -> bytes:
@@ -110,9 +129,9 @@ def test_some_fail(archive: tuple[Client, warehouse.Warehouse, Path]) -> None:
     (body(b"x"), "", 415),
 ], ids=["empty", "no part", "cut", "no last boundary", "nonsense", "header", "long header", "json", "form", "no boundary", "metadata", "no type"])  # fmt: skip
 def test_a_body_that_is_none_leaves_nothing(
-    archive: tuple[Client, warehouse.Warehouse, Path], sent: bytes, kind: str, status: int
+    refusing: tuple[Client, warehouse.Warehouse, Path], sent: bytes, kind: str, status: int
 ) -> None:
-    client, _, folder = archive
+    client, _, folder = refusing
     answer = client.post("/dicomweb/studies", sent, **{"Content-Type": kind})
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"error", "message"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import tarfile
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -16,6 +17,7 @@ from PIL import Image
 import warehouse
 from tests.command_line import run
 from tests.dicom_files import image, write
+from tests.documented_keys import unlike_the_page
 from tests.server.browser import chromium
 from tests.server.running import Client, running
 from warehouse.errors import TargetExists, UsageError
@@ -140,7 +142,8 @@ def test_only_the_viewer_that_is_pinned_is_installed(
     ]
     with pytest.raises(TargetExists):
         ohif.install(made, tmp_path / "viewer")
-    ohif.install(made, tmp_path / "viewer", force=True)
+    again = ("viewer", "install", "--from", made, "--to", tmp_path / "viewer", "--force", "--json")
+    assert unlike_the_page("viewer install", json.loads(run(*again).stdout)) == []
     empty = tarball(tmp_path / "b.tgz", other=b"")
     pin(monkeypatch, empty)
     with pytest.raises(UsageError, match=r"index\.html"):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from warehouse.catalog.summaries import PARTS, SUMMARIES, added, make_summaries
+from warehouse.catalog.summaries import PARTS, READ, SUMMARIES, added, make_summaries
 from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import Model, by_name, read_models, sql_folder
 from warehouse.store import delta, layout
@@ -209,7 +209,7 @@ def _key() -> str:
     macros = [model.sql for model in read_models() if model.is_plain_macro]
     text = [duckdb.__version__, *(by_name(name).sql for name in ("instances", *_READ)), *macros]
     text += [model.sql for model in kept_models()]
-    text += [by_name("element_runs").sql, *(added(name) for name in SUMMARIES)]
+    text += [*(by_name(name).sql for name in READ), *(added(name) for name in SUMMARIES)]
     # What is withheld as identifying.
     text += [metadata.version("pydicom"), by_name("is_identifying").sql]
     text += [(sql_folder() / "rules" / "deidentification.csv").read_text("utf-8")]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from warehouse.store.delta import Snapshot
 
-SUMMARIES = ("element_summaries", "element_sketches", "element_sets")
+SUMMARIES = ("element_summaries", "element_sketches", "element_sets", "element_set_kinds")
 """Views whose answers for parts of ``elements`` can be added."""
 
 _MACROS = ("normal_text", "is_identifying")
@@ -35,7 +35,7 @@ _MACROS = ("normal_text", "is_identifying")
 PARTS = {"instances.json": "instances", "elements.json": "elements"}
 """File beside the answers → table of which it names the parts that they were made of."""
 
-READ = ("elements", "element_runs")
+READ = ("elements", "element_runs", "element_segments")
 """Views that they read besides ``instances``."""
 
 ROWS_AT_ONCE = 8_000_000
@@ -87,9 +87,13 @@ def _bring_forward(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, be
     lost = connection.execute(statement("lost", "summaries")).fetchall()
     for name in SUMMARIES:
         _add(connection, name, "kept", {f"kept_{name}": 1, f"came_{name}": 1, f"gone_{name}": -1})
+    connection.execute(
+        "delete from kept_element_set_kinds "
+        "where kind_set not in (select kind_set from kept_element_sets)"
+    )
     if lost:
         # Of the sets nothing is ever lost: they are sums.
-        some = tuple(name for name in SUMMARIES if name != "element_sets")
+        some = SUMMARIES[:2]
         connection.execute("create temp table lost as select unnest($1) as tag", [[*sum(lost, ())]])
         elements_of_tags = f"from ({by_name('elements').query}) where tag in (from lost)"
         connection.execute(f"create or replace view elements as {elements_of_tags}")

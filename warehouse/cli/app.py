@@ -72,7 +72,8 @@ COMMANDS = {
 """Group → command → module of this package and function, or ``App`` of a group of commands.
 
 A module is imported when its command is named, all of them for the list in ``--help``. They import
-duckdb, pyarrow and what else takes long inside the functions: a text of help needs none of it.
+duckdb, pyarrow and what else takes long inside the functions: a text of help needs none of it. A
+line of help does not stand here: for cyclopts it would take the place of the docstring.
 """
 
 for _group, _commands in COMMANDS.items():

@@ -25,6 +25,10 @@ _ACTIONS = {
     "X": "removed", "Z": "emptied", "D": "replaced by a dummy or pseudonym",
     "U": "UID replaced by another one", "C": "cleaned: dates shifted, ages capped, words removed",
 }  # fmt: skip
+_BECAUSE = {
+    "basic": "basic profile", "beyond": "not in the table, but identifying or unknown",
+    "pixels": "pixels that may show text",
+}  # fmt: skip
 _LIMITS = (
     "Text in pixels is suspected by the header alone. Faces can be made visible from thin slices "
     "of heads; they are not removed. Below is a sample of pictures to look at."
@@ -62,9 +66,11 @@ def write_report(
                 ("standard", done["edition"]), ("profile", done["profile"]),
                 ("options", ", ".join(done["options"]) or "none"),
                 ("codes (CID 7050)", ", ".join(done["codes"])),
-                ("instances written", counts["instances"]),
-                ("instances left out", counts["left_out"]), ("changes", counts["changes"]),
-                ("pixels that may show text were accepted", done["pixels_accepted"]),
+                ("written as", facts["format"]),
+                ("instances de-identified", f"{counts['instances']:,}"),
+                ("instances left out", f"{counts['left_out']:,}"),
+                ("changes", f"{counts['changes']:,}"),
+                ("pixels that may show text", "accepted" if done["pixels_accepted"] else "refused"),
                 ("software", f"dicom-warehouse {facts['package_version']}"),
             ],
         ),
@@ -89,7 +95,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
     return f"<table>{top}{''.join(line(row, 'td') for row in rows)}</table>"
 
 
-def _changes(audit: Path) -> list[tuple[str, str, int]]:
+def _changes(audit: Path) -> list[tuple[str, str, str]]:
     counted: Counter[tuple[str, str]] = Counter()
     for batch in pq.ParquetFile(audit).iter_batches(columns=["action", "option"]):
         keys = pc.binary_join_element_wise(
@@ -99,7 +105,7 @@ def _changes(audit: Path) -> list[tuple[str, str, int]]:
             action, _, option = found["values"].partition("\t")
             counted[action, option] += found["counts"]
     return [
-        (_ACTIONS.get(action, action), option, count)
+        (_ACTIONS.get(action, action), _BECAUSE.get(option, option), f"{count:,}")
         for (action, option), count in sorted(counted.items())
     ]
 

@@ -5,6 +5,7 @@ In: the routes. Out: OpenAPI 3.1 and HTML made of it, without a script.
 
 from __future__ import annotations
 
+import copy
 import html
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,14 @@ def _described(app: FastAPI) -> dict[str, Any]:
                 pattern = _PATTERNS.get(parameter["name"])
                 if pattern and parameter["schema"].get("type") == "string":
                     parameter["schema"]["pattern"] = pattern
+    paths = made["paths"]
+    for table in ("values", "jobs"):
+        # Lists that are added to: an address tells all that it takes.
+        if one := paths.get(f"/api/v1/{table}"):
+            listed = copy.deepcopy(paths["/api/v1/{table}"]["get"])
+            listed["operationId"] += f"_{table}"
+            listed["parameters"] = [p for p in listed["parameters"] if p["name"] != "table"]
+            one["get"] = listed
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     return made

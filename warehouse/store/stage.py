@@ -159,7 +159,10 @@ def write_small(
     size = max(1, rows.num_rows // groups)
     return write_part(
         root, table, batch, chunk,
-        lambda path: pq.write_table(rows, path, compression=compression, row_group_size=size),
+        # Without the schema of Arrow, a quarter of a part of few rows: it says what Parquet says.
+        lambda path: pq.write_table(
+            rows, path, compression=compression, row_group_size=size, store_schema=False
+        ),
         rows.num_rows,
     )  # fmt: skip
 
