@@ -8,7 +8,7 @@
 -- column:  batch | VARCHAR | commit that added the row, or the first of those compacted together
 -- column:  instance_key | VARCHAR | identity of the segmentation
 -- column:  state | VARCHAR | digest of what was measured, see `segment_volumes`
--- column:  SegmentNumber | BIGINT | Segment Number, or the value in a label map; -1 for an object without numbers
+-- column:  SegmentNumber | BIGINT | Segment Number (0062,0004), or the value in a label map; -1 for an object without numbers
 -- column:  voxel_count | DOUBLE | voxels, of a fractional segmentation the sum of fractions; null if frames cannot be counted
 -- column:  volume_ml | DOUBLE | their volume, ml; null if it is not known
 -- column:  grid_series_uid | VARCHAR | series whose grid gave the size of a voxel; null if frames gave it

@@ -15,8 +15,8 @@
 -- column:  TotalPixelMatrixRows | BIGINT | Total Pixel Matrix Rows (0048,0007)
 -- column:  TotalPixelMatrixFocalPlanes | BIGINT | Total Pixel Matrix Focal Planes (0048,0303); 1 if it is not stated
 -- column:  ImageOrientationSlide | DOUBLE[] | Image Orientation (Slide) (0048,0102), direction cosines of a row, then of a column
--- column:  XOffsetInSlideCoordinateSystem | DOUBLE | X Offset (0040,072A) of the Total Pixel Matrix Origin Sequence, mm
--- column:  YOffsetInSlideCoordinateSystem | DOUBLE | Y Offset (0040,073A) of the Total Pixel Matrix Origin Sequence, mm
+-- column:  XOffsetInSlideCoordinateSystem | DOUBLE | X Offset in Slide Coordinate System (0040,072A) of the Total Pixel Matrix Origin Sequence, mm
+-- column:  YOffsetInSlideCoordinateSystem | DOUBLE | Y Offset in Slide Coordinate System (0040,073A) of the Total Pixel Matrix Origin Sequence, mm
 -- column:  optical_paths | VARCHAR[] | Optical Path Identifiers (0048,0106), in the order of the Optical Path Sequence; null if there is none
 -- column:  segment_numbers | BIGINT[] | Segment Numbers (0062,0004) of a segmentation whose frames are of one segment each, in order; null otherwise
 -- column:  channel_count | BIGINT | optical paths, or segments, that frames are repeated for
