@@ -70,7 +70,7 @@ lock: $(VENV)-uv/bin/uv
 test-latest test-lowest: test-%: $(VENV)-uv/bin/uv
 	rm -rf $(VENV)-$*
 	$(VENV)-uv/bin/uv venv --quiet --python $(PYTHON) $(VENV)-$*
-	VIRTUAL_ENV=$(VENV)-$* $(VENV)-uv/bin/uv pip install --quiet --editable '.[dev]' \
+	VIRTUAL_ENV=$(VENV)-$* $(VENV)-uv/bin/uv pip install --quiet --editable '.[dev]' -r locks/build.in \
 		--resolution $(if $(filter lowest,$*),lowest-direct,highest)
 	VIRTUAL_ENV=$(VENV)-$* $(VENV)-uv/bin/uv pip freeze --quiet --exclude-editable > $(VENV)-$*/versions.txt
 	$(VENV)-$*/bin/python -m pytest -n 2 --dist worksteal
