@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
 from warehouse.store.delta import Change
-from warehouse.store.duck import set_stored
+from warehouse.store.duck import view_files
 from warehouse.store.merge import readable_as_dictionary
 from warehouse.store.stage import write_part
 
@@ -59,7 +59,7 @@ def commit_moves(
     committing = False
     with delta.locked(root):
         base = delta.snapshot(root)
-        set_stored(connection, {"files": base.paths("files")})
+        view_files(connection, base.paths("files"))
         connection.register("moving", moving)
         connection.execute(statement("moves"))
         moves = connection.sql("from moves").to_arrow_table().combine_chunks()
