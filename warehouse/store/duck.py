@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -35,8 +36,10 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     if threads is not None:
         config["threads"] = threads
     connection = duckdb.connect(config=config)
-    # In a script without a file (python -c) DuckDB draws a bar after two seconds.
-    connection.execute("set enable_progress_bar = false")
+    # In a script without a file (python -c) DuckDB draws a bar after two seconds; in a notebook
+    # without ipywidgets it has none, and refuses to be told so.
+    with contextlib.suppress(duckdb.InvalidInputException):
+        connection.execute("set enable_progress_bar = false")
     return connection
 
 
