@@ -63,10 +63,6 @@ class CaseInputs(Mapping[str, Any]):
         The series that the outputs will be about; None without one.
     item
         Item of a set; None without one.
-    folder
-        A folder that is empty and writable, for files to return.
-    input_folder
-        The inputs as files, as a container finds them in ``/input``.
 
     Examples
     --------
@@ -103,7 +99,7 @@ class CaseInputs(Mapping[str, Any]):
 
     @property
     def input_folder(self) -> Path:
-        """Write the inputs as a container finds them in ``/input``, once; return the folder."""
+        """Folder with the inputs as files, as a container finds them in ``/input``."""
         path = self._task.folder / "input"
         if not path.exists():
             write_inputs(self._task, _catalog(self._task), path)
@@ -111,7 +107,7 @@ class CaseInputs(Mapping[str, Any]):
 
     @property
     def folder(self) -> Path:
-        """Make the folder for files."""
+        """Folder that is empty and writable, for files to return."""
         path = self._task.folder / "files"
         path.mkdir(parents=True, exist_ok=True)
         return path
