@@ -102,7 +102,11 @@ with
         where
             stated.organization in ('TILED_FULL', 'TILED_SPARSE')
             or stated.matrix_columns is not null
-            or unread.not_read is not null and instances.SOPClassUID = '1.2.840.10008.5.1.4.1.1.77.1.6'
+            -- Slides, and what may be made of them: segmentations, label maps, parametric maps.
+            or unread.not_read is not null and instances.SOPClassUID in (
+                '1.2.840.10008.5.1.4.1.1.77.1.6', '1.2.840.10008.5.1.4.1.1.66.4',
+                '1.2.840.10008.5.1.4.1.1.66.7', '1.2.840.10008.5.1.4.1.1.30'
+            )
     )
 
 select

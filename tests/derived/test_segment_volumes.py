@@ -109,7 +109,8 @@ def test_a_change_of_the_file_or_of_the_images_is_counted_again(
     assert {row[4] for row in wh.sql(ROWS).fetchall() if row[1] in {1, 2}} == {"not measured yet"}
     assert wh.measure_segments(["1.66.1.0"]).objects == 1
     rows = wh.sql(
-        "select volume_ml, grid_series_uid, warnings from segment_volumes where SOPInstanceUID = '1.66.1'"
+        "select volume_ml, grid_series_uid, warnings from segment_volumes "
+        "where SOPInstanceUID = '1.66.1' order by SegmentNumber"
     )
     assert rows.fetchall() == [
         (ml, None, ["measured on its own grid: it names no series of images"])

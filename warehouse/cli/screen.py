@@ -88,7 +88,9 @@ class Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        # Rich 14 ends a line even of a bar that it did not draw.
+        if not self._progress.disable:
+            self._progress.stop()
 
     def listed(self, files: int) -> None:
         """Show how many files were found so far."""
