@@ -173,7 +173,13 @@ def write(folder, contents):
 
 
 @pytest.fixture(
-    params=["by shape, or alone", "by shape, one at a time", "alone", "alone, items together"]
+    params=[
+        "by shape, or alone",
+        "by shape, one at a time",
+        "the buffers are full after each file",
+        "alone",
+        "alone, items together",
+    ]
 )
 def way(request, monkeypatch):
     """Each way of finding elements, whatever the number of files."""
@@ -182,6 +188,8 @@ def way(request, monkeypatch):
         monkeypatch.setattr(items, "MIN_ITEMS", 1)
     if request.param == "by shape, one at a time":
         monkeypatch.setattr("warehouse.dicom.shapes.MAX_CELLS", 1)
+    if request.param == "the buffers are full after each file":
+        monkeypatch.setattr("warehouse.dicom.shapes.MAX_FOUND", 0)
     if request.param.startswith("alone"):
         monkeypatch.setattr("warehouse.dicom.shapes._shape", lambda _trace: None)
     return request.param

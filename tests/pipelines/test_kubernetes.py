@@ -107,7 +107,7 @@ class Pods:
             == "metadata.annotations['dicom-warehouse/job']"
         )
         words = [
-            word.replace("$(JOB)", job).replace("/work", str(self.work))
+            word.replace("$(JOB)", job).replace("/scratch", str(self.work))
             for word in container["command"]
         ]
         done = run(*words[1:], DICOM_WAREHOUSE=str(self.root))

@@ -12,6 +12,8 @@ import numpy as np
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 from pydicom.datadict import dictionary_VR
 
+from warehouse.dicom.element import PIXEL_TAGS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ MAX_LEVEL = 48
 ITEM_HEAD, ITEM_END_HEAD, SEQUENCE_END_HEAD = 0xE000FFFE, 0xE00DFFFE, 0xE0DDFFFE
 """Tags of PS3.5 §7.5 as they stand in the file, read as one number."""
 
-PIXEL_NUMBERS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+PIXEL_NUMBERS = tuple(sorted(int(tag, 16) for tag in PIXEL_TAGS))
 
 EXTERNAL_BYTES = 32 << 10
 """Values longer than this that reach beyond the window are passed over, to be read alone."""
