@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,6 @@ from warehouse.catalog.kept import keep_answers, kept_files, kept_models
 from warehouse.cli.store import compact
 from warehouse.sqlfiles import read_models
 from warehouse.store import delta, layout
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAMES = [model.name for model in kept_models()]
 
@@ -114,6 +112,40 @@ def test_what_did_not_change_is_taken_over(tmp_path: Path, seed: int) -> None:
         assert answers(wh.root) == computed
         wh.refresh()
         compare(wh, files=[path for path in files if path.exists()])
+
+
+@pytest.mark.parametrize("what", ["relocated", "moved", "compacted", "removed"])
+def test_an_archive_that_only_moved_has_the_same_answers(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million files at another place change no row that is kept; one that goes does."""
+    files = collection(tmp_path / "in", 3)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(files[0], mode="minimal", workers=1)
+    wh.ingest(tmp_path / "in", mode="minimal", workers=1)
+    keep_answers(wh.root)
+    version = delta.snapshot(wh.root).versions["instances"]
+    (tmp_path / "in").rename(tmp_path / "elsewhere")
+    if what == "relocated":
+        wh.upkeep.relocate(tmp_path / "in", tmp_path / "elsewhere")
+    if what == "moved":
+        assert wh.ingest(tmp_path / "elsewhere", mode="minimal", workers=1).moved
+    if what == "compacted":
+        wh.compact()
+    if what == "removed":
+        (tmp_path / "elsewhere").rename(tmp_path / "in")
+        ((held,),) = wh.sql("select min(file_path) from instances").fetchall()
+        Path(held).unlink()
+        wh.remove(tmp_path / "in", delete=True)
+    assert delta.snapshot(wh.root).versions["instances"] > version
+    computed = answers(wh.root)
+    asked = []
+    make = kept._make
+    monkeypatch.setattr(kept, "_make", lambda *given: asked.append(make(*given)))
+    assert keep_answers(wh.root)
+    assert len(asked) == (what == "removed")
+    assert answers(wh.root) == computed
+    assert not keep_answers(wh.root)
 
 
 def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path) -> None:

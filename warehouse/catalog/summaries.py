@@ -66,6 +66,11 @@ def make_summaries(snapshot: Snapshot, before: Path | None, draft: Path) -> None
             _summarize(connection, snapshot, "kept", snapshot.parts["elements"])
         for name in SUMMARIES:
             copy_to(connection, f"from kept_{name} order by all", draft, f"{name}.parquet")
+    note_parts(snapshot, draft)
+
+
+def note_parts(snapshot: Snapshot, draft: Path) -> None:
+    """Write the names of the parts that answers were made of."""
     for name, table in PARTS.items():
         (draft / name).write_text(json.dumps(snapshot.parts[table]))
 

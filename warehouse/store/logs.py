@@ -281,6 +281,18 @@ def log_entry(root: Path, table: str, version: int) -> list[dict[str, Any]]:
     return actions
 
 
+def operation(root: Path, table: str, version: int) -> str:
+    """Return what made a version of a table, as ``delta.commit`` was told; empty for other tools.
+
+    Raises
+    ------
+    FileNotFoundError, StoreDamaged
+        As ``log_entry``.
+    """
+    infos = (action.get("commitInfo") or {} for action in log_entry(root, table, version))
+    return next((str(info["operationName"]) for info in infos if "operationName" in info), "")
+
+
 def listed_parts(root: Path, table: str, delta: DeltaTable) -> dict[str, tuple[int, int]]:
     """Return the parts that a log names: path → bytes and rows.
 
