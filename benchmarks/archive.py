@@ -12,8 +12,10 @@ run goes on where it stopped. The same arguments give the same rows.
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from corpus import make_corpus
@@ -43,9 +45,17 @@ def make_archive(
             make_corpus(
                 folder / f"{corpus}", corpus_files, seed=seed, pixel_bytes=0, first=seed * 1_000
             )
+        began, before = time.perf_counter(), _processor_seconds()
         report = shelf.ingest(folder, mode="full")
+        took = f"{time.perf_counter() - began:.1f} s, {_processor_seconds() - before:.1f} CPU s"
         shutil.rmtree(folder)
-        print(f"{(number + 1) * piece:,} instances; {report.created:,} created", flush=True)
+        print(f"{(number + 1) * piece:,} instances; {report.created:,} created; {took}", flush=True)
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it has waited for."""
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(sum(resource.getrusage(one)[:2]) for one in who)
 
 
 def main() -> None:
