@@ -71,6 +71,12 @@ class Command:
     name: str
     tells_pid: bool = False
     """Whether it writes the process of the container to a descriptor, see ``INFO_FD``."""
+    id_file: Path | None = None
+    """To which the engine writes what it calls the container."""
+    clean: tuple[str, ...] = ()
+    """Command that removes the container, if nobody is there to end it."""
+    processes: int | None = None
+    """How many it may have at a time, where nothing else bounds them."""
 
 
 def found_engine(wanted: str | None) -> str:
@@ -218,14 +224,19 @@ class Engine:
                     "or run it with bwrap"
                 )
             words += ["-v", f"{folder}:{place}:{how}"]
-        return Command([*words, self._references.get(image.sha256, image.sha256)], name)
+        id_file = mounts.output.with_name("container")
+        words += ["--cidfile", str(id_file), self._references.get(image.sha256, image.sha256)]
+        return Command(words, name, id_file=id_file, clean=tuple(self._removing(name)))
+
+    def _removing(self, name: str) -> list[str]:
+        quickly = ["-t", "0"] if self._is_podman else []
+        return [*self._words, "rm", "-f", *quickly, name]
 
     def stop(self, name: str, grace: float) -> None:
         """End a container: SIGTERM, and after a while SIGKILL."""
         if grace > 0:
             asked([*self._words, "stop", "-t", str(int(grace)), name], seconds=grace + 30)
-        quickly = ["-t", "0"] if self._is_podman else []
-        asked([*self._words, "rm", "-f", *quickly, name], seconds=30)
+        asked(self._removing(name), seconds=30)
 
     def pid(self, name: str) -> int | None:
         """Return the process of a container as this machine knows it."""
@@ -316,7 +327,11 @@ class Bubblewrap:
         processes = PIDS + sum(name.isdecimal() for name in os.listdir("/proc"))
         limited = [_required("prlimit"), f"--as={most}:{most}", "--core=0:0"]
         limited.append(f"--nproc={processes}:{processes}")
-        return Command([*limited, *words], f"{LABEL}-{uuid.uuid4().hex[:20]}", tells_pid=True)
+        return Command(
+            [*limited, *words], f"{LABEL}-{uuid.uuid4().hex[:20]}", tells_pid=True,
+            # The kernel counts the processes of every user but of root.
+            processes=None if os.geteuid() else PIDS,
+        )  # fmt: skip
 
     def stop(self, name: str, grace: float) -> None:
         """Nothing: the process itself is ended, and what it started with it."""
@@ -327,7 +342,7 @@ class Bubblewrap:
         return None
 
     def sweep(self, owner: str) -> int:
-        """Return 0: what a killed run started has ended with it."""
+        """Return 0: what a killed run started has ended with it, see ``keeping``."""
         del owner
         return 0
 

@@ -32,8 +32,7 @@ from warehouse.algorithms.container import (
 )
 from warehouse.algorithms.input_folder import write_inputs
 from warehouse.algorithms.logs import Tail, last_line
-from warehouse.algorithms.measuring import Meter, killed_for_memory
-from warehouse.algorithms.tasks import FOLDER, MEMORY_TEXT, Done, Task
+from warehouse.algorithms.tasks import FOLDER, Done, Task
 from warehouse.components.checking import now
 from warehouse.errors import AlgorithmError
 
@@ -148,22 +147,23 @@ def invoke(task: Task, done: Done, loaded: Loaded) -> None:
     done.provisioned_at = now()
     done.started_at = now()
     asked = time.perf_counter()
-    kills = killed_for_memory()
+    session.run.meter.begin()
     answers: list[str] = []
     asker = threading.Thread(
         target=lambda: answers.append(session.ask("invoke", task.seconds + 60)), daemon=True
     )
     asker.start()
-    why, meter, looked = None, Meter(), asked
+    why, looked = None, asked
     while asker.is_alive() and why is None:
         asker.join(0.02)
+        session.run.meter.look_for_kills()
         clock = time.perf_counter()
         why = must_stop(task, clock - asked)
         if why is None and clock - looked >= CHECKED_EVERY:
             looked = clock
             why = too_much(session.output)
-            meter.look(session.run.measured_pid(), clock - asked)
-    done.metrics = meter.rows
+            session.run.meter.look(clock - asked)
+    done.metrics = session.run.meter.rows
     done.invoke_seconds = time.perf_counter() - asked
     status = answers[0] if answers else ""
     if why is None and status == "201":
@@ -172,18 +172,19 @@ def invoke(task: Task, done: Done, loaded: Loaded) -> None:
     session.cases += 1
     done.exec_seconds = time.perf_counter() - began
     if done.what != "executed":
+        why = why or session.run.told()
         if why is not None or not status.isdecimal():
             _sessions.discard(session)
             session.close()
         done.stdout, done.stderr = (tail.text() for tail in session.run.tails)
         if why is not None:
-            judge(done, 0, why, is_for_memory=False)
+            judge(done, 0, why, session.run.meter.kills())
         elif status.isdecimal():
             done.error = f"the algorithm answered with HTTP status {status}"
-        elif killed_for_memory() > kills:
-            done.error = MEMORY_TEXT
         else:
-            done.error = "the algorithm did not answer: its process ended"
+            done.error = session.run.meter.kills().said(137) or (
+                "the algorithm did not answer: its process ended"
+            )
         return
     done.stdout, done.stderr = (tail.text() for tail in session.run.tails)
 
