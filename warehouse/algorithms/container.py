@@ -211,7 +211,11 @@ def start(task: Task, loaded: Loaded, mounts: Mounts) -> Running:
         reader, writer = os.pipe()
         passed = (writer,)
         words = [str(writer) if word == INFO_FD else word for word in words]
-    how = {"told": passed, "processes": command.processes, "clean": command.clean}
+    how = {
+        "told": passed, "processes": command.processes, "clean": command.clean,
+        # What starts a container of an engine outlives it, to clean up.
+        "adopts": command.tells_pid,
+    }  # fmt: skip
     keeping = str(Path(__file__).with_name("keeping.py"))
     ours, theirs = socket.socketpair()
     try:
