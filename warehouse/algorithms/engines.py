@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.algorithms.archives import ImageArchive, unpack_layers
-from warehouse.errors import EngineMissing
+from warehouse.algorithms.archives import ImageArchive, inside, unpack_layers
+from warehouse.errors import ArchiveRefused, EngineMissing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -282,11 +282,16 @@ class Bubblewrap:
         draft = root.with_name(f".{uuid.uuid4().hex}")
         try:
             unpack_layers(archive, image, draft)
-            for place in ("input", "output", "tmp", "proc", "dev", "var/tmp", "opt/ml/model"):
-                (draft / place).mkdir(parents=True, exist_ok=True)
-            (draft / "opt/ml/input/data/ground_truth").mkdir(parents=True, exist_ok=True)
+            for place in (
+                "input", "output", "tmp", "proc", "dev", "var/tmp", "opt/ml/model",
+                "opt/ml/input/data/ground_truth",
+            ):  # fmt: skip
+                # A link of the image is one within the image.
+                inside(draft, place.split("/")).mkdir(parents=True, exist_ok=True)
             _user(draft, image)[2].mkdir(parents=True, exist_ok=True)
             draft.rename(root)
+        except (FileExistsError, NotADirectoryError):
+            raise ArchiveRefused("the image has files where folders are needed") from None
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 

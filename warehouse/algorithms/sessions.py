@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from typing import IO
 
 from warehouse.algorithms.container import (
     CHECKED_EVERY,
@@ -32,6 +33,8 @@ from warehouse.algorithms.container import (
 )
 from warehouse.algorithms.input_folder import write_inputs
 from warehouse.algorithms.logs import Tail, last_line
+from warehouse.algorithms.output_folder import MAX_BYTES
+from warehouse.algorithms.scratch import clear_folder
 from warehouse.algorithms.tasks import FOLDER, Done, Task
 from warehouse.components.checking import now
 from warehouse.errors import AlgorithmError
@@ -140,8 +143,11 @@ def invoke(task: Task, done: Done, loaded: Loaded) -> None:
     """Ask the session of this thread about a task."""
     began = time.perf_counter()
     session = _session(task, loaded)
-    _empty(session.input)
-    _empty(session.output)
+    if not (_emptied(session.input) and _emptied(session.output)):
+        # What a case has left would be taken for what the next one found.
+        _sessions.discard(session)
+        session.close()
+        session = _session(task, loaded)
     session.run.tails = _fresh(session)
     write_inputs(task, catalog_of(task), session.input)
     done.provisioned_at = now()
@@ -196,12 +202,25 @@ def _fresh(session: Session) -> tuple[Tail, Tail]:
     return session.run.tails
 
 
-def _empty(folder: Path) -> None:
+def _emptied(folder: Path) -> bool:
+    """Empty a folder; say whether it is: with rootless podman, files may be another user's."""
     for each in folder.iterdir():
         if each.is_dir() and not each.is_symlink():
-            shutil.rmtree(each, ignore_errors=True)
+            clear_folder(each)
         else:
-            each.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                each.unlink()
+    return not any(folder.iterdir())
+
+
+def _copy(file: IO[bytes], copy: IO[bytes], size: int) -> None:
+    """Copy so many bytes: the process that writes the file may go on."""
+    if size > MAX_BYTES:
+        copy.truncate(size)  # it is refused, so none of it is read
+        return
+    while size and (block := file.read(min(size, 1 << 20))):
+        copy.write(block)
+        size -= len(block)
 
 
 def _copied_out(source: Path, target: Path) -> None:
@@ -229,4 +248,4 @@ def _copied_out(source: Path, target: Path) -> None:
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
                 opened = os.open(name, flags, dir_fd=descriptor)
                 with os.fdopen(opened, "rb") as file, (place / name).open("wb") as copy:
-                    shutil.copyfileobj(file, copy, 1 << 20)
+                    _copy(file, copy, found.st_size)
