@@ -220,3 +220,35 @@ def test_an_image_that_is_not_compared_is_told(wh: warehouse.Warehouse, tmp_path
     assert wh.algorithms.run("four", [CT], workers=0).succeeded == 1
     ((said,),) = wh.sql("select detailed_error_message from jobs").fetchall()
     assert json.loads(said)["Mask"].startswith("it was not compared with the input series")
+
+
+CANCELS = """
+import warehouse
+
+def run(case):
+    wh = warehouse.open({root!r})
+    ((job_id,),) = wh.sql("select job_id from jobs where series_key = $1", [case.series_key]).fetchall()
+    wh.algorithms.cancel(job_id, by="me")
+    return {{"voxel-count": 1}}
+"""
+
+
+def test_a_job_that_is_cancelled_brings_nothing(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    code = tmp_path / "cancels.py"
+    code.write_text(CANCELS.format(root=str(wh.root)))
+    parts = wh.algorithms
+    parts.create("cancels", "ct -> voxel-count", function=f"{code}:run")
+    # Before it is executed: no run takes it up, unless it is asked for again.
+    parts.queue("cancels", [CT])
+    ((first,),) = wh.sql("select job_id from jobs").fetchall()
+    parts.cancel(first)
+    assert parts.run("cancels", [CT], workers=0).done_before == 1
+    # While it is executed: its outputs are not kept, whatever it returns.
+    report = parts.run("cancels", [CT2], workers=0)
+    assert (report.succeeded, report.failed, report.cancelled) == (0, 0, 1)
+    rows = "select status, voxel_count, why_not from outputs('cancels')"
+    assert wh.sql(rows).fetchall() == [("Cancelled", None, "the job is in state Cancelled")] * 2
+    assert wh.sql("select count(*) from job_outputs").fetchall() == [(0,)]
+    code.write_text("def run(case):\n    return {'voxel-count': 1}\n")
+    parts.create("cancels", "ct -> voxel-count", function=f"{code}:run")
+    assert parts.run("cancels", [CT, CT2], workers=0).succeeded == 2
