@@ -257,7 +257,8 @@ def test_sql(client: Client, sample: warehouse.Warehouse) -> None:
     "drop table series", "select 1; select 2", "select * from read_csv('/etc/passwd')", "from '/etc/passwd'", "",
     "copy series to '/tmp/x.csv'", "select getenv('HOME')", "attach '/tmp/x'", "set threads = 1", "select $a", "select *", "pragma x",
     "install httpfs", "with a as (insert into series select 1 returning 1) select * from a", "select * from qido_studies",
-])  # fmt: skip
+    f"select {'(' * 2000}1{')' * 2000}", f"select {'- ' * 30_000}1", f"{'select * from (' * 900}series{')' * 900}",
+], ids=lambda text: text[:40])  # fmt: skip
 def test_sql_that_is_refused(client: Client, sql: str) -> None:
     answer = ask(client, sql)
     assert answer.status_code in {400, 404}, answer.text
