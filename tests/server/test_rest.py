@@ -307,7 +307,7 @@ def test_what_has_no_meaning_is_refused(client: Client, path: str) -> None:
 
 def test_a_method_that_an_address_does_not_have(client: Client) -> None:
     for path, method, allowed in (
-        ("/api/v1/sql", "GET", "POST"), ("/dicomweb/studies", "DELETE", "GET, POST"), ("/api/v1/series", "PUT", "GET"),
+        ("/api/v1/sql", "GET", "POST"), ("/dicomweb/studies", "DELETE", "GET, HEAD, POST"), ("/api/v1/series", "PUT", "GET, HEAD"), ("/api/v1/sql", "HEAD", "POST"),
     ):  # fmt: skip
         answer = client.session.request(method, client.url + path, timeout=20)
         assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)

@@ -131,9 +131,7 @@ def test_what_is_told_to_have_failed_is_not_there(
     before = kept(folder)
     # Read as a header, and refused by the ingest: nothing of it stays.
     monkeypatch.setenv("DICOM_WAREHOUSE_LIMITS", "rows=1")
-    told = client.post(
-        "/dicomweb/studies", body(content(folder, "1.10")), **{"Content-Type": KIND}
-    )
+    told = client.post("/dicomweb/studies", body(content(folder, "1.10")), **{"Content-Type": KIND})
     assert (told.status_code, kept(folder)) == (409, before)
     made.refresh()
     assert made.sql("select count(*) from instances").fetchall() == [(2,)]

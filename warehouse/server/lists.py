@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
+    from starlette.types import Receive, Scope, Send
 
     from warehouse.catalog.connect import Catalog
     from warehouse.server.serving import Version
@@ -221,9 +222,7 @@ def _whole(
         raise
     file.seek(0)
     name = f'attachment; filename="{table}.{form}"'
-    return StreamingResponse(
-        _sent(file), media_type=MEDIA[form], headers={"Content-Disposition": name}
-    )
+    return _Sent(file, media_type=MEDIA[form], headers={"Content-Disposition": name})
 
 
 def _at_most(reader: pa.RecordBatchReader, most: int) -> Iterator[pa.RecordBatch]:
@@ -235,10 +234,16 @@ def _at_most(reader: pa.RecordBatchReader, most: int) -> Iterator[pa.RecordBatch
         yield batch
 
 
-def _sent(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(1 << 20):
-            yield chunk
+class _Sent(StreamingResponse):
+    """Sends a file and closes it, whether or not somebody waits for all of it."""
+
+    def __init__(self, file: IO[bytes], **given: Any) -> None:
+        self._file = file
+        super().__init__(iter(lambda: file.read(1 << 20), b""), **given)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 @router.get("/distinct/{table}/{attribute}", responses=_ONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,3 +54,8 @@ class ServerSettings:
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
         return self.host in LOOPBACK
+
+    @property
+    def is_called_here(self) -> bool:
+        """Whether the name that clients use is one of this machine: no proxy has others ask."""
+        return not self.public_url or urlsplit(self.public_url).hostname in LOOPBACK
