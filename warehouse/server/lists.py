@@ -23,6 +23,7 @@ from warehouse.server import deidentified
 from warehouse.server.asking import Shown, Timed, base_url, may, serving
 from warehouse.server.compat import translated
 from warehouse.server.errors import RESPONSES, NotFound
+from warehouse.server.json_values import plain
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -280,19 +281,6 @@ def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]
     values = [plain(value) for value in found]
     pairs = zip(shown, values[::2], values[1::2], strict=True)
     return {"count": count, "columns": {n: {"min": low, "max": high} for n, low, high in pairs}}
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, dict):
-        return {str(name): plain(one) for name, one in value.items()}
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 @router.get("/{table}/{key}", responses=_ONE, dependencies=[Depends(may("read"))])

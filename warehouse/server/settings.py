@@ -46,6 +46,10 @@ class ServerSettings:
     """Of one page, and of one answer of QIDO."""
     answer_rows: int = 1_000_000
     """Of one answer of SQL, and of one list as a file."""
+    answer_bytes: int = 256 << 20
+    """Of one answer of SQL."""
+    sql_memory_bytes: int = 4 << 30
+    """That the process may take which answers SQL; DuckDB spills to disk long before."""
 
     without: frozenset[str] = frozenset()
     """Parts that are left out: rest, dicomweb, viewer."""

@@ -20,7 +20,7 @@ from warehouse.components.ledger import dictionaries
 from warehouse.errors import UsageError, ValueRefused
 from warehouse.server.asking import Shown, Timed, may, serving
 from warehouse.server.errors import RESPONSES, Busy, NotFound
-from warehouse.server.lists import plain
+from warehouse.server.json_values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
