@@ -25,7 +25,7 @@ from tests.command_line import run
 from tests.dicom_files import image, write
 from tests.server.running import Client, running
 from warehouse.errors import UsageError
-from warehouse.server import asking
+from warehouse.server import asking, questions
 from warehouse.server.access import Gate, add_token, read_tokens, revoke_token
 from warehouse.server.serve import check
 from warehouse.server.settings import ServerSettings
@@ -322,6 +322,31 @@ def test_too_many_at_a_time(held: warehouse.Warehouse, tmp_path: Path) -> None:
         answer = client.get("/api/v1/studies")
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "1"
+        # Nobody needs a token for a page: who reads pages slowly takes no place.
+        assert [client.get(path).status_code for path in ("/", "/health", "/docs")] == [200] * 3
+
+
+def test_questions_that_wait_keep_nobody_else_waiting(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More questions than there are threads (40 of anyio), of which none has its turn."""
+    monkeypatch.setattr(questions, "_AT_A_TIME", threading.Semaphore(0))
+    monkeypatch.setattr(questions, "_PATIENCE_SECONDS", 0.2)
+    told = []
+
+    def ask() -> None:
+        asked = Client(client.url).post(
+            "/api/v1/sql", '{"sql": "select 1"}', **{"Content-Type": "application/json"}
+        )
+        told.append((asked.status_code, asked.json()["error"]))
+
+    threads = [threading.Thread(target=ask) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    assert client.get("/api/v1/studies").status_code == 200
+    for thread in threads:
+        thread.join(30)
+    assert told == [(503, "Busy")] * 50
 
 
 def test_a_question_that_takes_too_long_is_stopped(

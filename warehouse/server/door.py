@@ -108,15 +108,17 @@ class Door:
 
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         refused = self._refused(scope, headers)
-        if refused is None and self._busy >= self._settings.requests:
+        # Pages are for everybody, and who reads them slowly must not keep others from an answer.
+        is_service = bool(_SERVICES.match(scope["path"]))
+        if refused is None and is_service and self._busy >= self._settings.requests:
             refused = problem(503, "Busy", "too many requests at a time", **{"Retry-After": "1"})
         if refused is not None:
             await refused(asked, receive, noted)
             self._note(asked, scope["method"], status, began)
             return
-        if _SERVICES.match(scope["path"]):
+        if is_service:
             asked["path"] = _with_keys(scope)
-        self._busy += 1
+        self._busy += is_service
         try:
             taken = ended if is_head else self._limited(scope, receive)
             await self._inner(asked, taken, noted)
@@ -127,7 +129,7 @@ class Door:
                 headers = {"Connection": "close"} if isinstance(error, TooSlow) else {}
                 await problem(*told, **headers)(scope, receive, noted)
         finally:
-            self._busy -= 1
+            self._busy -= is_service
             self._note(asked, scope["method"], status, began)
 
     def _refused(self, scope: Scope, headers: dict[bytes, str]) -> Any:

@@ -21,7 +21,7 @@ from warehouse.errors import UsageError
 from warehouse.listener.state import read_states
 from warehouse.server.accept import choose
 from warehouse.server.asking import Shown, Timed, may, serving
-from warehouse.server.errors import RESPONSES
+from warehouse.server.errors import RESPONSES, Busy
 from warehouse.server.json_values import plain
 from warehouse.server.lists import MEDIA
 from warehouse.server.sql_processes import Bounds, answered
@@ -33,6 +33,8 @@ router = APIRouter(
 
 _AT_A_TIME = threading.BoundedSemaphore(4)
 """Questions of users that run side by side: each may use every processor."""
+_PATIENCE_SECONDS = 2.0
+"""That one waits for its turn: meanwhile it keeps a thread from other requests."""
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "",
@@ -60,8 +62,8 @@ def sql(request: Request, version: Shown, asked: Annotated[Asked, Body()]) -> Re
     if question.parameters != set(asked.parameters):
         named = ", ".join(sorted(question.parameters)) or "none"
         raise UsageError(f"the parameters of this question are: {named}")
-    if not _AT_A_TIME.acquire(timeout=settings.seconds):
-        raise UsageError("too many questions at a time; ask again")
+    if not _AT_A_TIME.acquire(timeout=_PATIENCE_SECONDS):
+        raise Busy("too many questions at a time; ask again")
     bounds = Bounds(
         settings.seconds, settings.answer_rows, settings.answer_bytes, settings.sql_memory_bytes
     )

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import IO, TYPE_CHECKING, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
@@ -174,7 +175,9 @@ async def _stored(request: Request, study: str | None) -> Response:
                 await run_in_threadpool(_parse, parser, chunk)
             if not receiver.is_complete or not receiver.parts:
                 raise UsageError("the body ends before its last boundary, or has no part")
-            await run_in_threadpool(_keep, asked, receiver.parts, received, study)
+            await to_thread.run_sync(
+                _keep, asked, receiver.parts, received, study, limiter=asked.writers
+            )
         finally:
             receiver.close()
             await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -134,7 +135,7 @@ async def _changed(request: Request, change: Callable[[Warehouse], Any]) -> Any:
         with _writing(asked) as warehouse:
             return change(warehouse)
 
-    return await run_in_threadpool(changed)
+    return await to_thread.run_sync(changed, limiter=asked.writers)
 
 
 # -- values ---------------------------------------------------------------------------------------
