@@ -190,7 +190,7 @@ def main() -> None:
     """Answer the question on standard input; what ``pick_apart`` starts."""
     do_without_pandas()
     asked = json.load(sys.stdin)
-    _limit(asked["memory_bytes"])
+    limit_memory(asked["memory_bytes"])
     parameters = {name: _value(kind, value) for name, kind, value in asked["parameters"]}
     told: dict[str, str]
     try:
@@ -221,7 +221,7 @@ def _value(kind: str, value: Any) -> Any:
     return kinds[kind].fromisoformat(value) if kind in kinds else value
 
 
-def _limit(memory_bytes: int) -> None:
+def limit_memory(memory_bytes: int) -> None:
     """Let the kernel refuse memory beyond this; where it has no such limit, only DuckDB's holds.
 
     What libraries reserved when they were imported does not count: pyarrow's allocator alone may
