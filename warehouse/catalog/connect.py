@@ -152,6 +152,11 @@ def open_catalog(
     return Catalog(snapshot, Sessions(connection, variables), models, names)
 
 
+def reorder(catalog: Catalog, order: int) -> None:
+    """Have this thread's session of a catalog that was opened in an order from 1 on in another."""
+    catalog.connection.execute("set variable id_factor = $1", [id_factor(order)])
+
+
 def ask(
     catalog: Catalog, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None,
     frames: Mapping[str, object] | None = None,

@@ -25,6 +25,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.ipc
 
+from warehouse.catalog.connect import reorder
 from warehouse.cohorts.guard import locked_catalog, suspects
 from warehouse.errors import (
     CohortStopped,
@@ -37,6 +38,8 @@ from warehouse.process import do_without_pandas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from warehouse.catalog.connect import Catalog
 
 KEYS = {
     "instance_key": "instance", "SOPInstanceUID": "instance",
@@ -72,6 +75,8 @@ class Picked:
     """What a key stands for: instance, series, study or patient."""
     keys: pa.Array
     """Keys as text, sorted, each once."""
+    column: str
+    """Where the question has them, one of ``KEYS``."""
 
 
 def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> Picked:
@@ -86,11 +91,21 @@ def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[st
     """
     try:
         described = connection.execute(f"describe {sql}", dict(parameters)).fetchall()
-        columns = {row[0] for row in described}
-        key = next((name for name in KEYS if name in columns), None)
-        if key is None:
-            raise MembersUnclear(f"a cohort returns one of the columns {', '.join(KEYS)}")
-        named = f'select distinct cast("{key}" as varchar) as key from ({sql})'
+    except duckdb.Error as error:
+        raise QueryFailed(str(error)) from error
+    columns = {row[0] for row in described}
+    key = next((name for name in KEYS if name in columns), None)
+    if key is None:
+        raise MembersUnclear(f"a cohort returns one of the columns {', '.join(KEYS)}")
+    return _keys(connection, sql, key, parameters)
+
+
+def _keys(
+    connection: duckdb.DuckDBPyConnection, sql: str, key: str, parameters: Mapping[str, Any]
+) -> Picked:
+    """Return what a question names in a column that it is known to have."""
+    named = f'select distinct cast("{key}" as varchar) as key from ({sql})'
+    try:
         answer = connection.sql(f"{named} order by key nulls first", params=dict(parameters))
         keys = answer.to_arrow_table().column("key").combine_chunks()
     except duckdb.Error as error:
@@ -100,7 +115,7 @@ def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[st
             f"the cohort returns rows without {key}; return {KEYS[key]}_key, which is never null "
             "for an image, or leave these rows out"
         )
-    return Picked(KEYS[key], keys)
+    return Picked(KEYS[key], keys, key)
 
 
 def pick_apart(
@@ -146,7 +161,7 @@ def pick_apart(
             raise _ERRORS.get(told["error"], QueryFailed)(told["message"])
         with pa.memory_map(str(target)) as source:
             keys = pa.ipc.open_file(source).read_all()["key"].combine_chunks()
-            return Picked(told["level"], pa.concat_arrays([keys]))
+            return Picked(KEYS[told["column"]], pa.concat_arrays([keys]), told["column"])
 
 
 _ERRORS: dict[str, type[WarehouseError]] = {
@@ -171,11 +186,17 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
     # meet the rows backwards by chance, and scattered: of few rows any order may give the same
     # answer by chance, and few rows are asked quickly.
     began = time.monotonic()
+    scattered: Catalog | None = None
     for order in (1, 0, *range(2, SCATTERED + 2)) if named else (1,):
         if order > LEAST_SCATTERED + 1 and time.monotonic() - began > SCATTERED_SECONDS:
             return first
-        other = locked_catalog(root, version, order=order, threads=1)
-        if not pick(other.connection, sql, parameters).keys.equals(first.keys):
+        if order == 0:
+            other = locked_catalog(root, version, threads=1)
+        else:
+            # One for all of them: to open it takes as long as to ask.
+            other = scattered = scattered or locked_catalog(root, version, order=1, threads=1)
+            reorder(other, order)
+        if not _keys(other.connection, sql, first.column, parameters).keys.equals(first.keys):
             break
     else:
         return first
@@ -198,7 +219,7 @@ def main() -> None:
         table = pa.table({"key": picked.keys})
         with pa.OSFile(asked["target"], "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)
-        told = {"level": picked.level}
+        told = {"column": picked.column}
     except WarehouseError as error:
         told = {"error": type(error).__name__, "message": str(error)}
     json.dump(told, sys.stdout)
