@@ -4,7 +4,8 @@
 -- `timestamp` and `bytes` are the first value, `texts`, `integers` and `reals` all of them; null
 -- where the VR has no such values. An empty element has a row with vm 0, a missing one has none.
 -- A person's name is written as in the file. `timestamp` is in the clock of the dates and times of
--- its instance, null where that is unknown (see `local_timestamp`).
+-- its instance, null where that is unknown (see `local_timestamp`): also that of an element which is
+-- a DT in the file and something else in the dictionary, if it has an offset of its own.
 --
 -- example: from attribute('SliceThickness') limit 5
 -- depends: normal_elements, utc_offsets, attribute_tag, clocks, person_name
@@ -29,7 +30,8 @@ select
     if(count("real") > 0, list("real" order by "index"), null) as reals,
     any_value(warning) as warning
 from normal_elements
-left join utc_offsets
+-- Offsets are not looked for where the dictionary has another VR: it takes as long as the rest.
+left join (from utc_offsets where attribute_may_be_timestamp(name)) as utc_offsets
     on normal_elements.instance_id = utc_offsets.instance_id and normal_elements.vr = 'DT'
 where path = '' and tag = attribute_tag(name)
 group by normal_elements.instance_id;

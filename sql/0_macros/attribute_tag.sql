@@ -21,6 +21,8 @@ create or replace macro attribute_tag(name) as
         when regexp_full_match(name, '[0-9A-Fa-f]{8}') then upper(name)
         else error('neither a DICOM keyword nor a tag of eight hex digits: ' || name)
     end;
+create or replace macro attribute_may_be_timestamp(name) as
+    coalesce(contains(keyword_fields(name)[2], 'DT'), true);
 create or replace macro attribute_value(vr) as
     case
         when vr = 'PN' then 'person_name_text(text)'

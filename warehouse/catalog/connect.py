@@ -132,6 +132,7 @@ def open_catalog(
     connection = connect(threads=threads)
     if order:
         connection.execute("set variable id_factor = $1", [id_factor(order)])
+        connection.execute("set variable id_mixed = $1", [int(order > 1)])
         connection.execute("set preserve_insertion_order = false")
     names = read_dictionary(root)
     stored = {table: snapshot.paths(table)[:: -1 if order else 1] for table in snapshot.parts}

@@ -61,7 +61,8 @@ def make_views(
 def id_factor(order: int) -> int:
     """Return the odd number by which ids are multiplied, modulo 2^47, in an order from 1 on.
 
-    The first counts them backwards, the others scatter them.
+    The first counts them backwards, the others scatter them, of which the lowest bits need more:
+    they depend on no higher bit of the id (see ``_reordered``).
 
     >>> id_factor(1) == 2**47 - 1, id_factor(2) % 2
     (True, 1)
@@ -81,9 +82,12 @@ def _reordered(model: Model) -> str:
     body = model.sql[model.sql.index(head) + len(head) :].rstrip().rstrip(";")
 
     def other(number: str, bits: int) -> str:
-        # Odd factors make no two numbers one.
+        # Odd factors make no two numbers one, nor does adding the upper half of the bits to the
+        # lower, by which `instance_id % 2` is another question in every order but the first.
         product = f"cast({number} as hugeint) * getvariable('id_factor')"
-        return f"cast(({product} + {(1 << bits) - 1}) % {1 << bits} as bigint)"
+        scattered = f"cast(({product} + {(1 << bits) - 1}) % {1 << bits} as bigint)"
+        half = f"(({scattered} >> {bits - bits // 2}) * getvariable('id_mixed'))"
+        return f"xor({scattered}, {half})"
 
     swapped = f"{other('instance_id', 47)} as instance_id"
     if "batch" in columns:
