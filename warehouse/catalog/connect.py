@@ -211,9 +211,11 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
 
     model = catalog.model(name)
     if model.table is None:
-        query = f"from {model.name}"
-        schema = catalog.connection.sql(f"{query} limit 0").pl().schema
-        return duckdb_source(cast("duckdb.DuckDBPyRelation", _EachTime(catalog, query)), schema)
+        # The columns as the header has them: to plan a view takes as long as to answer from it.
+        nulls = ", ".join(f'cast(null as {each.type}) as "{each.name}"' for each in model.columns)
+        empty = catalog.connection.sql(f"select {nulls} limit 0")
+        asked = _EachTime(catalog, f"from {model.name}", empty.columns, empty.types)
+        return duckdb_source(cast("duckdb.DuckDBPyRelation", asked), empty.pl().schema)
     frame = pl.scan_parquet(
         catalog.snapshot.paths(model.table), hive_partitioning=True,
         hive_schema={"batch": pl.String}, missing_columns="raise",
@@ -244,6 +246,8 @@ class _EachTime:
 
     catalog: Catalog
     query: str
+    columns: list[str]
+    types: list[Any]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.catalog.session().sql(self.query), name)
