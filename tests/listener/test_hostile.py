@@ -166,6 +166,7 @@ def test_only_who_is_allowed_may_call(listening: Start, tmp_path: Path) -> None:
     assert send(listener.port, write(tmp_path / "1"), aet="CT2") == [0]
 
 
+@pytest.mark.acceptance("L3")
 def test_a_private_class_is_refused_unless_it_is_named(listening: Start, tmp_path: Path) -> None:
     file = write(tmp_path / "1", SOPClassUID="1.2.3.4.5")
     with associated(listening().port, ("1.2.3.4.5", EXPLICIT)) as association:
@@ -239,6 +240,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.acceptance("L4")
 def test_tls_lets_in_who_has_a_certificate(listening: Start, certificates: Path) -> None:
     of = certificates.joinpath
     listener = listening(

@@ -61,6 +61,7 @@ def send_until_killed(port: int, prefix: str, acknowledged: list[str]) -> None:
         thread.join()
 
 
+@pytest.mark.acceptance("L2")
 @pytest.mark.filterwarnings(
     "ignore:unclosed <socket:ResourceWarning"
 )  # the sender's, by pynetdicom

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from tests.programs import needed
 from warehouse.listener import find as finding
 from warehouse.listener.listener import Listener
 from warehouse.listener.settings import ListenerSettings, Peer
+from warehouse.server.qido import parse
+from warehouse.server.search import search
+from warehouse.server.serving import Version
 
 STUDY, PATIENT = "1.2.840.10008.5.1.4.1.2.2.", "1.2.840.10008.5.1.4.1.2.1."
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -155,6 +159,7 @@ def test_findscu_and_getscu_of_dcmtk(asked: Listener, tmp_path: Path) -> None:
     ], got.stderr
 
 
+@pytest.mark.acceptance("L6")
 def test_answers_equal_a_loop(asked: Listener) -> None:
     """Every combination of some keys, over one association."""
     known = list(instances())
@@ -173,6 +178,43 @@ def test_answers_equal_a_loop(asked: Listener) -> None:
                 and modality in {"", each.Modality}
             }  # fmt: skip
             assert found == sorted(expected), (name, day, modality)
+
+
+@pytest.mark.acceptance("L6")
+@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.slow)])
+def test_answers_equal_those_of_qido(asked: Listener, count: int) -> None:
+    """Generated questions at each level, with the rows that C-FIND and QIDO-RS answer from."""
+    wh = asked._wh
+    version, chosen = Version(wh.catalog, 60.0), random.Random(6)
+    keys = {
+        "PatientName": ["DOE^JANE", "doe*", "*^J?hn", "Müller*", "*ë", "x"], "PatientID": ["P1", "P*", "P?", "Q"],
+        "StudyDate": ["20260103", "-20260104", "20260102-20260105", "20260107-"], "StudyTime": ["08", "0830-0930", "1030-"],
+        "AccessionNumber": ["ACC01", "*1", "ACC?0"], "ModalitiesInStudy": ["CT", "MR", "US"],
+        "StudyInstanceUID": ["1.1.1", "1.1.1\\1.2.0"], "PatientSex": ["F", "M"],
+    }  # fmt: skip
+    of_series = {
+        "Modality": ["MR", "CT\\US"],
+        "SeriesNumber": ["0", "1"],
+        "SeriesInstanceUID": ["1.0.0.1"],
+    }
+    for level, known in (("STUDY", keys), ("SERIES", keys | of_series)):
+        counts = set()
+        for _ in range(count):
+            names = [
+                n
+                for n in chosen.sample(sorted(known), chosen.randint(0, 3))
+                if level == "STUDY" or n != "ModalitiesInStudy"
+            ]
+            query = {name: chosen.choice(known[name]) for name in names}
+            uid = finding.UNIQUE[level]
+            by_find = sorted(row[uid] for row in finding.rows(wh, level, query, [uid]))
+            table = {"STUDY": "studies", "SERIES": "series"}[level]
+            by_qido = sorted(
+                key[-1] for key in search(version, parse(query.items(), table, {}), "").keys
+            )
+            assert by_find == by_qido, query
+            counts.add(len(by_find))
+        assert len(counts) > 2
 
 
 # -- retrieve -------------------------------------------------------------------------------------
@@ -208,6 +250,7 @@ def compressed(tmp_path_factory: pytest.TempPathFactory) -> tuple[warehouse.Ware
     return wh, files
 
 
+@pytest.mark.acceptance("L6")
 def test_c_move_sends_the_bytes_of_the_files(
     compressed: tuple[warehouse.Warehouse, list[Path]], tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 FULL = 0xA700
 
 
+@pytest.mark.acceptance("L1")
 @pytest.mark.acceptance("D71")
 def test_a_file_of_storescu_is_there_once(
     wh: warehouse.Warehouse, listening: Start, tmp_path: Path
@@ -53,6 +54,7 @@ def test_a_file_of_storescu_is_there_once(
     ]
 
 
+@pytest.mark.acceptance("L3")
 def test_every_transfer_syntax_is_kept_as_it_was_sent(
     wh: warehouse.Warehouse, listening: Start
 ) -> None:
@@ -102,6 +104,7 @@ def test_what_is_no_data_set_is_acknowledged_and_stays_with_its_reason(
     assert data_set(Path(path)) == data_set(file)
 
 
+@pytest.mark.acceptance("L5")
 @pytest.mark.parametrize("memory", [receiving.MEMORY_BYTES, 1000], ids=["memory", "spooled"])
 def test_a_disk_that_takes_no_more_is_told_and_later_objects_are_kept(
     wh: warehouse.Warehouse, listening: Start, tmp_path: Path, memory: int,
@@ -228,6 +231,7 @@ def test_an_acknowledged_file_survives_a_loss_of_power(
     assert set(folders) <= set(done)
 
 
+@pytest.mark.acceptance("L1")
 @pytest.mark.slow
 def test_four_senders_at_once(wh: warehouse.Warehouse, listening: Start, tmp_path: Path) -> None:
     listener = listening(ingest=True, batch_files=100)

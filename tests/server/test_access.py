@@ -46,6 +46,7 @@ def bearer(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
+@pytest.mark.acceptance("W6")
 @pytest.mark.acceptance("D70")
 def test_without_a_token_nothing_is_told(
     guarded: tuple[Client, dict[str, str]], tmp_path: Path
@@ -277,6 +278,7 @@ def test_a_page_elsewhere_cannot_name_this_server(client: Client) -> None:
     assert client.get("/dicomweb/studies?limit=1", Host="localhost:1").status_code == 200
 
 
+@pytest.mark.acceptance("W7")
 def test_a_new_version_is_shown_and_old_answers_go_on(
     held: warehouse.Warehouse, tmp_path: Path
 ) -> None:

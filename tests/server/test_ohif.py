@@ -97,6 +97,7 @@ SHOW_SEGMENTS = """(() => {
 })()"""
 
 
+@pytest.mark.acceptance("V4")
 def test_the_work_list_shows_the_study(page: tuple[Browser, Client, str]) -> None:
     browser, client, secret = page
     browser.open(f"{client.url}/?token={secret}")
@@ -107,6 +108,7 @@ def test_the_work_list_shows_the_study(page: tuple[Browser, Client, str]) -> Non
     browser.wait(f"{VIEWPORT}?.getCornerstoneImage?.()?.getPixelData?.()?.length > 0", 120)
 
 
+@pytest.mark.acceptance("V2")
 def test_a_study_opens_with_its_pixels_and_its_segments(
     page: tuple[Browser, Client, str], tmp_path: Path
 ) -> None:

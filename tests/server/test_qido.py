@@ -121,6 +121,7 @@ CASES: dict[str, Callable[[Dataset], bool]] = {
 UIDS = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID", "instances": "SOPInstanceUID"}
 
 
+@pytest.mark.acceptance("W3")
 @pytest.mark.parametrize("query", CASES)
 def test_a_search_equals_a_loop(archive: tuple[Client, list[Dataset]], query: str) -> None:
     client, held = archive
@@ -134,6 +135,7 @@ def test_a_search_equals_a_loop(archive: tuple[Client, list[Dataset]], query: st
         assert set(uids) == wanted, level
 
 
+@pytest.mark.acceptance("V3")
 def test_modalities_in_study_take_a_list(archive: tuple[Client, list[Dataset]]) -> None:
     client, held = archive
     found = client.get("/dicomweb/studies?ModalitiesInStudy=MR,SR").json()
@@ -172,6 +174,7 @@ def test_what_is_shown(archive: tuple[Client, list[Dataset]]) -> None:
     assert {one["0008103E"]["Value"][0] for one in series} == {"AX 0", "AX 1"}
 
 
+@pytest.mark.acceptance("V3")
 def test_pages_hold_every_row_once_and_say_that_there_is_more(
     archive: tuple[Client, list[Dataset]],
 ) -> None:
@@ -187,6 +190,7 @@ def test_pages_hold_every_row_once_and_say_that_there_is_more(
     assert len(seen) == len(set(seen)) == 48
 
 
+@pytest.mark.acceptance("W1")
 def test_what_ohif_asks(client: Client, sample: warehouse.Warehouse) -> None:
     """Literally as its version 3.13.2 was seen to ask; only UIDs are ours."""
     ask = "limit=101&offset=0&fuzzymatching=true&includefield=00081030%2C00080060%2C00080090%2C00100030"
@@ -229,6 +233,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.acceptance("W8")
 @pytest.mark.parametrize("query", HOSTILE, ids=lambda text: text[:30])
 def test_what_has_no_meaning_is_refused(client: Client, query: str) -> None:
     found = client.get(f"/dicomweb/studies?{query}")
@@ -236,6 +241,7 @@ def test_what_has_no_meaning_is_refused(client: Client, query: str) -> None:
     assert set(found.json()) == {"error", "message"}
 
 
+@pytest.mark.acceptance("W8")
 @pytest.mark.parametrize(
     "path", ["..%2F..", "%2e%2e", "1.2.3", "x" * 3000, "'%20or%201=1", "%25", "%EF%BF%BF", "%ff"]
 )

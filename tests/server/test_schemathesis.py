@@ -37,6 +37,7 @@ def attacked(client: Client, folder: Path, *given: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:]
 
 
+@pytest.mark.acceptance("W6")
 @pytest.mark.parametrize("form", [SHORT, pytest.param(LONG, marks=pytest.mark.slow)], ids=["short", "long"])  # fmt: skip
 def test_who_may_write_finds_nothing(
     held: warehouse.Warehouse, tmp_path: Path, form: tuple[str, ...]

@@ -71,6 +71,7 @@ def kept(folder: Path) -> list[str]:
     return sorted(path.stem for path in files)
 
 
+@pytest.mark.acceptance("W5")
 def test_an_object_is_stored_once(archive: tuple[Client, warehouse.Warehouse, Path]) -> None:
     client, made, folder = archive
     sent = content(folder, "1.7", PatientName="Sent^By")
@@ -92,6 +93,7 @@ def test_an_object_is_stored_once(archive: tuple[Client, warehouse.Warehouse, Pa
     assert len(kept(folder)) == 1
 
 
+@pytest.mark.acceptance("W5")
 def test_some_fail(archive: tuple[Client, warehouse.Warehouse, Path]) -> None:
     client, made, folder = archive
     good, other = content(folder, "1.8"), content(folder, "1.8", PatientName="Other")
@@ -115,6 +117,7 @@ def test_some_fail(archive: tuple[Client, warehouse.Warehouse, Path]) -> None:
     assert made.sql("select count(*) from files").fetchall() == [(2,)]
 
 
+@pytest.mark.acceptance("W5")
 def test_what_is_told_to_have_failed_is_not_there(
     archive: tuple[Client, warehouse.Warehouse, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +140,7 @@ def test_what_is_told_to_have_failed_is_not_there(
     assert made.sql("select count(*) from instances").fetchall() == [(2,)]
 
 
+@pytest.mark.acceptance("W5")
 @pytest.mark.parametrize(("sent", "kind", "status"), [
     (b"", KIND, 400),
     (body(), KIND, 400),
@@ -211,6 +215,7 @@ with running(made, tokens=folder / "tokens", audit=folder / "audit", received=fo
 """
 
 
+@pytest.mark.acceptance("W5")
 @pytest.mark.parametrize("size", [64 << 20, pytest.param(1 << 30, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_body(tmp_path: Path, size: int) -> None:
     write(tmp_path / "in" / "a.dcm", image("1.1"))

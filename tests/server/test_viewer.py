@@ -43,6 +43,8 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     return made
 
 
+@pytest.mark.acceptance("V2")
+@pytest.mark.acceptance("V4")
 def test_the_built_in_page_shows_a_series(phantom: warehouse.Warehouse, tmp_path: Path) -> None:
     secret = add_token(tmp_path / "tokens", "a", "read")
     with (
@@ -123,6 +125,7 @@ def pin(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     monkeypatch.setattr(ohif, "INTEGRITY", f"sha512-{digest}")
 
 
+@pytest.mark.acceptance("V1")
 def test_only_the_viewer_that_is_pinned_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def comparable(model: dict) -> dict:
     return made
 
 
+@pytest.mark.acceptance("W4")
 def test_models_of_many_are_those_of_each_header(sample: warehouse.Warehouse) -> None:
     """`Header.to_json_dict` is held to pydicom's by tests/catalog/test_header.py."""
     rows = sample.sql("select instance_key, instance_id from instances").fetchall()
@@ -80,6 +81,7 @@ def test_some_tags_come_with_what_is_in_them(sample: warehouse.Warehouse) -> Non
         assert model["00400275"]["Value"][0]
 
 
+@pytest.mark.acceptance("W4")
 def test_metadata_opens_no_source_file(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
@@ -110,6 +112,7 @@ def test_headers_of_many_are_streamed(
     assert streamed.content == whole.content
 
 
+@pytest.mark.acceptance("W2")
 def test_every_object_is_the_file_that_was_ingested(
     client: Client, sample: warehouse.Warehouse
 ) -> None:
@@ -195,6 +198,7 @@ def syntaxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client,
         yield client, addresses
 
 
+@pytest.mark.acceptance("W1")
 @pytest.mark.parametrize("name", FRAMES)
 def test_frames_as_stored_are_those_of_pydicom(
     syntaxes: tuple[Client, dict[str, str]], name: str
@@ -238,6 +242,7 @@ ACCEPTED = {  # what a client says → media type and whether the frame is decom
 }
 
 
+@pytest.mark.acceptance("W2")
 @pytest.mark.parametrize("accept", ACCEPTED)
 def test_what_a_client_accepts_it_gets(
     syntaxes: tuple[Client, dict[str, str]], accept: str
@@ -259,6 +264,7 @@ def test_what_a_client_accepts_it_gets(
     assert content == (array.tobytes() if is_native else stored("MR_small_jp2klossless.dcm")[0])
 
 
+@pytest.mark.acceptance("W2")
 def test_dicomweb_client_gets_along(
     client: Client, sample: warehouse.Warehouse, syntaxes: tuple[Client, dict[str, str]]
 ) -> None:
@@ -344,6 +350,7 @@ def test_pictures(client: Client, sample: warehouse.Warehouse) -> None:
         assert client.get(f"{address}/rendered?{wrong}").status_code == 400, wrong
 
 
+@pytest.mark.acceptance("W1")
 def test_single_bits_and_htj2k(tmp_path: Path) -> None:
     """Frames of 15 bits begin at a byte each; as no encoder is here, one codestream is J2K's."""
     bits = np.array([1, 0, 0, 1, 1] * 6, np.uint8).reshape(2, 15)
@@ -369,6 +376,10 @@ def test_single_bits_and_htj2k(tmp_path: Path) -> None:
     read.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.201"
     read["PixelData"].is_undefined_length = True
     read.save_as(tmp_path / "in" / "ht.dcm")
+    many = pydicom.dcmread(get_testdata_file("examples_ybr_color.dcm"))
+    many.PixelData = encapsulate(stored("examples_ybr_color.dcm"), has_bot=False)
+    many["PixelData"].is_undefined_length = True
+    many.save_as(tmp_path / "in" / "many.dcm")
     held = warehouse.open(tmp_path / "w", create=True)
     held.ingest(tmp_path / "in", workers=1)
     with running(held, audit=tmp_path / "audit") as client:
@@ -382,6 +393,10 @@ def test_single_bits_and_htj2k(tmp_path: Path) -> None:
         ((kind, content),) = parts(client.get(f"{address}/frames/1", AS_STORED))
         assert kind == "image/jphc; transfer-syntax=1.2.840.10008.1.2.4.201"
         assert content == stored("MR_small_jp2klossless.dcm")[0]
+        address = place(str(many.SOPInstanceUID), held)
+        offsets = pydicom.encaps.parse_basic_offsets(many.PixelData)
+        found = [content for _, content in parts(client.get(f"{address}/frames/2,30", AS_STORED))]
+        assert (offsets, found) == ([], [stored("examples_ybr_color.dcm")[n] for n in (1, 29)])
 
 
 @pytest.mark.parametrize("numbers", ["0", "2", "a", "1,,1", "-1", "99999999999999999999", "1;2"])

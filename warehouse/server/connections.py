@@ -1,7 +1,8 @@
 """Connections that stand still are ended: a peer that does not read, or does not end its header.
 
 In: uvicorn's protocol. Out: the same, with two bounds of time. What has begun to be sent goes on as
-long as the peer takes something of it; a header has to be whole some time after its first byte.
+long as the peer takes something of it; a header has to be whole some time after its first byte. It
+has so many bytes at most: it is held in memory before anybody was asked for a token.
 Bodies that stand still are the business of ``door``.
 """
 
@@ -18,6 +19,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 if TYPE_CHECKING:
     import asyncio
     from asyncio.events import TimerHandle
+
+
+HEAD_BYTES = 1 << 17
+"""Of request line and header: a query alone may have a quarter of it."""
+_TOO_LONG = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"connection: close\r\ncontent-length: 0\r\n\r\n"
+)
 
 
 def bounded(seconds: float) -> type[HttpToolsProtocol]:
@@ -38,6 +47,8 @@ class _Bounded(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._reading: TimerHandle | None = None
         self._heading: TimerHandle | None = None
+        self._is_head = False
+        self._head_bytes = 0
 
     # -- answers that nobody reads ----------------------------------------------------------------
 
@@ -82,14 +93,24 @@ class _Bounded(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take some bytes; of a second request the first ones begin its time."""
         super().data_received(data)
+        if self._is_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self.transport.write(_TOO_LONG)
+                self.transport.close()
         is_idle = self.cycle is not None and self.cycle.response_complete
         if is_idle and self._heading is None and not self.transport.is_closing():
             self._heading = self.loop.call_later(self._seconds, self.transport.abort)
 
+    def on_message_begin(self) -> None:
+        """Begin to count, also behind a request that is being answered."""
+        self._is_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         """Hand the request on."""
         _cancel(self._heading)
-        self._heading = None
+        self._heading, self._is_head = None, False
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
