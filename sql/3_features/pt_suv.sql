@@ -8,7 +8,7 @@
 -- a series that agree, GE's own start of the scan where it is stated. Times are those of `pt_series`.
 --
 -- Lean body mass in kg, of weight W in kg and height H in m: James, 1.10 W - 120 (W / 100 H)² for men and
--- 1.07 W - 148 (W / 100 H)² for women; James with 128 for men; Janmahasatian, 9270 W / (6680 + 216 W / H²) and
+-- 1.07 W - 148 (W / 100 H)² for women, null where that is not above 0; James with 128 for men; Janmahasatian, 9270 W / (6680 + 216 W / H²) and
 -- 9270 W / (8780 + 244 W / H²). Body surface by Du Bois: 0.007184 W^0.425 (100 H)^0.725 m².
 --
 -- grain:   series_key
@@ -217,7 +217,9 @@ bodies as (
         end as body_why_not,
         if(body_why_not is null, suv_bw_factor / PatientWeight, null) as per_kg,
         PatientWeight as weight_kg,
-        100 * height_m as height_cm
+        100 * height_m as height_cm,
+        if(sex = 'M', 1.10, 1.07) * weight_kg - if(sex = 'M', 120, 148) * pow(weight_kg / height_cm, 2) as james_kg,
+        if(sex = 'M', 1.10, 1.07) * weight_kg - if(sex = 'M', 128, 148) * pow(weight_kg / height_cm, 2) as james128_kg
     from by_weight
 )
 
@@ -229,15 +231,11 @@ select
     suv_bw_factor,
     if(
         not_read is null and Units = 'GML' and SUVType = 'LBM', 1.0,
-        per_kg * if(
-            sex = 'M', 1.10 * weight_kg - 120 * pow(weight_kg / height_cm, 2), 1.07 * weight_kg - 148 * pow(weight_kg / height_cm, 2)
-        )
+        if(james_kg > 0, per_kg * james_kg, null)
     ) as suv_lbm_factor,
     if(
         not_read is null and Units = 'GML' and SUVType = 'LBMJAMES128', 1.0,
-        per_kg * if(
-            sex = 'M', 1.10 * weight_kg - 128 * pow(weight_kg / height_cm, 2), 1.07 * weight_kg - 148 * pow(weight_kg / height_cm, 2)
-        )
+        if(james128_kg > 0, per_kg * james128_kg, null)
     ) as suv_lbm_james128_factor,
     if(
         not_read is null and Units = 'GML' and SUVType = 'LBMJANMA', 1.0,
@@ -251,6 +249,8 @@ select
         * 10 * 0.007184 * pow(weight_kg, 0.425) * pow(height_cm, 0.725)
     ) as suv_bsa_factor,
     suv_why_not,
-    body_why_not,
+    if(
+        body_why_not is null and least(james_kg, james128_kg) <= 0, 'the formula of James gives no lean body mass above 0', body_why_not
+    ) as body_why_not,
     not_read
 from bodies;

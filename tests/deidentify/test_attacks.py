@@ -6,6 +6,7 @@ import io
 import struct
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pydicom
 import pytest
 from hypothesis import given, settings
@@ -14,9 +15,12 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
+import warehouse
 from tests.deidentify.planted import item
 from tests.dicom_files import element, image, write
 from tests.dicom_files import item as raw_item
+from warehouse.deidentify import mapping
+from warehouse.deidentify.asked import Deidentify
 from warehouse.deidentify.engine import deidentify
 from warehouse.deidentify.frames import without_comments
 from warehouse.deidentify.identity import tokens_of
@@ -65,6 +69,7 @@ def before_patient(content: bytes, added: bytes) -> bytes:
         ("MÜLLER^JÖRG", "muller"),
         ("Müller^Jörg", "jörg"),
         ("Łukasz^Søren", "lukasz"),
+        ("Zebulonia^Ann", "Zébulonia"),
         ("Smith-Jones^Ann", "Smith"),
         ("O'Brien^Ann", "OBrien"),
         ("Ng^Bo", "NG BO"),
@@ -305,3 +310,45 @@ def test_the_length_of_a_document_goes_with_it(tmp_path) -> None:
     )
     assert made.EncapsulatedDocument == b"\0\0"
     assert "EncapsulatedDocumentLength" not in made
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """One image whose kept attributes hold a name in other letters and a day, and one label."""
+    folder = tmp_path_factory.mktemp("hidden")
+    said = {
+        "SpecificCharacterSet": "ISO_IR 192", "PatientName": "MÜLLER^Zebulonia", "StudyDate": "20210823",
+        "SequenceName": "23.08.2021", "ManufacturerModelName": "Zébulonia", "Manufacturer": "for Müller",
+        "ConvolutionKernel": "B30f",
+    }  # fmt: skip
+    write(folder / "in" / "a.dcm", image("1.9.1", **said))
+    write(folder / "in" / "b.dcm", image("1.9.2", BurnedInAnnotation="YES"))
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(folder / "in", workers=1)
+    wh.save_cohort("all_of_it", "select series_key from series")
+    wh.cohort("all_of_it")
+    return wh
+
+
+def test_rows_hold_no_name_in_other_letters_and_no_day(hidden, tmp_path) -> None:
+    how = Deidentify(retain=("patient",), key=KEY)
+    target = tmp_path / "rows.parquet"
+    hidden.export("all_of_it", target, "parquet", rows="instances", deidentify=how)
+    rows = {row["instance_key"]: row for row in pl.read_parquet(target).to_dicts()}
+    row = rows[KEY.uid("1.9.1")]
+    assert row["SequenceName"] is None
+    assert row["ManufacturerModelName"] is None
+    assert row["Manufacturer"] is None
+    assert row["SOPClassUID"] == "1.2.840.10008.5.1.4.1.1.2"
+    assert "B30f" in str(row["ConvolutionKernel"])
+
+
+def test_tables_of_identities_are_their_owners_and_have_what_was_left_out(hidden, tmp_path) -> None:
+    folder = tmp_path / "apart"
+    folder.mkdir(mode=0o755)
+    how = Deidentify(key=KEY, mapping=folder, workers=1)
+    hidden.export("all_of_it", tmp_path / "out", "copy", deidentify=how)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    (left,) = pl.read_csv(tmp_path / "out" / "left_out.csv")["SOPInstanceUID"]
+    pairs = dict(mapping.read(folder / "uid_mapping.csv.encrypted", KEY))
+    assert pairs["1.9.2"] == left

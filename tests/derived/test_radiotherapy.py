@@ -540,3 +540,41 @@ def test_doses_that_are_no_gy_are_refused_by_name(wh: warehouse.Warehouse) -> No
         wh.dose_volume("1.7.1.0", 1, "1.8.4.0")
     with pytest.raises(NotInGeometry, match="different frames of reference"):
         wh.dose_volume("1.7.1.0", 1, "1.8.5.0")
+
+
+ORIENTATIONS = (
+    ([1, 0, 0], [0, 1, 0], [0, 3, 6, 9]),
+    ([1, 0, 0], [0, 1, 0], [0, -3, -6, -9]),
+    ([-1, 0, 0], [0, -1, 0], [0, 3, 6, 9]),  # head first, prone
+    ([-1, 0, 0], [0, 1, 0], [0, 3, 6, 9]),  # feet first, supine: the normal leads to the feet
+    ([0, 1, 0], [-1, 0, 0], [0, 3, 6, 9]),  # decubitus
+    ([1, 0, 0], [0, 1, 0], [0, 2, 4, 6, 8, 10]),
+)
+
+
+def test_a_dose_of_any_orientation_lies_where_it_says(tmp_path: Path) -> None:
+    """A dose of 50 + x + 2 y + 3 z Gy is interpolated without error: expected is the formula itself.
+
+    Planes lie along the normal of rows and columns (PS3.3 C.8.8.3.2, offsets that begin with 0).
+    """
+    series(tmp_path / "in")
+    write(tmp_path / "in" / "rt", structure_set("1.7.9", {
+        "box": closed(*(box(1.5, 4.5, 2.5, 5.5, z) for z in (2, 4, 6)))
+    }))  # fmt: skip
+    for number, (across, down, offsets) in enumerate(ORIENTATIONS):
+        row, column = np.array(across), np.array(down)
+        steps = np.array([n * np.cross(row, column) for n in offsets])
+        corner = np.array([7.0, 7.0, 5.0]) - 9 * row - 9 * column - steps[-1] / 2
+        rows, columns = np.meshgrid(np.arange(19), np.arange(19), indexing="ij")
+        points = corner + steps[:, None, None] + columns[..., None] * row + rows[..., None] * column
+        write(tmp_path / "in" / f"dose{number}", dose(
+            f"1.8.{number}", np.rint(1000 * (50 + points @ [1, 2, 3])), position=corner.tolist(),
+            spacing=1, step=1, ImageOrientationPatient=[*across, *down], GridFrameOffsetVector=offsets,
+        ))  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    expected = [50 + x + 2 * y + 3 * z for z in (2, 4, 6) for y in (3, 4, 5) for x in (2, 3, 4)]
+    for number in range(len(ORIENTATIONS)):
+        found = wh.dose_volume("1.7.9.0", 1, f"1.8.{number}.0")
+        assert found.uncovered_ml == 0
+        assert found.dose_gy.tolist() == pytest.approx(sorted(expected))

@@ -126,7 +126,8 @@ EACH: dict[str, tuple[tuple[dict[str, Any], ...], str]] = {
     "one without units": (({}, {"Units": None}, {}), "differ in Units"),
 }
 UIDS = {
-    name: f"1.54.{n}" for n, name in enumerate([*RIGHT, *WRONG, *EACH, "short", "nobody", "stated"])
+    name: f"1.54.{n}"
+    for n, name in enumerate([*RIGHT, *WRONG, *EACH, "short", "nobody", "heavy", "stated"])
 }
 
 
@@ -139,6 +140,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
         series(folder / "in", UIDS[name], *each)
     series(folder / "in", UIDS["short"], PatientSize=175, PatientSex="F")
     series(folder / "in", UIDS["nobody"], PatientSex="O")
+    series(folder / "in", UIDS["heavy"], PatientSex="F", PatientWeight=200, PatientSize=1.5)
     own = dataset(
         RealWorldValueFirstValueMapped=0, RealWorldValueLastValueMapped=65535, LUTLabel="SUVbw",
         RealWorldValueSlope=0.25, RealWorldValueIntercept=0, LUTExplanation="x",
@@ -219,6 +221,19 @@ def test_bodies_that_are_not_known_have_no_lean_mass(rows: dict[str, dict[str, A
     assert "neither M nor F" in nobody["body_why_not"]
     assert nobody["suv_bsa_factor"] is not None
     assert (lean["suv_lbm_factor"], lean["suv_bw_factor"]) == (1, None)
+
+
+def test_a_lean_mass_below_zero_is_none(rows: dict[str, dict[str, Any]]) -> None:
+    """1.07 * 200 - 148 * (200 / 150)² is -49 kg, where the formula of James does not hold."""
+    heavy = rows["heavy"]
+    assert heavy["suv_bw_factor"] > 0
+    assert (heavy["suv_lbm_factor"], heavy["suv_lbm_james128_factor"]) == (None, None)
+    assert "James" in heavy["body_why_not"]
+    # Janmahasatian: 9270 W / (8780 + 244 W / H²) is 61.1 kg.
+    assert heavy["suv_lbm_janma_factor"] == pytest.approx(
+        heavy["suv_bw_factor"] * 9270 / (8780 + 244 * 200 / 1.5**2), rel=1e-6
+    )
+    assert heavy["suv_bsa_factor"] > 0
 
 
 def test_what_a_header_maps_itself_counts(wh: warehouse.Warehouse) -> None:

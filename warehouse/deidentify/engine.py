@@ -75,7 +75,7 @@ def deidentify(
         walk.facts.transfer_syntax = syntax
         walk.identity.know(known)
         entries = walk.top(start, implicit=syntax == IMPLICIT)
-        found = walk.identity.found_in(walk.kept)
+        found = walk.identity.found_in(walk.kept, walk.facts.text("charset"))
         if not found:
             return finished(walk, entries, syntax)
         forced |= found

@@ -135,6 +135,15 @@ def _wide(part: bytes) -> tuple[bytes, ...]:
     return text.encode("utf-16-le"), text.encode("utf-16-be")
 
 
+def _with_plain(vr: str, content: bytes, charset: str) -> bytes:
+    """Return a text with what it is without accents behind it: a name may have none."""
+    if vr in _NUMBERS or content.isascii():
+        return content
+    # Bytes may be of another character set than the file says.
+    plain = sorted(spellings(text_of(content, charset)) | spellings(content.decode("latin-1")))
+    return b"\0".join((content, *(one.encode("utf-8", "surrogatepass") for one in plain)))
+
+
 def _is_text(content: bytes, first: int, last: int) -> bool:
     """Return whether a few bytes of a binary value stand in text, and not by chance."""
     before = len(content[max(first - _TEXT, 0) : first].rpartition(b"\0")[2])
@@ -198,14 +207,21 @@ class Identity:
         """Words of the identity so far, for cleaning text."""
         return frozenset(part.decode("latin-1") for part in self.found)
 
-    def found_in(self, kept: list[tuple[str, int, str, bytes]]) -> frozenset[tuple[str, int]]:
+    def found_in(
+        self, kept: list[tuple[str, int, str, bytes]], charset: str = ""
+    ) -> frozenset[tuple[str, int]]:
         """Return path and tag of the elements that hold a part of the identity.
 
         Parameters
         ----------
         kept
             Path, tag, VR and value of each.
+        charset
+            Specific Character Set of the file, as it is stored.
         """
+        kept = [
+            (path, tag, vr, _with_plain(vr, content, charset)) for path, tag, vr, content in kept
+        ]
         together = b"\0".join(content for *_, content in kept)
         small = together.lower()
         # Without zeros text of two bytes for a character is as plain as other text.

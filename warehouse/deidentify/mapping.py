@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import os
 from typing import IO, TYPE_CHECKING, Any
 
 from warehouse.errors import NotInstalled, SourceNotFound, UsageError
@@ -51,6 +52,7 @@ def join(parts: Iterable[Path], target: Path, key: Key) -> None:
     """Write the lines of parts as one table, each pair once."""
     seen: set[tuple[str, str]] = set()
     with target.open("wb") as out:
+        os.fchmod(out.fileno(), 0o600)
         for part in parts:
             fresh = [pair for pair in _opened(part, key) if pair not in seen]
             seen.update(fresh)

@@ -22,7 +22,7 @@ from warehouse.cohorts.runs import package_version
 from warehouse.deidentify.identity import tokens_of
 from warehouse.deidentify.key import Key, random_key
 from warehouse.deidentify.profile import BASIC, Profile, profile
-from warehouse.dicom.dictionary import keyword_tags
+from warehouse.dicom.dictionary import elements, keyword_tags
 from warehouse.errors import SourceNotFound, UsageError
 from warehouse.outputs import draft_of, place, refuse_existing
 from warehouse.sqlfiles import statement
@@ -49,6 +49,10 @@ _HARMLESS = {
     "functional_groups", "frames_differ", "not_read",
 }  # fmt: skip
 _BATCH = 50_000
+_DAY = (
+    r"(^|\D)((19|20)\d\d[-./ ]?(0[1-9]|1[0-2])[-./ ]?([0-2]\d|3[01])"
+    r"|\d{1,2}[-./ ]\d{1,2}[-./ ](19|20)\d\d)(\D|$)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +265,13 @@ def _kept(column: _Column) -> str:
     if column.type not in {"VARCHAR", "VARCHAR[]"}:
         return name
     text = name if column.type == "VARCHAR" else f"array_to_string({name}, chr(92))"
-    held = f"list_filter(p.tokens, lambda t: contains(lower({text}), t))"
-    return f"if(len({held}) > 0, null, {name})"
+    small = f"lower({text})"
+    either = f"contains({small}, t) or contains(strip_accents({small}), t)"
+    held = f"list_filter(p.tokens, lambda t: {either})"
+    # A file is searched for the days that it had; a row for what may be one.
+    is_uid = elements().get(keyword_tags().get(column.name, 0), ("",))[0] == "UI"
+    dated = "false" if is_uid else f"regexp_matches({text}, {literal(_DAY)})"
+    return f"if(len({held}) > 0 or {dated}, null, {name})"
 
 
 def _dated(name: str, kind: str, chosen: Profile) -> str:
