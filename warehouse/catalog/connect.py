@@ -131,8 +131,7 @@ def open_catalog(
     snapshot = delta.snapshot(root, version)
     connection = connect(threads=threads)
     if order:
-        connection.execute("set variable id_factor = $1", [id_factor(order)])
-        connection.execute("set variable id_mixed = $1", [int(order > 1)])
+        _set_order(connection, order)
         connection.execute("set preserve_insertion_order = false")
     names = read_dictionary(root)
     stored = {table: snapshot.paths(table)[:: -1 if order else 1] for table in snapshot.parts}
@@ -154,7 +153,12 @@ def open_catalog(
 
 def reorder(catalog: Catalog, order: int) -> None:
     """Have this thread's session of a catalog that was opened in an order from 1 on in another."""
-    catalog.connection.execute("set variable id_factor = $1", [id_factor(order)])
+    _set_order(catalog.connection, order)
+
+
+def _set_order(connection: duckdb.DuckDBPyConnection, order: int) -> None:
+    connection.execute("set variable id_factor = $1", [id_factor(order)])
+    connection.execute("set variable id_mixed = $1", [int(order > 1)])
 
 
 def ask(
