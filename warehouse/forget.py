@@ -22,7 +22,7 @@ from warehouse.errors import NothingToForget, UsageError, WriteFailed, WritersRu
 from warehouse.ingest import planned_batches
 from warehouse.settings import IngestSettings
 from warehouse.store import delta, layout
-from warehouse.store.duck import connect
+from warehouse.store.duck import lent
 from warehouse.store.erase import Found, erase, find, unnamed_files
 from warehouse.store.marker import require
 from warehouse.store.tombstones import (
@@ -74,7 +74,7 @@ def forget(root: str | os.PathLike[str], level: str, name: str, *, delete: bool 
     require(root)
     name = _valid(level, name)
     if not delete:
-        with connect() as connection:
+        with lent() as connection:
             found = find(connection, delta.snapshot(root), level, name)
         if found.is_nothing:
             raise NothingToForget(level)
@@ -103,7 +103,7 @@ def _forget(root: Path, level: str, name: str) -> Receipt:
     key = warehouse_key(root)
     asked = digest(key, level, name)
     known = next((s for s in read_all(root) if s.asked == asked and _is_active(s)), None)
-    with delta.locked(root), connect() as connection:
+    with delta.locked(root), lent() as connection:
         base = delta.snapshot(root)
         found = find(connection, base, level, name)
         if found.is_nothing:

@@ -29,7 +29,7 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
 from warehouse.store.commit import Counts, commit_batch
-from warehouse.store.duck import connect
+from warehouse.store.duck import lent
 from warehouse.store.ledger import view_ledger
 from warehouse.store.marker import identity, require
 from warehouse.store.stage import Staged, discard, stage
@@ -92,7 +92,7 @@ def ingest(
     root = Path(os.path.abspath(root))
     started = time.monotonic()
     counts, readers, batches = Counter[str](), Counter[str](), list[str]()
-    with _saying_what_is_kept(counts) as found, connect() as listing:
+    with _saying_what_is_kept(counts) as found, lent() as listing:
         total, unseen = survey(
             listing, root, sources, settings, progress, starting=executor is None
         )
@@ -129,7 +129,7 @@ def plan(
     """
     settings = settings or IngestSettings()
     root = Path(os.path.abspath(root))
-    with connect() as listing:
+    with lent() as listing:
         survey(listing, root, sources, settings, None)
         for batch in planned_batches(root):
             forget_planned(listing, root, batch)
@@ -186,7 +186,7 @@ def run_batch(
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
         )
-    with connect() as connection, delta.writing(root):
+    with lent() as connection, delta.writing(root):
         name_unseen(connection, root, items)
         with _pool_for(connection, root, settings, len(items), executor, f"batch-{batch}") as pool:
             done = _read_batch(
@@ -242,7 +242,7 @@ def _rejects(listing: duckdb.DuckDBPyConnection, root: Path) -> list[tuple[str, 
 
 
 def _rejects_of_batch(root: Path, batch: str) -> list[tuple[str, str]]:
-    with connect() as connection:
+    with lent() as connection:
         view_ledger(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         return connection.execute(statement("rejects_of_batch")).fetchall()
@@ -400,7 +400,7 @@ def _rejected(portion: Staged) -> int:
 
 def settle(root: Path, settings: IngestSettings) -> list[str]:
     """Read duplicates again whose instance no file holds any more; return the batches it took."""
-    with delta.writing(root), connect() as connection:
+    with delta.writing(root), lent() as connection:
         return _settle(connection, root, settings, None)
 
 

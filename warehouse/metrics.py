@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from warehouse.outputs import write_bytes
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
-from warehouse.store.duck import connect, view_files
+from warehouse.store.duck import lent, view_files
 from warehouse.store.logs import read_log, totals
 from warehouse.store.making import log_path
 
@@ -94,7 +94,7 @@ def _state(root: Path) -> Iterator[str]:
             [({"table": table}, counts[place]) for table, counts in sorted(facts.items())],
         )  # fmt: skip
     yield from _family("instances", "instances", [({}, facts["instances"][1])])
-    with connect() as connection:
+    with lent() as connection:
         view_files(connection, snapshot.paths("files"))
         statuses = connection.execute(
             "select status, count(*) from files group by all order by status"

@@ -20,7 +20,7 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name, read_models, statement
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change
-from warehouse.store.duck import connect, set_stored, view_files
+from warehouse.store.duck import lent, set_stored, view_files
 from warehouse.store.marker import require
 from warehouse.store.schema import STORED_AS
 from warehouse.store.stage import write_part
@@ -79,7 +79,7 @@ def rebuild(root: Path) -> Rebuilt:
     with delta.writing(root):
         base = delta.snapshot(root)
         try:
-            with connect() as connection:
+            with lent() as connection:
                 _make_views(connection, base)
                 for part in base.parts["instances"]:
                     stored = _read(root, part)
@@ -121,7 +121,7 @@ def read_anew(root: Path, settings: IngestSettings | None = None) -> Rebuilt:
 
 def mode_of_batch(root: Path, batch: str) -> Mode | None:
     """Return the most complete mode in which files of a batch were read; None if there are none."""
-    with connect() as connection:
+    with lent() as connection:
         view_files(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         found = connection.execute(statement("mode_of_batch")).fetchall()

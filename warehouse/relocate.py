@@ -20,7 +20,7 @@ from warehouse.ingest import settle
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
 from warehouse.store import delta
-from warehouse.store.duck import connect, view_files
+from warehouse.store.duck import lent, view_files
 from warehouse.store.marker import require
 from warehouse.store.moves import MOVING, commit_moves
 
@@ -70,7 +70,7 @@ def relocate(
     before, after = _place(old), _place(new)
     if before == after:
         raise UsageError("both places are the same")
-    with delta.writing(root), connect() as connection:
+    with delta.writing(root), lent() as connection:
         view_files(connection, delta.newest_files(root)[1])
         prefixes = list(_prefixes(before, after))
         connection.execute("set variable prefixes = $1", [prefixes])

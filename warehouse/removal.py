@@ -24,7 +24,7 @@ from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
 from warehouse.store import delta
 from warehouse.store.commit import commit_removal
-from warehouse.store.duck import connect, view_files
+from warehouse.store.duck import lent, view_files
 from warehouse.store.marker import require
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def remove(
         for place in places:
             if not is_object(place) and not os.path.lexists(place):
                 raise SourceNotFound(path_text(place))
-    with connect() as connection:
+    with lent() as connection:
         known = dict.fromkeys(places, 0)
         vanished = dict.fromkeys(places, 0)
         missed = [
@@ -212,7 +212,7 @@ def _members(archive: str) -> frozenset[str] | None:
 
 def _held_by(root: Path, batches: list[str]) -> int:
     """Return how many instances the files of some batches hold."""
-    with connect() as connection:
+    with lent() as connection:
         view_files(connection, delta.newest_files(root)[1])
         connection.execute("set variable batches = $1", [batches])
         count: int = connection.execute(statement("holders_of_batches")).fetchall()[0][0]

@@ -17,7 +17,7 @@ from warehouse.ingest import staged_anew
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta, layout
 from warehouse.store.commit import commit_batch
-from warehouse.store.duck import connect
+from warehouse.store.duck import lent
 from warehouse.store.verify import DELETE, REPAIR, VACUUM
 from warehouse.survey import listed_again
 
@@ -74,7 +74,7 @@ def repair(root: Path, found: Verified, settings: IngestSettings | None = None) 
     missing = [file.path for file in found.touched if not isinstance(items[file.path], SourceFile)]
     if missing:
         return Repaired(deleted=deleted, missing=missing, version=found.version)
-    with delta.writing(root), connect() as connection:
+    with delta.writing(root), lent() as connection:
         batch = delta.claim_batch(root)
         staged: list[Staged] = []
         first = layout.first_id(batch)

@@ -22,7 +22,7 @@ from warehouse.dicom.source import holding_file
 from warehouse.executors import starting_workers
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
-from warehouse.store.duck import connect
+from warehouse.store.duck import cursor, lent
 from warehouse.store.ledger import view_ledger
 from warehouse.store.marker import require
 from warehouse.store.tombstones import drop_forgotten
@@ -171,7 +171,7 @@ def unseen_batches(
     A batch has to be taken to its end before the next one. How many files it has is asked when its
     turn comes: of ``pace``, else it is ``batch_files``.
     """
-    reader = listing.cursor()
+    reader = cursor(listing)
     reader.execute(f"select {', '.join(LISTING.names)} from unseen order by path")
 
     def fetch(count: int) -> list[SourceFile | Unreadable]:
@@ -227,7 +227,7 @@ def files_of_batch(
     root: Path, batch: str, settings: IngestSettings
 ) -> tuple[list[SourceFile | Unreadable], int]:
     """Return the files that a finished batch holds and that still exist, and a free first id."""
-    with connect() as connection:
+    with lent() as connection:
         view_ledger(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         rows = connection.execute(statement("files_of_batch")).fetchall()

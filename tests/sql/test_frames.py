@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import highdicom
 import numpy as np
+import polars as pl
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
@@ -118,14 +121,33 @@ def multi_frame_files() -> list[Path]:
     return found
 
 
-@pytest.mark.parametrize("path", multi_frame_files(), ids=lambda path: "-".join(path.parts[-3:]))
+MULTI_FRAME = multi_frame_files()
+
+
+@pytest.fixture(scope="module")
+def frames_of(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
+    """Frames of every file, read at once: but for copies of one instance, of which one is held."""
+    copies = defaultdict[str, list[Path]](list)
+    for path in MULTI_FRAME:
+        uid = pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID
+        copies[uid].append(path)
+    found: dict[str, pl.DataFrame] = {}
+    for number, paths in enumerate(zip_longest(*copies.values())):
+        wh = warehouse.open(tmp_path_factory.mktemp("frames") / str(number), create=True)
+        wh.ingest(*filter(None, paths), workers=1)
+        held = wh.table("instances").select("instance_id", "file_path").collect()
+        frames = wh.table("frames").collect().join(held, on="instance_id")
+        for (file,), rows in frames.group_by("file_path"):
+            found[str(file)] = rows.sort("frame_number")
+    return found
+
+
+@pytest.mark.parametrize("path", MULTI_FRAME, ids=lambda path: "-".join(path.parts[-3:]))
 def test_the_frames_of_real_objects_are_those_that_pydicom_finds(
-    path: Path, tmp_path: Path
+    path: Path, frames_of: dict[str, pl.DataFrame]
 ) -> None:
     data = pydicom.dcmread(path, stop_before_pixels=True)
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(path, workers=1)
-    answer = wh.table("frames").collect().sort("frame_number")
+    answer = frames_of[str(path)]
     groups = data.PerFrameFunctionalGroupsSequence
     assert answer.height == max(len(groups), data.get("NumberOfFrames", 0))
     shared = data.get("SharedFunctionalGroupsSequence", [dataset()])[0]

@@ -301,7 +301,7 @@ class Steps:
 
     def patched(self, patch: pytest.MonkeyPatch) -> None:
         for owner, name in (
-            (pq, "write_table"), (os, "fsync"), (DeltaTable, "create"),
+            (pq, "write_table"), (os, "fsync"), (os, "link"),
             (DeltaTable, "create_write_transaction"), (Path, "replace"), (Path, "touch"),
         ):  # fmt: skip
             patch.setattr(owner, name, self._step(getattr(owner, name)))

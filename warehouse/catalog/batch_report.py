@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
-from warehouse.store.duck import connect, view_files
+from warehouse.store.duck import lent, view_files
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -54,7 +54,7 @@ def describe_batch(root: Path, batch: str) -> BatchReport:
         ours = [folder / part for part in parts if layout.batch_of_part(part) == batch]
         rows[table] = sum(pq.read_metadata(part).num_rows for part in ours)
         sizes[table] = sum(os.path.getsize(part) for part in ours)
-    with connect() as connection:
+    with lent() as connection:
         view_files(connection, snapshot.paths("files"))
         connection.execute("set variable batch = $1", [batch])
         instances, source_bytes = connection.execute(statement("sizes", "reports")).fetchall()[0]

@@ -16,7 +16,7 @@ from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
 from warehouse.catalog.frames import relation
 from warehouse.catalog.kept import kept_files
 from warehouse.catalog.statements import require_one
-from warehouse.catalog.template import attach_views, id_factor
+from warehouse.catalog.template import attach_views, id_variables
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
 from warehouse.sqlfiles import Model, read_models, statement
 from warehouse.store import delta
@@ -131,7 +131,8 @@ def open_catalog(
     snapshot = delta.snapshot(root, version)
     connection = connect(threads=threads)
     if order:
-        _set_order(connection, order)
+        for name, number in id_variables(order).items():
+            connection.execute(f"set variable {name} = $1", [number])
         connection.execute("set preserve_insertion_order = false")
     names = read_dictionary(root)
     stored = {table: snapshot.paths(table)[:: -1 if order else 1] for table in snapshot.parts}
@@ -151,14 +152,13 @@ def open_catalog(
     return Catalog(snapshot, Sessions(connection, variables), models, names)
 
 
-def reorder(catalog: Catalog, order: int) -> None:
-    """Have this thread's session of a catalog that was opened in an order from 1 on in another."""
-    _set_order(catalog.connection, order)
+def reorder(catalog: Catalog, order: int, first: int | None = None) -> None:
+    """Have this thread's session of a catalog that was opened in an order from 1 on in another.
 
-
-def _set_order(connection: duckdb.DuckDBPyConnection, order: int) -> None:
-    connection.execute("set variable id_factor = $1", [id_factor(order)])
-    connection.execute("set variable id_mixed = $1", [int(order > 1)])
+    With ``first``, in the stored order, but begun with the instance of this id.
+    """
+    for name, number in id_variables(order, first).items():
+        catalog.connection.execute(f"set variable {name} = $1", [number])
 
 
 def ask(
@@ -215,9 +215,11 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
 
     model = catalog.model(name)
     if model.table is None:
-        query = f"from {model.name}"
-        schema = catalog.connection.sql(f"{query} limit 0").pl().schema
-        return duckdb_source(cast("duckdb.DuckDBPyRelation", _EachTime(catalog, query)), schema)
+        # The columns as the header has them: to plan a view takes as long as to answer from it.
+        nulls = ", ".join(f'cast(null as {each.type}) as "{each.name}"' for each in model.columns)
+        empty = catalog.connection.sql(f"select {nulls} limit 0")
+        asked = _EachTime(catalog, f"from {model.name}", empty.columns, empty.types)
+        return duckdb_source(cast("duckdb.DuckDBPyRelation", asked), empty.pl().schema)
     frame = pl.scan_parquet(
         catalog.snapshot.paths(model.table), hive_partitioning=True,
         hive_schema={"batch": pl.String}, missing_columns="raise",
@@ -248,6 +250,8 @@ class _EachTime:
 
     catalog: Catalog
     query: str
+    columns: list[str]
+    types: list[Any]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.catalog.session().sql(self.query), name)

@@ -25,7 +25,7 @@ from warehouse.catalog.summaries import PARTS, READ, SUMMARIES, added, make_summ
 from warehouse.errors import StoreDamaged, WriteFailed
 from warehouse.sqlfiles import Model, by_name, read_models, sql_folder
 from warehouse.store import delta, layout, logs
-from warehouse.store.duck import connect, copy_to, literal, set_stored
+from warehouse.store.duck import copy_to, lent, literal, set_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +126,7 @@ def _has_same_answers(snapshot: Snapshot, before: Path) -> bool:
 
 
 def _make(snapshot: Snapshot, before: Path | None, draft: Path) -> None:
-    with connect() as connection:
+    with lent() as connection:
         for model in read_models():
             if model.is_plain_macro:
                 connection.execute(model.sql)

@@ -37,7 +37,7 @@ from warehouse.errors import (
 from warehouse.process import do_without_pandas
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from warehouse.catalog.connect import Catalog
 
@@ -53,8 +53,9 @@ _START = "import sys; sys.path[:] = {path!r}; from warehouse.cohorts.asking impo
 
 SECONDS = 600.0
 
-LEAST_SCATTERED, SCATTERED, SCATTERED_SECONDS = 3, 20, 5.0
-"""Scattered orders in which suspect text is asked at least, and at most within so many seconds."""
+LEAST_ORDERS, SCATTERED, BEGUN_WITH, ORDERS_SECONDS = 5, 20, 200, 5.0
+"""Orders in which suspect text is asked at least; at most so many that are scattered and so many
+begun with one of the instances, within so many seconds of the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,20 +183,11 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
     catalog = locked_catalog(root, version)
     first = pick(catalog.connection, sql, parameters)
     named = ", ".join(suspects(catalog.connection, sql))
-    # Backwards. Where the text is suspect, in the stored order with one thread too, as several may
-    # meet the rows backwards by chance, and scattered: of few rows any order may give the same
-    # answer by chance, and few rows are asked quickly.
-    began = time.monotonic()
-    scattered: Catalog | None = None
-    for order in (1, 0, *range(2, SCATTERED + 2)) if named else (1,):
-        if order > LEAST_SCATTERED + 1 and time.monotonic() - began > SCATTERED_SECONDS:
+    stored = locked_catalog(root, version, threads=1) if named else catalog
+    began = time.process_time()
+    for asked, other in enumerate(_orders(root, version, stored, is_suspect=bool(named))):
+        if asked > LEAST_ORDERS and time.process_time() - began > ORDERS_SECONDS:
             return first
-        if order == 0:
-            other = locked_catalog(root, version, threads=1)
-        else:
-            # One for all of them: to open it takes as long as to ask.
-            other = scattered = scattered or locked_catalog(root, version, order=1, threads=1)
-            reorder(other, order)
         if not _keys(other.connection, sql, first.column, parameters).keys.equals(first.keys):
             break
     else:
@@ -207,11 +199,35 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
     )
 
 
+def _orders(root: Path, version: int, stored: Catalog, *, is_suspect: bool) -> Iterator[Catalog]:
+    """Yield the rows in orders in which the answer must be the same, as catalogs to be asked.
+
+    Backwards. Where the text is suspect, in the stored order with one thread too, as several may
+    meet the rows backwards by chance; scattered; and begun with each instance in turn, which shows
+    of few rows what the others miss by chance: one of a tie that few orders put first.
+    """
+    # One for all of them: to open it takes as long as to ask.
+    other = locked_catalog(root, version, order=1, threads=1)
+    yield other
+    if not is_suspect:
+        return
+    yield stored
+    for order in range(2, SCATTERED + 2):
+        reorder(other, order)
+        yield other
+    rows = stored.connection.execute(
+        "select instance_id from instances order by hash(instance_id) limit $1", [BEGUN_WITH]
+    ).fetchall()
+    for (instance_id,) in rows:
+        reorder(other, 1, instance_id)
+        yield other
+
+
 def main() -> None:
     """Answer the question on standard input; what ``pick_apart`` starts."""
     do_without_pandas()
     asked = json.load(sys.stdin)
-    _limit(asked["memory_bytes"])
+    limit_memory(asked["memory_bytes"])
     parameters = {name: _value(kind, value) for name, kind, value in asked["parameters"]}
     told: dict[str, str]
     try:
@@ -242,7 +258,7 @@ def _value(kind: str, value: Any) -> Any:
     return kinds[kind].fromisoformat(value) if kind in kinds else value
 
 
-def _limit(memory_bytes: int) -> None:
+def limit_memory(memory_bytes: int) -> None:
     """Let the kernel refuse memory beyond this; where it has no such limit, only DuckDB's holds.
 
     What libraries reserved when they were imported does not count: pyarrow's allocator alone may

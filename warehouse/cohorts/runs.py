@@ -31,7 +31,7 @@ from warehouse.cohorts.definitions import FOLDER, definition, question, valid_na
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.errors import StoreDamaged, UnknownCohort, WriteFailed
 from warehouse.sqlfiles import statement
-from warehouse.store.duck import connect
+from warehouse.store.duck import lent
 from warehouse.store.marker import identity
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def series_keys(members: pl.LazyFrame) -> list[str]:
 
 
 def _counts(members: Path) -> dict[str, int]:
-    with connect() as connection:
+    with lent() as connection:
         connection.read_parquet(str(members)).create_view("members")
         answer = connection.execute(statement("counts", "runs"))
         names = [column[0] for column in answer.description or []]

@@ -19,7 +19,7 @@ from warehouse.errors import KeyTaken, UsageError
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
 from warehouse.store.delta import Change
-from warehouse.store.duck import connect
+from warehouse.store.duck import lent
 from warehouse.store.rows import write_rows
 from warehouse.store.stage import write_part, write_small
 
@@ -75,7 +75,7 @@ def append_rows(root: Path, rows: Mapping[str, pa.Table]) -> Appended:
     with delta.writing(root), delta.locked(root):
         base = delta.snapshot(root)
         try:
-            with connect() as connection:
+            with lent() as connection:
                 new = {name: _new(connection, base, name, some) for name, some in asked.items()}
             for name, some in new.items():
                 if some.num_rows:

@@ -22,7 +22,7 @@ from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
 from warehouse.store.delta import Change, Snapshot
-from warehouse.store.duck import connect, copy_part
+from warehouse.store.duck import copy_part, lent
 from warehouse.store.layout import Part
 from warehouse.store.ledger import view_ledger
 from warehouse.store.schema import FILES
@@ -118,7 +118,7 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
         Nothing was changed.
     """
     changes = {table: Change() for table in tables.names()}
-    with delta.locked(root), connect() as connection:
+    with delta.locked(root), lent() as connection:
         base = delta.snapshot(root)
         view_ledger(connection, base.paths("files"))
         connection.register("vanished", vanished)

@@ -17,7 +17,7 @@ from warehouse.store import layout
 from warehouse.store.layout import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 ROW_GROUP_ROWS = 122_880
@@ -41,6 +41,60 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     with contextlib.suppress(duckdb.InvalidInputException):
         connection.execute("set enable_progress_bar = false")
     return connection
+
+
+_idle: list[duckdb.DuckDBPyConnection] = []
+"""Databases with nothing in them. To open and close one takes as long as to judge a small batch."""
+_IDLE_KEPT = 2
+_of_parent: list[duckdb.DuckDBPyConnection] = []
+"""Those that a process was forked with, which lack their threads: never to be used nor closed."""
+
+
+def _leave_to_parent() -> None:
+    _of_parent.extend(_idle)
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+@contextlib.contextmanager
+def lent() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection to a database that nobody else uses, empty as that of ``connect``.
+
+    It is for some statements: what is made in it is gone afterwards, and its settings, which are
+    those of the database, stay as they are.
+    """
+    try:
+        database = _idle.pop()
+    except IndexError:
+        database = connect()
+    connection = database.cursor()
+    try:
+        connection.execute(f"attach ':memory:' as {_LENT}; use {_LENT}")
+        yield connection
+        connection.close()
+        database.execute(f"detach {_LENT}")
+    except BaseException:
+        # Whatever state it is in, nobody gets it next.
+        connection.close()
+        database.close()
+        raise
+    if len(_idle) < _IDLE_KEPT:
+        _idle.append(database)
+    else:
+        database.close()
+
+
+_LENT = "lent"
+
+
+def cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Return another connection that finds the same tables, but for temporary ones."""
+    database = connection.execute("select current_database()").fetchall()[0][0]
+    another = connection.cursor()
+    another.execute(f"use {literal(database)}")
+    return another
 
 
 Variable: TypeAlias = "str | Mapping[str, Sequence[str]]"
@@ -75,9 +129,13 @@ MEMORY_LIMIT = "1GB"
 
 def bound(connection: duckdb.DuckDBPyConnection) -> None:
     """Let a connection spill to disk rather than fill the memory, which DuckDB takes 80 % of."""
-    spill = os.path.join(tempfile.gettempdir(), f"dicom-warehouse-{os.getpid()}")
     connection.execute(f"set memory_limit = {literal(MEMORY_LIMIT)}")
-    connection.execute(f"set temp_directory = {literal(spill)}")
+    connection.execute(f"set temp_directory = {literal(spill_folder(os.getpid()))}")
+
+
+def spill_folder(process: int) -> str:
+    """Return where the connections of a process spill to."""
+    return os.path.join(tempfile.gettempdir(), f"dicom-warehouse-{process}")
 
 
 def literal(text: str) -> str:

@@ -186,7 +186,7 @@ def _with_sql(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> pa.T
     # Few files need it, and workers are smaller without.
     import duckdb  # noqa: PLC0415
 
-    from warehouse.store.duck import connect  # noqa: PLC0415
+    from warehouse.store.duck import lent  # noqa: PLC0415
 
     given = {
         "files": files.rename_columns({old: new for new, old in STORED_AS.items()}),
@@ -195,7 +195,7 @@ def _with_sql(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> pa.T
     }
     schema = tables.named("instances").stored_schema
     try:
-        with connect() as connection:
+        with lent() as connection:
             # The macros that it uses.
             connection.execute(by_name("person_name").sql)
             for name, table in given.items():

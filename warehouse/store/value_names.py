@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from warehouse.sqlfiles import statement
-from warehouse.store.duck import connect
+from warehouse.store.duck import lent
 from warehouse.store.tables import REGISTRY
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def named_values(snapshot: Snapshot) -> set[str]:
     """Return the digests of all content that a version needs."""
-    with connect() as connection:
+    with lent() as connection:
         for table in REGISTRY:
             if table.names_file is not None:
                 parts = [snapshot.paths(table.name)]
