@@ -6,6 +6,7 @@ import gc
 import gzip
 import os
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,11 @@ from tests.small_tables import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+# Tests start some hundred processes: each would compile every module that it imports anew, and so
+# would each process that collects tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A busy machine is no fault of an example.
 settings.register_profile("quick", deadline=None, max_examples=40)

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 import warehouse
-from tests.dicom_files import dataset, write
+from tests.dicom_files import dataset, image, write
 from tests.pixels.conftest import UID, voxels, write_slice
 from tests.pixels.test_multiframe import (
     ENHANCED_MR,
@@ -23,6 +23,7 @@ from tests.pixels.test_multiframe import (
 )  # fmt: skip
 from tests.vendor_payloads import add_private
 from warehouse.errors import NotAVolume
+from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -282,3 +283,49 @@ def test_objects_of_a_series_follow_each_other_in_time(tmp_path: Path, ingest: A
     assert volume.dims[0] == "instance"
     assert (volume[:, 0, 0, 0] - voxels(1)[0, 0, 0]).tolist() == [0, 1, 2]
     assert volume.labels["time_s"] == [0, 1, 2]
+
+
+def test_weightings_are_asked_for_wherever_there_are_any(sample: warehouse.Warehouse) -> None:
+    """What is asked before, in place of the large question, is false only where that has no answer."""
+    connection = sample.catalog.connection
+    weighted = connection.execute(
+        "select distinct series_key from diffusion_frames where b_value is not null "
+        "or diffusion_gradient_direction is not null or gradient_axes_direction is not null"
+    ).fetchall()
+    may_be = {
+        key: connection.execute(statement("may_be_weighted", "pixels"), [key]).fetchall()[0][0]
+        for (key,) in connection.execute("select series_key from series").fetchall()
+    }
+    assert weighted
+    assert all(may_be[key] for (key,) in weighted)
+    assert not all(may_be.values())
+
+
+def test_every_statement_of_a_weighting_is_looked_for(
+    tmp_path: Path, ingest: Callable[..., object]
+) -> None:
+    """One series each, and a last one that states nothing."""
+    plain: list[dict[str, Any]] = [
+        {"DiffusionBValue": 700.0},
+        {"DiffusionGradientOrientation": X},
+        {"ImageComments": "b=1500(0.6,0.64,0.48)"},
+    ]
+    private = [
+        ("SIEMENS MR HEADER", 0x19, {"x0C": ("IS", 700)}),
+        ("Philips Imaging DD 001", 0x2001, {"x03": ("FL", 700.0)}),
+        ("GEMS_PARM_01", 0x43, {"x39": ("IS", [700, 8, 0, 0])}),
+        ("Image Private Header", 0x65, {"x09": ("FD", 700.0)}),
+    ]
+    count = len(plain) + len(private)
+    for number in range(count + 1):
+        more = plain[number] if number < len(plain) else {}
+        made = image(f"1.1.{number}", SeriesInstanceUID=f"1.3.{number}", **MR, **more)
+        if len(plain) <= number < count:
+            creator, group, values = private[number - len(plain)]
+            add_private(made, creator, group, 0x10, **values)
+        write(tmp_path / "in" / f"{number}.dcm", made)
+    ingest(mode="full")
+    asked = ingest.warehouse.catalog.connection  # type: ignore[attr-defined]
+    ask = statement("may_be_weighted", "pixels")
+    found = [asked.execute(ask, [f"1.3.{number}"]).fetchall()[0][0] for number in range(count + 1)]
+    assert found == [True] * count + [False]

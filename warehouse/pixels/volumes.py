@@ -140,8 +140,11 @@ def stated_of(
     stated = _columns(catalog, name, asked, keys)
     is_weighted = stated["b_value"].is_stated or stated["direction"].is_stated
     if not is_weighted and (images[0].SOPClassUID or "").startswith(_MR):
-        # Private elements of several vendors: too much to look into for what has standard ones.
-        stated |= _columns(catalog, "diffusion", asked, keys)
+        # Private elements of several vendors: too much to look into for what has standard ones, or
+        # has none of them.
+        may_be = statement("may_be_weighted", "pixels")
+        if catalog.connection.execute(may_be, [series_uid]).fetchall()[0][0]:
+            stated |= _columns(catalog, "diffusion", asked, keys)
     for clock in ("acquired_us", "content_us"):  # with a date and without do not compare
         times = [value for value in stated[clock].values if value is not None]
         if times and min(times) < _DAY_US <= max(times):
