@@ -6,6 +6,7 @@ In: requests of the process that ``warehouse.workers`` runs in. Out: answers. No
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import pickle
@@ -13,10 +14,11 @@ import select
 import signal
 import socket
 import struct
+import sys
 import threading
 import traceback
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 NUMBER = struct.Struct("q")
 """A request, the pid of a worker or 0 for a new one, and its answer."""
+
+_DIE_WITH_PARENT = 1
+"""``PR_SET_PDEATHSIG`` of ``prctl``."""
 
 
 def begin_worker() -> None:
@@ -64,7 +69,8 @@ def serve(descriptor: int) -> NoReturn:
             break
     for pid in running:
         if pid > 0:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
     os._exit(0)
 
 
@@ -92,6 +98,7 @@ def _ending_with(control: socket.socket) -> Iterator[None]:
 
 def _forked(control: socket.socket, end: int) -> int:
     """Start a worker; return its pid, or why there is none as a negative ``errno``."""
+    server = os.getpid()
     try:
         with warnings.catch_warnings():
             # Threads that libraries hold ready do nothing yet.
@@ -102,16 +109,35 @@ def _forked(control: socket.socket, end: int) -> int:
     if pid == 0:
         code = 1
         try:
+            _bound_to(server)
             control.close()
             _work(Connection(end))
             code = 0
         finally:
             os._exit(code)
     os.close(end)
+    if pid > 0:
+        with suppress(OSError):
+            os.setpgid(pid, pid)
     return pid
 
 
+def _bound_to(server: int) -> None:
+    """Let a worker end with its server, and what it starts with itself."""
+    with suppress(OSError):
+        os.setpgid(0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != server:
+            os._exit(0)
+
+
 def _code_of(pid: int) -> int:
+    """Wait for a worker; what calls that it ran have left behind ends with it."""
+    # Its pid is no other group's before it has been waited for.
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

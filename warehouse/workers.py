@@ -150,8 +150,12 @@ class WorkerPool(Executor):
     def _reason(self, code: int | None) -> str:
         if self._is_killed:
             return "was stopped"
-        now = _killed_for_memory()
-        is_for_memory = None not in (now, self._killed_before) and now != self._killed_before
+        with self._lock:
+            now, before = _killed_for_memory(), self._killed_before
+            is_for_memory = now is not None and before is not None and now > before
+            if is_for_memory and before is not None and code == -signal.SIGKILL:
+                # One that was counted is not the reason for the next that is lost.
+                self._killed_before = before + 1
         return how_it_ended(code, is_for_memory=is_for_memory)
 
 

@@ -24,6 +24,7 @@ found as (
 select
     jobs.job_id,
     jobs.status,
+    jobs.algorithm_version,
     jobs.series_key,
     jobs.image_id,
     jobs.exec_seconds,

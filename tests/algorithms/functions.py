@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from typing import Any
@@ -46,6 +47,9 @@ def misbehave(case: Any) -> dict[str, Any]:
         case "raise":
             raise RuntimeError("Doe^Jane is in this text")
         case "sleep":
+            time.sleep(60)
+        case "start":
+            subprocess.Popen(["sleep", "617"])
             time.sleep(60)
         case "die":
             os._exit(7)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import re
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import warehouse
 from tests.algorithms.conftest import CT
 from tests.algorithms.running import ends, found, left_over, modes, ready
+from tests.algorithms.test_hostile_images import until
 from tests.algorithms.tiny_images import archive
 from tests.programs import needed
 from warehouse.algorithms import container, engines
@@ -302,47 +304,48 @@ def test_a_job_that_is_cancelled_is_stopped(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_runs_on_after_the_command(tiny: warehouse.Warehouse, how: signal.Signals) -> None:
+@pytest.mark.parametrize("how", ["interrupted", "killed", "killed with its keeper"])
+def test_nothing_runs_on_after_the_command(tiny: warehouse.Warehouse, how: str) -> None:
     needed("podman")
     needed("runc")
     modes(tiny, "s", "hang")
-    command = [
-        sys.executable,
-        "-m",
-        "warehouse",
-        "run",
-        "look-exec",
-        "--set",
-        "s",
-        "--runner",
-        "podman",
-        "-w",
-        str(tiny.root),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    label = f"label={engines.LABEL}={container.owner_of(tiny.root)}"
-    listed = ["podman", "ps", "-q", "--filter", label]
-    for _ in range(300):
-        time.sleep(0.1)
-        if subprocess.run(listed, capture_output=True, text=True, check=True).stdout.strip():
-            break
-    process.send_signal(how)
+    words = ["run", "look-exec", "--set", "s", "--runner", "podman", "-w", str(tiny.root)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "warehouse", *words], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until(lambda: len(listed(tiny)) == 1)
+    if how == "interrupted":
+        process.send_signal(signal.SIGINT)
+    else:
+        if how == "killed with its keeper":
+            (keeper,) = subprocess.run(
+                ["pgrep", "-P", str(process.pid), "-f", "keeping.py"],
+                capture_output=True, text=True, check=True,
+            ).stdout.split()  # fmt: skip
+            process.send_signal(signal.SIGSTOP)
+            os.kill(int(keeper), signal.SIGKILL)
+        process.kill()
     process.wait(30)
-    if how == signal.SIGKILL:
-        # The next run ends what was left, and executes the job again.
+    if how == "killed with its keeper":
+        assert len(listed(tiny)) == 1
+    else:
+        until(lambda: listed(tiny) == [])
+    if how != "interrupted":
+        # The next run ends what is left, and executes the job again.
         tiny.refresh()
         tiny.algorithms.run("look-exec", of_set="s", runner="podman", seconds=1)
         assert tiny.sql("select label, error_message from jobs").fetchall() == [
             ("Failed", "Time limit exceeded")
         ]
-    for _ in range(100):
-        if not subprocess.run(
-            ["podman", "ps", "-aq", "--filter", label], capture_output=True, text=True, check=True
-        ).stdout:
-            break
-        time.sleep(0.1)
-    assert [name for name in left_over(tiny, "podman") if len(name) == 12] == []
+        assert left_over(tiny, "podman") == []
+
+
+def listed(wh: warehouse.Warehouse) -> list[str]:
+    """Containers of a warehouse."""
+    label = f"label={engines.LABEL}={container.owner_of(wh.root)}"
+    words = ["podman", "ps", "-aq", "--filter", label]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_an_engine_that_is_missing_says_what_to_install(

@@ -153,8 +153,8 @@ def running(root: Path) -> str:
 
 
 def until(is_so) -> None:
-    for _ in range(300):
+    for _ in range(1200):
         if is_so():
             return
         time.sleep(0.05)
-    pytest.fail("it has not come about in 15 s")
+    pytest.fail("it has not come about in 60 s")

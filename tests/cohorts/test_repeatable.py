@@ -218,6 +218,18 @@ def test_the_lowest_digits_of_an_id_are_no_condition(
         asking.pick_twice(one, sql, {}, locked_catalog(one).snapshot.version)
 
 
+def test_of_a_tie_every_row_comes_first_once(stores: tuple[Path, Path, Path]) -> None:
+    """Found by the thousand queries: of many rows that tie, one alone is of another study."""
+    one = stores[0]
+    opened = locked_catalog(one)
+    ((rare,),) = opened.connection.execute(
+        "select instance_key from instances order by hash(instance_key) limit 1"
+    ).fetchall()
+    sql = f"select if(instance_key = '{rare}', 'a', 'b') as study_key from instances order by Manufacturer limit 1"
+    with pytest.raises(UnsafeCohort, match="other members"):
+        asking.pick_twice(one, sql, {}, opened.snapshot.version)
+
+
 def test_the_stores_hold_the_same_in_another_order(stores: tuple[Path, Path, Path]) -> None:
     content: list[Any] = []
     order: list[Any] = []

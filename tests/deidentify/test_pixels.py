@@ -13,6 +13,7 @@ from tests.deidentify.planted import NAME, sample
 from tests.dicom_files import image, write
 from warehouse.deidentify.engine import deidentify
 from warehouse.deidentify.facts import Facts
+from warehouse.deidentify.frames import without_comments
 from warehouse.deidentify.key import Key
 from warehouse.deidentify.pixels import (
     PixelRules,
@@ -22,7 +23,6 @@ from warehouse.deidentify.pixels import (
     pixels,
     rectangle,
     risk,
-    without_comments,
 )
 from warehouse.deidentify.profile import profile
 from warehouse.errors import NotDeidentified, UsageError

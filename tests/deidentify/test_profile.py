@@ -205,7 +205,7 @@ def test_what_is_identifying_is_what_is_changed() -> None:
 def test_the_safe_private_list_is_that_of_the_standard() -> None:
     assert len(safe_private()) == 87
     assert ("SIEMENS MR HEADER", 0x0019, 0x0C) in safe_private()  # B Value
-    assert profile().safe_private == frozenset()
+    assert profile().safe_private == {}
 
 
 def test_an_option_that_cleans_comes_before_one_that_keeps() -> None:

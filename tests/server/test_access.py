@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
+import io
 import json
 import os
 import re
@@ -10,8 +12,11 @@ import shutil
 import subprocess
 import sys
 import threading
+import types
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -20,7 +25,8 @@ from tests.command_line import run
 from tests.dicom_files import image, write
 from tests.server.running import Client, running
 from warehouse.errors import UsageError
-from warehouse.server.access import add_token, read_tokens, revoke_token
+from warehouse.server import asking, questions
+from warehouse.server.access import Gate, add_token, read_tokens, revoke_token
 from warehouse.server.serve import check
 from warehouse.server.settings import ServerSettings
 
@@ -138,8 +144,131 @@ def test_other_machines_need_tokens(tmp_path: Path) -> None:
         check(ServerSettings(host="0.0.0.0", tokens=tmp_path / "none"))
     add_token(tmp_path / "some", "a", "read")
     check(ServerSettings(host="0.0.0.0", tokens=tmp_path / "some"))
+    # A proxy lets others ask a server that listens here only.
+    public = "https://archive.example.org"
+    with pytest.raises(UsageError, match=r"archive\.example\.org can be reached"):
+        check(ServerSettings(tokens=tmp_path / "none", public_url=public))
+    check(ServerSettings(tokens=tmp_path / "some", public_url=public))
+    check(ServerSettings(tokens=tmp_path / "none", public_url="http://localhost:9"))
     with pytest.raises(UsageError, match="both"):
         check(ServerSettings(certificate=tmp_path / "c"))
+
+
+def test_who_asks_through_a_proxy_needs_a_token(client: Client) -> None:
+    """nginx says for whom it asks, as docs/how-to/serve.md sets it up; 203.0.113.7 is of RFC 5737."""
+    for path in ("/api/v1/studies", "/dicomweb/studies?limit=1"):
+        for given, status in (
+            ("203.0.113.7", 401),
+            ("2001:db8::7", 401),
+            ("x", 401),
+            ("127.0.0.1", 200),
+        ):
+            assert client.get(path, **{"X-Forwarded-For": given}).status_code == status, given
+
+
+def test_a_spoilt_file_of_tokens_lets_nobody_in(
+    guarded: tuple[Client, dict[str, str]], tmp_path: Path
+) -> None:
+    client, secrets = guarded
+    good = (tmp_path / "tokens").read_text()
+    for spoilt in ("{", '{"tokens": [{"name": "x"}]}', good.replace('"read"', '"everything"')):
+        (tmp_path / "tokens").write_text(spoilt)
+        for headers in ({}, bearer(secrets["read"])):
+            assert client.get("/api/v1/studies", **headers).status_code == 401
+    (tmp_path / "tokens").unlink()
+    assert client.get("/api/v1/studies").status_code == 401
+    (tmp_path / "tokens").write_text(good)
+    assert client.get("/api/v1/studies", **bearer(secrets["read"])).status_code == 200
+    (tmp_path / "other").write_text("{")
+    with pytest.raises(UsageError, match="no file of tokens"):
+        Gate(tmp_path / "other")
+
+
+def test_a_head_is_that_of_the_answer(client: Client) -> None:
+    """RFC 9110 9.3.2: what GET answers, without the content; a stream is not made for it."""
+    (series, *_) = client.get("/dicomweb/series?limit=1").json()
+    (address,) = series["00081190"]["Value"]
+    place = address.removeprefix(client.url)
+    for path in (
+        "/health", "/", "/openapi.json", "/api/v1/series", "/api/v1/series?format=csv", "/dicomweb/studies",
+        f"{place}/metadata", place, "/api/v1/nothing", "/api/v1/series?limit=0", "/dicomweb/studies/9/metadata",
+    ):  # fmt: skip
+        whole = client.get(path)
+        head = client.session.head(f"{client.url}{path}", timeout=20)
+        assert (head.status_code, head.content) == (whole.status_code, b""), path
+        for name in ("Content-Type", "Content-Length", "ETag", "X-Warehouse-Version"):
+            shown, there = (
+                one.headers.get(name, "").partition("boundary=")[0] for one in (head, whole)
+            )
+            assert shown == there, (path, name)
+    etag = client.get("/dicomweb/studies").headers["ETag"]
+    head = client.session.head(
+        f"{client.url}/dicomweb/studies", headers={"If-None-Match": etag}, timeout=20
+    )
+    assert head.status_code == 304
+
+
+def test_an_answer_is_made_again_when_it_could_be_another_one(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 9110 13.2.1: what would not be a success is not 304; `during=today` is another day tomorrow."""
+    for path, status in (("/dicomweb/studies/9/metadata", 404), ("/dicomweb/studies?limit=0", 400)):
+        assert client.get(path, **{"If-None-Match": "*"}).status_code == status
+    path = "/api/v1/series?SeriesDate__during=today"
+    given = {"If-None-Match": client.get(path).headers["ETag"]}
+    assert client.get(path, **given).status_code == 304
+
+    class Tomorrow(dt.date):
+        @classmethod
+        def today(cls) -> dt.date:  # type: ignore[override]
+            return dt.date.today() + dt.timedelta(days=1)  # noqa: DTZ011
+
+    monkeypatch.setattr(asking, "dt", types.SimpleNamespace(date=Tomorrow))
+    assert client.get(path, **given).status_code == 200
+
+
+def test_the_audit_log_says_which_studies_were_taken(
+    guarded: tuple[Client, dict[str, str]], tmp_path: Path
+) -> None:
+    """Of a series by its UID, of a patient by the studies: a PatientID is a value of a header."""
+    client, secrets = guarded
+    for path in (
+        "series/1.2.1.1/files.zip", "files.zip?series=1.2.1.1", "patients/P1/files.zip", "patients/P1",
+        "studies/1.2.1", "instances/1.1/header", "series/1.2.1.1/volume.nii.gz",
+    ):  # fmt: skip
+        assert client.get(f"/api/v1/{path}", **bearer(secrets["read"])).status_code in {200, 409}, (
+            path
+        )
+    text = (tmp_path / "audit").read_text()
+    assert "P1" not in text
+    uids = [
+        {name: line[name] for name in ("study", "series", "instance", "studies") if name in line}
+        for line in map(json.loads, text.splitlines())
+    ]
+    taken = {"studies": ["1.2.1"]}
+    assert uids == [
+        {"series": "1.2.1.1", **taken}, taken, taken, {}, {"study": "1.2.1"}, {"instance": "1.1"}, {"series": "1.2.1.1"},
+    ]  # fmt: skip
+
+
+def test_keys_with_slashes_have_addresses(held: warehouse.Warehouse, tmp_path: Path) -> None:
+    """A PatientID is any text (LO); `/` and a `%2F` that is meant as such are different patients."""
+    known = ["A/1", "A%2F1", "../../x", "100 % ?#"]
+    for number, key in enumerate(known):
+        made = image(f"1.1.{number}", PatientID=key, StudyInstanceUID=f"1.7.{number}")
+        write(tmp_path / "more" / f"{number}.dcm", made)
+    held.ingest(tmp_path / "more", workers=1)
+    with running(held, audit=tmp_path / "audit") as client:
+        for number, key in enumerate(known):
+            place = f"/api/v1/patients/{quote(key, safe='')}"
+            assert client.get(place).json()["PatientID"] == key
+            (name,) = zipfile.ZipFile(
+                io.BytesIO(client.get(f"{place}/files.zip").content)
+            ).namelist()
+            assert name.endswith(f"1.1.{number}.dcm")
+            assert ".." not in Path(name).parts
+        assert client.get("/api%2Fv1/patients").status_code == 404
+        assert client.get("/api/v1/patients/A%2F2").status_code == 404
 
 
 def test_a_page_elsewhere_cannot_name_this_server(client: Client) -> None:
@@ -193,6 +322,31 @@ def test_too_many_at_a_time(held: warehouse.Warehouse, tmp_path: Path) -> None:
         answer = client.get("/api/v1/studies")
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "1"
+        # Nobody needs a token for a page: who reads pages slowly takes no place.
+        assert [client.get(path).status_code for path in ("/", "/health", "/docs")] == [200] * 3
+
+
+def test_questions_that_wait_keep_nobody_else_waiting(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More questions than there are threads (40 of anyio), of which none has its turn."""
+    monkeypatch.setattr(questions, "_AT_A_TIME", threading.Semaphore(0))
+    monkeypatch.setattr(questions, "_PATIENCE_SECONDS", 0.2)
+    told = []
+
+    def ask() -> None:
+        asked = Client(client.url).post(
+            "/api/v1/sql", '{"sql": "select 1"}', **{"Content-Type": "application/json"}
+        )
+        told.append((asked.status_code, asked.json()["error"]))
+
+    threads = [threading.Thread(target=ask) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    assert client.get("/api/v1/studies").status_code == 200
+    for thread in threads:
+        thread.join(30)
+    assert told == [(503, "Busy")] * 50
 
 
 def test_a_question_that_takes_too_long_is_stopped(

@@ -18,6 +18,7 @@ from tests.server.running import Client, running
 from warehouse.cli import serve as cli
 from warehouse.cli.run import app
 from warehouse.errors import UnknownFilter
+from warehouse.server.access import add_token
 from warehouse.server.compat import translated
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
@@ -30,9 +31,12 @@ def test_nginx_in_front(sample: warehouse.Warehouse, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    secret = add_token(tmp_path / "tokens", "viewer", "read")
     with running(
-        sample, public_url="https://archive.example.org", audit=tmp_path / "audit"
-    ) as client:
+        sample, public_url="https://archive.example.org", audit=tmp_path / "audit",
+        tokens=tmp_path / "tokens",
+    ) as client:  # fmt: skip
+        client.session.headers["Authorization"] = f"Bearer {secret}"
         example = example.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
         example = re.sub(r"    ssl_.*\n", "", example).replace("http://127.0.0.1:8042", client.url)
         paths = "".join(
@@ -49,6 +53,7 @@ def test_nginx_in_front(sample: warehouse.Warehouse, tmp_path: Path) -> None:
             try:
                 through = Client(f"http://127.0.0.1:{port}")
                 through.session.headers["Host"] = "archive.example.org"
+                through.session.headers["Authorization"] = f"Bearer {secret}"
                 for _ in range(200):
                     try:
                         found = through.get("/dicomweb/studies?limit=1")

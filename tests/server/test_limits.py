@@ -82,6 +82,38 @@ def test_every_question_has_an_end(served: Client, monkeypatch: pytest.MonkeyPat
         in_time(served, path)
 
 
+def test_sql_takes_no_more_memory_than_it_may(held: warehouse.Warehouse, tmp_path: Path) -> None:
+    """DuckDB's own limit does not count the bytes of a value: the first took 12 GB of the server."""
+    with running(held, audit=tmp_path / "audit", sql_memory_bytes=1 << 28) as client:
+        for sql in (
+            "select len(repeat('x', 3000000000))",
+            "select len(range(1000000000))",
+            "with recursive t(a) as (select 'x' union all select a || a from t) select max(len(a)) from t",
+        ):
+            answer = client.post("/api/v1/sql", json.dumps({"sql": sql}), **JSON)
+            assert (answer.status_code, answer.json()["error"]) == (400, "QueryFailed"), answer.text
+            assert "memory" in answer.json()["message"]
+        counted = json.dumps({"sql": "select count(*) from series"})
+        assert client.post("/api/v1/sql", counted, **JSON).json()["rows"] == [[1]]
+
+
+def test_an_answer_is_refused_rather_than_cut_off(
+    held: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    with running(held, audit=tmp_path / "audit", answer_rows=3, answer_bytes=2000) as client:
+        for sql, status in (
+            ("from range(3)", 200), ("from range(4)", 400), ("select repeat('x', 1000)", 200), ("select repeat('x', 3000)", 400),
+        ):  # fmt: skip
+            for accept in ("application/json", "application/vnd.apache.arrow.stream"):
+                answer = client.post(
+                    "/api/v1/sql",
+                    json.dumps({"sql": f"select * from ({sql})"}),
+                    Accept=accept,
+                    **JSON,
+                )
+                assert answer.status_code == status, (sql, answer.text)
+
+
 def test_questions_after_the_time_is_over_are_not_asked(held: warehouse.Warehouse) -> None:
     sessions = limits.BoundedSessions(held.catalog.sessions)
 

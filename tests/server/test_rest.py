@@ -257,7 +257,8 @@ def test_sql(client: Client, sample: warehouse.Warehouse) -> None:
     "drop table series", "select 1; select 2", "select * from read_csv('/etc/passwd')", "from '/etc/passwd'", "",
     "copy series to '/tmp/x.csv'", "select getenv('HOME')", "attach '/tmp/x'", "set threads = 1", "select $a", "select *", "pragma x",
     "install httpfs", "with a as (insert into series select 1 returning 1) select * from a", "select * from qido_studies",
-])  # fmt: skip
+    f"select {'(' * 2000}1{')' * 2000}", f"select {'- ' * 30_000}1", f"{'select * from (' * 900}series{')' * 900}",
+], ids=lambda text: text[:40])  # fmt: skip
 def test_sql_that_is_refused(client: Client, sql: str) -> None:
     answer = ask(client, sql)
     assert answer.status_code in {400, 404}, answer.text
@@ -306,7 +307,7 @@ def test_what_has_no_meaning_is_refused(client: Client, path: str) -> None:
 
 def test_a_method_that_an_address_does_not_have(client: Client) -> None:
     for path, method, allowed in (
-        ("/api/v1/sql", "GET", "POST"), ("/dicomweb/studies", "DELETE", "GET, POST"), ("/api/v1/series", "PUT", "GET"),
+        ("/api/v1/sql", "GET", "POST"), ("/dicomweb/studies", "DELETE", "GET, HEAD, POST"), ("/api/v1/series", "PUT", "GET, HEAD"), ("/api/v1/sql", "HEAD", "POST"),
     ):  # fmt: skip
         answer = client.session.request(method, client.url + path, timeout=20)
         assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)

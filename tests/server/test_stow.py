@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,28 @@ def test_some_fail(archive: tuple[Client, warehouse.Warehouse, Path]) -> None:
     assert made.sql("select count(*) from files").fetchall() == [(2,)]
 
 
+def test_what_is_told_to_have_failed_is_not_there(
+    archive: tuple[Client, warehouse.Warehouse, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PS3.18 10.5.3: what became of each object; a UID of two values was told to have failed, and was stored."""
+    client, made, folder = archive
+    two = pydicom.dcmread(io.BytesIO(content(folder, "1.8")))
+    two.SOPInstanceUID = ["1.8", "1.9"]
+    sent = io.BytesIO()
+    two.save_as(sent)
+    told = client.post("/dicomweb/studies", body(sent.getvalue()), **{"Content-Type": KIND})
+    assert told.status_code == 200, told.text
+    ((address,),) = (item["00081190"]["Value"] for item in told.json()["00081199"]["Value"])
+    assert client.get(f"{address.removeprefix(client.url)}/metadata").status_code == 200
+    before = kept(folder)
+    # Read as a header, and refused by the ingest: nothing of it stays.
+    monkeypatch.setenv("DICOM_WAREHOUSE_LIMITS", "rows=1")
+    told = client.post("/dicomweb/studies", body(content(folder, "1.10")), **{"Content-Type": KIND})
+    assert (told.status_code, kept(folder)) == (409, before)
+    made.refresh()
+    assert made.sql("select count(*) from instances").fetchall() == [(2,)]
+
+
 @pytest.mark.parametrize(("sent", "kind", "status"), [
     (b"", KIND, 400),
     (body(), KIND, 400),
@@ -127,7 +150,8 @@ def test_some_fail(archive: tuple[Client, warehouse.Warehouse, Path]) -> None:
     (body(b"x"), 'multipart/related; type="application/dicom"', 415),
     (body(b"x"), 'multipart/related; type="application/dicom+json"; boundary=here', 415),
     (body(b"x"), "", 415),
-], ids=["empty", "no part", "cut", "no last boundary", "nonsense", "header", "long header", "json", "form", "no boundary", "metadata", "no type"])  # fmt: skip
+    (body(b"x"), f"multipart/related; boundary={'q' * 500}", 400),
+], ids=["empty", "no part", "cut", "no last boundary", "nonsense", "header", "long header", "json", "form", "no boundary", "metadata", "no type", "long boundary"])  # fmt: skip
 def test_a_body_that_is_none_leaves_nothing(
     refusing: tuple[Client, warehouse.Warehouse, Path], sent: bytes, kind: str, status: int
 ) -> None:

@@ -251,7 +251,7 @@ def unpack(tar: tarfile.TarFile, target: Path) -> None:
             continue
         if ".." in parts or "\0" in member.name:
             raise ArchiveRefused("a name in the archive leads out of it")
-        folder = _inside(target, parts[:-1])
+        folder = inside(target, parts[:-1])
         folder.mkdir(parents=True, exist_ok=True)
         name = parts[-1]
         if name == ".wh..wh..opq":
@@ -279,9 +279,7 @@ def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path, target: Pat
     if member.issym():
         place.symlink_to(member.linkname)
     elif member.islnk():
-        source = _inside(
-            target, [p for p in member.linkname.split("/") if p not in {"", ".", ".."}]
-        )
+        source = inside(target, [p for p in member.linkname.split("/") if p not in {"", ".", ".."}])
         if source.is_symlink() or not source.is_file():
             raise ArchiveRefused("a link in the archive leads to nothing in it")
         os.link(source, place)
@@ -293,8 +291,8 @@ def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path, target: Pat
         place.chmod(stat.S_IMODE(member.mode) & 0o777 | 0o444)
 
 
-def _inside(target: Path, parts: list[str]) -> Path:
-    """Return a folder below ``target``, links resolved as if that were the root."""
+def inside(target: Path, parts: list[str]) -> Path:
+    """Return a place below ``target``, links resolved as if that were the root."""
     done: list[str] = []
     waiting = list(reversed(parts))
     for _ in range(4096):

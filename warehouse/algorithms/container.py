@@ -1,33 +1,38 @@
 """One container: started, drained, watched, ended.
 
 In: a ``Task`` and the folders of a container. Out: what it printed and how it ended. Our own clock
-stops it; one that ignores SIGTERM is killed.
+stops it; one that ignores SIGTERM is killed. It is started by ``keeping``, a program of its own
+that ends it when this process is killed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tarfile
 import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms.archives import ImageArchive, unpack
 from warehouse.algorithms.artifacts import archive_of, find_artifact, image_of
 from warehouse.algorithms.engines import INFO_FD, Bubblewrap, Command, Engine, Mounts
 from warehouse.algorithms.input_folder import readable
+from warehouse.algorithms.keeping import TOO_MANY
 from warehouse.algorithms.logs import Tail, last_line
-from warehouse.algorithms.measuring import Meter
+from warehouse.algorithms.measuring import Kills, Meter
 from warehouse.algorithms.tasks import (
     CANCELLED_TEXT,
     FOLDER,
-    MEMORY_TEXT,
     TIME_LIMIT_TEXT,
     Done,
     Task,
@@ -36,8 +41,6 @@ from warehouse.catalog.connect import open_catalog
 from warehouse.errors import AlgorithmError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from warehouse.algorithms.artifacts import Artifact
     from warehouse.catalog.connect import Catalog
 
@@ -78,19 +81,15 @@ class Running:
     """A container while it runs."""
 
     process: subprocess.Popen[bytes]
+    """Who keeps it, see ``keeping``."""
     command: Command
     engine: Any
     tails: tuple[Tail, Tail]
+    line: socket.socket
+    """To who keeps it: closed, it is ended."""
+    meter: Meter
     readers: list[threading.Thread] = field(default_factory=list)
     inner_pid: int | None = None
-
-    def measured_pid(self) -> int | None:
-        """Return the process whose control group is that of the container; None without one."""
-        if self.engine.name == "bwrap":
-            # It has no control group of its own, and ours says nothing of it.
-            return None
-        self.inner_pid = self.inner_pid or self.engine.pid(self.command.name)
-        return self.inner_pid
 
     def end(self, grace: float = GRACE) -> None:
         """End it, whatever it does."""
@@ -98,9 +97,23 @@ class Running:
             grace = 0.0  # who stopped it does not wait
         if self.process.poll() is None:
             self.engine.stop(self.command.name, grace)
-            ended(self.process, 1 if self.engine.name != "bwrap" else grace)
+            with contextlib.suppress(OSError):
+                self.line.sendall(str(grace).encode())
+                self.line.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(grace + 60)
+            ended(self.process, 0.1)
+        self.line.close()
+        self.meter.close()
         for reader in self.readers:
             reader.join(5)
+
+    def told(self) -> str | None:
+        """Return why who keeps it has ended it, if it has."""
+        with contextlib.suppress(OSError):
+            if self.line.recv(64, socket.MSG_DONTWAIT) == TOO_MANY:
+                return f"The algorithm started more than {self.command.processes} processes"
+        return None
 
 
 def ended(process: subprocess.Popen[bytes], grace: float) -> None:
@@ -187,7 +200,8 @@ def catalog_of(task: Task) -> Catalog:
 
 def start(task: Task, loaded: Loaded, mounts: Mounts) -> Running:
     """Start a container, and read what it prints."""
-    command = loaded.engine.command(
+    engine = loaded.engine
+    command = engine.command(
         loaded.image, mounts, memory_gb=task.spec.requires_memory_gb,
         gpu=task.spec.requires_gpu_type, owner=owner_of(task.root),
     )  # fmt: skip
@@ -197,15 +211,26 @@ def start(task: Task, loaded: Loaded, mounts: Mounts) -> Running:
         reader, writer = os.pipe()
         passed = (writer,)
         words = [str(writer) if word == INFO_FD else word for word in words]
+    how = {
+        "told": passed, "processes": command.processes, "clean": command.clean,
+        # What starts a container of an engine outlives it, to clean up.
+        "adopts": command.tells_pid,
+    }  # fmt: skip
+    keeping = str(Path(__file__).with_name("keeping.py"))
+    ours, theirs = socket.socketpair()
     try:
         process = subprocess.Popen(  # noqa: S603 - no shell
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, pass_fds=passed,
+            [sys.executable, "-I", "-S", keeping, json.dumps(how), *words], stdin=theirs.fileno(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, pass_fds=passed,
         )  # fmt: skip
+    except BaseException:
+        ours.close()
+        raise
     finally:
+        theirs.close()
         for each in passed:
             os.close(each)
-    made = Running(process, command, loaded.engine, (Tail(), Tail()))
+    made = Running(process, command, engine, (Tail(), Tail()), ours, Meter(command.id_file))
     for stream, tail in zip((process.stdout, process.stderr), made.tails, strict=True):
         thread = threading.Thread(target=_drain, args=(stream, tail), daemon=True)
         thread.start()
@@ -226,22 +251,20 @@ def _drain(stream: Any, tail: Tail) -> None:
 
 def watch(task: Task, run: Running, done: Done) -> str | None:
     """Wait until a container ends; return why it has to be stopped, if it has to."""
-    began = time.monotonic()
-    meter = Meter()
-    looked = began
+    began = looked = time.monotonic()
+    done.metrics = run.meter.rows
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             run.process.wait(0.05)
-            done.metrics = meter.rows
-            return None
+            return run.told()
+        run.meter.look_for_kills()
         clock = time.monotonic()
         why = must_stop(task, clock - began)
         if why is None and clock - looked >= CHECKED_EVERY:
             looked = clock
             why = too_much(task.folder / "output")
-            meter.look(run.measured_pid(), clock - began)
+            run.meter.look(clock - began)
         if why is not None:
-            done.metrics = meter.rows
             return why
 
 
@@ -270,7 +293,7 @@ def too_much(folder: Path) -> str | None:
     return None
 
 
-def judge(done: Done, code: int, why: str | None, *, is_for_memory: bool) -> None:
+def judge(done: Done, code: int, why: str | None, kills: Kills) -> None:
     """Say how a container ended."""
     if why == "interrupted":
         done.what = "interrupted"
@@ -282,12 +305,10 @@ def judge(done: Done, code: int, why: str | None, *, is_for_memory: bool) -> Non
         done.what, done.exit_code = "executed", 0
     else:
         done.exit_code = code if code >= 0 else 128 - code
-        if done.exit_code == 137 and is_for_memory:
-            done.error = MEMORY_TEXT
-        elif done.exit_code in {125, 126, 127} and done.runner != "bwrap":
+        if done.exit_code in {125, 126, 127} and done.runner != "bwrap":
             done.error = f"the image cannot be started: {last_line(done.stderr)[:300]}"
-        else:
-            done.error = last_line(done.stderr)[:500] and (
-                f"the algorithm ended with exit code {done.exit_code}; its log says more"
-            )
-            done.error = done.error or f"the algorithm ended with exit code {done.exit_code}"
+            return
+        done.error = kills.said(done.exit_code) or (
+            f"the algorithm ended with exit code {done.exit_code}"
+            + ("; its log says more" if last_line(done.stderr) else "")
+        )

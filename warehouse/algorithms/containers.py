@@ -21,7 +21,6 @@ from warehouse.algorithms.container import (
     watch,
 )
 from warehouse.algorithms.input_folder import InputRefused, write_inputs
-from warehouse.algorithms.measuring import killed_for_memory
 from warehouse.algorithms.scratch import clear_folder
 from warehouse.algorithms.sessions import close_sessions, invoke
 from warehouse.algorithms.tasks import Done, Task
@@ -75,11 +74,10 @@ def perform(task: Task, runner: str) -> Done:
 
 def _execute(task: Task, done: Done, loaded: Loaded) -> None:
     """Run a container once: the exec contract."""
-    began, kills = time.perf_counter(), killed_for_memory()
+    began = time.perf_counter()
     mounts = loaded.mounts(task.folder / "input", task.folder / "output")
     run = start(task, loaded, mounts)
     done.started_at = now()
-    why = None
     try:
         why = watch(task, run, done)
     finally:
@@ -87,4 +85,4 @@ def _execute(task: Task, done: Done, loaded: Loaded) -> None:
     done.exec_seconds = time.perf_counter() - began
     done.invoke_seconds = done.exec_seconds
     done.stdout, done.stderr = (tail.text() for tail in run.tails)
-    judge(done, run.process.returncode, why, is_for_memory=killed_for_memory() > kills)
+    judge(done, run.process.returncode, why, run.meter.kills())

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.algorithms.archives import ImageArchive, unpack_layers
-from warehouse.errors import EngineMissing
+from warehouse.algorithms.archives import ImageArchive, inside, unpack_layers
+from warehouse.errors import ArchiveRefused, EngineMissing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +71,12 @@ class Command:
     name: str
     tells_pid: bool = False
     """Whether it writes the process of the container to a descriptor, see ``INFO_FD``."""
+    id_file: Path | None = None
+    """To which the engine writes what it calls the container."""
+    clean: tuple[str, ...] = ()
+    """Command that removes the container, if nobody is there to end it."""
+    processes: int | None = None
+    """How many it may have at a time, where nothing else bounds them."""
 
 
 def found_engine(wanted: str | None) -> str:
@@ -218,14 +224,19 @@ class Engine:
                     "or run it with bwrap"
                 )
             words += ["-v", f"{folder}:{place}:{how}"]
-        return Command([*words, self._references.get(image.sha256, image.sha256)], name)
+        id_file = mounts.output.with_name("container")
+        words += ["--cidfile", str(id_file), self._references.get(image.sha256, image.sha256)]
+        return Command(words, name, id_file=id_file, clean=tuple(self._removing(name)))
+
+    def _removing(self, name: str) -> list[str]:
+        quickly = ["-t", "0"] if self._is_podman else []
+        return [*self._words, "rm", "-f", *quickly, name]
 
     def stop(self, name: str, grace: float) -> None:
         """End a container: SIGTERM, and after a while SIGKILL."""
         if grace > 0:
             asked([*self._words, "stop", "-t", str(int(grace)), name], seconds=grace + 30)
-        quickly = ["-t", "0"] if self._is_podman else []
-        asked([*self._words, "rm", "-f", *quickly, name], seconds=30)
+        asked(self._removing(name), seconds=30)
 
     def pid(self, name: str) -> int | None:
         """Return the process of a container as this machine knows it."""
@@ -271,11 +282,16 @@ class Bubblewrap:
         draft = root.with_name(f".{uuid.uuid4().hex}")
         try:
             unpack_layers(archive, image, draft)
-            for place in ("input", "output", "tmp", "proc", "dev", "var/tmp", "opt/ml/model"):
-                (draft / place).mkdir(parents=True, exist_ok=True)
-            (draft / "opt/ml/input/data/ground_truth").mkdir(parents=True, exist_ok=True)
+            for place in (
+                "input", "output", "tmp", "proc", "dev", "var/tmp", "opt/ml/model",
+                "opt/ml/input/data/ground_truth",
+            ):  # fmt: skip
+                # A link of the image is one within the image.
+                inside(draft, place.split("/")).mkdir(parents=True, exist_ok=True)
             _user(draft, image)[2].mkdir(parents=True, exist_ok=True)
             draft.rename(root)
+        except (FileExistsError, NotADirectoryError):
+            raise ArchiveRefused("the image has files where folders are needed") from None
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -316,7 +332,11 @@ class Bubblewrap:
         processes = PIDS + sum(name.isdecimal() for name in os.listdir("/proc"))
         limited = [_required("prlimit"), f"--as={most}:{most}", "--core=0:0"]
         limited.append(f"--nproc={processes}:{processes}")
-        return Command([*limited, *words], f"{LABEL}-{uuid.uuid4().hex[:20]}", tells_pid=True)
+        return Command(
+            [*limited, *words], f"{LABEL}-{uuid.uuid4().hex[:20]}", tells_pid=True,
+            # The kernel counts the processes of every user but of root.
+            processes=None if os.geteuid() else PIDS,
+        )  # fmt: skip
 
     def stop(self, name: str, grace: float) -> None:
         """Nothing: the process itself is ended, and what it started with it."""
@@ -327,7 +347,7 @@ class Bubblewrap:
         return None
 
     def sweep(self, owner: str) -> int:
-        """Return 0: what a killed run started has ended with it."""
+        """Return 0: what a killed run started has ended with it, see ``keeping``."""
         del owner
         return 0
 

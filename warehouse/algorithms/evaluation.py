@@ -68,7 +68,8 @@ def prepare(
     Raises
     ------
     AlgorithmError
-        The method is none, there are no jobs, or the truth about one is missing.
+        The method is none, there are no jobs, cases were run by another version of the algorithm,
+        or the truth about one is missing.
     """
     if method.kind != "evaluation":
         raise AlgorithmError(f"{method.algorithm} is no method of evaluation")
@@ -83,6 +84,14 @@ def prepare(
     )
     if not rows:
         raise AlgorithmError(f"no jobs of {algorithm.algorithm} are there to be evaluated")
+    others = sorted({row["algorithm_version"] for row in rows} - {algorithm.version})
+    if others:
+        count = sum(row["algorithm_version"] in others for row in rows)
+        raise AlgorithmError(
+            f"{count} of {len(rows)} cases of {algorithm.algorithm} were last run by version "
+            f"{', '.join(map(str, others))}, not {algorithm.version}; run them again, or name the "
+            f"version: {algorithm.algorithm}@{others[-1]}"
+        )
     bad = [row for row in rows if row["status"] != SUCCEEDED]
     if bad:
         return _not_predicted(root, method, algorithm, bad)

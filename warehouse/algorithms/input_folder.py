@@ -110,13 +110,13 @@ def _write_dicom(catalog: Catalog, series_key: str, target: Path) -> None:
 
 
 def readable(folder: Path) -> None:
-    """Let anybody read what is below a folder."""
+    """Let anybody read what is below a folder; what links lead to is not touched."""
     folder.chmod(0o755)
     for below, folders, names in os.walk(folder):
-        for name in folders:
-            Path(below, name).chmod(0o755)
-        for name in names:
-            Path(below, name).chmod(0o644)
+        for mode, some in ((0o755, folders), (0o644, names)):
+            for name in some:
+                if not os.path.islink(os.path.join(below, name)):
+                    Path(below, name).chmod(mode)
 
 
 def invocation(task: Task) -> list[dict[str, Any]]:

@@ -1,13 +1,14 @@
 """Methods of evaluation that can be taken as they are: ``warehouse.algorithms.methods:…``.
 
 In: the folder of an evaluation. Out: ``metrics.json``: results of each case, and their mean. A
-method compares the socket that predictions and truth share.
+method compares the one socket that predictions and truth share, of every job.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def segmentation(case: Any) -> dict[str, Any]:
     """Compare masks: Dice, 95th percentile of the Hausdorff distance in mm, difference in ml."""
     results = []
-    for job, predicted, true in _pairs(case.input_folder):
+    for job, predicted, true in _pairs(case.input_folder, images=True):
         (a, spacing), (b, other) = _mask(predicted), _mask(true)
         if a.shape != b.shape or not np.allclose(spacing, other, rtol=1e-4, atol=0):
             raise OutputRefused(f"job {job}: prediction and truth lie on different grids")
@@ -44,7 +45,7 @@ def segmentation(case: Any) -> dict[str, Any]:
 def classification(case: Any) -> dict[str, Any]:
     """Compare classes or scores: confusion matrix, accuracy; of numbers and true or false AUC."""
     results, predictions, truths = [], [], []
-    for job, predicted, true in _pairs(case.input_folder):
+    for job, predicted, true in _pairs(case.input_folder, images=False):
         predictions.append(json.loads(predicted.read_text(encoding="utf-8")))
         truths.append(json.loads(true.read_text(encoding="utf-8")))
         results.append({"job": job, "is_right": predictions[-1] == truths[-1]})
@@ -60,16 +61,39 @@ def classification(case: Any) -> dict[str, Any]:
     return {"metrics-json-file": {"results": results, "aggregates": found}}
 
 
-def _pairs(folder: Path) -> Iterator[tuple[str, Path, Path]]:
-    """Yield the job, the file that it brought and the file of the truth, for what both have."""
+def _pairs(folder: Path, *, images: bool) -> Iterator[tuple[str, Path, Path]]:
+    """Yield each job with the file that it brought and that of the truth, of one socket.
+
+    Raises
+    ------
+    OutputRefused
+        There is no socket that both have, or more than one, or a job lacks one of the two: a mean
+        over some of the cases, or over several outputs, would be taken for that of the algorithm.
+    """
     predictions = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
+    found: dict[str, list[tuple[str, Path, Path]]] = defaultdict(list)
     for job in predictions:
         for output in job["outputs"]:
             path = output["socket"]["relative_path"]
-            predicted = folder / job["pk"] / "output" / path
-            true = folder / "ground_truth" / job["pk"] / path
-            if predicted.exists() and true.exists():
-                yield job["pk"], _one(predicted), _one(true)
+            if images == (output["socket"]["super_kind"] == "Image"):
+                predicted = folder / job["pk"] / "output" / path
+                true = folder / "ground_truth" / job["pk"] / path
+                is_read = images or path.endswith(".json")
+                if is_read and predicted.exists() and true.exists():
+                    pair = (job["pk"], _one(predicted), _one(true))
+                    found[output["socket"]["slug"]].append(pair)
+    if len(found) != 1:
+        raise OutputRefused(
+            f"the truth has to be about one output that is {'an image' if images else 'JSON'}, "
+            f"and is about {', '.join(sorted(found)) or 'none'}"
+        )
+    ((slug, pairs),) = found.items()
+    if len(pairs) != len(predictions):
+        raise OutputRefused(
+            f"{len(predictions) - len(pairs)} of {len(predictions)} jobs have no prediction or no "
+            f"truth of {slug}"
+        )
+    yield from pairs
 
 
 def _one(path: Path) -> Path:

@@ -138,7 +138,7 @@ def _require(path: Path, shown: str, *, is_folder: bool) -> None:
 def misplaced(task: Task, catalog: Catalog, outputs: Mapping[str, Prepared]) -> dict[str, str]:
     """Return the images that do not lie where the input series lies, by title of their socket.
 
-    They are kept: an algorithm may resample. Files that state no geometry are not compared.
+    They are kept: an algorithm may resample. Of files that are not compared, that is said.
     """
     series = task.reference
     images = [
@@ -154,9 +154,14 @@ def misplaced(task: Task, catalog: Catalog, outputs: Mapping[str, Prepared]) -> 
     if volume.affine is None:
         return {}
     wanted = geometry_of(volume.shape[-3:], volume.affine)
-    found = {socket.title: read_geometry(file) for socket, file in images}
-    return {
-        title: "its voxels do not lie where those of the input series lie"
-        for title, geometry in found.items()
-        if geometry is not None and not geometry.is_close(wanted)
-    }
+    away = {}
+    for socket, file in images:
+        geometry = read_geometry(file)
+        if geometry is None:
+            away[socket.title] = (
+                "it was not compared with the input series: it is no .mha of three axes with a "
+                "geometry"
+            )
+        elif not geometry.is_close(wanted):
+            away[socket.title] = "its voxels do not lie where those of the input series lie"
+    return away

@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from typing import IO
 
 from warehouse.algorithms.container import (
     CHECKED_EVERY,
@@ -32,8 +33,9 @@ from warehouse.algorithms.container import (
 )
 from warehouse.algorithms.input_folder import write_inputs
 from warehouse.algorithms.logs import Tail, last_line
-from warehouse.algorithms.measuring import Meter, killed_for_memory
-from warehouse.algorithms.tasks import FOLDER, MEMORY_TEXT, Done, Task
+from warehouse.algorithms.output_folder import MAX_BYTES
+from warehouse.algorithms.scratch import clear_folder
+from warehouse.algorithms.tasks import FOLDER, Done, Task
 from warehouse.components.checking import now
 from warehouse.errors import AlgorithmError
 
@@ -141,29 +143,33 @@ def invoke(task: Task, done: Done, loaded: Loaded) -> None:
     """Ask the session of this thread about a task."""
     began = time.perf_counter()
     session = _session(task, loaded)
-    _empty(session.input)
-    _empty(session.output)
+    if not (_emptied(session.input) and _emptied(session.output)):
+        # What a case has left would be taken for what the next one found.
+        _sessions.discard(session)
+        session.close()
+        session = _session(task, loaded)
     session.run.tails = _fresh(session)
     write_inputs(task, catalog_of(task), session.input)
     done.provisioned_at = now()
     done.started_at = now()
     asked = time.perf_counter()
-    kills = killed_for_memory()
+    session.run.meter.begin()
     answers: list[str] = []
     asker = threading.Thread(
         target=lambda: answers.append(session.ask("invoke", task.seconds + 60)), daemon=True
     )
     asker.start()
-    why, meter, looked = None, Meter(), asked
+    why, looked = None, asked
     while asker.is_alive() and why is None:
         asker.join(0.02)
+        session.run.meter.look_for_kills()
         clock = time.perf_counter()
         why = must_stop(task, clock - asked)
         if why is None and clock - looked >= CHECKED_EVERY:
             looked = clock
             why = too_much(session.output)
-            meter.look(session.run.measured_pid(), clock - asked)
-    done.metrics = meter.rows
+            session.run.meter.look(clock - asked)
+    done.metrics = session.run.meter.rows
     done.invoke_seconds = time.perf_counter() - asked
     status = answers[0] if answers else ""
     if why is None and status == "201":
@@ -172,18 +178,19 @@ def invoke(task: Task, done: Done, loaded: Loaded) -> None:
     session.cases += 1
     done.exec_seconds = time.perf_counter() - began
     if done.what != "executed":
+        why = why or session.run.told()
         if why is not None or not status.isdecimal():
             _sessions.discard(session)
             session.close()
         done.stdout, done.stderr = (tail.text() for tail in session.run.tails)
         if why is not None:
-            judge(done, 0, why, is_for_memory=False)
+            judge(done, 0, why, session.run.meter.kills())
         elif status.isdecimal():
             done.error = f"the algorithm answered with HTTP status {status}"
-        elif killed_for_memory() > kills:
-            done.error = MEMORY_TEXT
         else:
-            done.error = "the algorithm did not answer: its process ended"
+            done.error = session.run.meter.kills().said(137) or (
+                "the algorithm did not answer: its process ended"
+            )
         return
     done.stdout, done.stderr = (tail.text() for tail in session.run.tails)
 
@@ -195,12 +202,25 @@ def _fresh(session: Session) -> tuple[Tail, Tail]:
     return session.run.tails
 
 
-def _empty(folder: Path) -> None:
+def _emptied(folder: Path) -> bool:
+    """Empty a folder; say whether it is: with rootless podman, files may be another user's."""
     for each in folder.iterdir():
         if each.is_dir() and not each.is_symlink():
-            shutil.rmtree(each, ignore_errors=True)
+            clear_folder(each)
         else:
-            each.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                each.unlink()
+    return not any(folder.iterdir())
+
+
+def _copy(file: IO[bytes], copy: IO[bytes], size: int) -> None:
+    """Copy so many bytes: the process that writes the file may go on."""
+    if size > MAX_BYTES:
+        copy.truncate(size)  # it is refused, so none of it is read
+        return
+    while size and (block := file.read(min(size, 1 << 20))):
+        copy.write(block)
+        size -= len(block)
 
 
 def _copied_out(source: Path, target: Path) -> None:
@@ -228,4 +248,4 @@ def _copied_out(source: Path, target: Path) -> None:
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
                 opened = os.open(name, flags, dir_fd=descriptor)
                 with os.fdopen(opened, "rb") as file, (place / name).open("wb") as copy:
-                    shutil.copyfileobj(file, copy, 1 << 20)
+                    _copy(file, copy, found.st_size)

@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import hmac
 import json
+import math
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -127,14 +128,24 @@ def require_signed(body: bytes, signature: str, spec: Spec) -> dict[str, Any]:
     OutputRefused
         The signature is another one, or the result that of another job.
     """
-    if not hmac.compare_digest(signature_of(body, spec.signing_key), signature):
+    expected = signature_of(body, spec.signing_key).encode()
+    if not hmac.compare_digest(expected, signature.encode("utf-8", "replace")):
         raise OutputRefused("the signature of the result is not that of its content")
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or spec.job_id not in str(found.get("pk", "")):
         raise OutputRefused("the result is not that of the job")
+    code = found.setdefault("return_code", 1)
+    if type(code) is not int or not -(2**31) <= code < 2**31:
+        raise OutputRefused("return_code of the result is no whole number")
+    for name in ("exec_duration", "invoke_duration"):
+        seconds = found.get(name)
+        if seconds is None:
+            continue
+        if type(seconds) not in {int, float} or not 0 <= seconds < math.inf:
+            raise OutputRefused(f"{name} of the result is no number of seconds")
     return found
 
 
@@ -202,7 +213,7 @@ def report(root: Path, job_id: str, body: bytes, signature: str, outputs: Path) 
     spec = jobs.find_job(root, job_id)
     found = require_signed(body, signature, spec)
     fields: dict[str, Any] = {
-        "runner": "external", "exit_code": int(found.get("return_code", 1)),
+        "runner": "external", "exit_code": found["return_code"],
         "exec_seconds": found.get("exec_duration"), "invoke_seconds": found.get("invoke_duration"),
     }  # fmt: skip
     if fields["exit_code"] != 0:

@@ -16,7 +16,7 @@ from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
 from warehouse.catalog.frames import relation
 from warehouse.catalog.kept import kept_files
 from warehouse.catalog.statements import require_one
-from warehouse.catalog.template import attach_views, id_factor
+from warehouse.catalog.template import attach_views, id_variables
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
 from warehouse.sqlfiles import Model, read_models, statement
 from warehouse.store import delta
@@ -131,8 +131,8 @@ def open_catalog(
     snapshot = delta.snapshot(root, version)
     connection = connect(threads=threads)
     if order:
-        connection.execute("set variable id_factor = $1", [id_factor(order)])
-        connection.execute("set variable id_mixed = $1", [int(order > 1)])
+        for name, number in id_variables(order).items():
+            connection.execute(f"set variable {name} = $1", [number])
         connection.execute("set preserve_insertion_order = false")
     names = read_dictionary(root)
     stored = {table: snapshot.paths(table)[:: -1 if order else 1] for table in snapshot.parts}
@@ -150,6 +150,15 @@ def open_catalog(
         connection.execute("set variable output_columns = $1", [asked[0][0]])
     models = {model.name: model for model in read_models() if model.is_view}
     return Catalog(snapshot, Sessions(connection, variables), models, names)
+
+
+def reorder(catalog: Catalog, order: int, first: int | None = None) -> None:
+    """Have this thread's session of a catalog that was opened in an order from 1 on in another.
+
+    With ``first``, in the stored order, but begun with the instance of this id.
+    """
+    for name, number in id_variables(order, first).items():
+        catalog.connection.execute(f"set variable {name} = $1", [number])
 
 
 def ask(

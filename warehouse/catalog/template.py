@@ -41,8 +41,8 @@ def make_views(
     """Make the views and macros; the variables with the files of each table must be set.
 
     With ``kept``, the entity views read the answers that variables name (see ``catalog.kept``).
-    With ``reordered``, ids of instances and batches are others, by the variable ``id_factor``, as
-    if the files had been read in another order: for those who ask whether an answer depends on it.
+    With ``reordered``, ids of instances and batches are others, by ``id_variables``, as if the
+    files had been read in another order: for those who ask whether an answer depends on it.
     Headers go into comments, where any client of the database shows them.
     """
     connection.execute("begin")
@@ -58,16 +58,23 @@ def make_views(
     connection.execute("commit")
 
 
-def id_factor(order: int) -> int:
-    """Return the odd number by which ids are multiplied, modulo 2^47, in an order from 1 on.
+def id_variables(order: int, first: int | None = None) -> dict[str, int]:
+    """Return the variables by which ids are other ones, modulo 2^47, in an order from 1 on.
 
-    The first counts them backwards, the others scatter them, of which the lowest bits need more:
-    they depend on no higher bit of the id (see ``_reordered``).
+    The first counts them backwards; the others scatter them, by a factor, of whose products the
+    lowest bits depend on no higher bit of the id: then the upper half of the bits is added to the
+    lower. With ``first``, ids stay in their order, but begin with this one.
 
-    >>> id_factor(1) == 2**47 - 1, id_factor(2) % 2
-    (True, 1)
+    >>> id_variables(1)
+    {'id_factor': 140737488355327, 'id_offset': -1, 'batch_offset': -1, 'id_mixed': 0}
+    >>> id_variables(1, first=5 << 24)
+    {'id_factor': 1, 'id_offset': -83886080, 'batch_offset': -5, 'id_mixed': 0}
     """
-    return (1 << 47) - 1 if order == 1 else (order * 0x9E3779B97F4A7C15 >> 17) % (1 << 47) | 1
+    if first is not None:
+        offset, batch = -first, -(first >> layout.ID_BITS)
+        return {"id_factor": 1, "id_offset": offset, "batch_offset": batch, "id_mixed": 0}
+    factor = (1 << 47) - 1 if order == 1 else (order * 0x9E3779B97F4A7C15 >> 17) % (1 << 47) | 1
+    return {"id_factor": factor, "id_offset": -1, "batch_offset": -1, "id_mixed": int(order > 1)}
 
 
 def _reordered(model: Model) -> str:
@@ -81,19 +88,18 @@ def _reordered(model: Model) -> str:
     head = f"create or replace view {model.name} as"
     body = model.sql[model.sql.index(head) + len(head) :].rstrip().rstrip(";")
 
-    def other(number: str, bits: int) -> str:
-        # Odd factors make no two numbers one, nor does adding the upper half of the bits to the
-        # lower, by which `instance_id % 2` is another question in every order but the first.
+    def other(number: str, bits: int, offset: str) -> str:
+        # Odd factors make no two numbers one, nor does adding half of the bits to the others.
         product = f"cast({number} as hugeint) * getvariable('id_factor')"
-        scattered = f"cast(({product} + {(1 << bits) - 1}) % {1 << bits} as bigint)"
-        half = f"(({scattered} >> {bits - bits // 2}) * getvariable('id_mixed'))"
-        return f"xor({scattered}, {half})"
+        whole = 1 << bits
+        moved = f"({product} % {whole} + getvariable('{offset}') + {whole}) % {whole}"
+        half = f"((cast({moved} as bigint) >> {bits - bits // 2}) * getvariable('id_mixed'))"
+        return f"xor(cast({moved} as bigint), {half})"
 
-    swapped = f"{other('instance_id', 47)} as instance_id"
+    swapped = f"{other('instance_id', 47, 'id_offset')} as instance_id"
     if "batch" in columns:
-        swapped += (
-            f", printf('%06d', {other('cast(batch as bigint)', 47 - layout.ID_BITS)}) as batch"
-        )
+        other_batch = other("cast(batch as bigint)", 47 - layout.ID_BITS, "batch_offset")
+        swapped += f", printf('%06d', {other_batch}) as batch"
     return f"{head} select * replace ({swapped}) from ({body}) order by instance_id"
 
 

@@ -25,6 +25,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.ipc
 
+from warehouse.catalog.connect import reorder
 from warehouse.cohorts.guard import locked_catalog, suspects
 from warehouse.errors import (
     CohortStopped,
@@ -36,7 +37,9 @@ from warehouse.errors import (
 from warehouse.process import do_without_pandas
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from warehouse.catalog.connect import Catalog
 
 KEYS = {
     "instance_key": "instance", "SOPInstanceUID": "instance",
@@ -50,8 +53,9 @@ _START = "import sys; sys.path[:] = {path!r}; from warehouse.cohorts.asking impo
 
 SECONDS = 600.0
 
-LEAST_SCATTERED, SCATTERED, SCATTERED_SECONDS = 3, 20, 5.0
-"""Scattered orders in which suspect text is asked at least, and at most within so many seconds."""
+LEAST_ORDERS, SCATTERED, BEGUN_WITH, ORDERS_SECONDS = 5, 20, 200, 5.0
+"""Orders in which suspect text is asked at least; at most so many that are scattered and so many
+begun with one of the instances, within so many seconds of the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Picked:
     """What a key stands for: instance, series, study or patient."""
     keys: pa.Array
     """Keys as text, sorted, each once."""
+    column: str
+    """Where the question has them, one of ``KEYS``."""
 
 
 def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> Picked:
@@ -86,11 +92,21 @@ def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[st
     """
     try:
         described = connection.execute(f"describe {sql}", dict(parameters)).fetchall()
-        columns = {row[0] for row in described}
-        key = next((name for name in KEYS if name in columns), None)
-        if key is None:
-            raise MembersUnclear(f"a cohort returns one of the columns {', '.join(KEYS)}")
-        named = f'select distinct cast("{key}" as varchar) as key from ({sql})'
+    except duckdb.Error as error:
+        raise QueryFailed(str(error)) from error
+    columns = {row[0] for row in described}
+    key = next((name for name in KEYS if name in columns), None)
+    if key is None:
+        raise MembersUnclear(f"a cohort returns one of the columns {', '.join(KEYS)}")
+    return _keys(connection, sql, key, parameters)
+
+
+def _keys(
+    connection: duckdb.DuckDBPyConnection, sql: str, key: str, parameters: Mapping[str, Any]
+) -> Picked:
+    """Return what a question names in a column that it is known to have."""
+    named = f'select distinct cast("{key}" as varchar) as key from ({sql})'
+    try:
         answer = connection.sql(f"{named} order by key nulls first", params=dict(parameters))
         keys = answer.to_arrow_table().column("key").combine_chunks()
     except duckdb.Error as error:
@@ -100,7 +116,7 @@ def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[st
             f"the cohort returns rows without {key}; return {KEYS[key]}_key, which is never null "
             "for an image, or leave these rows out"
         )
-    return Picked(KEYS[key], keys)
+    return Picked(KEYS[key], keys, key)
 
 
 def pick_apart(
@@ -146,7 +162,7 @@ def pick_apart(
             raise _ERRORS.get(told["error"], QueryFailed)(told["message"])
         with pa.memory_map(str(target)) as source:
             keys = pa.ipc.open_file(source).read_all()["key"].combine_chunks()
-            return Picked(told["level"], pa.concat_arrays([keys]))
+            return Picked(KEYS[told["column"]], pa.concat_arrays([keys]), told["column"])
 
 
 _ERRORS: dict[str, type[WarehouseError]] = {
@@ -167,15 +183,12 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
     catalog = locked_catalog(root, version)
     first = pick(catalog.connection, sql, parameters)
     named = ", ".join(suspects(catalog.connection, sql))
-    # Backwards. Where the text is suspect, in the stored order with one thread too, as several may
-    # meet the rows backwards by chance, and scattered: of few rows any order may give the same
-    # answer by chance, and few rows are asked quickly.
-    began = time.monotonic()
-    for order in (1, 0, *range(2, SCATTERED + 2)) if named else (1,):
-        if order > LEAST_SCATTERED + 1 and time.monotonic() - began > SCATTERED_SECONDS:
+    stored = locked_catalog(root, version, threads=1) if named else catalog
+    began = time.process_time()
+    for asked, other in enumerate(_orders(root, version, stored, is_suspect=bool(named))):
+        if asked > LEAST_ORDERS and time.process_time() - began > ORDERS_SECONDS:
             return first
-        other = locked_catalog(root, version, order=order, threads=1)
-        if not pick(other.connection, sql, parameters).keys.equals(first.keys):
+        if not _keys(other.connection, sql, first.column, parameters).keys.equals(first.keys):
             break
     else:
         return first
@@ -186,11 +199,35 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
     )
 
 
+def _orders(root: Path, version: int, stored: Catalog, *, is_suspect: bool) -> Iterator[Catalog]:
+    """Yield the rows in orders in which the answer must be the same, as catalogs to be asked.
+
+    Backwards. Where the text is suspect, in the stored order with one thread too, as several may
+    meet the rows backwards by chance; scattered; and begun with each instance in turn, which shows
+    of few rows what the others miss by chance: one of a tie that few orders put first.
+    """
+    # One for all of them: to open it takes as long as to ask.
+    other = locked_catalog(root, version, order=1, threads=1)
+    yield other
+    if not is_suspect:
+        return
+    yield stored
+    for order in range(2, SCATTERED + 2):
+        reorder(other, order)
+        yield other
+    rows = stored.connection.execute(
+        "select instance_id from instances order by hash(instance_id) limit $1", [BEGUN_WITH]
+    ).fetchall()
+    for (instance_id,) in rows:
+        reorder(other, 1, instance_id)
+        yield other
+
+
 def main() -> None:
     """Answer the question on standard input; what ``pick_apart`` starts."""
     do_without_pandas()
     asked = json.load(sys.stdin)
-    _limit(asked["memory_bytes"])
+    limit_memory(asked["memory_bytes"])
     parameters = {name: _value(kind, value) for name, kind, value in asked["parameters"]}
     told: dict[str, str]
     try:
@@ -198,7 +235,7 @@ def main() -> None:
         table = pa.table({"key": picked.keys})
         with pa.OSFile(asked["target"], "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)
-        told = {"level": picked.level}
+        told = {"column": picked.column}
     except WarehouseError as error:
         told = {"error": type(error).__name__, "message": str(error)}
     json.dump(told, sys.stdout)
@@ -221,7 +258,7 @@ def _value(kind: str, value: Any) -> Any:
     return kinds[kind].fromisoformat(value) if kind in kinds else value
 
 
-def _limit(memory_bytes: int) -> None:
+def limit_memory(memory_bytes: int) -> None:
     """Let the kernel refuse memory beyond this; where it has no such limit, only DuckDB's holds.
 
     What libraries reserved when they were imported does not count: pyarrow's allocator alone may

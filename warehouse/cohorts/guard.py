@@ -102,6 +102,16 @@ def check(catalog: Catalog, sql: str) -> Question:
         It is not one SELECT, or reads something besides the warehouse, or cannot be repeated.
     UnknownTable
     """
+    try:
+        return _checked(catalog, sql)
+    except RecursionError:
+        # Both parsers, and the reader of their tree, go as deep as the question does.
+        raise UnsafeCohort(
+            "the question is nested too deep: name its parts with WITH, or use fewer parentheses"
+        ) from None
+
+
+def _checked(catalog: Catalog, sql: str) -> Question:
     _one_query(sql)
     tree = _parsed(catalog.connection, sql)
     ctes = {name for node in _nodes(tree) for name in _cte_names(node)}

@@ -29,7 +29,6 @@ _UNREADABLE = {
     "1.2.840.113619.5.2": "its transfer syntax is one of GE with two byte orders",
 }
 MAX_INFLATED = 1 << 30
-_SOURCES = {"PN": (0x00100010, "PatientName"), "LO": (0x00100020, "PatientID")}
 
 
 def deidentify(
@@ -51,7 +50,7 @@ def deidentify(
     pixels
         What becomes of the pixel data; by default they are copied as they are.
     known
-        VR and value of other names and IDs of the patient, which are searched for, too.
+        Names (PN) and IDs (LO) of the patient in other files, which are searched for, too.
 
     Raises
     ------
@@ -74,8 +73,7 @@ def deidentify(
     for _ in range(4):
         walk = Walk(data, profile, key, patient, pixels, forced)
         walk.facts.transfer_syntax = syntax
-        for vr, value in known:
-            walk.identity.add(*_SOURCES[vr], vr, value)
+        walk.identity.know(known)
         entries = walk.top(start, implicit=syntax == IMPLICIT)
         found = walk.identity.found_in(walk.kept)
         if not found:

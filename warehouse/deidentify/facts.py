@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Chunk = bytes | memoryview
     Entries = list[tuple[int, bytes | list[Chunk]]]
     """Tag of each element, and its bytes; of pixel data in pieces."""
-    Known = tuple[tuple[str, bytes], ...]
+    Known = tuple[tuple[str, str], ...]
     """Names (PN) and IDs (LO) of a patient that other files of the warehouse hold."""
     Pixels = Callable[["Facts", "Chunk"], "Masked"]
 
@@ -24,7 +24,7 @@ FACTS = {
     0x00280004: "PhotometricInterpretation", 0x00280006: "PlanarConfiguration",
     0x00280008: "NumberOfFrames", 0x00280010: "Rows", 0x00280011: "Columns",
     0x00280100: "BitsAllocated", 0x00280101: "BitsStored", 0x00280102: "HighBit",
-    0x00280301: "BurnedInAnnotation",
+    0x00280301: "BurnedInAnnotation", 0x00480010: "SpecimenLabelInImage",
 }  # fmt: skip
 _NUMBERS = {
     "SamplesPerPixel", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored",

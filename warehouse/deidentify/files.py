@@ -99,7 +99,10 @@ def _treat(portion: Portion, how: Treatment) -> None:
                 known = portion.known.get(patient, ())
                 row, result = _written(content, patient, portion.files, how, known)
         except NotDeidentified as error:
-            new = how.key.uid(member.instance_key)
+            keeps = "uids" in how.profile.options
+            new = member.instance_key if keeps else how.key.uid(member.instance_key)
+            if new != member.instance_key:
+                uids[member.instance_key] = new  # whoever may know finds what was left out
             left_out.append({"SOPInstanceUID": new, "reason": error.reason})
             continue
         rows.append(row)

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import base64
 import re
-from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from warehouse.deidentify.spellings import (
+    dates_in,
+    encoded,
+    parts_of_name,
+    spellings,
+    text_of,
+    written,
+)  # fmt: skip
 from warehouse.deidentify.values import words
 
 if TYPE_CHECKING:
@@ -19,11 +26,6 @@ if TYPE_CHECKING:
 
     from warehouse.deidentify.facts import Known
 
-CHARSETS = (
-    "utf-8", "latin-1", "iso8859-2", "iso8859-3", "iso8859-4", "iso8859-5", "iso8859-6",
-    "iso8859-7", "iso8859-8", "iso8859-9", "iso8859-15", "tis-620", "shift_jis", "iso2022_jp",
-    "iso2022_jp_2", "euc_jp", "iso2022_kr", "euc_kr", "gb18030", "gbk", "cp1252",
-)  # fmt: skip
 _BY_TAG = frozenset({0x00080050, 0x00080080, 0x00080081, 0x00080082, 0x00200010})
 """Accession number, institution and its address, study ID."""
 _GROUPS = frozenset({0x0010, 0x0032, 0x0038, 0x0040})
@@ -32,8 +34,13 @@ _SAYS_WHO = re.compile(
     r"(IDs?|Numbers?|Names?|Address|Residence|Religion|Locations?|Location|Issuer|Identifier"
     r"|RankTrial|Employer|Insurance.*|Occupation)$|Telephone|^Issuer|^EthnicGroups?$"
 )
-_SPLIT = re.compile(rb"[\^=\\, ]+")
 _SHORTEST_NAME, _SHORTEST_ID, _UNBOUNDED = 3, 4, 5
+_DATES = frozenset({"DA", "DT"})
+_SHORTEST_DATE = 6
+_BINARY = frozenset({"FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "UL", "US"})
+"""In these a few bytes may stand by chance."""
+_PRINTABLE, _TEXT = re.compile(rb"[ -~]+"), 8
+_NUMBERS = _BINARY | {"DS", "IS", "AT"}
 _SHORTEST_BASE64 = 6
 
 
@@ -53,21 +60,44 @@ def known_of(rows: Iterable[tuple[str, list[str] | None, list[str] | None]]) -> 
     rows
         Key of each, names and IDs.
     """
-    made: dict[str, Known] = {}
-    for patient, names, ids in rows:
-        if patient != "none":  # instances without a patient have nobody in common
-            found = [("PN", one) for one in names or ()] + [("LO", one) for one in ids or ()]
-            made[patient] = tuple((vr, coded) for vr, one in found for coded in _encoded(one))
-    return made
+    # Instances without a patient have nobody in common.
+    return {
+        patient: (*(("PN", one) for one in names or ()), *(("LO", one) for one in ids or ()))
+        for patient, names, ids in rows
+        if patient != "none"
+    }
 
 
-def _encoded(text: str) -> set[bytes]:
-    """Return a text as it may be written, in each character set that has its characters."""
-    made = set()
-    for charset in ("ascii",) if text.isascii() else CHARSETS:
-        with suppress(UnicodeEncodeError):
-            made.add(text.encode(charset))
-    return made
+def tokens_of(patient: str, names: Iterable[str], ids: Iterable[str]) -> set[str]:
+    """Return the texts in small letters that columns of a patient are searched for.
+
+    Parameters
+    ----------
+    patient
+        Key of the patient.
+    names, ids
+        All that its instances have.
+    """
+    made = {part for name in names for part in parts_of_name(name)}
+    made |= {
+        small for one in (*ids, *_own(patient)) if _is_id(one) for small in spellings(one.strip())
+    }
+    return {one for one in made if len(one.encode("utf-8", "surrogateescape")) >= _SHORTEST_NAME}
+
+
+def _own(patient: str) -> tuple[str, ...]:
+    """Return the ID in the key of a patient."""
+    return () if patient.startswith("missing:") or patient == "none" else (patient,)
+
+
+def _is_id(text: str) -> bool:
+    """Return whether a text may tell somebody: no word of imaging, no number that is everywhere."""
+    one = text.strip(" \0")
+    return (
+        len(one) >= _SHORTEST_ID
+        and one.lower() not in words()
+        and not (one.isdigit() and len(one) < _UNBOUNDED)
+    )
 
 
 def in_base64(content: bytes) -> Iterator[bytes]:
@@ -77,6 +107,18 @@ def in_base64(content: bytes) -> Iterator[bytes]:
         last = (before + len(content)) // 3 * 4
         if last - first >= _SHORTEST_BASE64:
             yield coded[first:last]
+
+
+@lru_cache(4096)
+def _name_tokens(text: str) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """Return all ways to write the parts of a name, and the parts as they are."""
+    made = {code for small in parts_of_name(text) for code in encoded(small)}
+    parts = {part for part in re.split(r"[\^=\\, \0]+", text) if not part.isdigit()}
+    as_written = {code for part in parts for code in written(part)}
+    return (
+        frozenset(code for code in made if len(code) >= _SHORTEST_NAME),
+        frozenset(code for code in as_written if len(code) >= _UNBOUNDED),
+    )
 
 
 @lru_cache(4096)
@@ -93,45 +135,63 @@ def _wide(part: bytes) -> tuple[bytes, ...]:
     return text.encode("utf-16-le"), text.encode("utf-16-be")
 
 
+def _is_text(content: bytes, first: int, last: int) -> bool:
+    """Return whether a few bytes of a binary value stand in text, and not by chance."""
+    before = len(content[max(first - _TEXT, 0) : first].rpartition(b"\0")[2])
+    around = content[first - before : last + _TEXT]
+    found = _PRINTABLE.match(around)
+    return found is not None and found.end() >= min(_TEXT, len(content))
+
+
 class Identity:
     """What identifies the people of one file, in the bytes of the file."""
 
     def __init__(self, patient: str) -> None:
         self.found: set[bytes] = set()
-        """In lower case."""
+        """Names and IDs, in every way in which they may be written, in small letters."""
+        self.dates: set[str] = set()
+        """Days that go, as YYYYMMDD."""
         self._written: set[bytes] = set()
-        """The same as they are written."""
-        if not patient.startswith("missing:"):
-            self._id(patient.encode("utf-8", "surrogateescape"))
+        """Names and IDs as they are written."""
+        for one in _own(patient):
+            self._id(one)
 
-    def add(self, tag: int, keyword: str, vr: str, content: bytes) -> None:
-        """Remember a value that goes."""
+    def add(self, tag: int, keyword: str, vr: str, content: bytes, charset: str = "") -> None:
+        """Remember a value that goes, as it is stored."""
+        if vr in _DATES:
+            for one in content.split(b"\\"):
+                day = one.strip(b" \0").replace(b".", b"")[:8]
+                if len(day) == 8 and day.isdigit():
+                    self.dates.add(day.decode("ascii"))
         if vr == "PN":
-            whole = content.strip(b" \0")
-            if len(whole) >= _SHORTEST_ID:
-                self._add(whole)
-            for part in _SPLIT.split(whole):
-                if len(part) >= _SHORTEST_NAME and not part.isdigit():
-                    self._add(part)
-        elif vr in {"LO", "SH", "ST", "UT", "UC"}:
-            if says_who(tag, keyword, vr):
-                for one in content.split(b"\\"):
-                    self._id(one)
-        elif vr == "DA" and tag >> 16 == 0x0010:
-            self._id(content)
+            for text in text_of(content, charset).split("\\"):
+                self._name(text)
+        elif (vr in {"LO", "SH", "ST", "UT", "UC"} and says_who(tag, keyword, vr)) or (
+            vr == "DA" and tag >> 16 == 0x0010
+        ):
+            for text in text_of(content, charset).split("\\"):
+                self._id(text)
 
-    def _id(self, content: bytes) -> None:
-        written = content.strip(b" \0")
-        text = written.lower()
-        # Words of imaging are no identity, and short numbers are everywhere.
-        if text.decode("latin-1") in words() or (text.isdigit() and len(text) < _UNBOUNDED):
+    def know(self, known: Known) -> None:
+        """Remember what other files of the patient say."""
+        for vr, text in known:
+            if vr == "PN":
+                self._name(text)
+            else:
+                self._id(text)
+
+    def _name(self, text: str) -> None:
+        tokens, as_written = _name_tokens(text)
+        self.found |= tokens
+        self._written |= as_written
+
+    def _id(self, text: str) -> None:
+        one = text.strip(" \0")
+        if not _is_id(one):
             return
-        if len(text) >= _SHORTEST_ID:
-            self._add(written)
-
-    def _add(self, written: bytes) -> None:
-        self.found.add(written.lower())
-        self._written.add(written)
+        for small in spellings(one):
+            self.found |= encoded(small)
+        self._written |= set(written(one))
 
     @property
     def words(self) -> frozenset[str]:
@@ -146,20 +206,41 @@ class Identity:
         kept
             Path, tag, VR and value of each.
         """
-        written = b"\0".join(content for *_, content in kept)
+        together = b"\0".join(content for *_, content in kept)
+        small = together.lower()
         # Without zeros text of two bytes for a character is as plain as other text.
-        plain = written.translate(None, b"\0").lower()
-        here = [part for part in self.found if part in plain]
-        coded = [code for part in self._written for code in _coded(part) if code in written]
+        plain = small.translate(None, b"\0")
+        here = [part for part in self.found if part in plain or part in small]
+        coded = [code for part in self._written for code in _coded(part) if code in together]
+        dated = self._dated(kept)
         if not here and not coded:
-            return frozenset()
+            return dated
         wide = [code for part in here for code in _wide(part)]
-        return frozenset(
+        return dated | frozenset(
             (path, tag)
             for path, tag, vr, content in kept
             if any(self._holds(content.lower(), part, vr) for part in here)
             or any(code in content.lower() for code in wide)
             or any(code in content for code in coded)
+        )
+
+    def _dated(self, kept: list[tuple[str, int, str, bytes]]) -> frozenset[tuple[str, int]]:
+        """Return path and tag of the elements that hold a day that goes."""
+        if not self.dates:
+            return frozenset()
+        days = {day.encode("ascii") for day in self.dates}
+        return frozenset(
+            (path, tag)
+            for path, tag, vr, content in kept
+            if (
+                vr in {"DS", "IS"}
+                and any(one.strip(b" \0") in days for one in content.split(b"\\"))
+            )
+            or (
+                vr not in _NUMBERS
+                and len(content) >= _SHORTEST_DATE
+                and self.dates & dates_in(content.decode("latin-1"))
+            )
         )
 
     @staticmethod
@@ -172,9 +253,8 @@ class Identity:
             return False  # a part of the body that is somebody's name as well
         if len(part) >= _UNBOUNDED:
             return True
-        return (
-            re.search(rb"(?<![a-z0-9])" + re.escape(part) + rb"(?![a-z0-9])", content) is not None
-        )
+        found = re.finditer(rb"(?<![a-z0-9])" + re.escape(part) + rb"(?![a-z0-9])", content)
+        return any(vr not in _BINARY or _is_text(content, *match.span()) for match in found)
 
     def is_in(self, content: bytes) -> bool:
         """Return whether a part that cannot be there by chance is in bytes of lower case."""

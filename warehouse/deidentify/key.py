@@ -16,6 +16,7 @@ from base64 import b32encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from warehouse.dicom.dictionary import uids
 from warehouse.errors import SourceNotFound, TargetExists, UsageError, cause_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,16 @@ SHORTEST = 32
 LONGEST = 1 << 16
 _MOST_DAYS = 3650
 STANDARD_UIDS = "1.2.840.10008."
-"""Root of UIDs of the standard: classes and syntaxes, which are no identities."""
+"""Root of UIDs of the standard."""
+
+
+def is_of_standard(uid: str) -> bool:
+    """Return whether a UID is one of PS3.6, which is no identity: its root alone says nothing.
+
+    >>> is_of_standard("1.2.840.10008.1.2"), is_of_standard("1.2.840.10008.4711.19531225")
+    (True, False)
+    """
+    return uid.startswith(STANDARD_UIDS) and uid in uids()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,7 @@ class Key:
         >>> Key(b"k" * 32).uid("1.2.840.10008.1.2")
         '1.2.840.10008.1.2'
         """
-        if old.startswith(STANDARD_UIDS):
+        if is_of_standard(old):
             return old
         # A UUID of version 8, whose bits are the maker's: PS3.5 B.2.
         made = bytearray(self._digest("uid", old)[:16])

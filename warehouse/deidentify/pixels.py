@@ -21,6 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from warehouse.catalog.dictionaries import rule_rows
 from warehouse.deidentify.facts import Facts, Masked
+from warehouse.deidentify.frames import without_comments
 from warehouse.errors import NotDeidentified, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,14 @@ if TYPE_CHECKING:
     Rectangle = tuple[int, int, int, int]
     Hook = Callable[[np.ndarray, Facts], Sequence[Rectangle]]
 
-RISKY = frozenset({"US", "OT", "SC", "XC", "ES", "GM", "IVUS", "DOC", "ECG", "HC"})
+RISKY = frozenset(
+    {"US", "OT", "SC", "XC", "ES", "GM", "IVUS", "DOC", "ECG", "HC", "BMD", "OPV", "BDUS", "TG",
+     "CD", "DD", "EC"}
+)  # fmt: skip
+_CLASSES = re.compile(
+    r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:(?:3|6)(?:\.[123])?|77\.(?!1\.6$)[0-9.]+)"
+)
+"""Ultrasound, and visible light but for whole slides, of whatever modality."""
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
 _RISKY_TYPES = {
     "SECONDARY",
@@ -41,7 +49,10 @@ _RISKY_TYPES = {
     "DOSE_INFO",
     "REPORT",
     "VXTL STATE",
+    "LABEL",
+    "OVERVIEW",
 }
+_ITEM = b"\xfe\xff\x00\xe0"
 MAX_DECODED = 1 << 30
 """Bytes of decoded frames of an instance that may be masked."""
 
@@ -101,14 +112,18 @@ def risk(facts: Facts) -> str:
     if said == "YES":
         return "its header says that text is burned in"
     types = {part.strip().upper() for part in facts.text("ImageType").split("\\")}
+    if facts.text("SpecimenLabelInImage").upper() == "YES":
+        return "its header says that the label of a specimen is in the image"
     if said == "NO":
         return ""
-    if facts.text("SOPClassUID").startswith(_SECONDARY) or facts.text("ConversionType"):
+    sop_class = facts.text("SOPClassUID")
+    is_secondary = sop_class == _SECONDARY or sop_class.startswith(f"{_SECONDARY}.")
+    if is_secondary or facts.text("ConversionType"):
         return "it is a secondary capture and does not say that no text is burned in"
-    if facts.text("Modality").upper() in RISKY:
+    if facts.text("Modality").upper() in RISKY or _CLASSES.fullmatch(sop_class):
         return "its modality often has text burned in and it does not say that there is none"
     if types & _RISKY_TYPES:
-        return "its ImageType is one of screens or reports and it does not say that it has no text"
+        return "its ImageType is one of screens or labels and it does not say that it has no text"
     return ""
 
 
@@ -146,12 +161,14 @@ def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
         raise NotDeidentified(why)
     changes: list[str] = []
     if not is_native:
+        if len(content) and bytes(content[:4]) != _ITEM:
+            raise NotDeidentified("its transfer syntax has fragments, and its pixel data have none")
         if facts.has_embedded_overlay:
             raise NotDeidentified("an overlay is kept in bits of its compressed pixels")
         blanked = without_comments(content)
         if blanked is not None:
             content = blanked
-            changes.append("comments in the compressed frames are blanked")
+            changes.append("comments in and behind the compressed frames are blanked")
         if rectangles:
             if _length(facts) > MAX_DECODED:
                 raise NotDeidentified(
@@ -160,6 +177,8 @@ def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
             changes.append("rectangles are blacked out, frames compressed anew without loss")
         return Masked([content], changes, bool(rectangles), tuple(rectangles))
     length = _length(facts)
+    if not length and len(content):
+        raise NotDeidentified("its header does not say how many bytes its frames have")
     if length and len(content) > length + (length & 1):
         content = content[: length + (length & 1)]
         changes.append("bytes behind the last frame are cut off")
@@ -255,54 +274,6 @@ def _looked_at(facts: Facts, content: Chunk, hook: Hook) -> list[Rectangle]:
     return made
 
 
-def without_comments(content: Chunk) -> bytes | None:
-    """Blank comments and application segments of JPEG and JPEG 2000 frames, lengths unchanged.
-
-    Parameters
-    ----------
-    content
-        Fragments of encapsulated pixel data.
-
-    Returns
-    -------
-    bytes or None
-        None if there is nothing to blank.
-    """
-    made: bytearray | None = None
-    pos, limit = 0, len(content)
-    while pos + 8 <= limit:
-        length = int.from_bytes(content[pos + 4 : pos + 8], "little")
-        start, end = pos + 8, min(pos + 8 + length, limit)
-        for first, last in _comments(content, start, end):
-            made = made or bytearray(content)
-            made[first:last] = bytes(last - first)
-        pos = end
-    return bytes(made) if made is not None else None
-
-
-def _comments(content: Chunk, start: int, end: int) -> list[tuple[int, int]]:
-    """Return where the texts of the segments before the first scan or tile lie."""
-    found: list[tuple[int, int]] = []
-    kind = bytes(content[start : start + 2])
-    if kind not in {b"\xff\xd8", b"\xff\x4f"}:
-        return found
-    pos = start + 2
-    while pos + 4 <= end and content[pos] == 0xFF:
-        marker, length = content[pos + 1], int.from_bytes(content[pos + 2 : pos + 4], "big")
-        if marker in {0xDA, 0x90} or length < 2:
-            break
-        # APP0 and APP14 say how colors are to be read, APP8 what JPEG-LS needs.
-        is_jpeg_text = marker == 0xFE or (0xE1 <= marker <= 0xEF and marker not in {0xE8, 0xEE})
-        if is_jpeg_text if kind == b"\xff\xd8" else marker == 0x64:
-            # Of JPEG 2000 two bytes say how the comment is to be read.
-            first = pos + 4 if kind == b"\xff\xd8" else pos + 6
-            last = min(pos + 2 + length, end)
-            if any(content[first:last]):
-                found.append((first, last))
-        pos += 2 + length
-    return found
-
-
 def masked_file(content: bytes, rectangles: Sequence[Rectangle]) -> bytes:
     """Black out rectangles in the compressed frames of a file, and compress them without loss.
 
@@ -323,6 +294,9 @@ def masked_file(content: bytes, rectangles: Sequence[Rectangle]) -> bytes:
         if dataset.SamplesPerPixel == 3:
             dataset.PhotometricInterpretation = "RGB"  # what ``pixel_array`` returns
             dataset.PlanarConfiguration = 0
+        for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+            if keyword in dataset:  # of the frames as they were
+                del dataset[keyword]
         dataset.compress(RLELossless, np.ascontiguousarray(array), generate_instance_uid=False)
         out = io.BytesIO()
         dataset.save_as(out, enforce_file_format=True)

@@ -93,8 +93,8 @@ class Profile:
     vrs: dict[int, str]
     """VR of every attribute of the dictionary; one that is not there is removed."""
     keywords: dict[int, str]
-    safe_private: frozenset[tuple[str, int, int]]
-    """Creator, group and last byte of private elements that are kept; empty without the option."""
+    safe_private: dict[tuple[str, int, int], tuple[str, str]]
+    """VR and VM by creator, group and last byte of private elements that are kept, if asked for."""
     codes: tuple[tuple[str, str], ...]
     """Code and meaning of CID 7050 of the profile and its options."""
 
@@ -165,7 +165,7 @@ def _profile(name: str, kept: tuple[Option, ...], cleaned: tuple[Option, ...]) -
         {tag: action for tag, action in actions.items() if action.code != "K"},
         {tag: row[0] for tag, row in entries.items()},
         {tag: row[4] for tag, row in entries.items()},
-        safe_private() if safe else frozenset(),
+        safe_private() if safe else {},
         (PROFILE_CODE, *((option.code, option.meaning) for option in options)),
     )
 
@@ -189,10 +189,10 @@ def action_of(row: dict[str, str], options: Iterable[Option]) -> Action:
 
 
 @cache
-def safe_private() -> frozenset[tuple[str, int, int]]:
-    """Return creator, group and last byte of the elements of PS3.15 Table E.3.10-1."""
+def safe_private() -> dict[tuple[str, int, int], tuple[str, str]]:
+    """Return VR and VM by creator, group and last byte of the elements of PS3.15 Table E.3.10-1."""
     rows = rule_rows("safe_private.csv")
-    return frozenset((row[0], int(row[1], 16), int(row[2], 16)) for row in rows)
+    return {(row[0], int(row[1], 16), int(row[2], 16)): (row[3], row[4]) for row in rows}
 
 
 @cache

@@ -19,7 +19,7 @@ from warehouse.cohorts.drafts import refuse_export, settle
 from warehouse.cohorts.export_rows import ENTITIES, for_spreadsheets, put_mark, write_table
 from warehouse.cohorts.members import members_of
 from warehouse.cohorts.runs import package_version
-from warehouse.deidentify.identity import Identity
+from warehouse.deidentify.identity import tokens_of
 from warehouse.deidentify.key import Key, random_key
 from warehouse.deidentify.profile import BASIC, Profile, profile
 from warehouse.dicom.dictionary import keyword_tags
@@ -196,12 +196,7 @@ def make_identities(catalog: Catalog, key: Key, chosen: Profile) -> None:
         connection.unregister("part")
     rows = []
     for patient, names, ids in connection.execute(statement("old_patients", "runs")).fetchall():
-        found = Identity(patient)
-        for one in names or ():
-            found.add(0x00100010, "PatientName", "PN", one.encode("utf-8"))
-        for one in ids or ():
-            found.add(0x00100020, "PatientID", "LO", one.encode("utf-8"))
-        tokens = sorted(part.decode("utf-8", "replace") for part in found.found)
+        tokens = sorted(tokens_of(patient, names or (), ids or ()))
         rows.append((patient, key.patient(patient), key.days(patient), tokens))
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     types = (pa.string(), pa.string(), pa.int64(), pa.list_(pa.string()))

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from warehouse.catalog.dictionaries import rule_rows
+from warehouse.deidentify.spellings import without_dates
 
 if TYPE_CHECKING:
     from warehouse.deidentify.key import Key
@@ -27,6 +28,8 @@ _DUMMIES = {
     "US": bytes(2), "AT": bytes(4), "SV": bytes(8), "UV": bytes(8), "OF": bytes(4),
     "OD": bytes(8), "OL": bytes(4), "OV": bytes(8),
 }  # fmt: skip
+_SIZES = {"FL": 4, "FD": 8, "SL": 4, "UL": 4, "SS": 2, "US": 2}
+_DIGITS = b"0123456789+-.eE \\\0"
 _AGE = re.compile(rb"(\d{3})([DWMY])")
 _PER_YEAR = {b"D": 365, b"W": 52, b"M": 12, b"Y": 1}
 _DATE = re.compile(rb"(\d{4})\.?(\d\d)\.?(\d\d)")
@@ -34,6 +37,33 @@ _TIME = re.compile(rb"\d\d(:?\d\d(:?\d\d(\.\d{1,6})?)?)?")
 _STAMP = re.compile(rb"(\d{8})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
 # A number is kept with its unit, or where it is too small to be an age, a day or an ID.
 _NUMBER = re.compile(r"(\d{1,4}(\.\d{1,2})?(mm|cm|ms|kv|ml|t)|b\d{1,4}|\d\.\d{1,2}|\d|1\d|[234]d)")
+
+
+def is_of(usual: str, vm: str, vr: str, content: bytes) -> bool:
+    """Return whether a private value is what its list says: it has no dictionary to be held to.
+
+    Parameters
+    ----------
+    usual, vm
+        VR and number of values of the list; empty for an element that is not in it.
+    vr
+        VR of the file; empty in implicit VR.
+    content
+        The value.
+    """
+    if vr not in {"", "UN", usual}:
+        return False
+    if usual in _SIZES:
+        count, rest = divmod(len(content), _SIZES[usual])
+        return not rest and (count == int(vm) if vm.isdigit() else True)
+    if usual in {"DS", "IS"}:
+        return not content.translate(None, _DIGITS)
+    return usual in {"CS", "LO", "SH"} and _is_short(usual, content)
+
+
+def _is_short(usual: str, content: bytes) -> bool:
+    longest = {"CS": 16, "SH": 16, "LO": 64}[usual]
+    return all(len(one.strip(b" \0")) <= longest for one in content.split(b"\\"))
 
 
 def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
@@ -103,7 +133,9 @@ def clean_text(value: bytes, identity: frozenset[str]) -> bytes:
     """
     kept: list[str] = []
     known = words()
-    for part in re.split(r"[^A-Za-z0-9.\x80-\xff]+", value.decode("latin-1")):
+    # Numbers of a day are small enough to be kept, and are no numbers of imaging.
+    text = without_dates(value.decode("latin-1"))
+    for part in re.split(r"[^A-Za-z0-9.\x80-\xff]+", text):
         word = part.strip(".").lower()
         if word and word not in identity and (word in known or _NUMBER.fullmatch(word)):
             kept.append(part.strip("."))

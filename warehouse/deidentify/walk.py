@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from warehouse.deidentify.profile import Profile
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-_CODE_MEANING, _SCHEME = 0x00080104, 0x00080102
+_NO_DATA_SET = frozenset({0x0000, 0x0002, 0x0004})
+_UNKNOWN = "no dictionary knows it"
+_CODE, _SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
 _SCHEMES = frozenset(
     b"BI C4 DCM DCMUID FMA I10 I9 I9C I9CDX ICD10 IBSI LN MDC NCIT NCIt NEU RADLEX RFC3066 RFC5646 "
     b"SCT SNM3 SRT 99SDM UBERON UCUM UMLS".split()
@@ -31,8 +33,22 @@ _TEXT = frozenset(
     {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"}
 )
 _DIGITS = b"0123456789+-.eE \\\0"
+_DOCUMENT_LENGTH = 0x00420015
 _MARKS = {0x00120062, 0x00120063, 0x00120064, 0x00280303}
 _STRUCTURED = {0x0040A730, 0x00400555, 0x0040B020}
+_CONCEPT, _MEASURED, _CODES = 0x0040A043, 0x0040A300, 0x0040A168
+_AGE = ("121033", "DCM")
+_OF_PERSON = frozenset(
+    {_AGE, ("121029", "DCM"), ("121030", "DCM"), ("121031", "DCM"), ("121032", "DCM"),
+     ("27113001", "SCT"), ("50373000", "SCT"), ("301898006", "SCT"), ("60621009", "SCT"),
+     ("397669002", "SCT"), ("424144002", "SCT"), ("263495000", "SCT"), ("29463-7", "LN"),
+     ("3141-9", "LN"), ("8302-2", "LN"), ("3137-7", "LN"), ("8277-6", "LN"), ("39156-5", "LN"),
+     ("30525-0", "LN"), ("21112-8", "LN")}
+)  # fmt: skip
+"""Concepts of content items that say of a person what the group of the patient says: name, ID,
+birth, sex, age, weight, height, surface, mass index."""
+_LONGEST_CODE = 64
+_AGES = frozenset({_AGE, ("397669002", "SCT"), ("424144002", "SCT"), ("30525-0", "LN")})
 # What a content item must have, whatever the action is elsewhere.
 _IN_CONTENT = {0x0040A160: Action("D", "structured"), 0x0040A123: Action("D", "structured")}
 _DUMMY_CODE = (
@@ -75,7 +91,7 @@ class Walk:
         data, known = self.data, self.profile.vrs
         entries: Entries = []
         blocks: dict[int, str] = {}
-        scheme = b""
+        scheme, concept = b"", ("", "")
         while pos < limit:
             element = el.read_element(data, pos, limit, implicit=implicit)
             tag, vr, start, value, end = element
@@ -87,12 +103,12 @@ class Walk:
             if group & 1:
                 pos = self._private(entries, blocks, path, element, limit, implicit=implicit)
                 continue
-            if (group >> 8) in {0x50, 0x60}:
-                self._overlay(tag, path)
+            why = self._why_gone(path, tag)
+            if why:
                 pos = self._end(value, end, limit, vr, implicit=implicit)
-                self._note(path, tag, vr, "X", "basic", "overlays and curves go with their group")
+                self._note(path, tag, vr, "X", "beyond" if why == _UNKNOWN else "basic", why)
                 continue
-            if tag in _PIXELS and not path:
+            if tag in _PIXELS:
                 pos = self._pixels(entries, tag, vr, start, value, end, limit, implicit=implicit)
                 continue
             # Lengths of groups are retired and would be wrong now; marks are written anew.
@@ -101,12 +117,13 @@ class Walk:
                 continue
             usual = known.get(tag, "")
             action = self._action(path, tag, structured=structured)
-            is_sequence = usual == "SQ" or vr == "SQ"
-            if not usual or not self.profile.keywords[tag]:
-                pos = self._end(value, end, limit, vr, implicit=implicit)
-                self._note(path, tag, vr, "X", "beyond", "no dictionary knows it")
-                continue
-            if is_sequence or end is None:
+            if structured and tag in {_CONCEPT, _MEASURED, _CODES}:
+                said = self._first_item(value, end, limit, implicit=implicit)
+                if tag == _CONCEPT:
+                    concept = (said.get(_CODE, ""), said.get(_SCHEME, ""))
+                elif self._is_of_person(concept, said):
+                    action = Action("Z" if tag == _MEASURED else "D", "structured")
+            if usual == "SQ" or vr == "SQ" or end is None:
                 pos = self._sequence(
                     entries, path, depth, tag, vr, value, end, limit, action, implicit=implicit,
                     structured=structured or tag in _STRUCTURED,
@@ -124,11 +141,55 @@ class Walk:
             raise NotDeidentified("an item is cut off")
         return entries, pos
 
+    def _why_gone(self, path: str, tag: int) -> str:
+        """Return why an element goes whatever the profile says; empty if it does not."""
+        group = tag >> 16
+        if (group >> 8) in {0x50, 0x60}:
+            self._overlay(tag, path)
+            return "overlays and curves go with their group"
+        if group in _NO_DATA_SET:
+            return "belongs into a message, file meta information or a DICOMDIR"
+        if path and tag in _PIXELS:
+            return "pixels in an item are not looked at"
+        is_known = tag in _PIXELS or tag & 0xFFFF == 0 or self.profile.keywords.get(tag)
+        return "" if is_known else _UNKNOWN
+
+    def _is_of_person(self, concept: tuple[str, str], said: dict[int, str]) -> bool:
+        """Return whether a content item says of a person what the profile takes out of headers."""
+        if concept not in _OF_PERSON:
+            return False
+        return "patient" not in self.profile.options or _is_old(concept, said)
+
+    def _first_item(
+        self, value: int, end: int | None, limit: int, *, implicit: bool
+    ) -> dict[int, str]:
+        """Return what the first item of a sequence says, of short values."""
+        stop = limit if end is None else end
+        if value + 8 > stop:
+            return {}
+        kind, length = el.read_item(self.data, value, stop)
+        pos, said = value + 8, dict[int, str]()
+        stop = stop if length == el.UNDEFINED else min(pos + length, stop)
+        while kind == el.ITEM and pos < stop:
+            one = el.read_element(self.data, pos, stop, implicit=implicit)
+            if one.end is None:
+                if one.tag >> 16 == 0xFFFE:
+                    break
+                pos = self._end(one.value, None, stop, one.vr, implicit=implicit)
+                continue
+            if one.end - one.value <= _LONGEST_CODE:
+                content = bytes(self.data[one.value : one.end])
+                said[one.tag] = content.strip(b" \0").decode("latin-1")
+            pos = one.end
+        return said
+
     def _action(self, path: str, tag: int, *, structured: bool) -> Action | None:
         if (path, tag) in self.forced:
             return Action("X", "beyond")
         if structured and tag in _IN_CONTENT:
             return _IN_CONTENT[tag]
+        if tag == _DOCUMENT_LENGTH:  # of a document that is not there any more
+            return Action("X", "basic")
         return self.profile.actions.get(tag)
 
     def _plain(
@@ -144,7 +205,9 @@ class Walk:
             if self._keep(path, tag, vr, usual, content):
                 entries.append((tag, bytes(self.data[start:end])))
             return
-        self.identity.add(tag, self.profile.keywords[tag], usual, content)
+        self.identity.add(
+            tag, self.profile.keywords[tag], usual, content, self.facts.text("charset")
+        )
         made = self._changed(path, tag, vr, usual, content, action)
         if made is not None:
             entries.append((tag, el.made(tag, vr or _one(usual), made, implicit=implicit)))
@@ -173,7 +236,7 @@ class Walk:
                 self._note(path, tag, vr or usual, "X", "beyond", "text where a UID should be")
                 return False
         elif len(content) > 2:
-            self.kept.append((path, tag, usual, content))
+            self.kept.append((path, tag, _one(usual), content))
         return True
 
     def _changed(
@@ -318,10 +381,11 @@ class Walk:
             return after
         block = tag >> 16 << 16 | number >> 8
         creator = blocks.get(block, "")
-        is_kept = (creator, tag >> 16, number & 0xFF) in safe and (path, tag) not in self.forced
-        if is_kept and end is not None and vr != "SQ":
-            content = bytes(self.data[value:end])
-            self.kept.append((path, tag, "LO", content))
+        usual, vm = safe.get((creator, tag >> 16, number & 0xFF), ("", ""))
+        content = bytes(self.data[value:end]) if usual and end is not None else b""
+        is_kept = (path, tag) not in self.forced and values.is_of(usual, vm, vr, content)
+        if is_kept and end is not None:
+            self.kept.append((path, tag, usual, content))
             if not any(tag == block for tag, _ in entries):
                 owner = creator.encode("latin-1")
                 entries.append((block, el.made(block, "LO", owner, implicit=implicit)))
@@ -355,6 +419,16 @@ class Walk:
             length = sum(len(piece) for piece in masked.pixels)
             entries.append((tag, [el.head(tag, shown, length, implicit=implicit), *masked.pixels]))
         return after
+
+
+def _is_old(concept: tuple[str, str], said: dict[int, str]) -> bool:
+    """Return whether a content item says an age that few people have, or none that can be read."""
+    if concept not in _AGES:
+        return False
+    try:
+        return not float(said.get(0x0040A30A, "")) <= values.OLDEST_YEARS
+    except ValueError:
+        return True
 
 
 def _one(vr: str) -> str:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
 from warehouse.catalog.connect import open_catalog
-from warehouse.deidentify.identity import CHARSETS, in_base64, says_who
+from warehouse.deidentify.identity import in_base64, says_who
+from warehouse.deidentify.key import is_of_standard
 from warehouse.deidentify.needles import SHORTEST
+from warehouse.deidentify.spellings import CHARSETS
 from warehouse.deidentify.values import words
 from warehouse.sqlfiles import statement
 
@@ -35,6 +38,7 @@ _TOGETHER = 200_000
 LONGEST = 200
 """Characters of a value that are searched for; longer ones by their beginning."""
 _NAMES = re.compile(r"[\^= ,]+")
+_INNER = re.compile(r"[-'\u2019`]+")
 
 
 class What(NamedTuple):
@@ -130,6 +134,7 @@ def _parts(vr: str, text: str) -> list[str]:
     for group in json.loads(text).values():
         components = [str(one) for one in group.values()]
         parts += [part for one in components for part in _NAMES.split(one) if part]
+        parts += [inner for part in parts for inner in _INNER.split(part) if inner != part]
         parts.append("^".join(components))
     return list(dict.fromkeys(parts))
 
@@ -143,7 +148,7 @@ def _why_not(text: str, vr: str, known: frozenset[str]) -> str:
         return "numbers, ages and times"
     if plain.isdigit() and len(plain) < _SHORTEST_DIGITS:
         return f"fewer than {_SHORTEST_DIGITS} digits"
-    if vr == "UI" and (len(plain) < _SHORTEST_UID or plain.startswith("1.2.840.10008.")):
+    if vr == "UI" and (len(plain) < _SHORTEST_UID or is_of_standard(plain)):
         return "UIDs of the standard, or too short"
     parts = [part for part in re.split(r"\W+", plain.lower()) if part]
     if all(part in known or (part.isdigit() and len(part) < 4) for part in parts) and any(
@@ -162,13 +167,14 @@ def patterns_of(values: dict[str, str]) -> Patterns:
         cut = text.strip()[:LONGEST]
         is_bounded = bool(re.fullmatch(r"[\d.]+", cut))
         plain: dict[bytes, str] = {}
-        for charset in ("utf-8",) if cut.isascii() else CHARSETS:
-            try:
-                plain.setdefault(cut.encode(charset), charset)
-            except UnicodeEncodeError:
-                continue
-        for wide in _WIDE:
-            plain.setdefault(cut.encode(wide, "replace"), wide)
+        # Bytes are compared in any case of ASCII, and of no other letters.
+        forms = {cut} if cut.isascii() else {cut, cut.lower(), cut.upper(), cut.title()}
+        for form in sorted(forms):
+            for charset in ("utf-8",) if cut.isascii() else CHARSETS:
+                with suppress(UnicodeEncodeError):
+                    plain.setdefault(form.encode(charset), charset)
+            for wide in _WIDE:
+                plain.setdefault(form.encode(wide, "replace"), wide)
         for content, charset in plain.items():
             if len(content) >= SHORTEST:
                 made.folded.setdefault(content.lower(), What(attribute, charset, is_bounded))

@@ -46,6 +46,12 @@ def private_elements() -> dict[str, dict[str, tuple[str, str, str, str]]]:
     return found
 
 
+def uids() -> dict[str, tuple[str, str, str, str, str]]:
+    """Return name, kind, what is added, whether it is retired, and keyword, by UID of PS3.6."""
+    found: dict[str, tuple[str, str, str, str, str]] = _data("_uid_dict").UID_dictionary
+    return found
+
+
 @cache
 def _data(name: str) -> Any:
     package = importlib.util.find_spec("pydicom")

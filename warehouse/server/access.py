@@ -167,6 +167,8 @@ class Gate:
         self._lock = threading.Lock()
         self._state: tuple[int, int, int] | None = None
         self._tokens: list[Token] = []
+        if path is not None:
+            read_tokens(path)  # says what is wrong with it
         self._read()
 
     @property
@@ -187,7 +189,11 @@ class Gate:
             return
         with self._lock:
             if state != self._state:
-                self._tokens, self._state = read_tokens(self._path), state
+                try:
+                    self._tokens, self._state = read_tokens(self._path), state
+                except UsageError:
+                    # A file that somebody has spoilt lets nobody in.
+                    self._tokens, self._state = [], state
 
     def principal(self, authorization: str) -> Principal | None:
         """Return who gives this header; None if it is nobody that is known."""

@@ -6,9 +6,11 @@ address, ``Accept`` and role: what has not changed is not made again.
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import hashlib
 import inspect
+from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
@@ -21,6 +23,10 @@ from warehouse.server.settings import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+SLASH = "\x1f"
+"""Stands for an encoded slash in a path; requests with control characters are refused."""
 
 
 class NotModified(Exception):
@@ -59,9 +65,11 @@ def version(request: Request) -> Version:
     """
     found = serving(request).version()
     request.state.version = found.number
+    # What a condition such as `during=today` means changes with the day, and with a release.
     given = (
         found.catalog.snapshot.root, found.number, request.state.principal.role, base_url(request),
         request.url.path, request.url.query, request.headers.get("accept"),
+        dt.date.today(), metadata.version("dicom-warehouse"),  # noqa: DTZ011 - as conditions do
     )  # fmt: skip
     tag = f'"{hashlib.sha256(repr(given).encode()).hexdigest()[:32]}"'
     request.state.etag = tag
@@ -69,7 +77,8 @@ def version(request: Request) -> Version:
         one.strip().removeprefix("W/")
         for one in request.headers.get("if-none-match", "").split(",")
     }
-    if request.method in {"GET", "HEAD"} and known & {tag, "*"}:
+    # `*` asks whether there is an answer at all, which is known when it has been made.
+    if request.method == "GET" and tag in known:
         raise NotModified
     return found
 
@@ -86,11 +95,14 @@ def base_url(request: Request) -> str:
 
 
 class Timed(APIRoute):
-    """A route whose questions to the version that it shows have a bound of time."""
+    """A route whose keys may have slashes, and whose questions have a bound of time."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
         @functools.wraps(endpoint)
         def limited(**asked: Any) -> Any:
+            for name, value in asked.items():
+                if isinstance(value, str):
+                    asked[name] = value.replace(SLASH, "/")
             shown = asked.get("version")
             if not isinstance(shown, Version):
                 return endpoint(**asked)

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import ipaddress
 import json
 import os
 import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from warehouse.server.access import ANYBODY_HERE
+from warehouse.server.asking import SLASH
 from warehouse.server.errors import problem
 from warehouse.server.settings import LOOPBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     from warehouse.server.access import Gate
     from warehouse.server.settings import ServerSettings
@@ -38,6 +41,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UID = re.compile(r"[0-9.]{1,64}")
 _OPEN = re.compile(r"/health|/openapi\.json|/docs")
 _SERVICES = re.compile(r"/(api|dicomweb)(/|$)")
+_ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
+_ENTITIES = {"studies": "study", "series": "series", "instances": "instance"}
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
@@ -77,7 +82,10 @@ class Door:
             return
         began = time.perf_counter()
         scope.setdefault("state", {})
-        status = 500
+        is_head = scope["method"] == "HEAD"
+        # What follows is told apart from what the server itself knows of the request.
+        asked = {**scope, "method": "GET" if is_head else scope["method"]}
+        status, is_told = 500, asyncio.Event()
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -86,19 +94,34 @@ class Door:
                     raise wrong  # a framework took it for a body that it cannot read
                 status = message["status"]
                 _add_headers(message, scope)
+            elif is_head:
+                if is_told.is_set():
+                    return
+                # The head is all; what makes the rest is told that nobody waits for it.
+                is_told.set()
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
+
+        async def ended() -> Message:
+            await is_told.wait()
+            return {"type": "http.disconnect"}
 
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         refused = self._refused(scope, headers)
-        if refused is None and self._busy >= self._settings.requests:
+        # Pages are for everybody, and who reads them slowly must not keep others from an answer.
+        is_service = bool(_SERVICES.match(scope["path"]))
+        if refused is None and is_service and self._busy >= self._settings.requests:
             refused = problem(503, "Busy", "too many requests at a time", **{"Retry-After": "1"})
         if refused is not None:
-            await refused(scope, receive, noted)
-            self._note(scope, status, began)
+            await refused(asked, receive, noted)
+            self._note(asked, scope["method"], status, began)
             return
-        self._busy += 1
+        if is_service:
+            asked["path"] = _with_keys(scope)
+        self._busy += is_service
         try:
-            await self._inner(scope, self._limited(scope, receive), noted)
+            taken = ended if is_head else self._limited(scope, receive)
+            await self._inner(asked, taken, noted)
         except (TooLong, TooSlow) as error:
             scope["state"].pop("wrong_body", None)
             told = _WRONG_BODIES[type(error)]
@@ -106,8 +129,8 @@ class Door:
                 headers = {"Connection": "close"} if isinstance(error, TooSlow) else {}
                 await problem(*told, **headers)(scope, receive, noted)
         finally:
-            self._busy -= 1
-            self._note(scope, status, began)
+            self._busy -= is_service
+            self._note(asked, scope["method"], status, began)
 
     def _refused(self, scope: Scope, headers: dict[bytes, str]) -> Any:
         """Return what is answered to a request that goes no further; None if it does."""
@@ -122,6 +145,9 @@ class Door:
             return problem(400, "UsageError", "a control character has no meaning here")
         if _SERVICES.match(scope["path"]):
             who = self._gate.principal(headers.get(b"authorization", ""))
+            if who is ANYBODY_HERE and not _is_here(scope):
+                # A proxy on this machine has said for whom it asks.
+                who = None
             if who is None:
                 message = (
                     "give a token: Authorization: Bearer …; dicom-warehouse token add makes one"
@@ -173,7 +199,7 @@ class Door:
 
         return counted
 
-    def _note(self, scope: Scope, status: int, began: float) -> None:
+    def _note(self, scope: Scope, method: str, status: int, began: float) -> None:
         if not _SERVICES.match(scope["path"]):
             return
         state = scope.get("state", {})
@@ -184,10 +210,15 @@ class Door:
             name: value for name, value in given.items()
             if name in {"study", "series", "instance"} and _UID.fullmatch(str(value))
         }  # fmt: skip
+        entity = _entity(getattr(route, "path", ""), given)
+        if entity and _UID.fullmatch(str(given["key"])):
+            uids[entity] = given["key"]
+        if "studies" in state:
+            uids["studies"] = state["studies"]
         line = {
             "at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
             "who": who.name if who else None, "role": who.role if who else None,
-            "from": (scope.get("client") or ("",))[0], "method": scope["method"],
+            "from": (scope.get("client") or ("",))[0], "method": method,
             "route": getattr(route, "path", None), **uids, "status": status,
             "version": state.get("version"), "seconds": round(time.perf_counter() - began, 4),
         }  # fmt: skip
@@ -201,6 +232,29 @@ class Door:
             os.write(descriptor, f"{json.dumps(line)}\n".encode())
         finally:
             os.close(descriptor)
+
+
+def _is_here(scope: Scope) -> bool:
+    """Tell whether who asks is on this machine; a unix socket has no address."""
+    host = (scope.get("client") or ("127.0.0.1",))[0]
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _with_keys(scope: Scope) -> str:
+    """Return the path with ``SLASH`` for every encoded slash: keys of patients have slashes."""
+    raw = scope.get("raw_path") or b""
+    if not _ENCODED_SLASH.search(raw):
+        return str(scope["path"])
+    return unquote(_ENCODED_SLASH.sub(SLASH.encode(), raw).decode("ascii", "replace"))
+
+
+def _entity(route: str, given: Mapping[str, Any]) -> str | None:
+    """Return of what a key in a path is; a key of a patient is a value, and not logged."""
+    kind = given.get("level") or given.get("table") or route.removeprefix("/api/v1/").split("/")[0]
+    return _ENTITIES.get(kind) if "key" in given else None
 
 
 def _add_headers(message: Message, scope: Scope) -> None:

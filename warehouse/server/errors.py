@@ -114,10 +114,11 @@ def status_of(error: errors.WarehouseError) -> int:
 
 def _methods(app: FastAPI, request: Request) -> set[str]:
     """Return the methods of an address: of all the routes that take it."""
-    return {
+    found = {
         method for route in app.state.routes if _takes(route, request.scope)
         for method in route.methods
     }  # fmt: skip
+    return found | ({"HEAD"} if "GET" in found else set())
 
 
 def _takes(route: APIRoute, scope: Scope) -> bool:

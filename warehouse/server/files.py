@@ -65,8 +65,12 @@ def _named(version: Version, level: str, keys: Sequence[str]) -> list[tuple[str,
     return sorted(made)
 
 
-def _zip(version: Version, level: str, keys: Sequence[str], name: str) -> Response:
+def _zip(
+    request: Request, version: Version, level: str, keys: Sequence[str], name: str
+) -> Response:
     named = _named(version, level, keys)
+    # For the audit log, which does not have the keys of patients.
+    request.state.studies = sorted({one.study_key for _, one in named if one.study_key})
     require_source(named[0][1])
     shown = f'attachment; filename="{name}.zip"'
     return StreamingResponse(
@@ -76,19 +80,23 @@ def _zip(version: Version, level: str, keys: Sequence[str], name: str) -> Respon
 
 @router.get("/files.zip", responses=_of("application/zip"))
 def several(
-    version: Shown, series: Annotated[str, Query(description="Keys with commas between")]
+    request: Request,
+    version: Shown,
+    series: Annotated[str, Query(description="Keys with commas between")],
 ) -> Response:
     """Return the files of several series in one zip, as it is made."""
     keys = [key.strip() for key in series.split(",") if key.strip()]
     if not 1 <= len(keys) <= _MOST_KEYS:
         raise UsageError(f"series is a list of 1 to {_MOST_KEYS} keys with commas between")
-    return _zip(version, "series", keys, "series")
+    return _zip(request, version, "series", keys, "series")
 
 
 @router.get("/{level}/{key}/files.zip", responses=_of("application/zip"))
-def whole(version: Shown, level: Literal["patients", "studies", "series"], key: str) -> Response:
+def whole(
+    request: Request, version: Shown, level: Literal["patients", "studies", "series"], key: str
+) -> Response:
     """Return the files of a patient, study or series in one zip, as it is made."""
-    return _zip(version, level, [key], level)
+    return _zip(request, version, level, [key], level)
 
 
 @router.get("/series/{key}/volume.nii.gz", responses=_of("application/gzip"))

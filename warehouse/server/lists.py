@@ -23,12 +23,14 @@ from warehouse.server import deidentified
 from warehouse.server.asking import Shown, Timed, base_url, may, serving
 from warehouse.server.compat import translated
 from warehouse.server.errors import RESPONSES, NotFound
+from warehouse.server.json_values import plain
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
+    from starlette.types import Receive, Scope, Send
 
     from warehouse.catalog.connect import Catalog
     from warehouse.server.serving import Version
@@ -221,9 +223,7 @@ def _whole(
         raise
     file.seek(0)
     name = f'attachment; filename="{table}.{form}"'
-    return StreamingResponse(
-        _sent(file), media_type=MEDIA[form], headers={"Content-Disposition": name}
-    )
+    return _Sent(file, media_type=MEDIA[form], headers={"Content-Disposition": name})
 
 
 def _at_most(reader: pa.RecordBatchReader, most: int) -> Iterator[pa.RecordBatch]:
@@ -235,10 +235,16 @@ def _at_most(reader: pa.RecordBatchReader, most: int) -> Iterator[pa.RecordBatch
         yield batch
 
 
-def _sent(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(1 << 20):
-            yield chunk
+class _Sent(StreamingResponse):
+    """Sends a file and closes it, whether or not somebody waits for all of it."""
+
+    def __init__(self, file: IO[bytes], **given: Any) -> None:
+        self._file = file
+        super().__init__(iter(lambda: file.read(1 << 20), b""), **given)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 @router.get("/distinct/{table}/{attribute}", responses=_ONE)
@@ -275,19 +281,6 @@ def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]
     values = [plain(value) for value in found]
     pairs = zip(shown, values[::2], values[1::2], strict=True)
     return {"count": count, "columns": {n: {"min": low, "max": high} for n, low, high in pairs}}
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, dict):
-        return {str(name): plain(one) for name, one in value.items()}
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 @router.get("/{table}/{key}", responses=_ONE, dependencies=[Depends(may("read"))])

@@ -1,37 +1,30 @@
 """REST: one read-only SELECT over the warehouse, as JSON or Arrow; cohorts and their runs.
 
 In: SQL of a user. Out: its rows. The walls are those of cohorts (``warehouse.cohorts.guard``): two
-parsers, tables of the warehouse only, a connection that can open nothing else. Time, memory and
-rows are bounded, and what is beyond a bound is refused, never cut off.
+parsers, tables of the warehouse only, a connection that can open nothing else. Time, memory, rows
+and bytes are bounded, and what is beyond a bound is refused, never cut off.
 """
 
 from __future__ import annotations
 
-import io
 import threading
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import duckdb
 import polars as pl
-import pyarrow as pa
 from fastapi import APIRouter, Body, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from warehouse.cohorts.guard import check
-from warehouse.errors import QueryFailed, UsageError
+from warehouse.errors import UsageError
 from warehouse.listener.state import read_states
 from warehouse.server.accept import choose
 from warehouse.server.asking import Shown, Timed, may, serving
-from warehouse.server.errors import RESPONSES
-from warehouse.server.lists import MEDIA, plain
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from warehouse.cohorts.guard import Question
-    from warehouse.server.serving import Version
+from warehouse.server.errors import RESPONSES, Busy
+from warehouse.server.json_values import plain
+from warehouse.server.lists import MEDIA
+from warehouse.server.sql_processes import Bounds, answered
 
 router = APIRouter(
     prefix="/api/v1", tags=["questions"], dependencies=[Depends(may("read"))], route_class=Timed,
@@ -40,6 +33,8 @@ router = APIRouter(
 
 _AT_A_TIME = threading.BoundedSemaphore(4)
 """Questions of users that run side by side: each may use every processor."""
+_PATIENCE_SECONDS = 2.0
+"""That one waits for its turn: meanwhile it keeps a thread from other requests."""
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "",
@@ -63,47 +58,23 @@ def sql(request: Request, version: Shown, asked: Annotated[Asked, Body()]) -> Re
     """Answer one SELECT over tables and views of the warehouse, with `$name` for parameters."""
     media = choose(request.headers.get("accept"), ["application/json", MEDIA["arrow"]])
     settings = serving(request).settings
-    locked = version.locked()
-    question = check(locked, asked.sql)
+    question = check(version.locked(), asked.sql)
     if question.parameters != set(asked.parameters):
         named = ", ".join(sorted(question.parameters)) or "none"
         raise UsageError(f"the parameters of this question are: {named}")
-    if not _AT_A_TIME.acquire(timeout=settings.seconds):
-        raise UsageError("too many questions at a time; ask again")
+    if not _AT_A_TIME.acquire(timeout=_PATIENCE_SECONDS):
+        raise Busy("too many questions at a time; ask again")
+    bounds = Bounds(
+        settings.seconds, settings.answer_rows, settings.answer_bytes, settings.sql_memory_bytes
+    )
     try:
-        names, batches = _answered(version, question, asked.parameters, settings)
+        body = answered(
+            version.catalog.snapshot.root, version.number, question.sql, asked.parameters, bounds,
+            is_json=media == "application/json",
+        )  # fmt: skip
     finally:
         _AT_A_TIME.release()
-    if media != "application/json":
-        return Response(_arrow(batches), media_type=media)
-    columns = [[plain(one) for one in column.to_pylist()] for column in batches.itercolumns()]
-    told = [list(row) for row in zip(*columns, strict=True)]
-    return JSONResponse({"version": version.number, "columns": names, "rows": told})
-
-
-def _answered(
-    version: Version, question: Question, parameters: dict[str, Any], settings: Any
-) -> tuple[Sequence[str], pa.Table]:
-    connection = version.locked().session()
-    most = settings.answer_rows
-    try:
-        relation = connection.sql(
-            f"select * from ({question.sql.rstrip(';')}) limit {most + 1}",
-            params=parameters or None,
-        )
-        found = relation.to_arrow_table()
-    except duckdb.Error as error:
-        raise QueryFailed(str(error).strip()) from None
-    if found.num_rows > most:
-        raise UsageError(f"the answer has more than {most} rows: aggregate, or add a LIMIT")
-    return relation.columns, found
-
-
-def _arrow(table: pa.Table) -> bytes:
-    out = io.BytesIO()
-    with pa.ipc.new_stream(out, table.schema) as writer:
-        writer.write_table(table)
-    return out.getvalue()
+    return Response(body, media_type=media)
 
 
 _LIST: dict[int | str, dict[str, Any]] = {

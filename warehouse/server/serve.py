@@ -37,12 +37,13 @@ def check(settings: ServerSettings) -> None:
     """
     if (settings.certificate is None) != (settings.key is None):
         raise UsageError("TLS needs both --certificate and --key")
-    if settings.is_loopback:
+    if settings.is_loopback and settings.is_called_here:
         return
     if settings.tokens is None or not read_tokens(settings.tokens):
         raise UsageError(
-            f"{settings.host} can be reached from other machines, and nobody has a token: make one "
-            "with: dicom-warehouse token add NAME; or serve this machine only: --host 127.0.0.1"
+            f"{settings.public_url or settings.host} can be reached from other machines, and "
+            "nobody has a token: make one with: dicom-warehouse token add NAME; or serve this "
+            "machine only: --host 127.0.0.1, without --public-url"
         )
 
 

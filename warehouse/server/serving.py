@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+from anyio import CapacityLimiter
 
 from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.guard import locked_catalog
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
     from warehouse.server.settings import ServerSettings
 
+_WRITERS = 4
 _LOOK_SECONDS = 60.0
 """After which the folder of versions is read even if the next version is not there."""
 
@@ -83,6 +85,8 @@ class Serving:
         self.settings = settings
         self.writing = threading.Lock()
         """Held while a request changes the warehouse: one at a time."""
+        self.writers = CapacityLimiter(_WRITERS)
+        """Threads that may wait for that; the others are for who reads."""
         self._opening = threading.Lock()
         self._looked = 0.0
         self._version = self._opened()

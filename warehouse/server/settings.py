@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,10 @@ class ServerSettings:
     """Of one page, and of one answer of QIDO."""
     answer_rows: int = 1_000_000
     """Of one answer of SQL, and of one list as a file."""
+    answer_bytes: int = 256 << 20
+    """Of one answer of SQL."""
+    sql_memory_bytes: int = 4 << 30
+    """That the process may take which answers SQL; DuckDB spills to disk long before."""
 
     without: frozenset[str] = frozenset()
     """Parts that are left out: rest, dicomweb, viewer."""
@@ -53,3 +58,8 @@ class ServerSettings:
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
         return self.host in LOOPBACK
+
+    @property
+    def is_called_here(self) -> bool:
+        """Whether the name that clients use is one of this machine: no proxy has others ask."""
+        return not self.public_url or urlsplit(self.public_url).hostname in LOOPBACK

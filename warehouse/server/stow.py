@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import IO, TYPE_CHECKING, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -168,12 +170,14 @@ async def _stored(request: Request, study: str | None) -> Response:
         await run_in_threadpool(folder.mkdir, parents=True)
         receiver = _Receiver(folder)
         try:
-            parser = MultipartParser(boundary, receiver.callbacks())  # type: ignore[arg-type]
+            parser = _parser(boundary, receiver)
             async for chunk in request.stream():
                 await run_in_threadpool(_parse, parser, chunk)
             if not receiver.is_complete or not receiver.parts:
                 raise UsageError("the body ends before its last boundary, or has no part")
-            await run_in_threadpool(_keep, asked, receiver.parts, received, study)
+            await to_thread.run_sync(
+                _keep, asked, receiver.parts, received, study, limiter=asked.writers
+            )
         finally:
             receiver.close()
             await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
@@ -190,6 +194,13 @@ def _boundary(content_type: str) -> bytes:
     if told.get_content_type() != "multipart/related" or kind != DICOM or not boundary:
         raise _WrongType(f'objects are sent as multipart/related; type="{DICOM}"; boundary=…')
     return str(boundary).encode("latin-1", "replace")
+
+
+def _parser(boundary: bytes, receiver: _Receiver) -> MultipartParser:
+    try:
+        return MultipartParser(boundary, receiver.callbacks())  # type: ignore[arg-type]
+    except FormParserError:
+        raise UsageError("the boundary is none: it has 1 to 70 characters") from None
 
 
 def _parse(parser: MultipartParser, chunk: bytes) -> None:
@@ -241,10 +252,15 @@ def _identify(part: _Part, study: str | None) -> None:
     except WarehouseError:
         part.failure = _NOT_UNDERSTOOD
         return
-    part.sop_class = str(header.get("SOPClassUID") or "")
-    part.instance = str(header.get("SOPInstanceUID") or "")
-    if not part.instance or study not in {None, header.get("StudyInstanceUID")}:
+    part.sop_class = _uid(header.get("SOPClassUID"))
+    part.instance = _uid(header.get("SOPInstanceUID"))
+    if not part.instance or study not in {None, _uid(header.get("StudyInstanceUID"))}:
         part.failure = _NO_MATCH
+
+
+def _uid(value: object) -> str:
+    """Return a UID as the ingest takes it: of several values the first one."""
+    return str((value[0] if value else "") if isinstance(value, list) else value or "")
 
 
 def _held(connection: Any, instance: str) -> Instance | None:
@@ -272,12 +288,27 @@ def _ingest(asked: Serving, placed: list[tuple[_Part, Path]]) -> None:
             part.failure = _NO_ROOM
         return
     connection = asked.version().catalog.connection
-    for part, _ in placed:
-        held = _held(connection, part.instance)
+    for part, path in placed:
+        held = _held_as(connection, path) or _same(connection, part)
         if held is None:
             part.failure = _NOT_UNDERSTOOD
+            path.unlink(missing_ok=True)
         else:
             part.keys = (held.study_key, held.series_key, held.instance_key)
+
+
+def _held_as(connection: Any, path: Path) -> Instance | None:
+    """Return the instance whose file this is, by whatever key."""
+    inner = statement("instances", "dicomweb").rstrip().rstrip(";")
+    asked = f"select * from ({inner}) where file_path = $4"
+    rows = connection.execute(asked, [None, None, None, str(path)]).fetchall()
+    return Instance._make(rows[0]) if rows else None
+
+
+def _same(connection: Any, part: _Part) -> Instance | None:
+    """Return the instance with these bytes that another way brought in meanwhile."""
+    held = _held(connection, part.instance)
+    return held if held is not None and _digest(held) == part.sha256 else None
 
 
 def _sync(folder: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -20,7 +21,7 @@ from warehouse.components.ledger import dictionaries
 from warehouse.errors import UsageError, ValueRefused
 from warehouse.server.asking import Shown, Timed, may, serving
 from warehouse.server.errors import RESPONSES, Busy, NotFound
-from warehouse.server.lists import plain
+from warehouse.server.json_values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +135,7 @@ async def _changed(request: Request, change: Callable[[Warehouse], Any]) -> Any:
         with _writing(asked) as warehouse:
             return change(warehouse)
 
-    return await run_in_threadpool(changed)
+    return await to_thread.run_sync(changed, limiter=asked.writers)
 
 
 # -- values ---------------------------------------------------------------------------------------

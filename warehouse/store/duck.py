@@ -129,9 +129,13 @@ MEMORY_LIMIT = "1GB"
 
 def bound(connection: duckdb.DuckDBPyConnection) -> None:
     """Let a connection spill to disk rather than fill the memory, which DuckDB takes 80 % of."""
-    spill = os.path.join(tempfile.gettempdir(), f"dicom-warehouse-{os.getpid()}")
     connection.execute(f"set memory_limit = {literal(MEMORY_LIMIT)}")
-    connection.execute(f"set temp_directory = {literal(spill)}")
+    connection.execute(f"set temp_directory = {literal(spill_folder(os.getpid()))}")
+
+
+def spill_folder(process: int) -> str:
+    """Return where the connections of a process spill to."""
+    return os.path.join(tempfile.gettempdir(), f"dicom-warehouse-{process}")
 
 
 def literal(text: str) -> str:

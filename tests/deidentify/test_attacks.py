@@ -1,0 +1,307 @@
+"""Attempts to find a person in a de-identified file: other spellings, dates in text, odd places."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING
+
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+
+from tests.deidentify.planted import item
+from tests.dicom_files import element, image, write
+from tests.dicom_files import item as raw_item
+from warehouse.deidentify.engine import deidentify
+from warehouse.deidentify.frames import without_comments
+from warehouse.deidentify.identity import tokens_of
+from warehouse.deidentify.key import Key, is_of_standard
+from warehouse.deidentify.pixels import PixelRules, pixels, risk
+from warehouse.deidentify.profile import profile
+from warehouse.deidentify.spellings import DATE_LIKE, dates_in
+from warehouse.deidentify.values import clean_text
+from warehouse.errors import NotDeidentified
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydicom.dataset import Dataset
+
+KEY = Key(b"k" * 32)
+MODEL = 0x00081090
+"""ManufacturerModelName, which the profile keeps."""
+
+
+def bytes_of(tmp_path: Path, syntax: str = "explicit", **attributes: object) -> bytes:
+    return write(tmp_path / "a.dcm", image(**attributes), syntax).read_bytes()
+
+
+def changed(content: bytes, **options: list[str]) -> Dataset:
+    made = deidentify(
+        content,
+        profile(**options),
+        KEY,
+        "P1",
+        lambda facts, data: pixels(facts, data, PixelRules()),
+    )
+    return pydicom.dcmread(io.BytesIO(b"".join(bytes(chunk) for chunk in made.chunks)))
+
+
+def before_patient(content: bytes, added: bytes) -> bytes:
+    at = content.index(struct.pack("<HH", 0x10, 0x10))
+    return content[:at] + added + content[at:]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Müller^Jörg", "for MÜLLER"),
+        ("Müller^Jörg", "for Mueller"),
+        ("MÜLLER^JÖRG", "muller"),
+        ("Müller^Jörg", "jörg"),
+        ("Łukasz^Søren", "lukasz"),
+        ("Smith-Jones^Ann", "Smith"),
+        ("O'Brien^Ann", "OBrien"),
+        ("Ng^Bo", "NG BO"),
+        ("Ng^Bo", "bo_ng"),
+        ("Ng^Bo", "Bo, Ng"),
+    ],
+)
+@pytest.mark.parametrize("charset", ["ISO_IR 192", "ISO_IR 101"])
+def test_a_name_is_found_in_other_letters(tmp_path, name, text, charset) -> None:
+    content = bytes_of(
+        tmp_path, SpecificCharacterSet="ISO_IR 192", PatientName=name, SequenceName="fl3d"
+    )
+    coded = text.encode({"ISO_IR 192": "utf-8", "ISO_IR 101": "iso8859-2"}[charset])
+    made = changed(before_patient(content, element(MODEL, "LO", coded + b" " * (len(coded) % 2))))
+    assert "ManufacturerModelName" not in made
+    assert made.SequenceName == "fl3d"
+
+
+@pytest.mark.parametrize(
+    ("charset", "name", "text"),
+    [
+        ("GB18030", "欧阳^春秋", "欧阳"),
+        ("ISO 2022 IR 87", "Yamada^Tarou=山田^太郎", "山田"),
+        ("ISO_IR 144", "Иванова^Анна", "ИВАНОВА"),
+        ("ISO_IR 126", "Παπαδόπουλος^Νίκος", "ΠΑΠΑΔΌΠΟΥΛΟΣ"),
+        ("ISO_IR 127", "محمد^علي", "محمد"),
+    ],
+)
+@pytest.mark.parametrize("coding", ["utf-8", "gb18030", "utf-16-le", "utf-16-be"])
+def test_a_name_is_found_in_another_character_set(tmp_path, charset, name, text, coding) -> None:
+    content = bytes_of(tmp_path, SpecificCharacterSet=charset, PatientName=name)
+    coded = text.encode(coding)
+    made = changed(before_patient(content, element(MODEL, "LO", coded + b" " * (len(coded) % 2))))
+    assert "ManufacturerModelName" not in made
+
+
+def test_short_names_in_binary_values_are_found_in_text_and_not_by_chance(tmp_path) -> None:
+    chance = bytes([1, 2, 200]) + b"Doe" + bytes([255, 9])
+    assert "ICCProfile" in changed(bytes_of(tmp_path, ICCProfile=chance))
+    said = bytes(8) + b"profile of Mrs Doe" + bytes(6)
+    assert "ICCProfile" not in changed(bytes_of(tmp_path, ICCProfile=said))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "scan 20200229", "29.02.2020", "2020-02-29", "2/29/2020", "29 Feb 2020", "29-FEB-20",
+        "February 29th, 2020", "29/2/20", "1953-12-25", "25121953",
+    ],
+)  # fmt: skip
+def test_a_day_that_is_taken_out_is_found_in_text(tmp_path, text) -> None:
+    days = {"StudyDate": "20200229", "PatientBirthDate": "19531225"}
+    content = bytes_of(tmp_path, ManufacturerModelName=text, SequenceName="V1.2.2020", **days)
+    for retain in ([], ["dates-shifted"]):
+        made = changed(content, retain=retain)
+        assert "ManufacturerModelName" not in made
+        assert made.SequenceName == "V1.2.2020"  # another day
+    # A day that is kept may stand elsewhere, too; the day of birth is never kept.
+    kept = changed(content, retain=["dates"])
+    assert ("ManufacturerModelName" in kept) == ("1953" not in text and text != "25121953")
+
+
+def test_a_day_in_a_number_goes(tmp_path) -> None:
+    made = changed(bytes_of(tmp_path, SeriesNumber=20200229, AcquisitionDateTime="20200229101500"))
+    assert "SeriesNumber" not in made
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("head 12/3/2004", "head"),
+        ("head 12.3.2004 axial", "head axial"),
+        ("head 12/3 axial", "head axial"),
+        ("head 24th Dec axial", "head axial"),
+        ("Dec 12 head", "head"),
+        ("diff b0 50 1000 3mm", "diff b0 3mm"),
+        ("T1 2 3 axial 12", "T1 2 3 axial 12"),
+    ],
+)
+def test_numbers_of_a_day_are_no_numbers_of_imaging(text, left) -> None:
+    assert clean_text(text.encode(), frozenset()).decode() == left.replace("diff ", "")
+
+
+@given(st.text(alphabet="0123456789 ./-JanFebDc", max_size=60))
+@settings(max_examples=200)
+def test_days_in_text_are_days(text: str) -> None:
+    assert all(len(day) == 8 and day.isdigit() for day in dates_in(text))
+
+
+def test_text_that_is_all_gaps_is_quick() -> None:
+    assert DATE_LIKE.search("1" + " " * 200_000 + "x") is None
+
+
+def test_columns_are_searched_in_small_letters_of_every_alphabet() -> None:
+    found = tokens_of("4711882", ["MÜLLER^Jörg"], ["4711882", "CT", "12"])
+    assert {"müller", "mueller", "muller", "jörg", "4711882"} <= found
+    assert not {"ct", "12"} & found
+
+
+def test_elements_of_messages_and_file_meta_are_in_no_data_set(tmp_path) -> None:
+    stray = (
+        element(0x00000600, "AE", b"MOVEDEST")
+        + element(0x00020016, "AE", b"HOSPCT1 ")
+        + element(0x00041130, "CS", b"DOEDIR")
+    )
+    content = bytes_of(tmp_path, PixelData=None)
+    inside = raw_item(stray)
+    made = changed(before_patient(content, element(0x00081140, "SQ", inside)))
+    assert [list(one) for one in made.ReferencedImageSequence] == [[]]
+    made = changed(content + element(0x00020016, "AE", b"HOSPCT1 "))
+    assert not [one for one in made if one.tag.group == 2]
+
+
+def test_pixels_in_an_item_go(tmp_path) -> None:
+    icon = item(Rows=2, Columns=2, BitsAllocated=8)
+    icon.add_new(0x7FE00010, "OB", b"\1\2\3\4")
+    made = changed(bytes_of(tmp_path, ReferencedImageSequence=Sequence([icon])))
+    assert "PixelData" not in made.ReferencedImageSequence[0]
+    assert made.PixelData == b"\1\2\3\4"
+
+
+def test_a_root_of_the_standard_makes_no_uid_of_the_standard(tmp_path) -> None:
+    own = "1.2.840.10008.98890234.19531225"
+    assert not is_of_standard(own)
+    assert changed(bytes_of(tmp_path, uid=own)).SOPInstanceUID.startswith("2.25.")
+    # PS3.6 Table A-2: Talairach Brain Atlas Frame of Reference.
+    atlas = "1.2.840.10008.1.4.1.1"
+    assert changed(bytes_of(tmp_path, FrameOfReferenceUID=atlas)).FrameOfReferenceUID == atlas
+
+
+@pytest.mark.parametrize("syntax", ["implicit", "explicit"])
+def test_a_safe_private_element_is_what_its_list_says(tmp_path, syntax) -> None:
+    made = image()
+    block = made.private_block(0x2001, "Philips Imaging DD 001", create=True)
+    block.add_new(0x69, "SQ", [item(PatientComments="nurse Betty")])
+    block.add_new(0x11, "LO", "nurse Betty 20200229")
+    block.add_new(0x03, "FL", 1000.0)
+    content = write(tmp_path / "a.dcm", made, syntax).read_bytes()
+    kept = changed(content, retain=["safe-private"])
+    # PS3.15 Table E.3.10-1: (2001,xx03) FL, one value; sequences are not looked into.
+    assert [one.value for one in kept if one.tag.is_private] == ["Philips Imaging DD 001", 1000.0]
+
+
+def coded(value: str, scheme: str = "DCM") -> Sequence:
+    return Sequence([item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning="…")])
+
+
+def measured(value: str, concept: str, scheme: str = "DCM") -> Dataset:
+    number = item(NumericValue=value, MeasurementUnitsCodeSequence=coded("a", "UCUM"))
+    return item(
+        ValueType="NUM", ConceptNameCodeSequence=coded(concept, scheme),
+        MeasuredValueSequence=Sequence([number]),
+    )  # fmt: skip
+
+
+def test_a_report_says_no_more_of_a_person_than_its_header(tmp_path) -> None:
+    # PS3.16 TID 1007 Subject Context, Patient: 121032 Subject Sex, 121033 Subject Age.
+    sex = item(
+        ValueType="CODE", ConceptNameCodeSequence=coded("121032"), ConceptCodeSequence=coded("F")
+    )
+    parts = [
+        measured("97", "121033"), measured("88", "121033"), sex, measured("70", "29463-7", "LN"),
+        measured("12", "121207"),
+    ]  # fmt: skip
+    content = bytes_of(tmp_path, PixelData=None, ContentSequence=Sequence(parts))
+
+    def said(**options: list[str]) -> list[object]:
+        made = changed(content, clean=["structured"], **options).ContentSequence
+        return [
+            one.MeasuredValueSequence[0].NumericValue if one.MeasuredValueSequence else None
+            for one in made
+            if one.ValueType == "NUM"
+        ] + [made[2].ConceptCodeSequence[0].CodeValue]
+
+    assert said() == [None, None, None, 12, "REMOVED"]
+    assert said(retain=["patient"]) == [None, 88, 70, 12, "F"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_risky"),
+    [
+        ({"Modality": "SM", "ImageType": ["ORIGINAL", "PRIMARY", "LABEL", "NONE"]}, True),
+        ({"Modality": "SM", "ImageType": ["ORIGINAL", "PRIMARY", "OVERVIEW", "NONE"]}, True),
+        ({"Modality": "SM", "ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]}, False),
+        ({"SpecimenLabelInImage": "YES", "BurnedInAnnotation": "NO"}, True),
+        ({"Modality": "", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1"}, True),
+        ({"Modality": "XX", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.1"}, True),
+        ({"Modality": "SM", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6"}, False),
+        ({"Modality": "BMD"}, True),
+    ],
+)
+def test_labels_and_classes_tell_of_text_in_pixels(tmp_path, attributes, is_risky) -> None:
+    # PS3.3 C.8.12.4.1.1: LABEL and OVERVIEW show the label of the slide; PS3.6 Table A-1.
+    content = bytes_of(tmp_path, **attributes)
+    facts = deidentify(content, profile(), KEY, "P1").facts
+    assert bool(risk(facts)) is is_risky
+
+
+def test_pixels_whose_size_nobody_says_are_refused(tmp_path) -> None:
+    with pytest.raises(NotDeidentified, match="how many bytes"):
+        changed(bytes_of(tmp_path, Rows=None, PixelData=b"JOHN DOE"))
+    content = bytes_of(tmp_path).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0")
+    with pytest.raises(NotDeidentified, match="fragments"):
+        changed(content)
+
+
+@pytest.mark.parametrize("name", ["JPEG2000.dcm", "JPEG-lossy.dcm", "JPEGLSNearLossless_08.dcm"])
+def test_what_follows_the_end_of_a_frame_is_blanked(name) -> None:
+    dataset = pydicom.dcmread(get_testdata_file(name))
+    before = dataset.pixel_array
+    (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
+    frame = frame[: frame.rindex(b"\xff\xd9") + 2]
+    hidden = b"Quxhausen \xff\xd9 MRNQX774411"
+    packed = encapsulate([frame + hidden])
+    blanked = without_comments(packed)
+    assert b"Quxhausen" not in blanked
+    assert b"MRNQX774411" not in blanked
+    dataset.PixelData = blanked
+    assert (dataset.pixel_array == before).all()
+
+
+def test_a_comment_between_scans_is_blanked() -> None:
+    # Two scans with a comment between them, as progressive JPEG may have (ITU T.81 B.2).
+    frame = (
+        b"\xff\xd8\xff\xda\0\4\1\2data\xff\0more" + b"\xff\xfe\0\x0bQuxhausen"
+        + b"\xff\xda\0\4\1\2data\xff\xd9"
+    )  # fmt: skip
+    blanked = without_comments(encapsulate([frame]))
+    assert b"Quxhausen" not in blanked
+    assert blanked.count(b"data") == 2
+
+
+def test_the_length_of_a_document_goes_with_it(tmp_path) -> None:
+    made = changed(
+        bytes_of(
+            tmp_path, PixelData=None, EncapsulatedDocument=b"%PDF Doe", EncapsulatedDocumentLength=8
+        )
+    )
+    assert made.EncapsulatedDocument == b"\0\0"
+    assert "EncapsulatedDocumentLength" not in made

@@ -1,0 +1,93 @@
+"""Compressed frames → the same frames without what else is written between their segments.
+
+In: fragments of encapsulated pixel data. Out: the same with comments, application segments and
+what follows the end of an image blanked. Nothing is decoded, and no length changes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from warehouse.deidentify.facts import Chunk
+
+_JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f"
+_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+"""In a scan of JPEG a byte FF is followed by 00 or a restart, of JPEG-LS by less than 80."""
+_COMMENT, _END = 0xFE, 0xD9
+_TILE, _DATA, _COMMENT_2000 = 0x90, 0x93, 0x64
+
+
+def without_comments(content: Chunk) -> bytes | None:
+    """Blank comments, application segments and what follows the end of JPEG and JPEG 2000 frames.
+
+    Parameters
+    ----------
+    content
+        Fragments of encapsulated pixel data.
+
+    Returns
+    -------
+    bytes or None
+        None if there is nothing to blank.
+    """
+    made: bytearray | None = None
+    pos, limit = 0, len(content)
+    while pos + 8 <= limit:
+        length = int.from_bytes(content[pos + 4 : pos + 8], "little")
+        start, end = pos + 8, min(pos + 8 + length, limit)
+        for first, last in _comments(content, start, end):
+            made = made or bytearray(content)
+            made[first:last] = bytes(last - first)
+        pos = end
+    return bytes(made) if made is not None else None
+
+
+def _comments(content: Chunk, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where something lies in a fragment that is no part of its image."""
+    kind = bytes(content[start : start + 2])
+    found = {_JPEG: _of_jpeg, _JPEG_2000: _of_jpeg_2000}.get(kind)
+    if found is not None:
+        for first, last in found(content, start + 2, end):
+            # Zeros and ones fill a fragment up.
+            if bytes(content[first:last]).strip(b"\0\xff"):
+                yield first, last
+
+
+def _of_jpeg(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
+    while match := _MARKER.search(content, pos, end):
+        pos, marker = match.end(), content[match.start() + 1]
+        if marker == _END:
+            yield pos, end
+            return
+        length = int.from_bytes(content[pos : pos + 2], "big")
+        if length < 2:
+            return
+        # APP0 and APP14 say how colors are to be read, APP8 what JPEG-LS needs.
+        if marker == _COMMENT or (0xE1 <= marker <= 0xEF and marker not in {0xE8, 0xEE}):
+            yield pos + 2, min(pos + length, end)
+        pos += length
+
+
+def _of_jpeg_2000(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
+    tile_end = 0
+    while pos + 4 <= end and content[pos] == 0xFF:
+        marker, length = content[pos + 1], int.from_bytes(content[pos + 2 : pos + 4], "big")
+        if marker == _DATA:
+            if tile_end <= pos:  # it reaches to the end of the image, or says nothing true
+                return
+            pos = tile_end
+            if pos + 2 <= end and bytes(content[pos : pos + 2]) == b"\xff\xd9":
+                yield pos + 2, end
+                return
+            continue
+        if length < 2:
+            return
+        if marker == _TILE:
+            tile_end = pos + int.from_bytes(content[pos + 6 : pos + 10], "big")
+        elif marker == _COMMENT_2000:  # two bytes say how it is to be read
+            yield pos + 6, min(pos + 2 + length, end)
+        pos += 2 + length

@@ -1,0 +1,217 @@
+"""Names, IDs and dates of a person → the texts and bytes by which they stand elsewhere.
+
+In: a name as an attribute has it, or a text that may hold a date. Out: the same name in any case,
+without its accents, with letters written as two, in every character set; the dates that a text may
+mean. Nothing of a file is read here.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import warnings
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from pydicom.charset import convert_encodings
+
+from warehouse.dicom.charset import DEFAULT, decode_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHARSETS = (
+    "utf-8", "latin-1", "iso8859-2", "iso8859-3", "iso8859-4", "iso8859-5", "iso8859-6",
+    "iso8859-7", "iso8859-8", "iso8859-9", "iso8859-15", "tis-620", "shift_jis", "iso2022_jp",
+    "iso2022_jp_2", "euc_jp", "iso2022_kr", "euc_kr", "gb18030", "gbk", "cp1252",
+)  # fmt: skip
+_WIDE = ("utf-16-le", "utf-16-be")
+_TWO = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae", "œ": "oe", "ß": "ss",
+     "þ": "th", "ð": "d", "đ": "d", "ł": "l",
+     "\u0131": "i"}
+)  # fmt: skip
+_ONE = str.maketrans(
+    {
+        "ø": "o",
+        "æ": "ae",
+        "œ": "oe",
+        "ß": "ss",
+        "þ": "th",
+        "ð": "d",
+        "đ": "d",
+        "ł": "l",
+        "\u0131": "i",
+    }
+)
+_SPLIT = re.compile("[\\^=\\\\,\\s\N{REPLACEMENT CHARACTER}]+")
+"""What could not be read parts words as well."""
+_INNER = re.compile(r"[-'\u2019`\u00b4.\u00b7]+")
+_SHORTEST = 3
+"""Letters of a name that is searched for alone."""
+_MONTHS = (
+    "jan(?:uary|uar)?", "feb(?:ruary|ruar)?", "mar(?:ch)?|märz", "apr(?:il)?", "may|mai",
+    "june?|juni", "july?|juli", "aug(?:ust)?", "sept?(?:ember)?", "o[ck]t(?:ober)?",
+    "nov(?:ember)?", "de[cz](?:ember)?",
+)  # fmt: skip
+_MONTH = f"(?<![a-z])(?:{'|'.join(_MONTHS)})(?![a-z])"
+_GAP = "[-./_ ,]{0,3}"
+DATE_LIKE = re.compile(
+    r"(?<!\d)(?:\d{8}(?!\d)|\d{1,4}\s?([-./_ ])\s?\d{1,2}\s?\1\s?\d{1,4}(?!\d)"
+    rf"|\d{{1,2}}(?:st|nd|rd|th)?{_GAP}{_MONTH}(?:{_GAP}\d{{2,4}}(?!\d))?)"
+    rf"|{_MONTH}{_GAP}\d{{1,2}}(?!\d)(?:st|nd|rd|th)?(?:[-./_ ,]{{1,3}}\d{{2,4}}(?!\d))?"
+    r"|(?<!\d)\d{1,2}/\d{1,2}(?!\d)",
+    re.IGNORECASE,
+)
+"""What may be a date, or a day without its year."""
+_PARTS = re.compile(r"\d+|[a-zä]{3,}", re.IGNORECASE)
+
+
+def text_of(content: bytes, charset: str) -> str:
+    """Return a value as text.
+
+    Parameters
+    ----------
+    content
+        As it is stored.
+    charset
+        Specific Character Set (0008,0005) of the file, as it is stored.
+    """
+    if content.isascii() and b"\x1b" not in content:
+        return content.decode("ascii")
+    return decode_text(content, _encodings(charset))
+
+
+@lru_cache(256)
+def _encodings(charset: str) -> tuple[str, ...]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return tuple(convert_encodings([one.strip() for one in charset.split("\\")]))
+    except (LookupError, ValueError):
+        return (DEFAULT,)
+
+
+def spellings(text: str) -> set[str]:
+    """Return a word in small letters, with and without accents, with letters written as two.
+
+    >>> sorted(spellings("Müller") & {"mueller", "muller", "müller"})
+    ['mueller', 'muller', 'müller']
+    """
+    small = unicodedata.normalize("NFC", text).lower()
+    if small.isascii():
+        return {small}
+    parted = unicodedata.normalize("NFD", small)
+    plain = "".join(c for c in parted if not "\u0300" <= c <= "\u036f").translate(_ONE)
+    return {small, parted, unicodedata.normalize("NFC", plain), small.translate(_TWO)}
+
+
+def parts_of_name(text: str) -> set[str]:
+    """Return what of a name (PN) is searched for: its words, and short ones together.
+
+    >>> sorted(parts_of_name("Ng^Bo"))
+    ['bo ng', 'bo, ng', 'bo_ng', 'bong', 'ng bo', 'ng, bo', 'ng^bo', 'ng_bo', 'ngbo']
+    """
+    made: set[str] = set()
+    whole = text.strip(" \0")
+    if len(whole) > _SHORTEST:
+        made |= spellings(whole)
+    for group in whole.split("="):
+        words = [word for word in _SPLIT.split(group) if word and not word.isdigit()]
+        for word in words:
+            inner = [one for one in _INNER.split(word) if one]
+            for one in {word, *inner, "".join(inner)}:
+                if _is_long(one):
+                    made |= spellings(one)
+        if len(words) > 1 and not (_is_long(words[0]) and _is_long(words[1])):
+            for one, other in ((words[0], words[1]), (words[1], words[0])):
+                for between in (" ", ", ", "_", ""):
+                    if len(one) + len(other) > _SHORTEST:
+                        made |= spellings(f"{one}{between}{other}")
+    return made
+
+
+def _is_long(word: str) -> bool:
+    # Two characters of Chinese are a name.
+    return len(word) >= _SHORTEST or (len(word) > 1 and not word.isascii())
+
+
+@lru_cache(8192)
+def encoded(small: str) -> frozenset[bytes]:
+    """Return a text in small letters as bytes, in each character set that has its characters.
+
+    Letters of ASCII are small ones, others as they are written in any case.
+    """
+    if small.isascii():
+        return frozenset({small.encode("ascii")})
+    made = set()
+    for text in (small, small.upper(), small.title()):
+        for charset in (*CHARSETS, *_WIDE):
+            with suppress(UnicodeEncodeError):
+                made.add(text.encode(charset).lower())
+    return frozenset(made)
+
+
+def written(text: str) -> Iterator[bytes]:
+    """Yield a text as it is, in each character set that has its characters."""
+    for charset in ("ascii",) if text.isascii() else CHARSETS:
+        with suppress(UnicodeEncodeError):
+            yield text.encode(charset)
+
+
+def dates_in(text: str) -> set[str]:
+    """Return the dates that a text may mean, as YYYYMMDD; of two digits of a year both centuries.
+
+    >>> sorted(dates_in("seen 3/4/1953, again on 7 May 2020, b 0 50 1000"))
+    ['19530304', '19530403', '20200507']
+    """
+    return {day for match in DATE_LIKE.finditer(text) for day in _days(match[0])}
+
+
+def without_dates(text: str) -> str:
+    """Return a text without what may be a date or a day.
+
+    >>> without_dates("T1 3/4/1953 axial 12/3 b 0 50 1000, Dec 24")
+    'T1   axial   b 0 50 1000,  '
+    """
+    return DATE_LIKE.sub(lambda match: " " if _is_date(match[0]) else match[0], text)
+
+
+def _is_date(text: str) -> bool:
+    return len(_PARTS.findall(text)) == 2 or bool(_days(text))
+
+
+def _days(text: str) -> set[str]:
+    parts = [number for part in _PARTS.findall(text) if (number := _number(part))]
+    if len(parts) == 1:
+        digits = parts[0]
+        days = {digits, digits[4:] + digits[2:4] + digits[:2], digits[4:] + digits[:4]}
+    else:
+        days = set(_orders(*parts)) if len(parts) == 3 else set()
+    return {
+        day
+        for day in days
+        if "1850" <= day[:4] <= "2150" and "01" <= day[4:6] <= "12" and "01" <= day[6:] <= "31"
+    }
+
+
+def _number(part: str) -> str:
+    if part.isdigit():
+        return part
+    for number, month in enumerate(_MONTHS, 1):
+        if re.fullmatch(month, part, re.IGNORECASE):
+            return f"m{number:02}"
+    return ""
+
+
+def _orders(one: str, two: str, three: str) -> Iterator[str]:
+    """Yield the days of three numbers, in the orders in which people write them."""
+    for year, month, day in ((one, two, three), (three, two, one), (three, one, two)):
+        if len(year) not in {2, 4} or year.startswith("m") or day.startswith("m"):
+            continue
+        months = month.removeprefix("m")
+        if len(months) > 2 or len(day) > 2:
+            continue
+        for century in ("",) if len(year) == 4 else ("19", "20"):
+            yield f"{century}{year}{months.zfill(2)}{day.zfill(2)}"
