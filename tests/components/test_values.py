@@ -369,8 +369,8 @@ def test_100_000_annotations_are_queried_in_100_ms(parts: Any, wh: warehouse.War
     assert [row[0] for row in rows] == ["CT", "MR"]
     areas = np.array([math_area(box) for box in boxes])
     assert rows[0][1] == 2 * (areas > 400).sum()
-    # Of processors, since others use this machine too: two of them, 100 ms.
-    assert min(times) < 0.2
+    # Seconds of processors, since others use this machine too.
+    assert min(times) < 0.1
 
 
 def math_area(box: dict[str, Any]) -> float:
