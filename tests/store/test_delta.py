@@ -84,6 +84,20 @@ def test_the_first_entry_of_a_log_is_that_of_the_library(
     assert version["operation"] == "CREATE TABLE"
 
 
+def test_a_file_system_without_links_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    delta.create(tmp_path / "w")
+    assert delta.snapshot(tmp_path / "w").version == 0
+    log = tmp_path / "w" / "files" / "_delta_log"
+    assert [path.name for path in log.glob("*.json")] == [f"{0:020}.json"]
+    assert not list(log.glob(".*"))
+
+
 def test_two_warehouses_have_logs_of_their_own(tmp_path: Path) -> None:
     ids = set()
     for name in "ab":

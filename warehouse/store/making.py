@@ -7,7 +7,6 @@ that is there is named by a version. Until then readers take a part without rows
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -75,8 +74,14 @@ def _write_first_entry(root: Path, table: StoredTable) -> None:
     draft = path.with_name(f".{uuid.uuid4().hex}")
     try:
         draft.write_text("".join(json.dumps(action) + "\n" for action in actions))
-        with contextlib.suppress(FileExistsError):
+        try:
             os.link(draft, path)
+        except FileExistsError:
+            pass
+        except OSError:
+            # A file system without links; whoever makes tables holds the lock.
+            if not path.exists():
+                draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
