@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import resource
@@ -39,6 +40,7 @@ from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
 
     from warehouse.components.sockets import Socket
     from warehouse.pixels.volume import LazyVolume
@@ -167,11 +169,24 @@ def require_same_code(function: str, code_sha256: str | None) -> None:
         )
 
 
+class _Source(importlib.machinery.SourceFileLoader):
+    """Compiles the file each time.
+
+    Kept bytecode is taken for a file by the second of its change and its size: the code of an older
+    version of a function would run under the digest of the newest.
+    """
+
+    def get_code(self, _fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def _module(place: str) -> Any:
     try:
         if not place.endswith(".py"):
             return importlib.import_module(place)
-        found = importlib.util.spec_from_file_location(f"dicom_warehouse_{Path(place).stem}", place)
+        name = f"dicom_warehouse_{Path(place).stem}"
+        found = importlib.util.spec_from_file_location(name, place, loader=_Source(name, place))
         assert found is not None
         assert found.loader is not None
         module = importlib.util.module_from_spec(found)
