@@ -1,4 +1,5 @@
-"""What a server costs: headers of a large series, searches of eight clients, an upload of a GiB.
+"""What a server costs: headers of a large series, searches of eight clients, an upload of a GiB,
+the first image in a viewer, files from scanners.
 
     python benchmarks/server.py                            # 1,000,000 instances, made if missing
     python benchmarks/server.py --instances 40000 --quick  # small, prints only
@@ -27,6 +28,7 @@ import time
 from collections.abc import Iterator  # noqa: TC003 - read by contextmanager
 from pathlib import Path
 
+import clients
 import orthanc
 import pydicom
 import requests
@@ -309,6 +311,10 @@ def main() -> None:
         "Headers of a series": metadata(given.series, rounds=2 if given.quick else 5),
         "Searches": searches(root, rounds),
         "An upload": upload(given.upload_mib << 20),
+        "The first image": clients.first_image(
+            served, 20 if given.quick else 500, 1 if given.quick else 5
+        ),
+        "Receiving": clients.received(),
     }
     text = "\n".join([
         "# Serving, measured", "", f"Made by `{command}`; nothing is edited.", "",
