@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from email.parser import BytesParser
 
+import pytest
 import requests
 
 import warehouse
+from warehouse.server import viewer
 from warehouse.server.serve import made_server
 from warehouse.server.settings import ServerSettings
 
@@ -38,7 +40,10 @@ def running(made: warehouse.Warehouse, **settings: object) -> Iterator[Client]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    server = made_server(made, ServerSettings(port=port, **settings))  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        # Whoever runs the tests may have OHIF: then other addresses have a page.
+        patch.setattr(viewer, "installed", lambda: None)
+        server = made_server(made, ServerSettings(port=port, **settings))  # type: ignore[arg-type]
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:
