@@ -29,6 +29,12 @@ SLASH = "\x1f"
 """Stands for an encoded slash in a path; requests with control characters are refused."""
 
 
+@functools.cache
+def _release() -> str:
+    """Return the version of this package: looking it up takes as long as some answers."""
+    return metadata.version("dicom-warehouse")
+
+
 class NotModified(Exception):
     """The client has this answer."""
 
@@ -69,7 +75,7 @@ def version(request: Request) -> Version:
     given = (
         found.catalog.snapshot.root, found.number, request.state.principal.role, base_url(request),
         request.url.path, request.url.query, request.headers.get("accept"),
-        dt.date.today(), metadata.version("dicom-warehouse"),  # noqa: DTZ011 - as conditions do
+        dt.date.today(), _release(),  # noqa: DTZ011 - as conditions do
     )  # fmt: skip
     tag = f'"{hashlib.sha256(repr(given).encode()).hexdigest()[:32]}"'
     request.state.etag = tag
