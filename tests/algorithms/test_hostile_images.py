@@ -56,11 +56,15 @@ def test_a_gigabyte_that_is_printed_is_500_lines() -> None:
 @pytest.mark.slow
 def test_an_image_that_prints_a_gigabyte(tiny: warehouse.Warehouse) -> None:
     ready("bwrap")
+    # What the first job of a process brings into memory has nothing to do with what it prints.
+    modes(tiny, "first", "look")
+    assert tiny.algorithms.run("look-exec", of_set="first", runner="bwrap").succeeded == 1
     modes(tiny, "s", "gigabyte")
     before = peak()
     assert tiny.algorithms.run("look-exec", of_set="s", runner="bwrap").succeeded == 1
     assert peak() - before < 32 << 20
-    assert tiny.sql("select len(string_split(stdout, chr(10))) from jobs").fetchall() == [(500,)]
+    lines = "select max(len(string_split(stdout, chr(10)))) from jobs"
+    assert tiny.sql(lines).fetchall() == [(500,)]
 
 
 def peak() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import warehouse
 from tests.algorithms.conftest import function
 from tests.algorithms.running import ends, modes, ready
 from tests.algorithms.test_hostile_images import running, until
-from warehouse.algorithms import engines
+from warehouse.algorithms import engines, measuring
 from warehouse.algorithms.artifacts import archive_of, find_artifact
 from warehouse.algorithms.container import judge
 from warehouse.algorithms.measuring import Kills
@@ -147,3 +148,28 @@ def command_line(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")[:-1]
     except OSError:
         return []
+
+
+def test_the_log_of_the_kernel_tells_of_a_container_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines as Linux has them since 5.0 (mm/oom_kill.c, dump_oom_summary)."""
+    kernel, log = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    log.setblocking(False)
+    monkeypatch.setattr(measuring, "_kernel_log", lambda: os.dup(log.fileno()))
+    ours, other = "a" * 64, "b" * 64
+
+    def tell(name: str) -> None:
+        place = f"oom_memcg=/docker/{name},task_memcg=/docker/{name},task=python,pid=7,uid=0"
+        kernel.send(f"6,1,2,-;oom-kill:constraint=CONSTRAINT_MEMCG,{place}".encode())
+
+    (tmp_path / "id").write_text(ours)
+    with kernel, log:
+        meter = measuring.Meter(tmp_path / "id")
+        tell(other)
+        kernel.send(f"6,1,2,-;docker0: {ours} left".encode())
+        assert not meter.kills().of_container
+        tell(ours)
+        meter.close()
+    assert meter.kills().of_container == 1
+    assert meter.kills().said(137) == MEMORY_TEXT

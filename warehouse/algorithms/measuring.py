@@ -63,6 +63,8 @@ class Meter:
         self._seen = 0
         self._events: int | None = None
         self._kills: int | None = None
+        self._log = _kernel_log()
+        self._in_log = 0
         self.begin()
 
     def begin(self) -> None:
@@ -71,6 +73,8 @@ class Meter:
         self._before: tuple[float, float] | None = None
         self.look_for_kills()
         self._kills_before = self._kills or 0
+        self._read_log()
+        self._in_log = 0
         self._machine_before = _killed_on_machine()
 
     def look(self, seconds: float) -> None:
@@ -97,15 +101,36 @@ class Meter:
     def kills(self) -> Kills:
         """Return what was killed since it began."""
         of_container = None if self._kills is None else self._kills - self._kills_before
+        self._read_log()
         machine = _killed_on_machine()
-        return Kills(of_container, machine - self._machine_before)
+        return Kills(self._in_log or of_container, machine - self._machine_before)
 
     def close(self) -> None:
-        """Let go of what it reads."""
-        if self._events is not None:
-            os.close(self._events)
-            self._events = None
-            self._id_file = None
+        """Let go of what it reads; what it has found out stays."""
+        self._read_log()
+        for descriptor in (self._events, self._log):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._events = self._log = self._id_file = None
+
+    def _read_log(self) -> None:
+        """Count the kills of which the kernel's log says that they were in this container.
+
+        The counter of a container goes with it, and with the kill of its first process that is at
+        once: often nobody has read it.
+        """
+        name = b""
+        if self._id_file is not None:
+            with suppress(OSError):
+                name = self._id_file.read_bytes().strip()
+        while self._log is not None:
+            try:
+                line = os.read(self._log, 8192)
+            except BrokenPipeError:
+                continue  # lines that were overwritten before they were read
+            except OSError:
+                break
+            self._in_log += len(name) >= 32 and b"oom-kill:" in line and name in line
 
     def _seek(self) -> None:
         """Find the control groups of the container by its id: each engine puts them elsewhere."""
@@ -143,6 +168,16 @@ class Meter:
                     text = (place / "cpu.stat").read_text(encoding="ascii")
                     cpu = int(text.split("usage_usec ")[1].split()[0]) / 1e6
         return memory, cpu
+
+
+def _kernel_log() -> int | None:
+    """Open the kernel's log at its end; None for those who may not read it."""
+    try:
+        descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    os.lseek(descriptor, 0, os.SEEK_END)
+    return descriptor
 
 
 def _number(path: Path) -> int | None:
