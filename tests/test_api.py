@@ -121,6 +121,25 @@ def test_an_ingest_of_nothing_is_a_wrong_call(tmp_path: Path) -> None:
         warehouse.open(tmp_path / "w", create=True).ingest()
 
 
+@pytest.mark.parametrize("what", [
+    "header", "volume", "stack", "gallery", "gradients", "segmentation", "structures", "waveform",
+])  # fmt: skip
+@pytest.mark.parametrize("given", [["1.2"], 3, None])
+def test_what_is_no_uid_is_a_wrong_call(
+    empty: warehouse.Warehouse, what: str, given: object
+) -> None:
+    """A list of UIDs, most often: `wh.gallery([uid])`."""
+    with pytest.raises(UsageError, match="one at a time"):
+        getattr(empty, what)(given)
+
+
+@pytest.mark.parametrize("given", [{}, 1.5, ["SUVbw"], None])
+def test_what_is_no_mapping_is_a_wrong_call(empty: warehouse.Warehouse, given: object) -> None:
+    for ask in (empty.volume, empty.stack):
+        with pytest.raises(UsageError, match="rescale is"):
+            ask("1.2", rescale=given)  # type: ignore[operator]
+
+
 def test_every_public_name_is_documented() -> None:
     for name in warehouse.__all__:
         value = getattr(warehouse, name)

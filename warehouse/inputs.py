@@ -1,4 +1,4 @@
-"""Text that a user wrote into a file: SQL, rules, dictionaries."""
+"""What a user gives: text in a file (SQL, rules, dictionaries), and names of one thing."""
 
 from __future__ import annotations
 
@@ -28,3 +28,18 @@ def read_text(source: Path) -> str:
     except OSError as error:
         wrong, advice = cause_of(error)
         raise UsageError(f"{source} cannot be read: {wrong}; {advice}") from None
+
+
+def require_names(*given: object) -> None:
+    """Refuse what is no text where UIDs and keys are asked for, such as a list of them.
+
+    Raises
+    ------
+    UsageError
+    """
+    for one in given:
+        if not isinstance(one, str):
+            raise UsageError(
+                f"a UID is text, not {type(one).__name__}; of several ask for one at a time, "
+                "or give them one by one: wh.gallery(*uids)"
+            )

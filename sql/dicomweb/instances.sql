@@ -1,6 +1,6 @@
 -- Which instances a resource of DICOMweb has, and where their files lie.
 --
--- $1, $2 and $3 are keys; null takes all of them.
+-- $1, $2 and $3 are keys, $4 is the path of a file; null takes all of them.
 select
     instances.instance_id,
     instances.instance_key,
@@ -19,5 +19,6 @@ where
     ($1 is null or instances.study_key = $1)
     and ($2 is null or instances.series_key = $2)
     and ($3 is null or instances.instance_key = $3)
+    and ($4 is null or instances.file_path = $4)
 order by
     instances.study_key, instances.series_key, instances.InstanceNumber, instances.instance_key

@@ -17,6 +17,7 @@ from warehouse.dicom.private_names import Dictionary, private_name
 from warehouse.dicom.scan import SourceFile, path_text
 from warehouse.elements.extract import extract
 from warehouse.errors import InstanceNotFound, UsageError
+from warehouse.inputs import require_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,6 +88,7 @@ def header_of_instance(catalog: Catalog, uid: str) -> Header:
     ------
     InstanceNotFound
     """
+    require_names(uid)
     found = catalog.connection.execute(FIND_INSTANCE, [uid]).fetchall()
     if not found:
         raise InstanceNotFound(uid)

@@ -16,6 +16,7 @@ import polars as pl
 from warehouse.derived.grid import Grid, grid_of_volume
 from warehouse.derived.raster import filled
 from warehouse.errors import NotInGeometry, SeriesNotFound, UnknownPart, WrongObject
+from warehouse.inputs import require_names
 from warehouse.pixels.read import allocated
 from warehouse.pixels.volume import open_volume
 
@@ -236,6 +237,7 @@ def open_structures(
     WrongObject
         The series is no structure set, or of several objects and none was chosen.
     """
+    require_names(series_uid)
     objects = catalog.connection.execute(_OBJECTS, [series_uid]).fetchall()
     if not objects:
         raise SeriesNotFound(series_uid)

@@ -13,6 +13,7 @@ import polars as pl
 
 from warehouse.catalog.long_values import open_value
 from warehouse.errors import SeriesNotFound, UnknownPart, WrongObject
+from warehouse.inputs import require_names
 
 if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
@@ -112,6 +113,7 @@ def open_waveform(
     WrongObject
         The series is no waveform, or of several objects and none was chosen.
     """
+    require_names(series_uid)
     rows = catalog.session().sql(_CHANNELS, params=[series_uid]).pl()
     if not catalog.connection.execute(_KNOWN, [series_uid]).fetchall():
         raise SeriesNotFound(series_uid)

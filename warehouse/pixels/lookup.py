@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import polars as pl
 
 from warehouse.errors import NoPixels, SeriesNotFound
+from warehouse.inputs import require_names
 from warehouse.pixels.image import UNKNOWN, Image
 from warehouse.settings import Mode
 from warehouse.sqlfiles import statement
@@ -73,6 +74,7 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
     NoPixels
         It has, but none of its instances has pixel data.
     """
+    require_names(series_uid)
     scans, high_bits = _found(catalog)
     if series_uid not in scans:
         if catalog.connection.execute(_FIND_SERIES, [series_uid]).fetchall():

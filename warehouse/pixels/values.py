@@ -58,7 +58,9 @@ class Values:
     overlay: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a window that is none, and what has no meaning for an overlay."""
+        """Refuse a rescale or window that is none, and what has no meaning for an overlay."""
+        if not isinstance(self.rescale, bool | np.bool_ | str):
+            raise UsageError("rescale is True, False, or the label or unit of a mapping, as text")
         if self.overlay is not None:
             if not 0 <= self.overlay < PLANES:
                 raise UsageError(f"overlays have numbers from 0 to {PLANES - 1}")

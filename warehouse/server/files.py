@@ -50,9 +50,9 @@ def _named(version: Version, level: str, keys: Sequence[str]) -> list[tuple[str,
     inner = statement("instances", "dicomweb").rstrip().rstrip(";")
     sql = (
         f"select found.*, {fields} from ({inner}) as found "
-        f"join instances using (instance_id) where list_contains($4, instances.{_LEVELS[level]})"
+        f"join instances using (instance_id) where list_contains($5, instances.{_LEVELS[level]})"
     )
-    rows = version.catalog.connection.execute(sql, [None, None, None, list(keys)]).fetchall()
+    rows = version.catalog.connection.execute(sql, [None, None, None, None, list(keys)]).fetchall()
     if not rows:
         raise NotFound(f"{level} has no such row")
     size = len(Instance._fields)

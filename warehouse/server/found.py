@@ -98,7 +98,7 @@ class Images:
         return self._fragments.get(opened.image.instance_key, lambda: fragments_of(opened))
 
     def _asked(self, study: str | None, series: str | None) -> list[Instance]:
-        given = [study, series, None]
+        given = [study, series, None, None]
         rows = self._catalog.connection.execute(statement("instances", "dicomweb"), given)
         return [Instance._make(row) for row in rows.fetchall()]
 

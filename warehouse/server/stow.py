@@ -231,7 +231,7 @@ def _keep(asked: Serving, parts: list[_Part], received: Path, study: str | None)
             if before != part.sha256:
                 part.failure = _DUPLICATE
                 continue
-            held = _held(version.catalog.connection, part.instance)
+            held = _held(version.catalog.connection, instance=part.instance)
             if held is not None:
                 part.keys = (held.study_key, held.series_key, held.instance_key)
                 part.failure = None if _digest(held) == part.sha256 else _DUPLICATE
@@ -263,8 +263,12 @@ def _uid(value: object) -> str:
     return str((value[0] if value else "") if isinstance(value, list) else value or "")
 
 
-def _held(connection: Any, instance: str) -> Instance | None:
-    rows = connection.execute(statement("instances", "dicomweb"), [None, None, instance]).fetchall()
+def _held(
+    connection: Any, *, instance: str | None = None, path: Path | None = None
+) -> Instance | None:
+    """Return the instance of a key, or the one whose file this is."""
+    given = [None, None, instance, None if path is None else str(path)]
+    rows = connection.execute(statement("instances", "dicomweb"), given).fetchall()
     return Instance._make(rows[0]) if rows else None
 
 
@@ -289,7 +293,7 @@ def _ingest(asked: Serving, placed: list[tuple[_Part, Path]]) -> None:
         return
     connection = asked.version().catalog.connection
     for part, path in placed:
-        held = _held_as(connection, path) or _same(connection, part)
+        held = _held_as(connection, part, path)
         if held is None:
             part.failure = _NOT_UNDERSTOOD
             path.unlink(missing_ok=True)
@@ -297,18 +301,16 @@ def _ingest(asked: Serving, placed: list[tuple[_Part, Path]]) -> None:
             part.keys = (held.study_key, held.series_key, held.instance_key)
 
 
-def _held_as(connection: Any, path: Path) -> Instance | None:
-    """Return the instance whose file this is, by whatever key."""
-    inner = statement("instances", "dicomweb").rstrip().rstrip(";")
-    asked = f"select * from ({inner}) where file_path = $4"
-    rows = connection.execute(asked, [None, None, None, str(path)]).fetchall()
-    return Instance._make(rows[0]) if rows else None
-
-
-def _same(connection: Any, part: _Part) -> Instance | None:
-    """Return the instance with these bytes that another way brought in meanwhile."""
-    held = _held(connection, part.instance)
-    return held if held is not None and _digest(held) == part.sha256 else None
+def _held_as(connection: Any, part: _Part, path: Path) -> Instance | None:
+    """Return the instance that the file of a part holds, or that has the same bytes already."""
+    held = _held(connection, instance=part.instance)
+    if held is not None and held.path == str(path):
+        return held
+    # By its path: one of several values of a UID is a key. Or another way brought it in meanwhile.
+    by_path = _held(connection, path=path)
+    if by_path is None and held is not None and _digest(held) == part.sha256:
+        return held
+    return by_path
 
 
 def _sync(folder: Path) -> None:
