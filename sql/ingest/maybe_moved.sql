@@ -15,10 +15,10 @@ inner join files
 where
     files.status in ('ingested', 'duplicate')
     and files.SOPInstanceUID is not null
+    and not unseen.is_known
     and unseen.archive is null
     and unseen.reason is null
     and list_position(['minimal', 'normal', 'full'], files.mode)
     >= list_position(['minimal', 'normal', 'full'], getvariable('mode'))
     and files.path not in (select path from listed)
-    and unseen.path not in (select path from files)
 order by unseen.path, files.path

@@ -2,7 +2,14 @@
 -- those rejected for a limit that is higher now.
 --
 -- reads:     files, listed
--- variables: limits, mode
+-- variables: first_path, last_path, limits, mode
+with around as (
+    -- Of a large ledger most row groups hold no path between the first that is listed and the last.
+    select path, status, size_bytes, modified_at, mode, reason
+    from files
+    where path between getvariable('first_path') and getvariable('last_path')
+)
+
 select
     listed.path,
     listed.size_bytes,
@@ -10,23 +17,24 @@ select
     listed.archive,
     listed.member,
     listed.reason,
-    files.reason as reason_before
+    around.reason as reason_before,
+    around.path is not null as is_known
 from listed
-left join files using (path)
+left join around using (path)
 where
-    files.path is null
-    or files.status = 'removed'
-    or files.size_bytes is distinct from listed.size_bytes
-    or files.modified_at is distinct from make_timestamp(listed.modified_us)
+    around.path is null
+    or around.status = 'removed'
+    or around.size_bytes is distinct from listed.size_bytes
+    or around.modified_at is distinct from make_timestamp(listed.modified_us)
     or (
-        files.status <> 'rejected'
-        and list_position(['minimal', 'normal', 'full'], files.mode)
+        around.status <> 'rejected'
+        and list_position(['minimal', 'normal', 'full'], around.mode)
         < list_position(['minimal', 'normal', 'full'], getvariable('mode'))
     )
     or (
-        files.status = 'rejected'
-        and files.reason like 'more than % refused, see Limits of the settings'
-        and try_cast(regexp_extract(files.reason, '^more than (\d+) ', 1) as bigint)
-        < getvariable('limits')[regexp_extract(files.reason, '^more than \d+ (.+): refused', 1)]
+        around.status = 'rejected'
+        and around.reason like 'more than % refused, see Limits of the settings'
+        and try_cast(regexp_extract(around.reason, '^more than (\d+) ', 1) as bigint)
+        < getvariable('limits')[regexp_extract(around.reason, '^more than \d+ (.+): refused', 1)]
     )
 order by listed.path

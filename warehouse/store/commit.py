@@ -23,6 +23,7 @@ from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
 from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import copy_part, lent
+from warehouse.store.known import may_be_known
 from warehouse.store.layout import Part
 from warehouse.store.ledger import view_ledger
 from warehouse.store.schema import FILES
@@ -145,10 +146,7 @@ def _prepare(
     parts = [folder / some.parts["elements"].path for some in staged if "elements" in some.parts]
     files = mark_forgotten(base.root, files, instances, parts)
     connection.register("staged", files)
-    view_ledger(connection, base.paths("files"))
-    connection.execute("create or replace temp view ledger as from files")
-    connection.execute("set variable read_anew = $1", [read_anew])
-    connection.execute(statement("resolve"))
+    _judge(connection, base, files, read_anew=read_anew)
     new_files = copy_part(
         connection, statement("new_files"), layout.table_folder(base.root, "files"),
         layout.part_name(batch, 0),
@@ -163,6 +161,24 @@ def _prepare(
     copies = add_staged_rows(connection, base.root, batch, staged, instances, changes)
     settle_blobs(connection, base, batch, staged, changes)
     return copies if new_files.rows else [*copies, ("files", new_files)]
+
+
+def _judge(
+    connection: duckdb.DuckDBPyConnection, base: Snapshot, files: pa.Table, *, read_anew: bool
+) -> None:
+    """Make ``verdict`` and ``touched``."""
+    keys = files["instance_key"].drop_null()
+    if (
+        set(files["status"].unique().to_pylist()) <= {"ingested", "rejected"}
+        and pc.count_distinct(keys).as_py() == len(keys)
+        and not may_be_known(connection, base.paths("files"))
+    ):
+        connection.execute(statement("all_new"))
+        return
+    view_ledger(connection, base.paths("files"))
+    connection.execute("create or replace temp view ledger as from files")
+    connection.execute("set variable read_anew = $1", [read_anew])
+    connection.execute(statement("resolve"))
 
 
 def _instances(staged: list[Staged]) -> pa.Table:

@@ -1,0 +1,99 @@
+"""Parts of ``files``, and the files of a batch → whether any of these may be known already.
+
+In: what a commit was given. Out: False, which is certain, or True. Most batches hold nothing that
+the warehouse knows, and to find that out by joins is to read two columns of the whole ledger for
+each commit: at ten million files several seconds, for twenty files too. So a process keeps a hash
+of each path and of each identity, 16 bytes a file, and reads only the parts that have come since.
+Hashes of what is gone stay until a part of the table is read anew: they cost a join and no answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+    from numpy.typing import NDArray
+
+MOST = 64 << 20
+"""Hashes that are kept of a warehouse, 512 MiB; of a larger one none are."""
+
+_WAREHOUSES = 16
+
+_kept: dict[str, _Hashes] = {}
+"""The part of ``files`` without rows, which each warehouse has → hashes of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hashes:
+    """Hashes of the paths and identities in some parts of ``files``."""
+
+    parts: frozenset[str]
+    runs: tuple[NDArray[np.uint64], ...]
+    """Each in order, each at least twice as long as the one after it."""
+
+
+def may_be_known(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> bool:
+    """Tell whether the warehouse may know a path or an instance of the table ``staged``.
+
+    Parameters
+    ----------
+    connection
+        Where ``staged`` is.
+    parts
+        As ``warehouse.store.delta.newest_files`` returns them.
+    """
+    kept = _brought_forward(connection, parts)
+    if kept is None:
+        return True
+    connection.execute("create or replace temp view hashed as from staged")
+    asked = _hashes(connection)
+    return any(_have_common(run, asked) for run in kept.runs)
+
+
+def _brought_forward(
+    connection: duckdb.DuckDBPyConnection, parts: Sequence[str]
+) -> _Hashes | None:
+    """Return the hashes of these parts, and perhaps of some that are gone."""
+    *full, empty = parts
+    now = frozenset(full)
+    before = _kept.get(empty, _Hashes(frozenset(), ()))
+    # After a compaction all of it would be of parts that are gone.
+    if 2 * len(before.parts & now) < len(before.parts):
+        before = _Hashes(frozenset(), ())
+    runs = list(before.runs)
+    if new := [part for part in full if part not in before.parts]:
+        connection.execute("set variable parts = $1", [new])
+        connection.execute(
+            "create or replace temp view hashed as from read_parquet(getvariable('parts'))"
+        )
+        runs.append(np.sort(_hashes(connection)))
+    while len(runs) > 1 and 2 * len(runs[-1]) > len(runs[-2]):
+        last = runs.pop()
+        runs[-1] = np.sort(np.concatenate([runs[-1], last]))
+    if sum(map(len, runs)) > MOST:
+        _kept.pop(empty, None)
+        return None
+    if empty not in _kept and len(_kept) >= _WAREHOUSES:
+        _kept.clear()
+    # One step, as threads of a server commit to warehouses of their own.
+    _kept[empty] = _Hashes(now, tuple(runs))
+    return _kept[empty]
+
+
+def _hashes(connection: duckdb.DuckDBPyConnection) -> NDArray[np.uint64]:
+    found: NDArray[np.uint64] = connection.execute(statement("hashes")).fetchnumpy()["hash"]
+    return found
+
+
+def _have_common(run: NDArray[np.uint64], asked: NDArray[np.uint64]) -> bool:
+    place = np.searchsorted(run, asked)
+    there = place < len(run)
+    return bool((run[place[there]] == asked[there]).any())
