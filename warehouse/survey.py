@@ -136,8 +136,8 @@ def survey(
     total = _list(listing, found, progress)
     view_ledger(listing, delta.newest_files(root)[1])
     listing.execute("set variable mode = $1", [settings.mode.value])
-    for name, place in (("first_path", "min"), ("last_path", "max")):
-        listing.execute(f"set variable {name} = (select {place}(path) from listed)")
+    listing.execute("set variable first_path = (select min(path) from listed)")
+    listing.execute("set variable last_path = (select max(path) from listed)")
     allowed = settings.limits.by_unit()
     listing.execute("set variable limits = map($1, $2)", [list(allowed), list(allowed.values())])
     listing.execute(f"create table unseen as {statement('unseen')}")
