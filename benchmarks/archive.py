@@ -4,9 +4,11 @@
     python benchmarks/archive.py FOLDER --instances 40000
 
 A piece is 20,000 files of 5 corpora (see ``corpus.py``) of 4,000, so that a series has about 46
-instances and a million has about 20,000 series. Its files are removed when they are ingested, so
-the disk holds one piece at a time; the paths in ``files`` lead nowhere afterwards. An interrupted
-run goes on where it stopped. The same arguments give the same rows.
+instances and a million has about 20,000 series; of more than a million a piece is 100,000 files,
+and the next one is made while one is ingested. Its files are removed when they are ingested, so
+the disk holds two pieces at a time; the paths in ``files`` lead nowhere afterwards. After each
+million that is not the last the warehouse is compacted and vacuumed, as maintain.md advises. An
+interrupted run goes on where it stopped. The same arguments give the same rows.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ import resource
 import shutil
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
 from corpus import make_corpus
 
 CORPUS_FILES = 4_000
-CORPORA = 5
+MILLION = 1_000_000
 
 
 def make_archive(
@@ -30,26 +35,43 @@ def make_archive(
     """Make a warehouse of so many instances, rounded up to a piece."""
     import warehouse
 
-    piece = corpus_files * CORPORA
+    corpora = 25 if instances > MILLION else 5
+    piece = corpus_files * corpora
     shelf = warehouse.open(root, create=True)
-    for number in range(-(-instances // piece)):
-        done = 0
-        if (root / "warehouse.json").exists():
-            ((done,),) = shelf.sql("select count(*) from instances").fetchall()
-        if done >= (number + 1) * piece:
-            continue
-        folder = scratch / f"piece-{number:04d}"
-        shutil.rmtree(folder, ignore_errors=True)
-        for corpus in range(CORPORA):
-            seed = number * CORPORA + corpus + 1
-            make_corpus(
-                folder / f"{corpus}", corpus_files, seed=seed, pixel_bytes=0, first=seed * 1_000
-            )
-        began, before = time.perf_counter(), _processor_seconds()
-        report = shelf.ingest(folder, mode="full")
-        took = f"{time.perf_counter() - began:.1f} s, {_processor_seconds() - before:.1f} CPU s"
-        shutil.rmtree(folder)
-        print(f"{(number + 1) * piece:,} instances; {report.created:,} created; {took}", flush=True)
+    there = shelf.sql("select count(*) from instances").fetchall()[0][0]
+    missing = range(there // piece, -(-instances // piece))
+    with ProcessPoolExecutor(1, get_context("spawn")) as maker:
+        made = (
+            maker.submit(_make_piece, scratch, number, corpora, corpus_files) for number in missing
+        )
+        following = next(made, None)
+        for number in missing:
+            assert following is not None
+            folder, following = following.result(), next(made, None)
+            began, before = time.perf_counter(), _processor_seconds()
+            report = shelf.ingest(folder, mode="full")
+            took = f"{time.perf_counter() - began:.1f} s, {_processor_seconds() - before:.1f} CPU s"
+            shutil.rmtree(folder)
+            done = (number + 1) * piece
+            print(f"{done:,} instances; {report.created:,} created; {took}", flush=True)
+            if done % MILLION == 0 and done < instances:
+                began, before = time.perf_counter(), _processor_seconds()
+                shelf.compact()
+                shelf.vacuum(timedelta(0), delete=True)
+                took = f"{time.perf_counter() - began:.1f} s, {_processor_seconds() - before:.1f} CPU s"
+                print(f"{done:,} instances compacted and vacuumed; {took}", flush=True)
+
+
+def _make_piece(scratch: Path, number: int, corpora: int, corpus_files: int) -> Path:
+    """Write the files of a piece; return their folder."""
+    folder = scratch / f"piece-{number:04d}"
+    shutil.rmtree(folder, ignore_errors=True)
+    for corpus in range(corpora):
+        seed = number * corpora + corpus + 1
+        make_corpus(
+            folder / f"{corpus}", corpus_files, seed=seed, pixel_bytes=0, first=seed * 1_000
+        )
+    return folder
 
 
 def _processor_seconds() -> float:

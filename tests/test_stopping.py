@@ -284,9 +284,11 @@ def test_batches_are_as_large_as_half_a_minute_allows(monkeypatch: pytest.Monkey
     monkeypatch.setattr("warehouse.survey.time.monotonic", lambda: now)
     pace = Pace(IngestSettings(workers=4))
     assert (pace.files, pace.chunk) == (1_000, 250)
-    now += 1
-    pace.read(1_000)
-    assert (pace.files, pace.chunk) == (IngestSettings().batch_files, 1_250)
+    for files in (2_000, 4_000, 8_000, 16_000, 20_000, 20_000):
+        now += 1
+        pace.read(1_000)
+        assert pace.files == files
+    assert (pace.files, pace.chunk) == (IngestSettings().batch_files, IngestSettings().chunk_files)
     now += 100
     pace.read(1_000)
     assert pace.files == 10 * BATCH_SECONDS

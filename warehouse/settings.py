@@ -168,7 +168,7 @@ class IngestSettings:
     """How sources ``s3://bucket/…`` are reached."""
     keep_blobs: bool = True
     """Store binary values over 256 bytes in ``blobs``; otherwise only their length and digest."""
-    batch_files: int = 5_000
+    batch_files: int = 20_000
     """Most files committed in one transaction: the unit of progress that survives a kill. An ingest
     that would take longer than half a minute for them commits fewer."""
     chunk_files: int = 2_500

@@ -115,7 +115,8 @@ class Pace:
         rate = files / max(now - self._since, 1e-3)
         self._since = now
         wanted = max(LEAST_FILES, int(rate * BATCH_SECONDS))
-        self.files = min(self._settings.batch_files, wanted)
+        # At most twice as many as before: nothing is read while the last batch is committed.
+        self.files = min(self._settings.batch_files, wanted, 2 * self.files)
 
 
 def survey(
