@@ -12,10 +12,12 @@ import pytest
 
 import warehouse
 from tests.catalog.test_entities_equal_reference import collection, compare
+from tests.dicom_files import image, write
 from tests.forms import some
-from warehouse.catalog import kept
+from warehouse.catalog import entities, kept, pieces
 from warehouse.catalog.connect import open_catalog
-from warehouse.catalog.kept import keep_answers, kept_files, kept_models
+from warehouse.catalog.entities import kept_models
+from warehouse.catalog.kept import keep_answers, kept_files
 from warehouse.cli.store import compact
 from warehouse.sqlfiles import read_models
 from warehouse.store import delta, layout
@@ -87,9 +89,12 @@ def test_kept_views_read_what_changes_with_instances_alone() -> None:
 
 
 @pytest.mark.parametrize("seed", some(range(4), always=[0, 1]))
-def test_what_did_not_change_is_taken_over(tmp_path: Path, seed: int) -> None:
+def test_what_did_not_change_is_taken_over(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Files come in any order, change patient and series, and go; the kept answers follow."""
     draw = random.Random(seed)
+    monkeypatch.setattr(pieces, "MOST_ROWS", draw.choice([1, 2, 4]))
     source = tmp_path / "in"
     files = collection(source, seed)
     later = [(path, path.read_bytes()) for path in draw.sample(files, 12)]
@@ -140,8 +145,13 @@ def test_an_archive_that_only_moved_has_the_same_answers(
     assert delta.snapshot(wh.root).versions["instances"] > version
     computed = answers(wh.root)
     asked = []
-    make = kept._make
-    monkeypatch.setattr(kept, "_make", lambda *given: asked.append(make(*given)))
+    make = kept.make_entities
+
+    def noted(*given: Any) -> Any:
+        asked.append(given)
+        return make(*given)
+
+    monkeypatch.setattr(kept, "make_entities", noted)
     assert keep_answers(wh.root)
     assert len(asked) == (what == "removed")
     assert answers(wh.root) == computed
@@ -178,20 +188,77 @@ def test_the_cache_may_be_deleted(made: Path) -> None:
     assert answers(made) == computed
 
 
-@pytest.mark.parametrize("table", ["instances.json", "elements.json"])
+@pytest.mark.parametrize("table", ["instances", "elements"])
 def test_an_older_answer_without_its_parts_is_left_alone(
     made: Path, tmp_path: Path, table: str
 ) -> None:
     """Parts that are gone cannot say which entities they touched: all is asked anew."""
     keep_answers(made)
     (old,) = layout.cache_folder(made).iterdir()
-    (old / table).write_text('["batch=000001/gone.parquet"]')
+    (old / f"{table}.json").write_text('{"batch=000001/gone.parquet": [1, 2]}')
     collection(tmp_path / "more", 2)
     warehouse.open(made, create=True).ingest(tmp_path / "more", workers=1)
     computed = answers(made)
     keep_answers(made)
     assert is_kept(made)
     assert answers(made) == computed
+
+
+def test_answers_of_a_newer_version_are_no_answers_of_an_older_one(
+    made: Path, tmp_path: Path
+) -> None:
+    """Another process may have ingested, and kept its answers, since this one looked."""
+    keep_answers(made)
+    (answer,) = layout.cache_folder(made).iterdir()
+    version, key = answer.name.split("-")
+    answer.rename(answer.with_name(f"{int(version) + 9:012d}-{key}"))
+    collection(tmp_path / "more", 2)
+    warehouse.open(made).ingest(tmp_path / "more", workers=1)
+    computed = answers(made)
+    assert keep_answers(made)
+    assert is_kept(made)
+    assert answers(made) == computed
+
+
+def test_an_entity_is_looked_for_where_it_was_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an ingest costs depends on what it brings: a series that goes on names its batches."""
+    source = tmp_path / "in"
+    wh = warehouse.open(tmp_path / "w", create=True)
+
+    def ingest(uid: str, series: str, patient: str) -> None:
+        header = image(uid, SeriesInstanceUID=series, StudyInstanceUID=series, PatientID=patient)
+        wh.ingest(write(source / uid, header), workers=1)
+
+    ingest("1.1", "2.1", "P")
+    ingest("1.2", "2.2", "Q")
+    ingest("1.3", "2.3", "R")
+    keep_answers(wh.root)
+    opened: dict[str, list[str]] = {}
+    read = entities._read_touched
+
+    def noted(connection: Any, model: Any, *given: Any) -> None:
+        read(connection, model, *given)
+        stored = connection.execute("select getvariable('stored')").fetchall()[0][0]
+        # Of the file without rows no batch can be told.
+        found = {path.split("batch=")[1][:6] for path in stored["instances"]} - {"000000"}
+        opened[model.name] = sorted(found)
+
+    monkeypatch.setattr(entities, "_read_touched", noted)
+    ingest("1.4", "2.4", "Q")
+    keep_answers(wh.root)
+    assert opened == {
+        "frame_values": ["000004"], "series": ["000004"], "studies": ["000004"],
+        "patients": ["000002", "000004"],
+    }  # fmt: skip
+    ingest("1.5", "2.2", "Q")
+    keep_answers(wh.root)
+    assert opened["series"] == ["000002", "000005"]
+    assert opened["patients"] == ["000002", "000004", "000005"]
+    kept = answers(wh.root)
+    shutil.rmtree(layout.cache_folder(wh.root))
+    assert answers(wh.root) == kept
 
 
 def test_an_answer_to_another_question_is_not_used(

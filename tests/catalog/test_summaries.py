@@ -17,10 +17,13 @@ import warehouse
 from tests.catalog.test_entities_equal_reference import collection
 from tests.dicom_files import image, write
 from tests.forms import some
-from warehouse.catalog import kept, summaries
+from warehouse.catalog import kept, pieces, summaries
 from warehouse.catalog.connect import open_catalog
 from warehouse.catalog.dictionaries import make_confidential
+from warehouse.catalog.entities import kept_models
 from warehouse.catalog.kept import keep_answers, kept_files
+from warehouse.catalog.pieces import Answers, paths
+from warehouse.catalog.spans import spans_of
 from warehouse.catalog.summaries import SUMMARIES, make_summaries
 from warehouse.sqlfiles import by_name, read_models
 from warehouse.store import delta
@@ -162,21 +165,18 @@ class Store:
         tables = {t: tuple(part[t] for part in parts) for t in ("elements", "instances")}
         return Snapshot(self.root, 1, {"instances": self.number}, tables)
 
-    def summarize(self, snapshot: Snapshot, before: Path | None = None) -> Path:
-        """Return the folder of the summaries of a version."""
+    def summarize(self, snapshot: Snapshot, before: Answers | None = None) -> Answers:
+        """Return the summaries of a version."""
         self.number += 1
         folder = self.root / f"summaries-{self.number}"
         folder.mkdir()
-        make_summaries(snapshot, before, folder)
-        return folder
+        known = before.spans if before else {}
+        spans = {table: spans_of(snapshot, table, known.get(table, {})) for table in snapshot.parts}
+        return Answers(folder, make_summaries(snapshot, before, spans, folder), spans)
 
 
-def table(folder: Path, name: str) -> list[dict[str, Any]]:
-    return pq.read_table(folder / f"{name}.parquet").to_pylist()
-
-
-def opened(snapshot: Snapshot, folder: Path | None = None) -> duckdb.DuckDBPyConnection:
-    """Return a connection with the views over these parts; with a folder, over its summaries."""
+def opened(snapshot: Snapshot, kept: Answers | None = None) -> duckdb.DuckDBPyConnection:
+    """Return a connection with the views over these parts; or over what is kept of them."""
     connection = connect()
     make_confidential(connection)
     for model in read_models():
@@ -185,13 +185,13 @@ def opened(snapshot: Snapshot, folder: Path | None = None) -> duckdb.DuckDBPyCon
     set_stored(connection, {name: snapshot.paths(name) for name in ("elements", "instances")})
     for name in VIEWS:
         connection.execute(by_name(name).sql)
-        if folder and name in SUMMARIES:
-            path = folder / f"{name}.parquet"
-            connection.execute(f"create or replace view {name} as from '{path}'")
+        if kept and name in SUMMARIES:
+            files = paths(kept.folder, kept.pieces[name])
+            connection.execute(f"create or replace view {name} as from read_parquet({files})")
     return connection
 
 
-def check(snapshot: Snapshot, folder: Path) -> None:
+def check(snapshot: Snapshot, folder: Answers) -> None:
     """Compare the answers of all rows, of the views over them, and of the views over summaries."""
     rows, sums = opened(snapshot), opened(snapshot, folder)
     exact = rows.execute(EXACT).fetchall()
@@ -324,21 +324,38 @@ def said(root: Path) -> list[tuple[Any, ...]]:
     return open_catalog(root).connection.execute(SAID).fetchall()
 
 
-def hold(root: Path) -> None:
-    """Compare what is kept of the newest version with what its rows say."""
+def answers(root: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows of every view that is kept."""
+    ask = open_catalog(root).connection.execute
+    return {
+        model.name: ask(f"from {model.name} order by all").fetchall() for model in kept_models()
+    }
+
+
+def hold(root: Path) -> int:
+    """Compare what is kept of the newest version with what its rows say; return how many files."""
     connection = open_catalog(root).connection
     exact = connection.execute(EXACT).fetchall()
     assert said(root) == exact
+    computed = answers(root)
     assert keep_answers(root)
-    assert kept_files(delta.snapshot(root)) is not None
+    files = kept_files(delta.snapshot(root))
+    assert files is not None
     assert said(root) == exact
+    assert answers(root) == computed
     read = open_catalog(root).connection.execute("explain from tags").fetchall()[0][1]
     assert "elements/" not in read
+    return max(len(some) for some in files.values())
 
 
-@pytest.mark.parametrize("seed", some(range(4), always=[0]))
-def test_summaries_follow_whatever_changes_a_warehouse(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("seed", some(range(8), always=[0]))
+def test_summaries_follow_whatever_changes_a_warehouse(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So do the answers of entities; their pieces are so small that they are many, and are merged."""
     draw = random.Random(seed)
+    monkeypatch.setattr(pieces, "GROWTH", draw.choice([1, 2]))
+    monkeypatch.setattr(pieces, "MOST_ROWS", draw.choice([2, 3, 5]))
     source = tmp_path / "in"
     files = collection(source, seed)
     aside = [(path, path.read_bytes()) for path in draw.sample(files, 8)]
@@ -371,8 +388,8 @@ def test_summaries_follow_whatever_changes_a_warehouse(tmp_path: Path, seed: int
         assert not list((wh.root / "_cache").glob("*/*"))
 
     add()
-    hold(wh.root)
-    for step in (
+    most = hold(wh.root)
+    steps = [
         add,
         change,
         wh.compact,
@@ -381,11 +398,15 @@ def test_summaries_follow_whatever_changes_a_warehouse(tmp_path: Path, seed: int
         lambda: wh.rebuild(from_sources=True),
         forget,
         add,
-    ):
+    ]
+    if seed:
+        draw.shuffle(steps)
+    for step in steps:
         step()
         wh.refresh()
         if kept_files(delta.snapshot(wh.root)) is None:
-            hold(wh.root)
+            most = max(most, hold(wh.root))
+    assert most > 1
     before = wh.version
     held = said(wh.root)
     write(source / "new", image("1.77", Modality="PT", SeriesInstanceUID="3.9"))

@@ -306,6 +306,21 @@ def test_kept_answers_of_older_versions_go(root: Path, tmp_path: Path) -> None:
     assert warehouse.open(root, create=True).sql("from series order by all").fetchall() == expected
 
 
+def test_kept_answers_are_as_old_as_the_next_ones(root: Path, tmp_path: Path) -> None:
+    """Their files are older, of many versions: a reader may have opened one of these just now."""
+    keep_answers(root)
+    for path in layout.cache_folder(root).rglob("*"):
+        os.utime(path, (time.time() - 8 * DAY,) * 2)
+    before = warehouse.open(root)
+    expected = before.sql("from series order by all").fetchall()
+    write(tmp_path / "more" / "c", uid="1.3")
+    ingest(root, [tmp_path / "more"], SETTINGS)
+    keep_answers(root)
+    vacuum(root, delete=True)
+    assert before.sql("from series order by all").fetchall() == expected
+    assert len(list(layout.cache_folder(root).iterdir())) == 2
+
+
 def test_the_archive_of_an_image_or_model_is_kept(root: Path) -> None:
     """No value is named like it: what names it is a row of `artifact_events`."""
     digest, other = "ab" + "0" * 62, "cd" + "0" * 62

@@ -139,7 +139,7 @@ def open_catalog(
     variables: dict[str, Variable] = {"private_dictionary": private_dictionary(names)}
     variables["sequence_rules"] = sequence_rules(read_rules(root))
     kept = None if order else kept_files(snapshot)
-    stored |= {f"{name}_kept": [path] for name, path in (kept or {}).items()}
+    stored |= {f"{name}_kept": files for name, files in (kept or {}).items()}
     variables["stored"] = stored
     variables["output_columns"] = "{}"
     set_variables(connection, variables)

@@ -8,32 +8,34 @@ the rows of tags of which a value went that a summary names: it may stand in oth
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
 from warehouse.catalog.dictionaries import make_confidential
+from warehouse.catalog.pieces import find_known, paths, take_over, write_piece
+from warehouse.catalog.spans import parts_within
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import layout
-from warehouse.store.duck import connect, copy_to, set_stored
+from warehouse.store.duck import connect, set_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import duckdb
 
+    from warehouse.catalog.pieces import Answers, Pieces
+    from warehouse.catalog.spans import Spans
     from warehouse.store.delta import Snapshot
 
 SUMMARIES = ("element_summaries", "element_sketches", "element_sets", "element_set_kinds")
 """Views whose answers for parts of ``elements`` can be added."""
 
-_MACROS = ("normal_text", "is_identifying")
+_OF_SERIES = "element_sets"
+"""The one that grows with the archive: the others have rows of kinds of element."""
 
-PARTS = {"instances.json": "instances", "elements.json": "elements"}
-"""File beside the answers → table of which it names the parts that they were made of."""
+_MACROS = ("normal_text", "is_identifying")
 
 READ = ("elements", "element_runs", "element_segments")
 """Views that they read besides ``instances``."""
@@ -42,7 +44,9 @@ ROWS_AT_ONCE = 8_000_000
 """Rows of ``elements`` that are summarized together: what is in memory grows with them."""
 
 
-def make_summaries(snapshot: Snapshot, before: Path | None, draft: Path) -> None:
+def make_summaries(
+    snapshot: Snapshot, before: Answers | None, spans: Mapping[str, Spans], draft: Path
+) -> Pieces:
     """Write the summaries of a version into a folder.
 
     Parameters
@@ -50,84 +54,121 @@ def make_summaries(snapshot: Snapshot, before: Path | None, draft: Path) -> None
     snapshot
         The version.
     before
-        Folder with those of an older version: the parts that went since can still be read.
+        Those of an older version: the parts that went since can still be read.
+    spans
+        Table → the parts of the version, and of which instances each may hold rows.
     draft
-        Where they are written, each as a file of the name of its view, and the names of the parts.
+        Where they are written.
     """
     # What takes time is one pass in the order of the rows: other threads would only wait for it.
     with connect(threads=1) as connection:
         make_confidential(connection)
-        _read(connection, snapshot, [])
+        _read(connection, snapshot, [], [])
         for name in (*_MACROS, *READ, "instances", *SUMMARIES):
             connection.execute(by_name(name).sql)
         connection.execute("create table runs as from element_runs")
         connection.execute("create or replace view element_runs as from runs")
-        if before is None or not _bring_forward(connection, snapshot, before):
-            _summarize(connection, snapshot, "kept", snapshot.parts["elements"])
+        pieces: Pieces = {}
+        if before is not None and not _has_other_series(connection, snapshot, before.spans):
+            pieces = _bring_forward(connection, snapshot, before, spans, draft)
+        else:
+            _summarize(connection, snapshot, "kept", snapshot.parts["elements"], spans)
         for name in SUMMARIES:
-            copy_to(connection, f"from kept_{name} order by all", draft, f"{name}.parquet")
-    note_parts(snapshot, draft)
+            if name not in pieces:
+                ordered = f"from kept_{name} order by {', '.join(by_name(name).grain)}"
+                pieces[name] = [write_piece(connection, name, ordered, draft)]
+    return pieces
 
 
-def note_parts(snapshot: Snapshot, draft: Path) -> None:
-    """Write the names of the parts that answers were made of."""
-    for name, table in PARTS.items():
-        (draft / name).write_text(json.dumps(snapshot.parts[table]))
-
-
-def _bring_forward(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: Path) -> bool:
-    """Make the tables ``kept_…`` from older ones; return False if these are of no use."""
-    instances, elements = (json.loads((before / name).read_text()) for name in PARTS)
-    if _has_other_series(connection, snapshot, instances):
-        return False
+def _bring_forward(
+    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: Answers,
+    spans: Mapping[str, Spans], draft: Path,
+) -> Pieces:  # fmt: skip
+    """Make the tables ``kept_…`` from older ones; write that of which there is a row per series."""
+    now, then = snapshot.parts["elements"], before.spans["elements"]
+    _summarize(connection, snapshot, "came", _without(now, then), spans)
+    _summarize(connection, snapshot, "gone", _without(then, now), before.spans)
+    _read_series(connection, before)
     for name in SUMMARIES:
-        connection.execute("set variable kept = $1", [str(before / f"{name}.parquet")])
-        connection.execute(
-            f"create temp table kept_{name} as from read_parquet(getvariable('kept'))"
-        )
-    now = snapshot.parts["elements"]
-    _summarize(connection, snapshot, "came", _without(now, elements))
-    then = replace(snapshot, parts=snapshot.parts | {"instances": tuple(instances)})
-    _summarize(connection, then, "gone", _without(elements, now))
+        if name != _OF_SERIES:
+            connection.execute(
+                "set variable kept = $1", [paths(before.folder, before.pieces[name])]
+            )
+            connection.execute(
+                f"create temp table kept_{name} as from read_parquet(getvariable('kept'))"
+            )
     lost = connection.execute(statement("lost", "summaries")).fetchall()
     for name in SUMMARIES:
         _add(connection, name, "kept", {f"kept_{name}": 1, f"came_{name}": 1, f"gone_{name}": -1})
-    connection.execute(
-        "delete from kept_element_set_kinds "
-        "where kind_set not in (select kind_set from kept_element_sets)"
-    )
+    connection.execute(f"create temp table asked as from kept_{_OF_SERIES}")
+    written = take_over(connection, by_name(_OF_SERIES), before, draft)
+    _forget_sets(connection, paths(draft, written))
     if lost:
         # Of the sets nothing is ever lost: they are sums.
         some = SUMMARIES[:2]
         connection.execute("create temp table lost as select unnest($1) as tag", [[*sum(lost, ())]])
         elements_of_tags = f"from ({by_name('elements').query}) where tag in (from lost)"
         connection.execute(f"create or replace view elements as {elements_of_tags}")
-        _summarize(connection, snapshot, "asked", now, some)
+        _summarize(connection, snapshot, "asked", now, spans, some)
         for name in some:
             connection.execute(f"delete from kept_{name} where tag in (from lost)")
             connection.execute(f"insert into kept_{name} from asked_{name}")
-    return True
+    return {_OF_SERIES: written}
+
+
+def _read_series(connection: duckdb.DuckDBPyConnection, before: Answers) -> None:
+    """Make the table of sets from the older rows of series alone that came or went."""
+    connection.execute(
+        f"create temp table touched as "
+        f"select series_key from came_{_OF_SERIES} union select series_key from gone_{_OF_SERIES}"
+    )
+    model = by_name(_OF_SERIES)
+    columns = [column.name for column in model.columns]
+    old = paths(before.folder, before.pieces[_OF_SERIES])
+    find_known(connection, "series_key", old, columns)
+    connection.execute(
+        f"create temp table kept_{_OF_SERIES} as select {', '.join(columns)} from known"
+    )
+
+
+def _forget_sets(connection: duckdb.DuckDBPyConnection, sets: list[str]) -> None:
+    """Leave out kinds of sets that no series has any more."""
+    fewer = connection.execute(
+        f"select distinct kind_set from gone_{_OF_SERIES} "
+        f"where kind_set not in (select kind_set from kept_{_OF_SERIES})"
+    ).fetchall()
+    if fewer:
+        connection.execute("set variable sets = $1", [sets])
+        connection.execute(
+            "delete from kept_element_set_kinds where list_contains($1, kind_set) and kind_set "
+            "not in (select kind_set from read_parquet(getvariable('sets')))",
+            [[kind_set for (kind_set,) in fewer]],
+        )
 
 
 def _has_other_series(
-    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: list[str]
+    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, then: Mapping[str, Spans]
 ) -> bool:
-    now = snapshot.parts["instances"]
+    now, before = snapshot.parts["instances"], then["instances"]
     for name, parts in (("came", _without(now, before)), ("gone", _without(before, now))):
-        paths = _paths(snapshot, "instances", parts)
-        connection.execute(f"set variable {name}_instances = $1", [paths])
+        files = _paths(snapshot, "instances", parts)
+        connection.execute(f"set variable {name}_instances = $1", [files])
     return connection.execute(statement("other_series", "summaries")).fetchall() != [(0,)]
 
 
 def _summarize(
-    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, which: str, parts: Sequence[str],
-    names: tuple[str, ...] = SUMMARIES,
+    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, which: str, parts: Iterable[str],
+    spans: Mapping[str, Spans], names: tuple[str, ...] = SUMMARIES,
 ) -> None:  # fmt: skip
-    """Make the tables ``WHICH_NAME``: the summaries of some parts of ``elements``."""
+    """Make the tables ``WHICH_NAME``: the summaries of some parts of ``elements``.
+
+    The series of their instances are those of the parts of ``instances`` in ``spans``.
+    """
     for name in names:
         connection.execute(f"create temp table {which}_{name} as from {name} limit 0")
-    for number, paths in enumerate(_groups(snapshot, parts)):
-        _read(connection, snapshot, paths)
+    for number, group in enumerate(_groups(snapshot, parts)):
+        wanted = (spans["elements"][part] for part in group)
+        _read(connection, snapshot, group, parts_within(spans["instances"], wanted))
         # All of the summaries read them.
         connection.execute(
             f"create or replace table runs as from ({by_name('element_runs').query})"
@@ -140,22 +181,26 @@ def _summarize(
                 connection.execute(f"create or replace temp table {which}_{name} as from {name}")
 
 
-def _read(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, elements: list[str]) -> None:
-    """Let the views read these parts of ``elements``, and the instances of the version."""
-    paths = [*elements, snapshot.empty("elements")]
-    set_stored(connection, {"elements": paths, "instances": snapshot.paths("instances")})
+def _read(
+    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, elements: list[str],
+    instances: list[str],
+) -> None:  # fmt: skip
+    """Let the views read these parts."""
+    parts = {"elements": elements, "instances": instances}
+    set_stored(connection, {table: _paths(snapshot, table, parts[table]) for table in parts})
 
 
-def _groups(snapshot: Snapshot, parts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the paths of some parts at a time, without the one that has no rows."""
+def _groups(snapshot: Snapshot, parts: Iterable[str]) -> Iterator[list[str]]:
+    """Yield some parts at a time."""
+    folder = layout.table_folder(snapshot.root, "elements")
     group: list[str] = []
     rows = 0
-    for path in _paths(snapshot, "elements", parts)[:-1]:
-        more = pq.read_metadata(path).num_rows
+    for part in parts:
+        more = pq.read_metadata(folder / part).num_rows
         if group and rows + more > ROWS_AT_ONCE:
             yield group
             group, rows = [], 0
-        group.append(path)
+        group.append(part)
         rows += more
     if group:
         yield group
@@ -188,7 +233,7 @@ def added(name: str) -> str:
     return statement(f"added_{name}", "summaries")
 
 
-def _without(parts: Sequence[str], others: Iterable[str]) -> list[str]:
+def _without(parts: Iterable[str], others: Iterable[str]) -> list[str]:
     known = set(others)
     return [part for part in parts if part not in known]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from warehouse.catalog.dictionaries import make_dictionaries
+from warehouse.catalog.entities import kept_query
 from warehouse.settings import user_cache
 from warehouse.sqlfiles import read_models, sql_folder
 from warehouse.store import layout
@@ -49,8 +50,8 @@ def make_views(
     make_dictionaries(connection)
     for model in models:
         if kept and model.is_kept:
-            source = f"read_parquet(getvariable('stored').{model.name}_kept)"
-            connection.execute(f"create or replace view {model.name} as from {source}")
+            query = kept_query(model, f"getvariable('stored').{model.name}_kept")
+            connection.execute(f"create or replace view {model.name} as {query}")
         else:
             connection.execute(_reordered(model) if reordered else model.sql)
         if model.is_view:

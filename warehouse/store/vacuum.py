@@ -12,6 +12,7 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -143,17 +144,34 @@ def _parts(folder: Path) -> list[tuple[str, os.stat_result]]:
 
 
 def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
-    """Return kept answers of other versions, and what a killed maker of one left."""
+    """Return kept answers of other versions, and what a killed maker of one left.
+
+    Answers are as old as the next ones: until these were made, theirs was the newest version. Of
+    their files no time says so, since a file may be of many versions, under a name in each.
+    """
     folder = layout.cache_folder(snapshot.root)
-    newest = snapshot.versions["instances"]
-    return [
-        Spare(folder.name, f"{answer.name}/{entry.name}", entry.stat().st_size)
-        for answer in (os.scandir(folder) if folder.exists() else ())
-        if answer.is_dir(follow_symlinks=False)
-        and answer.name.partition("-")[0] != f"{newest:012d}"
-        for entry in os.scandir(answer)
-        if entry.stat(follow_symlinks=False).st_mtime <= cutoff
-    ]
+    newest = f"{snapshot.versions['instances']:012d}"
+    answers = sorted(
+        (
+            entry
+            for entry in (os.scandir(folder) if folder.exists() else ())
+            if entry.is_dir(follow_symlinks=False)
+        ),
+        key=lambda entry: entry.name,
+    )
+    spare: list[Spare] = []
+    for answer, following in zip_longest(answers, answers[1:]):
+        if answer.name.partition("-")[0] == newest:
+            continue
+        ended = answer.stat(follow_symlinks=False).st_mtime
+        if following is not None and not answer.name.startswith("."):
+            ended = max(ended, following.stat(follow_symlinks=False).st_mtime)
+        if ended <= cutoff:
+            spare += [
+                Spare(folder.name, f"{answer.name}/{entry.name}", entry.stat().st_size)
+                for entry in os.scandir(answer)
+            ]
+    return spare
 
 
 def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[Spare]:

@@ -1,0 +1,218 @@
+"""Kept answers as Parquet files: what a version's folder holds, and how the next one takes it over.
+
+In: the folder of an older version, and the rows that go and come. Out: files in the folder of a
+new one. An answer is several files, its pieces. Those of which no row went are the same files,
+under one more name; what came is a piece of its own, into which small ones are merged. So what an
+ingest writes is in proportion to what it brought, and a reader opens a handful of files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse.catalog.spans import TABLES, Spans, note_spans, read_spans
+from warehouse.store.duck import ROW_GROUP_ROWS, copy_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from warehouse.sqlfiles import Model
+
+_NOTE = "answers.json"
+"""View → its pieces."""
+
+_NAME = re.compile(r"[a-z_]+-[0-9a-f]{32}\.parquet")
+
+GROWTH = 4
+"""A new piece takes in those of up to so many times its rows. With more, a reader opens fewer
+files and a row is written more often: at 4, 213,000 series that came 425 at a time are in 3 files
+on average and 5 at most, and each was written 8 times."""
+
+MOST_ROWS = ROW_GROUP_ROWS
+"""Rows of a merged piece. It bounds what one ingest has to write when merging falls to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file with some rows of an answer."""
+
+    name: str
+    rows: int
+    size_bytes: int
+
+
+Pieces = dict[str, list[Piece]]
+"""View → the files of its answer."""
+
+
+def read_pieces(folder: Path) -> Pieces | None:
+    """Return what a folder holds; None if that is not there as it was written."""
+    try:
+        noted = json.loads((folder / _NOTE).read_text("utf-8"))
+        pieces = {view: [Piece(*piece) for piece in some] for view, some in noted.items()}
+        for piece in (piece for some in pieces.values() for piece in some):
+            size = os.stat(f"{folder}/{piece.name}").st_size
+            if not _NAME.fullmatch(piece.name) or size != piece.size_bytes:
+                return None
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers of a version, and the parts that they were made of."""
+
+    folder: Path
+    pieces: Pieces
+    spans: dict[str, Spans]
+    """Table → its parts, and of which instances each may hold rows."""
+
+
+def read_answers(folder: Path) -> Answers | None:
+    """Return what a folder holds; None if that is not there as it was written."""
+    pieces = read_pieces(folder)
+    try:
+        spans = {table: read_spans(folder, table) for table in TABLES}
+    except (OSError, ValueError, TypeError):
+        return None
+    return None if pieces is None else Answers(folder, pieces, spans)
+
+
+def note_answers(answers: Answers) -> None:
+    """Write what a folder holds."""
+    for table, spans in answers.spans.items():
+        note_spans(answers.folder, table, spans)
+    rows: dict[str, list[list[Any]]] = {
+        view: [[piece.name, piece.rows, piece.size_bytes] for piece in some]
+        for view, some in answers.pieces.items()
+    }
+    (answers.folder / _NOTE).write_text(json.dumps(rows), "utf-8")
+
+
+def paths(folder: Path, pieces: Iterable[Piece]) -> list[str]:
+    """Return the paths of pieces, the largest first: DuckDB takes its rows for those of all."""
+    return [
+        f"{folder}/{piece.name}"
+        for piece in sorted(pieces, key=lambda piece: (-piece.rows, piece.name))
+    ]
+
+
+def write_piece(
+    connection: duckdb.DuckDBPyConnection, view: str, select: str, draft: Path
+) -> Piece:
+    """Write the answer of a SELECT as a piece of the answer of a view.
+
+    Raises
+    ------
+    WriteFailed
+    """
+    part = copy_to(connection, select, draft, f"{view}-{uuid.uuid4().hex}.parquet")
+    return Piece(part.path, part.rows, part.size_bytes)
+
+
+def _link(piece: Piece, folder: Path, draft: Path) -> Piece:
+    """Have a piece in another folder too: the same file, where the file system has links."""
+    try:
+        os.link(folder / piece.name, draft / piece.name)
+    except OSError:
+        shutil.copyfile(folder / piece.name, draft / piece.name)
+    return piece
+
+
+def link_all(pieces: Pieces, folder: Path, draft: Path) -> Pieces:
+    """Have all pieces in another folder too."""
+    return {view: [_link(piece, folder, draft) for piece in some] for view, some in pieces.items()}
+
+
+def to_be_merged(sizes: Mapping[str, int], rows: int) -> list[str]:
+    """Return the pieces that a new one takes in.
+
+    Parameters
+    ----------
+    sizes
+        Piece → its rows.
+    rows
+        Rows of the new one.
+
+    >>> to_be_merged({"a": 100_000, "b": 800, "c": 300}, 200)
+    ['c', 'b']
+    >>> to_be_merged({"a": 100_000, "b": 800}, 200)
+    ['b']
+    """
+    merged = []
+    for name, more in sorted(sizes.items(), key=lambda piece: (piece[1], piece[0])):
+        if more > GROWTH * rows or more + rows > MOST_ROWS:
+            break
+        merged.append(name)
+        rows += more
+    return merged
+
+
+def find_known(
+    connection: duckdb.DuckDBPyConnection, key: str, before: list[str], columns: Sequence[str]
+) -> None:
+    """Make the table ``known``: rows of an answer of before whose key is in the table ``touched``.
+
+    ``piece`` is the file of each.
+    """
+    connection.execute("set variable before = $1", [before])
+    connection.execute(
+        f"create or replace temp table known as "
+        f"select {', '.join(columns)}, parse_filename(filename) as piece "
+        f"from read_parquet(getvariable('before'), filename = true) as old "
+        f"semi join touched on {_same(key)}"
+    )
+
+
+def _same(key: str) -> str:
+    """Return the condition of a join with `touched`; instances without a series have one too."""
+    is_same = "=" if key == "instance_id" else "is not distinct from"
+    return f"old.{key} {is_same} touched.{key}"
+
+
+def take_over(
+    connection: duckdb.DuckDBPyConnection, model: Model, before: Answers, draft: Path
+) -> list[Piece]:
+    """Write the answer of a view from its pieces of before and three tables; return the new ones.
+
+    Rows whose key, the first column of the grain, is in the table ``touched`` go; ``known`` says in
+    which pieces they are, and ``asked`` holds the rows that come.
+    """
+    view, key, order = model.name, model.grain[0], ", ".join(model.grain)
+    folder = before.folder
+    ((rows,),) = connection.execute("select count(*) from asked").fetchall()
+    gone = dict(connection.execute("select piece, count(*) from known group by piece").fetchall())
+    left = {piece.name: piece.rows - gone.get(piece.name, 0) for piece in before.pieces[view]}
+    merged = to_be_merged(left, rows)
+    pieces = []
+
+    def select(names: list[str]) -> str:
+        connection.execute("set variable before = $1", [[f"{folder}/{name}" for name in names]])
+        return (
+            f"select old.* from read_parquet(getvariable('before')) as old "
+            f"anti join touched on {_same(key)}"
+        )
+
+    for piece in before.pieces[view]:
+        if piece.name in merged:
+            continue
+        if piece.name not in gone:
+            pieces.append(_link(piece, folder, draft))
+        elif left[piece.name]:
+            changed = f"{select([piece.name])} order by {order}"
+            pieces.append(write_piece(connection, view, changed, draft))
+    # A view reads one file at least.
+    if rows or merged or not pieces:
+        came = f"{select(merged)} union all from asked" if merged else "from asked"
+        pieces.append(write_piece(connection, view, f"{came} order by {order}", draft))
+    return pieces

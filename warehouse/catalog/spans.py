@@ -1,0 +1,104 @@
+"""Which instances a part may hold rows of: from the statistics in its file, noted beside answers.
+
+In: the parts of a table. Out: of each the smallest and the largest id. So what is asked of a few
+instances opens the files that may hold them, and not all of an archive to see that they do not.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+
+from warehouse.store import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from warehouse.store.delta import Snapshot
+
+TABLES = ("instances", "elements", "files")
+"""Those that kept answers are made of."""
+
+Span = tuple[int, int]
+"""First and last id."""
+
+Spans = dict[str, Span]
+"""Part → the ids that it may hold rows of."""
+
+_ANY = (0, (1 << 63) - 1)
+_NONE = (1, 0)
+
+
+def read_spans(folder: Path, table: str) -> Spans:
+    """Return what was noted of a table.
+
+    Raises
+    ------
+    OSError, ValueError, TypeError
+        Nothing was, or it cannot be read.
+    """
+    noted = dict(json.loads((folder / f"{table}.json").read_text("utf-8")))
+    return {part: (int(first), int(last)) for part, (first, last) in noted.items()}
+
+
+def note_spans(folder: Path, table: str, spans: Spans) -> None:
+    """Write the parts of a table, and what they may hold."""
+    (folder / f"{table}.json").write_text(json.dumps(spans), "utf-8")
+
+
+def spans_of(snapshot: Snapshot, table: str, known: Mapping[str, Span]) -> Spans:
+    """Return the spans of all parts of a table; of those that are not known the file is opened."""
+    folder = layout.table_folder(snapshot.root, table)
+    return {
+        part: known[part] if part in known else _span(f"{folder}/{part}")
+        for part in snapshot.parts[table]
+    }
+
+
+def _span(path: str) -> Span:
+    metadata = pq.read_metadata(path)
+    column = metadata.schema.names.index("instance_id")
+    first, last = _ANY[::-1]
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        if not group.num_rows:
+            continue
+        said = group.column(column).statistics
+        if said is None or not (said.has_min_max or said.null_count == group.num_rows):
+            return _ANY
+        if said.has_min_max:
+            first, last = min(first, said.min), max(last, said.max)
+    return (first, last) if first <= last else _NONE
+
+
+def parts_within(spans: Spans, wanted: Iterable[Span]) -> list[str]:
+    """Return the parts that may hold rows of instances of some ranges of ids.
+
+    >>> parts_within({"a": (1, 5), "b": (6, 9), "c": (1, 0)}, [(4, 5)])
+    ['a']
+    """
+    asked = _joined(wanted)
+    ends = [end for _, end in asked]
+    found = []
+    for part, (first, last) in spans.items():
+        place = bisect_left(ends, first)
+        if place < len(asked) and max(first, asked[place][0]) <= last:
+            found.append(part)
+    return found
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """Return ranges that follow one another as one."""
+    joined: list[Span] = []
+    for first, last in sorted(spans):
+        if first > last:
+            continue
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return joined
