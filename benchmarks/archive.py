@@ -38,7 +38,9 @@ def make_archive(
     corpora = 25 if instances > MILLION else 5
     piece = corpus_files * corpora
     shelf = warehouse.open(root, create=True)
-    there = shelf.sql("select count(*) from instances").fetchall()[0][0]
+    there = 0
+    if (root / "warehouse.json").exists():
+        ((there,),) = shelf.sql("select count(*) from instances").fetchall()
     missing = range(there // piece, -(-instances // piece))
     with ProcessPoolExecutor(1, get_context("spawn")) as maker:
         made = (
