@@ -8,6 +8,7 @@ came; else it may also be in those of the batches that its row names. No other p
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,10 @@ from warehouse.catalog.spans import TABLES, parts_within
 from warehouse.catalog.summaries import SUMMARIES
 from warehouse.sqlfiles import Model, by_name, read_models
 from warehouse.store import layout
-from warehouse.store.duck import lent, literal, set_stored
+from warehouse.store.duck import bound, connect, lent, literal, set_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import duckdb
@@ -68,7 +69,7 @@ def make_entities(
         Where they are written.
     """
     pieces: Pieces = {}
-    with lent() as connection:
+    with _bounded() if before is None else lent() as connection:
         for model in read_models():
             if model.is_plain_macro:
                 connection.execute(model.sql)
@@ -91,6 +92,14 @@ def make_entities(
                 pieces[model.name] = take_over(connection, model, before, draft)
             _read_kept(connection, model, paths(draft, pieces[model.name]))
     return pieces
+
+
+@contextmanager
+def _bounded() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection that spills: what is made from nothing is asked of the whole archive."""
+    with connect() as connection:
+        bound(connection)
+        yield connection
 
 
 def _asked(model: Model) -> str:

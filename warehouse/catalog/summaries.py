@@ -17,7 +17,7 @@ from warehouse.catalog.pieces import find_known, paths, take_over, write_piece
 from warehouse.catalog.spans import parts_within
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import layout
-from warehouse.store.duck import connect, set_stored
+from warehouse.store.duck import bound, connect, set_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -62,6 +62,7 @@ def make_summaries(
     """
     # What takes time is one pass in the order of the rows: other threads would only wait for it.
     with connect(threads=1) as connection:
+        bound(connection)
         make_confidential(connection)
         _read(connection, snapshot, [], [])
         for name in (*_MACROS, *READ, "instances", *SUMMARIES):
