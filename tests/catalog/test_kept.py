@@ -19,6 +19,7 @@ from warehouse.catalog.connect import open_catalog
 from warehouse.catalog.entities import kept_models
 from warehouse.catalog.kept import keep_answers, kept_files
 from warehouse.cli.store import compact
+from warehouse.errors import StoreDamaged
 from warehouse.sqlfiles import read_models
 from warehouse.store import delta, layout
 
@@ -218,6 +219,31 @@ def test_answers_of_a_newer_version_are_no_answers_of_an_older_one(
     assert keep_answers(made)
     assert is_kept(made)
     assert answers(made) == computed
+
+
+def test_parts_are_noted_beside_the_newest_answers_alone(tmp_path: Path) -> None:
+    """There are as many notes of a part as answers since it came, until these are vacuumed."""
+    wh = warehouse.open(tmp_path / "w", create=True)
+    for number in range(4):
+        wh.ingest(write(tmp_path / "in" / str(number), image(f"1.{number}")), workers=1)
+        keep_answers(wh.root)
+    folders = sorted(layout.cache_folder(wh.root).iterdir())
+    noted = [sorted(path.stem for path in folder.glob("*s.json")) for folder in folders]
+    assert noted == [["answers"]] * 2 + [["answers", "elements", "files", "instances"]] * 2
+
+
+def test_a_part_that_is_gone_is_named(tmp_path: Path) -> None:
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(write(tmp_path / "in" / "1", image("1.1")), workers=1)
+    keep_answers(wh.root)
+    wh.ingest(write(tmp_path / "in" / "2", image("1.2")), workers=1)
+    (part,) = (wh.root / "elements" / "batch=000002").glob("*.parquet")
+    part.unlink()
+    for _ in range(2):
+        with pytest.raises(StoreDamaged, match=part.name):
+            keep_answers(wh.root)
+        # With nothing older.
+        shutil.rmtree(layout.cache_folder(wh.root))
 
 
 def test_an_entity_is_looked_for_where_it_was_and_nowhere_else(

@@ -30,7 +30,7 @@ from warehouse.catalog.pieces import (
     read_answers,
     read_pieces,
 )
-from warehouse.catalog.spans import TABLES, spans_of
+from warehouse.catalog.spans import TABLES, drop_spans, spans_of
 from warehouse.catalog.summaries import READ, SUMMARIES, added, make_summaries
 from warehouse.errors import StoreDamaged, WriteFailed
 from warehouse.sqlfiles import by_name, read_models, sql_folder
@@ -70,17 +70,23 @@ def keep_answers(root: Path) -> bool:
     Raises
     ------
     NotAWarehouse, LayoutMismatch
+    StoreDamaged
+        A part is gone that they are to be made of.
     WriteFailed
         The answers could not be written; the views answer as before.
     """
-    snapshot = delta.snapshot(root)
+    # Of ten thousand parts few are read: that all are there is asked when it is opened.
+    snapshot = delta.snapshot(root, parts_are_here=False)
     target = _folder(snapshot)
     if target.exists():
         return False
     draft = layout.cache_folder(root) / f".{uuid.uuid4().hex}"
     try:
         draft.mkdir(parents=True)
-        note_answers(_made(snapshot, _before(snapshot), draft))
+        before = _before(snapshot)
+        if before is None:
+            delta.snapshot(root)
+        note_answers(_made(snapshot, before, draft))
         # In one step: a reader finds all of it or none. Another may have been faster.
         draft.rename(target)
     except OSError as error:
@@ -88,6 +94,10 @@ def keep_answers(root: Path) -> bool:
             raise WriteFailed("kept answers", error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    # Of two versions, as another process may be reading those of the last.
+    for folder in _older(snapshot)[1:]:
+        if not drop_spans(folder):
+            break
     return True
 
 

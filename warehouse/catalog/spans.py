@@ -6,12 +6,15 @@ instances opens the files that may hold them, and not all of an archive to see t
 
 from __future__ import annotations
 
+import contextlib
 import json
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.errors import StoreDamaged
 from warehouse.store import layout
 
 if TYPE_CHECKING:
@@ -50,17 +53,35 @@ def note_spans(folder: Path, table: str, spans: Spans) -> None:
     (folder / f"{table}.json").write_text(json.dumps(spans), "utf-8")
 
 
+def drop_spans(folder: Path) -> bool:
+    """Delete what was noted of parts, megabytes in a large archive; return whether it was there."""
+    was_there = False
+    for table in TABLES:
+        with contextlib.suppress(OSError):
+            (folder / f"{table}.json").unlink()
+            was_there = True
+    return was_there
+
+
 def spans_of(snapshot: Snapshot, table: str, known: Mapping[str, Span]) -> Spans:
-    """Return the spans of all parts of a table; of those that are not known the file is opened."""
-    folder = layout.table_folder(snapshot.root, table)
+    """Return the spans of all parts of a table; of those that are not known the file is opened.
+
+    Raises
+    ------
+    StoreDamaged
+        One of these is not there, or no Parquet.
+    """
     return {
-        part: known[part] if part in known else _span(f"{folder}/{part}")
+        part: known[part] if part in known else _span(snapshot.root, table, part)
         for part in snapshot.parts[table]
     }
 
 
-def _span(path: str) -> Span:
-    metadata = pq.read_metadata(path)
+def _span(root: Path, table: str, part: str) -> Span:
+    try:
+        metadata = pq.read_metadata(layout.table_folder(root, table) / part)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreDamaged(root, f"{table}/{part} cannot be read") from error
     column = metadata.schema.names.index("instance_id")
     first, last = _ANY[::-1]
     for number in range(metadata.num_row_groups):
@@ -82,11 +103,16 @@ def parts_within(spans: Spans, wanted: Iterable[Span]) -> list[str]:
     ['a']
     """
     asked = _joined(wanted)
+    if not asked:
+        return []
     ends = [end for _, end in asked]
+    low, high = asked[0][0], ends[-1]
     found = []
     for part, (first, last) in spans.items():
-        place = bisect_left(ends, first)
-        if place < len(asked) and max(first, asked[place][0]) <= last:
+        # New ids are larger than all others, and of ten thousand parts nearly all end here.
+        if last < low or first > high:
+            continue
+        if max(first, asked[bisect_left(ends, first)][0]) <= last:
             found.append(part)
     return found
 
