@@ -178,7 +178,7 @@ class LazyVolume:
 
     def _repr_html_(self) -> str:
         """Show three planes through the middle in a notebook; text alone if they cannot be read."""
-        from warehouse.pixels.gallery import volume_html  # noqa: PLC0415 - it shows volumes
+        from warehouse.pixels.gallery import volume_html  # noqa: PLC0415 - few are shown
 
         return volume_html(self)
 
@@ -247,7 +247,7 @@ class LazyVolume:
         ``json.dump`` of it is what ``xarray.open_dataset(..., engine="kerchunk")`` opens; see
         ``warehouse.pixels.references.references`` for what it holds and what is refused.
         """
-        from warehouse.pixels.references import references  # noqa: PLC0415 - it refers to volumes
+        from warehouse.pixels.references import references  # noqa: PLC0415 - few are asked
 
         return references(self)
 
