@@ -21,6 +21,7 @@ from warehouse.derived.grid import (
     plane_of,
 )
 from warehouse.errors import NoPixels, NotAVolume, NotInGeometry, SeriesNotFound, WrongObject
+from warehouse.pixels.lookup import spaces_of
 from warehouse.pixels.volume import open_volume
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from warehouse.catalog.connect import Catalog
 
-_SPACES = "select distinct FrameOfReferenceUID from instances where series_key = $1"
 _FRAMES_ADVICE = "take its frames, wh.stack(…)"
 _ADVICE = "pass resample=True for the nearest voxels, or own_grid=True for its own"
 
@@ -168,10 +168,7 @@ def _source(catalog: Catalog, series_uid: str, segments: pl.DataFrame) -> Grid |
         return "the warehouse has no images of the series that it names"
     except NotAVolume as error:
         return f"the series that it names is no volume: {error.why}"
-    own, others = (
-        {uid for (uid,) in catalog.connection.execute(_SPACES, [one]).fetchall() if uid}
-        for one in (series_uid, uid)
-    )
+    own, others = spaces_of(catalog, series_uid), spaces_of(catalog, uid)
     if own and others and own != others:
         why = "its frame of reference is not that of the images"
         raise NotInGeometry(series_uid, why, "pass own_grid=True for its own grid")
