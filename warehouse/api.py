@@ -6,18 +6,18 @@ import html
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
-from warehouse.annotated import Annotated
-from warehouse.arrays import Arrays
+from warehouse import arrays
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.contents import column_list, describe, summary_html, table_list, tags_like
 from warehouse.catalog.frames import checked, frames_among
 from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.cohorts.reruns import Rerun, rerun_all
-from warehouse.derived.facade import DerivedObjects
+from warehouse.derived import facade as derived
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.sets import Sets
@@ -35,11 +35,16 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
+    from warehouse.algorithms.facade import Algorithms
+    from warehouse.algorithms.runs import Report
     from warehouse.batches import Batches
     from warehouse.cohorts.runs import Run
+    from warehouse.components.facade import Components
+    from warehouse.components.sockets import Socket
+    from warehouse.components.values import Added
     from warehouse.deidentify.facade import Deidentified
     from warehouse.ingest_report import IngestReport
-    from warehouse.publishing import Action, Place
+    from warehouse.publishing import Place
     from warehouse.rebuild import Rebuilt
     from warehouse.removal import RemovalReport
     from warehouse.store.compact import Compacted
@@ -47,10 +52,8 @@ if TYPE_CHECKING:
     from warehouse.survey import Progress
     from warehouse.upkeep import Upkeep
 
-_Answer = TypeVar("_Answer")
 
-
-class Warehouse(Annotated, Arrays, DerivedObjects):
+class Warehouse:
     """A warehouse on disk.
 
     It shows the version that was newest when it was first asked, and that of its own ingests;
@@ -109,11 +112,10 @@ class Warehouse(Annotated, Arrays, DerivedObjects):
         with self._opening:
             self._catalog = None
 
-    def _change(self, action: Action[_Answer], *, what: str, materialize: bool = True) -> _Answer:
-        """Change the warehouse (see ``Place.publish``) and show what it is then."""
-        done = self._place.publish(action, what=what, materialize=lambda: materialize)
-        self._forget()
-        return done
+    @property
+    def place(self) -> Place:
+        """Where it is, and what changes it: what it is then, the next question shows."""
+        return replace(self._place, changed=self._forget)
 
     @names_failures
     def ingest(
@@ -159,7 +161,7 @@ class Warehouse(Annotated, Arrays, DerivedObjects):
         if self._place.mirror:
             self._place.mirror.require_apart(sources)
         chosen = day_folders(sources) if today else sources
-        return self._change(
+        return self.place.change(
             lambda push: ingest(self.root, chosen, settings, progress=progress, committed=push),
             what="ingest",
         )
@@ -169,7 +171,7 @@ class Warehouse(Annotated, Arrays, DerivedObjects):
         """What is planned and read one batch at a time."""
         from warehouse.batches import Batches
 
-        return Batches(self._place, self._forget)
+        return Batches(self.place)
 
     def remove(
         self, *sources: str | os.PathLike[str], delete: bool = False, even_all: bool = False,
@@ -180,7 +182,7 @@ class Warehouse(Annotated, Arrays, DerivedObjects):
 
         # Files that take over may lie in a bucket.
         how = settings or IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
-        return self._change(
+        return self.place.change(
             lambda _: remove(self.root, sources, how, delete=delete, even_all=even_all),
             what="remove" if delete else "",
         )
@@ -190,7 +192,7 @@ class Warehouse(Annotated, Arrays, DerivedObjects):
         """What keeps the warehouse in order, checks it, and says who changed it."""
         from warehouse.upkeep import Upkeep
 
-        return Upkeep(self._place, self._forget)
+        return Upkeep(self.place)
 
     def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
         """Derive ``instances`` again from stored elements, or read every source file again."""
@@ -283,7 +285,7 @@ class Warehouse(Annotated, Arrays, DerivedObjects):
 
     def add_dictionary(self, path: str | os.PathLike[str]) -> int:
         """Add names of private elements from a CSV or JSON file."""
-        return self._change(
+        return self.place.change(
             lambda _: add_dictionary(self.root, Path(path)), what="dictionary", materialize=False
         )
 
@@ -319,7 +321,7 @@ class Warehouse(Annotated, Arrays, DerivedObjects):
 
     def save_cohort(self, name: str, sql: str) -> definitions.Definition:
         """Keep a SELECT over tables of the warehouse as a cohort; see docs/how-to/cohorts.md."""
-        return self._change(
+        return self.place.change(
             lambda _: definitions.save(locked_catalog(self.root), name, sql), what="cohort save"
         )
 
@@ -360,10 +362,7 @@ class Warehouse(Annotated, Arrays, DerivedObjects):
     @names_failures
     def members(self, run: Run | str) -> pl.LazyFrame:
         """Return the members of a run, or of the latest of a cohort: one row per instance."""
-        import polars as pl
-
-        found = self.find_run(run) if isinstance(run, str) else run
-        return pl.scan_parquet(runs.members_file(self.root, found))
+        return runs.members(self.root, run)
 
     @names_failures
     def export(
@@ -372,10 +371,67 @@ class Warehouse(Annotated, Arrays, DerivedObjects):
         """Write the members of a run; see ``warehouse.exporting.export_run``."""
         from warehouse.exporting import export_run
 
-        found = self.find_run(run) if isinstance(run, str) else run
-        return export_run(self.root, found, target, form, **options)
+        return export_run(self.root, runs.find_run(self.root, run), target, form, **options)
 
     @names_failures
     def compare(self, before: str, after: str) -> compare.Difference:
         """Return in which instances two runs differ, and why."""
         return compare.difference(self.root, before, after)
+
+    # What files say: functions of ``warehouse.arrays``.
+    blob = arrays.blob
+    header = arrays.header
+    volume = arrays.volume
+    stack = arrays.stack
+    gradients = arrays.gradients
+    gallery = arrays.gallery
+    iter_volumes = arrays.iter_volumes
+    duplicates = arrays.duplicates
+
+    # What derived objects say: functions of ``warehouse.derived.facade``.
+    segmentation = derived.segmentation
+    measure_segments = derived.measure_segments
+    structures = derived.structures
+    dose_volume = derived.dose_volume
+    waveform = derived.waveform
+
+    @property
+    def components(self) -> Components:
+        """Sockets, values, annotations and sets of values."""
+        from warehouse.components.facade import Components
+
+        return Components(self.place)
+
+    @property
+    def sockets(self) -> dict[str, Socket]:
+        """The newest version of every socket by slug."""
+        return self.components.sockets()
+
+    def add_value(self, slug: str, *value: Any, **given: Any) -> Added:
+        """Add a value to a socket; see ``Components.add_value``."""
+        return self.components.add_value(slug, *value, **given)
+
+    @property
+    def algorithms(self) -> Algorithms:
+        """Algorithms, their images and models, and their jobs."""
+        from warehouse.algorithms.facade import Algorithms
+
+        return Algorithms(self.place)
+
+    def run_algorithm(
+        self, name: str, cohort: str | Run | Iterable[str] | None = None, **options: Any
+    ) -> Report:
+        """Run an algorithm over a cohort or series; see ``Algorithms.run``."""
+        return self.algorithms.run(name, cohort, **options)
+
+    @names_failures
+    def outputs(self, algorithm: str) -> pl.LazyFrame:
+        """Return what an algorithm found: one row per case, a typed column per output.
+
+        Raises
+        ------
+        UnknownAlgorithm
+        """
+        name = self.algorithms.find(algorithm).algorithm
+        found: pl.DataFrame = self.catalog.session().sql(f"from outputs({literal(name)})").pl()
+        return found.lazy()

@@ -11,8 +11,6 @@ from warehouse.rebuild import mode_of_batch
 from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from warehouse.ingest_report import IngestReport
     from warehouse.publishing import Place
     from warehouse.survey import Progress
@@ -23,8 +21,6 @@ class Batches:
     """Batches of a warehouse: transactions that job arrays and Dagster start one at a time."""
 
     _place: Place
-    _changed: Callable[[], None]
-    """Called after rows have changed."""
 
     def plan(
         self, *sources: str | os.PathLike[str], settings: IngestSettings | None = None
@@ -71,5 +67,5 @@ class Batches:
             what="ingest",
             materialize=lambda: not self.waiting(),
         )
-        self._changed()
+        self._place.changed()
         return report

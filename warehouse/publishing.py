@@ -1,13 +1,14 @@
 """One place where a change of a warehouse is made, published and followed up.
 
 A folder is changed where it lies. A bucket is changed in its mirror and published; where another
-writer published first, the work begins anew. Afterwards the materialized views follow.
+writer published first, the work begins anew. Afterwards the materialized views follow. ``Opened``
+is what a station sees of ``Warehouse``, whose methods are in part functions of stations.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from warehouse.catalog.kept import keep_if_worthwhile
 from warehouse.errors import UsageError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from warehouse.catalog.connect import Catalog
     from warehouse.store.mirror import Mirror
 
 _Answer = TypeVar("_Answer")
@@ -35,6 +37,8 @@ class Place:
     """What publishes the folder, if it stands for a bucket."""
     version: int | None = None
     """An older version, which cannot be changed."""
+    changed: Callable[[], None] = lambda: None
+    """Told by ``change`` that rows are others now: who shows them looks at them again."""
 
     @property
     def url(self) -> str:
@@ -78,6 +82,12 @@ class Place:
             keep_if_worthwhile(self.root)
         return done
 
+    def change(self, action: Action[_Answer], *, what: str, materialize: bool = True) -> _Answer:
+        """Change rows (see ``publish``), and tell who shows them."""
+        done = self.publish(action, what=what, materialize=lambda: materialize)
+        self.changed()
+        return done
+
     def keep(self, action: Callable[[], _Answer], what: str) -> _Answer:
         """Keep something beside the rows, such as a run; the rows stay as they are."""
         return self.publish(lambda _: action(), what=what, materialize=lambda: False)
@@ -96,3 +106,17 @@ class Place:
         finally:
             note(self.root, what, how, before, own="" if self.mirror is None else self.root.name)
         return done
+
+
+class Opened(Protocol):
+    """An open warehouse, as functions see it that are methods of ``Warehouse``."""
+
+    root: Path
+
+    @property
+    def place(self) -> Place:
+        """Where it is, and what changes it."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """Open catalog of the version that is shown."""

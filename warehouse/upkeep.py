@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from warehouse.cohorts.checked import check_runs
 from warehouse.errors import UsageError
@@ -22,12 +22,9 @@ from warehouse.store.verify import Verified, verify
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
 
-    from warehouse.publishing import Action, Place
+    from warehouse.publishing import Place
     from warehouse.store.tombstones import Receipt
-
-_Answer = TypeVar("_Answer")
 
 
 def _one_of(**given: str | None) -> tuple[str, str]:
@@ -43,24 +40,17 @@ class Upkeep:
     """What keeps a warehouse in order, checks it, and says who changed it."""
 
     _place: Place
-    _changed: Callable[[], None]
-    """Called after the store has changed."""
-
-    def _change(self, action: Action[_Answer], *, what: str, materialize: bool = True) -> _Answer:
-        done = self._place.publish(action, what=what, materialize=lambda: materialize)
-        self._changed()
-        return done
 
     def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
         """Derive ``instances`` again from stored elements, or read every source file again."""
         root, how = self._place.root, IngestSettings.from_variables(os.environ)
-        return self._change(
+        return self._place.change(
             lambda _: read_anew(root, how) if from_sources else rebuild(root), what="rebuild"
         )
 
     def compact(self) -> Compacted:
         """Merge the Parquet files of many small ingests; rows and their order stay."""
-        return self._change(lambda _: compact(self._place.root), what="compact")
+        return self._place.change(lambda _: compact(self._place.root), what="compact")
 
     def vacuum(self, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
         """Count Parquet files that no version of the last days names; ``delete`` removes them."""
@@ -68,7 +58,7 @@ class Upkeep:
             raise UsageError(
                 "a warehouse in a bucket cannot be vacuumed: nobody knows who reads it"
             )
-        return self._change(
+        return self._place.change(
             lambda _: vacuum(self._place.root, retention, delete=delete),
             what="vacuum" if delete else "", materialize=False,
         )  # fmt: skip
@@ -97,7 +87,7 @@ class Upkeep:
         """Read the source files of damaged parts again, in one transaction, if all are there."""
         if self._place.mirror:
             raise UsageError("delete the folder of this machine; the bucket is copied again")
-        return self._change(lambda _: repair(self._place.root, found), what="repair")
+        return self._place.change(lambda _: repair(self._place.root, found), what="repair")
 
     def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Relocated:
         """Let every known file beneath ``old`` lie beneath ``new``, in one commit; none is read.
@@ -106,7 +96,8 @@ class Upkeep:
         itself, a file at a time; see ``IngestReport.moved``.
         """
         how = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
-        return self._change(lambda _: relocate(self._place.root, old, new, how), what="relocate")
+        root = self._place.root
+        return self._place.change(lambda _: relocate(root, old, new, how), what="relocate")
 
     def forget(
         self, *, patient: str | None = None, study: str | None = None, series: str | None = None,
@@ -137,7 +128,7 @@ class Upkeep:
         {'patients': 1, 'studies': 1, 'series': 1, 'instances': 3}
         """
         level, name = _one_of(patient=patient, study=study, series=series, instance=instance)
-        done = self._change(
+        done = self._place.change(
             lambda _: forget(self._place.root, level, name, delete=delete),
             what="forget" if delete else "", materialize=delete,
         )  # fmt: skip
@@ -151,7 +142,7 @@ class Upkeep:
     ) -> Receipt:  # fmt: skip
         """Let the next ingest read again what was forgotten, by the name it was forgotten by."""
         level, name = _one_of(patient=patient, study=study, series=series, instance=instance)
-        return self._change(
+        return self._place.change(
             lambda _: allow(self._place.root, level, name), what="allow", materialize=False
         )
 
@@ -169,4 +160,4 @@ class Upkeep:
 
     def add_rules(self, path: str | os.PathLike[str]) -> int:
         """Add rules of `sequence_types` from a CSV file; one of the same name is replaced."""
-        return self._change(lambda _: add_rules(self._place.root, Path(path)), what="rules")
+        return self._place.change(lambda _: add_rules(self._place.root, Path(path)), what="rules")

@@ -14,6 +14,7 @@ from tests.algorithms.tiny_images import archive, model, python_layer
 from tests.programs import needed
 from warehouse.algorithms import container, engines
 from warehouse.algorithms.archives import read_archive
+from warehouse.algorithms.bubblewrap import Bubblewrap
 from warehouse.algorithms.tasks import FOLDER
 from warehouse.components.sets import put_items
 from warehouse.components.values import Given
@@ -38,7 +39,7 @@ def make_images(template: Path, folder: Path) -> Path:
         parts.create(f"both-{method}", "ct, mode -> mask", image=image, requires_memory_gb=4)
         if shutil.which("bwrap"):
             # So that each test has it already, as a second run of an algorithm has.
-            engines.Bubblewrap(wh.root / FOLDER / "images").load(path, read_archive(path))
+            Bubblewrap(wh.root / FOLDER / "images").load(path, read_archive(path))
     wh.close()
     return folder / "w"
 

@@ -16,7 +16,7 @@ from tests.algorithms.running import found, modes, ready
 from tests.algorithms.tiny_images import archive
 from warehouse.algorithms import output_folder, sessions
 from warehouse.algorithms.archives import read_archive
-from warehouse.algorithms.engines import Bubblewrap
+from warehouse.algorithms.bubblewrap import Bubblewrap
 from warehouse.algorithms.submitting import signature_of
 from warehouse.errors import AlgorithmError, ArchiveRefused, OutputRefused
 

@@ -172,7 +172,7 @@ def test_a_large_annotation_is_stored_in_blocks(
 ) -> None:
     monkeypatch.setattr(stream, "STREAMED_BYTES", 1 << 16)
     monkeypatch.setattr(stream, "BLOCK", 300)
-    monkeypatch.setattr("warehouse.components.values.STAGED_BYTES", 1 << 15)
+    monkeypatch.setattr("warehouse.components.annotation_rows.STAGED_BYTES", 1 << 15)
     source = points_file(tmp_path / "points.json", 2000)
     wh.components.create_socket(title="Cells", kind="MPOI", relative_path="cells.json")
     added = wh.components.add_value("cells", file=source)

@@ -371,11 +371,11 @@ def test_what_is_forgotten_is_in_no_object_and_no_other_mirror(
     import obstore
 
     prefix = url.removeprefix("s3://archive/")
-    for some in obstore.list(copy._store, prefix=prefix):
+    for some in obstore.list(copy._bucket._store, prefix=prefix):
         for meta in some:
             target = tmp_path / "bucket" / str(meta["path"])
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(bytes(obstore.get(copy._store, meta["path"]).bytes()))
+            target.write_bytes(bytes(obstore.get(copy._bucket._store, meta["path"]).bytes()))
     (tmp_path / "bucket" / uncommitted).unlink()
     assert places_of(wanted, tmp_path / "bucket", copy.root) == {}
     other.pull()

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms.archives import ImageArchive, unpack
 from warehouse.algorithms.artifacts import archive_of, find_artifact, image_of
-from warehouse.algorithms.engines import INFO_FD, Bubblewrap, Command, Engine, Mounts
+from warehouse.algorithms.bubblewrap import Bubblewrap
+from warehouse.algorithms.engines import INFO_FD, Command, Engine, Mounts
 from warehouse.algorithms.input_folder import readable
 from warehouse.algorithms.keeping import TOO_MANY
 from warehouse.algorithms.logs import Tail, last_line

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from warehouse.algorithms.registry import Algorithm
     from warehouse.algorithms.runs import Progress, Report
     from warehouse.catalog.connect import Catalog
+    from warehouse.publishing import Place
+
 
 _Answer = TypeVar("_Answer")
 
@@ -41,13 +43,11 @@ class Algorithms:
     ``job_outputs``, ``job_metrics``; and ``outputs('name')`` for the results by case.
     """
 
-    def __init__(self, root: Path, changed: Callable[[Callable[[], Any]], Any]) -> None:
-        self._root = root
-        self._changed = changed
+    def __init__(self, place: Place) -> None:
+        self._place, self._root = place, place.root
 
     def _do(self, action: Callable[[], _Answer]) -> _Answer:
-        answer: _Answer = self._changed(action)
-        return answer
+        return self._place.change(lambda _: action(), what="algorithms", materialize=False)
 
     def add_image(
         self, file: str | os.PathLike[str], *, parent: str, by: str = ""
@@ -189,7 +189,7 @@ class Algorithms:
             return [row[0] for row in ask("select series_key from series").fetchall()], None
         if not isinstance(cohort, str | Run):
             return list(cohort), None
-        run = find_run(self._root, cohort) if isinstance(cohort, str) else cohort
+        run = find_run(self._root, cohort)
         query = "select distinct series_key from read_parquet($1) where series_key is not null"
         rows = ask(query, [str(members_file(self._root, run))]).fetchall()
         return [row[0] for row in rows], run.run

@@ -22,7 +22,7 @@ from warehouse.elements.values import BINARY
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from warehouse.catalog.header import HeaderElement, Stored
+    from warehouse.catalog.header_element import HeaderElement, Stored
 
 _PN_GROUPS = {"alphabetic": "Alphabetic", "ideographic": "Ideographic", "phonetic": "Phonetic"}
 

@@ -6,94 +6,26 @@ Rows of the long table are the only source, so what is shown is what is stored.
 
 from __future__ import annotations
 
-import datetime as dt
 import html
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from warehouse.catalog.dicom_json import json_model
-from warehouse.elements.values import person_name_text
+from warehouse.catalog.header_element import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from warehouse.catalog.header_element import HeaderElement
+
 _TAG = re.compile(r"\(?([0-9a-fA-F]{4})[, ]?\s?([0-9a-fA-F]{4})\)?")
-_OFFSET = re.compile(r"[+-]\d{4}$")
-"""End of a DT that says its offset from UTC."""
 _STEP = re.compile(r"(?P<sequence>.+?)\[(?P<item>\d+)\]\.(?P<rest>.+)")
 
 Key = str | int | tuple[int | str, int | str]
-
-
-class Stored(NamedTuple):
-    """One value as it stands in a row of ``elements``."""
-
-    text: str | None = None
-    integer: int | None = None
-    real: float | None = None
-    date: dt.date | None = None
-    time: dt.time | None = None
-    timestamp: dt.datetime | None = None
-    bytes: bytes | None = None
-    length: int | None = None
-    sha256: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderElement:
-    """One element of a header, with the elements of its items if it is a sequence."""
-
-    tag: str
-    keyword: str | None
-    name: str | None
-    """Of a private element, from the private dictionaries."""
-    vr: str
-    vm: int
-    creator: str | None
-    values: tuple[Stored, ...]
-    """None if the element is empty; a sequence has one."""
-    items: tuple[tuple[HeaderElement, ...], ...] = ()
-
-    @property
-    def is_private(self) -> bool:
-        """The group is odd, whatever a dictionary says."""
-        return int(self.tag[3], 16) % 2 == 1
-
-    @property
-    def label(self) -> str:
-        """DICOM keyword, else the private name or what is known instead, in brackets."""
-        if self.keyword:
-            return self.keyword
-        if self.is_private and self.tag[4:6] == "00" and self.tag[6:] >= "10":
-            return "[private creator]"
-        if self.name or self.creator:
-            return f"[{self.name or self.creator}]"
-        return "[group length]" if self.tag[4:] == "0000" else ""
-
-    @property
-    def value(self) -> Any:
-        """Typed: one value, a list of several, a list of dictionaries for a sequence, or None."""
-        if self.items:
-            return [_by_name(item) for item in self.items]
-        return _one_or_list([_typed(self.vr, value) for value in self.values])
-
-    @property
-    def raw(self) -> Any:
-        """As ``value``, but as written in the file: numbers, dates and times as their text."""
-        if self.items:
-            return self.value
-        return _one_or_list([_written(self.vr, value) for value in self.values])
-
-    @property
-    def text(self) -> str:
-        """For people: values joined by backslashes; sequences and bytes only by their size."""
-        if self.vr == "SQ" and not any(value.length for value in self.values):
-            return f"{len(self.items)} item{'' if len(self.items) == 1 else 's'}"
-        return "\\".join(_shown(self.vr, value) for value in self.values)
 
 
 SHOWN = 30
@@ -206,7 +138,7 @@ class Header:
 
     def to_dict(self) -> dict[str, Any]:
         """Return typed values by keyword; by tag where a keyword is missing or stands twice."""
-        return _by_name(self.elements)
+        return by_name(self.elements)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the DICOM JSON model (PS3.18 Annex F), as pydicom's ``to_json_dict``.
@@ -243,15 +175,6 @@ def _walk(elements: Sequence[HeaderElement], place: str) -> Iterator[tuple[str, 
             yield from _walk(item, f"{place}{element.tag}[{number}].")
 
 
-def _by_name(elements: Sequence[HeaderElement]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for element in elements:
-        # Overlays of several groups share their keywords.
-        free = element.keyword and element.keyword not in named
-        named[str(element.keyword) if free else element.tag] = element.value
-    return named
-
-
 def _as_tag(key: object) -> str | None:
     if isinstance(key, str):
         match = _TAG.fullmatch(key.strip())
@@ -267,38 +190,3 @@ def _as_tag(key: object) -> str | None:
 def _joined(name: str | None) -> str | None:
     """Write a name of the private dictionary as a keyword: ``CSAImageHeaderInfo``."""
     return "".join(w[0].upper() + w[1:] for w in re.findall(r"\w+", name)) if name else None
-
-
-def _one_or_list(values: list[Any]) -> Any:
-    if not values:
-        return None
-    return values[0] if len(values) == 1 else values
-
-
-def _typed(vr: str, value: Stored) -> Any:
-    if vr == "AT":
-        return value.text
-    if vr == "DT" and value.timestamp is not None and _OFFSET.search(value.text or ""):
-        return value.timestamp.replace(tzinfo=dt.UTC)
-    for meaning in (value.integer, value.real, value.date, value.time, value.timestamp):
-        if meaning is not None and vr != "AS":
-            return meaning
-    if vr == "UV" and value.text:
-        return int(value.text)
-    return _written(vr, value)
-
-
-def _written(vr: str, value: Stored) -> Any:
-    if value.text is not None:
-        return person_name_text(value.text) if vr == "PN" and value.text else value.text
-    for stored in (value.integer, value.real, value.bytes):
-        if stored is not None:
-            return stored
-    return None
-
-
-def _shown(vr: str, value: Stored) -> str:
-    if value.text is None and value.length is not None:
-        return f"<{value.length} bytes>"
-    written = _written(vr, value)
-    return "" if written is None else str(written)

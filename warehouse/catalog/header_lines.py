@@ -10,7 +10,8 @@ from warehouse.escape import escaped
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from warehouse.catalog.header import Header, HeaderElement
+    from warehouse.catalog.header import Header
+    from warehouse.catalog.header_element import HeaderElement
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from warehouse.catalog.header import Header, HeaderElement, Stored
+from warehouse.catalog.header import Header
+from warehouse.catalog.header_element import HeaderElement, Stored
 from warehouse.dicom.element import join_path, path_step
 from warehouse.dicom.open import local_path
 from warehouse.dicom.private_names import Dictionary, private_name

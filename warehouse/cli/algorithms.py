@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from warehouse.cli.answers import Format, answer_format, send_answer
+from warehouse.cli.answers import Format, list_rows
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
 from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted, printed
@@ -94,17 +94,12 @@ def list_images(
 
     Example: `dicom-warehouse image list`
     """
-    from warehouse.catalog.connect import ask
-
-    chosen = answer_format(form, output, force=force)
-    catalog = opened(warehouse).catalog
-    found = ask(
-        catalog,
+    return list_rows(
+        opened(warehouse),
         "select artifact_id, kind, parent, import_label, message, size_in_storage, "
         "is_desired_version, is_removed, added_at from artifacts order by added_at",
-    )
-    send_answer(catalog, found, chosen, output, force=force)
-    return 0
+        form, output, force=force,
+    )  # fmt: skip
 
 
 @image.command(name="desire")
@@ -217,17 +212,12 @@ def list_algorithms(
 
     Example: `dicom-warehouse algorithm list`
     """
-    from warehouse.catalog.connect import ask
-
-    chosen = answer_format(form, output, force=force)
-    catalog = opened(warehouse).catalog
-    found = ask(
-        catalog,
+    return list_rows(
+        opened(warehouse),
         "select algorithm, version, kind, api_method, interfaces, requires_gpu_type, "
         "requires_memory_gb, time_limit_s from algorithms order by algorithm",
-    )
-    send_answer(catalog, found, chosen, output, force=force)
-    return 0
+        form, output, force=force,
+    )  # fmt: skip
 
 
 def run(

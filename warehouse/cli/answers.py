@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -13,8 +13,11 @@ from warehouse.errors import UsageError
 from warehouse.outputs import format_of, is_stream, refuse_existing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import duckdb
 
+    from warehouse.api import Warehouse
     from warehouse.catalog.connect import Catalog
 
 Format = Annotated[
@@ -75,3 +78,15 @@ def send_answer(
         sys.stdout.flush()
         answer.send(catalog, relation, form, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+def list_rows(
+    wh: Warehouse, query: str, form: str | None, output: Path | None, *, force: bool,
+    values: Sequence[Any] = (),
+) -> int:  # fmt: skip
+    """Ask a question that a command has, and write the rows; return how the command ends."""
+    from warehouse.catalog.connect import ask
+
+    chosen = answer_format(form, output, force=force)
+    send_answer(wh.catalog, ask(wh.catalog, query, values or None), chosen, output, force=force)
+    return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from warehouse.cli.answers import Format, answer_format, send_answer
+from warehouse.cli.answers import Format, list_rows
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
 from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, printed
@@ -46,19 +46,13 @@ def list_jobs(
     algorithm
         Those of one algorithm.
     """
-    from warehouse.catalog.connect import ask
-
-    chosen = answer_format(form, output, force=force)
-    catalog = opened(warehouse).catalog
-    found = ask(
-        catalog,
+    return list_rows(
+        opened(warehouse),
         "select job_id, algorithm, series_key, item, label, attempt, exec_seconds, error_message "
         "from jobs where algorithm = coalesce($1, algorithm) and label = coalesce($2, label) "
         "order by created_at, job_id",
-        [algorithm, status],
-    )
-    send_answer(catalog, found, chosen, output, force=force)
-    return 0
+        form, output, force=force, values=[algorithm, status],
+    )  # fmt: skip
 
 
 @job.command

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from warehouse.cli.answers import Format, answer_format, send_answer
+from warehouse.cli.answers import Format, list_rows
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
 from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted
@@ -109,18 +109,13 @@ def list_sockets(
 
     Example: `dicom-warehouse socket list`
     """
-    from warehouse.catalog.connect import ask
-
-    chosen = answer_format(form, output, force=force)
     wanted = "not is_reserved and not is_retired" if for_algorithms else "true"
-    catalog = opened(warehouse).catalog
-    found = ask(
-        catalog,
+    return list_rows(
+        opened(warehouse),
         "select slug, title, kind, super_kind, relative_path, version, is_retired from sockets "
         f"where {wanted} order by listing_rank, slug",
-    )
-    send_answer(catalog, found, chosen, output, force=force)
-    return 0
+        form, output, force=force,
+    )  # fmt: skip
 
 
 @socket.command

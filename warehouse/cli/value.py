@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from warehouse.cli.answers import Format, answer_format, send_answer
+from warehouse.cli.answers import Format, list_rows
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
 from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, counted
@@ -104,20 +104,15 @@ def list_values(
     slug
         Those of one socket.
     """
-    from warehouse.catalog.connect import ask
-
-    chosen = answer_format(form, output, force=force)
-    shop = opened(warehouse)
+    wh = opened(warehouse)
     if slug is not None:
-        shop.components.socket(slug)
-    found = ask(
-        shop.catalog,
+        wh.components.socket(slug)
+    return list_rows(
+        wh,
         "select value_id, slug, form, value, about, series_key, added_by, added_at "
         "from values_about where slug = coalesce($1, slug) order by added_at, use_id",
-        [slug],
-    )
-    send_answer(shop.catalog, found, chosen, output, force=force)
-    return 0
+        form, output, force=force, values=[slug],
+    )  # fmt: skip
 
 
 @value.command

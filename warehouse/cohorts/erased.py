@@ -8,9 +8,7 @@ changed. A run keeps its digest and counts and says how many members it lost, so
 from __future__ import annotations
 
 import json
-import os
 import re
-import uuid
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ import pyarrow.parquet as pq
 
 from warehouse.cohorts.definitions import FOLDER
 from warehouse.cohorts.runs import ABOUT, LEVELS, MEMBERS, read_run, runs_folder
-from warehouse.errors import WriteFailed
+from warehouse.store.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,12 +109,4 @@ def _is_named(text: str, is_erased: Erased) -> bool:
 
 def _write(path: Path, content: bytes) -> None:
     """Replace a file in one step; what was kept is read-only again."""
-    draft = path.with_name(f".{uuid.uuid4().hex}")
-    try:
-        draft.write_bytes(content)
-        os.chmod(draft, path.stat().st_mode & 0o777)
-        draft.replace(path)
-    except OSError as error:
-        raise WriteFailed(f"{path.parent.name}/{path.name}", error) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, content, f"{path.parent.name}/{path.name}", keep_mode=True)

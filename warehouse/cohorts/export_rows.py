@@ -92,11 +92,7 @@ def export_rows(
             _lines(draft, _s5cmd(catalog, source))
         else:
             query = _query(rows, preset)
-            if spreadsheet:
-                query = for_spreadsheets(catalog, query)
-            write_table(catalog, draft, form, query, facts)
-            if spreadsheet:
-                put_mark(draft)
+            write_table(catalog, draft, form, query, facts, spreadsheet=spreadsheet)
         settle(draft, target, facts, force=force)
     return facts
 
@@ -114,7 +110,7 @@ def _query(rows: str, preset: str | None) -> str:
     )
 
 
-def for_spreadsheets(catalog: Catalog, query: str) -> str:
+def _for_spreadsheets(catalog: Catalog, query: str) -> str:
     """Return a query whose texts no spreadsheet runs as formulas."""
     columns = catalog.connection.execute(f"describe {query}").fetchall()
     shown = ", ".join(
@@ -127,9 +123,12 @@ def for_spreadsheets(catalog: Catalog, query: str) -> str:
 
 
 def write_table(
-    catalog: Catalog, draft: Path, form: str, query: str, facts: dict[str, Any]
-) -> None:
-    """Write the rows of a query as csv, parquet, arrow or jsonl."""
+    catalog: Catalog, draft: Path, form: str, query: str, facts: dict[str, Any], *,
+    spreadsheet: bool = False,
+) -> None:  # fmt: skip
+    """Write the rows of a query as csv, maybe one for spreadsheets, parquet, arrow or jsonl."""
+    if spreadsheet:
+        query = _for_spreadsheets(catalog, query)
     if form == "arrow":
         reader = catalog.connection.sql(query).to_arrow_reader(10_000)
         schema = reader.schema.with_metadata({"dicom_warehouse_cohort": text(facts)})
@@ -146,9 +145,11 @@ def write_table(
         "parquet": f"format parquet, compression zstd, {_GROUPS}, kv_metadata {about}",
     }
     catalog.connection.execute(f"copy ({query}) to {literal(str(draft))} ({options[form]})")
+    if spreadsheet:
+        _put_mark(draft)
 
 
-def put_mark(draft: Path) -> None:
+def _put_mark(draft: Path) -> None:
     """Put a byte order mark before a file."""
     plain = draft.with_name(f"{draft.name}.plain")
     draft.rename(plain)

@@ -4,8 +4,7 @@ In: the name of an entity table and conditions, each an attribute, an operator a
 
     {"Modality": "MR", "-Manufacturer__icontains": "ge", "EchoTime__max": 30, "(0018,0095)": 100}
 
-Out: its rows. An attribute is a column of the table, else a column of ``instances``, of images with
-functional groups that of ``frame_values``, else any element by keyword or tag. Of the latter, a
+Out: its rows. What an attribute stands for says ``query``. Of one that is no column of the table, a
 condition holds if it holds for some instance, and its negation (``-``) if some instance has a value
 and it holds for none. Where there is no value, a condition is false, and so is its negation; only
 ``__null`` asks for that.
@@ -17,11 +16,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from warehouse.cohorts.query import Attribute, Query, element_tag
 from warehouse.dicom.dictionary import LEADING_SPACES, elements, keyword_tags
 from warehouse.errors import QueryFailed, UnknownFilter, UsageError
 
@@ -29,11 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from warehouse.catalog.connect import Catalog
-    from warehouse.sqlfiles import Model
 
-ENTITY_KEYS = ("instance_id", "series_key", "study_key", "patient_key")
-
-_TAG = re.compile(r"\(?(?:0x)?([0-9a-fA-F]{4}),? ?(?:0x)?([0-9a-fA-F]{4})\)?")
 _DICOM_DATE = re.compile(r"\d{8}")
 _NAME = re.compile(r"(-?)(.+?)(?:__([a-z]+))?")
 
@@ -70,108 +65,6 @@ OPERATORS = (
     "is", "in", "existing", "contains", "icontains", "any", "min", "max", "after", "before",
     "during", "set", "has", "null",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """What a name stands for in one table."""
-
-    sql: str
-    """How the query, or the source, names its value."""
-    type: str
-    """DuckDB type of one value."""
-    is_list: bool
-    source: str = ""
-    """What has its value per instance, empty for a column of the table."""
-
-
-class Query:
-    """The parts of a SELECT over one table, put together condition by condition."""
-
-    def __init__(self, catalog: Catalog, table: str) -> None:
-        self.catalog = catalog
-        self.model = catalog.model(table)
-        self.key = _key(self.model)
-        self.where: list[str] = []
-        self.joins: list[str] = []
-        self.values: dict[str, Any] = {}
-
-    def attribute(self, name: str) -> Attribute:
-        """Return what a name stands for.
-
-        Raises
-        ------
-        UnknownFilter
-        """
-        of_frames = self._of_frames(name)
-        for column in self.model.columns:
-            if column.name == name and not (of_frames and self.key == "instance_id"):
-                return _attribute(f't."{name}"', column.type)
-        if self.key is None:
-            raise UnknownFilter(f"{name!r} is no column of {self.model.name}")
-        if of_frames:
-            return of_frames
-        for column in self.catalog.model("instances").columns:
-            if column.name == name:
-                return _attribute(f'"{name}"', column.type, "instances")
-        tag = _element_tag(name)
-        if tag is None:
-            raise UnknownFilter(
-                f"{name!r} is no column of {self.model.name}, no DICOM keyword and no tag; see: "
-                f"dicom-warehouse describe {self.model.name}, dicom-warehouse tags --like {name}"
-            )
-        source = f"attributes(['{tag}'])"
-        described = self.catalog.connection.execute(f"describe from {source}").fetchall()
-        return _attribute(
-            f'"{tag}"', str(described[1][1]), f"{source} join instances using (instance_id)"
-        )
-
-    def _of_frames(self, name: str) -> Attribute | None:
-        """Return an attribute of instances that functional groups may state, as `series` has it."""
-        if self.model.name in {"frames", "frame_values"}:
-            return None
-        kinds = {column.name: column.type for column in self.catalog.model("frame_values").columns}
-        if name not in kinds or not name[0].isupper():
-            return None
-        known = [column.name for column in self.catalog.model("instances").columns]
-        stated = f'instances."{name}"' if name in known else "null"
-        sql = f'if(frame_values.instance_id is null, {stated}, frame_values."{name}")'
-        source = "instances left join frame_values using (instance_id)"
-        return _attribute(sql, kinds[name], source)
-
-    def join(self, found: Attribute, reduction: str) -> str:
-        """Join an aggregate over instances to the query; return its name."""
-        alias = f"joined_{len(self.joins)}"
-        self.joins.append(
-            f"left join (select {self.key} as key, {reduction} as found from {found.source} "
-            f"where {found.sql} is not null group by all) as {alias} on t.{self.key} = {alias}.key"
-        )
-        return f"{alias}.found"
-
-    def bind(self, value: object) -> str:
-        """Return the parameter that stands for a value."""
-        name = f"v{len(self.values)}"
-        self.values[name] = value
-        return f"${name}"
-
-    def value(self, name: str) -> str:
-        """Return what an attribute is of a row of the table."""
-        found = self.attribute(name)
-        # As columns of entities are reduced: the instance with the smallest key that has a value.
-        reduced = f"arg_min({found.sql}, instance_key)"
-        return self.join(found, reduced) if found.source else found.sql
-
-    def sql(self, columns: Iterable[str], order: Iterable[str], page: Iterable[str] = ()) -> str:
-        """Return the SELECT; every column without ``columns``."""
-        shown = [f'{self.value(name)} as "{name}"' for name in columns]
-        parts = [
-            f"select {', '.join(shown) or 't.*'} from {self.model.name} as t",
-            *self.joins,
-            f"where {' and '.join(self.where)}" if self.where else "",
-            f"order by {', '.join(order)}" if order else "",
-            *page,
-        ]
-        return " ".join(part for part in parts if part)
 
 
 def select(
@@ -376,7 +269,7 @@ def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = Fa
 def _spaces_matter(name: str) -> bool:
     """Tell whether spaces before a text of an attribute mean something (PS3.5 6.2)."""
     match = _NAME.fullmatch(name)
-    tag = keyword_tags().get(match[2]) or _element_tag(match[2]) if match else None
+    tag = keyword_tags().get(match[2]) or element_tag(match[2]) if match else None
     number = int(tag, 16) if isinstance(tag, str) else tag
     known = None if number is None else elements().get(number)
     return known is not None and known[0] in LEADING_SPACES
@@ -426,19 +319,3 @@ def _period(name: str, today: dt.date) -> tuple[dt.date, dt.date]:
 def _order(query: Query, name: str) -> str:
     sql = query.value(name.removeprefix("-"))
     return f"{sql} {'desc' if name.startswith('-') else 'asc'} nulls last"
-
-
-def _key(model: Model) -> str | None:
-    return model.grain[0] if len(model.grain) == 1 and model.grain[0] in ENTITY_KEYS else None
-
-
-def _attribute(sql: str, kind: str, source: str = "") -> Attribute:
-    return Attribute(sql, kind.removesuffix("[]"), kind.endswith("[]"), source)
-
-
-def _element_tag(name: str) -> str | None:
-    """Return the keyword, or the tag as eight hex digits; none if it is neither."""
-    if name in keyword_tags():
-        return name
-    match = _TAG.fullmatch(name)
-    return (match[1] + match[2]).upper() if match else None

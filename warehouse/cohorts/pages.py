@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from warehouse.catalog.connect import Catalog
-    from warehouse.cohorts.filters import Query
+    from warehouse.cohorts.query import Query
 
 _LONGEST = 8192
 

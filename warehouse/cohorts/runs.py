@@ -241,20 +241,29 @@ def read_run(root: Path, path: Path) -> Run:
     return found
 
 
-def find_run(root: Path, name: str) -> Run:
-    """Return a run by its name, or the latest of a cohort.
+def find_run(root: Path, name: Run | str) -> Run:
+    """Return a run by its name, or the latest of a cohort; one that is a run already as it is.
 
     Raises
     ------
     UnknownCohort
         There is none; the message names those that are spelled alike.
     """
+    if isinstance(name, Run):
+        return name
     known = runs(root)
     found = [run for run in known if name in {run.run, run.cohort}]
     if not found:
         names = {run.run for run in known} | {run.cohort for run in known}
         raise UnknownCohort(name, names, "run of a cohort")
     return max(found, key=lambda run: int(run.run.rsplit("-", 1)[1]))
+
+
+def members(root: Path, run: Run | str) -> pl.LazyFrame:
+    """Return the members of a run, or of the latest of a cohort: one row per instance."""
+    import polars as pl  # noqa: PLC0415 - who asks SQL alone does without
+
+    return pl.scan_parquet(members_file(root, find_run(root, run)))
 
 
 def series_keys(members: pl.LazyFrame) -> list[str]:

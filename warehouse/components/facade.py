@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from warehouse.components.checking import Checked
     from warehouse.components.socket_store import Edited
     from warehouse.components.sockets import Socket
+    from warehouse.publishing import Place
+
 
 _Answer = TypeVar("_Answer")
 
@@ -37,15 +39,11 @@ class Components:
     [('age-group', '"adult"')]
     """
 
-    def __init__(
-        self, root: Path, changed: Callable[[Callable[[], Any]], Any]
-    ) -> None:  # fmt: skip
-        self._root = root
-        self._changed = changed
+    def __init__(self, place: Place) -> None:
+        self._place, self._root = place, place.root
 
     def _do(self, action: Callable[[], _Answer]) -> _Answer:
-        answer: _Answer = self._changed(action)
-        return answer
+        return self._place.change(lambda _: action(), what="components", materialize=False)
 
     # -- sockets ----------------------------------------------------------------------------------
 

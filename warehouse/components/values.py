@@ -19,24 +19,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from warehouse.catalog.connect import open_catalog
-from warehouse.components import json_text, ledger, shapes
-from warehouse.components.checking import (
-    Content,
-    checked_file,
-    checked_json,
-    digest,
-    now,
-    streamed_shapes,
-)
+from warehouse.components import annotation_rows, json_text, ledger
+from warehouse.components.checking import Content, checked_file, checked_json, digest, now
 from warehouse.components.files import opened
 from warehouse.components.image_sets import require_series
 from warehouse.components.socket_store import known_sockets
 from warehouse.errors import UnknownSocket, UsageError, ValueRefused
-from warehouse.sqlfiles import by_name, statement
-from warehouse.store import delta, layout
-from warehouse.store.duck import connect
-from warehouse.store.stage import write_small
-from warehouse.store.tables import named
+from warehouse.store import delta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -205,7 +194,10 @@ def prepare(
     if socket.of_kind.is_annotation:
         made.shape_count = len(content.shapes)
         if content.is_streamed:
-            _stage(root, made)
+            assert content.file is not None
+            made.staged, content.head, made.shape_count = annotation_rows.stage(
+                root, made.value_id, socket.of_kind, content.file
+            )
     return made
 
 
@@ -238,62 +230,6 @@ def _json_as_file(
     return checked_file(socket, *draft, strict=strict)
 
 
-def _stage(root: Path, made: Prepared) -> None:
-    """Write the shapes of a large annotation as parts that no version names yet."""
-    kind, head = made.socket.of_kind, dict[str, Any]()
-    assert made.content.file is not None
-    count = 0
-    waiting: list[pa.Table] = []
-    size = 0
-    try:
-        with _measuring() as measured:
-            for block in streamed_shapes(made.content.file, kind, head):
-                waiting.append(measured(shapes.rows_of(made.value_id, kind, block, count)))
-                count += len(block)
-                size += waiting[-1].nbytes
-                if size >= STAGED_BYTES:
-                    made.staged.append(_part(root, waiting))
-                    waiting, size = [], 0
-        if waiting:
-            made.staged.append(_part(root, waiting))
-    except BaseException:
-        ledger.drop_parts(root, [("annotations", part) for part in made.staged])
-        raise
-    made.content.head, made.shape_count = head, count
-
-
-STAGED_BYTES = 16 << 20
-"""Arrow rows of annotations that are written as one part."""
-
-
-def _part(root: Path, tables: list[pa.Table]) -> Part:
-    return write_small(root, "annotations", layout.OF_NO_BATCH, 0, pa.concat_tables(tables))
-
-
-class _measuring:  # noqa: N801 - used as a function
-    """A connection that adds sizes to rows of annotations."""
-
-    def __enter__(self) -> Callable[[pa.Table], pa.Table]:
-        self._connection: duckdb.DuckDBPyConnection = connect(threads=1)
-        self._connection.execute(by_name("shapes").sql)
-        self._statement = statement("measures", "components")
-        return self._measured
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-    def _measured(self, rows: pa.Table) -> pa.Table:
-        schema = named("annotations").schema
-        if rows.num_rows and rows["kind"][0].as_py() == "POIN":
-            # Points have no sizes, and files of very many shapes are mostly of points.
-            nulls = [pa.nulls(rows.num_rows, pa.float64())] * 3
-            return pa.Table.from_arrays([*rows.columns, *nulls], schema=schema)
-        self._connection.register("shapes", rows)
-        answer = self._connection.sql(self._statement).to_arrow_table()
-        self._connection.unregister("shapes")
-        return answer.cast(schema)
-
-
 def store_prepared(
     root: Path, prepared: list[Prepared],
     also: Callable[[Snapshot], Mapping[str, ledger.Rows]] | None = None,
@@ -312,7 +248,9 @@ def store_prepared(
     at = now()
     values = {one.value_id: _value_row(one, at) for one in prepared}
     uses = {use["use_id"]: use for use in (_use_row(one, at) for one in prepared)}
-    annotations = _annotation_rows(prepared)
+    annotations = annotation_rows.measured(
+        (one.value_id, one.socket.of_kind, one.content.shapes) for one in prepared
+    )
     new: dict[str, set[str]] = {}
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows | pa.Table]:
@@ -387,25 +325,3 @@ def _use_row(one: Prepared, at: Any) -> dict[str, Any]:
         "file_name": None if given.file is None else os.path.basename(given.file),
         "added_at": at,
     }
-
-
-def _annotation_rows(prepared: Sequence[Prepared]) -> pa.Table:
-    """Return the rows of all annotations that were not staged, with their sizes."""
-    made: dict[str, pa.Table] = {}
-    for one in prepared:
-        if one.content.shapes and one.value_id not in made:
-            made[one.value_id] = shapes.rows_of(
-                one.value_id, one.socket.of_kind, one.content.shapes
-            )  # fmt: skip
-    if not made:
-        return named("annotations").schema.empty_table()
-    with _measuring() as measured:
-        return pa.concat_tables([measured(rows) for rows in _by_kind(made.values())])
-
-
-def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
-    """Return the rows of each kind of shape together."""
-    kinds: dict[str, list[pa.Table]] = defaultdict(list)
-    for table in tables:
-        kinds[table["kind"][0].as_py()].append(table)
-    return [pa.concat_tables(some) for some in kinds.values()]

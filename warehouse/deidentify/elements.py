@@ -20,6 +20,8 @@ SHORT = frozenset(
      "SS", "ST", "TM", "UI", "UL", "US"}
 )  # fmt: skip
 VRS = {vr.encode(): (vr, vr in LONG) for vr in LONG | SHORT}
+LONGEST_CODE = 64
+"""Bytes of the longest value that ``first_item`` returns."""
 _HEAD = struct.Struct("<HHL")
 _SHORT = struct.Struct("<HH2sH")
 _LONG = struct.Struct("<L")
@@ -134,6 +136,32 @@ def skip_undefined(data: bytes, pos: int, limit: int, *, implicit: bool, depth: 
                 pos = skip_undefined(data, pos, limit, implicit=True, depth=depth + 1)
             else:
                 pos = skip_undefined(data, pos, limit, implicit=implicit, depth=depth + 1)
+
+
+def first_item(data: bytes, value: int, stop: int, *, implicit: bool) -> dict[int, str]:
+    """Return the short values of the first item of a sequence, as text by tag.
+
+    Raises
+    ------
+    NotDeidentified
+    """
+    if value + 8 > stop:
+        return {}
+    kind, length = read_item(data, value, stop)
+    pos, said = value + 8, dict[int, str]()
+    stop = stop if length == UNDEFINED else min(pos + length, stop)
+    while kind == ITEM and pos < stop:
+        one = read_element(data, pos, stop, implicit=implicit)
+        if one.end is None:
+            if one.tag >> 16 == 0xFFFE:
+                break
+            pos = skip_undefined(data, one.value, stop, implicit=implicit or one.vr == "UN")
+            continue
+        if one.end - one.value <= LONGEST_CODE:
+            content = bytes(data[one.value : one.end])
+            said[one.tag] = content.strip(b" \0").decode("latin-1")
+        pos = one.end
+    return said
 
 
 def head(tag: int, vr: str, length: int, *, implicit: bool) -> bytes:

@@ -18,7 +18,8 @@ from warehouse.deidentify.walk import Walk
 from warehouse.errors import NotDeidentified
 
 if TYPE_CHECKING:
-    from warehouse.deidentify.facts import Known, Pixels, Result
+    from warehouse.deidentify.facts import Pixels, Result
+    from warehouse.deidentify.identity import Known
     from warehouse.deidentify.key import Key
     from warehouse.deidentify.profile import Profile
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from warehouse.cohorts.members import Member
     from warehouse.cohorts.runs import Run
-    from warehouse.deidentify.facts import Known
+    from warehouse.deidentify.identity import Known
 
 FILE_FORMATS = ("copy", "zip", BIDS)
 AUDIT, LEFT_OUT, REPORT = "audit.parquet", "left_out.csv", "report.html"

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     Chunk = bytes | memoryview
     Entries = list[tuple[int, bytes | list[Chunk]]]
     """Tag of each element, and its bytes; of pixel data in pieces."""
-    Known = tuple[tuple[str, str], ...]
-    """Names (PN) and IDs (LO) of a patient that other files of the warehouse hold."""
     Pixels = Callable[["Facts", "Chunk"], "Masked"]
 
 FACTS = {

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from warehouse.cohorts.members import Member
-    from warehouse.deidentify.facts import Change, Known, Result
+    from warehouse.deidentify.facts import Change, Result
+    from warehouse.deidentify.identity import Known
     from warehouse.deidentify.key import Key
     from warehouse.deidentify.profile import Profile
     from warehouse.settings import S3Access

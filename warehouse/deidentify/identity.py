@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from warehouse.deidentify.spellings import (
     dates_in,
@@ -24,7 +24,8 @@ from warehouse.deidentify.values import words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from warehouse.deidentify.facts import Known
+Known: TypeAlias = tuple[tuple[str, str], ...]
+"""Names (PN) and IDs (LO) of a patient that other files of the warehouse hold."""
 
 _BY_TAG = frozenset({0x00080050, 0x00080080, 0x00080081, 0x00080082, 0x00200010})
 """Accession number, institution and its address, study ID."""

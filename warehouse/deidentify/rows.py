@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.drafts import refuse_export, settle
-from warehouse.cohorts.export_rows import ENTITIES, for_spreadsheets, put_mark, write_table
+from warehouse.cohorts.export_rows import ENTITIES, write_table
 from warehouse.cohorts.members import members_of
 from warehouse.cohorts.runs import package_version
 from warehouse.deidentify.identity import tokens_of
@@ -107,11 +107,7 @@ def export_rows_deidentified(
             uids = catalog.connection.execute(f"select instance_key from ({query})").fetchall()
             draft.write_text("".join(f"{uid}\n" for (uid,) in uids), encoding="ascii")
         else:
-            if spreadsheet:
-                query = for_spreadsheets(catalog, query)
-            write_table(catalog, draft, form, query, facts)
-            if spreadsheet:
-                put_mark(draft)
+            write_table(catalog, draft, form, query, facts, spreadsheet=spreadsheet)
         settle(draft, target, facts, force=force)
     return facts
 

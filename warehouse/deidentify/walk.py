@@ -1,15 +1,17 @@
 """Data elements one by one, at any depth → those that stay, and a row for every change.
 
 What the profile does not name is kept if the dictionary knows it and it is what its VR says.
-Private elements go unless they are listed as safe, overlays and curves with their groups.
+Private elements go unless they are listed as safe, overlays and curves with their groups; of
+structured reports, items that say of a person what headers do (``content_items``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from warehouse.deidentify import content_items, values
 from warehouse.deidentify import elements as el
-from warehouse.deidentify import values
+from warehouse.deidentify.content_items import ContentItem
 from warehouse.deidentify.facts import FACTS, Change, Facts, Masked
 from warehouse.deidentify.identity import Identity
 from warehouse.deidentify.profile import Action
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _NO_DATA_SET = frozenset({0x0000, 0x0002, 0x0004})
 _UNKNOWN = "no dictionary knows it"
-_CODE, _SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
+_SCHEME, _CODE_MEANING = 0x00080102, 0x00080104
 _SCHEMES = frozenset(
     b"BI C4 DCM DCMUID FMA I10 I9 I9C I9CDX ICD10 IBSI LN MDC NCIT NCIt NEU RADLEX RFC3066 RFC5646 "
     b"SCT SNM3 SRT 99SDM UBERON UCUM UMLS".split()
@@ -35,22 +37,6 @@ _TEXT = frozenset(
 _DIGITS = b"0123456789+-.eE \\\0"
 _DOCUMENT_LENGTH = 0x00420015
 _MARKS = {0x00120062, 0x00120063, 0x00120064, 0x00280303}
-_STRUCTURED = {0x0040A730, 0x00400555, 0x0040B020}
-_CONCEPT, _MEASURED, _CODES = 0x0040A043, 0x0040A300, 0x0040A168
-_AGE = ("121033", "DCM")
-_OF_PERSON = frozenset(
-    {_AGE, ("121029", "DCM"), ("121030", "DCM"), ("121031", "DCM"), ("121032", "DCM"),
-     ("27113001", "SCT"), ("50373000", "SCT"), ("301898006", "SCT"), ("60621009", "SCT"),
-     ("397669002", "SCT"), ("424144002", "SCT"), ("263495000", "SCT"), ("29463-7", "LN"),
-     ("3141-9", "LN"), ("8302-2", "LN"), ("3137-7", "LN"), ("8277-6", "LN"), ("39156-5", "LN"),
-     ("30525-0", "LN"), ("21112-8", "LN")}
-)  # fmt: skip
-"""Concepts of content items that say of a person what the group of the patient says: name, ID,
-birth, sex, age, weight, height, surface, mass index."""
-_LONGEST_CODE = 64
-_AGES = frozenset({_AGE, ("397669002", "SCT"), ("424144002", "SCT"), ("30525-0", "LN")})
-# What a content item must have, whatever the action is elsewhere.
-_IN_CONTENT = {0x0040A160: Action("D", "structured"), 0x0040A123: Action("D", "structured")}
 _DUMMY_CODE = (
     (0x00080100, "SH", b"REMOVED"), (0x00080102, "SH", b"99REMOVED"),
     (0x00080104, "LO", b"REMOVED"),
@@ -91,7 +77,7 @@ class Walk:
         data, known = self.data, self.profile.vrs
         entries: Entries = []
         blocks: dict[int, str] = {}
-        scheme, concept = b"", ("", "")
+        scheme, content_item = b"", ContentItem(self.profile.options)
         while pos < limit:
             element = el.read_element(data, pos, limit, implicit=implicit)
             tag, vr, start, value, end = element
@@ -117,16 +103,13 @@ class Walk:
                 continue
             usual = known.get(tag, "")
             action = self._action(path, tag, structured=structured)
-            if structured and tag in {_CONCEPT, _MEASURED, _CODES}:
-                said = self._first_item(value, end, limit, implicit=implicit)
-                if tag == _CONCEPT:
-                    concept = (said.get(_CODE, ""), said.get(_SCHEME, ""))
-                elif self._is_of_person(concept, said):
-                    action = Action("Z" if tag == _MEASURED else "D", "structured")
+            if structured and tag in content_items.SAYS:
+                said = el.first_item(data, value, limit if end is None else end, implicit=implicit)
+                action = content_item.action(tag, said) or action
             if usual == "SQ" or vr == "SQ" or end is None:
                 pos = self._sequence(
                     entries, path, depth, tag, vr, value, end, limit, action, implicit=implicit,
-                    structured=structured or tag in _STRUCTURED,
+                    structured=structured or tag in content_items.BEGINS,
                 )  # fmt: skip
                 continue
             pos = end
@@ -154,40 +137,11 @@ class Walk:
         is_known = tag in _PIXELS or tag & 0xFFFF == 0 or self.profile.keywords.get(tag)
         return "" if is_known else _UNKNOWN
 
-    def _is_of_person(self, concept: tuple[str, str], said: dict[int, str]) -> bool:
-        """Return whether a content item says of a person what the profile takes out of headers."""
-        if concept not in _OF_PERSON:
-            return False
-        return "patient" not in self.profile.options or _is_old(concept, said)
-
-    def _first_item(
-        self, value: int, end: int | None, limit: int, *, implicit: bool
-    ) -> dict[int, str]:
-        """Return what the first item of a sequence says, of short values."""
-        stop = limit if end is None else end
-        if value + 8 > stop:
-            return {}
-        kind, length = el.read_item(self.data, value, stop)
-        pos, said = value + 8, dict[int, str]()
-        stop = stop if length == el.UNDEFINED else min(pos + length, stop)
-        while kind == el.ITEM and pos < stop:
-            one = el.read_element(self.data, pos, stop, implicit=implicit)
-            if one.end is None:
-                if one.tag >> 16 == 0xFFFE:
-                    break
-                pos = self._end(one.value, None, stop, one.vr, implicit=implicit)
-                continue
-            if one.end - one.value <= _LONGEST_CODE:
-                content = bytes(self.data[one.value : one.end])
-                said[one.tag] = content.strip(b" \0").decode("latin-1")
-            pos = one.end
-        return said
-
     def _action(self, path: str, tag: int, *, structured: bool) -> Action | None:
         if (path, tag) in self.forced:
             return Action("X", "beyond")
-        if structured and tag in _IN_CONTENT:
-            return _IN_CONTENT[tag]
+        if structured and tag in content_items.ACTIONS:
+            return content_items.ACTIONS[tag]
         if tag == _DOCUMENT_LENGTH:  # of a document that is not there any more
             return Action("X", "basic")
         return self.profile.actions.get(tag)
@@ -419,16 +373,6 @@ class Walk:
             length = sum(len(piece) for piece in masked.pixels)
             entries.append((tag, [el.head(tag, shown, length, implicit=implicit), *masked.pixels]))
         return after
-
-
-def _is_old(concept: tuple[str, str], said: dict[int, str]) -> bool:
-    """Return whether a content item says an age that few people have, or none that can be read."""
-    if concept not in _AGES:
-        return False
-    try:
-        return not float(said.get(0x0040A30A, "")) <= values.OLDEST_YEARS
-    except ValueError:
-        return True
 
 
 def _one(vr: str) -> str:

@@ -14,6 +14,7 @@ import polars as pl
 
 from warehouse.derived.grid import Grid, grid_of_volume
 from warehouse.errors import NoSingleUnit, NotInGeometry, WrongObject
+from warehouse.pixels.lookup import spaces_of
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import open_volume
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
     from warehouse.derived.structures import Mask
 
-_SPACES = "select distinct FrameOfReferenceUID from instances where series_key = $1"
 _EDGE = 1e-6
 """Of a voxel: what rounding may put beyond the outermost centres."""
 
@@ -117,10 +117,7 @@ def dose_volume(catalog: Catalog, mask: Mask, dose_series_uid: str) -> DoseVolum
         raise NotInGeometry(dose_series_uid, "its planes lie in no space", "see frames")
     if volume.leading:
         raise WrongObject(dose_series_uid, "dose", f"it has several grids, {volume.dims[0]}")
-    spaces = [
-        {uid for (uid,) in catalog.connection.execute(_SPACES, [one]).fetchall() if uid}
-        for one in (dose_series_uid, mask.series_uid)
-    ]
+    spaces = [spaces_of(catalog, one) for one in (dose_series_uid, mask.series_uid)]
     if all(spaces) and spaces[0] != spaces[1]:
         why = "dose and region are in different frames of reference"
         raise NotInGeometry(dose_series_uid, why, "take a dose of that plan")

@@ -1,116 +1,105 @@
-"""What a warehouse says of derived objects: methods that ``Warehouse`` inherits.
+"""What a warehouse says of derived objects.
 
-In: the open catalog. Out: segmentations, their volumes, structure sets, dose-volume histograms.
+In: an open warehouse. Out: segmentations, their volumes, structure sets, dose-volume histograms.
+Each function is a method of ``Warehouse``, which names it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from warehouse.store.damage import names_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
-    from warehouse.catalog.connect import Catalog
     from warehouse.derived.dose import DoseVolume
     from warehouse.derived.segmentation import Segmentation
     from warehouse.derived.structures import Structures
     from warehouse.derived.volumes import Measured
     from warehouse.derived.waveforms import Waveform
+    from warehouse.publishing import Opened
 
 
-class DerivedObjects:
-    """Methods of a warehouse for segmentations, structure sets and dose."""
+@names_failures
+def segmentation(
+    wh: Opened, series_uid: str, *, sop_instance_uid: str | None = None, resample: bool = False,
+    own_grid: bool = False,
+) -> Segmentation:  # fmt: skip
+    """Return a segmentation as masks on the grid of the images that were segmented.
 
-    root: Path
+    Frames that lie on another grid are refused unless ``resample`` or ``own_grid`` is asked
+    for; see ``warehouse.derived.segmentation.open_segmentation``.
+    """
+    from warehouse.derived.segmentation import open_segmentation
 
-    @property
-    def catalog(self) -> Catalog:
-        """Open catalog."""
-        raise NotImplementedError
+    return open_segmentation(
+        wh.catalog, series_uid, sop_instance_uid=sop_instance_uid, resample=resample,
+        own_grid=own_grid,
+    )  # fmt: skip
 
-    if TYPE_CHECKING:
 
-        def _change(self, action: Any, *, what: str, materialize: bool = True) -> Any: ...
+@names_failures
+def measure_segments(wh: Opened, series: Iterable[str] | None = None) -> Measured:
+    """Count the frames of segmentations that are new or have changed; for ``segment_volumes``.
 
-    @names_failures
-    def segmentation(
-        self, series_uid: str, *, sop_instance_uid: str | None = None, resample: bool = False,
-        own_grid: bool = False,
-    ) -> Segmentation:  # fmt: skip
-        """Return a segmentation as masks on the grid of the images that were segmented.
+    Reads pixels, of all segmentations or of those in ``series``; what was counted of the same
+    file and images is left alone. See ``warehouse.derived.volumes``.
 
-        Frames that lie on another grid are refused unless ``resample`` or ``own_grid`` is asked
-        for; see ``warehouse.derived.segmentation.open_segmentation``.
-        """
-        from warehouse.derived.segmentation import open_segmentation
+    Examples
+    --------
+    >>> wh.measure_segments().objects, wh.measure_segments().objects
+    (1, 0)
+    >>> wh.sql("select SegmentNumber, volume_ml from segment_volumes").fetchall()
+    [(1, 0.006)]
+    """
+    from warehouse.derived.volumes import TABLE, measure_segments
+    from warehouse.store.append import append_rows
 
-        return open_segmentation(
-            self.catalog, series_uid, sop_instance_uid=sop_instance_uid, resample=resample,
-            own_grid=own_grid,
-        )  # fmt: skip
+    return measure_segments(
+        wh.catalog,
+        lambda rows: wh.place.change(
+            lambda _: append_rows(wh.root, {TABLE: rows}), what="segments", materialize=False
+        ),
+        series,
+    )
 
-    @names_failures
-    def measure_segments(self, series: Iterable[str] | None = None) -> Measured:
-        """Count the frames of segmentations that are new or have changed; for ``segment_volumes``.
 
-        Reads pixels, of all segmentations or of those in ``series``; what was counted of the same
-        file and images is left alone. See ``warehouse.derived.volumes``.
+@names_failures
+def structures(wh: Opened, series_uid: str, *, sop_instance_uid: str | None = None) -> Structures:
+    """Return the regions of an RT structure set; see ``warehouse.derived.structures``."""
+    from warehouse.derived.structures import open_structures
 
-        Examples
-        --------
-        >>> wh.measure_segments().objects, wh.measure_segments().objects
-        (1, 0)
-        >>> wh.sql("select SegmentNumber, volume_ml from segment_volumes").fetchall()
-        [(1, 0.006)]
-        """
-        from warehouse.derived.volumes import TABLE, measure_segments
-        from warehouse.store.append import append_rows
+    return open_structures(wh.catalog, series_uid, sop_instance_uid=sop_instance_uid)
 
-        return measure_segments(
-            self.catalog,
-            lambda rows: self._change(
-                lambda _: append_rows(self.root, {TABLE: rows}), what="segments", materialize=False
-            ),
-            series,
-        )
 
-    @names_failures
-    def structures(self, series_uid: str, *, sop_instance_uid: str | None = None) -> Structures:
-        """Return the regions of an RT structure set; see ``warehouse.derived.structures``."""
-        from warehouse.derived.structures import open_structures
+@names_failures
+def dose_volume(
+    wh: Opened, structures_uid: str, roi_number: int, dose_uid: str, *, on: str | None = None
+) -> DoseVolume:
+    """Return the dose in a region of a structure set: its dose-volume histogram.
 
-        return open_structures(self.catalog, series_uid, sop_instance_uid=sop_instance_uid)
+    Voxels are those of the series ``on``, or of the images that the structure set is of; see
+    ``warehouse.derived.structures.Structures.mask`` and ``warehouse.derived.dose``.
 
-    @names_failures
-    def dose_volume(
-        self, structures_uid: str, roi_number: int, dose_uid: str, *, on: str | None = None
-    ) -> DoseVolume:
-        """Return the dose in a region of a structure set: its dose-volume histogram.
+    Examples
+    --------
+    >>> found = wh.dose_volume(rt_uid, 1, dose_uid)
+    >>> found.mean_gy, found.volume_ml, found.uncovered_ml
+    (2.5, 0.016, 0.0)
+    """
+    from warehouse.derived.dose import dose_volume
+    from warehouse.derived.structures import open_structures
 
-        Voxels are those of the series ``on``, or of the images that the structure set is of; see
-        ``warehouse.derived.structures.Structures.mask`` and ``warehouse.derived.dose``.
+    mask = open_structures(wh.catalog, structures_uid).mask(roi_number, on=on)
+    return dose_volume(wh.catalog, mask, dose_uid)
 
-        Examples
-        --------
-        >>> found = wh.dose_volume(rt_uid, 1, dose_uid)
-        >>> found.mean_gy, found.volume_ml, found.uncovered_ml
-        (2.5, 0.016, 0.0)
-        """
-        from warehouse.derived.dose import dose_volume
 
-        mask = self.structures(structures_uid).mask(roi_number, on=on)
-        return dose_volume(self.catalog, mask, dose_uid)
+@names_failures
+def waveform(
+    wh: Opened, series_uid: str, *, group: int = 0, sop_instance_uid: str | None = None
+) -> Waveform:
+    """Return a multiplex group of a waveform, such as an ECG, with its samples in a unit."""
+    from warehouse.derived.waveforms import open_waveform
 
-    @names_failures
-    def waveform(
-        self, series_uid: str, *, group: int = 0, sop_instance_uid: str | None = None
-    ) -> Waveform:
-        """Return a multiplex group of a waveform, such as an ECG, with its samples in a unit."""
-        from warehouse.derived.waveforms import open_waveform
-
-        return open_waveform(
-            self.catalog, series_uid, group=group, sop_instance_uid=sop_instance_uid
-        )
+    return open_waveform(wh.catalog, series_uid, group=group, sop_instance_uid=sop_instance_uid)

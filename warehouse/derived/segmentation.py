@@ -1,8 +1,8 @@
 """A segmentation as masks on the grid of the images that were segmented: ``Segmentation``.
 
-In: a catalog and a series. Out: masks, a label map, volumes. Which frame is of which segment and
-where it lies comes from the view ``segment_frames``; frames are read when a mask is asked for.
-Positions decide about geometry, not the distances that a header states beside them.
+In: a catalog and a series. Out: masks, a label map, volumes. Which frame is of which segment comes
+from the view ``segment_frames``, where it lies from ``placement``; frames are read when a mask is
+asked for.
 """
 
 from __future__ import annotations
@@ -12,31 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from warehouse.derived.grid import (
-    Grid,
-    OffGrid,
-    Plane,
-    corner_on,
-    grid_of_planes,
-    grid_of_volume,
-    plane_of,
-)
+from warehouse.derived.placement import place_frames
 from warehouse.derived.resample import nearest_on
-from warehouse.errors import (
-    NoPixels,
-    NotAVolume,
-    NotInGeometry,
-    SegmentsOverlap,
-    SeriesNotFound,
-    UnknownPart,
-    UsageError,
-    WrongObject,
-)
+from warehouse.errors import SegmentsOverlap, UnknownPart, UsageError, WrongObject
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.read import allocated
 from warehouse.pixels.stack import Stack
 from warehouse.pixels.values import Values
-from warehouse.pixels.volume import open_volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,11 +29,8 @@ if TYPE_CHECKING:
 _SEGMENTS = "from segmentations where instance_id = $1 order by item"
 _FRAMES = "from segment_frames where instance_id = $1 order by frame_number"
 _LARGEST = "select max(\"integer\") from attribute('MaximumFractionalValue') where instance_id = $1"
-_SPACES = "select distinct FrameOfReferenceUID from instances where series_key = $1"
 _AT_ONCE = 64
 """Frames in memory beside what is made of them."""
-_FRAMES_ADVICE = "take its frames, wh.stack(…)"
-_ADVICE = "pass resample=True for the nearest voxels, or own_grid=True for its own"
 
 
 class Segmentation:
@@ -104,28 +83,14 @@ class Segmentation:
         self._largest = _largest(catalog, image, series_uid) if self.kind == "FRACTIONAL" else 1
         self.warnings = list(self._told())
         self._rows = self._usable()
-        shape = (int(image.frame_shape[0]), int(image.frame_shape[1]))
-        self._planes = self._placed(shape)
-        own = self._own_grid()
-        source = None if own_grid else self._source(catalog)
-        self.own_grid_why: str | None = "own_grid was asked for" if own_grid else None
-        self._resamples = False
-        if isinstance(source, Grid):
-            self.source_uid: str | None = self.segments["segmented_SeriesInstanceUID"][0]
-            self.grid = source
-            self._corners, why = self._corners_on(source)
-            if why and not resample:
-                raise NotInGeometry(series_uid, why, _ADVICE)
-            self._resamples = bool(why)
-            if why and isinstance(own, str):
-                raise NotInGeometry(series_uid, f"{why}; alone: {own}", _FRAMES_ADVICE)
-        else:
-            if isinstance(own, str):
-                raise NotInGeometry(series_uid, own, _FRAMES_ADVICE)
-            self.source_uid, self.own_grid_why = None, self.own_grid_why or source
-            self.grid = own
-            self._corners, _ = self._corners_on(own)
-        self._own = own
+        self._place = place_frames(
+            catalog, series_uid, self.segments, self.frames, self._rows,
+            (int(image.frame_shape[0]), int(image.frame_shape[1])), resample=resample,
+            own_grid=own_grid,
+        )  # fmt: skip
+        self.warnings += self._place.warnings
+        self.grid, self.source_uid = self._place.grid, self._place.source_uid
+        self.own_grid_why = self._place.own_grid_why
 
     def __repr__(self) -> str:
         sizes = " x ".join(map(str, self.shape))
@@ -234,10 +199,7 @@ class Segmentation:
             sums = frames.reshape(len(frames), -1).sum(axis=1, dtype=np.int64)
             for row, total in zip(rows, sums.tolist(), strict=True):
                 counts[self._rows[row][1]] += total / self._largest
-        # On the grid of the images a frame is as thick as their slices.
-        grid = self._own if self._resamples or self.source_uid is None else self.grid
-        reason = grid if isinstance(grid, str) else self._volume_why_not(grid)
-        voxel_ml = None if isinstance(grid, str) or reason else grid.voxel_ml
+        voxel_ml, reason = self._place.voxel_ml()
         known = dict(self.segments.select("SegmentNumber", "SegmentLabel").iter_rows())
         return pl.DataFrame(
             [
@@ -255,7 +217,7 @@ class Segmentation:
             orient="row",
         )  # fmt: skip
 
-    # -- geometry ----------------------------------------------------------------------------------
+    # -- frames ------------------------------------------------------------------------------------
 
     def _usable(self) -> list[tuple[int, int]]:
         """Return number of the frame, from 0, and segment, of frames that are of a segment."""
@@ -267,75 +229,6 @@ class Segmentation:
         pairs = rows.select("frame_number", "segment_number").iter_rows()
         return [(frame - 1, segment) for frame, segment in pairs if segment in known]
 
-    def _placed(self, shape: tuple[int, int]) -> list[Plane] | str:
-        columns = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
-        rows = self.frames.select(columns).rows()
-        stated = [rows[frame] for frame, _ in self._rows]
-        try:
-            return [plane_of(one[0], one[1], one[2], shape) for one in stated]
-        except OffGrid as error:
-            why = self.frames["position_why_not"].drop_nulls()
-            return f"{error} ({why[0]})" if len(why) else str(error)
-
-    def _own_grid(self) -> Grid | str:
-        if isinstance(self._planes, str):
-            return self._planes
-        if not self._planes:
-            return "no frame is of a segment"
-        stated = self.frames["SpacingBetweenSlices"].drop_nulls().to_list()
-        thickness = stated or self.frames["SliceThickness"].drop_nulls().to_list()
-        alone = len({round(float(p.position @ p.normal), 3) for p in self._planes}) == 1
-        try:
-            grid = grid_of_planes(self._planes, (thickness if alone else [*stated, None])[0])
-        except (OffGrid, IndexError) as error:
-            return str(error) or "all frames lie in one plane, and no thickness is stated"
-        step = float(np.linalg.norm(grid.affine[:3, 0]))
-        if stated and abs(stated[0] - step) > 0.01 * step:
-            self.warnings.append("Spacing Between Slices is not the distance of the positions")
-        return grid
-
-    def _volume_why_not(self, grid: Grid) -> str | None:
-        """Return why the thickness of frames is unknown; None if it is known."""
-        planes = [] if isinstance(self._planes, str) else self._planes
-        heights = np.unique([round(float(grid.index_of(p.position[None])[0, 0])) for p in planes])
-        if self.source_uid is None and len(heights) > 1 and np.diff(heights).min() > 1:
-            return "no two frames are neighbours: slices are missing, or their distance is wrong"
-        return None
-
-    def _corners_on(self, grid: Grid) -> tuple[list[tuple[int, int, int]], str | None]:
-        if isinstance(self._planes, str):
-            return [], self._planes
-        try:
-            corners = [corner_on(grid, plane) for plane in self._planes]
-        except OffGrid as error:
-            return [], str(error)
-        seen: set[tuple[int, tuple[int, int, int]]] = set()
-        for (_, segment), corner in zip(self._rows, corners, strict=True):
-            if (segment, corner) in seen:
-                why = "several frames are of one segment at one place"
-                raise WrongObject(self.series_uid, "segmentation", why)
-            seen.add((segment, corner))
-        return corners, None
-
-    def _source(self, catalog: Catalog) -> Grid | str:
-        uid = self.segments["segmented_SeriesInstanceUID"][0]
-        if uid is None:
-            return "it names no series of images"
-        try:
-            grid = grid_of_volume(open_volume(catalog, uid))
-        except (SeriesNotFound, NoPixels):
-            return "the warehouse has no images of the series that it names"
-        except NotAVolume as error:
-            return f"the series that it names is no volume: {error.why}"
-        own, others = (
-            {uid for (uid,) in catalog.connection.execute(_SPACES, [one]).fetchall() if uid}
-            for one in (self.series_uid, uid)
-        )
-        if own and others and own != others:
-            why = "its frame of reference is not that of the images"
-            raise NotInGeometry(self.series_uid, why, "pass own_grid=True for its own grid")
-        return grid or "the series that it names lies in no space"
-
     def _told(self) -> Iterator[str]:
         """Yield what is wrong with frames and segments, each reason once with its count."""
         left_out = (self.kind != "LABELMAP") | (pl.col("frame_number") > len(self._stack))
@@ -345,8 +238,6 @@ class Segmentation:
         of_segments = self.segments["segment_why_not"].drop_nulls().value_counts()
         for reason, count in of_segments.iter_rows():
             yield f"{count} segments are left out: {reason}"
-
-    # -- frames ------------------------------------------------------------------------------------
 
     def _blocks(self, rows: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
         """Yield frames as they are stored, a block at a time, with their places among the rows."""
@@ -384,22 +275,23 @@ class Segmentation:
     ) -> Iterator[tuple[tuple[slice | int, ...], np.ndarray]]:
         """Yield what lies where on the grid, for the frames of a segment, or all."""
         rows = self._rows_of(number)
-        if self._resamples:
+        if self._place.resamples:
             yield from self._resampled(rows)
             return
         for block, frames in self._blocks(rows):
             for row, frame in zip(block, frames, strict=True):
-                level, top, left = self._corners[row]
+                level, top, left = self._place.corners[row]
                 height, width = frame.shape
                 yield (level, slice(top, top + height), slice(left, left + width)), frame
 
     def _resampled(self, rows: list[int]) -> Iterator[tuple[tuple[int], np.ndarray]]:
         """Yield each slice of the grid with the nearest stored voxels, 0 outside of all frames."""
-        if not rows or isinstance(self._planes, str) or isinstance(self._own, str):
+        planes, own = self._place.planes, self._place.own
+        if not rows or isinstance(planes, str) or isinstance(own, str):
             return
-        planes = [self._planes[row] for row in rows]
+        planes = [planes[row] for row in rows]
         frames = np.concatenate([frame for _, frame in self._blocks(rows)])
-        thickness = float(np.linalg.norm(self._own.affine[:3, 0]))
+        thickness = float(np.linalg.norm(own.affine[:3, 0]))
         for level, values in nearest_on(self.grid, planes, frames, thickness):
             yield (level,), values
 

@@ -17,6 +17,7 @@ from warehouse.derived.grid import Grid, grid_of_volume
 from warehouse.derived.raster import filled
 from warehouse.errors import NotInGeometry, SeriesNotFound, UnknownPart, WrongObject
 from warehouse.inputs import require_names
+from warehouse.pixels.lookup import spaces_of
 from warehouse.pixels.read import allocated
 from warehouse.pixels.volume import open_volume
 
@@ -31,7 +32,6 @@ _CONTOURS = (
     "select ContourGeometricType, points, why_not from rt_contours "
     "where instance_id = $1 and ROINumber = $2 order by roi_item, contour_item"
 )
-_SPACES = "select distinct FrameOfReferenceUID from instances where series_key = $1"
 _PLANE_TOLERANCE = 0.01
 """Of the distance of slices: contours closer than that lie in one plane."""
 
@@ -208,8 +208,7 @@ class Structures:
         grid = grid_of_volume(open_volume(self._catalog, series_uid))
         if grid is None:
             raise NotInGeometry(series_uid, "its frames lie in no space", "name another (on=…)")
-        rows = self._catalog.connection.execute(_SPACES, [series_uid]).fetchall()
-        spaces = {uid for (uid,) in rows if uid}
+        spaces = spaces_of(self._catalog, series_uid)
         own = roi["ReferencedFrameOfReferenceUID"]
         if own and spaces and spaces != {own}:
             why = "the region is in another frame of reference"

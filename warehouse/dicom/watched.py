@@ -12,7 +12,7 @@ import tempfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from warehouse.errors import Rejected, TooMuch
 
@@ -168,3 +168,8 @@ def inflated(file: Watched) -> Iterator[Watched]:
             unpacked.write(data)
         unpacked.seek(0)
         yield Watched(unpacked, file.spent)
+
+
+def as_file(file: Watched) -> BinaryIO:
+    """Tell the type checker that pydicom reads, seeks and tells, and nothing else."""
+    return cast("BinaryIO", file)

@@ -8,7 +8,6 @@ given up (``Resolved.given_up``) and left to the reference reader.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,15 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydicom.charset import convert_encodings, python_encoding
-from pydicom.datadict import private_dictionary_VR
-from pydicom.filewriter import _AMBIGUOUS_US_SS_TAGS
-from pydicom.tag import Tag
 
 from warehouse.dicom.charset import DEFAULT, decode_text
 from warehouse.dicom.element import join_path, path_step
 from warehouse.dicom.found import tag_of
-from warehouse.dicom.grammar import ITEM_HEAD, VR_NUMBER, VRS, dictionary_vr, vr_bytes
+from warehouse.dicom.grammar import ITEM_HEAD, VR_NUMBER, VRS, vr_bytes
 from warehouse.elements.values import ALL_VRS
+from warehouse.elements.vr import INNER_SEQUENCE, LONG_UN, SETTLED, US_SS, vr_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,21 +35,7 @@ _UN = VRS.index("UN")
 _SQ = VRS.index("SQ")
 _LO = VRS.index("LO")
 _CS = VRS.index("CS")
-_LONG_UN = len(VRS)
-"""Stands for a UN so long that pydicom does not look up its VR."""
-
 _LONG_UN_BYTES = 0xFFFF
-
-GIVE_UP = "?"
-"""In place of a VR: what pydicom makes of this element is left to pydicom."""
-
-INNER_SEQUENCE = "SQ in UN"
-"""In place of a VR: a sequence in an element that does not say so."""
-
-US_SS = "US or SS"
-
-_SETTLED = {"as US": "US", "as OW": "OW", "as OB": "OB"}
-"""Ambiguous VRs that do not depend on other elements, if the element is not empty."""
 
 _MARK = 1 << 16
 """Set beside the two letters of a VR: a UN so long that pydicom does not look up its VR."""
@@ -134,13 +117,13 @@ def resolve(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> Resolved:
     number, pairs = encode(bare[owned] * np.int64(len(creators) + 1) + creator + 1)
     kind[owned] = len(tag) + number
     kinds = [
-        Kind(f"{t:08X}", _vr_of(t, v, None), None)
+        Kind(f"{t:08X}", vr_of(t, v, None), None)
         for t, v in zip(tag.tolist(), view.vr.tolist(), strict=True)
     ]
     for pair in pairs.tolist():
         of, who = divmod(pair, len(creators) + 1)
         name = creators[who - 1] if who else None
-        kinds.append(Kind(kinds[of].tag, _vr_of(int(tag[of]), int(view.vr[of]), name), name))
+        kinds.append(Kind(kinds[of].tag, vr_of(int(tag[of]), int(view.vr[of]), name), name))
     _settle(kinds, kind, view, given_up)
     return Resolved(kinds, kind, paths, node_path, charsets, node_charset, given_up)
 
@@ -158,7 +141,7 @@ def _bare(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> _View:
     bare, keys = encode(key)
     tag = (keys & 0xFFFF) << 16 | (keys >> 16 & 0xFFFF)
     letters = keys >> 32
-    vr = np.where(letters == (vr_bytes("UN") | _MARK), _LONG_UN, VR_NUMBER[letters & 0xFFFF])
+    vr = np.where(letters == (vr_bytes("UN") | _MARK), LONG_UN, VR_NUMBER[letters & 0xFFFF])
     return _View(found, bare, tag, vr.astype(np.int64), raw, raws)
 
 
@@ -189,9 +172,9 @@ def _settle(
             if signed.size:
                 kind[signed] = len(kinds)
                 kinds.append(entry._replace(vr="SS"))
-        elif entry.vr in _SETTLED:
+        elif entry.vr in SETTLED:
             given_up[found.file[mine[empty | (found.length[mine] % 2 == 1)]]] = True
-            kinds[number] = entry._replace(vr=_SETTLED[entry.vr])
+            kinds[number] = entry._replace(vr=SETTLED[entry.vr])
         else:
             # LUT Data, which depend on LUT Descriptor, and VRs that are none.
             given_up[found.file[mine]] = True
@@ -233,58 +216,9 @@ def private_sequences(found: Found, heads: Heads) -> NDArray[np.int64]:
         at.tolist(), found.node[at].tolist(), tag_of(found.head[at]).tolist(), strict=True
     ):
         creator = reserved.get((node, tag & 0xFFFF0000 | (tag >> 8 & 0xFF)), b"").rstrip(b"\0 ")
-        if creator.isascii() and _vr_of(tag, 0, creator.decode() or None) == INNER_SEQUENCE:
+        if creator.isascii() and vr_of(tag, 0, creator.decode() or None) == INNER_SEQUENCE:
             sequences.append(i)
     return np.array(sequences, np.int64)
-
-
-@lru_cache(maxsize=65_536)
-def _vr_of(tag: int, number: int, creator: str | None) -> str:
-    """Return the VR of one kind of element, as pydicom's ``raw_element_vr`` finds it."""
-    if number == _LONG_UN:
-        return _private_vr(tag, creator, explicit=True) if tag >> 16 & 1 else "UN"
-    if number not in {0, _UN}:
-        return VRS[number]
-    explicit = number == _UN
-    vr = dictionary_vr(tag)
-    if tag >> 16 & 1:
-        # A private tag can stand in the public dictionary (retired ones do).
-        if vr is None or explicit:
-            return _private_vr(tag, creator, explicit=explicit)
-    elif vr is None:
-        vr = "UL" if not explicit and tag & 0xFFFF == 0 else "UN"
-    return _checked(vr or "UN", tag, explicit=explicit)
-
-
-def _private_vr(tag: int, creator: str | None, *, explicit: bool) -> str:
-    vr = "UN"
-    if Tag(tag).is_private_creator:
-        vr = "LO"
-    elif creator is not None and tag & 0xFF00:
-        if not creator.isascii():
-            return GIVE_UP
-        with contextlib.suppress(KeyError):
-            vr = str(private_dictionary_VR(tag, creator))
-    return _checked(vr, tag, explicit=explicit)
-
-
-def _checked(vr: str, tag: int, *, explicit: bool) -> str:
-    """Return the VR if rows can be made of it here."""
-    if vr == "SQ":
-        return INNER_SEQUENCE
-    if " or " in vr:
-        if explicit:
-            return GIVE_UP
-        if vr == US_SS:
-            return US_SS if tag in _AMBIGUOUS_US_SS_TAGS else "as US"
-        if tag in {0x7FE00010, 0x54000110, 0x54000112, 0x5400100A, 0x54001010} or (
-            0x6000 <= tag >> 16 <= 0x601E and tag & 0xFFFF == 0x3000
-        ):
-            return "as OW"
-        if tag == 0x00283006:
-            return vr
-        return "as OB" if vr == "OB or OW" else "as OW"
-    return vr if vr in ALL_VRS else GIVE_UP
 
 
 def _paths(found: Found) -> tuple[list[str], NDArray[Any]]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from warehouse.catalog.connect import Catalog
-    from warehouse.pixels.volume import LazyVolume
+    from warehouse.pixels.volume_like import VolumeLike
 
 THUMBNAIL_BYTES = 256 << 20
 """Of an unpacked frame; of larger ones no thumbnail is made, which would take half a minute."""
@@ -32,7 +32,7 @@ THUMBNAIL_HEIGHT = 96
 """In pixels of the screen."""
 
 
-def volume_html(volume: LazyVolume) -> str:
+def volume_html(volume: VolumeLike) -> str:
     """Return a volume as HTML: its facts and three planes through the middle."""
     facts = f"<p><code>{html_text(repr(volume))}</code></p>"
     try:

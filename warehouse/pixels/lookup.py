@@ -40,6 +40,7 @@ _FOUND: WeakKeyDictionary[Catalog, _Found] = WeakKeyDictionary()
 _FINDING = threading.Lock()
 
 _FIND_SERIES = "select 1 from instances where series_key = $1 limit 1"
+_SPACES = "select distinct FrameOfReferenceUID from instances where series_key = $1"
 _DAY_US = 86_400_000_000
 _INSTANCES = [
     *(pl.col(name) for name in Image._fields[: Image._fields.index("acquired_us")]),
@@ -136,3 +137,9 @@ def _find_scans(catalog: Catalog) -> _Found:
         },
         dict(high_bits),
     )
+
+
+def spaces_of(catalog: Catalog, series_uid: str) -> set[str]:
+    """Return the frames of reference of a series; none where it states none."""
+    rows = catalog.connection.execute(_SPACES, [series_uid]).fetchall()
+    return {uid for (uid,) in rows if uid}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from warehouse.pixels.facts import Headers
     from warehouse.pixels.image import Image
-    from warehouse.pixels.volume import LazyVolume
+    from warehouse.pixels.volume_like import VolumeLike
 
 Window = tuple[float, float]
 
@@ -39,7 +39,7 @@ _COLOR = Values(color=True)
 
 
 def slice_picture(
-    shown: LazyVolume | Stack, number: int | None = None, *, window: Window | None = None,
+    shown: VolumeLike | Stack, number: int | None = None, *, window: Window | None = None,
     lead: int = 0,
 ) -> np.ndarray:  # fmt: skip
     """Return one slice as bytes.
@@ -67,7 +67,7 @@ def slice_picture(
 
 
 def montage(
-    shown: LazyVolume | Stack, *, count: int = 20, window: Window | None = None, lead: int = 0
+    shown: VolumeLike | Stack, *, count: int = 20, window: Window | None = None, lead: int = 0
 ) -> np.ndarray:
     """Return slices side by side, evenly chosen from the first to the last, all in one window."""
     slices = _Slices(shown, lead)
@@ -87,7 +87,7 @@ def montage(
     return _stretched(sheet, *slices.in_plane_mm)
 
 
-def three_planes(volume: LazyVolume, *, window: Window | None = None) -> np.ndarray:
+def three_planes(volume: VolumeLike, *, window: Window | None = None) -> np.ndarray:
     """Return the three planes through the middle, side by side and of equal scale.
 
     The plane of the images; that of slices and columns; that of slices and rows, each with the
@@ -145,7 +145,7 @@ def png(picture: np.ndarray) -> bytes:
 class _Slices:
     """The slices of a volume, or the frames of a stack, as bytes."""
 
-    def __init__(self, shown: LazyVolume | Stack, lead: int) -> None:
+    def __init__(self, shown: VolumeLike | Stack, lead: int) -> None:
         self._frames: Any = shown.with_values(_STORED)
         self.in_plane_mm = (1.0, 1.0)
         if isinstance(shown, Stack):

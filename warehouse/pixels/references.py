@@ -23,13 +23,13 @@ from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
     from warehouse.pixels.image import Image
-    from warehouse.pixels.volume import LazyVolume
+    from warehouse.pixels.volume_like import VolumeLike
 
 ARRAY = "voxels"
 """Name of the array in the group."""
 
 
-def references(volume: LazyVolume) -> dict[str, Any]:
+def references(volume: VolumeLike) -> dict[str, Any]:
     """Return references to the voxels of a volume.
 
     The group holds the array ``voxels`` with the axes and the type of the volume, and one array per
@@ -73,7 +73,7 @@ def _stored_dtype(image: Image) -> np.dtype:
     return image.dtype.newbyteorder(">" if is_big else "<")
 
 
-def _voxels(volume: LazyVolume, dtype: np.dtype) -> dict[str, Any]:
+def _voxels(volume: VolumeLike, dtype: np.dtype) -> dict[str, Any]:
     layout = volume.layout
     chunks = (*(1 for _ in layout.grid.shape), *layout.frame_shape)
     refs: dict[str, Any] = {
@@ -123,7 +123,7 @@ def _why_not(image: Image) -> str | None:
     return None
 
 
-def _facts(volume: LazyVolume) -> dict[str, Any]:
+def _facts(volume: VolumeLike) -> dict[str, Any]:
     facts: dict[str, Any] = {"SeriesInstanceUID": volume.series_uid}
     if volume.affine is not None and volume.spacing is not None:
         facts["affine"] = volume.affine.tolist()
@@ -153,7 +153,7 @@ def _facts(volume: LazyVolume) -> dict[str, Any]:
     return facts
 
 
-def _has_within(volume: LazyVolume, bounds: tuple[float, float]) -> bool:
+def _has_within(volume: VolumeLike, bounds: tuple[float, float]) -> bool:
     """Tell whether every value that can be stored lies within bounds."""
     return all(
         bounds[0] <= lowest and highest <= bounds[1]
@@ -161,7 +161,7 @@ def _has_within(volume: LazyVolume, bounds: tuple[float, float]) -> bool:
     )
 
 
-def _axes(volume: LazyVolume) -> list[tuple[str, str, np.ndarray, str | None]]:
+def _axes(volume: VolumeLike) -> list[tuple[str, str, np.ndarray, str | None]]:
     """Return what stands along the axes that count something: name, axis, numbers, unit."""
     made: list[tuple[str, str, np.ndarray, str | None]] = []
     for name, values in volume.labels.items():

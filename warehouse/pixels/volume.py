@@ -13,8 +13,6 @@ The contract of ``LazyVolume``, which one suite of tests holds against every kin
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +20,7 @@ import polars as pl
 
 from warehouse.errors import NotAVolume
 from warehouse.pixels.facts import Headers
+from warehouse.pixels.filling import FrameCache, Source, Voxels
 from warehouse.pixels.index import Part, expand, length_of
 from warehouse.pixels.layout import Layout, axes, layout_of_slices
 from warehouse.pixels.lookup import images_of_series
@@ -44,9 +43,6 @@ CACHE_BYTES = 64 << 20
 """Decoded frames that a volume keeps; plain ones stay with the operating system."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-Source = tuple[int, int]
-"""Number of an image of the layout, and its frame, from 0."""
 
 
 class LazyVolume:
@@ -109,7 +105,7 @@ class LazyVolume:
         self._frame_shape = shape
         self._sources: list[Source] = list(zip(*layout.frames[:, :2].T.tolist(), strict=True))
         self._tables: Tables = {}
-        self._cache = _Cache(CACHE_BYTES)
+        self._cache = FrameCache(CACHE_BYTES)
 
     # -- what is known -----------------------------------------------------------------------------
 
@@ -182,7 +178,7 @@ class LazyVolume:
 
     def _repr_html_(self) -> str:
         """Show three planes through the middle in a notebook; text alone if they cannot be read."""
-        from warehouse.pixels.gallery import volume_html  # noqa: PLC0415 - it shows volumes
+        from warehouse.pixels.gallery import volume_html  # noqa: PLC0415 - few are shown
 
         return volume_html(self)
 
@@ -251,7 +247,7 @@ class LazyVolume:
         ``json.dump`` of it is what ``xarray.open_dataset(..., engine="kerchunk")`` opens; see
         ``warehouse.pixels.references.references`` for what it holds and what is refused.
         """
-        from warehouse.pixels.references import references  # noqa: PLC0415 - it refers to volumes
+        from warehouse.pixels.references import references  # noqa: PLC0415 - few are asked
 
         return references(self)
 
@@ -309,7 +305,10 @@ class LazyVolume:
             else:
                 places.setdefault(self._sources[ref], []).append(place)
         is_whole = all(part == slice(None) for part in inner)
-        sink = _Voxels(self, flat, refs.ravel(), inner, places, is_whole=is_whole)
+        sink = Voxels(
+            layout, self.values, self.headers, self._cache,
+            flat=flat, refs=refs.ravel(), inner=inner, places=places, is_whole=is_whole,
+        )  # fmt: skip
         one_unit(self.series_uid, self._units(places))
         wanted: dict[int, list[tuple[int, Source]]] = {}
         for source in places:
@@ -325,78 +324,6 @@ class LazyVolume:
     def _units(self, sources: Iterable[Source]) -> Iterator[str | None]:
         images = self._layout.images
         return (self.values.unit_of(images[number], n, self.headers) for number, n in sources)
-
-
-class _Voxels:
-    """Frames go into their places of an array, cut and converted."""
-
-    def __init__(
-        self, volume: LazyVolume, flat: np.ndarray, refs: np.ndarray, inner: tuple[Part, ...],
-        places: dict[Source, list[int]], *, is_whole: bool,
-    ) -> None:  # fmt: skip
-        layout = volume.layout
-        self.volume = volume
-        self.layout = layout
-        self.flat = flat
-        self.refs = refs
-        self.inner = inner
-        self.places = places
-        self.is_direct = (
-            is_whole
-            and volume.values.are_stored
-            and layout.images[0].frame_shape == layout.frame_shape  # no mosaic
-        )
-
-    def direct(self, key: Source) -> np.ndarray | None:
-        places = self.places[key]
-        if not self.is_direct or len(places) > 1:
-            return None
-        target: np.ndarray = self.flat[places[0]]
-        return target
-
-    def put(self, key: Source, frame: np.ndarray) -> None:
-        image = self.layout.images[key[0]]
-        if not image.is_plain:
-            self.volume._cache.put(key, frame)  # noqa: SLF001
-        rows, columns = self.layout.frame_shape[:2]
-        values = self.volume.values
-        frame = values.drawn(frame, image, key[1])
-        for place in self.places[key]:
-            ref = self.refs[place]
-            _, _, top, left = self.layout.frames[ref].tolist()
-            tile = frame[top : top + rows, left : left + columns]
-            if values.are_pointwise:  # no more than is asked for
-                tile = np.asarray(tile[self.inner])
-            if not values.are_stored:
-                tile = values.apply(tile, image, key[1], self.volume.headers)
-            self.flat[place] = tile if values.are_pointwise else tile[self.inner]
-
-
-class _Cache:
-    """Decoded frames, the least recently used ones dropped when they hold too many bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held = 0
-        self._frames: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[int, int]) -> np.ndarray | None:
-        with self._lock:
-            if (found := self._frames.get(key)) is not None:
-                self._frames.move_to_end(key)
-            return found
-
-    def put(self, key: tuple[int, int], frame: np.ndarray) -> None:
-        if frame.nbytes > self._limit:
-            return
-        with self._lock:
-            if key not in self._frames:
-                self._frames[key] = frame
-                self._held += frame.nbytes
-            while self._held > self._limit:
-                _, dropped = self._frames.popitem(last=False)
-                self._held -= dropped.nbytes
 
 
 def open_volume(

@@ -21,6 +21,7 @@ from warehouse.server import (
     stow,
     values_and_jobs,
     viewer,
+    wado,
 )
 from warehouse.server.access import Gate
 from warehouse.server.asking import NotModified
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 _PARTS = {
-    "dicomweb": (dicomweb, stow),
+    "dicomweb": (dicomweb, wado, stow),
     "rest": (files, questions, values_and_jobs, lists),
 }
 """Routes by the part of the service that they are of, in the order in which they are tried."""

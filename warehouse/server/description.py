@@ -1,6 +1,7 @@
 """What the service offers: ``/openapi.json``, and ``/docs``, a page that needs no other host.
 
-In: the routes. Out: OpenAPI 3.1 and HTML made of it, without a script.
+In: the routes, and what they say of themselves. Out: OpenAPI 3.1 and HTML made of it, without a
+script.
 """
 
 from __future__ import annotations
@@ -30,6 +31,16 @@ body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 
 code { background: #f2f2f2; padding: 0 .2em; } td { vertical-align: top; padding: 0 1em 0 0; }
 details { margin: .3em 0; } summary { cursor: pointer; }
 """
+
+
+def answers(*media: str) -> dict[int | str, dict[str, Any]]:
+    """Return the responses of a route that answers in one of these media types."""
+    return {200: {"description": "", "content": {one: {} for one in media}}}
+
+
+def parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """Return a parameter of a query that a route reads itself."""
+    return {"name": name, "in": "query", "schema": schema, "description": description}
 
 
 def add(app: FastAPI) -> None:

@@ -20,6 +20,7 @@ from warehouse.pixels.stack import open_stack
 from warehouse.pixels.volume import open_volume
 from warehouse.server.asking import Shown, Timed, may
 from warehouse.server.bodies import require_source, zipped
+from warehouse.server.description import answers
 from warehouse.server.errors import RESPONSES, NotFound
 from warehouse.server.found import Instance
 from warehouse.sqlfiles import statement
@@ -38,10 +39,6 @@ _MOST_KEYS = 100
 _NAMED = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 """What names a file in a zip."""
 _LEVELS = {"patients": "patient_key", "studies": "study_key", "series": "series_key"}
-
-
-def _of(media: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"description": "", "content": {media: {}}}}
 
 
 def _named(version: Version, level: str, keys: Sequence[str]) -> list[tuple[str, Instance]]:
@@ -78,7 +75,7 @@ def _zip(
     )
 
 
-@router.get("/files.zip", responses=_of("application/zip"))
+@router.get("/files.zip", responses=answers("application/zip"))
 def several(
     request: Request,
     version: Shown,
@@ -91,7 +88,7 @@ def several(
     return _zip(request, version, "series", keys, "series")
 
 
-@router.get("/{level}/{key}/files.zip", responses=_of("application/zip"))
+@router.get("/{level}/{key}/files.zip", responses=answers("application/zip"))
 def whole(
     request: Request, version: Shown, level: Literal["patients", "studies", "series"], key: str
 ) -> Response:
@@ -99,7 +96,7 @@ def whole(
     return _zip(request, version, level, [key], level)
 
 
-@router.get("/series/{key}/volume.nii.gz", responses=_of("application/gzip"))
+@router.get("/series/{key}/volume.nii.gz", responses=answers("application/gzip"))
 def volume(version: Shown, key: str) -> Response:
     """Return a series that is a volume as NIfTI-1."""
     content = nifti(open_volume(version.catalog, key)).to_bytes()
@@ -109,7 +106,7 @@ def volume(version: Shown, key: str) -> Response:
     )  # fmt: skip
 
 
-@router.get("/series/{key}/picture.png", responses=_of("image/png"))
+@router.get("/series/{key}/picture.png", responses=answers("image/png"))
 def picture(
     version: Shown, key: str,
     number: Annotated[int | None, Query(alias="slice", ge=0, le=10**7)] = None,
@@ -121,7 +118,7 @@ def picture(
     return Response(png(slice_picture(shown, number)), media_type="image/png")
 
 
-@router.get("/series/{key}/planes.png", responses=_of("image/png"))
+@router.get("/series/{key}/planes.png", responses=answers("image/png"))
 def planes(version: Shown, key: str) -> Response:
     """Return the three planes through the middle of a series that is a volume."""
     return Response(png(three_planes(open_volume(version.catalog, key))), media_type="image/png")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from warehouse.dicom.private_names import Dictionary, PrivateEntry, block_free
-from warehouse.errors import UsageError, WriteFailed
+from warehouse.errors import UsageError
 from warehouse.inputs import read_text
 from warehouse.store.marker import require
+from warehouse.store.whole import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,13 +69,7 @@ def add_dictionary(root: Path, source: Path) -> int:
         {"creator": creator, "tag": tag, "vr": entry.vr, "name": entry.name}
         for (creator, tag), entry in merged
     ]
-    draft = root / f"_{FILE}.{os.getpid()}"
-    try:
-        draft.write_text(json.dumps(stored, ensure_ascii=False, indent=1), encoding="utf-8")
-        draft.replace(root / FILE)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise WriteFailed(FILE, error) from error
+    write_whole(root / FILE, json.dumps(stored, ensure_ascii=False, indent=1).encode(), FILE)
     return len(added)
 
 

@@ -58,9 +58,7 @@ def may_be_known(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) ->
     return any(_have_common(run, asked) for run in kept.runs)
 
 
-def _brought_forward(
-    connection: duckdb.DuckDBPyConnection, parts: Sequence[str]
-) -> _Hashes | None:
+def _brought_forward(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> _Hashes | None:
     """Return the hashes of these parts, and perhaps of some that are gone."""
     *full, empty = parts
     now = frozenset(full)

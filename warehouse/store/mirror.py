@@ -23,23 +23,21 @@ import re
 import shutil
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
-from warehouse.dicom.objects import SCHEME, bucket_store, is_object
-from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun, UsageError, WriteFailed
+from warehouse.dicom.objects import is_object
+from warehouse.errors import NotAWarehouse, Outrun, UsageError
 from warehouse.settings import user_cache
 from warehouse.store import delta, layout, tables
+from warehouse.store.bucket import Bucket
 from warehouse.store.marker import found_identity
 from warehouse.store.mirror_state import file_md5, has_one_state, is_log, is_part, read_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
-
-    from obstore.store import S3Store
 
     from warehouse.settings import S3Access
 
@@ -50,9 +48,6 @@ ATTEMPTS = 50
 
 GRACE = dt.timedelta(days=1)
 """How long a part that no log names is left alone: longer than any writer takes to publish."""
-
-CONNECTIONS = 16
-"""Objects copied at a time."""
 
 _LOCAL = ("_cache", "_lock", "_writers")
 """What is of one machine only, and never copied."""
@@ -68,10 +63,8 @@ class Mirror:
     """A warehouse in a bucket and its copy on this machine, which this object alone may use."""
 
     def __init__(self, url: str, access: S3Access, cache: Path) -> None:
-        self.url = url.rstrip("/")
-        bucket, _, prefix = self.url.removeprefix(SCHEME).partition("/")
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._store: S3Store = bucket_store(bucket, access)
+        self._bucket = Bucket(url, access)
+        self.url = self._bucket.url
         self._published: dict[str, str] = {}
         """What is in the bucket: keys below the prefix, and of all but parts the state."""
         name = hashlib.sha256(f"{access.endpoint}\0{self.url}".encode()).hexdigest()[:16]
@@ -149,7 +142,7 @@ class Mirror:
             key=lambda key: (tables.names().index(key.split("/", 1)[0]), key),
         )
         first = next((key for key in logs if key.startswith(_FILES_LOG)), None)
-        if first and self._exists(first):
+        if first and self._bucket.exists(first):
             raise Outrun(self.url)
         named = {part for key in logs for part in self._named(key)}
         others = [
@@ -160,14 +153,14 @@ class Mirror:
         # A number of a batch, or of a run of a cohort, is taken by one writer only.
         for key in sorted(others):
             if key not in self._published:
-                self._put_if_absent(key)
+                self._bucket.put_if_absent(key, self.root, self._agree)
         self._upload(sorted(named & here.keys() - self._published.keys()))
         self._upload(key for key in others if self._published[key] != here[key])
         # A warehouse is made before it has a version: who finds no marker finds no rows either.
         made = [key for key in logs if key.endswith(f"/{0:020d}.json")]
         made += [layout.MARKER] if layout.MARKER in here.keys() - self._published.keys() else []
         for key in [*made, *(key for key in logs if key not in made)]:
-            self._put_if_absent(key)
+            self._bucket.put_if_absent(key, self.root, self._agree)
         marker = here.get(layout.MARKER)
         if marker and self._published[layout.MARKER] != marker:
             # It names more tables. Two who do so at once may lose a name: the next commit mends it.
@@ -180,26 +173,18 @@ class Mirror:
         A part that no log names may be that of a writer who is about to: it stays for a while.
         Values of which no row is left go too.
         """
-        import obstore  # noqa: PLC0415
-
         snapshot = delta.snapshot(self.root)
         named = {f"{table}/{part}" for table, some in snapshot.parts.items() for part in some}
         here = self._here()
         ever = {part for key in here if is_log(key) for part in self._named(key)}
         cutoff = dt.datetime.now(dt.UTC) - grace
         gone = []
-        try:
-            for some in obstore.list(self._store, prefix=self._prefix.rstrip("/") or None):
-                for meta in some:
-                    key = str(meta["path"]).removeprefix(self._prefix)
-                    is_value = key.startswith(f"{layout.VALUES}/") and key not in here
-                    is_old = key in ever or meta["last_modified"] < cutoff
-                    if (is_value or (is_part(key) and key not in named)) and is_old:
-                        gone.append(key)
-            if gone:
-                obstore.delete(self._store, [self._prefix + key for key in gone])
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
+        for key, meta in self._bucket.objects():
+            is_value = key.startswith(f"{layout.VALUES}/") and key not in here
+            is_old = key in ever or meta["last_modified"] < cutoff
+            if (is_value or (is_part(key) and key not in named)) and is_old:
+                gone.append(key)
+        self._bucket.delete(gone)
         for key in gone:
             self._published.pop(key, None)
         return len(gone)
@@ -302,80 +287,18 @@ class Mirror:
         actions = [json.loads(line) for line in lines]
         return [f"{table}/{unquote(a['add']['path'])}" for a in actions if "add" in a]
 
-    # -- the bucket -------------------------------------------------------------------------------
-
     def _list(self, below: str) -> dict[str, str]:
-        import obstore  # noqa: PLC0415 - an extra
-
-        found = {}
-        try:
-            for some in obstore.list(
-                self._store, prefix=(self._prefix + below).rstrip("/") or None
-            ):
-                for meta in some:
-                    key = str(meta["path"]).removeprefix(self._prefix)
-                    found[key] = "" if has_one_state(key) else str(meta["e_tag"]).strip('"')
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
-        return found
-
-    def _exists(self, key: str) -> bool:
-        import obstore  # noqa: PLC0415
-
-        try:
-            obstore.head(self._store, self._prefix + key)
-        except FileNotFoundError:
-            return False
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
-        return True
+        """Return what is in the bucket below a key, and of all but parts the state."""
+        return {
+            key: "" if has_one_state(key) else str(meta["e_tag"]).strip('"')
+            for key, meta in self._bucket.objects(below)
+        }
 
     def _download(self, keys: Iterable[str]) -> None:
-        import obstore  # noqa: PLC0415
-
-        def fetch(key: str) -> None:
-            target = self.root / key
-            target.parent.mkdir(parents=True, exist_ok=True)
-            draft = target.with_name(f".{target.name}")
-            answer = obstore.get(self._store, self._prefix + key)
-            with draft.open("wb") as file:
-                for chunk in answer.stream():
-                    file.write(chunk)
-            draft.replace(target)
-            self._agree(key, answer.meta["e_tag"])
-
-        try:
-            _all(fetch, keys)
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
+        self._bucket.download(keys, self.root, self._agree)
 
     def _upload(self, keys: Iterable[str]) -> None:
-        import obstore  # noqa: PLC0415
-
-        def send(key: str) -> None:
-            answer = obstore.put(self._store, self._prefix + key, self.root / key)
-            self._agree(key, answer["e_tag"])
-
-        try:
-            _all(send, keys)
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise WriteFailed(self.url, error) from error
-
-    def _put_if_absent(self, key: str) -> None:
-        import obstore  # noqa: PLC0415
-
-        data = (self.root / key).read_bytes()
-        try:
-            tag = obstore.put(self._store, self._prefix + key, data, mode="create")["e_tag"]
-        except obstore.exceptions.AlreadyExistsError as error:
-            # It may be ours: an answer was lost on the way and the request was sent again.
-            answer = obstore.get(self._store, self._prefix + key)
-            tag = answer.meta["e_tag"]
-            if bytes(answer.bytes()) != data:
-                raise Outrun(self.url) from error
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise WriteFailed(self.url, error) from error
-        self._agree(key, tag)
+        self._bucket.upload(keys, self.root, self._agree)
 
 
 _OURS = frozenset(
@@ -431,9 +354,3 @@ def _unused_folder(base: Path) -> tuple[Path, int]:
         (base / str(number)).mkdir(exist_ok=True, mode=0o700)
         return base / str(number), lock
     raise AssertionError
-
-
-def _all(work: Callable[[str], Any], keys: Iterable[str]) -> None:
-    with ThreadPoolExecutor(CONNECTIONS) as threads:
-        for _ in threads.map(work, keys):
-            pass

@@ -17,17 +17,17 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import re
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.dictionary import keyword_tags
-from warehouse.errors import UsageError, WriteFailed
+from warehouse.errors import UsageError
 from warehouse.inputs import read_text
 from warehouse.sqlfiles import sql_folder
 from warehouse.store.marker import require
+from warehouse.store.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,13 +160,7 @@ def add_rules(root: Path, source: Path) -> int:
     if (root / FILE).exists():
         own = {rule.name: rule for rule in _parse(read_text(root / FILE), root / FILE, "user")}
     own |= {rule.name: rule for rule in added}
-    draft = root / f"_{FILE}.{os.getpid()}"
-    try:
-        draft.write_text(written(own.values()), encoding="utf-8")
-        draft.replace(root / FILE)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise WriteFailed(FILE, error) from error
+    write_whole(root / FILE, written(own.values()).encode(), FILE)
     return len(added)
 
 

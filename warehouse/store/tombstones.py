@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from warehouse.errors import StoreDamaged, WriteFailed
 from warehouse.store.making import reach_disk
+from warehouse.store.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -191,17 +192,12 @@ def write(root: Path, stone: Tombstone) -> None:
     WriteFailed
     """
     path = root / FOLDER / f"{stone.receipt.number}.json"
-    draft = path.with_name(f".{uuid.uuid4().hex}")
+    what = f"{FOLDER}/{path.name}"
     try:
         path.parent.mkdir(exist_ok=True)
-        draft.write_text(json.dumps(asdict(stone), indent=1) + "\n", encoding="utf-8")
-        reach_disk([draft])
-        draft.replace(path)
-        reach_disk([path])
     except OSError as error:
-        raise WriteFailed(f"{FOLDER}/{path.name}", error) from error
-    finally:
-        draft.unlink(missing_ok=True)
+        raise WriteFailed(what, error) from error
+    write_whole(path, (json.dumps(asdict(stone), indent=1) + "\n").encode(), what, lasts=True)
 
 
 def next_number(root: Path) -> str:

@@ -1,0 +1,143 @@
+"""Names of attributes → a SELECT over one entity table, put together piece by piece.
+
+An attribute is a column of the table, else a column of ``instances``, of images with functional
+groups that of ``frame_values``, else any element by keyword or tag. What is not of the table has a
+value per instance, and is joined as an aggregate over the instances of a row.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse.dicom.dictionary import keyword_tags
+from warehouse.errors import UnknownFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.sqlfiles import Model
+
+ENTITY_KEYS = ("instance_id", "series_key", "study_key", "patient_key")
+
+_TAG = re.compile(r"\(?(?:0x)?([0-9a-fA-F]{4}),? ?(?:0x)?([0-9a-fA-F]{4})\)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """What a name stands for in one table."""
+
+    sql: str
+    """How the query, or the source, names its value."""
+    type: str
+    """DuckDB type of one value."""
+    is_list: bool
+    source: str = ""
+    """What has its value per instance, empty for a column of the table."""
+
+
+class Query:
+    """The parts of a SELECT over one table, put together condition by condition."""
+
+    def __init__(self, catalog: Catalog, table: str) -> None:
+        self.catalog = catalog
+        self.model = catalog.model(table)
+        self.key = _key(self.model)
+        self.where: list[str] = []
+        self.joins: list[str] = []
+        self.values: dict[str, Any] = {}
+
+    def attribute(self, name: str) -> Attribute:
+        """Return what a name stands for.
+
+        Raises
+        ------
+        UnknownFilter
+        """
+        of_frames = self._of_frames(name)
+        for column in self.model.columns:
+            if column.name == name and not (of_frames and self.key == "instance_id"):
+                return _attribute(f't."{name}"', column.type)
+        if self.key is None:
+            raise UnknownFilter(f"{name!r} is no column of {self.model.name}")
+        if of_frames:
+            return of_frames
+        for column in self.catalog.model("instances").columns:
+            if column.name == name:
+                return _attribute(f'"{name}"', column.type, "instances")
+        tag = element_tag(name)
+        if tag is None:
+            raise UnknownFilter(
+                f"{name!r} is no column of {self.model.name}, no DICOM keyword and no tag; see: "
+                f"dicom-warehouse describe {self.model.name}, dicom-warehouse tags --like {name}"
+            )
+        source = f"attributes(['{tag}'])"
+        described = self.catalog.connection.execute(f"describe from {source}").fetchall()
+        return _attribute(
+            f'"{tag}"', str(described[1][1]), f"{source} join instances using (instance_id)"
+        )
+
+    def _of_frames(self, name: str) -> Attribute | None:
+        """Return an attribute of instances that functional groups may state, as `series` has it."""
+        if self.model.name in {"frames", "frame_values"}:
+            return None
+        kinds = {column.name: column.type for column in self.catalog.model("frame_values").columns}
+        if name not in kinds or not name[0].isupper():
+            return None
+        known = [column.name for column in self.catalog.model("instances").columns]
+        stated = f'instances."{name}"' if name in known else "null"
+        sql = f'if(frame_values.instance_id is null, {stated}, frame_values."{name}")'
+        source = "instances left join frame_values using (instance_id)"
+        return _attribute(sql, kinds[name], source)
+
+    def join(self, found: Attribute, reduction: str) -> str:
+        """Join an aggregate over instances to the query; return its name."""
+        alias = f"joined_{len(self.joins)}"
+        self.joins.append(
+            f"left join (select {self.key} as key, {reduction} as found from {found.source} "
+            f"where {found.sql} is not null group by all) as {alias} on t.{self.key} = {alias}.key"
+        )
+        return f"{alias}.found"
+
+    def bind(self, value: object) -> str:
+        """Return the parameter that stands for a value."""
+        name = f"v{len(self.values)}"
+        self.values[name] = value
+        return f"${name}"
+
+    def value(self, name: str) -> str:
+        """Return what an attribute is of a row of the table."""
+        found = self.attribute(name)
+        # As columns of entities are reduced: the instance with the smallest key that has a value.
+        reduced = f"arg_min({found.sql}, instance_key)"
+        return self.join(found, reduced) if found.source else found.sql
+
+    def sql(self, columns: Iterable[str], order: Iterable[str], page: Iterable[str] = ()) -> str:
+        """Return the SELECT; every column without ``columns``."""
+        shown = [f'{self.value(name)} as "{name}"' for name in columns]
+        parts = [
+            f"select {', '.join(shown) or 't.*'} from {self.model.name} as t",
+            *self.joins,
+            f"where {' and '.join(self.where)}" if self.where else "",
+            f"order by {', '.join(order)}" if order else "",
+            *page,
+        ]
+        return " ".join(part for part in parts if part)
+
+
+def _key(model: Model) -> str | None:
+    return model.grain[0] if len(model.grain) == 1 and model.grain[0] in ENTITY_KEYS else None
+
+
+def _attribute(sql: str, kind: str, source: str = "") -> Attribute:
+    return Attribute(sql, kind.removesuffix("[]"), kind.endswith("[]"), source)
+
+
+def element_tag(name: str) -> str | None:
+    """Return the keyword, or the tag as eight hex digits; none if it is neither."""
+    if name in keyword_tags():
+        return name
+    match = _TAG.fullmatch(name)
+    return (match[1] + match[2]).upper() if match else None

@@ -1,0 +1,106 @@
+"""Shapes of annotations → rows of `annotations`, with their sizes.
+
+In: what was checked. Out: one Arrow table; of a file of very many shapes, parts that no version
+names yet.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from warehouse.components import ledger, shapes
+from warehouse.components.checking import streamed_shapes
+from warehouse.sqlfiles import by_name, statement
+from warehouse.store import layout
+from warehouse.store.duck import connect
+from warehouse.store.stage import write_small
+from warehouse.store.tables import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from warehouse.components.kinds import Kind
+    from warehouse.store.layout import Part
+
+STAGED_BYTES = 16 << 20
+"""Arrow rows of annotations that are written as one part."""
+
+
+def stage(
+    root: Path, value_id: str, kind: Kind, file: Path
+) -> tuple[list[Part], dict[str, Any], int]:
+    """Write the shapes of a large annotation as parts that no version names yet.
+
+    Returns them, what the file says beside its shapes, and the number of shapes.
+    """
+    staged: list[Part] = []
+    head: dict[str, Any] = {}
+    waiting: list[pa.Table] = []
+    count = size = 0
+    try:
+        with _measuring() as measure:
+            for block in streamed_shapes(file, kind, head):
+                waiting.append(measure(shapes.rows_of(value_id, kind, block, count)))
+                count += len(block)
+                size += waiting[-1].nbytes
+                if size >= STAGED_BYTES:
+                    staged.append(_part(root, waiting))
+                    waiting, size = [], 0
+        if waiting:
+            staged.append(_part(root, waiting))
+    except BaseException:
+        ledger.drop_parts(root, [("annotations", part) for part in staged])
+        raise
+    return staged, head, count
+
+
+def _part(root: Path, tables: list[pa.Table]) -> Part:
+    return write_small(root, "annotations", layout.OF_NO_BATCH, 0, pa.concat_tables(tables))
+
+
+def measured(annotations: Iterable[tuple[str, Kind, Any]]) -> pa.Table:
+    """Return the rows of annotations: the id of each value, its kind and its shapes, if any."""
+    made: dict[str, pa.Table] = {}
+    for value_id, kind, found in annotations:
+        if found and value_id not in made:
+            made[value_id] = shapes.rows_of(value_id, kind, found)
+    if not made:
+        return named("annotations").schema.empty_table()
+    with _measuring() as measure:
+        return pa.concat_tables([measure(rows) for rows in _by_kind(made.values())])
+
+
+def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
+    """Return the rows of each kind of shape together."""
+    kinds: dict[str, list[pa.Table]] = defaultdict(list)
+    for table in tables:
+        kinds[table["kind"][0].as_py()].append(table)
+    return [pa.concat_tables(some) for some in kinds.values()]
+
+
+@contextmanager
+def _measuring() -> Iterator[Callable[[pa.Table], pa.Table]]:
+    """Open a connection, and yield what adds sizes to rows of annotations."""
+    schema, asked = named("annotations").schema, statement("measures", "components")
+    connection = connect(threads=1)
+    try:
+        connection.execute(by_name("shapes").sql)
+
+        def measure(rows: pa.Table) -> pa.Table:
+            if rows.num_rows and rows["kind"][0].as_py() == "POIN":
+                # Points have no sizes, and files of very many shapes are mostly of points.
+                nulls = [pa.nulls(rows.num_rows, pa.float64())] * 3
+                return pa.Table.from_arrays([*rows.columns, *nulls], schema=schema)
+            connection.register("shapes", rows)
+            answer = connection.sql(asked).to_arrow_table()
+            connection.unregister("shapes")
+            return answer.cast(schema)
+
+        yield measure
+    finally:
+        connection.close()

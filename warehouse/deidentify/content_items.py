@@ -1,0 +1,66 @@
+"""Items of a structured report that say of a person what the group of the patient says.
+
+In: the elements of a content item, in their order. Out: what becomes of its value. Such an item
+says what it is of by a code, and the profile, which goes by tags, would let its value pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from warehouse.deidentify import values
+from warehouse.deidentify.profile import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+BEGINS = frozenset({0x0040A730, 0x00400555, 0x0040B020})
+"""Sequences whose items are content items, as is all in them."""
+
+_CODE, _SCHEME, _NUMBER = 0x00080100, 0x00080102, 0x0040A30A
+_CONCEPT, _MEASURED, _CODES = 0x0040A043, 0x0040A300, 0x0040A168
+SAYS = frozenset({_CONCEPT, _MEASURED, _CODES})
+"""Sequences that say what an item is of, and its value."""
+
+ACTIONS = {0x0040A160: Action("D", "structured"), 0x0040A123: Action("D", "structured")}
+"""Tag → action for what a content item must have, whatever the action is elsewhere."""
+
+_AGE = ("121033", "DCM")
+_OF_PERSON = frozenset(
+    {_AGE, ("121029", "DCM"), ("121030", "DCM"), ("121031", "DCM"), ("121032", "DCM"),
+     ("27113001", "SCT"), ("50373000", "SCT"), ("301898006", "SCT"), ("60621009", "SCT"),
+     ("397669002", "SCT"), ("424144002", "SCT"), ("263495000", "SCT"), ("29463-7", "LN"),
+     ("3141-9", "LN"), ("8302-2", "LN"), ("3137-7", "LN"), ("8277-6", "LN"), ("39156-5", "LN"),
+     ("30525-0", "LN"), ("21112-8", "LN")}
+)  # fmt: skip
+"""Concepts of content items that say of a person what the group of the patient says: name, ID,
+birth, sex, age, weight, height, surface, mass index."""
+_AGES = frozenset({_AGE, ("397669002", "SCT"), ("424144002", "SCT"), ("30525-0", "LN")})
+
+
+class ContentItem:
+    """What is known of one item so far."""
+
+    def __init__(self, options: Collection[str]) -> None:
+        self._options = options
+        self._concept = ("", "")
+
+    def action(self, tag: int, said: Mapping[int, str]) -> Action | None:
+        """Return what becomes of an element of ``SAYS``, by its first item; None: as usual."""
+        if tag == _CONCEPT:
+            self._concept = (said.get(_CODE, ""), said.get(_SCHEME, ""))
+            return None
+        if self._concept not in _OF_PERSON:
+            return None
+        if "patient" in self._options and not self._is_old(said):
+            return None
+        return Action("Z" if tag == _MEASURED else "D", "structured")
+
+    def _is_old(self, said: Mapping[int, str]) -> bool:
+        """Return whether it is an age that few people have, or one that cannot be read."""
+        if self._concept not in _AGES:
+            return False
+        try:
+            return not float(said.get(_NUMBER, "")) <= values.OLDEST_YEARS
+        except ValueError:
+            return True

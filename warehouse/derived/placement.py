@@ -1,0 +1,175 @@
+"""Where the frames of a segmentation lie: on the grid of its images, or on one of their own.
+
+In: rows of ``segmentations`` and ``segment_frames``. Out: ``Placement``. No frame is read.
+Positions decide about geometry, not the distances that a header states beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from warehouse.derived.grid import (
+    Grid,
+    OffGrid,
+    Plane,
+    corner_on,
+    grid_of_planes,
+    grid_of_volume,
+    plane_of,
+)
+from warehouse.errors import NoPixels, NotAVolume, NotInGeometry, SeriesNotFound, WrongObject
+from warehouse.pixels.lookup import spaces_of
+from warehouse.pixels.volume import open_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+    from warehouse.catalog.connect import Catalog
+
+_FRAMES_ADVICE = "take its frames, wh.stack(…)"
+_ADVICE = "pass resample=True for the nearest voxels, or own_grid=True for its own"
+
+Corner = tuple[int, int, int]
+"""Slice, row and column of a grid at which a frame begins."""
+
+FrameOf = tuple[int, int]
+"""Number of a frame, from 0, and the segment that it is of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where masks lie, and where on their grid each frame does."""
+
+    grid: Grid
+    """That of the masks."""
+    source_uid: str | None
+    """SeriesInstanceUID of the images whose grid it is; None if it is that of the frames."""
+    own_grid_why: str | None
+    """Why it is that of the frames."""
+    planes: list[Plane] | str
+    """Of each frame that is of a segment; or why there are none."""
+    corners: list[Corner]
+    """Of each of these frames; none where frames have to be resampled."""
+    resamples: bool
+    own: Grid | str
+    """The least grid that holds the frames; or why there is none."""
+    warnings: list[str]
+
+    def voxel_ml(self) -> tuple[float | None, str | None]:
+        """Return the volume of a stored voxel, or None and why it is unknown."""
+        # On the grid of the images a frame is as thick as their slices.
+        grid = self.own if self.resamples or self.source_uid is None else self.grid
+        if isinstance(grid, str):
+            return None, grid
+        planes = [] if isinstance(self.planes, str) else self.planes
+        heights = np.unique([round(float(grid.index_of(p.position[None])[0, 0])) for p in planes])
+        if self.source_uid is None and len(heights) > 1 and np.diff(heights).min() > 1:
+            why = "no two frames are neighbours: slices are missing, or their distance is wrong"
+            return None, why
+        return grid.voxel_ml, None
+
+
+def place_frames(
+    catalog: Catalog, series_uid: str, segments: pl.DataFrame, frames: pl.DataFrame,
+    rows: Sequence[FrameOf], shape: tuple[int, int], *, resample: bool, own_grid: bool,
+) -> Placement:  # fmt: skip
+    """Place frames of a shape (row, column) on the grid of the images that were segmented.
+
+    On a grid of their own if ``own_grid`` is asked for, or if no grid of images is known. Frames
+    that do not lie on that of the images are refused unless ``resample`` is asked for.
+
+    Raises
+    ------
+    NotInGeometry
+    WrongObject
+        Several frames are of one segment at one place.
+    """
+    planes = _planes(frames, rows, shape)
+    own, warnings = _own_grid(planes, frames)
+    source = "own_grid was asked for" if own_grid else _source(catalog, series_uid, segments)
+    if isinstance(source, Grid):
+        corners, why = _corners_on(series_uid, source, planes, rows)
+        if why and not resample:
+            raise NotInGeometry(series_uid, why, _ADVICE)
+        if why and isinstance(own, str):
+            raise NotInGeometry(series_uid, f"{why}; alone: {own}", _FRAMES_ADVICE)
+        uid = segments["segmented_SeriesInstanceUID"][0]
+        return Placement(source, uid, None, planes, corners, bool(why), own, warnings)
+    if isinstance(own, str):
+        raise NotInGeometry(series_uid, own, _FRAMES_ADVICE)
+    corners, _ = _corners_on(series_uid, own, planes, rows)
+    return Placement(own, None, source, planes, corners, False, own, warnings)
+
+
+def _planes(
+    frames: pl.DataFrame, rows: Sequence[FrameOf], shape: tuple[int, int]
+) -> list[Plane] | str:
+    columns = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
+    known = frames.select(columns).rows()
+    stated = [known[frame] for frame, _ in rows]
+    try:
+        return [plane_of(one[0], one[1], one[2], shape) for one in stated]
+    except OffGrid as error:
+        why = frames["position_why_not"].drop_nulls()
+        return f"{error} ({why[0]})" if len(why) else str(error)
+
+
+def _own_grid(planes: list[Plane] | str, frames: pl.DataFrame) -> tuple[Grid | str, list[str]]:
+    """Return the least grid that holds the planes, or why there is none; and what is odd in it."""
+    if isinstance(planes, str):
+        return planes, []
+    if not planes:
+        return "no frame is of a segment", []
+    stated = frames["SpacingBetweenSlices"].drop_nulls().to_list()
+    thickness = stated or frames["SliceThickness"].drop_nulls().to_list()
+    alone = len({round(float(p.position @ p.normal), 3) for p in planes}) == 1
+    try:
+        grid = grid_of_planes(planes, (thickness if alone else [*stated, None])[0])
+    except (OffGrid, IndexError) as error:
+        return str(error) or "all frames lie in one plane, and no thickness is stated", []
+    step = float(np.linalg.norm(grid.affine[:3, 0]))
+    if stated and abs(stated[0] - step) > 0.01 * step:
+        return grid, ["Spacing Between Slices is not the distance of the positions"]
+    return grid, []
+
+
+def _corners_on(
+    series_uid: str, grid: Grid, planes: list[Plane] | str, rows: Sequence[FrameOf]
+) -> tuple[list[Corner], str | None]:
+    """Return where frames begin on a grid; none of them and why if one does not lie on it."""
+    if isinstance(planes, str):
+        return [], planes
+    try:
+        corners = [corner_on(grid, plane) for plane in planes]
+    except OffGrid as error:
+        return [], str(error)
+    seen: set[tuple[int, Corner]] = set()
+    for (_, segment), corner in zip(rows, corners, strict=True):
+        if (segment, corner) in seen:
+            why = "several frames are of one segment at one place"
+            raise WrongObject(series_uid, "segmentation", why)
+        seen.add((segment, corner))
+    return corners, None
+
+
+def _source(catalog: Catalog, series_uid: str, segments: pl.DataFrame) -> Grid | str:
+    """Return the grid of the images that were segmented, or why it is not known."""
+    uid = segments["segmented_SeriesInstanceUID"][0]
+    if uid is None:
+        return "it names no series of images"
+    try:
+        grid = grid_of_volume(open_volume(catalog, uid))
+    except (SeriesNotFound, NoPixels):
+        return "the warehouse has no images of the series that it names"
+    except NotAVolume as error:
+        return f"the series that it names is no volume: {error.why}"
+    own, others = spaces_of(catalog, series_uid), spaces_of(catalog, uid)
+    if own and others and own != others:
+        why = "its frame of reference is not that of the images"
+        raise NotInGeometry(series_uid, why, "pass own_grid=True for its own grid")
+    return grid or "the series that it names lies in no space"

@@ -1,0 +1,172 @@
+"""Objects of a bucket below a prefix, each by its key: listed, copied to files and back, deleted.
+
+In: ``s3://bucket/prefix`` and ``S3Access``. Out: files of a folder, several at a time. What fails
+is an error that names the warehouse.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from warehouse.dicom.objects import SCHEME, bucket_store
+from warehouse.errors import BucketUnreachable, Outrun, WriteFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from obstore.store import S3Store
+
+    from warehouse.settings import S3Access
+
+CONNECTIONS = 16
+"""Objects copied at a time."""
+
+
+class Bucket:
+    """What is asked of a bucket. ``done`` is told the key and the entity tag of what was copied."""
+
+    def __init__(self, url: str, access: S3Access) -> None:
+        self.url = url.rstrip("/")
+        bucket, _, prefix = self.url.removeprefix(SCHEME).partition("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._store: S3Store = bucket_store(bucket, access)
+
+    def objects(self, below: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the key of each object, and what is known of it.
+
+        Raises
+        ------
+        BucketUnreachable
+        """
+        import obstore  # noqa: PLC0415 - an extra
+
+        with self._reading():
+            for some in obstore.list(
+                self._store, prefix=(self._prefix + below).rstrip("/") or None
+            ):
+                for meta in some:
+                    yield str(meta["path"]).removeprefix(self._prefix), meta
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is an object.
+
+        Raises
+        ------
+        BucketUnreachable
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._reading():
+            try:
+                obstore.head(self._store, self._prefix + key)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def download(
+        self, keys: Iterable[str], folder: Path, done: Callable[[str, str | None], None]
+    ) -> None:
+        """Copy objects to the files of their names in a folder, each at once or not at all.
+
+        Raises
+        ------
+        BucketUnreachable
+        """
+        import obstore  # noqa: PLC0415
+
+        def fetch(key: str) -> None:
+            target = folder / key
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft = target.with_name(f".{target.name}")
+            answer = obstore.get(self._store, self._prefix + key)
+            with draft.open("wb") as file:
+                for chunk in answer.stream():
+                    file.write(chunk)
+            draft.replace(target)
+            done(key, answer.meta["e_tag"])
+
+        with self._reading():
+            _each(fetch, keys)
+
+    def upload(
+        self, keys: Iterable[str], folder: Path, done: Callable[[str, str | None], None]
+    ) -> None:
+        """Copy files of a folder to objects of their names.
+
+        Raises
+        ------
+        WriteFailed
+        """
+        import obstore  # noqa: PLC0415
+
+        def send(key: str) -> None:
+            answer = obstore.put(self._store, self._prefix + key, folder / key)
+            done(key, answer["e_tag"])
+
+        with self._writing():
+            _each(send, keys)
+
+    def put_if_absent(
+        self, key: str, folder: Path, done: Callable[[str, str | None], None]
+    ) -> None:
+        """Copy a file to an object that is not there yet.
+
+        Raises
+        ------
+        Outrun
+            It is, and is another.
+        WriteFailed
+        """
+        import obstore  # noqa: PLC0415
+
+        data = (folder / key).read_bytes()
+        with self._writing():
+            try:
+                tag = obstore.put(self._store, self._prefix + key, data, mode="create")["e_tag"]
+            except obstore.exceptions.AlreadyExistsError as error:
+                # It may be ours: an answer was lost on the way and the request was sent again.
+                answer = obstore.get(self._store, self._prefix + key)
+                tag = answer.meta["e_tag"]
+                if bytes(answer.bytes()) != data:
+                    raise Outrun(self.url) from error
+        done(key, tag)
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Delete objects.
+
+        Raises
+        ------
+        BucketUnreachable
+        """
+        import obstore  # noqa: PLC0415
+
+        if keys:
+            with self._reading():
+                obstore.delete(self._store, [self._prefix + key for key in keys])
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        import obstore  # noqa: PLC0415
+
+        try:
+            yield
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise BucketUnreachable(self.url, str(error).partition("\n")[0]) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        import obstore  # noqa: PLC0415
+
+        try:
+            yield
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise WriteFailed(self.url, error) from error
+
+
+def _each(work: Callable[[str], Any], keys: Iterable[str]) -> None:
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        for _ in threads.map(work, keys):
+            pass
