@@ -252,12 +252,17 @@ with
         group by instance_id
     ),
 
-    understood as (
+    -- Step by step: a macro repeats what it is given at each number, and what it repeats is planned
+    -- again each time.
+    scaled as (
         select
-            instances.instance_id,
+            stated.*,
             instances.series_key,
-            stated.statement,
-            unnest(if(
+            instances.ImageOrientationPatient,
+            if(
+                instances.PatientPosition = 'HFS', instances.InPlanePhaseEncodingDirection, null
+            ) as phase,
+            if(
                 stated.item is null,
                 range(greatest(
                     1,
@@ -265,45 +270,13 @@ with
                     least(coalesce(instances.NumberOfFrames, 0), coalesce(instances.pixel_length, 0))
                 )),
                 [stated.item]
-            )) as item,
-            case
-                when stated.statement % 10 <> 8 then stated.b
-                when stated.length = 0 and stated.directions > 0 then 0
-                when stated.length > 0.03 and stated.length < 0.97 and stated.b % 1e9 > 0
-                    then greatest(5, round(stated.b % 1e9 * stated.length ** 2 / 5) * 5)
-                else stated.b % 1e9
-            end as b_value,
-            -- What is no unit vector says that there is no direction: zero, or Philips' 7.23e75.
-            case
-                when stated.statement % 10 in (8, 9) and stated.length > 0.03
-                    then in_patient(instances.ImageOrientationPatient, in_image(
-                        [stated.x / stated.length, stated.y / stated.length, stated.z / stated.length],
-                        instances.ImageOrientationPatient,
-                        if(instances.PatientPosition = 'HFS', instances.InPlanePhaseEncodingDirection, null)
-                    ))
-                when not coalesce(stated.length between 0.5 and 1.5, false) then null
-                when stated.statement % 10 = 7
-                    then in_patient(instances.ImageOrientationPatient, [stated.x, stated.y, stated.z])
-                else [stated.x, stated.y, stated.z]
-            end as direction,
+            ) as items,
+            [stated.x, stated.y, stated.z] as direction,
             if(
                 stated.statement % 10 in (8, 9) and stated.length > 0.03,
                 [stated.x / stated.length, stated.y / stated.length, stated.z / stated.length],
                 null
-            ) as axes_direction,
-            case stated.statement % 10
-                when 7 then 'image' when 8 then 'gradient axes' when 9 then 'gradient axes'
-                else 'patient'
-            end as direction_frame,
-            if(
-                stated.xx + stated.xy + stated.xz + stated.yy + stated.yz + stated.zz is null,
-                null,
-                [
-                    [stated.xx, stated.xy, stated.xz],
-                    [stated.xy, stated.yy, stated.yz],
-                    [stated.xz, stated.yz, stated.zz]
-                ]
-            ) as b_matrix
+            ) as axes_direction
         from stated
         join instances on stated.instance_id = instances.instance_id
         left join item_counts on stated.instance_id = item_counts.instance_id
@@ -312,6 +285,50 @@ with
                 instances.series_key = trusted.series_key
                 and stated.statement = trusted.statement
         where stated.statement < 10 or trusted.statement is not null
+    ),
+
+    turned as (
+        select
+            *,
+            if(
+                axes_direction is null, direction,
+                in_image(axes_direction, ImageOrientationPatient, phase)
+            ) as in_image
+        from scaled
+    ),
+
+    understood as (
+        select
+            instance_id,
+            series_key,
+            statement,
+            unnest(items) as item,
+            case
+                when statement % 10 <> 8 then b
+                when length = 0 and directions > 0 then 0
+                when length > 0.03 and length < 0.97 and b % 1e9 > 0
+                    then greatest(5, round(b % 1e9 * length ** 2 / 5) * 5)
+                else b % 1e9
+            end as b_value,
+            -- What is no unit vector says that there is no direction: zero, or Philips' 7.23e75.
+            case
+                when axes_direction is not null
+                    then in_patient(ImageOrientationPatient, in_image)
+                when not coalesce(length between 0.5 and 1.5, false) then null
+                when statement % 10 = 7 then in_patient(ImageOrientationPatient, in_image)
+                else direction
+            end as direction,
+            axes_direction,
+            case statement % 10
+                when 7 then 'image' when 8 then 'gradient axes' when 9 then 'gradient axes'
+                else 'patient'
+            end as direction_frame,
+            if(
+                xx + xy + xz + yy + yz + zz is null,
+                null,
+                [[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]
+            ) as b_matrix
+        from turned
     ),
 
     answered as (
