@@ -5,21 +5,24 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dcm2niix
 import nibabel
 import numpy as np
+import polars as pl
 import pydicom
 import pytest
-from pydicom.uid import EnhancedMRImageStorage
+from pydicom.uid import EnhancedMRImageStorage, generate_uid
 
 import warehouse
 from tests.command_line import run
 from tests.conftest import PACKAGED
 from tests.dicom_files import dataset, image, write
 from tests.documented_keys import unlike_the_page
+from tests.made_once import made_once
 from warehouse.errors import NoGradients
 from warehouse.pixels.files import nifti
 
@@ -44,26 +47,54 @@ def converted(folder: Path, out: Path) -> tuple[Numbers, Numbers]:
     return b_values, np.loadtxt(values[0].with_suffix(".bvec")).reshape(3, -1).T
 
 
-def stated(folder: Path, root: Path, column: str) -> tuple[Numbers, Numbers]:
-    """Return b-values and directions of the volumes in a warehouse, zero where there is none."""
-    wh = warehouse.open(root, create=True)
-    wh.ingest(folder, mode="full", workers=1)
-    rows = wh.sql(
-        f"select distinct b_value, {column}, ImageOrientationPatient as axes from diffusion_frames"
-        " join instances using (instance_id)"
-    ).fetchall()
-    b_values, directions = [], []
-    for b_value, direction, axes in rows:
-        b_values.append(b_value)
-        if direction is None:
-            directions.append(np.zeros(3))
-        elif column == "gradient_axes_direction":
-            directions.append(np.asarray(direction))
-        else:
-            along_row, along_column = np.asarray(axes[:3]), np.asarray(axes[3:])
-            normal = np.cross(along_row, along_column)
-            directions.append(np.array([along_row, -along_column, normal]) @ direction)
-    return np.asarray(b_values), np.asarray(directions)
+class Stated:
+    """One warehouse of every series that is compared with dcm2niix; what it states is asked once."""
+
+    def __init__(self, root: Path) -> None:
+        self.wh = warehouse.open(root / "w")
+        self.folder = root / "in"
+        columns = (
+            "b_value, diffusion_gradient_direction, gradient_axes_direction, direction_frame,"
+            " without_creator, b_value_source"
+        )
+        self.rows = self.wh.sql(
+            "select distinct parse_dirpath(file_path) as folder, series_key,"
+            f" ImageOrientationPatient as axes, {columns}"
+            " from diffusion_frames join instances using (instance_id, series_key) order by all"
+        ).pl()
+        self.series = {
+            key: rest
+            for key, *rest in self.wh.sql(
+                "select * exclude (not_read) from diffusion_series"
+            ).fetchall()
+        }
+
+    def of(self, name: str) -> pl.DataFrame:
+        """Return the distinct rows of a case."""
+        folder = str(self.folder / name)
+        return self.rows.filter(pl.col("folder").str.strip_chars_end("/") == folder)
+
+    def key(self, name: str) -> str:
+        """Return the key of the only series of a case."""
+        (key,) = self.of(name)["series_key"].unique()
+        return str(key)
+
+    def volumes(self, name: str) -> Numbers:
+        """Return b-values and directions of volumes, zero where there is none, ``in_order``.
+
+        Directions are as those of ``converted``.
+        """
+        b_values, directions = [], []
+        for row in self.of(name).iter_rows(named=True):
+            b_values.append(row["b_value"])
+            direction, axes = row["diffusion_gradient_direction"], row["axes"]
+            if direction is None:
+                directions.append(np.zeros(3))
+            else:
+                along_row, along_column = np.asarray(axes[:3]), np.asarray(axes[3:])
+                normal = np.cross(along_row, along_column)
+                directions.append(np.array([along_row, -along_column, normal]) @ direction)
+        return in_order(np.asarray(b_values), np.asarray(directions))
 
 
 def in_order(b_values: Numbers, directions: Numbers) -> Numbers:
@@ -78,20 +109,6 @@ def corpus(name: str) -> Path:
     if not folder:
         pytest.skip("DICOM_CORPUS is not set")
     return Path(folder) / name
-
-
-@pytest.mark.parametrize("vendor", ["siemens", "uih_dti", "small_series/philips/dti/001_implicit"])
-def test_b_values_and_directions_are_those_of_dcm2niix(vendor: str, tmp_path: Path) -> None:
-    folder = tmp_path / "in" if vendor == "siemens" else corpus(vendor)
-    if vendor == "siemens":
-        folder.mkdir()
-        for path in PACKAGED["nibabel"].glob("siemens_dwi_*.dcm.gz"):
-            (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
-    found = in_order(*stated(folder, tmp_path / "w", "diffusion_gradient_direction"))
-    wanted = in_order(*converted(folder, tmp_path / "out"))
-    assert len(found) > 1
-    assert found.shape == wanted.shape
-    assert np.allclose(found, wanted, rtol=1e-5, atol=2e-3)
 
 
 PLANES = {
@@ -111,11 +128,17 @@ def turned(data: pydicom.Dataset, plane: str, axis: str) -> None:
     data.PatientPosition = "HFS"
 
 
-@pytest.mark.parametrize("plane", PLANES)
-@pytest.mark.parametrize("axis", ["COL", "ROW"])
-def test_directions_of_ge_are_those_of_dcm2niix(plane: str, axis: str, tmp_path: Path) -> None:
+REAL = {
+    "uih": "uih_dti", "philips": "small_series/philips/dti/001_implicit",
+    "ge": "small_series/ge/dti/001",
+}  # fmt: skip
+GE = [(plane, axis) for plane in PLANES for axis in ("COL", "ROW")]
+CANON = [("axial", "COL"), ("axial", "ROW"), ("sagittal", "COL")]
+
+
+def write_ge(folder: Path, plane: str, axis: str) -> None:
     # As published, the files lack creators, the axis of phase encoding and the patient's position.
-    for path in corpus("small_series/ge/dti/001").glob("*.dcm"):
+    for path in sorted(corpus(REAL["ge"]).glob("*.dcm")):
         data = pydicom.dcmread(path)
         turned(data, plane, axis)
         if plane == "oblique":
@@ -124,51 +147,93 @@ def test_directions_of_ge_are_those_of_dcm2niix(plane: str, axis: str, tmp_path:
         if data[0x00431039].value[0] == 1000:
             for tag, part in ((0x001910BB, "0.6"), (0x001910BC, "0.64"), (0x001910BD, "0.48")):
                 data[tag].value = part
-        write(tmp_path / "in" / path.name, data)
-    found = in_order(*stated(tmp_path / "in", tmp_path / "w", "diffusion_gradient_direction"))
-    wanted = in_order(*converted(tmp_path / "in", tmp_path / "out"))
-    assert wanted[:, 0].tolist() == [0, 1000]
-    assert np.allclose(found, wanted, atol=1e-3)
-    rows = warehouse.open(tmp_path / "w", create=True).sql(
-        "select distinct without_creator, b_value_source, gradient_axes_direction from diffusion_frames"
-    )
-    assert rows.fetchall() == [(plane != "oblique", "GEMS_PARM_01", None)]
+        write_anew(folder / path.name, data)
 
 
-def test_without_the_axis_of_phase_encoding_gradient_axes_stay_what_they_are(
-    tmp_path: Path,
-) -> None:
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(corpus("small_series/ge/dti/001"), workers=1)
-    rows = wh.sql(
-        "select distinct b_value, without_creator, diffusion_gradient_direction, gradient_axes_direction,"
-        " direction_frame from diffusion_frames order by 1"
-    ).fetchall()
-    assert rows == [
-        (0, True, None, None, None), (1000, True, None, [1, 0, 0], "gradient axes"),
-    ]  # fmt: skip
-    ((uid,),) = wh.sql("select series_key from diffusion_series").fetchall()
-    with pytest.raises(NoGradients, match="PatientPosition HFS and InPlanePhaseEncodingDirection"):
-        wh.gradients(uid)
-
-
-@pytest.mark.parametrize(
-    ("plane", "axis"), [("axial", "COL"), ("axial", "ROW"), ("sagittal", "COL")]
-)
-def test_directions_of_canon_are_those_of_dcm2niix(plane: str, axis: str, tmp_path: Path) -> None:
-    for path in corpus("canon_dti").iterdir():
+def write_canon(folder: Path, plane: str, axis: str) -> None:
+    for path in sorted(corpus("canon_dti").iterdir()):
         data = pydicom.dcmread(path)
         turned(data, plane, axis)
         if "ImageComments" in data:
             data.ImageComments = "b=1500(0.600,0.640,0.480)"
-        write(tmp_path / "in" / path.name, data)
-    found = in_order(*stated(tmp_path / "in", tmp_path / "w", "diffusion_gradient_direction"))
-    wanted = in_order(*converted(tmp_path / "in", tmp_path / "out"))
+        write_anew(folder / path.name, data)
+
+
+def write_anew(path: Path, data: pydicom.Dataset) -> None:
+    """Write an image with UIDs of its own: all cases are in one warehouse."""
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        own = generate_uid(entropy_srcs=[data[keyword].value, path.parent.name])
+        data[keyword].value = own
+    write(path, data)
+
+
+def make_series(root: Path) -> None:
+    for name, source in REAL.items():
+        shutil.copytree(corpus(source), root / "in" / name)
+    (root / "in" / "siemens").mkdir()
+    for path in PACKAGED["nibabel"].glob("siemens_dwi_*.dcm.gz"):
+        unpacked = gzip.decompress(path.read_bytes())
+        (root / "in" / "siemens" / path.stem).write_bytes(unpacked)
+    for plane, axis in GE:
+        write_ge(root / "in" / f"ge {plane} {axis}", plane, axis)
+    for plane, axis in CANON:
+        write_canon(root / "in" / f"canon {plane} {axis}", plane, axis)
+    warehouse.open(root / "w", create=True).ingest(root / "in", mode="full", workers=1)
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory: pytest.TempPathFactory) -> Stated:
+    """Not to write to."""
+    corpus("")
+    return Stated(made_once(tmp_path_factory, "diffusion", make_series))
+
+
+@pytest.mark.parametrize("vendor", ["siemens", "uih", "philips"])
+def test_b_values_and_directions_are_those_of_dcm2niix(
+    vendor: str, stated: Stated, tmp_path: Path
+) -> None:
+    found = stated.volumes(vendor)
+    wanted = in_order(*converted(stated.folder / vendor, tmp_path / "out"))
+    assert len(found) > 1
+    assert found.shape == wanted.shape
+    assert np.allclose(found, wanted, rtol=1e-5, atol=2e-3)
+
+
+@pytest.mark.parametrize(("plane", "axis"), GE)
+def test_directions_of_ge_are_those_of_dcm2niix(
+    plane: str, axis: str, stated: Stated, tmp_path: Path
+) -> None:
+    name = f"ge {plane} {axis}"
+    wanted = in_order(*converted(stated.folder / name, tmp_path / "out"))
+    assert wanted[:, 0].tolist() == [0, 1000]
+    assert np.allclose(stated.volumes(name), wanted, atol=1e-3)
+    rows = stated.of(name).select("without_creator", "b_value_source", "gradient_axes_direction")
+    assert rows.unique().rows() == [(plane != "oblique", "GEMS_PARM_01", None)]
+
+
+def test_without_the_axis_of_phase_encoding_gradient_axes_stay_what_they_are(
+    stated: Stated,
+) -> None:
+    rows = stated.of("ge").select(
+        "b_value", "without_creator", "diffusion_gradient_direction", "gradient_axes_direction",
+        "direction_frame",
+    )  # fmt: skip
+    assert rows.unique().sort("b_value").rows() == [
+        (0, True, None, None, None), (1000, True, None, [1, 0, 0], "gradient axes"),
+    ]  # fmt: skip
+    with pytest.raises(NoGradients, match="PatientPosition HFS and InPlanePhaseEncodingDirection"):
+        stated.wh.gradients(stated.key("ge"))
+
+
+@pytest.mark.parametrize(("plane", "axis"), CANON)
+def test_directions_of_canon_are_those_of_dcm2niix(
+    plane: str, axis: str, stated: Stated, tmp_path: Path
+) -> None:
+    name = f"canon {plane} {axis}"
+    wanted = in_order(*converted(stated.folder / name, tmp_path / "out"))
     assert wanted[:, 0].tolist() == [0, 1500]
-    assert np.allclose(found, wanted, atol=1e-3)
-    wh = warehouse.open(tmp_path / "w", create=True)
-    series = wh.sql("select * exclude (series_key, not_read) from diffusion_series").fetchall()
-    assert series == [([0.0, 1500.0], 1, 20, 40, 0, False)]
+    assert np.allclose(stated.volumes(name), wanted, atol=1e-3)
+    assert stated.series[stated.key(name)] == [[0.0, 1500.0], 1, 20, 40, 0, False]
 
 
 def in_space(b_values: Numbers, vectors: Numbers, affine: Numbers) -> Numbers:
@@ -179,15 +244,12 @@ def in_space(b_values: Numbers, vectors: Numbers, affine: Numbers) -> Numbers:
     return in_order(b_values, vectors @ axes.T)
 
 
-def test_bval_and_bvec_say_what_those_of_dcm2niix_say(tmp_path: Path) -> None:
-    folder = corpus("small_series/philips/dti/001_implicit")
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(folder, workers=1)
-    ((uid,),) = wh.sql("select series_key from diffusion_series").fetchall()
+def test_bval_and_bvec_say_what_those_of_dcm2niix_say(stated: Stated, tmp_path: Path) -> None:
+    wh, uid = stated.wh, stated.key("philips")
     made = wh.gradients(uid)
     read = np.array([line.split() for line in made.bvec.splitlines()], float).T
     found = in_space(np.array(made.bval.split(), float), read, nifti(wh.volume(uid)).affine)
-    b_values, vectors = converted(folder, tmp_path / "out")
+    b_values, vectors = converted(stated.folder / "philips", tmp_path / "out")
     (image_of,) = (tmp_path / "out").glob("*.nii*")
     wanted = in_space(b_values, vectors, nibabel.load(image_of).affine)
     assert found.shape == wanted.shape == (4, 4)

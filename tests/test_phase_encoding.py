@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,11 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import EnhancedMRImageStorage
+from pydicom.uid import EnhancedMRImageStorage, generate_uid
 
 import warehouse
 from tests.dicom_files import dataset, image, write
+from tests.made_once import made_once
 from tests.vendor_payloads import add_private
 from warehouse.pixels.files import nifti
 
@@ -53,55 +55,9 @@ def in_space(direction: str, affine: Numbers) -> list[float]:
     return (-axis if direction.endswith("-") else axis).tolist()  # type: ignore[no-any-return]
 
 
-def compared(wh: warehouse.Warehouse, out: Path) -> list[str]:
-    """Compare every series whose sign is known; return their directions in the stored image."""
-    found = []
-    rows = wh.sql(
-        "select series_key, list(file_path), any_value(phase_encoding_direction), any_value(bids_phase_encoding_direction),"
-        " any_value(effective_echo_spacing_s), any_value(total_readout_time_s)"
-        " from mr_encoding join images using (instance_id, series_key)"
-        " where phase_encoding_direction is not null group by series_key"
-    ).fetchall()
-    for number, (uid, paths, stored, direction, spacing, readout) in enumerate(rows):
-        sidecar, affine = theirs([Path(path) for path in paths], out / str(number))
-        ours = nifti(wh.volume(uid)).affine
-        assert in_space(direction, ours) == pytest.approx(
-            in_space(sidecar["PhaseEncodingDirection"], affine), abs=1e-3
-        ), uid
-        # dcm2niix turns the rows over, and only these.
-        flipped = sidecar["PhaseEncodingDirection"]
-        if stored[0] == "j":
-            flipped = "j" if flipped.endswith("-") else "j-"
-        assert stored == flipped
-        assert spacing == pytest.approx(sidecar["EffectiveEchoSpacing"], rel=1e-5)
-        assert readout == pytest.approx(sidecar["TotalReadoutTime"], rel=1e-5)
-        found.append(stored)
-    return sorted(found)
-
-
-@pytest.mark.acceptance("D39")
-@pytest.mark.parametrize(
-    ("name", "stored"),
-    [("siemens_epi", ["i", "i-", "j", "j-"]), ("siemens_mosaic", ["i", "i", "j", "j", "j"])],
-)
-def test_direction_and_readout_of_siemens_are_those_of_dcm2niix(
-    name: str, stored: list[str], tmp_path: Path
-) -> None:
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(corpus(name), workers=1)
-    assert compared(wh, tmp_path / "out") == stored
-
-
-@pytest.mark.acceptance("D39")
-@pytest.mark.parametrize("axis", ["ROW", "COL"])
-@pytest.mark.parametrize("order", ["LINEAR", "REVERSE_LINEAR"])
-@pytest.mark.parametrize(("skipped", "options"), [("1", "PFF"), ("0.666667", "FS")])
-def test_direction_and_readout_of_ge_are_those_of_dcm2niix(
-    axis: str, order: str, skipped: str, options: str, tmp_path: Path
-) -> None:
+def made_by_ge(folder: Path, axis: str, order: str, skipped: str, options: str) -> None:
     # GE states the sign in (0018,9034) since RX27; the files are older. What it means:
     # https://github.com/rordenlab/dcm2niix/pull/677
-    written = []
     for path in sorted(corpus("ge_fmri").iterdir())[:15]:
         made = pydicom.dcmread(path)
         made.InPlanePhaseEncodingDirection = axis
@@ -110,12 +66,87 @@ def test_direction_and_readout_of_ge_are_those_of_dcm2niix(
         made[0x00431083].value = [skipped, "1"]
         made.AcquisitionMatrix = [64, 0, 0, 62] if axis == "COL" else [0, 64, 62, 0]
         del made[0x0043102A]  # what says it in older files
-        written.append(tmp_path / "in" / path.name)
-        write(written[-1], made)
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(tmp_path / "in", workers=1)
+        for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+            own = generate_uid(entropy_srcs=[made[keyword].value, folder.name])
+            made[keyword].value = own
+        write(folder / path.name, made)
+
+
+GE = [
+    (axis, order, *echoes)
+    for axis in ("ROW", "COL")
+    for order in ("LINEAR", "REVERSE_LINEAR")
+    for echoes in (("1", "PFF"), ("0.666667", "FS"))
+]
+SIEMENS = {"siemens_epi": ["i", "i-", "j", "j-"], "siemens_mosaic": ["i", "i", "j", "j", "j"]}
+
+
+def make_series(root: Path) -> None:
+    for name in SIEMENS:
+        shutil.copytree(corpus(name), root / "in" / name)
+    for case in GE:
+        made_by_ge(root / "in" / " ".join(case), *case)
+    warehouse.open(root / "w", create=True).ingest(root / "in", workers=1)
+
+
+class Stated:
+    """One warehouse of every series; what it states is asked once."""
+
+    def __init__(self, root: Path) -> None:
+        self.wh = warehouse.open(root / "w")
+        self.folder = root / "in"
+        self.rows = self.wh.sql(
+            "select series_key, list(file_path), any_value(phase_encoding_direction),"
+            " any_value(bids_phase_encoding_direction), any_value(effective_echo_spacing_s),"
+            " any_value(total_readout_time_s)"
+            " from mr_encoding join images using (instance_id, series_key)"
+            " where phase_encoding_direction is not null group by series_key"
+        ).fetchall()
+
+    def compared(self, name: str, out: Path) -> list[str]:
+        """Compare every series whose sign is known; return their directions in the stored image."""
+        found = []
+        for number, (uid, paths, stored, direction, spacing, readout) in enumerate(self.rows):
+            if not Path(paths[0]).is_relative_to(self.folder / name):
+                continue
+            sidecar, affine = theirs([Path(path) for path in paths], out / str(number))
+            ours = nifti(self.wh.volume(uid)).affine
+            assert in_space(direction, ours) == pytest.approx(
+                in_space(sidecar["PhaseEncodingDirection"], affine), abs=1e-3
+            ), uid
+            # dcm2niix turns the rows over, and only these.
+            flipped = sidecar["PhaseEncodingDirection"]
+            if stored[0] == "j":
+                flipped = "j" if flipped.endswith("-") else "j-"
+            assert stored == flipped
+            assert spacing == pytest.approx(sidecar["EffectiveEchoSpacing"], rel=1e-5)
+            assert readout == pytest.approx(sidecar["TotalReadoutTime"], rel=1e-5)
+            found.append(stored)
+        return sorted(found)
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory: pytest.TempPathFactory) -> Stated:
+    """Not to write to."""
+    corpus("")
+    return Stated(made_once(tmp_path_factory, "phase_encoding", make_series))
+
+
+@pytest.mark.acceptance("D39")
+@pytest.mark.parametrize("name", SIEMENS)
+def test_direction_and_readout_of_siemens_are_those_of_dcm2niix(
+    name: str, stated: Stated, tmp_path: Path
+) -> None:
+    assert stated.compared(name, tmp_path) == SIEMENS[name]
+
+
+@pytest.mark.acceptance("D39")
+@pytest.mark.parametrize(("axis", "order", "skipped", "options"), GE)
+def test_direction_and_readout_of_ge_are_those_of_dcm2niix(
+    axis: str, order: str, skipped: str, options: str, stated: Stated, tmp_path: Path
+) -> None:
     expected = ("i" if axis == "ROW" else "j") + ("-" if order == "LINEAR" else "")
-    assert compared(wh, tmp_path / "out") == [expected]
+    assert stated.compared(f"{axis} {order} {skipped} {options}", tmp_path) == [expected]
 
 
 def test_a_sign_that_no_element_states_is_null_with_the_reason(tmp_path: Path) -> None:
@@ -131,33 +162,32 @@ def test_a_sign_that_no_element_states_is_null_with_the_reason(tmp_path: Path) -
     assert rows == [("j", None, None, None, "no element that is known states the sign", None)]
 
 
-@pytest.mark.parametrize(
-    ("signs", "direction"), [(["1", "1"], "j"), (["0", "0"], "j-"), (["0", "1"], None)]
-)
-def test_siemens_xa_states_the_sign_of_each_frame(
-    signs: list[str], direction: str | None, tmp_path: Path
-) -> None:
+def test_siemens_xa_states_the_sign_of_each_frame(tmp_path: Path) -> None:
     # (0021,111C): https://github.com/rordenlab/dcm2niix/issues/240; enhanced terms: PS3.3 C.8.13.3.1.
-    frames = []
-    for sign in signs:
-        inner = dataset()
-        add_private(
-            inner, "SIEMENS MR SDI 02", 0x0021, 0x11, x1C=("IS", sign), x53=("FD", 1 / (0.0005 * 2))
-        )
-        frame = dataset()
-        frame.add_new(0x00210011, "LO", "SIEMENS MR SDI 02")
-        frame.add_new(0x002111FE, "SQ", [inner])
-        frames.append(frame)
-    shared = dataset(MRFOVGeometrySequence=[dataset(InPlanePhaseEncodingDirection="COLUMN")])
-    made = image(
-        "1.1", SOPClassUID=EnhancedMRImageStorage, Modality="MR", Manufacturer="Siemens", NumberOfFrames=2,
-        PixelData=bytes(8), SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=frames,
-    )  # fmt: skip
-    write(tmp_path / "in" / "a", made)
+    expected = {("1", "1"): "j", ("0", "0"): "j-", ("0", "1"): None}
+    for number, signs in enumerate(expected):
+        frames = []
+        for sign in signs:
+            inner = dataset()
+            add_private(
+                inner, "SIEMENS MR SDI 02", 0x0021, 0x11, x1C=("IS", sign), x53=("FD", 1 / (0.0005 * 2))
+            )  # fmt: skip
+            frame = dataset()
+            frame.add_new(0x00210011, "LO", "SIEMENS MR SDI 02")
+            frame.add_new(0x002111FE, "SQ", [inner])
+            frames.append(frame)
+        shared = dataset(MRFOVGeometrySequence=[dataset(InPlanePhaseEncodingDirection="COLUMN")])
+        made = image(
+            f"1.{number}", SOPClassUID=EnhancedMRImageStorage, Modality="MR", Manufacturer="Siemens",
+            NumberOfFrames=2, PixelData=bytes(8), SharedFunctionalGroupsSequence=[shared],
+            SeriesInstanceUID=f"1.3.{number}", PerFrameFunctionalGroupsSequence=frames,
+        )  # fmt: skip
+        write(tmp_path / "in" / f"{number}", made)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
-    (row,) = wh.sql(
-        "select phase_encoding_axis, bids_phase_encoding_direction, effective_echo_spacing_s * 1e3 from mr_encoding"
+    rows = wh.sql(
+        "select phase_encoding_axis, bids_phase_encoding_direction, effective_echo_spacing_s * 1e3"
+        " from mr_encoding join instances using (instance_id) order by SOPInstanceUID"
     ).fetchall()
-    assert row[:2] == ("j", direction)
-    assert row[2] == pytest.approx(1e3 * 0.0005 * 2 / made.Rows)
+    assert [row[:2] for row in rows] == [("j", direction) for direction in expected.values()]
+    assert [row[2] for row in rows] == pytest.approx([1e3 * 0.0005 * 2 / made.Rows] * 3)

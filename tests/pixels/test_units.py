@@ -14,7 +14,8 @@ import pytest
 
 import warehouse
 from tests.dicom_files import dataset
-from tests.pixels.conftest import UID, write_slice
+from tests.made_once import made_once
+from tests.pixels.conftest import write_slice
 from tests.pixels.test_multiframe import DOSE, ENHANCED_CT, IN_STACK, SHARED, frame, write_frames
 from tests.pixels.test_pictures import opened
 from warehouse.cli.run import run as run_command
@@ -173,98 +174,153 @@ REFUSED: dict[str, tuple[Any, Any, type[Exception], str]] = {
 }  # fmt: skip
 
 
+def unreadable(slope: str) -> Any:
+    """Return a writer of slices with a slope that pydicom would not write."""
+
+    def put(folder: Path, uid: str) -> None:
+        slices(RescaleSlope="12345", RescaleIntercept=0)(folder, uid)
+        for path in folder.glob(f"{uid}.*"):
+            raw = path.read_bytes()
+            assert raw.count(b"12345 ") == 1
+            path.write_bytes(raw.replace(b"12345 ", slope.ljust(6).encode()))
+
+    return put
+
+
+IN_WINDOWS = np.stack([np.array([[0, 864], [1064, 1264], [2000, 4000]], np.uint16)] * 3)
+WINDOWS = {
+    "own": dataset(WindowCenter=40, WindowWidth=400),
+    "shared": dataset(WindowCenter=[40, 300], WindowWidth=[400, 1500]),
+}
+
+
+def windows(place: str) -> Any:
+    """Return a writer of an enhanced CT with a window in the groups of frames or in shared ones."""
+
+    def put(folder: Path, uid: str) -> None:
+        shared, frames = copy.deepcopy(SHARED), copy.deepcopy(PLACES)
+        shared[0].PixelValueTransformationSequence = [dataset(**HU)]
+        for group in frames if place == "own" else shared:
+            group.FrameVOILUTSequence = [WINDOWS[place]]
+        write_frames(
+            folder / uid, IN_WINDOWS, frames, [IN_STACK], uid=f"{uid}.1", SeriesInstanceUID=uid,
+            SOPClassUID=ENHANCED_CT, SharedFunctionalGroupsSequence=shared, WindowCenter=9000, WindowWidth=2,
+        )  # fmt: skip
+
+    return put
+
+
+SLOPES, NO_NUMBERS = ["0", "1e-60", "1e300"], ["1,5", "1E400", "nan", "one"]
+BY_FRAME = [[float(n * factor) for n in range(201)] for factor in (1, 2, 3)]
+OTHERS = {
+    "tables by frame": maps(own=[[real_world("T1", "ms", **table(n))] for n in BY_FRAME]),
+    **{f"slope {slope}": slices(RescaleSlope=slope, RescaleIntercept=5) for slope in SLOPES},
+    **{f"no number {slope}": unreadable(slope) for slope in NO_NUMBERS},
+    **{f"window, {place}": windows(place) for place in WINDOWS},
+}
+WRITERS = {name: case[0] for name, case in (RIGHT | REFUSED).items()} | OTHERS
+UIDS = {name: f"1.{number}" for number, name in enumerate(WRITERS)}
+
+
+def every_kind(factory: pytest.TempPathFactory, mode: str) -> warehouse.Warehouse:
+    """Return a warehouse of every kind, in a mode. Not to write to."""
+
+    def make(folder: Path) -> None:
+        (folder / "in").mkdir()
+        for name, put in WRITERS.items():
+            put(folder / "in", UIDS[name])
+        warehouse.open(folder / "w", create=True).ingest(folder / "in", mode=mode, workers=1)
+
+    return warehouse.open(made_once(factory, f"units-{mode}", make) / "w")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    return every_kind(tmp_path_factory, "full")
+
+
 @pytest.fixture(scope="module", params=["full", "minimal"])
-def every(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A warehouse of every kind, in a mode; and the number of a name."""
-    folder = tmp_path_factory.mktemp("units")
-    (folder / "in").mkdir()
-    names = [*RIGHT, *REFUSED]
-    for number, name in enumerate(names):
-        (RIGHT.get(name) or REFUSED[name])[0](folder / "in", f"1.{number}")
-    wh = warehouse.open(folder / "w", create=True)
-    wh.ingest(folder / "in", mode=request.param, workers=1)
-    return wh, {name: f"1.{number}" for number, name in enumerate(names)}
+def every(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> warehouse.Warehouse:
+    if request.param == "full":
+        return request.getfixturevalue("full")  # type: ignore[no-any-return]
+    return every_kind(tmp_path_factory, request.param)
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_numbers_are_in_the_unit_of_the_header(name: str, every: Any) -> None:
-    wh, uids = every
+def test_numbers_are_in_the_unit_of_the_header(name: str, every: warehouse.Warehouse) -> None:
+    wh, uid = every, UIDS[name]
     _, unit, wanted = RIGHT[name]
     # Frames of dose and of functional groups are a volume only where elements are stored.
-    stack = wh.stack(uids[name], rescale=True)
+    stack = wh.stack(uid, rescale=True)
     assert stack.unit == unit
     assert stack[:].dtype == np.float64
     assert np.array_equal(stack[:][:, 0, 0], wanted, equal_nan=True)
     assert np.array_equal(stack[1][0, 0], wanted[1], equal_nan=True)
-    assert wh.stack(uids[name]).unit is None, "stored values have no unit"
+    assert wh.stack(uid).unit is None, "stored values have no unit"
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_numbers_without_one_unit_are_refused(name: str, every: Any) -> None:
-    wh, uids = every
+def test_numbers_without_one_unit_are_refused(name: str, every: warehouse.Warehouse) -> None:
+    wh, uid = every, UIDS[name]
     _, asked, error, why = REFUSED[name]
-    stack = wh.stack(uids[name], rescale=asked)
+    stack = wh.stack(uid, rescale=asked)
     for ask in (lambda: stack[:], lambda: stack.unit):
         with pytest.raises(error, match=why):
             ask()
     times = 10 if "dose" in name else 1
-    assert np.array_equal(wh.stack(uids[name])[:], STORED.astype("u4") * times), (
-        "as stored it is read"
-    )
-    (loaded,) = wh.iter_volumes([uids[name]], rescale=asked)
-    assert loaded.array is None
-    assert loaded.why_not
-    assert len(wh.gallery(uids[name]).pictures) == 1
+    assert np.array_equal(wh.stack(uid)[:], STORED.astype("u4") * times), "as stored it is read"
 
 
-def made(tmp_path: Path, writer: Any) -> warehouse.Warehouse:
-    (tmp_path / "in").mkdir(parents=True, exist_ok=True)
-    writer(tmp_path / "in", UID)
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(tmp_path / "in", mode="full", workers=1)
-    return wh
+def test_a_cohort_goes_on_beyond_numbers_without_one_unit(every: warehouse.Warehouse) -> None:
+    """Of what is refused a cohort says why it has no array; a gallery shows it as it is stored."""
+    for asked in {case[1] for case in REFUSED.values()}:
+        uids = [UIDS[name] for name, case in REFUSED.items() if case[1] == asked]
+        all_loaded = list(every.iter_volumes(uids, rescale=asked))
+        assert [loaded.series_uid for loaded in all_loaded] == uids
+        for loaded in all_loaded:
+            assert loaded.array is None
+            assert loaded.why_not
+    assert len(every.gallery(*(UIDS[name] for name in REFUSED)).pictures) == len(REFUSED)
 
 
-def test_of_several_mappings_one_is_asked_for(tmp_path: Path) -> None:
-    wh = made(tmp_path, maps(ADC, PERFUSION))
+def test_of_several_mappings_one_is_asked_for(full: warehouse.Warehouse) -> None:
+    wh, uid = full, UIDS["several mappings"]
     for asked, unit, first in (
         ("ADC", "um2/s", 35),
         ("ml/min", "ml/min", 210),
         ("modality", None, 100),
     ):
-        volume = wh.volume(UID, rescale=asked)
+        volume = wh.volume(uid, rescale=asked)
         assert (volume.unit, volume[0, 0, 0]) == (unit, first)
     with pytest.raises(NoSingleUnit, match="ADC"):
-        files.nifti(wh.volume(UID))
+        files.nifti(wh.volume(uid))
     with pytest.raises(NotReferable, match="ask for one"):
-        wh.volume(UID).references()
+        wh.volume(uid).references()
 
 
-def test_mappings_equal_highdicom(tmp_path: Path) -> None:
+def test_mappings_equal_highdicom(full: warehouse.Warehouse) -> None:
     """By frame, by table: a maintained library is the oracle."""
-    numbers = [[float(n * factor) for n in range(201)] for factor in (1, 2, 3)]
-    wh = made(tmp_path, maps(own=[[real_world("T1", "ms", **table(n))] for n in numbers]))
-    (path,) = (tmp_path / "in").iterdir()
-    dataset = pydicom.dcmread(path)
+    uid = UIDS["tables by frame"]
+    volume = full.volume(uid, rescale=True)
+    dataset = pydicom.dcmread(full.root.parent / "in" / uid)
     for index in range(3):
         transform = highdicom.image._CombinedPixelTransform(
             dataset, frame_index=index, apply_real_world_transform=True, output_dtype=np.float64
         )
-        assert np.array_equal(wh.volume(UID, rescale=True)[index], transform(STORED[index]))
+        assert np.array_equal(volume[index], transform(STORED[index]))
 
 
-@pytest.mark.parametrize("written", ["1,5", "1E400", "nan", "one"])
-def test_a_slope_that_is_no_number_is_not_taken_for_one(written: str, tmp_path: Path) -> None:
-    wh = made(tmp_path, slices(RescaleSlope="12345", RescaleIntercept=0))
-    for path in (tmp_path / "in").iterdir():
-        raw = path.read_bytes()
-        assert raw.count(b"12345 ") == 1
-        path.write_bytes(raw.replace(b"12345 ", written.ljust(6).encode()))
-    wh.ingest(tmp_path / "in", workers=1)
-    for ask in (wh.volume(UID, rescale=True).read, lambda: files.nifti(wh.volume(UID))):
+@pytest.mark.parametrize("slope", NO_NUMBERS)
+def test_a_slope_that_is_no_number_is_not_taken_for_one(
+    slope: str, full: warehouse.Warehouse
+) -> None:
+    wh, uid = full, UIDS[f"no number {slope}"]
+    for ask in (wh.volume(uid, rescale=True).read, lambda: files.nifti(wh.volume(uid))):
         with pytest.raises(PixelsUnreadable, match="RescaleSlope is no"):
             ask()
-    assert np.array_equal(wh.volume(UID)[:], STORED)
+    assert np.array_equal(wh.volume(uid)[:], STORED)
 
 
 # -- files ------------------------------------------------------------------------------------------
@@ -276,32 +332,33 @@ def test_a_slope_that_is_no_number_is_not_taken_for_one(written: str, tmp_path: 
      ("mapping by table", False, "ms"), ("beyond the mapping", False, "ms"), ("PET", False, "Bq/ml"),
      ("CT", True, "HU"), ("transformation, own", False, "HU")],
 )  # fmt: skip
-def test_nifti_has_the_numbers(name: str, is_scaled: bool, unit: str, tmp_path: Path) -> None:
+def test_nifti_has_the_numbers(
+    name: str, is_scaled: bool, unit: str, full: warehouse.Warehouse
+) -> None:
     """Slope and intercept in the header where they say it for every frame, else float64."""
-    writer, _, wanted = RIGHT[name]
-    wh = made(tmp_path, writer)
-    image = nibabel.Nifti1Image.from_bytes(files.nifti(wh.volume(UID)).to_bytes())
+    wh, uid, wanted = full, UIDS[name], RIGHT[name][2]
+    image = nibabel.Nifti1Image.from_bytes(files.nifti(wh.volume(uid)).to_bytes())
     assert (image.get_data_dtype().kind == "u") == is_scaled
     assert np.allclose(image.get_fdata()[0, 0], wanted, rtol=1e-7, equal_nan=True)
     assert image.header["descrip"].item() == f"unit: {unit}".encode()
-    exact = files.nifti(wh.volume(UID, rescale=True))
+    exact = files.nifti(wh.volume(uid, rescale=True))
     assert np.array_equal(exact.get_fdata()[0, 0], wanted, equal_nan=True)
 
 
-@pytest.mark.parametrize("slope", ["0", "1e-60", "1e300"])
+@pytest.mark.parametrize("slope", SLOPES)
 def test_a_slope_that_nifti_cannot_hold_is_not_written_into_its_header(
-    slope: str, tmp_path: Path
+    slope: str, full: warehouse.Warehouse
 ) -> None:
     """A slope of 0, in float32, would say that stored values are the numbers."""
-    wh = made(tmp_path, slices(RescaleSlope=slope, RescaleIntercept=5))
-    image = nibabel.Nifti1Image.from_bytes(files.nifti(wh.volume(UID)).to_bytes())
+    volume = full.volume(UIDS[f"slope {slope}"])
+    image = nibabel.Nifti1Image.from_bytes(files.nifti(volume).to_bytes())
     assert image.get_data_dtype() == np.float64
     assert np.array_equal(
         np.asarray(image.dataobj)[0, 0], [n * float(slope) + 5 for n in (100, 200, 300)]
     )
 
 
-def test_references_say_the_scale_or_are_refused(tmp_path: Path) -> None:
+def test_references_say_the_scale_or_are_refused(full: warehouse.Warehouse) -> None:
     for name, wanted in {
         "dose": {"RescaleSlope": 0.0005, "rescaled_unit": "Gy"},
         "PET": {"RescaleSlope": [1, 2, 4], "rescaled_unit": "Bq/ml"},
@@ -309,7 +366,7 @@ def test_references_say_the_scale_or_are_refused(tmp_path: Path) -> None:
         "mapping, shared": "some of its stored values stand for no number",
         "mapping by table": "lookup table",
     }.items():  # fmt: skip
-        volume = made(tmp_path / name, RIGHT[name][0]).volume(UID)
+        volume = full.volume(UIDS[name])
         if isinstance(wanted, str):
             with pytest.raises(NotReferable, match=wanted):
                 volume.references()
@@ -321,27 +378,16 @@ def test_references_say_the_scale_or_are_refused(tmp_path: Path) -> None:
 # -- windows in functional groups -------------------------------------------------------------------
 
 
-def test_a_window_in_functional_groups_counts_like_one_at_the_top(tmp_path: Path) -> None:
+def test_a_window_in_functional_groups_counts_like_one_at_the_top(
+    full: warehouse.Warehouse,
+) -> None:
     # cornerstone3D issue 2745; PS3.3 C.7.6.16.2.10 (Frame VOI LUT), C.11.2.1.2.1 (LINEAR)
-    stored = np.stack([np.array([[0, 864], [1064, 1264], [2000, 4000]], np.uint16)] * 3)
-    windows = {
-        "own": dataset(WindowCenter=40, WindowWidth=400),
-        "shared": dataset(WindowCenter=[40, 300], WindowWidth=[400, 1500]),
-    }
     wanted = [[0, 0], [128, 255], [255, 255]]
-    for place, item in windows.items():
-        shared, frames = copy.deepcopy(SHARED), copy.deepcopy(PLACES)
-        shared[0].PixelValueTransformationSequence = [dataset(**HU)]
-        for group in frames if place == "own" else shared:
-            group.FrameVOILUTSequence = [item]
-        (tmp_path / place).mkdir()
-        write_frames(tmp_path / place / "a", stored, frames, [IN_STACK], SOPClassUID=ENHANCED_CT,
-                     SharedFunctionalGroupsSequence=shared, WindowCenter=9000, WindowWidth=2)  # fmt: skip
-        wh = warehouse.open(tmp_path / f"w{place}", create=True)
-        wh.ingest(tmp_path / place, mode="full", workers=1)
-        assert wh.volume(UID, window="header")[:].tolist() == [wanted] * 3
-        assert wh.stack(UID).with_values(Values(window="header"))[2].tolist() == wanted
-        picture = opened(pictures.png(pictures.slice_picture(wh.volume(UID), 1)))
+    for place in WINDOWS:
+        uid = UIDS[f"window, {place}"]
+        assert full.volume(uid, window="header")[:].tolist() == [wanted] * 3
+        assert full.stack(uid).with_values(Values(window="header"))[2].tolist() == wanted
+        picture = opened(pictures.png(pictures.slice_picture(full.volume(uid), 1)))
         assert picture.shape == (3, 3), "square pixels"
         assert picture[:, [0, -1]].tolist() == wanted
 
@@ -350,13 +396,13 @@ def test_a_window_in_functional_groups_counts_like_one_at_the_top(tmp_path: Path
 
 
 def test_the_command_prints_the_unit_and_asks_for_a_mapping(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    full: warehouse.Warehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wh = made(tmp_path, maps(ADC, PERFUSION))
+    uid = UIDS["several mappings"]
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            run_command(["volume", UID, *map(str, arguments), "-w", str(wh.root)])
+            run_command(["volume", uid, *map(str, arguments), "-w", str(full.root)])
         assert isinstance(ended.value.code, int)
         return (ended.value.code, *capsys.readouterr())
 
