@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 import warehouse
 from tests.dicom_files import write
+from warehouse.cohorts import asking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,3 +58,18 @@ def changing(tmp_path: Path) -> warehouse.Warehouse:
     made = warehouse.open(tmp_path / "w", create=True)
     made.ingest(tmp_path / "in", workers=1)
     return made
+
+
+@pytest.fixture
+def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer the questions of saved cohorts in this process, with all that is sent to another one.
+
+    Left out are its start, which takes longer than the question, and its limits: see `test_asking`.
+    """
+
+    def run(command: list[str], *, input: bytes, **_: object) -> subprocess.CompletedProcess[bytes]:  # noqa: A002
+        told = json.dumps(asking.answered(json.loads(input))).encode()
+        return subprocess.CompletedProcess(command, 0, told, b"")
+
+    process = SimpleNamespace(run=run, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(asking, "subprocess", process)

@@ -22,6 +22,8 @@ from warehouse.settings import Limits
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("asked_here")
+
 PDF, CDA, STL, OBJ, MTL = (f"1.2.840.10008.5.1.4.1.1.104.{n}" for n in range(1, 6))
 EVERY = "select instance_key from instances"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.cohorts.conftest import make
 from warehouse.cohorts import compare
 from warehouse.cohorts.reruns import rerun_all
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import warehouse
+
+pytestmark = pytest.mark.usefixtures("asked_here")
 
 
 def test_every_question_once_and_what_has_changed(

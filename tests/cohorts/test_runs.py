@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from warehouse.catalog.connect import Catalog
 
+pytestmark = pytest.mark.usefixtures("asked_here")
+
 
 @pytest.fixture(scope="module")
 def locked(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:

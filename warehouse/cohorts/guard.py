@@ -204,8 +204,19 @@ def _table_macros() -> frozenset[str]:
 
 
 def _functions(connection: duckdb.DuckDBPyConnection) -> dict[str, bool]:
-    """Return the functions of DuckDB and of ``sql/``: name → depends on its arguments only."""
-    return {name: any(overloads) for name, overloads in overloads_of(connection).items()}
+    """Return the functions of DuckDB and of ``sql/``: name → depends on its arguments only.
+
+    A catalog that is locked has no others, so that they are the same in all catalogs of a process:
+    to list them takes longer than to check most questions.
+    """
+    if not _KNOWN_FUNCTIONS:
+        overloads = overloads_of(connection)
+        _KNOWN_FUNCTIONS.append({name: any(each) for name, each in overloads.items()})
+    return _KNOWN_FUNCTIONS[0]
+
+
+_KNOWN_FUNCTIONS: list[dict[str, bool]] = []
+"""One, once a question was checked."""
 
 
 def overloads_of(connection: duckdb.DuckDBPyConnection) -> dict[str, list[bool]]:

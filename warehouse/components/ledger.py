@@ -16,10 +16,9 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 
 from warehouse.errors import StoreDamaged, ValueRefused, WriteFailed
-from warehouse.sqlfiles import by_name
 from warehouse.store import delta, layout
 from warehouse.store.delta import Change, Snapshot
-from warehouse.store.duck import lent, set_stored
+from warehouse.store.duck import lent
 from warehouse.store.making import reach_disk
 from warehouse.store.stage import write_small
 from warehouse.store.tables import named
@@ -49,10 +48,7 @@ def asked(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection with stored tables, those of components, of the newest version."""
     found = snapshot or delta.snapshot(root)
-    with lent() as connection:
-        set_stored(connection, {table: found.paths(table) for table in tables})
-        for table in tables:
-            connection.execute(by_name(table).sql)
+    with lent({table: found.paths(table) for table in tables}) as connection:
         yield connection
 
 

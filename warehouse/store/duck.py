@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import duckdb
@@ -17,7 +17,7 @@ from warehouse.store import layout
 from warehouse.store.layout import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 ROW_GROUP_ROWS = 122_880
@@ -43,10 +43,17 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-_idle: list[duckdb.DuckDBPyConnection] = []
-"""Databases with nothing in them. To open and close one takes as long as to judge a small batch."""
+@dataclass(frozen=True, slots=True)
+class _Database:
+    connection: duckdb.DuckDBPyConnection
+    tables: set[str] = field(default_factory=set)
+    """Stored tables of which it has the views."""
+
+
+_idle: list[_Database] = []
+"""Databases with no rows in them. To open and close one takes as long as to judge a small batch."""
 _IDLE_KEPT = 2
-_of_parent: list[duckdb.DuckDBPyConnection] = []
+_of_parent: list[_Database] = []
 """Those that a process was forked with, which lack their threads: never to be used nor closed."""
 
 
@@ -59,31 +66,57 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @contextlib.contextmanager
-def lent() -> Iterator[duckdb.DuckDBPyConnection]:
+def lent(
+    stored: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection to a database that nobody else uses, empty as that of ``connect``.
 
     It is for some statements: what is made in it is gone afterwards, and its settings, which are
     those of the database, stay as they are.
+
+    Parameters
+    ----------
+    stored
+        Tables that it finds nevertheless, and the Parquet files of each.
     """
     try:
         database = _idle.pop()
     except IndexError:
-        database = connect()
-    connection = database.cursor()
+        database = _Database(connect())
+    connection = database.connection.cursor()
     try:
         connection.execute(f"attach ':memory:' as {_LENT}; use {_LENT}")
+        if stored is not None:
+            set_stored(connection, stored)
+            _find_stored(database, connection, stored)
         yield connection
         connection.close()
-        database.execute(f"detach {_LENT}")
+        database.connection.execute(f"detach {_LENT}")
     except BaseException:
         # Whatever state it is in, nobody gets it next.
         connection.close()
-        database.close()
+        database.connection.close()
         raise
     if len(_idle) < _IDLE_KEPT:
         _idle.append(database)
     else:
-        database.close()
+        database.connection.close()
+
+
+def _find_stored(
+    database: _Database, connection: duckdb.DuckDBPyConnection, tables: Iterable[str]
+) -> None:
+    """Let a connection find stored tables by views that stay in the database.
+
+    They read the files that a variable of the connection names, so that they are the same for all
+    warehouses. To make one takes as long as most questions.
+    """
+    for table in tables:
+        if table not in database.tables:
+            query = by_name(table).query
+            connection.execute(f"create or replace view memory.main.{table} as {query}")
+            database.tables.add(table)
+    connection.execute(f"set search_path = '{_LENT}.main,memory.main'")
 
 
 _LENT = "lent"

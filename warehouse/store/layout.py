@@ -28,6 +28,7 @@ import hashlib
 import re
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def notes_folder(root: Path) -> Path:
     return root / "_reading"
 
 
+@lru_cache(maxsize=1024)
 def table_folder(root: Path, table: str) -> Path:
     """Return the folder of a Delta table.
 
@@ -133,6 +135,7 @@ def batch_of_part(part: str) -> str:
     return part.split("batch=", 1)[1].split("/", 1)[0]
 
 
+@lru_cache(maxsize=1024)
 def empty_part(root: Path, table: str) -> Path:
     """Return the path of the file without rows that gives readers the schema."""
     return root / "_empty" / table / f"batch={OF_NO_BATCH}" / "empty.parquet"
