@@ -9,7 +9,7 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 # would each process that collects tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+def _let_lie(descriptor: Any) -> None:
+    """Stand for ``os.fsync``, of which a new warehouse and its first batch take a hundred.
+
+    No test cuts the power, and to wait for the disk takes longer than most of them. Tests of what
+    is synced, and before what, watch the calls; processes that tests start wait for the disk.
+    """
+    os.fstat(descriptor)
+
+
+os.fsync = _let_lie
 
 # A busy machine is no fault of an example.
 settings.register_profile("quick", deadline=None, max_examples=40)
