@@ -395,6 +395,10 @@ def test_kept_answers_are_those_of_the_view(
     # A later batch is brought into what was kept.
     more = made()["1.4.1"]
     more.SOPInstanceUID = "1.4.0"
+    # It is the first of its series, which therefore says what its frames say.
+    (shared,) = more.SharedFunctionalGroupsSequence
+    (timing,) = shared.MRTimingAndRelatedParametersSequence
+    timing.RepetitionTime = 950.0
     later = warehouse.open(copy)
     later.ingest(write(tmp_path / "more", more), workers=1)
     keep_answers(copy)
@@ -406,6 +410,8 @@ def test_kept_answers_are_those_of_the_view(
     added = kept.sql("from frame_values order by all").fetchall()
     assert len(added) == len(computed["frame_values"]) + 1
     assert [row for row in added if row in computed["frame_values"]] == computed["frame_values"]
+    asked = "select RepetitionTime from series where series_key = '1.4.1.0'"
+    assert kept.sql(asked).fetchall() == [(950.0,)]
     taken_over = {view: kept.sql(f"from {view} order by all").fetchall() for view in computed}
     shutil.rmtree(copy / "_cache")
     again = warehouse.open(copy)
