@@ -23,6 +23,7 @@ COLUMNS = {
     "instances": "* exclude (batch, instance_id)",
     "blobs": "* exclude (batch)",
 }
+READ = (*COLUMNS, "elements", "vendor_payloads", "vendor_values")
 
 
 def content(root: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -45,16 +46,12 @@ def content(root: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def opened(root: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection with the stored tables read into memory once."""
+    """Return a connection with what files fill of the stored tables, read into memory once."""
     snapshot = delta.snapshot(root)
     connection = connect(threads=1)
-    set_stored(connection, {table: snapshot.paths(table) for table in snapshot.parts})
-    for table in snapshot.parts:
-        view = by_name(table).sql
-        connection.execute(view)
-        connection.execute(f"create table {table}_rows as from {table}")
-        connection.execute(f"drop view {table}")
-        connection.execute(f"alter table {table}_rows rename to {table}")
+    set_stored(connection, {table: snapshot.paths(table) for table in READ})
+    for table in READ:
+        connection.execute(f"create table {table} as {by_name(table).query}")
     connection.execute(by_name("vendor_elements").sql)
     return connection
 

@@ -87,15 +87,12 @@ class View:
         names, rows = parse(drawing)
         answer = self.rows(name, names)
         types = {column.name: column.type for column in by_name(name).columns}
-        wanted = [
-            tuple(
-                self.connection.execute(f"select cast(? as {types[column]})", [cell]).fetchall()[0][
-                    0
-                ]
-                for column, cell in zip(names, row, strict=True)
-            )
-            for row in rows
-        ]
+        wanted = []
+        if rows:
+            cells = ", ".join(f"cast(? as {types[column]})" for column in names)
+            lines = ", ".join(f"({cells})" for _ in rows)
+            given = [cell for row in rows for cell in row]
+            wanted = self.connection.execute(f"values {lines}", given).fetchall()
         assert sorted(answer, key=repr) == sorted(wanted, key=repr)
 
     def rows(self, name: str, columns: list[str]) -> list[tuple[Any, ...]]:

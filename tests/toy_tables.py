@@ -10,7 +10,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pytest
 
+from tests.made_once import made_once
 from warehouse import sqlfiles
 from warehouse.catalog import template
 from warehouse.settings import Mode
@@ -19,8 +21,6 @@ from warehouse.store.tables import StoredTable
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from warehouse.elements.extract import Portion
 
@@ -79,6 +79,16 @@ def register(folder: Path, patch: pytest.MonkeyPatch | None = None) -> None:
     put(template, "_file", lambda kind: folder / f"{kind}.duckdb")
     *first, files = tables.REGISTRY
     put(tables, "REGISTRY", (*first, *TOYS, files))
+
+
+def shared(factory: pytest.TempPathFactory) -> Path:
+    """Return where the SQL lies for all tests of a run: views are made of it once, in seconds."""
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            register(folder / "sql", patch)
+
+    return made_once(factory, "toys", make) / "sql"
 
 
 def notes(author: str, count: int, first: int = 0) -> pa.Table:

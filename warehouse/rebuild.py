@@ -158,8 +158,9 @@ def _derived(
         connection.execute("set variable last = $1", [last])
         paths = _parts_between(snapshot, first, last)
         set_stored(connection, {"elements": paths, "files": snapshot.paths("files")})
-        answer = connection.sql("from instances_from_elements").to_arrow_table()
-        answer = answer.rename_columns(STORED_AS)
+        # A relation would plan the view when it is made, and again for its rows.
+        connection.execute("create or replace temp table derived as from instances_from_elements")
+        answer = connection.sql("from derived").to_arrow_table().rename_columns(STORED_AS)
         new = _aligned(answer, ids).cast(stored.schema)
         held = connection.sql(f"from holders where {_BETWEEN}").to_arrow_table()
         modes = held["mode"].take(pc.index_in(pa.array(ids), held["instance_id"]))

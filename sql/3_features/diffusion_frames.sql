@@ -312,11 +312,9 @@ with
             end as b_value,
             -- What is no unit vector says that there is no direction: zero, or Philips' 7.23e75.
             case
-                when axes_direction is not null
-                    then in_patient(ImageOrientationPatient, in_image)
-                when not coalesce(length between 0.5 and 1.5, false) then null
-                when statement % 10 = 7 then in_patient(ImageOrientationPatient, in_image)
-                else direction
+                when axes_direction is null and not coalesce(length between 0.5 and 1.5, false) then null
+                when axes_direction is null and statement % 10 <> 7 then direction
+                else in_patient(ImageOrientationPatient, in_image)
             end as direction,
             axes_direction,
             case statement % 10

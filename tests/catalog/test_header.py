@@ -158,7 +158,8 @@ def test_the_json_model_of_every_packaged_file_is_that_of_pydicom() -> None:
             continue
         ours = without_pixels(json.loads(json.dumps(ours)))
         assert list(ours) == sorted(ours)
-        assert without_padding(ours) == without_padding(theirs), path.name
+        # What is equal is so without its padding too, and to take it away takes as long as to read.
+        assert ours == theirs or without_padding(ours) == without_padding(theirs), path.name
         compared += 1
     assert raised >= set(NOT_CONVERTED)
     assert compared > 150

@@ -42,14 +42,18 @@ def test_columns_types_and_grain_are_those_of_the_view(
     model: Model, sample: warehouse.Warehouse
 ) -> None:
     """In one question: to plan a view takes longer than to look through its rows."""
-    answer = sample.sql(f"from {model.name}")
-    described = [(name, str(kind)) for name, kind in zip(answer.columns, answer.types, strict=True)]
+    # A relation would plan it when it is made, and again for its rows.
+    answer = sample.catalog.connection.execute(f"from {model.name}")
+    described = [(name, str(kind)) for name, kind, *_ in answer.description or ()]
     assert [(column.name, column.type) for column in model.columns] == described
-    rows = answer.pl()
+    rows = answer.fetchall()
     assert model.grain
-    assert not rows.select(model.grain).is_duplicated().any()
+    names = [name for name, _ in described]
+    places = [names.index(column) for column in model.grain]
+    # As text, because a part of a key may be a list.
+    assert len({repr([row[place] for place in places]) for row in rows}) == len(rows)
     if model.name not in EMPTY_IN_MODE_FULL:
-        assert rows.height
+        assert rows
 
 
 @each([*VIEWS, *CHECKS])

@@ -42,7 +42,7 @@ NOW = dt.timedelta(0)
 @pytest.fixture(scope="module")
 def toy_sql(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return where the SQL of the toys lies, and views are kept that are made of it once."""
-    return tmp_path_factory.mktemp("toys") / "sql"
+    return toy_tables.shared(tmp_path_factory)
 
 
 @pytest.fixture
@@ -73,9 +73,10 @@ def stored(root: Path, version: int | None = None) -> list[tuple[str, int]]:
 
 def first_tables(root: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return all rows of the tables that every warehouse has, ids and batches too."""
-    wh = warehouse.open(root)
+    catalog = warehouse.open(root).catalog.connection
     return {
-        name: sorted(wh.sql(f"from {name}").fetchall(), key=repr) for name in sorted(tables.FIRST)
+        name: sorted(catalog.execute(f"from {name}").fetchall(), key=repr)
+        for name in sorted(tables.FIRST)
     }
 
 

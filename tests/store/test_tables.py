@@ -85,8 +85,8 @@ def test_contributing_says_which_files_a_table_touches() -> None:
 
 
 @pytest.fixture
-def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    toy_tables.register(tmp_path / "sql", monkeypatch)
+def toys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy_tables.register(toy_tables.shared(tmp_path_factory), monkeypatch)
 
 
 @pytest.mark.usefixtures("toys")
