@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 import warehouse
 from tests.conftest import PACKAGED
 from tests.dicom_files import dataset, image, write
+from tests.made_once import made_once
 from tests.pixels.conftest import UID, voxels
 from tests.vendor_payloads import CSA, add_private, ascconv, csa
 from warehouse.errors import NotAVolume, PixelsUnreadable
@@ -69,33 +70,72 @@ def write_mosaic(
     write(path, made)
 
 
+COUNTS, NORMALS = [28, 60, 35, 36, 2], [[0, 0, 1], [0, 0, -1]]
+NOT_PLACED: list[tuple[list[int] | None, dict[str, Any], str]] = [
+    (None, {}, "do not say how many slices they hold and which way"),
+    ([0, 1, 0], {}, "is not at right angles"),
+    ([0, 0, 1], {"SpacingBetweenSlices": None}, "without a distance between slices"),
+    ([0, 0, 1], {"PixelSpacing": None}, "without position, orientation or spacing"),
+    ([0, 0, 1], {"Rows": 5, "PixelData": bytes(90)}, "do not divide into 3 x 3 tiles"),
+]
+
+
+def tiles(count: int) -> np.ndarray:
+    return np.arange(count * 6, dtype=np.uint16).reshape(count, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def mosaics(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """Series by count of tiles (1.4.count), by normal (1.5.n), and refused ones (1.6.n). Not to write to."""
+
+    def make(folder: Path) -> None:
+        def put(uid: str, *of_mosaic: Any, **attributes: Any) -> None:
+            attributes |= {"uid": f"{uid}.1", "SeriesInstanceUID": uid}
+            write_mosaic(folder / "in" / uid, *of_mosaic, **attributes)
+
+        for count in COUNTS:
+            put(f"1.4.{count}", tiles(count), [0, 0, 1])
+        for n, normal in enumerate(NORMALS):
+            put(f"1.5.{n}", tiles(5), normal)
+        for n, (stated, attributes, _) in enumerate(NOT_PLACED):
+            put(f"1.6.{n}", np.ones((5, 2, 3), np.uint16), stated, **attributes)
+        warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
+
+    return warehouse.open(made_once(tmp_path_factory, "mosaics", make) / "w")
+
+
 @pytest.mark.acceptance("D54")
-@pytest.mark.parametrize("count", [28, 60, 35, 36, 2])
-def test_padding_tiles_are_dropped(count: int, tmp_path: Path, ingest: Ingest) -> None:
-    tiles = np.arange(count * 6, dtype=np.uint16).reshape(count, 2, 3)
-    write_mosaic(tmp_path / "in" / "a.dcm", tiles, [0, 0, 1])
-    volume = ingested(ingest).volume(UID)
+@pytest.mark.parametrize("count", COUNTS)
+def test_padding_tiles_are_dropped(count: int, mosaics: warehouse.Warehouse) -> None:
+    volume, wanted = mosaics.volume(f"1.4.{count}"), tiles(count)
     assert volume.shape == (count, 2, 3)
-    assert np.array_equal(volume[:], tiles)
-    assert np.array_equal(volume[count - 1, ::-1, 1:], tiles[count - 1, ::-1, 1:])
+    assert np.array_equal(volume[:], wanted)
+    assert np.array_equal(volume[count - 1, ::-1, 1:], wanted[count - 1, ::-1, 1:])
 
 
 @pytest.mark.acceptance("D55")
-@pytest.mark.parametrize("normal", [[0, 0, 1], [0, 0, -1]])
+@pytest.mark.parametrize("normal", NORMALS)
 def test_slices_of_mosaics_go_along_the_normal_of_rows_and_columns(
-    normal: list[int], tmp_path: Path, ingest: Ingest
+    normal: list[int], mosaics: warehouse.Warehouse
 ) -> None:
     """Tiles follow the normal of the CSA header; the array that of rows and columns, as elsewhere."""
-    tiles = np.arange(5 * 6, dtype=np.uint16).reshape(5, 2, 3)
-    write_mosaic(tmp_path / "in" / "a.dcm", tiles, normal)
-    volume = ingested(ingest).volume(UID)
+    volume = mosaics.volume(f"1.5.{NORMALS.index(normal)}")
     up = normal == [0, 0, 1]
-    assert np.array_equal(volume[:], tiles if up else tiles[::-1])
+    assert np.array_equal(volume[:], tiles(5) if up else tiles(5)[::-1])
     assert volume.affine is not None
     # 3 x 3 tiles: the corner of a slice lies half of the surplus, 3 columns and 2 rows, further on.
     first_tile = volume.affine @ [0 if up else 4, 0, 0, 1]
     assert np.allclose(first_tile, [1 + 3 * 2, 2 + 2 * 2, 3, 1])
     assert np.allclose(volume.affine[:3, 0], [0, 0, 5])
+
+
+@pytest.mark.parametrize("number", range(len(NOT_PLACED)))
+def test_mosaics_without_what_places_them_are_refused(
+    number: int, mosaics: warehouse.Warehouse
+) -> None:
+    with pytest.raises(NotAVolume, match=NOT_PLACED[number][2]):
+        mosaics.volume(f"1.6.{number}")
+    assert len(mosaics.stack(f"1.6.{number}")) == 1
 
 
 def test_a_distance_that_only_the_protocol_states_is_that_of_the_view(
@@ -137,30 +177,6 @@ def test_mosaics_of_a_scanner_equal_nibabel(tmp_path: Path) -> None:
         ours[:3, 3] += (len(volume) - 1) * ours[:3, 2]
         ours[:3, 2] *= -1
     assert np.allclose(ours, affine, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("normal", "attributes", "reason"),
-    [
-        (None, {}, "do not say how many slices they hold and which way"),
-        ([0, 1, 0], {}, "is not at right angles"),
-        ([0, 0, 1], {"SpacingBetweenSlices": None}, "without a distance between slices"),
-        ([0, 0, 1], {"PixelSpacing": None}, "without position, orientation or spacing"),
-        ([0, 0, 1], {"Rows": 5, "PixelData": bytes(90)}, "do not divide into 3 x 3 tiles"),
-    ],
-)
-def test_mosaics_without_what_places_them_are_refused(
-    normal: list[int] | None,
-    attributes: dict[str, Any],
-    reason: str,
-    tmp_path: Path,
-    ingest: Ingest,
-) -> None:
-    write_mosaic(tmp_path / "in" / "a.dcm", np.ones((5, 2, 3), np.uint16), normal, **attributes)
-    wh = ingested(ingest)
-    with pytest.raises(NotAVolume, match=reason):
-        wh.volume(UID)
-    assert len(wh.stack(UID)) == 1
 
 
 # -- multi-frame objects ----------------------------------------------------------------------------
@@ -366,58 +382,60 @@ def test_a_film_counts_time_and_lies_in_no_space(tmp_path: Path, ingest: Ingest)
     assert np.array_equal(volume[:], pixels)
 
 
-@pytest.mark.parametrize(
-    ("orientation", "offsets", "lowest", "step", "is_turned"),
-    [
+def write_dose(path: Path, doses: np.ndarray, offsets: list[float], orientation: list[float],
+               **attributes: Any) -> None:  # fmt: skip
+    write_frames(
+        path, doses, [], SOPClassUID=DOSE, Modality="RTDOSE", FrameIncrementPointer=0x3004000C,
+        GridFrameOffsetVector=offsets, ImagePositionPatient=[1, 2, 50], ImageOrientationPatient=orientation,
+        PixelSpacing=[2, 2], SharedFunctionalGroupsSequence=None, **attributes,
+    )  # fmt: skip
+
+
+def test_planes_of_a_dose_grid_lie_where_its_offsets_say(tmp_path: Path, ingest: Ingest) -> None:
+    doses = np.arange(3 * 4 * 6, dtype=np.uint32).reshape(3, 4, 6)
+    grids: list[tuple[list[float], list[float], list[float], list[float], bool]] = [
         ([1, 0, 0, 0, 1, 0], [0, -2.5, -5], [1, 2, 45], [0, 0, 2.5], True),
         # Feet first, where rows run to the right of the patient: one place, in either way of saying it
         # (https://github.com/dicompyler/dicompyler-core/issues/284).
         ([-1, 0, 0, 0, 1, 0], [0, -2.5, -5], [1, 2, 55], [0, 0, -2.5], True),
         ([-1, 0, 0, 0, 1, 0], [50, 52.5, 55], [1, 2, 55], [0, 0, -2.5], True),
         ([1, 0, 0, 0, 1, 0], [50, 52.5, 55], [1, 2, 50], [0, 0, 2.5], False),
-    ],
-)
-def test_planes_of_a_dose_grid_lie_where_its_offsets_say(
-    orientation: list[float], offsets: list[float], lowest: list[float], step: list[float],
-    is_turned: bool, tmp_path: Path, ingest: Ingest,
-) -> None:  # fmt: skip
-    doses = np.arange(3 * 4 * 6, dtype=np.uint32).reshape(3, 4, 6)
-    write_frames(
-        tmp_path / "in" / "1.dcm", doses, [], SOPClassUID=DOSE, Modality="RTDOSE", FrameIncrementPointer=0x3004000C,
-        GridFrameOffsetVector=offsets, ImagePositionPatient=[1, 2, 50], ImageOrientationPatient=orientation,
-        PixelSpacing=[2, 2], SharedFunctionalGroupsSequence=None,
-    )  # fmt: skip
+    ]
+    for number, (orientation, offsets, *_) in enumerate(grids):
+        write_dose(
+            tmp_path / "in" / f"{number}", doses, offsets, orientation,
+            SeriesInstanceUID=f"1.5.{number}",
+        )  # fmt: skip
     wh = ingested(ingest)
-    volume = wh.volume(UID)
-    assert np.array_equal(volume[:], doses[::-1] if is_turned else doses)
-    assert volume.affine is not None
-    assert np.allclose(volume.affine @ [0, 0, 0, 1], [*lowest, 1])
-    assert np.allclose(volume.affine[:3, 0], step)
-    assert volume.spacing == (2.5, 2, 2)
-    agrees_with_the_views(wh)
+    for number, (_, _, lowest, step, is_turned) in enumerate(grids):
+        volume = wh.volume(f"1.5.{number}")
+        assert np.array_equal(volume[:], doses[::-1] if is_turned else doses), number
+        assert volume.affine is not None
+        assert np.allclose(volume.affine @ [0, 0, 0, 1], [*lowest, 1]), number
+        assert np.allclose(volume.affine[:3, 0], step), number
+        assert volume.spacing == (2.5, 2, 2)
+    assert agrees_with_the_views(wh) == len(grids)
 
 
-def agrees_with_the_views(wh: warehouse.Warehouse) -> None:
-    """Compare the place of every frame with `frames`, and the affine with `stack_geometry`."""
-    for uid, affine in wh.sql(
-        "select series_key, affine from stack_geometry where is_volume"
-    ).fetchall():
+def agrees_with_the_views(wh: warehouse.Warehouse) -> int:
+    """Compare places of frames with `frames`, affines with `stack_geometry`; return how many."""
+    affines = wh.sql("select series_key, affine from stack_geometry where is_volume").fetchall()
+    asked = "select series_key, frame_number, ImagePositionPatient from frames"
+    positions = {tuple(key): position for *key, position in wh.sql(asked).fetchall()}
+    for uid, affine in affines:
         volume = wh.volume(uid)
         assert volume.affine is not None
         # The view has (column, row, slice).
         assert np.allclose(np.reshape(affine, (4, 4))[:, [2, 1, 0, 3]], volume.affine)
-        asked = f"select frame_number, ImagePositionPatient from frames where series_key = '{uid}'"
-        positions = dict(wh.sql(asked).fetchall())
         for level, number in enumerate(volume.frames["frame_number"].to_list()):
-            assert np.allclose((volume.affine @ [level, 0, 0, 1])[:3], positions[number])
+            place = (volume.affine @ [level, 0, 0, 1])[:3]
+            assert np.allclose(place, positions[uid, number])
+    return len(affines)
 
 
 def test_offsets_of_a_dose_without_meaning_are_refused(tmp_path: Path, ingest: Ingest) -> None:
-    write_frames(
-        tmp_path / "in" / "1.dcm", np.zeros((3, 4, 6), np.uint32), [], SOPClassUID=DOSE, Modality="RTDOSE",
-        FrameIncrementPointer=0x3004000C, GridFrameOffsetVector=[10, 13, 16], ImagePositionPatient=[1, 2, 50],
-        ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=[2, 2], SharedFunctionalGroupsSequence=None,
-    )  # fmt: skip
+    nothing = np.zeros((3, 4, 6), np.uint32)
+    write_dose(tmp_path / "in" / "1.dcm", nothing, [10, 13, 16], [1, 0, 0, 0, 1, 0])
     wh = ingested(ingest)
     with pytest.raises(
         NotAVolume, match="begins neither with 0 nor with the third coordinate"
@@ -426,26 +444,28 @@ def test_offsets_of_a_dose_without_meaning_are_refused(tmp_path: Path, ingest: I
     assert (refused.value.why,) == wh.sql("select why_not from stack_geometry").fetchall()[0]
 
 
-@pytest.mark.parametrize("spacing", [4.0, -4.0])
 def test_reconstructed_slices_of_nuclear_medicine_are_a_volume(
-    spacing: float, tmp_path: Path, ingest: Ingest
+    tmp_path: Path, ingest: Ingest
 ) -> None:
     """The sign of Spacing Between Slices is the direction: https://github.com/rordenlab/dcm2niix/issues/885"""
     pixels = voxels(10)
     first = dataset(ImagePositionPatient=[-10, -20, 30], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
-    write_frames(
-        tmp_path / "in" / "1.dcm", pixels, [], SOPClassUID="1.2.840.10008.5.1.4.1.1.20", Modality="NM",
-        ImageType=["ORIGINAL", "PRIMARY", "RECON GATED TOMO", "EMISSION"], PixelSpacing=[4, 4],
-        SpacingBetweenSlices=spacing, DetectorInformationSequence=[first], SharedFunctionalGroupsSequence=None,
-        FrameIncrementPointer=[0x00540070, 0x00540080], TimeSlotVector=[1] * 5 + [2] * 5, SliceVector=[1, 2, 3, 4, 5] * 2,
-    )  # fmt: skip
+    spacings = {"1.5.1": 4.0, "1.5.2": -4.0}
+    for uid, spacing in spacings.items():
+        write_frames(
+            tmp_path / "in" / uid, pixels, [], SOPClassUID="1.2.840.10008.5.1.4.1.1.20", Modality="NM",
+            ImageType=["ORIGINAL", "PRIMARY", "RECON GATED TOMO", "EMISSION"], PixelSpacing=[4, 4],
+            SpacingBetweenSlices=spacing, DetectorInformationSequence=[first], SharedFunctionalGroupsSequence=None,
+            FrameIncrementPointer=[0x00540070, 0x00540080], TimeSlotVector=[1] * 5 + [2] * 5,
+            SliceVector=[1, 2, 3, 4, 5] * 2, uid=f"{uid}.1", SeriesInstanceUID=uid,
+        )  # fmt: skip
     wh = ingested(ingest)
-    volume = wh.volume(UID)
-    wanted = pixels.reshape(2, 5, 4, 6)
-    assert np.array_equal(volume[:], wanted if spacing > 0 else wanted[:, ::-1])
-    assert volume.labels == {"time_slot": [1, 2]}
-    assert volume.affine is not None
-    assert np.allclose(volume.affine @ [0, 0, 0, 1], [-10, -20, 30 if spacing > 0 else 14, 1])
-    assert wh.sql("select volumes_differ_in from stack_geometry").fetchall() == [
-        (["nuclear medicine vectors"],)
-    ]
+    for uid, spacing in spacings.items():
+        volume = wh.volume(uid)
+        wanted = pixels.reshape(2, 5, 4, 6)
+        assert np.array_equal(volume[:], wanted if spacing > 0 else wanted[:, ::-1])
+        assert volume.labels == {"time_slot": [1, 2]}
+        assert volume.affine is not None
+        assert np.allclose(volume.affine @ [0, 0, 0, 1], [-10, -20, 30 if spacing > 0 else 14, 1])
+    asked = "select volumes_differ_in from stack_geometry"
+    assert wh.sql(asked).fetchall() == [(["nuclear medicine vectors"],)] * 2

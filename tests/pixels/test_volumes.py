@@ -11,6 +11,7 @@ import pytest
 
 import warehouse
 from tests.dicom_files import dataset, image, write
+from tests.made_once import made_once
 from tests.pixels.conftest import UID, voxels, write_slice
 from tests.pixels.test_multiframe import (
     ENHANCED_MR,
@@ -79,13 +80,32 @@ KINDS = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """A series of each kind. Not to write to."""
+
+    def make(folder: Path) -> None:
+        for number, (volumes, _) in enumerate(KINDS.values()):
+            uid, slices = f"1.4.{number}", shuffled(volumes)
+            for n, pixels in enumerate(voxels(len(slices))):
+                write_slice(
+                    folder / "in" / f"{uid}.{len(slices) - n}", pixels, uid=f"{uid}.{len(slices) - n}",
+                    SeriesInstanceUID=uid, **MR, **slices[n],
+                )  # fmt: skip
+        warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
+
+    return warehouse.open(made_once(tmp_path_factory, "kinds of volumes", make) / "w")
+
+
 @pytest.mark.parametrize("name", KINDS)
-def test_volumes_are_told_apart_by_what_differs_not_by_numbers(name: str, series: Series) -> None:
+def test_volumes_are_told_apart_by_what_differs_not_by_numbers(
+    name: str, kinds: warehouse.Warehouse
+) -> None:
     volumes, labels = KINDS[name]
-    pixels = voxels(DEPTH * len(volumes))
-    volume = series(pixels, *shuffled(volumes), **MR).volume(UID)
+    volume = kinds.volume(f"1.4.{list(KINDS).index(name)}")
     assert volume.dims == ("volume", "slice", "row", "column")
-    assert np.array_equal(volume[:], pixels.reshape(len(volumes), DEPTH, 4, 6))
+    wanted = voxels(DEPTH * len(volumes)).reshape(len(volumes), DEPTH, 4, 6)
+    assert np.array_equal(volume[:], wanted)
     assert volume.labels == labels
     assert volume.label_dims == dict.fromkeys(labels, ("volume",))
 
@@ -206,32 +226,46 @@ def with_groups(made: Any, **groups: Any) -> Any:
     return made
 
 
-@pytest.mark.parametrize(
-    ("group", "keyword", "values", "label"),
-    [
-        ("MREchoSequence", "EffectiveEchoTime", [5, 10], "echo_time_ms"),
-        ("MRTimingAndRelatedParametersSequence", "FlipAngle", [2, 20], "flip_angle_degrees"),
-        ("MRModifierSequence", "InversionTimes", [100, 900], "inversion_time_ms"),
-        ("MRDiffusionSequence", "DiffusionBValue", [0, 1000], "b_value"),
-        ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", [0, 40], "trigger_time_ms"),
-        ("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase", [0, 50], "cardiac_phase_percent"),
-        ("RespiratorySynchronizationSequence", "NominalPercentageOfRespiratoryPhase", [0, 50], "respiratory_phase_percent"),
-        ("TemporalPositionSequence", "TemporalPositionTimeOffset", [0, 2], "time_s"),
-    ],
-)  # fmt: skip
+GROUPS: list[tuple[str, str, list[float], str]] = [
+    ("MREchoSequence", "EffectiveEchoTime", [5, 10], "echo_time_ms"),
+    ("MRTimingAndRelatedParametersSequence", "FlipAngle", [2, 20], "flip_angle_degrees"),
+    ("MRModifierSequence", "InversionTimes", [100, 900], "inversion_time_ms"),
+    ("MRDiffusionSequence", "DiffusionBValue", [0, 1000], "b_value"),
+    ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", [0, 40], "trigger_time_ms"),
+    ("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase", [0, 50], "cardiac_phase_percent"),
+    ("RespiratorySynchronizationSequence", "NominalPercentageOfRespiratoryPhase", [0, 50], "respiratory_phase_percent"),
+    ("TemporalPositionSequence", "TemporalPositionTimeOffset", [0, 2], "time_s"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """A series for each group. Not to write to."""
+
+    def make(folder: Path) -> None:
+        order = [3, 1, 0, 4, 5, 2]  # the second volume comes first at some positions
+        for number, (group, keyword, values, _) in enumerate(GROUPS):
+            frames = [
+                with_groups(
+                    frame([0, 0, 2.0 * (n % 3)]), **{group: dataset(**{keyword: values[n // 3]})}
+                )
+                for n in order
+            ]
+            path = folder / "in" / f"{number}.dcm"
+            write_frames(path, voxels(6)[order], frames, SeriesInstanceUID=f"1.4.{number}")
+        warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
+
+    return warehouse.open(made_once(tmp_path_factory, "functional groups", make) / "w")
+
+
+@pytest.mark.parametrize("number", range(len(GROUPS)))
 def test_functional_groups_tell_frames_apart_without_dimension_indices(
-    group: str, keyword: str, values: list[float], label: str, tmp_path: Path, ingest: Any
+    number: int, groups: warehouse.Warehouse
 ) -> None:
-    order = [3, 1, 0, 4, 5, 2]  # the second volume comes first at some positions
-    pixels = voxels(6)
-    frames = [
-        with_groups(frame([0, 0, 2.0 * (n % 3)]), **{group: dataset(**{keyword: values[n // 3]})})
-        for n in order
-    ]
-    write_frames(tmp_path / "in" / "1.dcm", pixels[order], frames)
-    volume = ingested(ingest).volume(UID)
+    volume = groups.volume(f"1.4.{number}")
     assert volume.dims == ("volume", "slice", "row", "column")
-    assert np.array_equal(volume[:], pixels.reshape(2, 3, 4, 6))
+    assert np.array_equal(volume[:], voxels(6).reshape(2, 3, 4, 6))
+    _, _, values, label = GROUPS[number]
     assert volume.labels == {label: values}
 
 
