@@ -33,6 +33,7 @@ from warehouse.components.socket_store import known_sockets
 from warehouse.errors import AlgorithmError, UnknownAlgorithm
 from warehouse.inputs import read_text
 from warehouse.sqlfiles import sql_folder
+from warehouse.store import delta
 from warehouse.store.marker import require
 
 if TYPE_CHECKING:
@@ -277,15 +278,11 @@ def known_algorithms(
     root: Path, snapshot: Snapshot | None = None, *, all_versions: bool = False
 ) -> dict[str, Algorithm]:
     """Return the newest version of every algorithm by name; with all, by ``name@version``."""
-    with ledger.asked(root, snapshot, ("algorithm_versions", "algorithm_matching")) as connection:
-        rows = ledger.dictionaries(
-            connection, "select * exclude batch from algorithm_versions order by all"
-        )
-        conditions: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
-        for name, version, slug, text in connection.execute(
-            "select algorithm, version, slug, condition from algorithm_matching order by place"
-        ).fetchall():
-            conditions[name, version].append((slug, text))
+    looked_at = snapshot or delta.snapshot(root)
+    conditions: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
+    for one in ledger.all_rows(root, looked_at, "algorithm_matching", "place"):
+        conditions[one["algorithm"], one["version"]].append((one["slug"], one["condition"]))
+    rows = ledger.all_rows(root, looked_at, "algorithm_versions", "all")
     found = [
         Algorithm(
             **row | {"interfaces": tuple(row["interfaces"])},

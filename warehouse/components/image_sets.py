@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from warehouse.errors import ValueRefused
 
 if TYPE_CHECKING:
-    from warehouse.catalog.connect import Catalog
+    import duckdb
 
 SHARED = (
     "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "StudyID", "StudyDate",
@@ -20,7 +20,7 @@ SHARED = (
 """Attributes of which all instances of an image set have one value, or none."""
 
 
-def require_series(catalog: Catalog, series_key: str) -> None:
+def require_series(connection: duckdb.DuckDBPyConnection, series_key: str) -> None:
     """Check that a series is there, has pixels and belongs to one study of one patient.
 
     Raises
@@ -28,7 +28,7 @@ def require_series(catalog: Catalog, series_key: str) -> None:
     ValueRefused
     """
     counts = ", ".join(f"count(distinct coalesce(cast({name} as varchar), ''))" for name in SHARED)
-    row = catalog.connection.execute(
+    row = connection.execute(
         f"select count(*), count(pixel_offset), {counts} from instances where series_key = $1",
         [series_key],
     ).fetchall()[0]

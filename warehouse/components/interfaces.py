@@ -91,8 +91,7 @@ def chosen(interfaces: Sequence[Interface], provided: Iterable[str]) -> Interfac
 
 def known_interfaces(root: Path, snapshot: Snapshot | None = None) -> dict[str, Interface]:
     """Return every interface by its identity."""
-    with ledger.asked(root, snapshot) as connection:
-        rows = ledger.dictionaries(connection, "from algorithm_interfaces order by added_at")
+    rows = ledger.all_rows(root, snapshot, "algorithm_interfaces", "added_at")
     return {
         row["interface_id"]: Interface(frozenset(row["inputs"]), frozenset(row["outputs"]))
         for row in rows

@@ -11,6 +11,7 @@ import hashlib
 import os
 import uuid
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -56,6 +57,23 @@ def dictionaries(connection: duckdb.DuckDBPyConnection, query: str, *given: Any)
     """Return the rows of a query as dictionaries."""
     found: Rows = connection.sql(query, params=list(given)).to_arrow_table().to_pylist()
     return found
+
+
+def all_rows(root: Path, snapshot: Snapshot | None, table: str, order: str) -> Rows:
+    """Return the rows of a stored table that has few, as dictionaries in an order.
+
+    What was read is kept for the next time, since parts are never changed, and others have other
+    names: sockets and algorithms are looked up several times in each change.
+    """
+    found = snapshot or delta.snapshot(root)
+    query = f"select * exclude batch from {table} order by {order}"
+    return [dict(row) for row in _read(table, query, tuple(found.paths(table)))]
+
+
+@lru_cache(maxsize=64)
+def _read(table: str, query: str, parts: tuple[str, ...]) -> Rows:
+    with lent({table: parts}) as connection:
+        return dictionaries(connection, query)
 
 
 def add_rows(

@@ -88,10 +88,7 @@ def find_socket(root: Path, slug: str, version: int | None = None) -> Socket:
 
 
 def _versions(root: Path, snapshot: Snapshot | None) -> list[Socket]:
-    with ledger.asked(root, snapshot) as connection:
-        rows = ledger.dictionaries(
-            connection, "select * exclude batch from socket_versions order by pk, version"
-        )
+    rows = ledger.all_rows(root, snapshot, "socket_versions", "pk, version")
     return [_from_row(row) for row in rows]
 
 
