@@ -6,9 +6,8 @@
 A piece is 20,000 files of 5 corpora (see ``corpus.py``) of 4,000, so that a series has about 46
 instances and a million has about 20,000 series; of more than a million a piece is 100,000 files,
 and the next one is made while one is ingested. Its files are removed when they are ingested, so
-the disk holds two pieces at a time; the paths in ``files`` lead nowhere afterwards. After each
-million that is not the last the warehouse is compacted and vacuumed, as maintain.md advises. An
-interrupted run goes on where it stopped. The same arguments give the same rows.
+the disk holds two pieces at a time; the paths in ``files`` lead nowhere afterwards. An interrupted
+run goes on where it stopped. The same arguments give the same rows.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import shutil
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -56,12 +54,6 @@ def make_archive(
             shutil.rmtree(folder)
             done = (number + 1) * piece
             print(f"{done:,} instances; {report.created:,} created; {took}", flush=True)
-            if done % MILLION == 0 and done < instances:
-                began, before = time.perf_counter(), _processor_seconds()
-                shelf.compact()
-                shelf.vacuum(timedelta(0), delete=True)
-                took = f"{time.perf_counter() - began:.1f} s, {_processor_seconds() - before:.1f} CPU s"
-                print(f"{done:,} instances compacted and vacuumed; {took}", flush=True)
 
 
 def _make_piece(scratch: Path, number: int, corpora: int, corpus_files: int) -> Path:
