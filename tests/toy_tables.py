@@ -10,7 +10,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pytest
 
 from tests.made_once import made_once
 from warehouse import sqlfiles
@@ -21,6 +20,8 @@ from warehouse.store.tables import StoredTable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from warehouse.elements.extract import Portion
 
@@ -71,9 +72,7 @@ TOYS = (
 def register(folder: Path, patch: pytest.MonkeyPatch | None = None) -> None:
     """Let the library know both; ``folder`` is where its SQL then lies."""
     if not folder.exists():
-        shutil.copytree(sqlfiles.sql_folder(), folder)
-        for name, sql in SQL.items():
-            (folder / "1_long" / f"{name}.sql").write_text(sql)
+        write_sql(folder)
     put = patch.setattr if patch else setattr
     put(sqlfiles, "sql_folder", lambda: folder)
     put(template, "_file", lambda kind: folder / f"{kind}.duckdb")
@@ -83,12 +82,14 @@ def register(folder: Path, patch: pytest.MonkeyPatch | None = None) -> None:
 
 def shared(factory: pytest.TempPathFactory) -> Path:
     """Return where the SQL lies for all tests of a run: views are made of it once, in seconds."""
+    return made_once(factory, "toys", lambda folder: write_sql(folder / "sql")) / "sql"
 
-    def make(folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            register(folder / "sql", patch)
 
-    return made_once(factory, "toys", make) / "sql"
+def write_sql(folder: Path) -> None:
+    """Write the SQL of the library and of both."""
+    shutil.copytree(sqlfiles.sql_folder(), folder)
+    for name, sql in SQL.items():
+        (folder / "1_long" / f"{name}.sql").write_text(sql)
 
 
 def notes(author: str, count: int, first: int = 0) -> pa.Table:

@@ -81,12 +81,16 @@ def rebuild(root: Path) -> Rebuilt:
         try:
             with lent() as connection:
                 _make_views(connection, base)
-                for part in base.parts["instances"]:
-                    stored = _read(root, part)
-                    seen += stored.num_rows
-                    derived = pa.concat_tables(_derived(connection, base, stored))
-                    if not derived.equals(stored):
-                        written[part] = _write(root, part, derived)
+                for run in _runs(root, base.parts["instances"]):
+                    together = pa.concat_tables(run.values()).combine_chunks()
+                    derived = pa.concat_tables(_derived(connection, base, together))
+                    place = 0
+                    for part, stored in run.items():
+                        made = derived.slice(place, stored.num_rows)
+                        place += stored.num_rows
+                        if not made.equals(stored):
+                            written[part] = _write(root, part, made)
+                    seen += place
             with delta.locked(root):
                 newest = delta.snapshot(root)
                 # A part that an ingest replaced meanwhile was derived by that ingest.
@@ -143,10 +147,22 @@ def _make_views(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> No
         connection.execute(by_name(name).sql)
 
 
+def _runs(root: Path, parts: Iterable[str]) -> Iterator[dict[str, pa.Table]]:
+    """Yield parts with their rows, as many at a time as make a slice: each is planned anew."""
+    run: dict[str, pa.Table] = {}
+    for part in parts:
+        run[part] = _read(root, part)
+        if sum(rows.num_rows for rows in run.values()) >= SLICE:
+            yield run
+            run = {}
+    if run:
+        yield run
+
+
 def _derived(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, stored: pa.Table
 ) -> Iterator[pa.Table]:
-    """Yield the rows of a part as they are derived now, a slice of its ids at a time."""
+    """Yield these rows as they are derived now, a slice of their ids at a time."""
     for start in range(0, max(stored.num_rows, 1), SLICE):
         old = stored.slice(start, SLICE)
         if not old.num_rows:

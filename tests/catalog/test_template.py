@@ -49,7 +49,9 @@ def needed_by(*asked: str) -> list[Model]:
         if model.name in names:
             names |= set(model.depends)
     return [
-        model for model in read_models() if model.name in names or not (model.is_view or model.depends)
+        model
+        for model in read_models()
+        if model.name in names or not (model.is_view or model.depends)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,20 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 COLUMNS = (
-    "select frame_number, focal_plane, ColumnPositionInTotalImagePixelMatrix, RowPositionInTotalImagePixelMatrix, "
-    "XOffsetInSlideCoordinateSystem, YOffsetInSlideCoordinateSystem, focal_plane_mm, OpticalPathIdentifier, "
-    "ReferencedSegmentNumber, tile_why_not from frames where instance_id = "
-    "(select instance_id from instances where SOPInstanceUID = $1) order by frame_number"
-)
+    "frame_number", "focal_plane", "ColumnPositionInTotalImagePixelMatrix", "RowPositionInTotalImagePixelMatrix",
+    "XOffsetInSlideCoordinateSystem", "YOffsetInSlideCoordinateSystem", "focal_plane_mm", "OpticalPathIdentifier",
+    "ReferencedSegmentNumber", "tile_why_not",
+)  # fmt: skip
+Placed = dict[str, list[tuple[Any, ...]]]
+
+
+def placed_in(wh: warehouse.Warehouse) -> Placed:
+    """Return these columns of the frames of each instance; to plan the view takes longer than to read it."""
+    columns = ", ".join(f"frames.{name}" for name in COLUMNS)
+    rows = wh.catalog.connection.execute(
+        f"select instances.SOPInstanceUID, {columns} from frames join instances using (instance_id) order by 1, 2"
+    ).fetchall()
+    return {uid: [row[1:] for row in of_one] for uid, of_one in groupby(rows, lambda row: row[0])}
 
 
 def of_segments(uid: str) -> Dataset:
@@ -89,6 +99,11 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     return made
 
 
+@pytest.fixture(scope="module")
+def placed(wh: warehouse.Warehouse) -> Placed:
+    return placed_in(wh)
+
+
 def compare(rows: list[tuple[Any, ...]], read: Dataset) -> None:
     """Hold frames to highdicom's: channel, focal plane, column, row, x, y and z, which it counts from 0."""
     theirs = list(iter_tiled_full_frame_data(read))
@@ -109,20 +124,20 @@ def compare(rows: list[tuple[Any, ...]], read: Dataset) -> None:
 @pytest.mark.parametrize(
     "made", [slide("1.77.1"), of_segments("1.77.2")], ids=["slide", "segments"]
 )
-def test_tiles_lie_where_highdicom_has_them(wh: warehouse.Warehouse, made: Dataset) -> None:
-    rows = wh.sql(COLUMNS, [made.SOPInstanceUID]).fetchall()
+def test_tiles_lie_where_highdicom_has_them(placed: Placed, made: Dataset) -> None:
+    rows = placed[made.SOPInstanceUID]
     assert len(rows) == made.NumberOfFrames
     compare(rows, made)
 
 
-def test_tiles_of_a_concatenation_lie_where_those_of_the_whole_do(wh: warehouse.Warehouse) -> None:
-    whole = wh.sql(COLUMNS, ["1.77.1"]).fetchall()
-    parts = [row[1:] for n in range(3) for row in wh.sql(COLUMNS, [f"1.77.4.{n}"]).fetchall()]
+def test_tiles_of_a_concatenation_lie_where_those_of_the_whole_do(placed: Placed) -> None:
+    whole = placed["1.77.1"]
+    parts = [row[1:] for n in range(3) for row in placed[f"1.77.4.{n}"]]
     assert parts == [row[1:] for row in whole]
 
 
-def test_tiles_that_state_their_place_keep_it(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(COLUMNS, ["1.77.3"]).fetchall()
+def test_tiles_that_state_their_place_keep_it(wh: warehouse.Warehouse, placed: Placed) -> None:
+    rows = placed["1.77.3"]
     assert [row[1:] for row in rows] == [
         (None, 5, 1, 0.625, 2, None, ["B"], None, None), (None, 1, 1, 0.125, 2, None, ["B"], None, None),
         (*[None] * 8, "the frame states no place in the total pixel matrix"),
@@ -132,18 +147,16 @@ def test_tiles_that_state_their_place_keep_it(wh: warehouse.Warehouse) -> None:
 
 
 @pytest.mark.parametrize("uid", WRONG)
-def test_an_order_that_cannot_be_gives_no_place(wh: warehouse.Warehouse, uid: str) -> None:
-    rows = wh.sql(COLUMNS, [uid]).fetchall()
+def test_an_order_that_cannot_be_gives_no_place(placed: Placed, uid: str) -> None:
+    rows = placed[uid]
     assert len(rows) == WRONG[uid][0].get("frames", 36)
     assert {row[1:7] for row in rows} == {(None,) * 6}
     assert all(WRONG[uid][1] in row[9] for row in rows)
 
 
 @pytest.mark.parametrize("uid", NOWHERE)
-def test_a_matrix_that_lies_nowhere_has_no_place_on_the_slide(
-    wh: warehouse.Warehouse, uid: str
-) -> None:
-    rows, whole = wh.sql(COLUMNS, [uid]).fetchall(), wh.sql(COLUMNS, ["1.77.1"]).fetchall()
+def test_a_matrix_that_lies_nowhere_has_no_place_on_the_slide(placed: Placed, uid: str) -> None:
+    rows, whole = placed[uid], placed["1.77.1"]
     assert [row[:4] for row in rows] == [row[:4] for row in whole]
     assert {row[4:6] for row in rows} == {(None, None)}
     assert all(NOWHERE[uid][1] in row[9] for row in rows)
@@ -164,10 +177,11 @@ def real_slides() -> list[Path]:
 def test_tiles_of_real_slides_lie_where_highdicom_has_them(tmp_path: Path) -> None:
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(*real_slides(), workers=1)
+    placed = placed_in(wh)
     full = 0
     for path in real_slides():
         read = pydicom.dcmread(path, stop_before_pixels=True)
-        rows = wh.sql(COLUMNS, [read.SOPInstanceUID]).fetchall()
+        rows = placed.get(read.SOPInstanceUID, [])
         if read.get("DimensionOrganizationType") == "TILED_FULL":
             full += 1
             compare(rows, read)

@@ -251,6 +251,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
+from warehouse.process import do_without_pandas
+do_without_pandas()
 from tests.toy_tables import notes, register
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
