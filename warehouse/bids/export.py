@@ -191,10 +191,10 @@ def write_data_set(
 
 
 def _rows(catalog: Catalog, name: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = (
-        catalog.connection.sql(statement(name, "bids")).to_arrow_table().to_pylist()
-    )
-    return rows
+    # Executed at once: a relation would plan this large question a second time.
+    answer = catalog.connection.execute(statement(name, "bids"))
+    names = [described[0] for described in answer.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
 def _exported(
