@@ -16,6 +16,7 @@ import pytest
 import warehouse
 from tests.algorithms.running import make_images
 from tests.dicom_files import image, write
+from tests.made_once import made_once
 from tests.programs import needed
 
 CT, CT2, MR, DX = "1.2.10", "1.2.20", "1.2.30", "1.2.40"
@@ -42,10 +43,7 @@ def put_volume(folder: Path, modality: str, series: str, study: str, **attribute
         write(folder / f"{series}.{n}", made)
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be changed: take ``wh``."""
-    folder = tmp_path_factory.mktemp("algorithms")
+def _make_template(folder: Path) -> None:
     for modality, series in (("CT", CT), ("CT", CT2), ("MR", MR)):
         put_volume(folder / "in", modality, series, f"1.1.{series[-2]}")
     write(
@@ -72,7 +70,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     segments = [{"name": str(n), "visible": True, "voxel_value": n} for n in range(2)]
     make(title="Mask", kind="SEG", relative_path="images/mask", overlay_segments=segments)
     wh.close()
-    return folder / "w"
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be changed: take ``wh``."""
+    return made_once(tmp_path_factory, "algorithms", _make_template) / "w"
 
 
 @pytest.fixture
@@ -89,7 +92,8 @@ def function(name: str) -> str:
 @pytest.fixture(scope="session")
 def images(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The warehouse with two images and their algorithms. Not to be changed: take ``tiny``."""
-    return make_images(template, tmp_path_factory.mktemp("images"))
+    made = made_once(tmp_path_factory, "images", lambda folder: make_images(template, folder))
+    return made / "w"
 
 
 @pytest.fixture

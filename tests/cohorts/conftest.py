@@ -12,6 +12,7 @@ import pytest
 
 import warehouse
 from tests.dicom_files import write
+from tests.made_once import made_once
 from warehouse.cohorts import asking
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ def make(folder: Path, patient: int, number: int = 1, **attributes: object) -> P
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six patients with two slices each, read once."""
-    folder = tmp_path_factory.mktemp("cohorts")
-    for patient in range(1, PATIENTS + 1):
-        for number in (1, 2):
-            make(folder / "in", patient, number)
-    warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
-    return folder
+
+    def made(folder: Path) -> None:
+        for patient in range(1, PATIENTS + 1):
+            for number in (1, 2):
+                make(folder / "in", patient, number)
+        warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
+
+    return made_once(tmp_path_factory, "cohorts", made)
 
 
 @pytest.fixture

@@ -9,14 +9,12 @@ import pytest
 
 import warehouse
 from tests.dicom_files import image, write
+from tests.made_once import made_once
 
 CT, MR, DX, MOVED = "1.2.10", "1.2.20", "1.2.30", "1.2.40"
 
 
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be changed: take ``wh``."""
-    folder = tmp_path_factory.mktemp("components")
+def _make_archive(folder: Path) -> None:
     for n in range(2):
         ct = image(
             f"1.1.1{n}", Modality="CT", SeriesInstanceUID=CT, FrameOfReferenceUID="1.9.1",
@@ -38,7 +36,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(folder / "in" / f"moved{n}", moved)
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
-    return folder / "w"
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be changed: take ``wh``."""
+    return made_once(tmp_path_factory, "components", _make_archive) / "w"
 
 
 @pytest.fixture

@@ -82,7 +82,8 @@ def test_a_value_is_said_once(served: tuple[Client, warehouse.Warehouse]) -> Non
     listed = client.get("/api/v1/values?slug=age").json()["results"]
     assert [row["value_id"] for row in listed] == [made["value_id"]]
     spots = {"name": "s", "type": "Multiple points", "version": {"major": 1, "minor": 0}}
-    spots["points"] = [{"name": "p", "point": [n, 2, 3.5]} for n in range(40_000)]
+    # More than a MiB, of few points: each takes as long whatever its name.
+    spots["points"] = [{"name": "p" * 100, "point": [n, 2, 3.5]} for n in range(11_000)]
     many = send(client, "values", {"socket": "spots", "value": spots, "series": CT})
     assert many.status_code == 201, many.text
     assert client.get(f"/api/v1/values/{many.json()['value_id']}").json()["value"] == spots

@@ -13,10 +13,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pyarrow as pa
 
 from warehouse.cohorts.filters import asked, narrowed, sorting
-from warehouse.errors import UsageError
+from warehouse.errors import QueryFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,7 +63,7 @@ def page(
         The cursor is none of this list.
     """
     query = narrowed(catalog, table, conditions, search=search)
-    counted = asked(catalog, f"select count(*) from ({query.sql((), ())})", query.values)
+    counted = fetched(catalog, f"select count(*) from ({query.sql((), ())})", query.values)
     names = sorting(query, order)
     sorts = [_Sort(query, name) for name in names]
     backwards, values = _read(cursor, len(sorts)) if cursor else (False, None)
@@ -80,10 +81,23 @@ def page(
     rows = found.select(range(found.num_columns - len(sorts)))
     return Page(
         rows,
-        int(counted.fetchall()[0][0]),
+        int(counted[0][0]),
         _cursor(ends, -1, "n") if backwards or has_more else None,
         _cursor(ends, 0, "p") if (has_more if backwards else values is not None) else None,
     )
+
+
+def fetched(catalog: Catalog, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the rows of a query that has few: a relation would plan it twice.
+
+    Raises
+    ------
+    QueryFailed
+    """
+    try:
+        return catalog.session().execute(sql, values or None).fetchall()
+    except duckdb.Error as error:
+        raise QueryFailed(str(error)) from error
 
 
 class _Sort:

@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 
 from warehouse.catalog import answer
 from warehouse.cohorts import filters
-from warehouse.cohorts.pages import page
+from warehouse.cohorts.pages import fetched, page
 from warehouse.errors import UnknownFilter, UsageError
 from warehouse.server import deidentified
 from warehouse.server.asking import Shown, Timed, base_url, may, serving
@@ -277,7 +277,7 @@ def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]
     query = filters.narrowed(catalog, view, asked)
     both = ", ".join(f'min("{name}"), max("{name}")' for name in shown)
     sql = f"select count(*){', ' if both else ''}{both} from ({query.sql((), ())})"
-    count, *found = filters.asked(catalog, sql, query.values).fetchall()[0]
+    count, *found = fetched(catalog, sql, query.values)[0]
     values = [plain(value) for value in found]
     pairs = zip(shown, values[::2], values[1::2], strict=True)
     return {"count": count, "columns": {n: {"min": low, "max": high} for n, low, high in pairs}}
