@@ -39,7 +39,7 @@ def _let_lie(descriptor: Any) -> None:
     os.fstat(descriptor)
 
 
-os.fsync = _let_lie
+os.fsync = _let_lie  # type: ignore[assignment]
 
 # A busy machine is no fault of an example.
 settings.register_profile("quick", deadline=None, max_examples=40)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 
+from warehouse.catalog.databases import keep_for_next, taken
 from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
 from warehouse.catalog.frames import relation
 from warehouse.catalog.kept import kept_files
 from warehouse.catalog.statements import require_one
-from warehouse.catalog.template import attach_views, id_variables
+from warehouse.catalog.template import attach_views, id_variables, see_views, views_file
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
 from warehouse.sqlfiles import Model, read_models, statement
 from warehouse.store import delta
@@ -129,7 +130,12 @@ def open_catalog(
     NotAWarehouse, LayoutMismatch, UnknownVersion
     """
     snapshot = delta.snapshot(root, version)
-    connection = connect(threads=threads)
+    kept = None if order else kept_files(snapshot)
+    # With settings of its own, a database is of no use to others.
+    is_plain = threads is None and not order
+    file = views_file(kept=kept is not None) if is_plain else None
+    waited = taken(file) if file and file.exists() else None
+    connection = waited or connect(threads=threads)
     if order:
         for name, number in id_variables(order).items():
             connection.execute(f"set variable {name} = $1", [number])
@@ -138,18 +144,23 @@ def open_catalog(
     stored = {table: snapshot.paths(table)[:: -1 if order else 1] for table in snapshot.parts}
     variables: dict[str, Variable] = {"private_dictionary": private_dictionary(names)}
     variables["sequence_rules"] = sequence_rules(read_rules(root))
-    kept = None if order else kept_files(snapshot)
     stored |= {f"{name}_kept": files for name, files in (kept or {}).items()}
     variables["stored"] = stored
     variables["output_columns"] = "{}"
     set_variables(connection, variables)
-    attach_views(connection, kept=kept is not None, reordered=order > 0)
+    if waited:
+        see_views(connection)
+    elif not attach_views(connection, kept=kept is not None, reordered=order > 0):
+        file = None
     if snapshot.parts.get("algorithm_versions"):
         asked = connection.execute(statement("output_columns", "components")).fetchall()
         variables["output_columns"] = asked[0][0]
         connection.execute("set variable output_columns = $1", [asked[0][0]])
     models = {model.name: model for model in read_models() if model.is_view}
-    return Catalog(snapshot, Sessions(connection, variables), models, names)
+    sessions = Sessions(connection, variables)
+    if file:
+        keep_for_next(sessions, connection, file)
+    return Catalog(snapshot, sessions, models, names)
 
 
 def reorder(catalog: Catalog, order: int, first: int | None = None) -> None:

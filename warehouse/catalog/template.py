@@ -104,23 +104,27 @@ def _reordered(model: Model) -> str:
     return f"{head} select * replace ({swapped}) from ({body}) order by instance_id"
 
 
+def views_file(*, kept: bool, reordered: bool = False) -> Path | None:
+    """Return the file with the views, be it there or not; None without a home for caches."""
+    return _file("reordered" if reordered else "kept" if kept else "views")
+
+
 def attach_views(
     connection: duckdb.DuckDBPyConnection, *, kept: bool, reordered: bool = False
-) -> None:
+) -> bool:
     """Give a connection the views and macros, from the file if there is one or can be.
 
     The variables with the files of each table must be set. Tables and views that a user makes go
-    into memory, as without the file.
+    into memory, as without the file. Tells whether they are those of the file.
     """
-    kind = "reordered" if reordered else "kept" if kept else "views"
-    file = _file(kind)
+    file = views_file(kept=kept, reordered=reordered)
 
     def make() -> None:
         make_views(connection, read_models(), kept=kept, reordered=reordered)
 
     if file is None:
         make()
-        return
+        return False
     try:
         if not file.exists():
             _make(connection, file, make)
@@ -128,7 +132,13 @@ def attach_views(
     except (OSError, duckdb.Error):
         # Without a place to keep them, or with a file that was damaged: as slow as the first time.
         make()
-        return
+        return False
+    see_views(connection)
+    return True
+
+
+def see_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have a connection find the views of the file that is attached."""
     connection.execute(f"set search_path = 'memory.main,{NAME}.main'")
 
 

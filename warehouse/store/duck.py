@@ -36,11 +36,16 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
     if threads is not None:
         config["threads"] = threads
     connection = duckdb.connect(config=config)
-    # In a script without a file (python -c) DuckDB draws a bar after two seconds; in a notebook
+    be_quiet(connection)
+    return connection
+
+
+def be_quiet(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have a connection draw no bar."""
+    # In a script without a file (python -c) DuckDB draws one after two seconds; in a notebook
     # without ipywidgets it has none, and refuses to be told so.
     with contextlib.suppress(duckdb.InvalidInputException):
         connection.execute("set enable_progress_bar = false")
-    return connection
 
 
 @dataclass(frozen=True, slots=True)
