@@ -61,6 +61,37 @@ def test_it_is_a_sort_of_all_rows(files: list[list[tuple]], at_once: int, group:
     assert found == sorted((row for rows in files for row in rows), key=key)
 
 
+@example([[(5, "a", "", None)], [], [(5, "b", "", None), (9, "", "", None)]], 3, 1)
+@given(st.lists(ROWS, max_size=5), st.integers(1, 40), st.integers(1, 9))
+def test_by_one_number_rows_that_are_equal_keep_the_order_of_the_files(
+    files: list[list[tuple]], at_once: int, group: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [
+            written(Path(folder) / str(place), sorted(rows, key=lambda row: row[0]), group)
+            for place, rows in enumerate(files)
+        ]
+        pieces = list(merge(paths, SCHEMA, ("number",), at_once))
+    found = [row for piece in pieces for row in zip(*piece.to_pydict().values(), strict=True)]
+    # Sorts of Python are stable: of equal rows that of the first file comes first.
+    assert found == sorted((row for rows in files for row in rows), key=lambda row: row[0])
+
+
+def test_files_that_follow_one_another_are_read_one_by_one(tmp_path: Path) -> None:
+    """In whatever order they are named; those that overlap are still merged."""
+    starts = (300, 0, 100, 350, 200)
+    paths = [
+        written(tmp_path / str(at), [(at + n, "t", "", None) for n in range(100)], 1000)
+        for at in starts
+    ]
+    pieces = list(merge(paths, SCHEMA, ("number",), 1000))
+    sizes = [piece.num_rows for piece in pieces]
+    assert sizes[:3] == [100, 100, 100]
+    assert sum(sizes) == 500
+    numbers = [number for piece in pieces for number in piece["number"].to_pylist()]
+    assert numbers == sorted(number for at in starts for number in range(at, at + 100))
+
+
 @given(st.lists(ROWS, max_size=4), st.integers(1, 20))
 def test_without_an_order_nothing_is_lost(files: list[list[tuple]], at_once: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -38,6 +38,54 @@ def merge(
     rows_at_once
         Rows in memory, of all files together.
     """
+    for some in _apart(paths, order):
+        yield from _merged(some, schema, order, rows_at_once)
+
+
+def _apart(paths: Sequence[Path], order: Sequence[str]) -> list[list[Path]]:
+    """Return groups of files that follow one another: what is in one precedes the next.
+
+    Parts of ``instances`` mostly follow one another, and of so wide a table only a few rows of each
+    file are in memory if all are read at once: of 256 files each row took a tenth of a millisecond.
+    """
+    if len(order) != 1:
+        return [list(paths)]
+    ranges = [(_range(path, order[0]), path) for path in paths]
+    if any(found is None for found, _ in ranges):
+        return [list(paths)]
+    groups: list[list[Path]] = []
+    last: int | None = None
+    for (first, end), path in sorted(
+        ((found, path) for found, path in ranges if found), key=lambda each: each[0]
+    ):
+        if last is not None and first <= last:
+            groups[-1].append(path)
+            last = max(last, end)
+        else:
+            groups.append([path])
+            last = end
+    # Rows that are equal come in the order of the files.
+    place = {path: number for number, path in enumerate(paths)}
+    return [sorted(group, key=place.__getitem__) for group in groups]
+
+
+def _range(path: Path, column: str) -> tuple[int, int] | None:
+    """Return the smallest and the largest number in a column; None where the file does not say."""
+    metadata = pq.read_metadata(path)
+    place = metadata.schema.names.index(column)
+    found = list[int]()
+    for number in range(metadata.num_row_groups):
+        said = metadata.row_group(number).column(place).statistics
+        if said is None or not said.has_min_max or not isinstance(said.min, int):
+            return None
+        found += (said.min, said.max)
+    return (min(found), max(found)) if found else None
+
+
+def _merged(
+    paths: Sequence[Path], schema: pa.Schema, order: Sequence[str], rows_at_once: int
+) -> Iterator[pa.Table]:
+    """Yield the rows of all files in order, some of each file at a time."""
     size = max(1, rows_at_once // max(1, len(paths)))
     runs: list[_Run] = []
     try:
