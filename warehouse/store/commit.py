@@ -89,7 +89,7 @@ def commit_batch(
             _unlink(root, [(table, part) for table in changes for part in changes[table].add])
             discard(root, staged)
             raise
-        counts = _counts(own)
+        counts = _counts(own, files)
         if any(change.add or change.remove for change in changes.values()):
             # From here on the parts may belong to a version: whatever happens, they stay.
             delta.commit(root, changes, base, f"ingest {batch}")
@@ -195,12 +195,9 @@ def _unlink(root: Path, parts: Iterable[tuple[str, Part]]) -> None:
         (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
 
 
-def _counts(connection: duckdb.DuckDBPyConnection) -> Counts:
+def _counts(connection: duckdb.DuckDBPyConnection, files: pa.Table) -> Counts:
     outcomes = connection.execute("select outcome, count(*) from verdict group by all").fetchall()
-    readers = connection.execute(
-        "select reader, count(*) from staged where reader is not null group by all"
-    ).fetchall()
-    return Counts(Counter(dict(outcomes)), Counter(dict(readers)))
+    return Counts(Counter(dict(outcomes)), Counter(files["reader"].drop_null().to_pylist()))
 
 
 def remove_rows(
