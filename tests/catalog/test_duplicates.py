@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.command_line import run
 from tests.dicom_files import dataset, write
 from warehouse.catalog.duplicates import Compared
@@ -77,7 +78,7 @@ def test_copies_in_archives_and_files_that_are_gone(tmp_path: Path) -> None:
     assert [(one.verdict, one.why_not) for one in wh.duplicates()] == [
         ("unknown", "a file is no longer there"), ("same", None),
     ]  # fmt: skip
-    assert wh.sql("select is_same_size, is_same_pixel_length from duplicates").fetchall() == [
+    assert answer_of(wh, "select is_same_size, is_same_pixel_length from duplicates") == [
         (True, True), (True, True),
     ]  # fmt: skip
 

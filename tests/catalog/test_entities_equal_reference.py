@@ -11,6 +11,7 @@ import pytest
 
 import warehouse
 from tests import reference
+from tests.asking import answer_of
 from tests.conftest import packaged_files
 from tests.dicom_files import image, write
 from warehouse.dicom.reference import read_header
@@ -27,7 +28,7 @@ def compare(wh: warehouse.Warehouse, files: list[Path]) -> None:
         listed = ", ".join(f'"{column}"' for column in [KEYS[view], *columns])
         found: dict[str, dict[str, Any]] = {
             row[0]: dict(zip(columns, row[1:], strict=True))
-            for row in wh.sql(f"select {listed} from {view}").fetchall()
+            for row in answer_of(wh, f"select {listed} from {view}")
         }
         assert len(found) == len(rows)
         for key, row in rows.items():
@@ -107,12 +108,12 @@ def test_on_generated_collections(tmp_path: Path, seed: int, mode: str) -> None:
 def test_the_stored_instances_are_the_answer_of_their_definition(
     sample: warehouse.Warehouse,
 ) -> None:
-    columns = [row[0] for row in sample.sql("describe instances_from_elements").fetchall()]
+    columns = [row[0] for row in answer_of(sample, "describe instances_from_elements")]
     listed = ", ".join(f'"{column}"' for column in columns)
-    stored = sample.sql(f"select {listed} from instances order by instance_id").fetchall()
-    defined = sample.sql(
-        f"select {listed} from instances_from_elements order by instance_id"
-    ).fetchall()
+    stored = answer_of(sample, f"select {listed} from instances order by instance_id")
+    defined = answer_of(
+        sample, f"select {listed} from instances_from_elements order by instance_id"
+    )
     assert stored == defined
     assert stored
-    assert {row[0] for row in sample.sql("describe instances").fetchall()} == {"batch", *columns}
+    assert {row[0] for row in answer_of(sample, "describe instances")} == {"batch", *columns}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.dicom_files import image, write
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ FIELDS = {
 @pytest.mark.acceptance("D40")
 @pytest.mark.parametrize("view", FIELDS)
 def test_an_entity_has_its_fields(sample: warehouse.Warehouse, view: str) -> None:
-    columns = {row[0]: row[1] for row in sample.sql(f"describe {view}").fetchall()}
+    columns = {row[0]: row[1] for row in answer_of(sample, f"describe {view}")}
     assert FIELDS[view].items() <= columns.items()
 
 
@@ -65,7 +66,7 @@ def test_a_pulse_sequence_is_named_by_the_standard_or_by_ge_in_any_block(tmp_pat
         write(tmp_path / "in" / f"{number}.dcm", made)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
-    assert wh.sql("select pulse_sequence_name from series order by series_key").fetchall() == [
+    assert answer_of(wh, "select pulse_sequence_name from series order by series_key") == [
         ("epi2d",), ("efgre3d",), (None,),
     ]  # fmt: skip
 
@@ -79,18 +80,19 @@ MODALITIES = """
 
 @pytest.mark.acceptance("D51")
 def test_codes_have_names_to_join(sample: warehouse.Warehouse) -> None:
-    known = {row[0] for row in sample.sql("select Modality from modalities").fetchall()}
+    known = {row[0] for row in answer_of(sample, "select Modality from modalities")}
     assert len(MODALITIES) == 65
     assert set(MODALITIES) <= known
     counts = sample.sql("select attribute, count(*) from code_names group by all order by all")
     assert counts.fetchall() == [
         ("PatientPosition", 16), ("PatientSex", 3), ("ScanningSequence", 5), ("SequenceVariant", 8),
     ]  # fmt: skip
-    joined = sample.sql(
+    joined = answer_of(
+        sample,
         "select distinct PatientPosition, name from series "
         "left join code_names on attribute = 'PatientPosition' and code = PatientPosition "
-        "where PatientPosition is not null order by 1"
-    ).fetchall()
+        "where PatientPosition is not null order by 1",
+    )
     assert ("HFS", "Head First-Supine") in joined
     assert all(name for _, name in joined)
 
@@ -136,9 +138,9 @@ def test_the_least_and_the_most_of_every_count_equal_a_loop(archive: warehouse.W
         for name in ("patients series", "patients studies", "studies patients", "studies series")
     }
     images: dict[str, dict[str, int]] = {"patients": defaultdict(int), "studies": defaultdict(int)}
-    for patient, study, series in archive.sql(
-        "select PatientID, StudyInstanceUID, SeriesInstanceUID from instances"
-    ).fetchall():
+    for patient, study, series in answer_of(
+        archive, "select PatientID, StudyInstanceUID, SeriesInstanceUID from instances"
+    ):
         below["patients studies"][patient].add(study)
         below["patients series"][patient].add(series)
         below["studies patients"][study].add(patient)
@@ -151,10 +153,11 @@ def test_the_least_and_the_most_of_every_count_equal_a_loop(archive: warehouse.W
             [len(ids) for ids in below[f"{view} series"].values()],
             list(images[view].values()),
         ]  # fmt: skip
-        (row,) = archive.sql(
+        (row,) = answer_of(
+            archive,
             f"select min({other}_count), max({other}_count), min(series_count), max(series_count), "
-            f"min(instance_count), max(instance_count) from {view}"
-        ).fetchall()
+            f"min(instance_count), max(instance_count) from {view}",
+        )
         assert row == tuple(bound(counts) for counts in sizes for bound in (min, max))
         assert row[0] < row[1]
 
@@ -165,7 +168,7 @@ def test_elements_and_what_says_which_file_join_without_a_clash(
     """`path` is the place of an element in its data set, `file_path` the file: in SQL and in Polars."""
     for table in ("instances", "files", "images"):
         joined = f"elements join {table} using (instance_id)"
-        place, file = sample.sql(f"select path, file_path from {joined} limit 1").fetchall()[0]
+        place, file = answer_of(sample, f"select path, file_path from {joined} limit 1")[0]
         assert place == "" or place.endswith("]")
         assert file.startswith("/")
         frame = sample.table("elements").join(sample.table(table), on="instance_id")

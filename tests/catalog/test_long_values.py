@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.dicom_files import element, item, part10, sequence
 from tests.test_limits import deflated
 from warehouse.errors import ValueNotFound
@@ -47,7 +48,7 @@ def test_a_value_is_had_whether_it_was_kept_or_not(form: str, keeps: bool, tmp_p
         source = tmp_path / "all.zip"
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(source, workers=1, limits=FEW, keep_blobs=keeps)
-    assert wh.sql("select count(*) from blobs").fetchall() == [(2 if keeps else 0,)]
+    assert answer_of(wh, "select count(*) from blobs") == [(2 if keeps else 0,)]
     for value in (SHORT, INSIDE, LONG):
         assert read(wh, value) == value
 

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.content import content
 from tests.dicom_files import write
 from warehouse.errors import LayoutMismatch
@@ -60,9 +61,9 @@ def test_stored_tables_hold_what_was_stored(golden: Path, opened: warehouse.Ware
     assert {table: len(rows) for table, rows in held.items()} == {
         "files": 6, "instances": 4, "blobs": 1, "elements": 629, "vendor_elements": 2,
     }  # fmt: skip
-    assert opened.sql(
-        "select regexp_extract(file_path, '[^/]+$'), status, batch from files order by all"
-    ).fetchall() == [
+    assert answer_of(
+        opened, "select regexp_extract(file_path, '[^/]+$'), status, batch from files order by all"
+    ) == [
         ("CT_small.dcm", "ingested", "000001"),
         ("MR_small.dcm", "ingested", "000003"),
         ("copy.dcm", "duplicate", "000001"),
@@ -70,10 +71,11 @@ def test_stored_tables_hold_what_was_stored(golden: Path, opened: warehouse.Ware
         ("rtplan.dcm", "ingested", "000003"),
         ("vendor", "ingested", "000001"),
     ]
-    assert opened.sql(
+    assert answer_of(
+        opened,
         "select batch, Modality, PatientID, StudyTime, Rows, PixelSpacing, pixel_offset from instances"
-        " order by instance_id"
-    ).fetchall() == [
+        " order by instance_id",
+    ) == [
         ("000001", "CT", "1CT1", dt.time(7, 27, 30), 128, [0.661468, 0.661468], 6300),
         ("000001", "MR", "4MR1", dt.time(18, 50, 59), 64, [0.3125, 0.3125], 1600),
         ("000003", "MR", "4MR1", dt.time(18, 50, 59), 64, [0.3125, 0.3125], 1500),
@@ -95,7 +97,7 @@ def test_every_kind_of_value_is_read(opened: warehouse.Warehouse) -> None:
         "PixelData": ("OW", 1, None, None, None, None, None, 32768),
     }
     for keyword, rest in expected.items():
-        assert opened.sql(question.format(keyword)).fetchall() == [(keyword, *rest)]
+        assert answer_of(opened, question.format(keyword)) == [(keyword, *rest)]
 
 
 @pytest.mark.parametrize("view", VIEWS)

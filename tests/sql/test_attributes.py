@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.dicom_files import dataset, image, write
 from warehouse.errors import QueryFailed
 
@@ -174,7 +175,7 @@ def test_attributes_equal_those_of_instances(sample: warehouse.Warehouse) -> Non
     ]
     gathered = sample.attributes(*names).fetchall()
     columns = ", ".join(["instance_id", *names])
-    stored = sample.sql(f"select {columns} from instances").fetchall()
+    stored = answer_of(sample, f"select {columns} from instances")
     assert sorted(gathered, key=repr) == sorted(stored, key=repr)
 
 
@@ -184,5 +185,5 @@ def test_a_wrong_keyword_fails_as_a_question(sample: warehouse.Warehouse) -> Non
 
 
 def test_an_attribute_reads_only_the_rows_of_its_tag(sample: warehouse.Warehouse) -> None:
-    ((_, plan),) = sample.sql("explain from attribute('SliceThickness')").fetchall()
+    ((_, plan),) = answer_of(sample, "explain from attribute('SliceThickness')")
     assert "tag='00180050'" in plan.replace(" ", "")

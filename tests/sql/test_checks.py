@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.asking import answer_of
 from warehouse.sqlfiles import Model, read_checks
 
 if TYPE_CHECKING:
@@ -160,4 +161,4 @@ def test_bad_data_are_found(name: str, view: View) -> None:
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_real_files_pass(name: str, sample: warehouse.Warehouse) -> None:
-    assert sample.sql(CHECKS[name].sql).fetchall() == []
+    assert answer_of(sample, CHECKS[name].sql) == []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.dicom_files import dataset, image, write
 
 if TYPE_CHECKING:
@@ -181,9 +182,7 @@ def test_no_example_identifies_a_person(archive: warehouse.Warehouse) -> None:
     for row in rows:
         assert row[-1] is None or SECRET not in row[-1], row[:3]
         assert row[-1] not in {"1.1", "1.2.1", "1.2.1.1"}, row[:3]
-    assert archive.sql("select count(*) from elements where text like '%SECRET%'").fetchall() > [
-        (20,)
-    ]
+    assert answer_of(archive, "select count(*) from elements where text like '%SECRET%'") > [(20,)]
 
 
 def test_elements_that_name_nobody_have_an_example(archive: warehouse.Warehouse) -> None:
@@ -213,6 +212,6 @@ def test_tags_are_found_by_keyword_tag_name_and_creator(archive: warehouse.Wareh
 
 
 def test_every_element_of_an_archive_is_listed(sample: warehouse.Warehouse) -> None:
-    listed = sample.sql("select count(*), sum(element_count) from tags").fetchall()
-    defined = sample.sql("select count(*), sum(element_count) from element_definitions").fetchall()
+    listed = answer_of(sample, "select count(*), sum(element_count) from tags")
+    defined = answer_of(sample, "select count(*), sum(element_count) from element_definitions")
     assert listed == defined

@@ -19,6 +19,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 import warehouse
+from tests.asking import answer_of
 from tests.conftest import packaged_files
 from tests.dicom_files import dataset, image, write
 from warehouse.catalog.kept import keep_answers
@@ -330,7 +331,7 @@ def test_what_each_kind_of_object_says(wh: warehouse.Warehouse) -> None:
     """Values as they were written above."""
 
     def one(question: str) -> tuple[Any, ...]:
-        (row,) = wh.sql(question).fetchall()
+        (row,) = answer_of(wh, question)
         return row
 
     assert one(
@@ -387,7 +388,7 @@ def test_kept_answers_are_those_of_the_view(
     root: Path, wh: warehouse.Warehouse, tmp_path: Path
 ) -> None:
     computed = {
-        view: wh.sql(f"from {view} order by all").fetchall() for view in ("frame_values", "series")
+        view: answer_of(wh, f"from {view} order by all") for view in ("frame_values", "series")
     }
     copy = tmp_path / "w"
     shutil.copytree(root, copy)
@@ -407,17 +408,15 @@ def test_kept_answers_are_those_of_the_view(
         "GROUP_BY"
         not in kept.catalog.connection.execute("explain from series").fetchall()[0][1].upper()
     )
-    added = kept.sql("from frame_values order by all").fetchall()
+    added = answer_of(kept, "from frame_values order by all")
     assert len(added) == len(computed["frame_values"]) + 1
     assert [row for row in added if row in computed["frame_values"]] == computed["frame_values"]
     asked = "select RepetitionTime from series where series_key = '1.4.1.0'"
     assert kept.sql(asked).fetchall() == [(950.0,)]
-    taken_over = {view: kept.sql(f"from {view} order by all").fetchall() for view in computed}
+    taken_over = {view: answer_of(kept, f"from {view} order by all") for view in computed}
     shutil.rmtree(copy / "_cache")
     again = warehouse.open(copy)
-    assert taken_over == {
-        view: again.sql(f"from {view} order by all").fetchall() for view in computed
-    }
+    assert taken_over == {view: answer_of(again, f"from {view} order by all") for view in computed}
 
 
 # -- dcm2niix -------------------------------------------------------------------------------------

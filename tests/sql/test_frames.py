@@ -16,6 +16,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 import warehouse
+from tests.asking import answer_of
 from tests.dicom_files import dataset, image, write
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def test_a_number_of_frames_that_cannot_be_is_not_believed(tmp_path: Path) -> No
     made = image(NumberOfFrames=2_000_000_000)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
-    assert wh.sql("select count(*) from frames").fetchall() == [(4,)], "bytes of pixel data"
+    assert answer_of(wh, "select count(*) from frames") == [(4,)], "bytes of pixel data"
 
 
 def test_the_frames_of_an_enhanced_object_are_those_that_pydicom_finds(tmp_path: Path) -> None:
@@ -362,10 +363,11 @@ def placed(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 def places(placed: warehouse.Warehouse) -> dict[str, list[tuple[Any, ...]]]:
     """Return position, orientation, reason and position in a volume of each frame of each series."""
     found: dict[str, list[tuple[Any, ...]]] = {}
-    for key, *row in placed.sql(
+    for key, *row in answer_of(
+        placed,
         "select series_key, ImagePositionPatient, ImageOrientationPatient, position_why_not, ImagePositionVolume"
-        " from frames order by series_key, frame_number"
-    ).fetchall():
+        " from frames order by series_key, frame_number",
+    ):
         found.setdefault(key, []).append(tuple(row))
     return found
 
@@ -388,7 +390,7 @@ def test_frames_that_do_not_lie_in_the_patient_say_so(
     placed: warehouse.Warehouse, places: dict[str, list[tuple[Any, ...]]]
 ) -> None:
     asked = "select series_key, why_not from stack_geometry where series_key like '4.%'"
-    refused = dict(placed.sql(asked).fetchall())
+    refused = dict(answer_of(placed, asked))
     assert len(refused) == len(ELSEWHERE)
     for number, (_, groups, why) in enumerate(ELSEWHERE):
         volume = [1, 2, 3] if "PlanePositionVolumeSequence" in groups else None
@@ -411,7 +413,7 @@ def test_a_three_dimensional_angiography_lies_where_its_groups_say(tmp_path: Pat
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "a", made), workers=1)
     asked = "select ImagePositionPatient, position_why_not from frames order by frame_number"
-    assert wh.sql(asked).fetchall() == [([0, 0, 0], None), ([0, 0, 5], None)]
+    assert answer_of(wh, asked) == [([0, 0, 0], None), ([0, 0, 5], None)]
 
 
 def test_groups_say_how_a_frame_was_acquired(tmp_path: Path) -> None:
@@ -434,7 +436,7 @@ def test_groups_say_how_a_frame_was_acquired(tmp_path: Path) -> None:
         "select RepetitionTime, FlipAngle, InversionTimes, ComplexImageComponent, NominalPercentageOfCardiacPhase, "
         "NominalPercentageOfRespiratoryPhase, NominalRespiratoryTriggerDelayTime from frames order by frame_number"
     )
-    assert wh.sql(asked).fetchall() == [
+    assert answer_of(wh, asked) == [
         (2001, 10, [100, 5], "MAGNITUDE", 5, 7, 9), (2002, 20, [200, 5], "PHASE", 10, 14, 18),
     ]  # fmt: skip
 
@@ -452,7 +454,7 @@ def test_packaged_multi_frame_objects_have_the_times_and_offsets_that_pydicom_fi
         " where Modality = '{}' order by frame_number"
     )
     data = pydicom.dcmread(cine, stop_before_pixels=True)
-    times = wh.sql(of_frames.format("frame_time_ms", "US")).fetchall()
+    times = answer_of(wh, of_frames.format("frame_time_ms", "US"))
     assert times == [(n * float(data.FrameTime),) for n in range(data.NumberOfFrames)]
     data = pydicom.dcmread(dose, stop_before_pixels=True)
     columns = "grid_frame_offset_mm, frames.ImagePositionPatient"
@@ -460,7 +462,7 @@ def test_packaged_multi_frame_objects_have_the_times_and_offsets_that_pydicom_fi
     assert data.ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
     offsets = [float(offset) for offset in data.GridFrameOffsetVector]
     assert offsets[0] == 0
-    assert wh.sql(of_frames.format(columns, "RTDOSE")).fetchall() == [
+    assert answer_of(wh, of_frames.format(columns, "RTDOSE")) == [
         (offset, [x, y, z + offset]) for offset in offsets
     ]
 

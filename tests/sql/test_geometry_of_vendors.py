@@ -11,6 +11,7 @@ import pydicom
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 
 pytestmark = pytest.mark.skipif(
     "DICOM_CORPUS" not in os.environ, reason="DICOM_CORPUS names no folder"
@@ -27,10 +28,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 
 
 def ask(corpus: warehouse.Warehouse, folder: str, columns: str) -> list[tuple]:
-    return corpus.sql(
+    return answer_of(
+        corpus,
         f"select distinct {columns} from series_geometry join "
-        f"(select series_key, file_path from instances) using (series_key) where contains(file_path, '/{folder}/')"
-    ).fetchall()
+        f"(select series_key, file_path from instances) using (series_key) where contains(file_path, '/{folder}/')",
+    )
 
 
 def test_uneven_slices_under_a_tilted_gantry_are_refused_for_both(
@@ -84,20 +86,22 @@ def test_small_anatomical_series_are_volumes(corpus: warehouse.Warehouse, folder
 
 
 def test_each_instance_of_a_mosaic_is_one_volume(corpus: warehouse.Warehouse) -> None:
-    found = corpus.sql(
+    found = answer_of(
+        corpus,
         "select is_volume, count(*) from mosaic_geometry join instances using (instance_id) "
-        "where contains(file_path, '/siemens_mosaic/') group by all"
-    ).fetchall()
+        "where contains(file_path, '/siemens_mosaic/') group by all",
+    )
     assert found == [(True, 10)]
 
 
 def test_stacks_of_frames_are_volumes_and_those_over_time_stacks_of_volumes(
     corpus: warehouse.Warehouse,
 ) -> None:
-    found = corpus.sql(
+    found = answer_of(
+        corpus,
         "select Manufacturer, frame_count, position_count, volume_count, volumes_differ_in, is_volume, is_volume_stack "
-        "from stack_geometry join instances using (instance_id)"
-    ).fetchall()
+        "from stack_geometry join instances using (instance_id)",
+    )
     assert set(map(repr, found)) == {
         repr(("Siemens", 8, 8, 1, [], True, False)),
         repr(("Philips Medical Systems", 32, 8, 4, ["time"], False, True)),
@@ -105,12 +109,13 @@ def test_stacks_of_frames_are_volumes_and_those_over_time_stacks_of_volumes(
 
 
 def test_affines_are_those_of_pydicom_and_numpy(corpus: warehouse.Warehouse) -> None:
-    found = corpus.sql(
+    found = answer_of(
+        corpus,
         "select series_key, affine, position_count, volume_count from series_geometry "
-        "where is_volume or is_volume_stack"
-    ).fetchall()
+        "where is_volume or is_volume_stack",
+    )
     paths = defaultdict(list)
-    for key, path in corpus.sql("select series_key, file_path from instances").fetchall():
+    for key, path in answer_of(corpus, "select series_key, file_path from instances"):
         paths[key].append(path)
     for key, affine, positions, volumes in found:
         headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths[key]]

@@ -12,6 +12,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
 import warehouse
+from tests.asking import answer_of
 from tests.dicom_files import dataset, image, write
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -91,7 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 
 
 def only(wh: warehouse.Warehouse, view: str, *columns: str) -> tuple[Any, ...]:
-    (row,) = wh.sql(f"select {', '.join(columns)} from {view}").fetchall()
+    (row,) = answer_of(wh, f"select {', '.join(columns)} from {view}")
     return row
 
 
@@ -222,10 +223,11 @@ def test_a_series_processed_later_began_with_its_first_acquisition(tmp_path: Pat
 
 
 def test_segments_have_their_codes_and_frames(made: warehouse.Warehouse) -> None:
-    rows = made.sql(
+    rows = answer_of(
+        made,
         "select item, SegmentNumber, SegmentLabel, SegmentAlgorithmType, property_category, property_type, "
-        "property_type_code, anatomic_region, frame_count from segments order by item"
-    ).fetchall()
+        "property_type_code, anatomic_region, frame_count from segments order by item",
+    )
     assert rows == [
         (0, 1, "b", "MANUAL", "Anatomical Structure", "Spleen", "SCT:10200001", None, 0),
         (1, 2, "a", "AUTOMATIC", "Anatomical Structure", "Liver", "SCT:10200002", None, 1),
@@ -272,10 +274,11 @@ def test_structures_are_those_that_pydicom_finds(sample: warehouse.Warehouse) ->
         )
         for n, roi in enumerate(read.StructureSetROISequence)
     ]  # fmt: skip
-    found = sample.sql(
+    found = answer_of(
+        sample,
         "select item, ROINumber, ROIName, ROIGenerationAlgorithm, ROIVolume, RTROIInterpretedType, contour_count, "
-        "point_count, contour_types, StructureSetLabel, referenced_series_uids from rt_structures order by item"
-    ).fetchall()
+        "point_count, contour_types, StructureSetLabel, referenced_series_uids from rt_structures order by item",
+    )
     assert found == expected
 
 
@@ -292,10 +295,11 @@ def test_reports_are_those_that_pydicom_finds(sample: warehouse.Warehouse) -> No
         read = pydicom.dcmread(str(get_testdata_file(name)), force=True)
         title = read.ConceptNameCodeSequence[0]
         kinds = content_items(read)
-        (row,) = sample.sql(
+        (row,) = answer_of(
+            sample,
             "select document_title, document_title_code, CompletionFlag, VerificationFlag, content_item_count, "
-            f"measurement_count, image_reference_count from sr_documents where SOPInstanceUID = '{read.SOPInstanceUID}'"
-        ).fetchall()
+            f"measurement_count, image_reference_count from sr_documents where SOPInstanceUID = '{read.SOPInstanceUID}'",
+        )
         assert row == (
             title.CodeMeaning, f"{title.CodingSchemeDesignator}:{title.CodeValue}", read.CompletionFlag,
             read.VerificationFlag, len([kind for kind in kinds if kind]), kinds.count("NUM"), kinds.count("IMAGE"),

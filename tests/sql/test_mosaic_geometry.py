@@ -15,6 +15,7 @@ import pytest
 from nibabel.nicom.dicomwrappers import wrapper_from_data
 
 import warehouse
+from tests.asking import answer_of
 
 if TYPE_CHECKING:
     from tests.small_tables import View
@@ -111,17 +112,19 @@ def test_affines_are_those_of_nibabel_and_slices_where_the_protocol_planned_them
     wh.ingest(*files, mode=mode, workers=1)
     found = {
         uid: facts
-        for uid, *facts in wh.sql(
+        for uid, *facts in answer_of(
+            wh,
             "select SOPInstanceUID, affine, tile_rows, tile_columns, tile_count, is_volume, why_not "
-            "from mosaic_geometry join instances using (instance_id)"
-        ).fetchall()
+            "from mosaic_geometry join instances using (instance_id)",
+        )
     }
     planned = {
         uid: dict(zip(names, values, strict=True))
-        for uid, names, values in wh.sql(
+        for uid, names, values in answer_of(
+            wh,
             "select SOPInstanceUID, list(name), list(real) from vendor_elements "
-            "join instances using (instance_id) where name like 'sSliceArray.asSlice[%].sPosition.d%' group by all"
-        ).fetchall()
+            "join instances using (instance_id) where name like 'sSliceArray.asSlice[%].sPosition.d%' group by all",
+        )
     }
     assert len(found) == len(files) >= 2
     for path in files:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.command_line import run
 from tests.conftest import packaged_files
 from tests.dicom_files import image, write
@@ -185,7 +186,7 @@ def test_why_has_words_of_the_rule_and_none_of_the_patient() -> None:
 def test_real_series_have_the_answers_of_the_table(tmp_path: Path) -> None:
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(*packaged_files())
-    found = dict(wh.sql("select series_key, sequence_type from sequence_types").fetchall())
+    found = dict(answer_of(wh, "select series_key, sequence_type from sequence_types"))
     known = [row for row in read_labels() if row["series_key"] in found]
     assert len(known) >= 35
     assert {row["series_key"]: found[row["series_key"]] or "" for row in known} == {
@@ -323,7 +324,7 @@ def test_a_type_is_right_or_null_with_the_reason(
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode=mode, workers=1)
     query = "select sequence_type, not_read from sequence_types order by series_key"
-    assert wh.sql(query).fetchall() == expected
+    assert answer_of(wh, query) == expected
 
 
 def test_what_is_read_from_instances_is_not_asked_of_elements() -> None:

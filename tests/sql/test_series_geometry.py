@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.asking import answer_of
 from tests.small_tables import View
 from warehouse.sqlfiles import by_name
 
@@ -313,11 +314,13 @@ def test_any_oblique_stack_has_the_affine_of_numpy(
 
 
 def test_every_series_with_images_is_judged(sample: warehouse.Warehouse) -> None:
-    unjudged = sample.sql(
-        "select series_key from images where series_key is not null except from (select series_key from series_geometry)"
-    ).fetchall()
+    unjudged = answer_of(
+        sample,
+        "select series_key from images where series_key is not null except from (select series_key from series_geometry)",
+    )
     assert unjudged == []
-    contradictory = sample.sql(
-        "select * from series_geometry where is_volume != (why_not is null) or is_volume is null"
-    ).fetchall()
+    contradictory = answer_of(
+        sample,
+        "select * from series_geometry where is_volume != (why_not is null) or is_volume is null",
+    )
     assert contradictory == []

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 
 import warehouse
+from tests.asking import answer_of
 
 if TYPE_CHECKING:
     from tests.small_tables import View
@@ -128,10 +129,11 @@ def test_volumes_of_real_objects_are_where_pydicom_and_numpy_say(tmp_path: Path)
     wh.ingest(*files, mode="full", workers=1)
     read = {made.SOPInstanceUID: made for made in map(pydicom.dcmread, files)}
     compared = 0
-    for uid, stack, count, volumes, affine in wh.sql(
+    for uid, stack, count, volumes, affine in answer_of(
+        wh,
         "select SOPInstanceUID, stack, position_count, volume_count, affine from stack_geometry "
-        "join instances using (instance_id) where is_volume or is_volume_stack"
-    ).fetchall():
+        "join instances using (instance_id) where is_volume or is_volume_stack",
+    ):
         made = read[uid]
         frames = places(made)[stack]
         orientation = frames[0][1]

@@ -13,6 +13,7 @@ import pytest
 from highdicom.spatial import iter_tiled_full_frame_data
 
 import warehouse
+from tests.asking import answer_of
 from tests.derived_objects import SEG, segment, slide
 from tests.dicom_files import dataset, write
 
@@ -163,7 +164,7 @@ def test_a_matrix_that_lies_nowhere_has_no_place_on_the_slide(placed: Placed, ui
 
 
 def test_tiles_have_no_place_in_the_patient(wh: warehouse.Warehouse) -> None:
-    found = wh.sql("select distinct ImagePositionPatient, position_why_not from frames").fetchall()
+    found = answer_of(wh, "select distinct ImagePositionPatient, position_why_not from frames")
     assert found == [(None, "tiles lie in the frame of reference of the slide, not of the patient")]
 
 

@@ -20,6 +20,7 @@ from deltalake import DeltaTable
 
 import warehouse
 from tests import toy_tables
+from tests.asking import answer_of
 from tests.content import content
 from tests.dicom_files import write
 from tests.golden.test_layout_1 import unpacked
@@ -92,8 +93,8 @@ def test_a_reader_sees_a_table_that_is_not_there_empty_and_writes_nothing(root: 
     before = bytes_of(root)
     wh = warehouse.open(root)
     for name in toy_tables.SQL:
-        assert wh.sql(f"from {name}").fetchall() == []
-        described = [row[:2] for row in wh.sql(f"describe {name}").fetchall()]
+        assert answer_of(wh, f"from {name}") == []
+        described = [row[:2] for row in answer_of(wh, f"describe {name}")]
         assert described == wh.describe(name).select("column", "type").rows()
         assert wh.table(name).collect().is_empty()
         assert {t["name"]: t["rows"] for t in wh.info()["tables"]}[name] == 0
@@ -287,8 +288,8 @@ def test_an_ingest_and_two_appends_at_once_lose_nothing(
     assert delta.snapshot(root).version == before + 4 + 6
     assert stored(root) == [(author, number) for author in "ab" for number in range(6)]
     wh = warehouse.open(root)
-    assert wh.sql("select count(*) from files where status = 'ingested'").fetchall() == [(8,)]
-    assert wh.sql("select count(*) from toy_marks").fetchall() == [(4,)]
+    assert answer_of(wh, "select count(*) from files where status = 'ingested'") == [(8,)]
+    assert answer_of(wh, "select count(*) from toy_marks") == [(4,)]
     content(root)
 
 

@@ -18,6 +18,7 @@ import pytest
 from deltalake import DeltaTable
 
 import warehouse
+from tests.asking import answer_of
 from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
@@ -144,7 +145,7 @@ def test_a_row_keeps_its_batch_in_every_engine(root: Path) -> None:
     compact(root)
     after = warehouse.open(root, create=True)
     for table in with_batches:
-        assert after.sql(question.format(table)).fetchall() == before[table]
+        assert answer_of(after, question.format(table)) == before[table]
         frame = after.table(table).group_by("batch").agg(pl.len().cast(pl.Int64)).sort("batch")
         assert frame.collect().rows() == before[table]
 
@@ -216,9 +217,9 @@ def test_a_batch_can_be_read_anew_afterwards(root: Path, clean: dict[str, Any]) 
 
 def test_a_reader_keeps_the_version_it_opened(root: Path) -> None:
     reader = warehouse.open(root, create=True)
-    held = reader.sql("from elements order by all").fetchall()
+    held = answer_of(reader, "from elements order by all")
     compact(root)
-    assert reader.sql("from elements order by all").fetchall() == held
+    assert answer_of(reader, "from elements order by all") == held
 
 
 def test_two_compactions_at_once_are_one(root: Path, clean: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.dicom_files import element, part10
 from warehouse.dicom.private_names import PrivateEntry, private_name
 from warehouse.errors import NotAWarehouse, SourceNotFound, UsageError
@@ -98,7 +99,7 @@ def test_the_same_element_has_the_same_name_in_every_block(
 ) -> None:
     (tmp_path / "names").write_text("creator,tag,vr,name\nACME,0019xx9c,DS,Flux\n")
     wh.add_dictionary(tmp_path / "names")
-    names = wh.sql("select element, name, source, tags from private_names order by all").fetchall()
+    names = answer_of(wh, "select element, name, source, tags from private_names order by all")
     assert names == [
         ("0019xx02", "Detector Channel", "pydicom", ["00191002", "00191102"]),
         ("0019xx9C", "Flux", "user", ["0019109C", "0019119C"]),

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.command_line import run
 from tests.dicom_files import write
 from tests.forms import some
@@ -61,7 +62,7 @@ def flip(path: Path, place: int = 30) -> None:
 def content(root: Path) -> list[list[tuple[object, ...]]]:
     wh = warehouse.open(root)
     return [
-        wh.sql(question).fetchall()
+        answer_of(wh, question)
         for question in (
             "select * exclude (batch, instance_id) from instances order by all",
             "select instance_key, elements.* exclude (batch, instance_id) from elements join instances using (instance_id) order by all",
@@ -222,6 +223,4 @@ def test_a_copy_that_is_made_during_an_ingest_is_an_older_version(
     assert found.is_whole, found.damaged
     count = "select count(*) from instances"
     version = copied.version
-    assert (
-        copied.sql(count).fetchall() == warehouse.open(root, version=version).sql(count).fetchall()
-    )
+    assert answer_of(copied, count) == warehouse.open(root, version=version).sql(count).fetchall()
