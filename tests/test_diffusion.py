@@ -72,7 +72,8 @@ class Stated:
     def of(self, name: str) -> pl.DataFrame:
         """Return the distinct rows of a case."""
         folder = str(self.folder / name)
-        return self.rows.filter(pl.col("folder").str.strip_chars_end("/") == folder)
+        found: pl.DataFrame = self.rows.filter(pl.col("folder").str.strip_chars_end("/") == folder)
+        return found
 
     def key(self, name: str) -> str:
         """Return the key of the only series of a case."""

@@ -22,6 +22,11 @@ ROWS = (
 )
 
 
+def rows_of(wh: warehouse.Warehouse, query: str = ROWS) -> list[tuple[Any, ...]]:
+    """Return rows of a question that is planned once: ``wh.sql`` plans it for its columns first."""
+    return wh.catalog.connection.execute(query).fetchall()
+
+
 def slices(folder: Path, spacing: int = 2) -> None:
     for n in range(4):
         write(folder / f"ct{n}", image(
@@ -66,11 +71,11 @@ def wh(folder: Path) -> warehouse.Warehouse:
 
 @pytest.mark.acceptance("R17")
 def test_segments_are_counted_once(wh: warehouse.Warehouse) -> None:
-    before = wh.sql(ROWS).fetchall()
+    before = rows_of(wh)
     assert {row[4] for row in before} == {"not measured yet", "it has no segment number"}
     assert wh.measure_segments() == Measured(objects=4, segments=6, without_volume=2, failures={})
     version = wh.version
-    rows = wh.sql(ROWS).fetchall()
+    rows = rows_of(wh)
     assert rows[:4] == [
         ("1.66.1", 1, 3, pytest.approx(0.006), None), ("1.66.1", 2, 2, pytest.approx(0.004), None),
         ("1.66.2", 1, 2, pytest.approx(0.004), None),
@@ -79,13 +84,13 @@ def test_segments_are_counted_once(wh: warehouse.Warehouse) -> None:
     assert rows[4][:4] == ("1.66.3", 1, None, None)
     assert "several frames are of one segment at one place" in rows[4][4]
     assert rows[5:] == [("1.66.4", None, None, None, "it has no segment number")]
-    assert wh.sql("select distinct grid_series_uid from segment_volumes where volume_ml > 0").fetchall() == [
-        ("1.2.1.1",)
-    ]  # fmt: skip
+    asked = "select distinct grid_series_uid from segment_volumes where volume_ml > 0"
+    assert rows_of(wh, asked) == [("1.2.1.1",)]
     assert wh.measure_segments() == Measured(0, 0, 0, {})
     assert wh.version == version
+    tables = {uid: wh.segmentation(f"{uid}.0").volumes() for uid in ("1.66.1", "1.66.2")}
     for uid, number, voxels, volume, _ in rows[:4]:
-        table = wh.segmentation(f"{uid}.0").volumes()
+        table = tables[uid]
         ((count, ml),) = table.filter(table["SegmentNumber"] == number)[
             "voxel_count", "volume_ml"
         ].rows()
@@ -99,20 +104,18 @@ def test_a_change_of_the_file_or_of_the_images_is_counted_again(
     write(folder / "in" / "seg", binary(5))
     os.utime(folder / "in" / "seg", (1e9, 1e9))
     wh.ingest(folder / "in", workers=1)
-    assert [row[2:] for row in wh.sql(ROWS).fetchall()[:2]] == [
-        (None, None, "not measured yet")
-    ] * 2
+    assert [row[2:] for row in rows_of(wh)[:2]] == [(None, None, "not measured yet")] * 2
     assert wh.measure_segments() == Measured(1, 2, 0, {})
-    assert wh.sql(ROWS).fetchall()[0][2:] == (5, pytest.approx(0.010), None)
+    assert rows_of(wh)[0][2:] == (5, pytest.approx(0.010), None)
     # Without its images the frames give the size of a voxel: 2 mm, as they are written.
     wh.upkeep.forget(series="1.2.1.1", delete=True)
-    assert {row[4] for row in wh.sql(ROWS).fetchall() if row[1] in {1, 2}} == {"not measured yet"}
+    assert {row[4] for row in rows_of(wh) if row[1] in {1, 2}} == {"not measured yet"}
     assert wh.measure_segments(["1.66.1.0"]).objects == 1
-    rows = wh.sql(
+    asked = (
         "select volume_ml, grid_series_uid, warnings from segment_volumes "
         "where SOPInstanceUID = '1.66.1' order by SegmentNumber"
     )
-    assert rows.fetchall() == [
+    assert rows_of(wh, asked) == [
         (ml, None, ["measured on its own grid: it names no series of images"])
         for ml in (pytest.approx(0.010), pytest.approx(0.004))
     ]  # fmt: skip

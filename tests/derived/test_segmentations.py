@@ -365,14 +365,22 @@ def test_rows_of_real_segmentations_equal_the_reading_of_highdicom(tmp_path: Pat
 
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(*real_segmentations(), workers=1)
+    told: dict[str, list[tuple[Any, ...]]] = {}
+    for uid, *row in wh.sql(
+        "select SOPInstanceUID, SegmentNumber, SegmentLabel, SegmentAlgorithmType, TrackingID, TrackingUID, "
+        "SegmentedPropertyCategory.CodeValue, SegmentedPropertyType.CodeValue, SegmentationType "
+        "from segmentations where SegmentNumber > 0 order by 1, 2"
+    ).fetchall():  # fmt: skip
+        told.setdefault(uid, []).append(tuple(row))
+    sources: dict[str, set[str]] = {}
+    for uid, source in wh.sql(
+        "select distinct SOPInstanceUID, unnest(source_instance_uids) from segment_frames"
+    ).fetchall():
+        sources.setdefault(uid, set()).add(source)
     for path in real_segmentations():
         read = seg.segread(path)
         uid = read.SOPInstanceUID
-        rows = wh.sql(
-            "select SegmentNumber, SegmentLabel, SegmentAlgorithmType, TrackingID, TrackingUID, "
-            "SegmentedPropertyCategory.CodeValue, SegmentedPropertyType.CodeValue, SegmentationType "
-            "from segmentations where SOPInstanceUID = $1 and SegmentNumber > 0 order by 1", [uid],
-        ).fetchall()  # fmt: skip
+        rows = told[uid]
         described = [read.get_segment_description(number) for number in read.segment_numbers]
         assert rows == [
             (
@@ -384,10 +392,7 @@ def test_rows_of_real_segmentations_equal_the_reading_of_highdicom(tmp_path: Pat
         if "seg_image_ct" not in path.name:
             continue
         named = [sop_uid for _, _, sop_uid in read.get_source_image_uids()]
-        frames = wh.sql(
-            "select distinct unnest(source_instance_uids) from segment_frames where SOPInstanceUID = $1", [uid]
-        ).fetchall()  # fmt: skip
-        assert {one for (one,) in frames} <= set(named)
+        assert sources.get(uid, set()) <= set(named)
         theirs = read.get_pixels_by_source_instance(
             named, ignore_spatial_locations=True, assert_missing_frames_are_empty=True
         )
