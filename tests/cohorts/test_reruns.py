@@ -25,7 +25,7 @@ def test_every_question_once_and_what_has_changed(
     folder = changing.root / "cohorts"
     folder.mkdir(exist_ok=True)
     (folder / "acme.sql").write_text(
-        "-- Of ACME.\nselect series_key from series where Manufacturer = 'ACME'\n"
+        "-- Of ACME.\nselect series_key from instances where Manufacturer = 'ACME'\n"
     )
     changing.cohort("ct_thin_slice", max_slice_mm=1.5)
     changing.cohort("ct_thin_slice", max_slice_mm=2.5)

@@ -131,7 +131,7 @@ def test_rows_that_name_nobody_are_an_error(archive: warehouse.Warehouse) -> Non
     save(archive, "nameless", "select Modality from series")
     with pytest.raises(MembersUnclear, match="one of the columns instance_key, SOPInstanceUID"):
         archive.cohort("nameless")
-    save(archive, "unknown", "select nullif(series_key, '1.3.1') as series_key from series")
+    save(archive, "unknown", "select nullif(series_key, '1.3.1') as series_key from instances")
     with pytest.raises(MembersUnclear, match="rows without series_key"):
         archive.cohort("unknown")
 
@@ -141,7 +141,7 @@ def test_a_saved_cohort_has_typed_parameters(archive: warehouse.Warehouse) -> No
         -- Series of some manufacturers.
         -- param: who | VARCHAR[] | [ACME] | Manufacturer
         -- param: after | DATE | null | first StudyDate
-        select series_key from series where list_contains($who, Manufacturer)
+        select series_key from instances where list_contains($who, Manufacturer)
         and ($after is null or SeriesDate >= $after) -- done
         ;""".replace("\n        ", "\n").strip())  # fmt: skip
     assert archive.cohort("made_by").counts["series"] == 3
@@ -322,7 +322,7 @@ def test_another_question_is_the_reason(archive: warehouse.Warehouse) -> None:
 
 
 def test_sets(archive: warehouse.Warehouse) -> None:
-    save(archive, "acme", "select series_key from series where Manufacturer = 'ACME'")
+    save(archive, "acme", "select series_key from instances where Manufacturer = 'ACME'")
     thin = set(keys(archive, archive.cohort("ct_thin_slice", max_slice_mm=2)))
     acme = set(keys(archive, archive.cohort("acme")))
     for operation, expected in (

@@ -153,14 +153,38 @@ def open_catalog(
     elif not attach_views(connection, kept=kept is not None, reordered=order > 0):
         file = None
     if snapshot.parts.get("algorithm_versions"):
-        asked = connection.execute(statement("output_columns", "components")).fetchall()
-        variables["output_columns"] = asked[0][0]
-        connection.execute("set variable output_columns = $1", [asked[0][0]])
+        variables["output_columns"] = columns = _output_columns(connection, snapshot)
+        connection.execute("set variable output_columns = $1", [columns])
     models = {model.name: model for model in read_models() if model.is_view}
     sessions = Sessions(connection, variables)
     if file:
         keep_for_next(sessions, connection, file)
     return Catalog(snapshot, sessions, models, names)
+
+
+def _output_columns(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> str:
+    """Return the columns of the outputs of each algorithm, as the macro `outputs` reads them.
+
+    To ask takes as long as to open the database, and they are the same while algorithms, their
+    interfaces and sockets are: parts are never changed, and each has a name of its own.
+    """
+    key = tuple(snapshot.parts.get(table, ()) for table in _OUTPUT_COLUMNS_OF)
+    found = _OUTPUT_COLUMNS.get(key)
+    if found is None:
+        asked = connection.execute(statement("output_columns", "components")).fetchall()
+        found = str(asked[0][0] or "{}")
+        if len(_OUTPUT_COLUMNS) >= _OUTPUT_COLUMNS_KEPT:
+            _OUTPUT_COLUMNS.clear()
+        _OUTPUT_COLUMNS[key] = found
+    return found
+
+
+_OUTPUT_COLUMNS_OF = (
+    "algorithm_versions", "algorithm_matching", "algorithm_interfaces", "socket_versions",
+)  # fmt: skip
+"""Stored tables that the statement reads, by the views `algorithms` and `sockets` too."""
+_OUTPUT_COLUMNS: dict[tuple[tuple[str, ...], ...], str] = {}
+_OUTPUT_COLUMNS_KEPT = 16
 
 
 def reorder(catalog: Catalog, order: int, first: int | None = None) -> None:
