@@ -109,21 +109,25 @@ def offset_tables(*, offsets: list[int], lengths: list[int]) -> bytes:
     )
 
 
-def makers(folder: Path, scale: int = 1) -> int:
+def makers(folder: Path, scale: float = 1) -> int:
     """Write all files; return how many. ``scale`` makes those larger that are small to be quick."""
+
+    def scaled(size: int) -> int:
+        return int(size * scale)
+
     folder.mkdir(parents=True)
     tile = item(element(0x00181318, "US", b"\1\0" * 30_000))
     siemens, ge = "SIEMENS CSA HEADER", "GEMS_SERS_01"
     huge, below = 1 << 62, -(1 << 31)
     files = {
         # Few bytes, many rows.
-        "rows, deflated": deflated(sequence(0x0040A730, *[tile] * 40 * scale)),
-        "items, deflated": deflated(sequence(0x00081140, *[item(b"")] * 200_000 * scale)),
-        "items": part10(sequence(0x00081140, *[item(b"")] * 200_000 * scale)),
+        "rows, deflated": deflated(sequence(0x0040A730, *[tile] * scaled(40))),
+        "items, deflated": deflated(sequence(0x00081140, *[item(b"")] * scaled(200_000))),
+        "items": part10(sequence(0x00081140, *[item(b"")] * scaled(200_000))),
         "nested 60": part10(nested(60)),
         "nested 10000": part10(nested(10_000)),
         "nested in items": part10(sequence(0x0040A730, *[item(nested(40))] * 200)),
-        "pixels, deflated": deflated(element(0x7FE00010, "OB", bytes((40 << 20) * scale))),
+        "pixels, deflated": deflated(element(0x7FE00010, "OB", bytes(scaled(40 << 20)))),
         # A million numbers in one value.
         "numbers": part10(element(0x00660016, "OF", bytes(4 << 20))),
         "numbers of an unknown element": part10(private(0x19, "X", 1, bytes(4 << 20))),
@@ -181,14 +185,14 @@ def makers(folder: Path, scale: int = 1) -> int:
         (folder / name).write_bytes(content)
     with open(folder / "four gigabytes of nothing", "wb") as file:
         file.truncate(4 << 30)
-    length = min(scale << 28, (4 << 30) - 2)
+    length = min(scaled(1 << 28), (4 << 30) - 2)
     with open(folder / "a hole behind a header", "wb") as file:
         file.write(part10(element(0x00420011, "OB", b"", length=length)))
         file.truncate(file.tell() + length)
     return len(files) + 2
 
 
-def beside_good(folder: Path, damaged: int, good: int, scale: int) -> None:
+def beside_good(folder: Path, damaged: int, good: int, scale: float) -> None:
     """Read damaged, hostile and good files in one run, and print what became of them as JSON.
 
     ``HOSTILE_FILES`` may name a folder of more hostile files.
@@ -232,6 +236,6 @@ def beside_good(folder: Path, damaged: int, good: int, scale: int) -> None:
 
 
 if __name__ == "__main__":
-    beside_good(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    beside_good(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
     sys.stdout.flush()
     os._exit(0)
