@@ -53,7 +53,10 @@ def make_archive(
             took = f"{time.perf_counter() - began:.1f} s, {_processor_seconds() - before:.1f} CPU s"
             shutil.rmtree(folder)
             done = (number + 1) * piece
-            print(f"{done:,} instances; {report.created:,} created; {took}", flush=True)
+            print(
+                f"{done:,} instances; {report.created:,} created; {took} where it is committed",
+                flush=True,
+            )
 
 
 def _make_piece(scratch: Path, number: int, corpora: int, corpus_files: int) -> Path:
