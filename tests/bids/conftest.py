@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 import warehouse
 from tests.dicom_files import image, write
+from tests.made_once import made_once
 from warehouse.bids import folder
 from warehouse.errors import ExportFailed
 
@@ -144,17 +146,22 @@ class DataSet:
         return {row["series_key"]: row["why_not"] for row in self.table("series.tsv")}
 
 
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[warehouse.Warehouse, dict[str, str]]:
-    """The archive. Not to write to."""
-    folder = tmp_path_factory.mktemp("bids")
-    uids = session(folder / "in")
-    write(folder / "in" / "ct.dcm", image("1.2.9.99.1", SeriesInstanceUID="1.2.9.99"))
-    made = warehouse.open(folder / "w", create=True)
-    made.ingest(folder / "in", workers=1)
+def make_archive(root: Path) -> None:
+    uids = session(root / "in")
+    write(root / "in" / "ct.dcm", image("1.2.9.99.1", SeriesInstanceUID="1.2.9.99"))
+    made = warehouse.open(root / "w", create=True)
+    made.ingest(root / "in", workers=1)
     made.save_cohort("everything", "select series_key from series")
     made.cohort("everything")
-    return made, uids | {"ct": "1.2.9.99"}
+    (root / "uids.json").write_text(json.dumps(uids | {"ct": "1.2.9.99"}))
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[warehouse.Warehouse, dict[str, str]]:
+    """The archive. Not to write to, but for cohorts."""
+    made = made_once(tmp_path_factory, "bids", make_archive)
+    own = shutil.copytree(made / "w", tmp_path_factory.mktemp("bids") / "w")
+    return warehouse.open(own), json.loads((made / "uids.json").read_text())
 
 
 @pytest.fixture(scope="session")
@@ -163,20 +170,27 @@ def exported(
 ) -> DataSet:
     """The data set of all that is in the archive, begun, broken off and gone on with. Not to write to."""
     made, uids = archive
-    target = tmp_path_factory.mktemp("dataset") / "all"
-    images: list[str] = []
-    real = folder.write
 
-    def failing(root: int, name: str, content: bytes) -> None:
-        if name.endswith(".nii.gz"):
-            if len(images) == 3:
-                raise ExportFailed(name, "the disk is full")
-            images.append(name)
-        real(root, name, content)
+    def make(root: Path) -> None:
+        target = root / "all"
+        images: list[str] = []
+        real = folder.write
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder, "write", failing)
-        with pytest.raises(ExportFailed, match="disk is full"):
-            made.export("everything", target, "bids")
-    times = {name: (target / name).stat().st_mtime_ns for name in images}
-    return DataSet(made, uids, target, made.export("everything", target, "bids"), times)
+        def failing(to: int, name: str, content: bytes) -> None:
+            if name.endswith(".nii.gz"):
+                if len(images) == 3:
+                    raise ExportFailed(name, "the disk is full")
+                images.append(name)
+            real(to, name, content)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(folder, "write", failing)
+            with pytest.raises(ExportFailed, match="disk is full"):
+                made.export("everything", target, "bids")
+        times = {name: (target / name).stat().st_mtime_ns for name in images}
+        facts = made.export("everything", target, "bids")
+        (root / "said.json").write_text(json.dumps([facts, times]))
+
+    root = made_once(tmp_path_factory, "bids data set", make)
+    facts, times = json.loads((root / "said.json").read_text())
+    return DataSet(made, uids, root / "all", facts, times)

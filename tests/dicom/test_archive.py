@@ -8,6 +8,7 @@ import random
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -69,18 +70,28 @@ def many(folder: Path, count: int) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes], Any]:
+    """Files in a folder, and the rows of them. Not to write to."""
+    folder = tmp_path_factory.mktemp("plain")
+    files = many(folder / "in", 9)
+    ingest(folder / "files", [folder / "in"], SETTINGS)
+    return folder / "in", files, content(folder / "files")
+
+
 @pytest.mark.parametrize(
     "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 )
-def test_rows_of_an_archive_are_those_of_its_files(tmp_path: Path, method: int) -> None:
-    files = many(tmp_path / "in", 9)
+def test_rows_of_an_archive_are_those_of_its_files(
+    tmp_path: Path, method: int, plain: tuple[Path, dict[str, bytes], Any]
+) -> None:
+    folder, files, rows_of_files = plain
     zipped(tmp_path / "a.zip", files, method)
-    ingest(tmp_path / "files", [tmp_path / "in"], SETTINGS)
     ingest(tmp_path / "members", [tmp_path / "a.zip"], SETTINGS)
-    made = content(tmp_path / "files"), content(tmp_path / "members")
+    made = rows_of_files, content(tmp_path / "members")
     for table in ("instances", "blobs", "elements"):
         of_files, of_members = (str(sorted(map(repr, rows[table]))) for rows in made)
-        inside = of_members.replace(f"{tmp_path}/a.zip!/", f"{tmp_path}/in/")
+        inside = of_members.replace(f"{tmp_path}/a.zip!/", f"{folder}/")
         assert inside == of_files, table
 
 
