@@ -96,7 +96,8 @@ LAST := tests/test_attacks.py tests/test_benchmarks.py tests/test_crashes.py tes
 	tests/test_isolation.py tests/test_limits.py tests/test_process.py tests/test_scripts.py \
 	tests/test_stopping.py tests/test_terminal.py tests/test_two_operators.py tests/test_wheel.py \
 	tests/store/test_mirror.py tests/pipelines
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# Modules are compiled once, also where the environment says that nothing is to be written.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test: $(VENV)/.dev
 	$(PYTEST) $(LAST:%=--ignore=%)
