@@ -46,6 +46,16 @@ with stoppable():
 """
 """The command with small batches, so that there are moments between them."""
 
+SHOWN = SLOWLY.replace(
+    "    main(",
+    """    import time
+    from warehouse.cli.watching import Watch
+    told = Watch.read
+    Watch.read = lambda *given: (told(*given), time.sleep(0.15))
+    main(""",
+)
+"""And long enough for the bar, which is drawn ten times a second, to show each of them."""
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -328,7 +338,7 @@ def on_a_terminal(arguments: list[str], cwd: Path) -> Iterator[tuple[float, str]
     if child == 0:
         os.chdir(cwd)
         os.environ.update(PYTHONPATH=str(CHECKOUT), TERM="xterm", COLUMNS="100")
-        os.execv(sys.executable, [sys.executable, "-c", SLOWLY, *arguments])
+        os.execv(sys.executable, [sys.executable, "-c", SHOWN, *arguments])
     begun = time.monotonic()
     while True:
         try:
