@@ -2,11 +2,10 @@
 
     python benchmarks/growth.py ARCHIVE [ARCHIVE ...]
 
-Warehouses of ``archive.py``, small to large; they are only
-read, but for answers that they do not keep yet. What writes is asked of a copy,
-three new files, then a compaction, then a vacuum. Every line is a process of its own: seconds of
-its processor, of all threads, median of five answers (one, where it writes), and the most memory
-that it held. Opening is told apart and part of no other line.
+Warehouses of ``archive.py``, small to large; they are only read, but for answers that they do not
+keep yet. What writes is asked of a copy: three new files, then a compaction, then a vacuum. Every
+line is a process of its own: seconds of its processor, of all threads, median of five answers (one,
+where it writes), and the most memory that it held. Opening is told apart and part of no other line.
 """
 
 from __future__ import annotations

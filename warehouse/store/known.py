@@ -4,7 +4,7 @@ In: what a commit was given. Out: False, which is certain, or True. Most batches
 the warehouse knows, and to find that out by joins is to read two columns of the whole ledger for
 each commit: at ten million files several seconds, for twenty files too. So a process keeps a hash
 of each path and of each identity, 16 bytes a file, and reads only the parts that have come since.
-Hashes of what is gone stay until a part of the table is read anew: they cost a join and no answer.
+Hashes of parts that are gone stay until most are gone: they cost a join, and change no answer.
 """
 
 from __future__ import annotations
