@@ -24,7 +24,7 @@ from warehouse.elements.extract import extract
 from warehouse.errors import Rejected
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
-from warehouse.survey import listed_again
+from warehouse.planned import listed_again
 
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1)
 
