@@ -29,7 +29,9 @@ def flat(
     factory: pytest.TempPathFactory, name: str, wh: warehouse.Warehouse
 ) -> duckdb.DuckDBPyConnection:
     """Return a database with a table for each view, made once in a run. Not to write to."""
-    folder = made_once(factory, f"{name}-flat", lambda made: make_tables(wh, made / "tables.duckdb"))
+    folder = made_once(
+        factory, f"{name}-flat", lambda made: make_tables(wh, made / "tables.duckdb")
+    )
     return duckdb.connect(folder / "tables.duckdb", read_only=True)
 
 

@@ -120,9 +120,7 @@ def all_rows_of(
     return rows_of(answers, view)
 
 
-def rows_of(
-    answers: duckdb.DuckDBPyConnection, view: str
-) -> dict[tuple[Any, ...], dict[str, Any]]:
+def rows_of(answers: duckdb.DuckDBPyConnection, view: str) -> dict[tuple[Any, ...], dict[str, Any]]:
     asked = answers.execute(f"from {view}")
     names = [column[0] for column in asked.description or ()]
     rows = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]

@@ -55,7 +55,9 @@ def is_kept(root: Path) -> bool:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every view that is kept has rows of it, and their answers are kept."""
     folder = tmp_path_factory.mktemp("kept")
-    ct, mr = (PACKAGED["pydicom"] / "test_files" / name for name in ("CT_small.dcm", "MR_small.dcm"))
+    ct, mr = (
+        PACKAGED["pydicom"] / "test_files" / name for name in ("CT_small.dcm", "MR_small.dcm")
+    )
     # Of frames, too.
     frames = write(folder / "slide", slide())
     wh = warehouse.open(folder / "w", create=True)
@@ -85,9 +87,7 @@ def test_the_entities_are_kept() -> None:
     ]  # fmt: skip
 
 
-def test_kept_answers_are_those_of_the_views(
-    sample: warehouse.Warehouse, tmp_path: Path
-) -> None:
+def test_kept_answers_are_those_of_the_views(sample: warehouse.Warehouse, tmp_path: Path) -> None:
     """Of all kinds of file that the packages bring."""
     made = shutil.copytree(sample.root, tmp_path / "copy")
     computed = answers(made)
