@@ -135,7 +135,7 @@ def test_what_did_not_change_is_taken_over(
     wh.ingest(source, mode="minimal", workers=1)
     keep_answers(wh.root)
     while later:
-        for _ in range(3):
+        for _ in range(4):
             path, content = later.pop()
             path.write_bytes(content)
         # Another header in the place of one that was read: its instance leaves a series.
@@ -206,12 +206,8 @@ def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path)
 def test_nothing_is_kept_twice(made: Path) -> None:
     assert not keep_answers(made)
     shutil.rmtree(layout.cache_folder(made))
-    # One after the other, and at once.
-    assert keep_answers(made)
-    assert not keep_answers(made)
-    shutil.rmtree(layout.cache_folder(made))
-    with ThreadPoolExecutor(4) as pool:
-        assert any(pool.map(keep_answers, [made] * 4))
+    with ThreadPoolExecutor(3) as pool:
+        assert any(pool.map(keep_answers, [made] * 3))
     assert len(list(layout.cache_folder(made).iterdir())) == 1
 
 
@@ -255,12 +251,12 @@ def test_answers_of_a_newer_version_are_no_answers_of_an_older_one(
 def test_parts_are_noted_beside_the_newest_answers_alone(tmp_path: Path) -> None:
     """There are as many notes of a part as answers since it came, until these are vacuumed."""
     wh = warehouse.open(tmp_path / "w", create=True)
-    for number in range(4):
+    for number in range(3):
         wh.ingest(write(tmp_path / "in" / str(number), image(f"1.{number}")), workers=1)
         keep_answers(wh.root)
     folders = sorted(layout.cache_folder(wh.root).iterdir())
     noted = [sorted(path.stem for path in folder.glob("*s.json")) for folder in folders]
-    assert noted == [["answers"]] * 2 + [["answers", "elements", "files", "instances"]] * 2
+    assert noted == [["answers"]] + [["answers", "elements", "files", "instances"]] * 2
 
 
 def test_a_part_that_is_gone_is_named(tmp_path: Path) -> None:
@@ -284,13 +280,13 @@ def test_an_entity_is_looked_for_where_it_was_and_nowhere_else(
     source = tmp_path / "in"
     wh = warehouse.open(tmp_path / "w", create=True)
 
-    def ingest(uid: str, series: str, patient: str) -> None:
+    def one(uid: str, series: str, patient: str) -> Path:
         header = image(uid, SeriesInstanceUID=series, StudyInstanceUID=series, PatientID=patient)
-        wh.ingest(write(source / uid, header), workers=1)
+        return write(source / uid, header)
 
-    ingest("1.1", "2.1", "P")
-    ingest("1.2", "2.2", "Q")
-    ingest("1.3", "2.3", "R")
+    for given in (("1.1", "2.1", "P"), ("1.2", "2.2", "Q"), ("1.3", "2.3", "R")):
+        one(*given)
+    assert len(wh.ingest(source, workers=1, batch_files=1).batches) == 3
     keep_answers(wh.root)
     opened: dict[str, list[str]] = {}
     read = entities._read_touched
@@ -303,13 +299,13 @@ def test_an_entity_is_looked_for_where_it_was_and_nowhere_else(
         opened[model.name] = sorted(found)
 
     monkeypatch.setattr(entities, "_read_touched", noted)
-    ingest("1.4", "2.4", "Q")
+    wh.ingest(one("1.4", "2.4", "Q"), workers=1)
     keep_answers(wh.root)
     assert opened == {
         "frame_values": ["000004"], "series": ["000004"], "studies": ["000004"],
         "patients": ["000002", "000004"],
     }  # fmt: skip
-    ingest("1.5", "2.2", "Q")
+    wh.ingest(one("1.5", "2.2", "Q"), workers=1)
     keep_answers(wh.root)
     assert opened["series"] == ["000002", "000005"]
     assert opened["patients"] == ["000002", "000004", "000005"]
