@@ -110,7 +110,9 @@ def test_slices_come_by_position_and_the_affine_from_positions(wh: warehouse.War
     assert np.allclose(volume.affine_ras @ [3, 2, 1, 1], [10 - 0.75, 20 - 1.0, 58.5, 1])
     assert volume.orientation is not None
     assert np.allclose(volume.orientation, [[0, 0, 1], [0, 1, 0], [1, 0, 0]])
-    assert volume.frames["SOPInstanceUID"].to_list() == [f"{uid}.{4 - n}" for n in np.argsort(ORDER)]
+    assert volume.frames["SOPInstanceUID"].to_list() == [
+        f"{uid}.{4 - n}" for n in np.argsort(ORDER)
+    ]
     assert (
         repr(volume)
         == "<LazyVolume (slice: 4, row: 4, column: 6) int16 spacing 19.5 x 0.5 x 0.75 mm>"
