@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from tests.flat import flat
 from warehouse.errors import ModelError
 from warehouse.sqlfiles import LAYERS, Model, read_checks, read_model, read_models, sql_folder
 
@@ -52,24 +51,16 @@ def catalog(sample: warehouse.Warehouse) -> dict[str, list[tuple[str, str, str |
     return found
 
 
-@pytest.fixture(scope="module")
-def answers(
-    sample: warehouse.Warehouse, tmp_path_factory: pytest.TempPathFactory
-) -> duckdb.DuckDBPyConnection:
-    """The rows of every view."""
-    return flat(tmp_path_factory, "sample", sample)
-
-
 @each(VIEWS)
 def test_columns_types_and_grain_are_those_of_the_view(
     model: Model,
     catalog: dict[str, list[tuple[str, str, str | None]]],
-    answers: duckdb.DuckDBPyConnection,
+    tables_of_sample: duckdb.DuckDBPyConnection,
 ) -> None:
     """DuckDB refuses a view whose columns are not those of the catalog when it is asked."""
     described = [(name, kind) for name, kind, _ in catalog[model.name]]
     assert [(column.name, column.type) for column in model.columns] == described
-    answer = answers.execute(f"from {model.name}")
+    answer = tables_of_sample.execute(f"from {model.name}")
     assert [name for name, *_ in answer.description or ()] == [name for name, _ in described]
     rows = answer.fetchall()
     assert model.grain
