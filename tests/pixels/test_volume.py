@@ -41,7 +41,7 @@ def test_what_is_not_basic_or_out_of_range_is_refused(index: Any) -> None:
 # -- classic series ---------------------------------------------------------------------------------
 
 ORDER = [2, 0, 3, 1]  # of positions; numbers and names have others
-REFUSED = {
+REFUSED: dict[str, tuple[list[float], dict[str, Any], str]] = {
     "a gap": ([0, 1, 2, 4, 5], {}, "1 missing slice"),
     "a slice off the grid": ([0, 1, 2.1, 3], {}, r"uneven spacing: distances of 1\.8, 2\.0, 2\.2 mm"),
     "one slice": ([0], {}, "a single slice"),
