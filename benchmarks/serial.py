@@ -15,10 +15,11 @@ import resource
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse import ingest, survey
+from warehouse import ingest, read_batches, survey
 from warehouse.settings import IngestSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,20 @@ def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def timed_steps(name: str, generator: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose steps add the processor's time of this process."""
+
+    @functools.wraps(generator)
+    def call(*arguments: Any, **named: Any) -> Any:
+        steps = generator(*arguments, **named)
+        step = timed(name, next)
+        with suppress(StopIteration):
+            while True:
+                yield step(steps)
+
+    return call
+
+
 def main() -> None:
     """Ingest, measure, print."""
     parser = argparse.ArgumentParser(description="The serial share of an ingest.")
@@ -48,8 +63,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--batch-files", type=int, default=IngestSettings().batch_files)
     given = parser.parse_args()
-    ingest.survey = timed("list and compare", survey.survey)  # type: ignore[attr-defined]
-    ingest.commit_batch = timed("commit", ingest.commit_batch)  # type: ignore[attr-defined]
+    ingest.survey = timed_steps("list and compare", survey.survey)  # type: ignore[attr-defined]
+    read_batches.commit_batch = timed("commit", read_batches.commit_batch)  # type: ignore[attr-defined]
     settings = IngestSettings(workers=given.workers, batch_files=given.batch_files)
     with tempfile.TemporaryDirectory() as scratch:
         # Imports, and what is made at the first call.

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pydicom.data
@@ -85,6 +86,7 @@ PAGES = sorted(
 )  # fmt: skip
 
 
+@cache
 def prose(page):
     """Return the text of a page without its blocks of code."""
     return re.sub(
@@ -92,6 +94,7 @@ def prose(page):
     )
 
 
+@cache
 def anchors(page):
     """Return the anchors of the headings of a page, as GitHub and the site name them."""
     found = []

@@ -260,8 +260,8 @@ def test_a_file_that_kills_its_process(
 
 KILLED_WHILE_IT_READS = """
 import os, signal, sys
-import warehouse.ingest
-warehouse.ingest.stage_chunk = lambda chunk: os.kill(os.getpid(), signal.SIGKILL)
+import warehouse.ingest, warehouse.read_batches
+warehouse.read_batches.stage_chunk = lambda chunk: os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[1] == "ingest":
     warehouse.ingest.ingest(sys.argv[2], [sys.argv[3]])
 else:

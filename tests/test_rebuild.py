@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import warehouse
 from tests.command_line import run
-from tests.content import content
+from tests.content import content, opened
 from tests.dicom_files import dataset, image, write
 from warehouse import rebuild as module
 from warehouse.errors import NotAWarehouse, WriteFailed
@@ -22,6 +20,11 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta
 from warehouse.store.compact import compact
 from warehouse.store.instance_sql import attributes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import warehouse
 
 
 def settings(mode: Mode) -> IngestSettings:
@@ -71,7 +74,7 @@ def spoil(root: Path) -> None:
 
 
 def modalities(root: Path) -> list[tuple[Any, ...]]:
-    return warehouse.open(root, create=True).sql(
+    return opened(root).execute(
         "select mode, Modality, count(*) from instances join files using (instance_id)"
         " group by all order by all"
     ).fetchall()  # fmt: skip
@@ -92,22 +95,23 @@ def test_what_was_derived_otherwise_is_put_right(root: Path) -> None:
     done = rebuild(root)
     assert done.parts == 3, "two batches of mode minimal stay, and the nameless one of normal"
     assert done.version == version + 1
-    assert modalities(root) == [
+    found = modalities(root)
+    assert found == [
         # Of these there is nothing to derive it from.
         ("full", "CT", 3), ("full", "OT", 1), ("full", None, 1), ("minimal", "old", 5),
         ("normal", "CT", 3), ("normal", "old", 1), ("normal", None, 1),
     ]  # fmt: skip
-    assert right != modalities(root)
+    assert right != found
     full = [row for row in content(root)["instances"] if "1.2." in str(row[0])]
     assert full == [row for row in held["instances"] if "1.2." in str(row[0])]
 
 
 def test_a_column_from_private_elements_stays_where_they_were_not_kept(root: Path) -> None:
     question = "select pulse_sequence_name from instances order by all"
-    held = warehouse.open(root, create=True).sql(question).fetchall()
+    held = opened(root).execute(question).fetchall()
     spoil(root)
     rebuild(root)
-    assert warehouse.open(root, create=True).sql(question).fetchall() == held
+    assert opened(root).execute(question).fetchall() == held
     assert held.count(("sequence1",)) == 3
 
 

@@ -13,27 +13,42 @@ import pytest
 import warehouse
 from tests.command_line import run
 from tests.dicom_files import write
+from tests.place import Place
 from warehouse.errors import UsageError
 
 ROWS = "select * exclude (batch, instance_id) from files order by file_path"
 INSTANCES = "select * exclude (batch, instance_id) from instances order by file_path"
 
 
-@pytest.fixture
-def wh(tmp_path: Path) -> warehouse.Warehouse:
-    """Two folders, an archive, a reject, a duplicate; two batches."""
-    old = tmp_path / "old"
+def fill(folder: Path) -> None:
+    """Put two folders, an archive, a reject and a duplicate there; two batches."""
+    old = folder / "old"
     for number in range(4):
         write(old / "a" / f"{number}", uid=f"1.{number}")
     write(old / "b" / "copy", uid="1.0")
     (old / "b" / "text").write_text("no DICOM")
     with zipfile.ZipFile(old / "c.zip", "w") as archive:
-        archive.write(write(tmp_path / "member", uid="2.1"), "in/side")
-    write(tmp_path / "older" / "other", uid="3.1")
-    made = warehouse.open(tmp_path / "w", create=True)
+        archive.write(write(folder / "member", uid="2.1"), "in/side")
+    write(folder / "older" / "other", uid="3.1")
+    made = warehouse.open(folder / "w", create=True)
     made.ingest(old, workers=1, batch_files=3)
-    made.ingest(tmp_path / "older", workers=1)
-    return made
+    made.ingest(folder / "older", workers=1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("relocate"))
+
+
+@pytest.fixture
+def tmp_path(place: Place) -> Path:
+    """The same folder for each test, empty: paths of files stand in the warehouse."""
+    return place.emptied()
+
+
+@pytest.fixture
+def wh(place: Place, tmp_path: Path) -> warehouse.Warehouse:
+    return warehouse.open(place.filled(fill) / "w")
 
 
 def anew(wh: warehouse.Warehouse, tmp_path: Path, *sources: Path) -> warehouse.Warehouse:

@@ -14,6 +14,7 @@ import warehouse
 from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
+from tests.place import Place
 from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.errors import NotAWarehouse, SourceNotFound, SourcesVanished, WriteFailed
 from warehouse.ingest import ingest
@@ -25,25 +26,39 @@ from warehouse.store.compact import compact
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=3)
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Five instances with values and payloads that they share, a copy of two, and a reject."""
-    folder = tmp_path / "in"
+def fill(folder: Path) -> None:
+    """Put five instances with values and payloads that they share there, a copy of two, a reject."""
+    source = folder / "in"
     for number in range(5):
         made = image(f"1.{number}", InstanceNumber=number)
         made.add_new(0x00420011, "OB", bytes([number % 3]) * 600)
         add_private(made, CSA, 0x29, 0x11, x10=("OB", csa([("B_value", "IS", [str(number % 3)])])))
-        write(folder / f"{number}", made)
-    shutil.copy(folder / "0", folder / "copy")
-    shutil.copy(folder / "1", folder / "zcopy")
-    (folder / "broken").write_bytes(b"nothing")
-    return folder
+        write(source / f"{number}", made)
+    shutil.copy(source / "0", source / "copy")
+    shutil.copy(source / "1", source / "zcopy")
+    (source / "broken").write_bytes(b"nothing")
+    ingest(folder / "w", [source], SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("removal"))
 
 
 @pytest.fixture
-def root(tmp_path: Path, source: Path) -> Path:
-    ingest(tmp_path / "w", [source], SETTINGS)
-    return tmp_path / "w"
+def tmp_path(place: Place) -> Path:
+    """The same folder for each test, empty: paths of files stand in the warehouse."""
+    return place.emptied()
+
+
+@pytest.fixture
+def root(place: Place, tmp_path: Path) -> Path:
+    return place.filled(fill) / "w"
+
+
+@pytest.fixture
+def source(root: Path) -> Path:
+    return root.parent / "in"
 
 
 def statuses(root: Path) -> dict[str, tuple[str, str | None]]:

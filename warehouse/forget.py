@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from warehouse.cohorts.erased import erase_in_runs
 from warehouse.errors import NothingToForget, UsageError, WriteFailed, WritersRunning
 from warehouse.ingest import planned_batches
+from warehouse.planned import read_plan, write_plan
 from warehouse.settings import IngestSettings
 from warehouse.store import delta, layout
 from warehouse.store.duck import lent
@@ -39,7 +40,6 @@ from warehouse.store.tombstones import (
     warehouse_key,
     write,
 )
-from warehouse.survey import read_plan, write_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -38,6 +38,9 @@ def take_moved(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
     WriteFailed
         Nothing was changed.
     """
+    _take_back(listing)
+    if listing.execute("from unseen limit 1").fetchall() == []:
+        return 0
     rows = listing.execute(statement("maybe_moved")).fetchall()
     taken: dict[str, str] = {}
     for new, candidates in groupby(rows, key=lambda row: str(row[1])):
@@ -56,6 +59,25 @@ def take_moved(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
     listing.execute("delete from unseen where path in (select new from taken)")
     listing.unregister("taken")
     return moved
+
+
+def put_off_moved(listing: duckdb.DuckDBPyConnection) -> None:
+    """Take files that may have been moved out of ``unseen`` while not all files are listed.
+
+    Where a known file of the same name, size and time is listed later, it has not moved.
+    """
+    listing.execute("create table if not exists put_off as from unseen limit 0")
+    movable = f"select distinct new from ({statement('maybe_moved')})"
+    listing.execute(f"create temp table movable as {movable}")
+    listing.execute("insert into put_off from unseen where path in (from movable)")
+    listing.execute("delete from unseen where path in (from movable)")
+    listing.execute("drop table movable")
+
+
+def _take_back(listing: duckdb.DuckDBPyConnection) -> None:
+    listing.execute("create table if not exists put_off as from unseen limit 0")
+    listing.execute("insert into unseen from put_off")
+    listing.execute("drop table put_off")
 
 
 def _is_gone(path: str) -> bool:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from warehouse.dicom.objects import is_object
 from warehouse.errors import UsageError
-from warehouse.ingest import settle
+from warehouse.read_batches import settle
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
 from warehouse.store import delta

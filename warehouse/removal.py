@@ -19,7 +19,7 @@ from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import Unreadable, discover, path_text
 from warehouse.dicom.source import holding_file
 from warehouse.errors import SourceNotFound, SourcesVanished
-from warehouse.ingest import settle
+from warehouse.read_batches import settle
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
 from warehouse.store import delta

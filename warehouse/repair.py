@@ -13,13 +13,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.scan import SourceFile
-from warehouse.ingest import staged_anew
+from warehouse.planned import listed_again
+from warehouse.read_batches import staged_anew
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta, layout
 from warehouse.store.commit import commit_batch
 from warehouse.store.duck import lent
 from warehouse.store.verify import DELETE, REPAIR, VACUUM
-from warehouse.survey import listed_again
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import os
 import time
-from itertools import chain, takewhile
+from dataclasses import dataclass
+from itertools import chain, pairwise, takewhile
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from warehouse.dicom.objects import is_object
-from warehouse.dicom.open import local_path
-from warehouse.dicom.scan import SourceFile, Unreadable, discover, list_again
-from warehouse.dicom.source import holding_file
+from warehouse.dicom.scan import discover
 from warehouse.executors import starting_workers
+from warehouse.listing import LISTING, listing_row, listing_table, source
 from warehouse.sqlfiles import statement
-from warehouse.store import delta, layout
-from warehouse.store.duck import cursor, lent
+from warehouse.store import delta
+from warehouse.store.duck import cursor
 from warehouse.store.ledger import view_ledger
 from warehouse.store.marker import require
 from warehouse.store.tombstones import drop_forgotten
@@ -33,27 +30,12 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from warehouse.settings import IngestSettings, S3Access
+    from warehouse.dicom.scan import SourceFile, Unreadable
+    from warehouse.settings import IngestSettings
 
-
-LISTING = pa.schema(
-    [
-        ("path", pa.string()),
-        ("size_bytes", pa.int64()),
-        ("modified_us", pa.int64()),
-        ("archive", pa.string()),
-        ("member", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
-"""What the walk found, a row per file; ``reason`` only for what could not be looked at."""
 
 LISTING_ROWS = 50_000
 """Files listed before they are handed to DuckDB, which can spill."""
-
-GONE = "no longer there"
-"""Reason of a known file that has vanished when it is to be read again."""
-
 
 FIRST_FILES = 1_000
 """Files of the first batches of an ingest, before it is known how fast they are read."""
@@ -73,6 +55,15 @@ REMOTE_WORKERS = 16
 LISTING_SECONDS = 0.1
 """How often is told how many files were found."""
 
+FIRST_PORTION = 2_500
+"""Files of the first portion of a listing: while the others are listed, workers read it."""
+
+LARGE_PORTION = 320_000
+"""Files of a portion at most, in a warehouse that knows less than some millions."""
+
+PORTION_SECONDS = 30.0
+"""After so long a portion ends however few files it has: a folder may be slow to list."""
+
 
 class Progress(Protocol):
     """Someone who watches an ingest; the command line draws a bar."""
@@ -81,7 +72,7 @@ class Progress(Protocol):
         """Tell that so many files have been found so far."""
 
     def planned(self, files: int) -> None:
-        """Tell how many files have to be read."""
+        """Tell how many files have to be read; again, with more, if folders are still listed."""
 
     def read(self, files: int, rejected: int) -> None:
         """Tell that so many more files have been read, so many of them rejected."""
@@ -119,36 +110,82 @@ class Pace:
         self.files = min(self._settings.batch_files, wanted, 2 * self.files)
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A portion of what the sources hold, and how it compares with the warehouse."""
+
+    files: int
+    unseen: int
+    """How many of them have to be read."""
+    is_last: bool
+
+
 def survey(
     listing: duckdb.DuckDBPyConnection, root: Path,
     sources: Iterable[str | os.PathLike[str]], settings: IngestSettings, progress: Progress | None,
-    *, starting: bool = False,
-) -> tuple[int, int]:  # fmt: skip
-    """List the sources and compare them with ``files``; return found and unseen files.
+    *, starting: bool = False, in_portions: bool = False,
+) -> Iterator[Listed]:  # fmt: skip
+    """List the sources and compare them with ``files``, all at once or a portion at a time.
 
-    Makes the tables ``listed`` and ``unseen``, and the warehouse if there is none. With
-    ``starting``, worker processes begin to start as soon as there is work for several.
+    Makes for each portion the tables ``listed``, ``unseen`` and ``forgotten``, and the warehouse if
+    there is none. Of the portions so far ``all_listed`` has the paths. With ``starting``, worker
+    processes begin to start as soon as there is work for several.
     """
-    found = discover(sources, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
+    roots = sorted(
+        str(source) if is_object(source) else os.path.abspath(os.fsdecode(source))
+        for source in sources
+    )
+    # A file that is listed twice has to count once, so both have to be in one portion.
+    in_portions = in_portions and not _overlap(roots)
+    found = discover(roots, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
     if starting and settings.worker_count > 1 and not settings.scheduler:
         found = starting_workers(found, settings.chunk_files)
     delta.create(root)
     require(root)
-    total = _list(listing, found, progress)
-    view_ledger(listing, delta.newest_files(root)[1])
     listing.execute("set variable mode = $1", [settings.mode.value])
-    listing.execute("set variable first_path = (select min(path) from listed)")
-    listing.execute("set variable last_path = (select max(path) from listed)")
     allowed = settings.limits.by_unit()
     listing.execute("set variable limits = map($1, $2)", [list(allowed), list(allowed.values())])
-    listing.execute(f"create table unseen as {statement('unseen')}")
-    drop_forgotten(listing, root)
-    return total, listing.execute("select count(*) from unseen").fetchall()[0][0]
+    sizes = _portion_sizes(listing, root) if in_portions else iter(())
+    for files, is_last in _portions(listing, found, sizes, progress):
+        view_ledger(listing, delta.newest_files(root)[1])
+        listing.execute("set variable first_path = (select min(path) from listed)")
+        listing.execute("set variable last_path = (select max(path) from listed)")
+        listing.execute(f"create or replace table unseen as {statement('unseen')}")
+        drop_forgotten(listing, root)
+        ((unseen,),) = listing.execute("select count(*) from unseen").fetchall()
+        yield Listed(files, unseen, is_last)
+
+
+def _overlap(roots: list[str]) -> bool:
+    """Tell whether one source may be, or be below, another one."""
+    ordered = sorted(root.rstrip("/") for root in roots)
+    return any(after.startswith(before) for before, after in pairwise(ordered))
+
+
+def _portion_sizes(listing: duckdb.DuckDBPyConnection, root: Path) -> Iterator[int]:
+    """Yield after how many files a portion ends; the first ones early, so that reading begins.
+
+    Each is compared with the ledger: of a large ledger so few portions are made that this costs
+    less than to list them.
+    """
+    yield (size := FIRST_PORTION)
+    view_ledger(listing, delta.newest_files(root)[1])
+    ((known,),) = listing.execute("select count(*) from files").fetchall()
+    while True:
+        yield (size := max(min(4 * size, LARGE_PORTION), known // 8))
+
+
+def put_in_queue(listing: duckdb.DuckDBPyConnection) -> int:
+    """Add ``unseen`` to ``to_read``, which is made if need be; return how many it adds."""
+    listing.execute("create table if not exists to_read as from unseen limit 0")
+    ((added,),) = listing.execute("insert into to_read from unseen").fetchall()
+    listing.execute("drop table unseen")
+    return int(added)
 
 
 def was_rejected(listing: duckdb.DuckDBPyConnection, reason: str) -> bool:
     """Tell whether a file that is to be read was rejected for this reason before."""
-    query = "select 1 from unseen where reason_before = $1 limit 1"
+    query = "select 1 from to_read where reason_before = $1 limit 1"
     return bool(listing.execute(query, [reason]).fetchall())
 
 
@@ -167,18 +204,28 @@ def seen_files(listing: duckdb.DuckDBPyConnection, seen: int) -> dict[str, int]:
 
 
 def unseen_batches(
-    listing: duckdb.DuckDBPyConnection, settings: IngestSettings, pace: Pace | None = None
-) -> Iterator[Iterator[list[SourceFile | Unreadable]]]:
-    """Hand out the unseen files in order of their paths: of each batch, a chunk at a time.
+    listing: duckdb.DuckDBPyConnection, settings: IngestSettings, pace: Pace | None = None,
+    more: Iterator[object] | None = None,
+) -> Iterator[Iterator[list[SourceFile | Unreadable]]]:  # fmt: skip
+    """Hand out the files of ``to_read`` in order of their paths: of each batch, a chunk at a time.
 
     A batch has to be taken to its end before the next one. How many files it has is asked when its
-    turn comes: of ``pace``, else it is ``batch_files``.
+    turn comes: of ``pace``, else it is ``batch_files``. Each step of ``more`` makes ``to_read``
+    anew, where it ends before all files are listed.
     """
     reader = cursor(listing)
-    reader.execute(f"select {', '.join(LISTING.names)} from unseen order by path")
+    select = f"select {', '.join(LISTING.names)} from to_read order by path"
+    reader.execute(select)
 
     def fetch(count: int) -> list[SourceFile | Unreadable]:
-        return [_source(*row, s3=settings.s3) for row in reader.fetchmany(count)]
+        rows = reader.fetchmany(count)
+        while len(rows) < count:
+            listing.execute("drop table if exists to_read")
+            if more is None or next(more, None) is None:
+                break
+            reader.execute(select)
+            rows += reader.fetchmany(count - len(rows))
+        return [source(*row, s3=settings.s3) for row in rows]
 
     while True:
         whole, size = settings.batch_files, settings.chunk_files
@@ -191,138 +238,49 @@ def unseen_batches(
     reader.close()
 
 
-def write_plan(items: list[SourceFile | Unreadable]) -> bytes:
-    """Put the files of a batch down, for ``read_plan``; keys to a bucket are left out."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(_listing([_listing_row(item) for item in items]), sink, compression="zstd")
-    return bytes(sink.getvalue())
+def _portions(
+    listing: duckdb.DuckDBPyConnection, found: Iterator[SourceFile | Unreadable],
+    sizes: Iterator[int], progress: Progress | None,
+) -> Iterator[tuple[int, bool]]:  # fmt: skip
+    """Put every found file into the table ``listed``, once; yield how many, and whether it is all.
 
-
-def read_plan(root: Path, batch: str, settings: IngestSettings) -> list[SourceFile | Unreadable]:
-    """Return the files that are planned for a batch."""
-    return [_source(*row.values(), s3=settings.s3) for row in _plan(root, batch).to_pylist()]
-
-
-def forget_planned(listing: duckdb.DuckDBPyConnection, root: Path, batch: str) -> None:
-    """Take out of ``unseen`` what is planned for a batch as it is now."""
-    listing.register("planned", _plan(root, batch))
-    listing.execute(statement("forget_planned"))
-
-
-def _plan(root: Path, batch: str) -> pa.Table:
-    return pq.read_table(pa.BufferReader((layout.claims_folder(root) / batch).read_bytes()))
-
-
-def name_unseen(
-    connection: duckdb.DuckDBPyConnection, root: Path, items: list[SourceFile | Unreadable]
-) -> None:
-    """Make ``files`` and ``unseen``, as a survey does, for the files of one batch."""
-    view_ledger(connection, delta.newest_files(root)[1])
-    paths = pa.array([item.path for item in items], pa.string())
-    connection.register("named", pa.table({"path": paths}))
-    connection.execute(
-        "create table unseen as select named.path, files.reason as reason_before "
-        "from named left join files using (path)"
-    )
-
-
-def files_of_batch(
-    root: Path, batch: str, settings: IngestSettings
-) -> tuple[list[SourceFile | Unreadable], int]:
-    """Return the files that a finished batch holds and that still exist, and a free first id."""
-    with lent() as connection:
-        view_ledger(connection, delta.newest_files(root)[1])
-        connection.execute("set variable batch = $1", [batch])
-        rows = connection.execute(statement("files_of_batch")).fetchall()
-    items = listed_again([path for path, _ in rows], settings)
-    there = [item for item in items if not (isinstance(item, Unreadable) and item.reason == GONE)]
-    # The same ids again, unless rows of files that are gone keep theirs.
-    last = max((instance_id for _, instance_id in rows if instance_id is not None), default=None)
-    if len(there) == len(rows) or last is None:
-        return there, layout.first_id(batch)
-    return there, last + 1
-
-
-def listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile | Unreadable]:
-    """List files that are known already, in their order; archives by their member."""
-    objects = [path for path in paths if is_object(path)]
-    known = dict(zip(objects, list_again(objects, settings.s3) if objects else (), strict=True))
-    items: list[SourceFile | Unreadable] = []
-    archive, members = "", dict[str, SourceFile | Unreadable]()
-    for path in paths:
-        if path in known:
-            items.append(known[path] or Unreadable(path, GONE))
-            continue
-        holding = holding_file(path)
-        # Paths come sorted: the members of one archive follow one another.
-        if holding == path or holding != archive:
-            archive, members = holding, _found_in(holding)
-        items.append(members.get(path) or Unreadable(path, GONE))
-    return items
-
-
-def _found_in(path: str) -> dict[str, SourceFile | Unreadable]:
-    """List a file or the members of an archive, by their paths."""
-    try:
-        return {item.path: item for item in discover([os.fsdecode(local_path(path))])}
-    except FileNotFoundError:
-        return {}
-
-
-# -- listing ------------------------------------------------------------------------------------
-
-
-def _list(
-    listing: duckdb.DuckDBPyConnection,
-    found: Iterator[SourceFile | Unreadable],
-    progress: Progress | None,
-) -> int:
-    """Put every found file into the table ``listed``, once; return how many there are."""
+    A portion ends at the next of ``sizes``, or after some time if files are slow to list; without a
+    size everything is one.
+    """
     listing.register("listing_rows", LISTING.empty_table())
-    listing.execute("create table listed_often as from listing_rows")
+    listing.execute("create table all_listed (path varchar)")
     rows: list[tuple[Any, ...]] = []
 
     def flush() -> None:
-        listing.register("listing_rows", _listing(rows))
+        listing.register("listing_rows", listing_table(rows))
         listing.execute("insert into listed_often from listing_rows")
         rows.clear()
 
-    told = time.monotonic()
-    for total, item in enumerate(found, 1):
-        rows.append(_listing_row(item))
-        if progress and total % 16 == 1 and (now := time.monotonic()) - told >= LISTING_SECONDS:
-            told = now
+    total, told, is_last = 0, time.monotonic(), False
+    while not is_last:
+        listing.execute("create or replace table listed_often as from listing_rows limit 0")
+        size, began, is_last = next(sizes, None), time.monotonic(), True
+        for count, item in enumerate(found, 1):
+            rows.append(listing_row(item))
+            if count % 16 == 1 and (now := time.monotonic()) - told >= LISTING_SECONDS:
+                told = now
+                if progress:
+                    progress.listed(total + count)
+                if size and now - began >= PORTION_SECONDS:
+                    size = count
+            if len(rows) >= LISTING_ROWS:
+                flush()
+            if size and count >= size:
+                is_last = False
+                break
+        flush()
+        # Sources may overlap: a file counts once.
+        listing.execute(
+            "create or replace table listed as select distinct on (path) * from listed_often"
+        )
+        listing.execute("drop table listed_often")
+        ((files,),) = listing.execute("insert into all_listed select path from listed").fetchall()
+        total += files
+        if progress:
             progress.listed(total)
-        if len(rows) >= LISTING_ROWS:
-            flush()
-    flush()
-    # Sources may overlap: a file counts once.
-    listing.execute("create table listed as select distinct on (path) * from listed_often")
-    listing.execute("drop table listed_often")
-    count: int = listing.execute("select count(*) from listed").fetchall()[0][0]
-    if progress:
-        progress.listed(count)
-    return count
-
-
-def _listing_row(item: SourceFile | Unreadable) -> tuple[Any, ...]:
-    if isinstance(item, Unreadable):
-        return item.path, None, None, None, None, item.reason
-    return item.path, item.size_bytes, item.modified_us, item.archive, item.member, None
-
-
-def _listing(rows: list[tuple[Any, ...]]) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else [()] * len(LISTING)
-    arrays = [pa.array(cells, kind) for cells, kind in zip(columns, LISTING.types, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=LISTING)
-
-
-def _source(
-    path: str, size: int | None, modified: int | None, archive: str | None, member: str | None,
-    reason: str | None, *, s3: S3Access,
-) -> SourceFile | Unreadable:  # fmt: skip
-    if reason is not None or size is None or modified is None:
-        return Unreadable(path, reason or "cannot be opened")
-    # Keys to a bucket stand in no plan and in no table.
-    access = s3 if is_object(path) else None
-    return SourceFile(path, size, modified, archive, member, access)
+        yield files, is_last

@@ -1,6 +1,6 @@
 -- Unknown files that have name, size and time of a known one which was not listed.
 --
--- reads:     files, listed, unseen
+-- reads:     all_listed, files, unseen
 -- variables: mode
 select
     files.path as old,
@@ -20,5 +20,5 @@ where
     and unseen.reason is null
     and list_position(['minimal', 'normal', 'full'], files.mode)
     >= list_position(['minimal', 'normal', 'full'], getvariable('mode'))
-    and files.path not in (select path from listed)
+    and files.path not in (select path from all_listed)
 order by unseen.path, files.path

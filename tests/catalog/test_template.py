@@ -119,7 +119,7 @@ def test_a_file_that_is_damaged_or_cannot_be_made_is_done_without(
     needed = needed_by("series")
     monkeypatch.setattr(template, "read_models", lambda: needed)
     root = unpacked(tmp_path / "w")
-    kept = template._file(False)
+    kept = template._file("views")
     assert kept is not None
     if content is None:
         home.parent.mkdir()

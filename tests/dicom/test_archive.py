@@ -23,8 +23,8 @@ from warehouse.dicom.scan import SourceFile, Unreadable, discover
 from warehouse.elements.extract import extract
 from warehouse.errors import Rejected
 from warehouse.ingest import ingest
+from warehouse.planned import listed_again
 from warehouse.settings import IngestSettings, Mode
-from warehouse.survey import listed_again
 
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1)
 

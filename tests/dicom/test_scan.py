@@ -43,6 +43,17 @@ def test_folders_are_listed_recursively_with_any_extension_or_none(tmp_path: Pat
     assert paths(tmp_path) == [str(tmp_path / name) for name in names]
 
 
+def test_files_come_in_order_of_their_paths_which_is_not_that_of_names(tmp_path: Path) -> None:
+    """Portions of a listing are read one after the other, and batches follow their paths."""
+    touch(tmp_path, "a/1", "a-b/1", "a.b", "a!/1", "a0", "a/1-2/3", "a b", "A/z", "\u00e4/1")
+    for name in ("x.zip", "x.ZIP"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("1", b"x")
+    touch(tmp_path, "x.zip ", "x.zip!", "x.zip!z")
+    assert paths(tmp_path) == sorted(paths(tmp_path))
+    assert len(paths(tmp_path)) == 14
+
+
 def test_an_empty_folder_has_no_files(tmp_path: Path) -> None:
     assert paths(tmp_path) == []
 

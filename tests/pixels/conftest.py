@@ -36,16 +36,25 @@ def write_slice(path: Path, pixels: np.ndarray, **attributes: Any) -> Path:
     return write(path, image(**{**usual, **attributes}))
 
 
+def put_series(
+    folder: Path, pixels: np.ndarray, *each: dict[str, Any], uid: str | None = None, **shared: Any
+) -> None:
+    """Write slices of one series; of several in one folder each has a UID of its own."""
+    for number, pixel in enumerate(pixels):
+        own = each[number] if each else {}
+        # Names and numbers run against each other: neither may decide about the order.
+        level = len(pixels) - number
+        of_series = {} if uid is None else {"SeriesInstanceUID": uid, "uid": f"{uid}.{level}"}
+        path = folder / f"{level}.dcm"
+        write_slice(path, pixel, **{"InstanceNumber": number + 1, **of_series, **shared, **own})
+
+
 @pytest.fixture
 def series(tmp_path: Path) -> Callable[..., warehouse.Warehouse]:
     """Write slices of one series and ingest them; returns the warehouse."""
 
     def make(pixels: np.ndarray, *each: dict[str, Any], **shared: Any) -> warehouse.Warehouse:
-        for number, pixel in enumerate(pixels):
-            own = each[number] if each else {}
-            # Names and numbers run against each other: neither may decide about the order.
-            path = tmp_path / "in" / f"{len(pixels) - number}.dcm"
-            write_slice(path, pixel, **{"InstanceNumber": number + 1, **shared, **own})
+        put_series(tmp_path / "in", pixels, *each, **shared)
         made = warehouse.open(tmp_path / "w", create=True)
         made.ingest(tmp_path / "in", mode="full", workers=1)
         return made

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 import warehouse
-from tests.pixels.conftest import UID, voxels
+from tests.made_once import made_once
+from tests.pixels.conftest import UID, put_series, voxels
 from warehouse.errors import NotAVolume, SourceChanged
 from warehouse.pixels.index import expand
 
@@ -39,30 +40,69 @@ def test_what_is_not_basic_or_out_of_range_is_refused(index: Any) -> None:
 
 # -- classic series ---------------------------------------------------------------------------------
 
+ORDER = [2, 0, 3, 1]  # of positions; numbers and names have others
+REFUSED = {
+    "a gap": ([0, 1, 2, 4, 5], {}, "1 missing slice"),
+    "a slice off the grid": ([0, 1, 2.1, 3], {}, r"uneven spacing: distances of 1\.8, 2\.0, 2\.2 mm"),
+    "one slice": ([0], {}, "a single slice"),
+    "a position twice": ([0, 1, 2, 2], {}, "1 repeated positions"),
+    "no orientation": ([0, 1], {"ImageOrientationPatient": None}, "slices without position"),
+    "no spacing": ([0, 1], {"PixelSpacing": None}, "slices without position"),
+    "no right angle": ([0, 1], {"ImageOrientationPatient": [1, 0, 0, 0.5, 1, 0]}, "directions not at right angles"),
+}  # fmt: skip
+SERIES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+    "in no order": (
+        [{"ImagePositionPatient": [-10, -20, 19.5 * n], "InstanceNumber": None} for n in ORDER],
+        {"SliceThickness": 6},
+    ),
+    "each position twice": ([{"ImagePositionPatient": [0, 0, -3.0 * (n % 3)]} for n in range(6)], {}),
+    "each position twice, no numbers": (
+        [{"ImagePositionPatient": [0, 0, n % 2], "InstanceNumber": None} for n in range(4)], {},
+    ),
+    "echoes mixed": (
+        [{"ImagePositionPatient": [0, 0, n % 2], "EchoTime": 10 * n} for n in range(4)], {},
+    ),
+    **{
+        name: ([{"ImagePositionPatient": [0, 0, 2.0 * height]} for height in heights], attributes)
+        for name, (heights, attributes, _) in REFUSED.items()
+    },
+}  # fmt: skip
+UIDS = {name: f"1.4.{number}" for number, name in enumerate(SERIES)}
+
+
+@pytest.fixture(scope="module")
+def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """All series. Not to write to."""
+
+    def make(folder: Path) -> None:
+        for name, (each, shared) in SERIES.items():
+            put_series(
+                folder / "in" / UIDS[name], voxels(len(each)), *each, uid=UIDS[name], **shared
+            )
+        warehouse.open(folder / "w", create=True).ingest(folder / "in", mode="full", workers=1)
+
+    return warehouse.open(made_once(tmp_path_factory, "volumes", make) / "w")
+
+
+@pytest.fixture(scope="module")
+def said(wh: warehouse.Warehouse) -> dict[str, tuple[str | None, bool]]:
+    """What the view says against each series, and whether it is whole volumes."""
+    rows = wh.sql("select series_key, why_not, is_volume_stack from series_geometry").fetchall()
+    names = {uid: name for name, uid in UIDS.items()}
+    return {names[uid]: tuple(row) for uid, *row in rows}
+
 
 @pytest.mark.acceptance("D53")
 @pytest.mark.acceptance("D58")
-def test_slices_come_by_position_and_the_affine_from_positions(
-    series: Callable[..., warehouse.Warehouse],
-) -> None:
-    pixels = voxels(4)
-    order = [2, 0, 3, 1]  # of positions; numbers and names have others
-    heights = [19.5 * order[n] for n in range(4)]
-    wh = series(
-        pixels,
-        *(
-            {"ImagePositionPatient": [-10, -20, height], "InstanceNumber": None}
-            for height in heights
-        ),
-        SliceThickness=6,
-    )
-    volume = wh.volume(UID)
+def test_slices_come_by_position_and_the_affine_from_positions(wh: warehouse.Warehouse) -> None:
+    uid = UIDS["in no order"]
+    volume = wh.volume(uid)
     assert (volume.shape, volume.dtype, volume.dims) == (
         (4, 4, 6),
         np.int16,
         ("slice", "row", "column"),
     )
-    assert np.array_equal(np.asarray(volume), pixels[np.argsort(order)])
+    assert np.array_equal(np.asarray(volume), voxels(4)[np.argsort(ORDER)])
     assert volume.spacing == (19.5, 0.5, 0.75)
     assert volume.affine is not None
     assert volume.affine_ras is not None
@@ -71,7 +111,7 @@ def test_slices_come_by_position_and_the_affine_from_positions(
     assert volume.orientation is not None
     assert np.allclose(volume.orientation, [[0, 0, 1], [0, 1, 0], [1, 0, 0]])
     assert volume.frames["SOPInstanceUID"].to_list() == [
-        f"1.2.3.{4 - n}" for n in np.argsort(order)
+        f"{uid}.{4 - n}" for n in np.argsort(ORDER)
     ]
     assert (
         repr(volume)
@@ -102,58 +142,37 @@ def test_only_files_of_the_slices_asked_for_are_opened(
 
 
 def test_images_at_equal_positions_are_volumes_in_the_order_of_numbers(
-    series: Callable[..., warehouse.Warehouse],
+    wh: warehouse.Warehouse,
 ) -> None:
-    pixels = voxels(6)
-    wh = series(pixels, *({"ImagePositionPatient": [0, 0, -3.0 * (n % 3)]} for n in range(6)))
-    volume = wh.volume(UID)
+    volume = wh.volume(UIDS["each position twice"])
     assert volume.dims == ("volume", "slice", "row", "column")
-    assert np.array_equal(volume[:], pixels.reshape(2, 3, 4, 6)[:, ::-1])
+    assert np.array_equal(volume[:], voxels(6).reshape(2, 3, 4, 6)[:, ::-1])
     assert volume.frames["InstanceNumber"].to_list() == [3, 2, 1, 6, 5, 4]
-
-
-REFUSED = {
-    "a gap": ([0, 1, 2, 4, 5], {}, "1 missing slice"),
-    "a slice off the grid": ([0, 1, 2.1, 3], {}, r"uneven spacing: distances of 1\.8, 2\.0, 2\.2 mm"),
-    "one slice": ([0], {}, "a single slice"),
-    "a position twice": ([0, 1, 2, 2], {}, "1 repeated positions"),
-    "no orientation": ([0, 1], {"ImageOrientationPatient": None}, "slices without position"),
-    "no spacing": ([0, 1], {"PixelSpacing": None}, "slices without position"),
-    "no right angle": ([0, 1], {"ImageOrientationPatient": [1, 0, 0, 0.5, 1, 0]}, "directions not at right angles"),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_volume_is_refused_with_the_reason_of_the_view(
-    name: str, series: Callable[..., warehouse.Warehouse]
+    name: str, wh: warehouse.Warehouse, said: dict[str, tuple[str | None, bool]]
 ) -> None:
-    heights, attributes, reason = REFUSED[name]
-    positions = ({"ImagePositionPatient": [0, 0, 2.0 * height]} for height in heights)
-    wh = series(voxels(len(heights)), *positions, **attributes)
+    heights, _, reason = REFUSED[name]
     with pytest.raises(NotAVolume, match=reason) as refused:
-        wh.volume(UID)
-    assert (refused.value.why,) == wh.sql("select why_not from series_geometry").fetchall()[0]
-    assert len(wh.stack(UID)) == len(heights)
+        wh.volume(UIDS[name])
+    assert refused.value.why == said[name][0]
+    assert len(wh.stack(UIDS[name])) == len(heights)
 
 
-def test_equal_positions_that_nothing_orders_are_refused(
-    series: Callable[..., warehouse.Warehouse],
-) -> None:
-    positions = ({"ImagePositionPatient": [0, 0, n % 2], "InstanceNumber": None} for n in range(4))
-    wh = series(voxels(4), *positions)
+def test_equal_positions_that_nothing_orders_are_refused(wh: warehouse.Warehouse) -> None:
     with pytest.raises(NotAVolume, match="no number or time says in which order"):
-        wh.volume(UID)
+        wh.volume(UIDS["each position twice, no numbers"])
 
 
-def test_volumes_that_mix_echoes_are_refused(series: Callable[..., warehouse.Warehouse]) -> None:
-    wh = series(
-        voxels(4), *({"ImagePositionPatient": [0, 0, n % 2], "EchoTime": 10 * n} for n in range(4))
-    )
+def test_volumes_that_mix_echoes_are_refused(
+    wh: warehouse.Warehouse, said: dict[str, tuple[str | None, bool]]
+) -> None:
     # In the words of the view, which calls what differs as `volumes_differ_in` does.
     with pytest.raises(NotAVolume, match="not everywhere with the same echo") as refused:
-        wh.volume(UID)
-    said = wh.sql("select why_not, is_volume_stack from series_geometry").fetchall()
-    assert said == [(refused.value.why, False)]
+        wh.volume(UIDS["echoes mixed"])
+    assert said["echoes mixed"] == (refused.value.why, False)
 
 
 def tilt(wh: warehouse.Warehouse) -> Iterator[tuple[str, str | None, np.ndarray | None]]:

@@ -89,23 +89,25 @@ def extreme(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     folder: Path = tmp_path_factory.mktemp("extreme")
     for number, modality in enumerate(("CT", "MR", "PT", "SEG", "RTSTRUCT", "RTDOSE")):
         for place in range(5):
-            for copy in (1, 2):
-                made = image(
-                    f"1.{number}.{place}.{copy}", Modality=modality,
-                    SeriesInstanceUID=f"1.{number}.{place}", ImageType=["ORIGINAL", "MOSAIC"],
-                )  # fmt: skip
-                made.update(numbers(place))
-                made.PerFrameFunctionalGroupsSequence = [
-                    of_sequences(PlanePositionSequence=[numbers(place + frame)])
-                    for frame in range(3)
-                ]
-                made.SegmentSequence = [numbers(place)]
-                made.RadiopharmaceuticalInformationSequence = [numbers(place)]
-                made.StructureSetROISequence = [numbers(place)]
-                contours = of_sequences(ContourSequence=[numbers(place), numbers(place)])
-                contours.update(numbers(place))
-                made.ROIContourSequence = [contours]
-                write(folder / "in" / f"{number}_{place}_{copy}.dcm", made)
+            uid = f"1.77{number}.{place}.88001"
+            made = image(
+                uid, Modality=modality, SeriesInstanceUID=f"1.{number}.{place}",
+                ImageType=["ORIGINAL", "MOSAIC"],
+            )  # fmt: skip
+            made.update(numbers(place))
+            made.PerFrameFunctionalGroupsSequence = [
+                of_sequences(PlanePositionSequence=[numbers(place + frame)]) for frame in range(3)
+            ]
+            made.SegmentSequence = [numbers(place)]
+            made.RadiopharmaceuticalInformationSequence = [numbers(place)]
+            made.StructureSetROISequence = [numbers(place)]
+            contours = of_sequences(ContourSequence=[numbers(place), numbers(place)])
+            contours.update(numbers(place))
+            made.ROIContourSequence = [contours]
+            one = write(folder / "in" / f"{number}_{place}_1.dcm", made)
+            # To write one takes as long as to read twenty: the other has another UID alone.
+            other = one.read_bytes().replace(uid.encode(), f"{uid[:-1]}2".encode())
+            one.with_name(f"{number}_{place}_2.dcm").write_bytes(other)
     write_hostile(folder / "in")
     write_values(folder / "in")
     wh = warehouse.open(folder / "w", create=True)

@@ -22,10 +22,13 @@ import warehouse
 from tests.asking import answer_of
 from tests.conftest import packaged_files
 from tests.dicom_files import dataset, image, write
+from tests.flat import planned_once
 from warehouse.catalog.kept import keep_answers
 from warehouse.sqlfiles import by_name
 
 if TYPE_CHECKING:
+    import duckdb
+
     from tests.small_tables import View
 
 TAGS = {
@@ -202,9 +205,16 @@ def wh(root: Path) -> warehouse.Warehouse:
 
 
 @pytest.fixture(scope="module")
-def rows(wh: warehouse.Warehouse) -> dict[str, dict[str, Any]]:
-    asked = "select instance_key, file_path, frame_values.* from frame_values join instances using (instance_id)"
-    return {row["instance_key"]: row for row in wh.sql(asked).pl().to_dicts()}
+def asked(wh: warehouse.Warehouse) -> duckdb.DuckDBPyConnection:
+    return planned_once(
+        wh, "frame_values", "frames", "series", "mr_series", "ct_series", "pt_series"
+    )
+
+
+@pytest.fixture(scope="module")
+def rows(asked: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+    question = "select instance_key, file_path, frame_values.* from frame_values join instances using (instance_id)"
+    return {row["instance_key"]: row for row in asked.sql(question).pl().to_dicts()}
 
 
 def stated(data: Dataset, frame: int, column: str) -> tuple[Any, bool, list[Any]]:
@@ -280,10 +290,12 @@ def test_every_object_says_what_pydicom_finds(rows: dict[str, dict[str, Any]]) -
         assert {name: got[name] for name in wanted} == wanted, row["file_path"]
 
 
-def test_frames_say_the_same(wh: warehouse.Warehouse, rows: dict[str, dict[str, Any]]) -> None:
+def test_frames_say_the_same(
+    asked: duckdb.DuckDBPyConnection, rows: dict[str, dict[str, Any]]
+) -> None:
     """The first frame with a value has that value, and the list is that of the frames."""
-    asked = "select instance_key, frames.* from frames join instances using (instance_id) order by frame_number"
-    frames = wh.sql(asked).pl().to_dicts()
+    question = "select instance_key, frames.* from frames join instances using (instance_id) order by frame_number"
+    frames = asked.sql(question).pl().to_dicts()
     both = {column.name for column in COLUMNS} & set(frames[0])
     assert both >= {
         "EchoTime",
@@ -306,13 +318,15 @@ def test_frames_say_the_same(wh: warehouse.Warehouse, rows: dict[str, dict[str, 
                 )
 
 
-def test_entities_say_the_same(wh: warehouse.Warehouse, rows: dict[str, dict[str, Any]]) -> None:
+def test_entities_say_the_same(
+    asked: duckdb.DuckDBPyConnection, rows: dict[str, dict[str, Any]]
+) -> None:
     """Each of these series has one object, or copies that agree."""
     told = {
-        view: wh.sql(f"from {view}").pl().to_dicts()
+        view: asked.sql(f"from {view}").pl().to_dicts()
         for view in ("series", "mr_series", "ct_series", "pt_series")
     }
-    uids = {r["instance_key"]: r["series_key"] for r in wh.sql("from instances").pl().to_dicts()}
+    uids = dict(asked.execute("select instance_key, series_key from instances").fetchall())
     seen = set()
     for uid, row in rows.items():
         for view, entities in told.items():
@@ -327,11 +341,11 @@ def test_entities_say_the_same(wh: warehouse.Warehouse, rows: dict[str, dict[str
     assert seen == set(told)
 
 
-def test_what_each_kind_of_object_says(wh: warehouse.Warehouse) -> None:
+def test_what_each_kind_of_object_says(asked: duckdb.DuckDBPyConnection) -> None:
     """Values as they were written above."""
 
     def one(question: str) -> tuple[Any, ...]:
-        (row,) = answer_of(wh, question)
+        (row,) = asked.execute(question).fetchall()
         return row
 
     assert one(
@@ -385,11 +399,9 @@ def test_filters_find_what_stands_in_groups(wh: warehouse.Warehouse) -> None:
 
 
 def test_kept_answers_are_those_of_the_view(
-    root: Path, wh: warehouse.Warehouse, tmp_path: Path
+    root: Path, asked: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
-    computed = {
-        view: answer_of(wh, f"from {view} order by all") for view in ("frame_values", "series")
-    }
+    computed = asked.execute("from frame_values order by all").fetchall()
     copy = tmp_path / "w"
     shutil.copytree(root, copy)
     keep_answers(copy)
@@ -409,29 +421,31 @@ def test_kept_answers_are_those_of_the_view(
         not in kept.catalog.connection.execute("explain from series").fetchall()[0][1].upper()
     )
     added = answer_of(kept, "from frame_values order by all")
-    assert len(added) == len(computed["frame_values"]) + 1
-    assert [row for row in added if row in computed["frame_values"]] == computed["frame_values"]
-    asked = "select RepetitionTime from series where series_key = '1.4.1.0'"
-    assert kept.sql(asked).fetchall() == [(950.0,)]
-    taken_over = {view: answer_of(kept, f"from {view} order by all") for view in computed}
+    assert len(added) == len(computed) + 1
+    assert [row for row in added if row in computed] == computed
+    question = "select RepetitionTime from series where series_key = '1.4.1.0'"
+    assert answer_of(kept, question) == [(950.0,)]
+    taken_over = added, answer_of(kept, "from series order by all")
     shutil.rmtree(copy / "_cache")
     again = warehouse.open(copy)
-    assert taken_over == {view: answer_of(again, f"from {view} order by all") for view in computed}
+    assert taken_over == tuple(
+        answer_of(again, f"from {view} order by all") for view in ("frame_values", "series")
+    )
 
 
 # -- dcm2niix -------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif("DICOM_CORPUS" not in os.environ, reason="DICOM_CORPUS names no folder")
-def test_times_are_those_of_dcm2niix(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+def test_times_are_those_of_dcm2niix(asked: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     """Its sidecars are in seconds, and a field that it does not write is not compared."""
     program = Path(pytest.importorskip("dcm2niix").__file__).parent / "dcm2niix"
     compared = 0
-    asked = (
+    question = (
         "select file_path, mr_series.* from mr_series join instances using (series_key) "
         "where len(functional_groups) > 0 and instance_key not like '1.4.%'"
     )
-    for n, row in enumerate(wh.sql(asked).pl().to_dicts()):
+    for n, row in enumerate(asked.sql(question).pl().to_dicts()):
         source, out = tmp_path / f"in{n}", tmp_path / f"out{n}"
         source.mkdir()
         out.mkdir()

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -17,6 +18,7 @@ from tests.asking import answer_of
 from tests.command_line import run
 from tests.conftest import packaged_files
 from tests.dicom_files import image, write
+from tests.flat import flat
 from tests.sequence_labels import PAGE, confusion, in_page, read_labels
 from tests.small_tables import View
 from warehouse.catalog.dictionaries import sequence_rules
@@ -185,7 +187,7 @@ def test_why_has_words_of_the_rule_and_none_of_the_patient() -> None:
 @pytest.mark.skipif("DICOM_CORPUS" not in os.environ, reason="DICOM_CORPUS names no folder")
 def test_real_series_have_the_answers_of_the_table(tmp_path: Path) -> None:
     wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(*packaged_files())
+    wh.ingest(*packaged_files(), workers=1)
     found = dict(answer_of(wh, "select series_key, sequence_type from sequence_types"))
     known = [row for row in read_labels() if row["series_key"] in found]
     assert len(known) >= 35
@@ -226,7 +228,7 @@ def wh(archive: warehouse.Warehouse, tmp_path: Path) -> warehouse.Warehouse:
 
 
 def types(wh: warehouse.Warehouse) -> list[tuple[str | None, str | None]]:
-    return warehouse.open(wh.root).sql(TYPES_OF_SERIES).fetchall()
+    return answer_of(warehouse.open(wh.root), TYPES_OF_SERIES)
 
 
 TYPES_OF_SERIES = "select sequence_type, rule from sequence_types order by series_key"
@@ -253,6 +255,17 @@ def test_a_changed_rule_changes_only_the_series_it_is_about(
     assert types(wh) == [("T1w", "t1-mprage-words"), ("T1w", "t1-mprage-words"), (None, None)]
 
 
+@pytest.fixture(scope="module")
+def facts(
+    archive: warehouse.Warehouse, tmp_path_factory: pytest.TempPathFactory
+) -> duckdb.DuckDBPyConnection:
+    """All that no rule changes as tables, and the view of types over them."""
+    made = flat(tmp_path_factory, "rules", archive)
+    for name in ("sequence_rules", "sequence_types"):
+        made.execute(f"create temp view {name} as {by_name(name).query}")
+    return made
+
+
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
@@ -276,15 +289,15 @@ def test_a_changed_rule_changes_only_the_series_it_is_about(
     ],
 )  # fmt: skip
 def test_users_rules_use_any_element_and_every_test(
-    archive: warehouse.Warehouse, tmp_path: Path, lines: str, expected: list[str | None]
-) -> None:
+    archive: warehouse.Warehouse, facts: duckdb.DuckDBPyConnection, tmp_path: Path, lines: str,
+    expected: list[str | None],
+) -> None:  # fmt: skip
     (tmp_path / "mine.csv").write_text(HEAD + lines + "\n")
     # A folder without rows is enough to add rules to; a catalog that is open is told of them.
     shutil.copy(archive.root / layout.MARKER, tmp_path)
     add_rules(tmp_path, tmp_path / "mine.csv")
-    session = archive.catalog.session()
-    set_variables(session, {"sequence_rules": sequence_rules(read_rules(tmp_path))})
-    assert [kind for kind, _ in session.execute(TYPES_OF_SERIES).fetchall()] == expected
+    set_variables(facts, {"sequence_rules": sequence_rules(read_rules(tmp_path))})
+    assert [kind for kind, _ in facts.execute(TYPES_OF_SERIES).fetchall()] == expected
 
 
 def test_the_instance_with_the_smallest_key_speaks_for_its_series(tmp_path: Path) -> None:

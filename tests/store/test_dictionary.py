@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 WANTED = {("ACME", "0019xx9C"): PrivateEntry("DS", "Flux")}
 
 
-@pytest.fixture
-def wh(tmp_path: Path) -> warehouse.Warehouse:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two instances with the same private elements, in block 10 and in block 11."""
+    folder = tmp_path_factory.mktemp("dictionary")
     for uid, blocks in (("1.1", (0x10, 0x11)), ("1.2", (0x11, 0x10))):
         made = sorted(
             (block, creator)
@@ -36,12 +38,18 @@ def wh(tmp_path: Path) -> warehouse.Warehouse:
             for block, c in made
             for byte in ((0x9C,) if c == b"ACME" else (0x02, 0xFE))
         )
-        path = tmp_path / "in" / uid
+        path = folder / "in" / uid
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(part10(creators, values, uid=uid))
-    made_here = warehouse.open(tmp_path / "w", create=True)
-    made_here.ingest(tmp_path / "in", mode="full", workers=1)
-    return made_here
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(folder / "in", mode="full", workers=1)
+    return wh.root
+
+
+@pytest.fixture
+def wh(template: Path, tmp_path: Path) -> warehouse.Warehouse:
+    """A copy, to write to."""
+    return warehouse.open(shutil.copytree(template, tmp_path / "w"))
 
 
 @pytest.mark.parametrize(

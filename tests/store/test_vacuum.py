@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import write
@@ -234,15 +235,20 @@ def test_ingests_with_a_vacuum_after_every_moment_equal_one_without(tmp_path: Pa
         "from warehouse.ingest import ingest\n"
         "from warehouse.settings import IngestSettings, Mode\n"
         "settings = IngestSettings(mode=Mode.FULL, workers=1, batch_files=3, chunk_files=1)\n"
+        "print('begin', flush=True)\n"
         "ingest(sys.argv[2], [sys.argv[3]], settings)\n"
     )
-    writer = subprocess.Popen(
-        [sys.executable, "-c", program, CHECKOUT, tmp_path / "w", tmp_path / "in"]
-    )
-    rounds = 0
-    while writer.poll() is None:
-        vacuum(tmp_path / "w", NOW, delete=True)
-        rounds += 1
+    with subprocess.Popen(
+        [sys.executable, "-c", program, CHECKOUT, tmp_path / "w", tmp_path / "in"],
+        stdout=subprocess.PIPE,
+    ) as writer:
+        assert writer.stdout is not None
+        # What it imports takes longer than what it does.
+        writer.stdout.readline()
+        rounds = 0
+        while writer.poll() is None:
+            vacuum(tmp_path / "w", NOW, delete=True)
+            rounds += 1
     assert writer.returncode == 0
     assert rounds > 3
     assert content(tmp_path / "w") == content(tmp_path / "clean")
@@ -300,13 +306,13 @@ def test_kept_answers_of_older_versions_go(root: Path, tmp_path: Path) -> None:
     killed.mkdir()
     (killed / "series.parquet").touch()
     assert not [part for part in vacuum(root).spare if part.table == "_cache"], "they are young"
-    expected = warehouse.open(root, create=True).sql("from series order by all").fetchall()
+    expected = answer_of(warehouse.open(root), "from series order by all")
     for path in layout.cache_folder(root).rglob("*"):
         os.utime(path, (time.time() - 8 * DAY,) * 2)
     vacuum(root, delete=True)
     assert kept_files(delta.snapshot(root)) is not None, "those of the newest version stay"
     assert len(list(layout.cache_folder(root).iterdir())) == 1
-    assert warehouse.open(root, create=True).sql("from series order by all").fetchall() == expected
+    assert answer_of(warehouse.open(root), "from series order by all") == expected
 
 
 def test_kept_answers_are_as_old_as_the_next_ones(root: Path, tmp_path: Path) -> None:
@@ -315,12 +321,12 @@ def test_kept_answers_are_as_old_as_the_next_ones(root: Path, tmp_path: Path) ->
     for path in layout.cache_folder(root).rglob("*"):
         os.utime(path, (time.time() - 8 * DAY,) * 2)
     before = warehouse.open(root)
-    expected = before.sql("from series order by all").fetchall()
+    expected = answer_of(before, "from series order by all")
     write(tmp_path / "more" / "c", uid="1.3")
     ingest(root, [tmp_path / "more"], SETTINGS)
     keep_answers(root)
     vacuum(root, delete=True)
-    assert before.sql("from series order by all").fetchall() == expected
+    assert answer_of(before, "from series order by all") == expected
     assert len(list(layout.cache_folder(root).iterdir())) == 2
 
 

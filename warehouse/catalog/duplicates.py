@@ -18,8 +18,8 @@ from warehouse.dicom.open import open_source
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements.extract import extract
 from warehouse.errors import Rejected, Unreachable
+from warehouse.planned import listed_again
 from warehouse.settings import IngestSettings, S3Access
-from warehouse.survey import listed_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

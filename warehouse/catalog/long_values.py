@@ -18,8 +18,8 @@ from warehouse.dicom.reference import read_header_from
 from warehouse.dicom.scan import SourceFile
 from warehouse.dicom.watched import Wanted
 from warehouse.errors import Rejected, ValueNotFound
+from warehouse.planned import listed_again
 from warehouse.settings import DEFAULT_LIMITS, IngestSettings, Limits, S3Access
-from warehouse.survey import listed_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -81,7 +81,7 @@ class Bar:
         )  # fmt: skip
         self._task = self._progress.add_task("listing", total=None, rate=0.0, rejected=0)
         self._done = self._rejected = 0
-        self._started = time.monotonic()
+        self._started: float | None = None
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -93,11 +93,15 @@ class Bar:
             self._progress.stop()
 
     def listed(self, files: int) -> None:
-        """Show how many files were found so far."""
-        self._progress.update(self._task, completed=files)
+        """Show how many files were found so far, until the first are read."""
+        if self._started is None:
+            self._progress.update(self._task, completed=files)
 
     def planned(self, files: int) -> None:
         """Begin to read so many files."""
+        if self._started is not None:
+            self._progress.update(self._task, total=files)
+            return
         self._started = time.monotonic()
         self._progress.reset(self._task, total=files, description="reading")
 
@@ -105,7 +109,8 @@ class Bar:
         """Go on by these files, of which so many were rejected."""
         self._done += files
         self._rejected += rejected
-        rate = self._done / max(time.monotonic() - self._started, 1e-3)
+        began = self._started or 0.0
+        rate = self._done / max(time.monotonic() - began, 1e-3)
         self._progress.update(self._task, completed=self._done, rate=rate, rejected=self._rejected)
 
 

@@ -37,7 +37,7 @@ class Watch(Bar):
     def planned(self, files: int) -> None:
         """Begin to read so many files."""
         super().planned(files)
-        self._planned = time.monotonic()
+        self._planned = self._planned or time.monotonic()
         self._say({"event": "planned", "files": files})
 
     def read(self, files: int, rejected: int) -> None:

@@ -106,7 +106,7 @@ def _list_roots(
 def _list_folder(
     root: str, patterns: Sequence[str], exclude: str
 ) -> Iterator[SourceFile | Unreadable]:
-    """List a folder and those below, in order of their names.
+    """List a folder and those below, in order of their paths.
 
     With a stack of its own, because folders may nest deeper than Python calls do. Each entry
     carries the folders above it, so that links cannot loop.
@@ -125,7 +125,7 @@ def _list_folder(
                 continue
             with os.scandir(path) as entries:
                 # The directory says which are folders; only links have to be looked up.
-                names = sorted(((entry.name, entry.is_dir()) for entry in entries), reverse=True)
+                names = [(entry.name, entry.is_dir()) for entry in entries]
         except OSError as error:
             yield Unreadable(path_text(path), f"folder cannot be listed: {error.strerror}")
             continue
@@ -134,7 +134,16 @@ def _list_folder(
             continue
         below = above if identity is None else (*above, identity)
         prefix = os.path.join(path, "")
+        # The slash after the name of a folder counts: it comes after "-", and before letters.
+        names.sort(key=_as_in_paths, reverse=True)
         waiting += [(prefix + name, is_folder, below) for name, is_folder in names]
+
+
+def _as_in_paths(entry: tuple[str, bool]) -> str:
+    name, is_folder = entry
+    if is_folder:
+        return name + "/"
+    return name + ARCHIVE_SEPARATOR if name.lower().endswith(".zip") else name
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

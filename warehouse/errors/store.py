@@ -142,6 +142,7 @@ def stopped(kept: int, files: int | None) -> KeyboardInterrupt:
     """
     what = (
         f"{kept:,} of {files:,} files are in the warehouse" if files is not None
+        else f"{kept:,} files are in the warehouse, others were still being listed" if kept
         else "files were still being listed, nothing was read"
     )  # fmt: skip
     error = KeyboardInterrupt(f"stopped: {what}; run the same command again to go on")

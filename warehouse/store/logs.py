@@ -301,7 +301,9 @@ def listed_parts(root: Path, table: str, delta: DeltaTable) -> dict[str, tuple[i
     StoreDamaged
         It names something outside of the folder of its table.
     """
-    actions = pa.table(delta.get_add_actions(flatten=True))
+    # Not by `pa.table`: it imports pandas, where there is one, to ask whether this is one of its
+    # frames, which takes as long as all else that a question needs.
+    actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
     columns = (actions.column(name).to_pylist() for name in ("path", "size_bytes", "num_records"))
     parts = {path: (size, rows or 0) for path, size, rows in zip(*columns, strict=True)}
     for path in parts:

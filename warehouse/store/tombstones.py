@@ -269,7 +269,7 @@ def _note_files(root: Path, key: bytes, files: pa.Table) -> None:
 
 def drop_forgotten(listing: duckdb.DuckDBPyConnection, root: Path) -> None:
     """Take forgotten files out of ``unseen``, into the table ``forgotten``."""
-    listing.execute("create table forgotten (path varchar)")
+    listing.execute("create or replace table forgotten (path varchar)")
     stones = tombstones(root)
     if stones is None or not stones.files:
         return

@@ -1,0 +1,110 @@
+"""The files of a batch that was planned or read before ↔ where that is put down.
+
+In: a batch. Out: its ``SourceFile`` and ``Unreadable``, in order of their paths.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.dicom.objects import is_object
+from warehouse.dicom.open import local_path
+from warehouse.dicom.scan import SourceFile, Unreadable, discover, list_again
+from warehouse.dicom.source import holding_file
+from warehouse.listing import listing_row, listing_table, source
+from warehouse.sqlfiles import statement
+from warehouse.store import delta, layout
+from warehouse.store.duck import lent
+from warehouse.store.ledger import view_ledger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+
+    from warehouse.settings import IngestSettings
+
+GONE = "no longer there"
+"""Reason of a known file that has vanished when it is to be read again."""
+
+
+def write_plan(items: list[SourceFile | Unreadable]) -> bytes:
+    """Put the files of a batch down, for ``read_plan``; keys to a bucket are left out."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(listing_table([listing_row(item) for item in items]), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def read_plan(root: Path, batch: str, settings: IngestSettings) -> list[SourceFile | Unreadable]:
+    """Return the files that are planned for a batch."""
+    return [source(*row.values(), s3=settings.s3) for row in _plan(root, batch).to_pylist()]
+
+
+def forget_planned(listing: duckdb.DuckDBPyConnection, root: Path, batch: str) -> None:
+    """Take out of ``unseen`` what is planned for a batch as it is now."""
+    listing.register("planned", _plan(root, batch))
+    listing.execute(statement("forget_planned"))
+
+
+def _plan(root: Path, batch: str) -> pa.Table:
+    return pq.read_table(pa.BufferReader((layout.claims_folder(root) / batch).read_bytes()))
+
+
+def name_to_read(
+    connection: duckdb.DuckDBPyConnection, root: Path, items: list[SourceFile | Unreadable]
+) -> None:
+    """Make ``files`` and ``to_read``, as a survey does, for the files of one batch."""
+    view_ledger(connection, delta.newest_files(root)[1])
+    paths = pa.array([item.path for item in items], pa.string())
+    connection.register("named", pa.table({"path": paths}))
+    connection.execute(
+        "create table to_read as select named.path, files.reason as reason_before "
+        "from named left join files using (path)"
+    )
+
+
+def files_of_batch(
+    root: Path, batch: str, settings: IngestSettings
+) -> tuple[list[SourceFile | Unreadable], int]:
+    """Return the files that a finished batch holds and that still exist, and a free first id."""
+    with lent() as connection:
+        view_ledger(connection, delta.newest_files(root)[1])
+        connection.execute("set variable batch = $1", [batch])
+        rows = connection.execute(statement("files_of_batch")).fetchall()
+    items = listed_again([path for path, _ in rows], settings)
+    there = [item for item in items if not (isinstance(item, Unreadable) and item.reason == GONE)]
+    # The same ids again, unless rows of files that are gone keep theirs.
+    last = max((instance_id for _, instance_id in rows if instance_id is not None), default=None)
+    if len(there) == len(rows) or last is None:
+        return there, layout.first_id(batch)
+    return there, last + 1
+
+
+def listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile | Unreadable]:
+    """List files that are known already, in their order; archives by their member."""
+    objects = [path for path in paths if is_object(path)]
+    known = dict(zip(objects, list_again(objects, settings.s3) if objects else (), strict=True))
+    items: list[SourceFile | Unreadable] = []
+    archive, members = "", dict[str, SourceFile | Unreadable]()
+    for path in paths:
+        if path in known:
+            items.append(known[path] or Unreadable(path, GONE))
+            continue
+        holding = holding_file(path)
+        # Paths come sorted: the members of one archive follow one another.
+        if holding == path or holding != archive:
+            archive, members = holding, _found_in(holding)
+        items.append(members.get(path) or Unreadable(path, GONE))
+    return items
+
+
+def _found_in(path: str) -> dict[str, SourceFile | Unreadable]:
+    """List a file or the members of an archive, by their paths."""
+    try:
+        return {item.path: item for item in discover([os.fsdecode(local_path(path))])}
+    except FileNotFoundError:
+        return {}

@@ -1,0 +1,216 @@
+"""Batches of files → versions of the warehouse, one transaction a batch.
+
+In: the files of each batch, chunk by chunk, and where they are read. Out: ``Counts``. Here one
+batch is read while the one before it is committed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from warehouse.dicom.scan import SourceFile, Unreadable
+from warehouse.elements.extract import Outcome, Portion, no_rows
+from warehouse.errors import WorkersLost
+from warehouse.executors import how_lost, losses
+from warehouse.isolation import results
+from warehouse.planned import listed_again
+from warehouse.reading import Chunk, stage_chunk
+from warehouse.settings import IngestSettings, Mode
+from warehouse.sqlfiles import statement
+from warehouse.store import delta, layout
+from warehouse.store.commit import Counts, commit_batch
+from warehouse.store.duck import lent
+from warehouse.store.ledger import view_ledger
+from warehouse.store.marker import identity
+from warehouse.store.stage import Staged, discard, stage
+from warehouse.survey import Pace, unseen_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Executor, Future
+    from pathlib import Path
+
+    import duckdb
+
+    from warehouse.survey import Progress
+
+
+def read_batches(
+    listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
+    pool: Executor | None, progress: Progress | None, more: Iterator[object],
+) -> Iterator[tuple[str, Counts]]:  # fmt: skip
+    """Read the files of ``to_read``, and what each step of ``more`` puts there.
+
+    While one batch is committed, or files are listed, the pool reads the next.
+    """
+    running: _Running | None = None
+    pace = Pace(settings)
+    for chunks in unseen_batches(listing, settings, pace, more):
+        try:
+            following = _begin(root, delta.claim_batch(root), chunks, settings, pool)
+        except BaseException:
+            # Its files are still being listed.
+            if running is not None:
+                running.cancel()
+            raise
+        if running is not None:
+            try:
+                counts = _finish(listing, root, running, settings, progress)
+            except BaseException:
+                following.cancel()
+                raise
+            pace.read(counts.outcomes.total())
+            yield running.batch, counts
+        running = following
+    if running is not None:
+        yield running.batch, _finish(listing, root, running, settings, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A batch whose files are being read, or will be when its results are asked for."""
+
+    batch: str
+    unreadable: list[Unreadable]
+    portions: Iterator[list[Staged]]
+    futures: list[Future[list[Staged]]]
+
+    def cancel(self) -> None:
+        _cancel(self.futures)
+
+
+def _cancel(futures: Iterable[Future[list[Staged]]]) -> None:
+    for future in futures:
+        future.cancel()
+
+
+def read_batch(
+    connection: duckdb.DuckDBPyConnection, root: Path, batch: str,
+    items: list[SourceFile | Unreadable], settings: IngestSettings, pool: Executor | None,
+    progress: Progress | None, *, first: int | None = None, read_anew: bool = False,
+) -> Counts:  # fmt: skip
+    """Read one batch in chunks, commit it in one transaction."""
+    size = settings.chunk_files
+    chunks = (items[start : start + size] for start in range(0, len(items), size))
+    running = _begin(root, batch, chunks, settings, pool, first)
+    return _finish(connection, root, running, settings, progress, read_anew=read_anew)
+
+
+def _begin(
+    root: Path, batch: str, chunks: Iterable[list[SourceFile | Unreadable]],
+    settings: IngestSettings, pool: Executor | None, first: int | None = None,
+) -> _Running:  # fmt: skip
+    """Hand each chunk to the pool at once; without one they are read when they are asked for."""
+    following = layout.first_id(batch) if first is None else first
+    warehouse_id = identity(root)
+    unreadable: list[Unreadable] = []
+    given: list[Chunk] = []
+    futures: list[Future[list[Staged]]] = []
+    try:
+        for place, items in enumerate(chunks):
+            unreadable += [item for item in items if isinstance(item, Unreadable)]
+            sources = [item for item in items if isinstance(item, SourceFile)]
+            if not sources:
+                continue
+            given.append(Chunk(root, warehouse_id, batch, place, sources, following, settings))
+            if pool is not None:
+                futures.append(pool.submit(stage_chunk, given[-1]))
+            following += len(sources)
+    except BaseException:
+        _cancel(futures)
+        raise
+    if pool is None:
+        return _Running(batch, unreadable, map(stage_chunk, given), [])
+    return _Running(batch, unreadable, results(pool, given, futures), futures)
+
+
+def _finish(
+    connection: duckdb.DuckDBPyConnection, root: Path, running: _Running,
+    settings: IngestSettings, progress: Progress | None, *, read_anew: bool = False,
+) -> Counts:  # fmt: skip
+    """Wait for the chunks of a batch and commit it."""
+    staged: list[Staged] = []
+    try:
+        if running.unreadable:
+            staged.append(_stage_unreadable(root, running.batch, running.unreadable, settings))
+            if progress:
+                progress.read(len(running.unreadable), len(running.unreadable))
+        for done in running.portions:
+            staged += done
+            if progress:
+                files = sum(portion.files.num_rows for portion in done)
+                progress.read(files, sum(_rejected(portion) for portion in done))
+    except losses() as error:
+        running.cancel()
+        discard(root, staged)
+        raise WorkersLost(running.batch, how_lost(error)) from error
+    except BaseException:
+        running.cancel()
+        discard(root, staged)
+        raise
+    return commit_batch(connection, root, running.batch, staged, read_anew=read_anew)
+
+
+def staged_anew(
+    root: Path,
+    batch: str,
+    items: list[SourceFile | Unreadable],
+    settings: IngestSettings,
+    first: int,
+) -> list[Staged]:
+    """Read some files in this process and leave their rows where a commit can take them over."""
+    staged: list[Staged] = []
+    size = settings.chunk_files
+    chunks = (items[start : start + size] for start in range(0, len(items), size))
+    running = _begin(root, batch, chunks, settings, None, first)
+    try:
+        for done in running.portions:
+            staged += done
+    except BaseException:
+        discard(root, staged)
+        raise
+    return staged
+
+
+def _stage_unreadable(
+    root: Path, batch: str, items: list[Unreadable], settings: IngestSettings
+) -> Staged:
+    outcomes = [Outcome(SourceFile(item.path, None, None), reason=item.reason) for item in items]
+    portion = Portion(*no_rows(), outcomes)
+    return stage(root, batch, 0, portion, settings.mode, keep_blobs=False)
+
+
+def _rejected(portion: Staged) -> int:
+    return list(portion.files["status"].to_pylist()).count("rejected")
+
+
+def settle(root: Path, settings: IngestSettings) -> list[str]:
+    """Read duplicates again whose instance no file holds any more; return the batches it took."""
+    with delta.writing(root), lent() as connection:
+        return settle_duplicates(connection, root, settings, None)
+
+
+def settle_duplicates(
+    connection: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
+    pool: Executor | None,
+) -> list[str]:  # fmt: skip
+    """Read duplicates again whose instance no file holds any more, or one that comes later."""
+    batches: list[str] = []
+    tried: set[str] = set()
+    while True:
+        view_ledger(connection, delta.newest_files(root)[1])
+        rows = connection.execute(statement("unsettled")).fetchall()
+        untried = [(path, mode) for path, mode in rows if path not in tried]
+        if not untried:
+            return batches
+        tried.update(path for path, _ in untried)
+        for mode in sorted({mode for _, mode in untried}):
+            as_before = replace(settings, mode=Mode.parse(mode))
+            paths = [path for path, read_in in untried if read_in == mode]
+            items = listed_again(paths, settings)
+            for start in range(0, len(items), settings.batch_files):
+                part = items[start : start + settings.batch_files]
+                batch = delta.claim_batch(root)
+                read_batch(connection, root, batch, part, as_before, pool, None)
+                batches.append(batch)
