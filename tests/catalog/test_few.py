@@ -11,11 +11,13 @@ import pytest
 
 import warehouse
 from tests.catalog.test_entities_equal_reference import collection
+from tests.dicom_files import write
 from tests.forms import some
 from warehouse.catalog.connect import Catalog, open_catalog
 from warehouse.catalog.few import session_about, session_of
-from warehouse.catalog.header_rows import header_of_instance
+from warehouse.catalog.header_rows import header_of_instance, header_of_key
 from warehouse.catalog.kept import keep_answers
+from warehouse.errors import InstanceNotFound
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
 
@@ -34,8 +36,8 @@ def parts(root: Path) -> int:
 def hold(catalog: Catalog) -> list[int]:
     """Compare every instance's rows, asked by themselves and of all; return the parts opened."""
     opened = []
-    every = catalog.connection.execute("select instance_id, instance_key from instances").fetchall()
-    for instance_id, key in every:
+    every = "select instance_id, instance_key, file_path from instances"
+    for instance_id, key, path in catalog.connection.execute(every).fetchall():
         few = session_about(catalog, [instance_id])
         for asked in (
             ROWS,
@@ -44,7 +46,10 @@ def hold(catalog: Catalog) -> list[int]:
         ):
             wanted = catalog.connection.execute(asked, [instance_id]).fetchall()
             assert few.execute(asked, [instance_id]).fetchall() == wanted
-        assert header_of_instance(catalog, key).elements
+        # Found near the last one or anywhere, by each of its names.
+        for name in (key, path):
+            assert f"file://{path}" in header_of_instance(catalog, name).bulk_uri
+        assert header_of_key(catalog, key).elements == header_of_instance(catalog, path).elements
         opened += few.execute(f"select {FEW}").fetchall()[0]
     for entity, column, asked in (("series", "series_key", 2), ("studies", "study_key", 1)):
         keys = catalog.connection.execute(f"select {column} from {entity}").fetchall()
@@ -128,3 +133,23 @@ def test_the_uptake_of_a_series_is_that_of_its_parts(
     for (key,) in pets.fetchall():
         wanted = catalog.connection.execute(asked, [key]).fetchall()
         assert session_of(catalog, "series", key).execute(asked, [key]).fetchall() == wanted != []
+
+
+def test_the_next_header_is_looked_for_where_the_last_one_was(tmp_path: Path) -> None:
+    """Two batches of two, in turns: what is not near is found among all."""
+    for batch in (1, 2):
+        for number in (1, 2):
+            write(tmp_path / str(batch) / f"{number}.dcm", uid=f"1.{batch}.{number}")
+        wh = warehouse.open(tmp_path / "w", create=True)
+        wh.ingest(tmp_path / str(batch), workers=1)
+    keep_answers(tmp_path / "w")
+    catalog = open_catalog(tmp_path / "w")
+    for batch, number in ((1, 1), (1, 2), (2, 1), (1, 1), (2, 2)):
+        name = f"1.{batch}.{number}"
+        assert header_of_key(catalog, name).get("SOPInstanceUID") == name
+    with pytest.raises(InstanceNotFound):
+        header_of_key(catalog, "1.3.1")
+    with pytest.raises(InstanceNotFound):
+        header_of_key(catalog, str(tmp_path / "1" / "1.dcm"))
+    path = str(tmp_path / "1" / "1.dcm")
+    assert header_of_instance(catalog, path).get("SOPInstanceUID") == "1.1.1"

@@ -9,8 +9,10 @@ import datetime as dt
 import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
-from warehouse.catalog.few import session_about
+from warehouse.catalog.entities import ids_of_batch
+from warehouse.catalog.few import is_noted, session_about, session_within
 from warehouse.catalog.header import Header
 from warehouse.catalog.header_element import HeaderElement, Stored
 from warehouse.dicom.element import join_path, path_step
@@ -20,11 +22,13 @@ from warehouse.dicom.scan import SourceFile, path_text
 from warehouse.elements.extract import extract
 from warehouse.errors import InstanceNotFound, UsageError
 from warehouse.inputs import require_names
+from warehouse.store.layout import ID_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from warehouse.catalog.connect import Catalog
+    from warehouse.catalog.spans import Span
 
 PLACE = ("path", "tag", "keyword", "vr", "creator", "vm", "index")
 COLUMNS = (*PLACE, *Stored._fields)
@@ -35,6 +39,8 @@ ONE_INSTANCE = (
 _INSTANCE = "select instance_id, file_path, pixel_offset, pixel_length from instances where "
 FIND_KEY = f"{_INSTANCE} instance_key = $1"
 FIND_INSTANCE = f"{_INSTANCE} SOPInstanceUID = $1 or instance_key = $1 or file_path = $1 limit 1"
+_LAST: WeakKeyDictionary[Catalog, Span] = WeakKeyDictionary()
+"""Ids of the batch of the last header that was looked for among all."""
 LONG_VALUES = "select sha256, bytes from blobs where list_contains($1, sha256)"
 
 
@@ -90,10 +96,11 @@ def header_of_instance(catalog: Catalog, uid: str) -> Header:
     InstanceNotFound
     """
     require_names(uid)
-    ask = catalog.connection.execute
     # Of most it is the key; to look among UIDs and paths too reads three columns of all instances.
-    found = ask(FIND_KEY, [uid]).fetchall() if "/" not in uid else []
-    return _stored(catalog, uid, found or ask(FIND_INSTANCE, [uid]).fetchall())
+    found = _with_key(catalog, uid) if "/" not in uid else []
+    return _stored(
+        catalog, uid, found or catalog.connection.execute(FIND_INSTANCE, [uid]).fetchall()
+    )
 
 
 def header_of_key(catalog: Catalog, key: str) -> Header:
@@ -103,7 +110,23 @@ def header_of_key(catalog: Catalog, key: str) -> Header:
     ------
     InstanceNotFound
     """
-    return _stored(catalog, key, catalog.connection.execute(FIND_KEY, [key]).fetchall())
+    return _stored(catalog, key, _with_key(catalog, key))
+
+
+def _with_key(catalog: Catalog, key: str) -> list[Any]:
+    """Return where the instance of a key is, looked for first where the last one was found.
+
+    There is one; who asks for headers of a series reads the keys of all instances for the first.
+    """
+    last = _LAST.get(catalog)
+    if last is not None:
+        near = session_within(catalog, [last]).execute(FIND_KEY, [key]).fetchall()
+        if near:
+            return near
+    found = catalog.connection.execute(FIND_KEY, [key]).fetchall()
+    if found and is_noted(catalog):
+        _LAST[catalog] = ids_of_batch(found[0][0] >> ID_BITS)
+    return found
 
 
 def _stored(catalog: Catalog, uid: str, found: list[Any]) -> Header:
