@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.asking import answer_of
@@ -322,8 +322,11 @@ def oblique(drawn: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**one, "instance_key": f"{n:04}", "instance_id": n} for n, one in enumerate(slices)]
 
 
-# To ask takes as long for one as for eight.
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# To ask takes as long for one as for eight; to make a failing list shorter would take minutes.
+@settings(
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow],
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)  # fmt: skip
 @given(several=st.lists(stacks, min_size=8, max_size=8))
 def test_any_oblique_stack_has_the_affine_of_numpy(several: list[dict[str, Any]]) -> None:
     cases = [oblique(drawn) for drawn in several]
