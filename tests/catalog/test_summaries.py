@@ -471,33 +471,6 @@ def test_runs_are_as_long_as_there_are_rows_in_any_order(sample: warehouse.Wareh
         exact = found
 
 
-VALUES = """
-select
-    tag, any_value(elements.keyword), creator, vr,
-    coalesce(
-        if(vr = 'PN', person_name_text(text), text), "integer"::varchar, "real"::varchar, sha256
-    ) as value,
-    count(*), count(distinct row(elements.instance_id, elements.path)),
-    count(distinct elements.instance_id),
-    count(distinct elements.instance_id) filter (pixel_offset is not null),
-    count(distinct series_key)
-from normal_elements as elements join instances using (instance_id)
-where vm > 0 and vr != 'SQ' and coalesce(text, "integer"::varchar, "real"::varchar, sha256) is not null
-group by all order by all
-"""
-"""Distinct values counted at once, as plainly as SQL says it."""
-
-
-def test_values_are_counted_as_often_as_they_are_there(sample: warehouse.Warehouse) -> None:
-    ask = "select * from element_values order by all"
-    rows = answer_of(sample, ask)
-    assert rows == answer_of(sample, VALUES)
-    assert len(rows) > 3_000
-    one = [row for row in rows if row[1] == "ImageType"]
-    asked = "select * from element_values where keyword = 'ImageType' order by all"
-    assert answer_of(sample, asked) == one != []
-
-
 def test_an_archive_without_summaries_answers_the_same(
     sample: warehouse.Warehouse, tmp_path: Path
 ) -> None:

@@ -152,7 +152,7 @@ def write_data_set(
     facts = account.facts if account else provenance(run, FORMAT, catalog.snapshot.version)
     facts["options"] = asdict(options)
     with folder.claimed(target, facts) as place:
-        # In the place of the views, for this connection alone: what follows asks them time and again.
+        # In the place of the views, for this connection: what follows asks them time and again.
         weighted = statement("diffusion_frames", "bids")
         catalog.connection.execute(f"create temp table diffusion_frames as {weighted}")
         for view in ("sequence_facts", "sequence_types"):

@@ -153,7 +153,7 @@ def _read_touched(
     else:
         find_known(connection, key, old, [key, IN_BATCHES])
         batches = connection.execute(f"select distinct unnest({IN_BATCHES}) from known").fetchall()
-        of_known = parts_within(now, (_ids(batch) for (batch,) in batches))
+        of_known = parts_within(now, (ids_of_batch(batch) for (batch,) in batches))
         read = {"instances": list(dict.fromkeys([*came, *of_known]))}
     set_stored(connection, _stored(snapshot, read))
     connection.execute(
@@ -172,7 +172,8 @@ def _read_touched(
             )
 
 
-def _ids(batch: int) -> Span:
+def ids_of_batch(batch: int) -> Span:
+    """Return the first and the last id that an instance of a batch can have."""
     return batch << layout.ID_BITS, ((batch + 1) << layout.ID_BITS) - 1
 
 
