@@ -411,14 +411,15 @@ def test_planes_of_a_dose_grid_lie_where_its_offsets_say(tmp_path: Path, ingest:
             SeriesInstanceUID=f"1.5.{number}",
         )  # fmt: skip
     wh = ingested(ingest)
-    for number, (_, _, lowest, step, is_turned) in enumerate(grids):
-        volume = wh.volume(f"1.5.{number}")
-        assert np.array_equal(volume[:], doses[::-1] if is_turned else doses), number
-        assert volume.affine is not None
-        assert np.allclose(volume.affine @ [0, 0, 0, 1], [*lowest, 1]), number
-        assert np.allclose(volume.affine[:3, 0], step), number
-        assert volume.spacing == (2.5, 2, 2)
-    assert agrees_with_the_views(wh) == len(grids)
+    with answered_once(wh, "frames"):
+        for number, (_, _, lowest, step, is_turned) in enumerate(grids):
+            volume = wh.volume(f"1.5.{number}")
+            assert np.array_equal(volume[:], doses[::-1] if is_turned else doses), number
+            assert volume.affine is not None
+            assert np.allclose(volume.affine @ [0, 0, 0, 1], [*lowest, 1]), number
+            assert np.allclose(volume.affine[:3, 0], step), number
+            assert volume.spacing == (2.5, 2, 2)
+        assert agrees_with_the_views(wh) == len(grids)
 
 
 def agrees_with_the_views(wh: warehouse.Warehouse) -> int:
