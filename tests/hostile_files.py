@@ -115,6 +115,9 @@ def makers(folder: Path, scale: float = 1) -> int:
     def scaled(size: int) -> int:
         return int(size * scale)
 
+    def at_most(size: int) -> int:
+        return int(size * min(scale, 1))
+
     folder.mkdir(parents=True)
     tile = item(element(0x00181318, "US", b"\1\0" * 30_000))
     siemens, ge = "SIEMENS CSA HEADER", "GEMS_SERS_01"
@@ -129,9 +132,9 @@ def makers(folder: Path, scale: float = 1) -> int:
         "nested in items": part10(sequence(0x0040A730, *[item(nested(40))] * 200)),
         "pixels, deflated": deflated(element(0x7FE00010, "OB", bytes(scaled(40 << 20)))),
         # A million numbers in one value.
-        "numbers": part10(element(0x00660016, "OF", bytes(4 << 20))),
-        "numbers of an unknown element": part10(private(0x19, "X", 1, bytes(4 << 20))),
-        "numbers as text": part10(element(0x00080119, "UC", b"1\\" * 1_000_000)),
+        "numbers": part10(element(0x00660016, "OF", bytes(4 * at_most(1 << 20)))),
+        "numbers of an unknown element": part10(private(0x19, "X", 1, bytes(4 * at_most(1 << 20)))),
+        "numbers as text": part10(element(0x00080119, "UC", b"1\\" * at_most(1_000_000))),
         "digits": part10(element(0x00180050, "DS", b"9" * 65_532 + b"x ")),
         "exponents": part10(element(0x00180050, "DS", b"1e" * 32_766)),
         "character sets": part10(

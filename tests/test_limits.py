@@ -6,12 +6,10 @@ import gzip
 import hashlib
 import json
 import os
-import resource
 import struct
-import subprocess
-import sys
 import zlib
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 import warehouse
 from tests.command_line import run
 from tests.dicom_files import UNDEFINED, element, item, part10, sequence, write
+from tests.measured import costs, limit_memory
 from tests.test_isolation import private
 from tests.vendor_payloads import ascconv, ge_protocol
 from warehouse.dicom.scan import discover
@@ -30,11 +29,11 @@ from warehouse.elements.extract import extract
 from warehouse.elements.ge_protocol import read_ge_protocol
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Limits, Mode
+from warehouse.workers import WorkerPool
 
 if TYPE_CHECKING:
     from warehouse.elements.extract import Portion
 
-CHECKOUT = Path(__file__).parents[1]
 FEW = Limits(rows=400, elements=100, items=50, header_bytes=1 << 14, value_bytes=3 << 20)
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, limits=FEW)
 
@@ -231,39 +230,17 @@ def test_the_payloads_of_an_instance_are_bounded_together(
 
 # -- by the kernel's count -------------------------------------------------------------------------
 
-# VmHWM and not ru_maxrss, which begins with what the parent had: that of a long run is large.
-MEASURE = """
-import resource, sys
-from pathlib import Path
-def peak():
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-from warehouse.ingest import ingest
-from warehouse.settings import IngestSettings, Mode
-settings = IngestSettings(mode=Mode.FULL, workers=1)
-folder = Path(sys.argv[1])
-ingest(folder / "w", [folder / "good"], settings)
-usage = resource.getrusage(resource.RUSAGE_SELF)
-before, began = peak(), usage.ru_utime + usage.ru_stime
-for path in map(Path, sys.argv[2:]):
-    ingest(folder / "w", [path], settings)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(path.name, (peak() - before) << 10, usage.ru_utime + usage.ru_stime - began)
-    began = usage.ru_utime + usage.ru_stime
-"""
-
 
 def cost(folder: Path, *paths: Path) -> dict[str, tuple[int, float]]:
     """Return bytes over an idle process, and seconds of processor, for files read one by one.
 
-    The peak is that of the process: of several files, the largest so far.
+    The peak is that of a process of their own: of several files, the largest so far.
     """
     write(folder / "good", uid="1.1")
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(folder), *map(str, paths)], cwd=CHECKOUT, capture_output=True, text=True,
-        check=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (6 << 30,) * 2),
-    )  # fmt: skip
-    rows = [line.rsplit(" ", 2) for line in done.stdout.splitlines()]
-    return {name: (int(size), float(seconds)) for name, size, seconds in rows}
+    # Forked of a process that has imported everything already.
+    with WorkerPool(1, partial(limit_memory, 6 << 30)) as pool:
+        rows = pool.submit(costs, folder, *paths).result()
+    return {name: (size, seconds) for name, size, seconds in rows}
 
 
 def bombs(folder: Path) -> None:

@@ -20,7 +20,8 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta
 
 CHECKOUT = Path(__file__).parents[1]
-SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=1)
+SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=5)
+ONE_BY_ONE = IngestSettings(mode=Mode.FULL, workers=1, batch_files=1)
 
 WRITER = """
 import sys
@@ -138,7 +139,7 @@ def test_where_the_lock_is_ignored_the_second_is_refused_and_nothing_is_lost(
         name = Path(table.table_uri).name if isinstance(table, DeltaTable) else table
         if name == moment.rsplit(" ", maxsplit=1)[-1] or (name == "files" and target == "_apply"):
             monkeypatch.setattr(delta, target, real)
-            ingest(root, [source / "1", source / "2"], SETTINGS)
+            ingest(root, [source / "1", source / "2"], ONE_BY_ONE)
         return real(*arguments)
 
     monkeypatch.setattr(delta, target, other_first)

@@ -114,7 +114,12 @@ class Pods:
         assert done.returncode == 0, done.stderr + shlex.join(words)
 
 
-def test_the_asset_of_the_how_to_starts_a_pod_for_each_job(template, tmp_path, monkeypatch):  # noqa: F811
+def test_the_asset_of_the_how_to_starts_a_pod_for_each_job(
+    template,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+    instance,
+):
     root = tmp_path / "w"
     shutil.copytree(template, root)
     wh = warehouse.open(root)
@@ -145,9 +150,8 @@ def test_the_asset_of_the_how_to_starts_a_pod_for_each_job(template, tmp_path, m
     job = made.resolve_implicit_global_asset_job_def().get_subset(
         asset_selection={dg.AssetKey("algorithm_jobs"), dg.AssetKey("algorithm_pods")}
     )
-    with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions("algorithm_run", [key])
-        assert job.execute_in_process(instance=instance, partition_key=key).success
+    instance.add_dynamic_partitions("algorithm_run", [key])
+    assert job.execute_in_process(instance=instance, partition_key=key).success
     assert len(set(pods.started)) == 2
     assert names["POD"] == before
     rows = warehouse.open(root).sql(
