@@ -222,11 +222,17 @@ def test_describe_fills_the_lines_of_a_terminal(read):
     assert min(map(len, paragraph[:-1])) > 60
 
 
+@pytest.fixture(scope="module")
+def asked(read):
+    """The warehouse, opened once."""
+    return warehouse.open(read)
+
+
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
-def test_every_example_of_describe_runs(read, entry, tmp_path):
+def test_every_example_of_describe_runs(read, asked, entry, tmp_path):
     assert entry.example
     assert not set(entry.example) & {'"', "$", "`"}, "it stands between double quotes of a shell"
-    wh = warehouse.open(read, create=True)
+    wh = asked
     if entry.name == "outputs":
         # Of an algorithm that there is.
         wh = warehouse.open(shutil.copytree(read, tmp_path / "w"))
