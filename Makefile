@@ -73,7 +73,7 @@ test-latest test-lowest: test-%: $(VENV)-uv/bin/uv
 	VIRTUAL_ENV=$(VENV)-$* $(VENV)-uv/bin/uv pip install --quiet --editable '.[dev]' -r locks/build.in \
 		--resolution $(if $(filter lowest,$*),lowest-direct,highest)
 	VIRTUAL_ENV=$(VENV)-$* $(VENV)-uv/bin/uv pip freeze --quiet --exclude-editable > $(VENV)-$*/versions.txt
-	$(VENV)-$*/bin/python -m pytest -n 2 --dist worksteal
+	$(VENV)-$*/bin/python -m pytest -n 2
 	@echo "versions: $(VENV)-$*/versions.txt"
 
 $(VENV)-uv/bin/uv:
@@ -91,17 +91,9 @@ demo: $(VENV)/.package
 	@echo; echo 'Polars: how thick are slices?'
 	@$(BIN)/python -c "import polars as pl, warehouse; print(warehouse.open('$(DEMO)').table('elements').filter(pl.col('keyword') == 'SliceThickness').group_by('vr').agg(pl.len().alias('values'), pl.col('real').min().alias('thinnest_mm'), pl.col('real').max().alias('thickest_mm')).collect())"
 
-# What says most in least time first: what starts processes, serves buckets or loads Dagster waits.
-LAST := tests/test_attacks.py tests/test_benchmarks.py tests/test_crashes.py tests/test_executors.py \
-	tests/test_isolation.py tests/test_limits.py tests/test_process.py tests/test_scripts.py \
-	tests/test_stopping.py tests/test_terminal.py tests/test_two_operators.py tests/test_wheel.py \
-	tests/store/test_mirror.py tests/pipelines
 # Modules are compiled once, also where the environment says that nothing is to be written.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist worksteal
-
 test: $(VENV)/.dev
-	$(PYTEST) $(LAST:%=--ignore=%)
-	$(PYTEST) $(LAST)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2
 
 # And properties of Hypothesis with a thousand examples each.
 test-slow: $(VENV)/.dev

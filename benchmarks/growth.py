@@ -84,9 +84,11 @@ def _call(wh: warehouse.Warehouse, root: Path, line: str) -> Callable[[], object
         return lambda: wh.vacuum(dt.timedelta(0), delete=True)
     _ = wh.catalog
     if line == HEADER:
-        middle = "select SOPInstanceUID from instances order by instance_id limit 1 offset {}"
-        ((count,),) = wh.sql("select count(*) from instances").fetchall()
-        ((uid,),) = wh.sql(middle.format(count // 2)).fetchall()
+        # Of a batch in the middle; to sort all instances takes more memory than the header.
+        ((last,),) = wh.sql("select max(instance_id) >> 24 from instances").fetchall()
+        first = (last // 2) << 24
+        middle = f"select SOPInstanceUID from instances where instance_id >= {first} limit 1"
+        ((uid,),) = wh.sql(middle).fetchall()
         return lambda: wh.header(uid)
     return lambda: wh.sql(ASKED[line]).fetchall()
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # would each process that collects tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# NumPy would have a thread for each processor, too, which first looks for work for 25 ms.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _let_lie(descriptor: Any) -> None:
@@ -45,6 +47,30 @@ os.fsync = _let_lie  # type: ignore[assignment]
 settings.register_profile("quick", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=1_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+TESTS = Path(__file__).parent
+LAST = [
+    str(TESTS / name)
+    for name in (
+        "test_wheel.py", "test_benchmarks.py", "test_executors.py", "pipelines/", "test_stopping.py",
+        "test_crashes.py", "test_attacks.py", "test_isolation.py", "test_terminal.py",
+        "test_two_operators.py", "test_scripts.py", "test_process.py", "test_limits.py",
+        "store/test_mirror.py",
+    )
+]  # fmt: skip
+"""What starts processes, serves buckets or loads Dagster; that with the longest tests first, or one
+process that runs tests would wait for the other at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have what says most in least time go first: tests are run in this order."""
+
+    def place(item: pytest.Item) -> int:
+        path = str(item.path)
+        return next((n for n, name in enumerate(LAST, 1) if path.startswith(name)), 0)
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 
 def some(cases: Iterable[Any], always: Iterable[Any]) -> list[Any]:
@@ -19,3 +21,12 @@ def some(cases: Iterable[Any], always: Iterable[Any]) -> list[Any]:
         else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.soak)
         for case in cases
     ]
+
+
+def few_alike(paths: Iterable[Path], most: int) -> Iterator[Path]:
+    """Yield the paths but, of files of one size in one folder, which are slices of a series, few."""
+    met: Counter[tuple[Path, int]] = Counter()
+    for path in paths:
+        met[kind := (path.parent, path.stat().st_size)] += 1
+        if met[kind] <= most:
+            yield path

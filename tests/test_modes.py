@@ -20,6 +20,7 @@ from tests.conftest import packaged_files
 from tests.derived_objects import annotations, slide
 from tests.dicom_files import image, write
 from tests.flat import flat
+from tests.forms import few_alike
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import by_name, read_models
 from warehouse.store.tables import REGISTRY
@@ -71,10 +72,12 @@ def modes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, warehouse.Wareh
             PixelSpacing=[1, 1], PixelData=bytes(8),
         )  # fmt: skip
         write(folder / "in" / f"heart{n}", heart)
+    # A volume has three slices; that it has a hundred says nothing more of a mode.
+    packaged = list(few_alike(packaged_files(), 5))
     opened = {}
     for mode in ("minimal", "normal", "full"):
         opened[mode] = warehouse.open(folder / mode, create=True)
-        opened[mode].ingest(folder / "in", *packaged_files(), mode=mode, workers=1)
+        opened[mode].ingest(folder / "in", *packaged, mode=mode, workers=1)
     return opened
 
 

@@ -47,7 +47,9 @@ def serve(descriptor: int) -> NoReturn:
     with _ending_with(control):
         # First: modules that are imported next make arrays.
         begin_worker()
-        import warehouse.reading  # noqa: F401, PLC0415 - what is imported before the fork is shared
+        # What is imported before the fork is shared.
+        import warehouse.elements.vendor  # noqa: PLC0415
+        import warehouse.reading  # noqa: F401, PLC0415
     running: set[int] = set()
     while True:
         try:

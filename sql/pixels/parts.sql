@@ -1,7 +1,8 @@
 -- Which Parquet files hold the rows of a series that has pixels: those of `instances` and of `files`.
 --
 -- Asked once of a version, when pixels are first asked for, so that a look-up reads the one or
--- two files that matter instead of all. Of `files` the range of instances decides.
+-- two files that matter instead of all. Of `files` the range of instances decides. $1 is a series; null
+-- takes all of them.
 with of_instances as (
     select
         series_key,
@@ -9,7 +10,7 @@ with of_instances as (
         min(instance_id) as first_id,
         max(instance_id) as last_id
     from read_parquet(getvariable('stored').instances, hive_partitioning = false, filename = true)
-    where pixel_offset is not null
+    where pixel_offset is not null and ($1 is null or series_key = $1)
     group by all
 ),
 

@@ -4,6 +4,7 @@ select
     wanted.state,
     instances.SeriesInstanceUID,
     wanted.SOPInstanceUID,
+    wanted.instance_id,
     wanted.SegmentNumber
 from segment_volumes as wanted
 inner join instances on wanted.instance_id = instances.instance_id

@@ -7,7 +7,6 @@ import json
 import logging
 import struct
 import warnings
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -19,7 +18,7 @@ import warehouse
 from tests.command_line import run
 from tests.conftest import packaged_files
 from tests.dicom_files import dataset, element, image, item, part10, sequence, write
-from tests.forms import some
+from tests.forms import few_alike, some
 from warehouse.dicom.element import PIXEL_TAGS
 from warehouse.errors import InstanceNotFound, UsageError
 
@@ -150,11 +149,7 @@ def test_the_json_model_of_every_packaged_file_is_that_of_pydicom(alike: int) ->
     """Of files of one size in one folder, slices of one series, some are enough but for the soak."""
     compared = 0
     raised = set()
-    met: Counter[tuple[Path, int]] = Counter()
-    for path in packaged_files():
-        met[kind := (path.parent, path.stat().st_size)] += 1
-        if met[kind] > alike:
-            continue
+    for path in few_alike(packaged_files(), alike):
         try:
             ours = warehouse.header(path).to_json_dict()
         except UsageError:

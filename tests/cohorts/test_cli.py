@@ -54,6 +54,7 @@ def test_a_cohort_from_question_to_verified_export(command, tmp_path: Path) -> N
     assert (code, out.splitlines()[0]) == (1, "a.zip: other content than was written")
 
 
+@pytest.mark.usefixtures("asked_here")
 def test_sets_differences_and_lists(command, tmp_path: Path) -> None:
     (tmp_path / "q.sql").write_text("select series_key from series where Manufacturer = 'ACME'")
     assert command("cohort", "save", "acme", "--sql", tmp_path / "q.sql")[0] == 0

@@ -181,15 +181,21 @@ def test_conditions_on_elements_hold_for_some_instance_or_for_none(
     run("insert into series (series_key) values ('A'), ('B')")
     for number, (series, elements) in enumerate(rows):
         run("insert into instances (instance_id, instance_key, series_key) values (?, ?, ?)", [number, str(number), series])  # fmt: skip
+        written_ones = []
         for name, found in elements.items():
             tag, vr, column, *_ = ELEMENTS[name]
             several = found if isinstance(found, list) else [] if found is None else [found]
             # A missing value is an empty element here, and no element for the first instance.
             for index, one in enumerate(several or ([None] if number else [])):
-                run(
-                    f'insert into elements (instance_id, path, tag, vr, vm, "index", "{column}") values (?, ?, ?, ?, ?, ?, ?)',
-                    [number, "", tag, vr, len(several), index, one],
-                )
+                values = {"text": None, "real": None, "integer": None, "date": None, column: one}
+                written_ones.append([number, "", tag, vr, len(several), index, *values.values()])
+        if written_ones:
+            places = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(written_ones))
+            run(
+                'insert into elements (instance_id, path, tag, vr, vm, "index", text, "real", "integer", date) '
+                f"values {places}",
+                [value for row in written_ones for value in row],
+            )
     name, operator, value, negated = condition
     expected = []
     for series in "AB":

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 import warehouse
 from tests.derived_objects import box, closed, dose, structure_set
@@ -22,7 +24,11 @@ from warehouse.derived.raster import filled
 from warehouse.errors import NoSingleUnit, NotAVolume, NotInGeometry, UnknownPart, WrongObject
 from warehouse.settings import Limits
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
 DEPTH, ROWS, COLUMNS = 6, 10, 12
+CONTOUR_DATA = 0x30060050
 OBLIQUE = [0.8, 0.0, 0.6, 0.0, 1.0, 0.0]
 """Rows run to the left and to the head; slices along (-0.6, 0, 0.8)."""
 
@@ -67,6 +73,16 @@ ROIS: dict[str, Any] = {
     "bent": closed([[1, 1, 2], [3, 1, 2], [3, 3, 8], [1, 3, 2]]),
     "between": closed(box(1.5, 3.5, 2.5, 4.5, 4.8)),
 }  # fmt: skip
+
+
+def put_points(contour: Dataset, points: np.ndarray) -> None:
+    """Put (x, y, z) into a contour as bytes: of many, pydicom takes seconds to look at each."""
+    contour.NumberOfContourPoints = len(points)
+    raw = "\\".join([f"{one:.6f}" for one in points.ravel().tolist()]).encode()
+    raw += b" " * (len(raw) % 2)
+    contour[CONTOUR_DATA] = RawDataElement(
+        Tag(CONTOUR_DATA), "DS", len(raw), raw, 0, is_implicit_VR=False, is_little_endian=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -323,8 +339,7 @@ def test_a_contour_of_more_values_than_rows_is_read_from_its_bytes(tmp_path: Pat
     )
     made = structure_set("1.7.9", {"circle": [("CLOSED_PLANAR", [])]})
     contour = made.ROIContourSequence[0].ContourSequence[0]
-    contour.NumberOfContourPoints = len(points)
-    contour.ContourData = [f"{one:.6f}" for one in points.ravel()]
+    put_points(contour, points)
     write(tmp_path / "in" / "a", made)
     series(tmp_path / "in")
     wh = warehouse.open(tmp_path / "w", create=True)
@@ -506,8 +521,7 @@ def test_many_points_are_measured_in_bounded_memory(tmp_path: Path, count: int) 
             ],
             axis=1,
         )
-        contour.NumberOfContourPoints = len(points)
-        contour.ContourData = [f"{one:.6f}" for one in points.ravel()]
+        put_points(contour, points)
     write(tmp_path / "in" / "a", made)
     series(tmp_path / "in")
     wh = warehouse.open(tmp_path / "w", create=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from pathlib import Path
@@ -23,7 +24,11 @@ from warehouse.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydicom.dataset import Dataset
+
+    from warehouse.derived.segmentation import Segmentation
 
 DEPTH, ROWS, COLUMNS = 5, 4, 6
 
@@ -52,6 +57,12 @@ def frames(*zs: float) -> list[Dataset]:
         segment_frame(number, z, f"1.1.{int(z / 2)}")
         for number, z in zip((1, 1, 2), zs or (8, 2, 2), strict=True)
     ]
+
+
+@pytest.fixture(scope="module")
+def opened(wh: warehouse.Warehouse) -> Callable[[str], Segmentation]:
+    """Open a segmentation on the grid of its images once for all tests, which only read it."""
+    return functools.cache(wh.segmentation)
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +190,10 @@ def test_groups_of_frames_that_are_not_there_say_so(wh: warehouse.Warehouse) -> 
     assert np.unique(labels.label_map()).tolist() == [0, 2, 9]
 
 
-def test_masks_lie_on_the_grid_of_the_images(wh: warehouse.Warehouse) -> None:
-    found = wh.segmentation("1.66.1.0")
+def test_masks_lie_on_the_grid_of_the_images(
+    wh: warehouse.Warehouse, opened: Callable[[str], Segmentation]
+) -> None:
+    found = opened("1.66.1.0")
     assert (found.source_uid, found.own_grid_why, found.warnings) == ("1.2.1.1", None, [])
     assert found.shape == wh.volume("1.2.1.1").shape
     assert np.array_equal(found.affine, wh.volume("1.2.1.1").affine)
@@ -193,12 +206,12 @@ def test_masks_lie_on_the_grid_of_the_images(wh: warehouse.Warehouse) -> None:
         found.mask(3)
 
 
-def test_volumes_are_in_ml(wh: warehouse.Warehouse) -> None:
+def test_volumes_are_in_ml(opened: Callable[[str], Segmentation]) -> None:
     """4 and 6 voxels of 1 x 1 x 2 mm; of fractions 3 + 0.2 and 6 * 0.4 voxels."""
     columns = ["SegmentNumber", "voxel_count", "volume_ml", "why_not"]
 
     def rows(uid: str) -> list[tuple[Any, ...]]:
-        return wh.segmentation(uid).volumes().select(columns).rows()
+        return opened(uid).volumes().select(columns).rows()
 
     assert rows("1.66.1.0") == [
         (1, 4, pytest.approx(0.008), None),
@@ -215,8 +228,8 @@ def test_volumes_are_in_ml(wh: warehouse.Warehouse) -> None:
     ]  # fmt: skip
 
 
-def test_fractions_need_a_threshold_to_be_a_mask(wh: warehouse.Warehouse) -> None:
-    found = wh.segmentation("1.66.2.0")
+def test_fractions_need_a_threshold_to_be_a_mask(opened: Callable[[str], Segmentation]) -> None:
+    found = opened("1.66.2.0")
     assert found.fractions(1)[1, 0, 0] == pytest.approx(0.2)
     assert found.fractions(2).max() == pytest.approx(0.4)
     assert found.mask(1, threshold=0.5).sum() == 3
@@ -226,8 +239,8 @@ def test_fractions_need_a_threshold_to_be_a_mask(wh: warehouse.Warehouse) -> Non
         found.label_map()
 
 
-def test_a_label_map_is_one(wh: warehouse.Warehouse) -> None:
-    found = wh.segmentation("1.66.3.0")
+def test_a_label_map_is_one(opened: Callable[[str], Segmentation]) -> None:
+    found = opened("1.66.3.0")
     labels = found.label_map()
     assert labels.shape == (DEPTH, ROWS, COLUMNS)
     assert (labels[2, 0, 0], labels[0, 2, 2], labels[0, 3, 3]) == (1, 2, 9)
@@ -242,13 +255,15 @@ def test_segments_that_overlap_are_no_label_map(wh: warehouse.Warehouse) -> None
 
 
 @pytest.mark.acceptance("R8")
-def test_another_grid_is_refused_unless_asked_for(wh: warehouse.Warehouse) -> None:
+def test_another_grid_is_refused_unless_asked_for(
+    wh: warehouse.Warehouse, opened: Callable[[str], Segmentation]
+) -> None:
     with pytest.raises(NotInGeometry, match="between those of the grid"):
         wh.segmentation("1.66.5.0")
     nearest = wh.segmentation("1.66.5.0", resample=True)
     assert nearest.shape == (DEPTH, ROWS, COLUMNS)
     # 8.8 mm is nearest to 8, 2.8 to 2.
-    assert np.array_equal(nearest.mask(1), wh.segmentation("1.66.1.0").mask(1))
+    assert np.array_equal(nearest.mask(1), opened("1.66.1.0").mask(1))
     own = wh.segmentation("1.66.5.0", own_grid=True)
     assert (own.source_uid, own.own_grid_why) == (None, "own_grid was asked for")
     assert np.allclose(own.affine[:3, 3], [0, 0, 2.8])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import warehouse
 from tests.dicom_files import image, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ROWS, COLUMNS = 4, 6
@@ -60,6 +61,17 @@ def series(tmp_path: Path) -> Callable[..., warehouse.Warehouse]:
         return made
 
     return make
+
+
+@contextlib.contextmanager
+def answered_once(wh: warehouse.Warehouse, view: str) -> Iterator[None]:
+    """Have the rows of a view in its place, in the session of this thread: it is planned once."""
+    connection = wh.catalog.connection
+    connection.execute(f"create temp table {view} as from {view}")
+    try:
+        yield
+    finally:
+        connection.execute(f"drop table {view}")
 
 
 UID = "1.2.1.1"

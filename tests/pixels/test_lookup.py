@@ -8,9 +8,12 @@ import pytest
 
 import warehouse
 from tests.pixels.conftest import UID, voxels, write_slice
+from warehouse.catalog.connect import open_catalog
+from warehouse.catalog.kept import keep_answers
 from warehouse.errors import NoPixels, SeriesNotFound
+from warehouse.pixels import lookup
 from warehouse.pixels.image import Image
-from warehouse.pixels.lookup import images_of_series
+from warehouse.pixels.lookup import images_of_series, spaces_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +60,37 @@ def test_a_series_may_lie_in_several_parts(tmp_path: Path) -> None:
     wh.ingest(tmp_path / "in", workers=1)
     assert check(wh) == 4
     assert (wh.volume(UID)[:][1] == voxels(4)[3]).all()
+
+
+def test_a_series_is_found_alone_and_among_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of an archive in their own parts; from then on all, as each is a question."""
+    monkeypatch.setattr(lookup, "_PARTS_A_SERIES", 2)
+    source = tmp_path / "in"
+    for number, pixels in enumerate(voxels(8)):
+        uid = f"{UID}.{number % 4}"
+        write_slice(
+            source / f"{number}.dcm", pixels, InstanceNumber=8 - number, SeriesInstanceUID=uid
+        )
+    write_slice(source / "none.dcm", voxels(1)[0], SeriesInstanceUID="8.8", PixelData=None)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(source, workers=1, batch_files=3)
+    keep_answers(wh.root)
+    wh.refresh()
+    assert len(wh.catalog.snapshot.parts["elements"]) == 3
+    images_of_series(wh.catalog, f"{UID}.2")
+    asked = lookup._FOUND[wh.catalog].asked
+    assert asked == {f"{UID}.2"}
+    assert {len(images_of_series(wh.catalog, f"{UID}.{number}")) for number in (2, 0)} == {2}
+    assert None in asked
+    assert check(wh) == 8
+    for uid, error in (("9.9", SeriesNotFound), ("8.8", NoPixels), ("", SeriesNotFound)):
+        for catalog in (wh.catalog, open_catalog(wh.root)):
+            with pytest.raises(error):
+                images_of_series(catalog, uid)
+    spaces = wh.sql("select distinct FrameOfReferenceUID from instances where series_key = '8.8'")
+    assert spaces_of(wh.catalog, "8.8") == {uid for (uid,) in spaces.fetchall() if uid}
 
 
 def test_series_without_pixels_and_unknown_ones_are_told_apart(tmp_path: Path) -> None:

@@ -416,10 +416,7 @@ def test_kept_answers_are_those_of_the_view(
     later.ingest(write(tmp_path / "more", more), workers=1)
     keep_answers(copy)
     kept = warehouse.open(copy)
-    assert (
-        "GROUP_BY"
-        not in kept.catalog.connection.execute("explain from series").fetchall()[0][1].upper()
-    )
+    assert "GROUP BY" not in answer_of(kept, "explain from series")[0][1].upper()
     added = answer_of(kept, "from frame_values order by all")
     assert len(added) == len(computed) + 1
     assert [row for row in added if row in computed] == computed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import Counter
@@ -70,6 +71,34 @@ def test_who_commits_again_opens_no_table(root: Path, opened: Counter[str]) -> N
     held = delta.snapshot(root)
     assert opened == {table: 1 for table, parts in held.parts.items() if parts}
     assert len(opened) < len(held.parts)
+
+
+def test_tables_that_were_only_made_are_not_opened(tmp_path: Path, opened: Counter[str]) -> None:
+    delta.create(tmp_path / "w")
+    assert not any(delta.snapshot(tmp_path / "w").parts.values())
+    assert not opened
+
+
+def test_a_first_entry_is_read_as_it_is(tmp_path: Path) -> None:
+    """Other tools make tables with rows; and one that says no columns is damaged."""
+    delta.create(tmp_path / "w")
+    first = entry(tmp_path / "w", 0, "elements")
+    made = first.read_text()
+    part = {
+        "path": "batch=000001/a.parquet",
+        "partitionValues": {"batch": "000001"},
+        "size": 7,
+        "modificationTime": 0,
+        "dataChange": True,
+        "stats": '{"numRecords": 3}',
+    }
+    first.write_text(made + json.dumps({"add": part}) + "\n")
+    assert logs.read_log(tmp_path / "w", "elements").parts == {part["path"]: (7, 3)}
+    first.write_text(
+        "".join(line for line in made.splitlines(keepends=True) if "metaData" not in line)
+    )
+    with pytest.raises(StoreDamaged, match="the log elements/_delta_log"):
+        logs.read_log(tmp_path / "w", "elements")
 
 
 def test_commits_of_others_are_seen(root: Path, opened: Counter[str]) -> None:

@@ -55,10 +55,11 @@ class Sessions:
         self._of_thread = threading.local()
         self._of_thread.connection = connection
 
-    def begin(self) -> duckdb.DuckDBPyConnection:
-        """Return a new one."""
+    def begin(self, stored: Mapping[str, Sequence[str]] | None = None) -> duckdb.DuckDBPyConnection:
+        """Return a new one; with ``stored``, its views read these files, and no other table."""
         connection = self._database.cursor()
-        set_variables(connection, self._variables)
+        other: dict[str, Variable] = {} if stored is None else {"stored": stored}
+        set_variables(connection, self._variables | other)
         if self._search_path:
             connection.execute(f"set search_path = {literal(self._search_path)}")
         return connection
@@ -81,6 +82,8 @@ class Catalog:
     """Views by name, each after those it reads."""
     names: Dictionary = field(default_factory=dict)
     """Names of private elements that users added."""
+    is_kept: bool = False
+    """Whether its views read kept answers."""
 
     def session(self) -> duckdb.DuckDBPyConnection:
         """Return a connection of its own to this version; it costs one or two milliseconds.
@@ -159,7 +162,7 @@ def open_catalog(
     sessions = Sessions(connection, variables)
     if file:
         keep_for_next(sessions, connection, file)
-    return Catalog(snapshot, sessions, models, names)
+    return Catalog(snapshot, sessions, models, names, kept is not None)
 
 
 def _output_columns(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> str:

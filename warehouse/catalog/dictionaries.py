@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from functools import cache
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.dictionary import elements, repeaters
@@ -46,13 +47,19 @@ def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
 
 def make_confidential(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the macros that say which attributes and sequences PS3.15 Table E.1-1 names."""
+    sequences, listed = _confidential()
+    connection.execute(f"create or replace macro confidential_sequences() as [{sequences}]")
+    # A list that stands in the text is hashed once; one that is a value is searched by row.
+    connection.execute(f"create or replace macro is_confidential(tag) as tag in ({listed})")
+
+
+@cache
+def _confidential() -> tuple[str, str]:
+    """Return the keywords of sequences and the tags of attributes, as SQL lists them."""
     tags = [row[0] for row in rule_rows("deidentification.csv") if len(row[0]) == 8]
     known = [elements().get(int(tag, 16)) for tag in tags if "X" not in tag]
-    listed = ", ".join(literal(row[4]) for row in known if row and row[0] == "SQ")
-    connection.execute(f"create or replace macro confidential_sequences() as [{listed}]")
-    # A list that stands in the text is hashed once; one that is a value is searched by row.
-    listed = ", ".join(map(literal, tags))
-    connection.execute(f"create or replace macro is_confidential(tag) as tag in ({listed})")
+    sequences = ", ".join(literal(row[4]) for row in known if row and row[0] == "SQ")
+    return sequences, ", ".join(map(literal, tags))
 
 
 def private_dictionary(own: Dictionary) -> str:

@@ -79,7 +79,6 @@ def make_entities(
             connection.execute(by_name(name).sql)
         for model in entities():
             if before is None:
-                connection.execute(model.sql)
                 ordered = f"{_asked(model)} order by {model.grain[0]}"
                 pieces[model.name] = [write_piece(connection, model.name, ordered, draft)]
             else:
@@ -87,7 +86,6 @@ def make_entities(
                 for name in model.depends:
                     if name in pieces:
                         _narrow(connection, by_name(name), paths(draft, pieces[name]))
-                connection.execute(model.sql)
                 connection.execute(f"create or replace temp table asked as {_asked(model)}")
                 pieces[model.name] = take_over(connection, model, before, draft)
             _read_kept(connection, model, paths(draft, pieces[model.name]))
@@ -103,11 +101,12 @@ def _bounded() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _asked(model: Model) -> str:
+    """Return the SELECT of what is kept; not of a view, which is planned when it is made too."""
     (key,) = model.grain
     if key == "instance_id":
-        return f"select * from {model.name}"
+        return f"select * from ({model.query})"
     return (
-        f"select entity.*, held.{IN_BATCHES} from {model.name} as entity left join ("
+        f"select entity.*, held.{IN_BATCHES} from ({model.query}) as entity left join ("
         f"select {key}, list_sort(list(distinct instance_id >> {layout.ID_BITS})) as {IN_BATCHES} "
         f"from instances where {key} is not null group by {key}) as held using ({key})"
     )
@@ -154,7 +153,7 @@ def _read_touched(
     else:
         find_known(connection, key, old, [key, IN_BATCHES])
         batches = connection.execute(f"select distinct unnest({IN_BATCHES}) from known").fetchall()
-        of_known = parts_within(now, (_ids(batch) for (batch,) in batches))
+        of_known = parts_within(now, (ids_of_batch(batch) for (batch,) in batches))
         read = {"instances": list(dict.fromkeys([*came, *of_known]))}
     set_stored(connection, _stored(snapshot, read))
     connection.execute(
@@ -173,7 +172,8 @@ def _read_touched(
             )
 
 
-def _ids(batch: int) -> Span:
+def ids_of_batch(batch: int) -> Span:
+    """Return the first and the last id that an instance of a batch can have."""
     return batch << layout.ID_BITS, ((batch + 1) << layout.ID_BITS) - 1
 
 

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from warehouse.catalog.few import session_about
 from warehouse.catalog.header import Header
 from warehouse.catalog.header_element import HeaderElement, Stored
 from warehouse.dicom.element import join_path, path_step
@@ -31,10 +32,9 @@ COLUMNS = (*PLACE, *Stored._fields)
 ONE_INSTANCE = (
     f"""select {", ".join(f'"{c}"' for c in COLUMNS)} from elements where instance_id = $1"""
 )
-FIND_INSTANCE = (
-    "select instance_id, file_path, pixel_offset, pixel_length from instances "
-    "where SOPInstanceUID = $1 or instance_key = $1 or file_path = $1 limit 1"
-)
+_INSTANCE = "select instance_id, file_path, pixel_offset, pixel_length from instances where "
+FIND_KEY = f"{_INSTANCE} instance_key = $1"
+FIND_INSTANCE = f"{_INSTANCE} SOPInstanceUID = $1 or instance_key = $1 or file_path = $1 limit 1"
 LONG_VALUES = "select sha256, bytes from blobs where list_contains($1, sha256)"
 
 
@@ -90,11 +90,27 @@ def header_of_instance(catalog: Catalog, uid: str) -> Header:
     InstanceNotFound
     """
     require_names(uid)
-    found = catalog.connection.execute(FIND_INSTANCE, [uid]).fetchall()
+    ask = catalog.connection.execute
+    # Of most it is the key; to look among UIDs and paths too reads three columns of all instances.
+    found = ask(FIND_KEY, [uid]).fetchall() if "/" not in uid else []
+    return _stored(catalog, uid, found or ask(FIND_INSTANCE, [uid]).fetchall())
+
+
+def header_of_key(catalog: Catalog, key: str) -> Header:
+    """Return the header of a stored instance by its ``instance_key``, for most its SOPInstanceUID.
+
+    Raises
+    ------
+    InstanceNotFound
+    """
+    return _stored(catalog, key, catalog.connection.execute(FIND_KEY, [key]).fetchall())
+
+
+def _stored(catalog: Catalog, uid: str, found: list[Any]) -> Header:
     if not found:
         raise InstanceNotFound(uid)
     instance_id, path, *place = found[0]
-    answer = catalog.connection.execute(ONE_INSTANCE, [instance_id]).fetchall()
+    answer = session_about(catalog, [instance_id]).execute(ONE_INSTANCE, [instance_id]).fetchall()
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in answer]
     digests = [row["sha256"] for row in rows if row["sha256"] and row["bytes"] is None]
     long = dict(catalog.connection.execute(LONG_VALUES, [digests]).fetchall() if digests else [])

@@ -30,7 +30,7 @@ from warehouse.catalog.pieces import (
     read_answers,
     read_pieces,
 )
-from warehouse.catalog.spans import TABLES, drop_spans, spans_of
+from warehouse.catalog.spans import TABLES, drop_spans, read_spans, spans_of
 from warehouse.catalog.summaries import READ, SUMMARIES, added, make_summaries
 from warehouse.errors import StoreDamaged, WriteFailed
 from warehouse.sqlfiles import by_name, read_models, sql_folder
@@ -39,6 +39,7 @@ from warehouse.store import delta, layout, logs
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from warehouse.catalog.spans import Spans
     from warehouse.store.delta import Snapshot
 
 WORTHWHILE = 5_000
@@ -62,6 +63,14 @@ def kept_files(snapshot: Snapshot) -> dict[str, list[str]] | None:
     if pieces is None or pieces.keys() != {model.name for model in kept_models()}:
         return None
     return {name: paths(folder, some) for name, some in pieces.items()}
+
+
+def kept_spans(snapshot: Snapshot) -> dict[str, Spans]:
+    """Return of each table which instances its parts may hold; nothing if none was noted."""
+    try:
+        return {table: read_spans(_folder(snapshot), table) for table in TABLES}
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def keep_answers(root: Path) -> bool:

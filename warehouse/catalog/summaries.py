@@ -166,7 +166,9 @@ def _summarize(
     The series of their instances are those of the parts of ``instances`` in ``spans``.
     """
     for name in names:
-        connection.execute(f"create temp table {which}_{name} as from {name} limit 0")
+        # Of its columns, as the header has them: to plan the view takes longer than most answers.
+        columns = ", ".join(f'"{column.name}" {column.type}' for column in by_name(name).columns)
+        connection.execute(f"create temp table {which}_{name} ({columns})")
     for number, group in enumerate(_groups(snapshot, parts)):
         wanted = (spans["elements"][part] for part in group)
         _read(connection, snapshot, group, parts_within(spans["instances"], wanted))

@@ -13,6 +13,7 @@ the UID list of the run.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import html
 import json
@@ -285,6 +286,7 @@ def _newest(catalog: Catalog) -> int:
     return int(answer.fetchall()[0][0])
 
 
+@functools.cache
 def package_version() -> str:
     """Return the version of this package; a checkout that is not installed has none."""
     try:

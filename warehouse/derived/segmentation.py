@@ -7,7 +7,7 @@ asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,16 +21,40 @@ from warehouse.pixels.stack import Stack
 from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from warehouse.catalog.connect import Catalog
     from warehouse.pixels.image import Image
 
-_SEGMENTS = "from segmentations where instance_id = $1 order by item"
-_FRAMES = "from segment_frames where instance_id = $1 order by frame_number"
+_SEGMENTS = "from segmentations where instance_id in ({}) order by instance_id, item"
+_FRAMES = "from segment_frames where instance_id in ({}) order by instance_id, frame_number"
 _LARGEST = "select max(\"integer\") from attribute('MaximumFractionalValue') where instance_id = $1"
 _AT_ONCE = 64
 """Frames in memory beside what is made of them."""
+
+
+class Described(NamedTuple):
+    """What headers say of one segmentation."""
+
+    segments: pl.DataFrame
+    """Its rows of the view ``segmentations``."""
+    frames: pl.DataFrame
+    """Its rows of the view ``segment_frames``."""
+
+
+def described(catalog: Catalog, instance_ids: Sequence[int]) -> dict[int, Described]:
+    """Return what headers say of segmentations: of many it takes little longer than of one."""
+    listed = ", ".join(str(int(one)) for one in instance_ids)
+    segments, frames = (
+        catalog.session().sql(query.format(listed)).pl() for query in (_SEGMENTS, _FRAMES)
+    )
+    of_each = [rows.partition_by("instance_id", as_dict=True) for rows in (segments, frames)]
+    return {
+        one: Described(
+            of_each[0].get((one,), segments.clear()), of_each[1].get((one,), frames.clear())
+        )
+        for one in instance_ids
+    }
 
 
 class Segmentation:
@@ -63,12 +87,13 @@ class Segmentation:
     """
 
     def __init__(
-        self, catalog: Catalog, image: Image, series_uid: str, *, resample: bool, own_grid: bool
-    ) -> None:
+        self, catalog: Catalog, image: Image, series_uid: str, *, resample: bool, own_grid: bool,
+        told: Described | None = None,
+    ) -> None:  # fmt: skip
         self.series_uid, self.sop_instance_uid = series_uid, image.SOPInstanceUID
-        asked = [image.instance_id]
-        self.segments: pl.DataFrame = catalog.session().sql(_SEGMENTS, params=asked).pl()
-        self.frames: pl.DataFrame = catalog.session().sql(_FRAMES, params=asked).pl()
+        found = told or described(catalog, [image.instance_id])[image.instance_id]
+        self.segments: pl.DataFrame = found.segments
+        self.frames: pl.DataFrame = found.frames
         unread = self.segments["not_read"].drop_nulls()
         if len(unread):
             raise WrongObject(series_uid, "segmentation", unread[0])
@@ -298,7 +323,7 @@ class Segmentation:
 
 def open_segmentation(
     catalog: Catalog, series_uid: str, *, sop_instance_uid: str | None = None,
-    resample: bool = False, own_grid: bool = False,
+    resample: bool = False, own_grid: bool = False, told: Described | None = None,
 ) -> Segmentation:  # fmt: skip
     """Return a segmentation; no frame is read.
 
@@ -314,6 +339,8 @@ def open_segmentation(
         Where frames do not lie on the grid of the images: take the nearest voxel.
     own_grid
         Masks on the least grid that holds the frames, whatever the images.
+    told
+        What ``described`` says of the object, where that was asked already.
 
     Raises
     ------
@@ -331,7 +358,9 @@ def open_segmentation(
     if len(images) > 1:
         why = f"it has {len(images)} objects, name one (sop_instance_uid=…)"
         raise WrongObject(series_uid, "segmentation", why)
-    return Segmentation(catalog, images[0], series_uid, resample=resample, own_grid=own_grid)
+    return Segmentation(
+        catalog, images[0], series_uid, resample=resample, own_grid=own_grid, told=told
+    )
 
 
 def _largest(catalog: Catalog, image: Image, series_uid: str) -> int:

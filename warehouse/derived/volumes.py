@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from warehouse.derived.segmentation import Segmentation, open_segmentation
+from warehouse.derived.segmentation import (
+    Described,
+    Segmentation,
+    described,
+    open_segmentation,
+)
 from warehouse.errors import NoPixels, NotAVolume, NotInGeometry, WarehouseError, WrongObject
 from warehouse.sqlfiles import statement
 from warehouse.store.tables import named
@@ -29,6 +34,8 @@ NO_NUMBER = -1
 """Stands for an object none of whose segments has a number."""
 _AT_ONCE = 200
 """Objects whose rows are appended together: what a run that is stopped has done stays."""
+_TOLD_AT_ONCE = 20
+"""Objects whose headers are asked for together: some have a hundred thousand frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +72,10 @@ def measure_segments(
     failures: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
     waiting = 0
-    for key, of_object in groupby(found, itemgetter(0, 1, 2, 3)):
-        instance_key, state, series_uid, sop_instance_uid = key
-        numbers = sorted({row[4] for row in of_object if row[4] is not None})
+    for key, told, numbers in _asked(catalog, found):
+        instance_key, state, series_uid, sop_instance_uid, _ = key
         try:
-            made = list(_rows(catalog, series_uid, sop_instance_uid, numbers))
+            made = list(_rows(catalog, series_uid, sop_instance_uid, numbers, told))
         except WarehouseError as error:
             # Of files that are away, or cannot be decoded here: that may be mended.
             failures[sop_instance_uid] = str(error)
@@ -85,11 +91,23 @@ def measure_segments(
     return Measured(objects, segments, unknown, failures)
 
 
+def _asked(
+    catalog: Catalog, found: list[tuple[Any, ...]]
+) -> Iterator[tuple[tuple[Any, ...], Described, list[int]]]:
+    """Yield each object, what its header says, and the numbers of its segments."""
+    objects = [(key, list(rows)) for key, rows in groupby(found, itemgetter(0, 1, 2, 3, 4))]
+    for begin in range(0, len(objects), _TOLD_AT_ONCE):
+        some = objects[begin : begin + _TOLD_AT_ONCE]
+        told = described(catalog, [key[4] for key, _ in some])
+        for key, rows in some:
+            yield key, told[key[4]], sorted({row[5] for row in rows if row[5] is not None})
+
+
 def _rows(
-    catalog: Catalog, series_uid: str, sop_instance_uid: str, numbers: list[int]
+    catalog: Catalog, series_uid: str, sop_instance_uid: str, numbers: list[int], told: Described
 ) -> Iterator[dict[str, Any]]:
     try:
-        found, warnings = _opened(catalog, series_uid, sop_instance_uid)
+        found, warnings = _opened(catalog, series_uid, sop_instance_uid, told)
         volumes = found.volumes().iter_rows(named=True)
     except (WrongObject, NotInGeometry, NoPixels, NotAVolume) as error:
         for number in numbers or [NO_NUMBER]:
@@ -106,12 +124,16 @@ def _rows(
         yield _row(NO_NUMBER, None, None, found.source_uid, "no segment has a number", warnings)
 
 
-def _opened(catalog: Catalog, series_uid: str, uid: str) -> tuple[Segmentation, list[str]]:
+def _opened(
+    catalog: Catalog, series_uid: str, uid: str, told: Described
+) -> tuple[Segmentation, list[str]]:
     """Open an object on the grid of its images; on its own if frames do not lie on that one."""
     try:
-        found = open_segmentation(catalog, series_uid, sop_instance_uid=uid)
+        found = open_segmentation(catalog, series_uid, sop_instance_uid=uid, told=told)
     except NotInGeometry as error:
-        found = open_segmentation(catalog, series_uid, sop_instance_uid=uid, own_grid=True)
+        found = open_segmentation(
+            catalog, series_uid, sop_instance_uid=uid, own_grid=True, told=told
+        )
         return found, [*found.warnings, f"measured on its own grid: {error.why}"]
     why = found.own_grid_why
     return found, [*found.warnings, *([f"measured on its own grid: {why}"] if why else [])]

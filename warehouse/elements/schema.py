@@ -55,3 +55,28 @@ BLOBS = pa.schema(
     ]
 )
 """One row per distinct binary value that is too long to stand in its row."""
+
+VENDOR_PAYLOADS = pa.schema(
+    [
+        pa.field("instance_id", pa.int64(), nullable=False),
+        pa.field("source_tag", pa.string(), nullable=False),
+        pa.field("source_path", pa.string(), nullable=False),
+        pa.field("creator", pa.string(), nullable=False),
+        pa.field("payload", pa.int64(), nullable=False),
+    ]
+)
+"""One row per payload of an element; a CSA series header has two, itself and its protocol."""
+
+VENDOR_VALUES = pa.schema(
+    [
+        pa.field("payload", pa.int64(), nullable=False),
+        pa.field("name", _DICTIONARY, nullable=False),
+        pa.field("index", pa.int32(), nullable=False),
+        pa.field("vr", _DICTIONARY),
+        pa.field("text", _DICTIONARY),
+        pa.field("integer", pa.int64()),
+        pa.field("real", pa.float64()),
+        pa.field("warning", _DICTIONARY),
+    ]
+)
+"""One row per value of a payload, sorted by name, index and payload."""

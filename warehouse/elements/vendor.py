@@ -26,34 +26,10 @@ from warehouse.elements.ascconv import read_ascconv
 from warehouse.elements.csa import CsaReader, protocol_text
 from warehouse.elements.ge_protocol import read_ge_protocol
 from warehouse.elements.payload import PayloadValue, damaged
+from warehouse.elements.schema import VENDOR_PAYLOADS, VENDOR_VALUES
 
 if TYPE_CHECKING:
     from warehouse.elements.extract import Portion
-
-VENDOR_PAYLOADS = pa.schema(
-    [
-        pa.field("instance_id", pa.int64(), nullable=False),
-        pa.field("source_tag", pa.string(), nullable=False),
-        pa.field("source_path", pa.string(), nullable=False),
-        pa.field("creator", pa.string(), nullable=False),
-        pa.field("payload", pa.int64(), nullable=False),
-    ]
-)
-"""One row per payload of an element; a CSA series header has two, itself and its protocol."""
-
-VENDOR_VALUES = pa.schema(
-    [
-        pa.field("payload", pa.int64(), nullable=False),
-        pa.field("name", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-        pa.field("index", pa.int32(), nullable=False),
-        pa.field("vr", pa.dictionary(pa.int32(), pa.string())),
-        pa.field("text", pa.dictionary(pa.int32(), pa.string())),
-        pa.field("integer", pa.int64()),
-        pa.field("real", pa.float64()),
-        pa.field("warning", pa.dictionary(pa.int32(), pa.string())),
-    ]
-)
-"""One row per value of a payload, sorted by name, index and payload."""
 
 ID_BITS = 16
 """A payload is numbered by the first instance of its portion that holds it, and these many bits."""

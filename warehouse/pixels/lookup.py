@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import polars as pl
 
+from warehouse.catalog.few import is_noted, session_of
 from warehouse.errors import NoPixels, SeriesNotFound
 from warehouse.inputs import require_names
 from warehouse.pixels.image import UNKNOWN, Image
@@ -22,6 +23,8 @@ from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import duckdb
 
     from warehouse.catalog.connect import Catalog
 
@@ -33,11 +36,19 @@ class _Found(NamedTuple):
     scans: Scans
     high_bits: dict[int, int]
     """High Bit by instance_id, where it is not Bits Stored - 1."""
+    frames: dict[tuple[str, ...], pl.LazyFrame]
+    """Scans by their parts."""
+    asked: set[str | None]
+    """Series that were looked for, found or not; None if all were."""
 
 
 _FOUND: WeakKeyDictionary[Catalog, _Found] = WeakKeyDictionary()
-"""How each series of a catalog is read; goes with the catalog."""
+"""How series of a catalog are read; goes with the catalog."""
 _FINDING = threading.Lock()
+
+_PARTS_A_SERIES = 20
+"""To look for one series takes as long as to look into so many parts for all of them: after so many
+series that all would have been as fast, all are looked for."""
 
 _FIND_SERIES = "select 1 from instances where series_key = $1 limit 1"
 _SPACES = "select distinct FrameOfReferenceUID from instances where series_key = $1"
@@ -76,9 +87,9 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
         It has, but none of its instances has pixel data.
     """
     require_names(series_uid)
-    scans, high_bits = _found(catalog)
+    scans, high_bits, *_ = _found(catalog, series_uid)
     if series_uid not in scans:
-        if catalog.connection.execute(_FIND_SERIES, [series_uid]).fetchall():
+        if session_of(catalog, "series", series_uid).execute(_FIND_SERIES, [series_uid]).fetchall():
             raise NoPixels(series_uid)
         raise SeriesNotFound(series_uid)
     instances, files, first, last = scans[series_uid]
@@ -108,38 +119,42 @@ def _order(images: list[Image]) -> Callable[[Image], tuple[float, float, str]]:
     return order
 
 
-def _found(catalog: Catalog) -> _Found:
-    """Return how each series with pixels is read, by UID.
+def _found(catalog: Catalog, series_uid: str) -> _Found:
+    """Return how series with pixels are read, by UID: this one and others, or all of them.
 
     A scan keeps what it has learned of its files, and is shared by the series in them.
     """
     with _FINDING:
-        if catalog not in _FOUND:
-            _FOUND[catalog] = _find_scans(catalog)
-        return _FOUND[catalog]
+        found = _FOUND.setdefault(catalog, _Found({}, {}, {}, set()))
+        if not {series_uid, None} & found.asked:
+            enough = len(catalog.snapshot.parts["elements"]) // _PARTS_A_SERIES
+            if is_noted(catalog) and len(found.asked) < enough:
+                _find(found, session_of(catalog, "series", series_uid), series_uid)
+                found.asked.add(series_uid)
+            else:
+                _find(found, catalog.connection, None)
+                found.asked.add(None)
+        return found
 
 
-def _find_scans(catalog: Catalog) -> _Found:
-    found: dict[tuple[str, ...], pl.LazyFrame] = {}
+def _find(found: _Found, connection: duckdb.DuckDBPyConnection, series_uid: str | None) -> None:
+    """Look for a series, or for all, in the parts that a session reads."""
 
     def scan(parts: list[str], columns: Sequence[pl.Expr]) -> pl.LazyFrame:
-        key = tuple(parts)
-        if key not in found:
-            found[key] = pl.scan_parquet(parts, hive_partitioning=False).select(columns)
-        return found[key]
+        key = tuple(sorted(parts))
+        if key not in found.frames:
+            frame = pl.scan_parquet(parts, hive_partitioning=False).select(columns)
+            found.frames[key] = frame
+        return found.frames[key]
 
-    rows = catalog.connection.execute(statement("parts", "pixels")).fetchall()
-    high_bits = catalog.connection.execute(statement("high_bits", "pixels")).fetchall()
-    return _Found(
-        {
-            series_uid: (scan(instances, _INSTANCES), scan(files, _FILES), first, last)
-            for series_uid, instances, files, first, last in rows
-        },
-        dict(high_bits),
-    )
+    found.high_bits.update(connection.execute(statement("high_bits", "pixels")).fetchall())
+    rows = connection.execute(statement("parts", "pixels"), [series_uid]).fetchall()
+    for uid, instances, files, first, last in rows:
+        found.scans[uid] = (scan(instances, _INSTANCES), scan(files, _FILES), first, last)
 
 
 def spaces_of(catalog: Catalog, series_uid: str) -> set[str]:
     """Return the frames of reference of a series; none where it states none."""
-    rows = catalog.connection.execute(_SPACES, [series_uid]).fetchall()
+    session = session_of(catalog, "series", series_uid)
+    rows = session.execute(_SPACES, [series_uid]).fetchall()
     return {uid for (uid,) in rows if uid}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from warehouse.catalog.few import session_of
 from warehouse.errors import NoSingleUnit
 from warehouse.pixels.facts import FrameFacts, Headers
 from warehouse.pixels.mappings import Mapping
@@ -77,7 +78,9 @@ def headers_for(catalog: Catalog, series_uid: str, values: Values | None) -> Hea
     question = (
         f"select {column}, suv_why_not, body_why_not, not_read from pt_suv where series_key = $1"
     )
-    found = catalog.connection.execute(question, [series_uid]).fetchall()
+    # The view reads nothing but instances of the series.
+    session = session_of(catalog, "series", series_uid)
+    found = session.execute(question, [series_uid]).fetchall()
     if not found:
         return UptakeHeaders(series_uid, values.rescale, None, "it is no PET series")
     factor, weight_why, body_why, not_read = found[0]

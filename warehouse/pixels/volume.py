@@ -13,12 +13,16 @@ The contract of ``LazyVolume``, which one suite of tests holds against every kin
 
 from __future__ import annotations
 
+import copy
+import threading
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
 
 from warehouse.errors import NotAVolume
+from warehouse.inputs import require_names
 from warehouse.pixels.facts import Headers
 from warehouse.pixels.filling import FrameCache, Source, Voxels
 from warehouse.pixels.index import Part, expand, length_of
@@ -41,6 +45,14 @@ if TYPE_CHECKING:
 
 CACHE_BYTES = 64 << 20
 """Decoded frames that a volume keeps; plain ones stay with the operating system."""
+
+_Asked = tuple[str, str | None, bool, bool]
+"""A series, a stack, whether slices may be missing, and may be shifted."""
+_KNOWN: WeakKeyDictionary[Catalog, dict[_Asked, Layout | str]] = WeakKeyDictionary()
+"""By catalog: the layouts that were asked for last, or why there is none; go with the catalog."""
+_KEEPING = threading.Lock()
+_KEPT, _KEPT_FRAMES = 16, 2_500
+"""Layouts that are kept, and frames of each: a frame that is a file of its own takes about 1 kB."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -100,8 +112,8 @@ class LazyVolume:
         self.shape: tuple[int, ...] = (*layout.grid.shape, *shape)
         self.dtype = values.dtype(first, layout.dtype)
         self.affine = None if layout.affine is None else layout.affine.copy()
-        self.labels = layout.labels.values
-        self.label_dims = layout.labels.dims
+        self.labels = copy.deepcopy(layout.labels.values)
+        self.label_dims = dict(layout.labels.dims)
         self._frame_shape = shape
         self._sources: list[Source] = list(zip(*layout.frames[:, :2].T.tolist(), strict=True))
         self._tables: Tables = {}
@@ -352,10 +364,36 @@ def open_volume(
     NotAVolume
         The frames make no regular grid; the reason is that of the view ``series_geometry``.
     """
-    images = images_of_series(catalog, series_uid)
-    layout = _layout(catalog, series_uid, images, stack_id, gaps=gaps, tilt=tilt)
+    require_names(series_uid, *([] if stack_id is None else [stack_id]))
+    layout = _known_layout(catalog, (series_uid, stack_id, bool(gaps), bool(tilt)))
     headers = headers_for(catalog, series_uid, values)
     return LazyVolume(series_uid, layout, values or Values(), headers)
+
+
+def _known_layout(catalog: Catalog, asked: _Asked) -> Layout:
+    """Return the layout of a series, from the last ones where it is among them.
+
+    A series is often opened again, for other values; to plan what is asked of its frames takes
+    longer than to read some. A catalog is of one version, in which an answer does not change.
+    """
+    with _KEEPING:
+        known = _KNOWN.setdefault(catalog, {})
+        found = known.pop(asked, None)
+    if found is None:
+        series_uid, stack, gaps, tilt = asked
+        try:
+            images = images_of_series(catalog, series_uid)
+            found = _layout(catalog, series_uid, images, stack, gaps=gaps, tilt=tilt)
+        except NotAVolume as refused:
+            found = refused.why
+    if isinstance(found, str) or len(found.frames) <= _KEPT_FRAMES:
+        with _KEEPING:
+            known[asked] = found
+            if len(known) > _KEPT:
+                known.pop(next(iter(known)), None)
+    if isinstance(found, str):
+        raise NotAVolume(asked[0], found)
+    return found
 
 
 def _layout(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response, StreamingResponse
 
+from warehouse.catalog.few import session_about
 from warehouse.catalog.json_models import PLACE, models
 from warehouse.server.accept import DICOM_JSON, choose
 from warehouse.server.asking import Shown, Timed, base_url, may
@@ -132,7 +133,8 @@ def _metadata(request: Request, version: Version, found: Sequence[Instance]) -> 
 
 
 def _headers(version: Version, found: Sequence[Instance], base: str) -> str:
-    made = models(version.catalog.connection, [one.instance_id for one in found])
+    ids = [one.instance_id for one in found]
+    made = models(session_about(version.catalog, ids), ids)
     rows = []
     for one in found:
         members = made.get(one.instance_id, "")

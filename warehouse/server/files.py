@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from warehouse.catalog.header_rows import header_of_instance
+from warehouse.catalog.header_rows import header_of_key
 from warehouse.cohorts.names import TEMPLATE, fill
-from warehouse.errors import UsageError
+from warehouse.errors import InstanceNotFound, UsageError
 from warehouse.pixels.files import nifti
 from warehouse.pixels.pictures import png, slice_picture, three_planes
 from warehouse.pixels.stack import open_stack
@@ -136,12 +136,11 @@ _HEADER: dict[int | str, dict[str, Any]] = {
 def header(request: Request, version: Shown, key: str) -> list[dict[str, Any]]:
     """Return the header of an instance: place, keyword, VR, VM and text of each element."""
     del request
-    found = version.catalog.connection.execute(
-        "select 1 from instances where instance_key = $1", [key]
-    ).fetchall()
-    if not found:
-        raise NotFound("instances has no such row")
-    return list(_lines(header_of_instance(version.catalog, key).frame().rows()))
+    try:
+        found = header_of_key(version.catalog, key)
+    except InstanceNotFound:
+        raise NotFound("instances has no such row") from None
+    return list(_lines(found.frame().rows()))
 
 
 def _lines(rows: Sequence[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:

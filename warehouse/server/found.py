@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from warehouse.catalog.few import session_of
 from warehouse.errors import NoPixels
 from warehouse.pixels.decode import fragments_of
 from warehouse.pixels.lookup import images_of_series
@@ -99,7 +100,9 @@ class Images:
 
     def _asked(self, study: str | None, series: str | None) -> list[Instance]:
         given = [study, series, None, None]
-        rows = self._catalog.connection.execute(statement("instances", "dicomweb"), given)
+        entity, key = ("series", series) if study is None else ("studies", study)
+        session = session_of(self._catalog, entity, key or "")
+        rows = session.execute(statement("instances", "dicomweb"), given)
         return [Instance._make(row) for row in rows.fetchall()]
 
 

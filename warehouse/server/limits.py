@@ -15,7 +15,7 @@ from warehouse.catalog.connect import Sessions
 from warehouse.server.errors import TookTooLong
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
 
@@ -125,9 +125,9 @@ class BoundedSessions(Sessions):
     def __init__(self, inner: Sessions) -> None:
         self._inner = inner
 
-    def begin(self) -> duckdb.DuckDBPyConnection:
+    def begin(self, stored: Mapping[str, Sequence[str]] | None = None) -> duckdb.DuckDBPyConnection:
         """Return a new one."""
-        return _noted(self._inner.begin())
+        return _noted(self._inner.begin(stored))
 
     def of_thread(self) -> duckdb.DuckDBPyConnection:
         """Return the one of this thread."""

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from warehouse.catalog.few import session_about
 from warehouse.catalog.json_models import PLACE, models
 from warehouse.dicom.dictionary import keyword_tags
 from warehouse.server.index import INSTANCE_TAGS, OFTEN_TAGS, SERIES_TAGS, STUDY_TAGS
@@ -163,7 +164,7 @@ def _instances(
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     ids = [int(row[10]) for row in rows]  # type: ignore[call-overload]
     tags = (*STUDY_TAGS, *SERIES_TAGS, *INSTANCE_TAGS, *asked.include)
-    whole = models(version.catalog.connection, ids, () if asked.includes_all else tags)
+    whole = models(session_about(version.catalog, ids), ids, () if asked.includes_all else tags)
     keys: list[tuple[str, ...]] = []
     texts = []
     for row, instance_id in zip(rows, ids, strict=True):
@@ -195,7 +196,7 @@ def _more(
     if wanted == {*OFTEN_TAGS} and asked.level == "studies":
         return version.index.often
     ids = [int(holder) for holder in holders]  # type: ignore[call-overload]
-    return models(version.catalog.connection, ids, sorted(wanted))
+    return models(session_about(version.catalog, ids), ids, sorted(wanted))
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Header, Request
 from starlette.responses import Response, StreamingResponse
 
+from warehouse.catalog.few import session_about
 from warehouse.catalog.long_values import open_value
 from warehouse.errors import PixelsUnreadable, UsageError
 from warehouse.server import rendered
@@ -149,7 +150,8 @@ def bulk_data(
     """Return a binary value, or the pixel data, of an element: a tag, after its items."""
     (one,) = version.images.instances(study, series, instance)
     path, _, tag = place.rpartition(".")
-    rows = version.catalog.connection.execute(_VALUE, [one.instance_id, path, tag]).fetchall()
+    session = session_about(version.catalog, [one.instance_id])
+    rows = session.execute(_VALUE, [one.instance_id, path, tag]).fetchall()
     if not rows or rows[0][1] is None:
         raise NotFound("the instance has no such binary value")
     if path == "" and tag in {"7FE00008", "7FE00009", "7FE00010"} and rows[0][2] is None:

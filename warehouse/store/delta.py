@@ -254,7 +254,8 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
                 raise LockIgnored(root)
             change = changes.get(table, Change())
             pins[table] = log.version
-            noted[table] = totals(_changed(log.parts, change))
+            parts = _changed(log.parts, change)
+            noted[table] = totals(parts)
             if table == "files" or change.add or change.remove:
                 metadata = {
                     "operationName": operation, _PINS: dict(pins), TOTALS: dict(noted),
@@ -265,7 +266,7 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
                     raise LockIgnored(root)
                 pins[table] = _apply(opened, change, metadata)
                 reach_disk([log_path(root, table, pins[table])])
-                written(root, table, opened)
+                written(root, table, opened, Log(pins[table], parts))
         note_commit(root, pins["files"])
     except CommitFailedError as error:
         # The log takes each version once, with or without a lock.

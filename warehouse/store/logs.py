@@ -13,6 +13,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,7 +73,8 @@ _read: OrderedDict[tuple[str, str, int], tuple[_Found, Log]] = OrderedDict()
 """What this process has read of logs, and from which files: while these are as they were, so is it.
 A process that commits often would otherwise read the logs of all tables several times a commit."""
 _open: OrderedDict[tuple[str, str, int], tuple[_Found, DeltaTable]] = OrderedDict()
-"""Tables that it has written to, likewise; whoever writes next takes one out."""
+"""Tables that it has written to, likewise, each as it was before; whoever writes next takes one
+out, and has it read what was written: to read one anew takes longer, but mostly nobody comes."""
 _reading = threading.Lock()
 
 
@@ -101,8 +103,10 @@ def read_log(
     )
     if kept is not None and kept[0] == entries.found and is_asked_for:
         return kept[1]
-    if is_asked_for and entries.version == empty_at and _has_entry(root, table, empty_at):
-        log = Log(empty_at, {})
+    # When a table was made it had none.
+    known = entries.version in {0, empty_at}
+    if is_asked_for and known and _is_empty(root, table, entries.version):
+        log = Log(entries.version, {})
     else:
         found = open_log(root, table, version)
         log = Log(found.version(), listed_parts(root, table, found))
@@ -124,20 +128,29 @@ def writable(root: Path, table: str) -> DeltaTable:
     with _reading:
         kept = _open.pop((str(root), table, entries.version), None)
     if kept is not None and kept[0] == entries.found and entries.newest_noted <= entries.version:
-        return kept[1]
+        with suppress(DeltaError, OSError, ValueError):
+            kept[1].update_incremental()
+            if kept[1].version() == entries.version:
+                return kept[1]
     return open_log(root, table)
 
 
-def written(root: Path, table: str, opened: DeltaTable) -> None:
-    """Read what was just written to a table, so that the next look finds it read.
+def written(root: Path, table: str, opened: DeltaTable, log: Log) -> None:
+    """Keep what was just written to a table, so that the next look need not read it.
 
     Every so many versions it gets a checkpoint: what an entry costs, to read and to write, is in
     proportion to the entries since the last one.
+
+    Parameters
+    ----------
+    opened
+        The table as it was before.
+    log
+        What its log says now: whoever wrote holds the lock, so it is what was written.
     """
     try:
-        opened.update_incremental()
-        log = Log(opened.version(), listed_parts(root, table, opened))
         if log.version % _CHECKPOINT_EVERY == 0:
+            opened.update_incremental()
             opened.create_checkpoint()
         entries = _look_at_entries(root, table)
         if entries.checkpoint == log.version:
@@ -164,11 +177,14 @@ def _keep(among: OrderedDict[_Key, _Kept], key: _Key, value: _Kept) -> None:
         among.popitem(last=False)
 
 
-def _has_entry(root: Path, table: str, version: int) -> bool:
+def _is_empty(root: Path, table: str, version: int) -> bool:
+    """Tell whether an entry is there and names no part; the first has to say what the table is."""
     try:
-        return bool(log_entry(root, table, version))
+        actions = log_entry(root, table, version)
     except FileNotFoundError:
         return False
+    kinds = {kind for action in actions for kind in action}
+    return "add" not in kinds and (version > 0 or {"protocol", "metaData"} <= kinds)
 
 
 def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:

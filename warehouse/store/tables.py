@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from warehouse.elements.schema import BLOBS, ELEMENTS, ORDER
-from warehouse.elements.vendor import VENDOR_PAYLOADS, VENDOR_VALUES, vendor_rows
+from warehouse.elements.schema import BLOBS, ELEMENTS, ORDER, VENDOR_PAYLOADS, VENDOR_VALUES
 from warehouse.settings import Mode
 from warehouse.sqlfiles import by_name
 from warehouse.stages import Stage, during
@@ -123,6 +122,9 @@ def _vendor(portion: Portion, mode: Mode) -> dict[str, pa.Table]:
     """
     if mode is Mode.MINIMAL or not portion.rows.num_rows:
         return {}
+    # What reads them takes long to import, and who only asks needs it not.
+    from warehouse.elements.vendor import vendor_rows  # noqa: PLC0415
+
     with during(Stage.VENDOR):
         payloads, values = vendor_rows(portion)
     return {"vendor_payloads": payloads, "vendor_values": values}

@@ -1,0 +1,91 @@
+"""Questions about a few instances: they open the parts that may hold them, not all of an archive.
+
+In: a catalog and ids of instances. Out: a session in which the views read these parts alone. Which
+they are was noted beside the kept answers (``catalog.spans``); without these, all parts are read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
+
+from warehouse.catalog.entities import IN_BATCHES, ids_of_batch
+from warehouse.catalog.kept import kept_files, kept_spans
+from warehouse.catalog.spans import TABLES, parts_within
+from warehouse.sqlfiles import by_name
+from warehouse.store import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import duckdb
+
+    from warehouse.catalog.connect import Catalog
+    from warehouse.catalog.spans import Span, Spans
+
+
+class _Noted(NamedTuple):
+    spans: dict[str, Spans]
+    """Table → its parts; none if nothing was noted."""
+    kept: dict[str, list[str]]
+    """Files of kept answers, as views find them."""
+
+
+_KNOWN: WeakKeyDictionary[Catalog, _Noted] = WeakKeyDictionary()
+
+
+def session_about(catalog: Catalog, ids: Iterable[int]) -> duckdb.DuckDBPyConnection:
+    """Return a session for questions about some instances, by their ``instance_id``.
+
+    Of ``elements``, ``instances`` and ``files`` it has all rows of these instances, and as many of
+    others as happen to lie in the same parts; kept answers are there, other tables may not be.
+    Answers are fetched at once: without notes it is the session of this thread.
+    """
+    return session_within(catalog, ((each, each) for each in ids))
+
+
+def session_within(catalog: Catalog, ids: Iterable[Span]) -> duckdb.DuckDBPyConnection:
+    """Return a session for questions about the instances of some ranges of ids."""
+    spans, kept = _noted(catalog)
+    if not spans:
+        return catalog.connection
+    snapshot = catalog.snapshot
+    wanted = list(ids)
+    stored = dict(kept)
+    for table in TABLES:
+        folder = layout.table_folder(snapshot.root, table)
+        # A part of which nothing was noted may hold any of them.
+        known = spans[table]
+        held = {*parts_within(known, wanted)}
+        parts = [part for part in snapshot.parts[table] if part in held or part not in known]
+        stored[table] = [*(f"{folder}/{part}" for part in parts), snapshot.empty(table)]
+    return catalog.sessions.begin(stored)
+
+
+def session_of(catalog: Catalog, entity: str, key: str) -> duckdb.DuckDBPyConnection:
+    """Return a session for questions about the instances of one of ``series`` or ``studies``."""
+    if not is_noted(catalog):
+        return catalog.connection
+    (column,) = by_name(entity).grain
+    # A row of a kept answer names the batches of its instances; an entity without one has none.
+    batches = catalog.connection.execute(
+        f"select distinct unnest({IN_BATCHES}) "
+        f"from read_parquet(getvariable('stored').{entity}_kept) where {column} = $1",
+        [key],
+    ).fetchall()
+    return session_within(catalog, (ids_of_batch(batch) for (batch,) in batches))
+
+
+def is_noted(catalog: Catalog) -> bool:
+    """Tell whether it is known of the parts of a catalog which instances they may hold."""
+    return bool(_noted(catalog).spans)
+
+
+def _noted(catalog: Catalog) -> _Noted:
+    if catalog not in _KNOWN:
+        # One in another order reads no kept answers: its ids are not those of the parts.
+        kept = kept_files(catalog.snapshot) if catalog.is_kept else None
+        spans = {} if kept is None else kept_spans(catalog.snapshot)
+        stored = {f"{name}_kept": files for name, files in (kept or {}).items()}
+        _KNOWN[catalog] = _Noted(spans, stored)
+    return _KNOWN[catalog]
