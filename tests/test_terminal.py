@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -171,10 +172,9 @@ def test_a_query_from_a_file_or_standard_input(read, tmp_path):
     (tmp_path / "q.sql").write_text("-- how many\nselect count(*) as n from instances;\n")
     done = run("sql", "--file", tmp_path / "q.sql", "-w", read, "--format", "csv")
     assert (done.stdout, done.stderr) == ("n\n2\n", "")
-    piped = subprocess.run(
-        [sys.executable, "-c", COMMAND, "sql", "-", "-w", str(read), "--format", "csv"],
-        input="select 'é' as x", capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+    given = io.TextIOWrapper(io.BytesIO("select 'é' as x".encode()), "utf-8")
+    with patch("sys.stdin", given):
+        piped = run("sql", "-", "-w", read, "--format", "csv")
     assert piped.stdout == "x\né\n"
     assert run("sql", "-w", read).returncode == 2
     assert run("sql", "select 1", "--file", tmp_path / "q.sql", "-w", read).returncode == 2
