@@ -192,7 +192,10 @@ STAGES = {
         "warehouse.store.stage._identified",
     ],
     "attributes": ["warehouse.store.stage.gather"],
-    "vendor payloads": ["warehouse.store.tables.vendor_rows"],
+    "vendor payloads": [
+        "warehouse.elements.vendor.vendor_rows",
+        "warehouse.store.tables.vendor_rows",
+    ],
     "write": ["warehouse.store.stage.write_rows", "warehouse.store.stage.write_small"],
     "commit": ["warehouse.ingest.commit_batch"],
 }
