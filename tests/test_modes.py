@@ -73,7 +73,7 @@ def modes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, warehouse.Wareh
         )  # fmt: skip
         write(folder / "in" / f"heart{n}", heart)
     # A volume has three slices; that it has a hundred says nothing more of a mode.
-    packaged = list(few_alike(packaged_files(), 5))
+    packaged = list(few_alike(packaged_files(), 3))
     opened = {}
     for mode in ("minimal", "normal", "full"):
         opened[mode] = warehouse.open(folder / mode, create=True)

@@ -16,6 +16,7 @@ from tests.conftest import PACKAGED
 from tests.derived_objects import slide
 from tests.dicom_files import image, write
 from tests.forms import some
+from tests.place import Place
 from warehouse.catalog import entities, kept, pieces
 from warehouse.catalog.connect import open_catalog
 from warehouse.catalog.entities import kept_models
@@ -157,16 +158,28 @@ def test_what_did_not_change_is_taken_over(
         compare(wh, files=[path for path in files if path.exists()])
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("moved"))
+
+
+def fill(folder: Path) -> None:
+    """Put a collection there, and a warehouse of two batches of it, of which answers are kept."""
+    files = collection(folder / "in", 3)
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(files[0], mode="minimal", workers=1)
+    wh.ingest(folder / "in", mode="minimal", workers=1)
+    assert keep_answers(wh.root)
+
+
 @pytest.mark.parametrize("what", ["relocated", "moved", "compacted", "removed"])
 def test_an_archive_that_only_moved_has_the_same_answers(
-    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+    place: Place, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A million files at another place change no row that is kept; one that goes does."""
-    files = collection(tmp_path / "in", 3)
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(files[0], mode="minimal", workers=1)
-    wh.ingest(tmp_path / "in", mode="minimal", workers=1)
-    keep_answers(wh.root)
+    place.emptied()
+    tmp_path = place.filled(fill)
+    wh = warehouse.open(tmp_path / "w")
     version = delta.snapshot(wh.root).versions["instances"]
     (tmp_path / "in").rename(tmp_path / "elsewhere")
     if what == "relocated":
