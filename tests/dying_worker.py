@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from warehouse.store import tables
+from warehouse import ingest, read_batches
+from warehouse.elements import vendor
 
 POISON = "03 poison"
 
@@ -19,11 +20,17 @@ def die() -> None:
 
 def die_of_poison() -> None:
     """Let a worker die of the payloads of one file, as of a fault in a library."""
-    real = tables.vendor_rows
+    real = vendor.vendor_rows
 
     def fails(portion: Any) -> Any:
         if any(Path(outcome.source.path).name == POISON for outcome in portion.outcomes):
             die()
         return real(portion)
 
-    tables.vendor_rows = fails
+    vendor.vendor_rows = fails
+
+
+def die_while_it_reads(function: str, *arguments: Any) -> None:
+    """Call a function of ``warehouse.ingest``, and die where it reads the first files."""
+    read_batches.stage_chunk = lambda _: die()  # type: ignore[assignment, return-value]
+    getattr(ingest, function)(*arguments)

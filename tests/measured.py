@@ -1,11 +1,25 @@
-"""What one file costs to ingest, by the kernel's count, in a worker process. Imports little."""
+"""What tests have a worker process do that counts for it alone, or ends it. Imports little.
+
+A worker is forked from a process that has imported everything: to start another takes half a
+second of a processor.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import io
+import os
 import resource
+import signal
+import tempfile
 from pathlib import Path
 
+from warehouse.dicom.scan import SourceFile, discover
+from warehouse.elements.extract import extract
+from warehouse.errors import WriteFailed
 from warehouse.ingest import ingest
+from warehouse.process import collector_paused
 from warehouse.settings import IngestSettings, Mode
 
 
@@ -36,3 +50,53 @@ def costs(folder: Path, *paths: Path) -> list[tuple[str, int, float]]:
         found.append((path.name, peak() - before, usage.ru_utime + usage.ru_stime - began))
         began = usage.ru_utime + usage.ru_stime
     return found
+
+
+def written(begun: Path, root: Path, *sources: Path, limit: int = 0) -> tuple[str, str]:
+    """Ingest in batches of six; return what could not be written, and all that was said.
+
+    Parameters
+    ----------
+    begun
+        Gets the number of this process as soon as it begins.
+    root
+        Of the warehouse.
+    sources
+        What to ingest.
+    limit
+        Bytes that a file may have, by the system; 0 for as many as one likes.
+    """
+    if limit:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    settings = IngestSettings(mode=Mode.FULL, workers=1, batch_files=6)
+    why, said = "", io.StringIO()
+    with tempfile.TemporaryFile() as of_libraries:
+        # Also what is said by none of Python.
+        os.dup2(of_libraries.fileno(), 2)
+        draft = begun.with_suffix(".draft")
+        draft.write_text(str(os.getpid()), encoding="ascii")
+        draft.rename(begun)
+        if limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            try:
+                ingest(root, sources, settings)
+            except WriteFailed as failed:
+                why = str(failed)
+        of_libraries.seek(0)
+        return why, said.getvalue() + of_libraries.read().decode()
+
+
+def garbage(folder: Path, reader: str) -> tuple[int, int, int, bool]:
+    """Read every third file twice; return files, rows, objects left to the collector, if it runs."""
+    # All kinds of them.
+    found = [item for item in discover([folder]) if isinstance(item, SourceFile)][::3]
+
+    def read() -> int:
+        return sum(portion.rows.num_rows for portion in extract(found, 1, 10**6, reader=reader))  # type: ignore[arg-type]
+
+    read()  # imports, and what is kept for the next time
+    gc.collect()
+    with collector_paused():
+        rows, left = sum(read() for _ in range(2)), gc.collect()
+    return len(found), rows, left, gc.isenabled()

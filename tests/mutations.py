@@ -1,16 +1,13 @@
 """Files of the packages with a few bytes changed, read one by one under limits of time and memory.
 
-Run as a process of its own, because a limit that is met ends it: ``python -m tests.mutations
-COUNT SEED FOLDER`` prints what it found as JSON.
+To be read in a worker process, because a limit that is met ends it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import resource
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -79,15 +76,15 @@ def _limit_time() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, -1))
 
 
-def main(count: int, seed: int, folder: Path) -> None:
+def read(count: int, seed: int, folder: Path) -> dict[str, float]:
+    """Read so many; return what was found. The file that ends the process stays in the folder."""
     warnings.simplefilter("ignore")
     path = folder / "mutant"
     _limit_memory()
     rejected = rows = 0
     slowest = 0.0
-    for number, made in enumerate(mutants(count, seed)):
+    for made in mutants(count, seed):
         path.write_bytes(made)
-        print(f"seed {seed}, file {number}", file=sys.stderr, flush=True)
         _limit_time()
         started = time.process_time()
         portions = list(extract([SourceFile(str(path), len(made), 0)], 1, 1_000_000))
@@ -98,11 +95,7 @@ def main(count: int, seed: int, folder: Path) -> None:
         rejected += outcomes[0].instance_id is None
         rows += sum(portion.rows.num_rows for portion in portions)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(json.dumps({
+    return {
         "files": count, "rejected": rejected, "rows": rows, "slowest_s": round(slowest, 2),
         "peak_mib": peak,
-    }))  # fmt: skip
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    }  # fmt: skip

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import random
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,25 +16,22 @@ import warehouse
 from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import element, image, part10, write
+from tests.mutations import read
 from tests.test_crashes import ten_files
 from warehouse.ingest import ingest, plan
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store.compact import compact
 from warehouse.store.vacuum import vacuum
+from warehouse.workers import WorkerPool
 
-CHECKOUT = Path(__file__).parents[1]
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=4, chunk_files=2)
+AT_ONCE = IngestSettings(mode=Mode.FULL, workers=1)
 
 
 def read_mutants(count: int, seed: int, folder: Path) -> dict[str, float]:
     """Read damaged files in a process that ends when one takes too much time or memory."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.mutations", str(count), str(seed), folder],
-        cwd=CHECKOUT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    with WorkerPool(1) as pool:
+        return pool.submit(read, count, seed, folder).result()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -169,7 +163,7 @@ def test_values_that_are_paths_or_code_are_only_values(tmp_path: Path) -> None:
     folder.mkdir()
     write_values(folder)
     outside = {path for path in tmp_path.rglob("*") if root not in path.parents}
-    report = ingest(root, [folder], SETTINGS)
+    report = ingest(root, [folder], AT_ONCE)
     assert (report.created, report.rejected) == (len(VALUES), 0)
     wh = warehouse.open(root, create=True)
     question = "select {} from instances order by file_path"
@@ -185,7 +179,7 @@ def test_values_that_are_paths_or_code_are_only_values(tmp_path: Path) -> None:
 
 def test_a_value_that_looks_like_an_option_or_markup_is_printed_as_it_is(tmp_path: Path) -> None:
     write(tmp_path / "a", uid="1.1", PatientID="[red]x[/]")
-    ingest(tmp_path / "w", [tmp_path / "a"], SETTINGS)
+    ingest(tmp_path / "w", [tmp_path / "a"], AT_ONCE)
     done = run("header", tmp_path / "a")
     assert done.returncode == 0, done.stderr
     assert "[red]x[/]" in done.stdout
@@ -203,7 +197,7 @@ def test_names_that_are_code_or_patterns_are_only_names(tmp_path: Path) -> None:
         write(folder / name, uid=f"1.{number}")
     write(folder / "plain", uid="2.1")
     os.rename(os.fsencode(folder / "plain"), os.fsencode(folder) + b"/\xff\xfe")
-    report = ingest(root, [folder], SETTINGS)
+    report = ingest(root, [folder], AT_ONCE)
     assert (report.created, report.rejected) == (len(NAMES) + 1, 0)
     wh = warehouse.open(root, create=True)
     rows = dict(wh.sql("select SOPInstanceUID, file_path from files").fetchall())
@@ -211,7 +205,7 @@ def test_names_that_are_code_or_patterns_are_only_names(tmp_path: Path) -> None:
     assert rows == {f"1.{number}": str(folder / name) for number, name in enumerate(NAMES)}
     # Found again by name: nothing is read twice, one that changes is replaced.
     write(folder / NAMES[2], uid="1.2", PatientID="changed")
-    again = ingest(root, [folder], SETTINGS)
+    again = ingest(root, [folder], AT_ONCE)
     assert (again.existing, again.replaced) == (len(NAMES), 1)
     for name in NAMES:
         assert wh.header(str(folder / name))["SOPInstanceUID"].startswith("1.")

@@ -122,11 +122,11 @@ def test_questions_have_one_answer_whoever_is_asked(tmp_path, monkeypatch):
     import queries
 
     (tmp_path / "scratch").mkdir()
-    for instances in (300, 600):
-        archive.make_archive(tmp_path / "w", instances, tmp_path / "scratch", 60)
+    for instances in (150, 300):
+        archive.make_archive(tmp_path / "w", instances, tmp_path / "scratch", 30)
     assert list((tmp_path / "scratch").iterdir()) == []
     wh = warehouse.open(tmp_path / "w", create=True)
-    assert wh.sql("select count(*) from instances").fetchall() == [(600,)]
+    assert wh.sql("select count(*) from instances").fetchall() == [(300,)]
     asked = {row.title: row for row in queries.ask_entities(wh, wh, 1)}
     assert asked.keys() == {question.title for question in queries.QUESTIONS}
     # Of so few patients none need be a woman with several studies.

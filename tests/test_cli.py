@@ -55,7 +55,7 @@ def test_ingest_prints_one_json_object_that_accounts_for_every_file(tmp_path):
 def test_strict_exits_with_1_and_names_the_reject(tmp_path):
     bad = tmp_path / "bad.dcm"
     bad.write_bytes(bytes(1000))
-    done = run_apart("ingest", FILES / "CT_small.dcm", bad, "-w", tmp_path / "w", "--strict")
+    done = run("ingest", FILES / "CT_small.dcm", bad, "-w", tmp_path / "w", "--strict")
     assert done.returncode == 1
     assert f"{bad}: not DICOM" in done.stderr
     assert run("ingest", bad, "-w", tmp_path / "w").returncode == 0, (

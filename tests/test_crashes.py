@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ import warehouse
 from tests.content import content
 from tests.dicom_files import image, write
 from tests.forms import some
+from tests.measured import written
 from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.errors import WriteFailed
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import commit, delta, layout, tables
+from warehouse.workers import WorkerLost, WorkerPool
 
 CHECKOUT = Path(__file__).parents[1]
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=6)
@@ -178,10 +181,11 @@ def test_a_limit_on_the_size_of_files_ends_in_one_message(
 ) -> None:
     """The limit meets whatever is written, by DuckDB, Arrow or Delta alike."""
     root = tmp_path / "w"
-    writer = start(root, source, limit=limit)
-    out, err = writer.communicate(timeout=60)
-    assert (writer.returncode, err) == (3, ""), out
-    assert out.splitlines()[1].startswith("WriteFailed could not write ")
+    with WorkerPool(1) as pool:
+        why, said = pool.submit(written, tmp_path / "begun", root, source, limit=limit).result()
+    assert said == ""
+    assert why.startswith("could not write ")
+    assert "\n" not in why
     finish(root, source, clean)
 
 
@@ -193,13 +197,17 @@ def test_a_limit_on_the_size_of_files_ends_in_one_message(
 def test_killed_at_any_moment_and_run_again_equals_a_clean_run(
     source: Path, tmp_path: Path, clean: dict[str, Any], seed: int
 ) -> None:
-    root = tmp_path / "w"
-    writer = start(root, source)
-    assert writer.stdout is not None
-    writer.stdout.readline()
-    time.sleep(random.Random(seed).uniform(0.0, 1.6))
-    writer.send_signal(signal.SIGKILL)
-    writer.communicate()
+    root, begun = tmp_path / "w", tmp_path / "begun"
+    with WorkerPool(1) as pool:
+        writing = pool.submit(written, begun, root, source)
+        while not begun.exists():
+            assert not writing.done()
+            time.sleep(0.002)
+        time.sleep(random.Random(seed).uniform(0.0, 1.6))
+        os.kill(int(begun.read_text()), signal.SIGKILL)
+        with suppress(WorkerLost):
+            # Perhaps it was done before.
+            assert writing.result() == ("", "")
     if (root / layout.MARKER).exists():
         content(root)
     finish(root, source, clean)
@@ -253,10 +261,12 @@ def test_two_writers_of_overlapping_folders_equal_one(
 ) -> None:
     root = tmp_path / "w"
     half = [source / name for name in ("0", "3", "copy", "5", "broken")]
-    writers = [start(root, source), start(root, *half)]
-    for writer in writers:
-        out, err = writer.communicate(timeout=120)
-        assert (writer.returncode, err) == (0, ""), out
+    with WorkerPool(2) as pool:
+        writers = [
+            pool.submit(written, tmp_path / "first", root, source),
+            pool.submit(written, tmp_path / "second", root, *half),
+        ]
+        assert [writer.result(120) for writer in writers] == [("", "")] * 2
     assert content(root) == clean
 
 

@@ -7,10 +7,7 @@ import gc
 import os
 import pickle
 import re
-import signal
 import struct
-import subprocess
-import sys
 import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -23,18 +20,18 @@ import pytest
 
 from tests.content import content
 from tests.dicom_files import element, image, part10, write
-from tests.dying_worker import POISON, die, die_of_poison
+from tests.dying_worker import POISON, die, die_of_poison, die_while_it_reads
 from tests.vendor_payloads import CSA, ascconv, ge_protocol
 from warehouse import errors, reading
-from warehouse.elements import extract, fast
+from warehouse.elements import extract, fast, vendor
 from warehouse.elements.columns import Batch
 from warehouse.errors import ReadingFailed, WorkersLost, WriteFailed
 from warehouse.ingest import ingest, plan, run_batch
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name
 from warehouse.stages import Stage
-from warehouse.store import delta, instances, stage, tables
-from warehouse.workers import WorkerPool
+from warehouse.store import delta, instances, stage
+from warehouse.workers import WorkerLost, WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +133,7 @@ TARGETS: dict[str, tuple[Any, str, Callable[..., bool], Stage]] = {
     ),
     "attributes": (stage, "gather", of_rows, Stage.INSTANCES),
     "payloads": (
-        tables, "vendor_rows",
+        vendor, "vendor_rows",
         lambda portion: any(is_poison(outcome.source.path) for outcome in portion.outcomes),
         Stage.VENDOR,
     ),
@@ -258,23 +255,9 @@ def test_a_file_that_kills_its_process(
     )  # fmt: skip
 
 
-KILLED_WHILE_IT_READS = """
-import os, signal, sys
-import warehouse.ingest, warehouse.read_batches
-warehouse.read_batches.stage_chunk = lambda chunk: os.kill(os.getpid(), signal.SIGKILL)
-if sys.argv[1] == "ingest":
-    warehouse.ingest.ingest(sys.argv[2], [sys.argv[3]])
-else:
-    warehouse.ingest.run_batch(sys.argv[2], sys.argv[3])
-"""
-
-
-def killed_while_it_reads(function: str, *arguments: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED_WHILE_IT_READS, function, *arguments],
-        cwd=Path(__file__).parents[1], check=False,
-    )  # fmt: skip
-    assert ended.returncode == -signal.SIGKILL
+def killed_while_it_reads(function: str, *arguments: Any) -> None:
+    with WorkerPool(1) as pool, pytest.raises(WorkerLost, match="was killed by SIGKILL"):
+        pool.submit(die_while_it_reads, function, *arguments).result()
 
 
 def test_after_a_run_was_killed_the_next_one_reads_in_another_process(
@@ -282,7 +265,7 @@ def test_after_a_run_was_killed_the_next_one_reads_in_another_process(
 ) -> None:
     write(tmp_path / "in" / "file", uid="1.1")
     root, notes = tmp_path / "w", tmp_path / "w" / "_reading"
-    killed_while_it_reads("ingest", str(root), str(tmp_path / "in"))
+    killed_while_it_reads("ingest", root, [tmp_path / "in"])
     # What is read elsewhere says nothing of these files.
     write(tmp_path / "other" / "file", uid="1.2")
     assert ingest(root, [tmp_path / "other"], SETTINGS).created == 1
@@ -310,7 +293,7 @@ def test_a_planned_batch_that_was_killed_is_read_in_another_process(
     for number in range(2):
         write(tmp_path / "in" / f"{number}", uid=f"1.{number}")
     first, second = plan(root, [tmp_path / "in"], replace(SETTINGS, batch_files=1, chunk_files=1))
-    killed_while_it_reads("run_batch", str(root), first)
+    killed_while_it_reads("run_batch", root, first)
     # Another batch reads other files: its run says nothing of this one.
     assert run_batch(root, second, SETTINGS).created == 1
     assert [note.name.split(".")[0] for note in notes.iterdir()] == [f"batch-{first}"]
@@ -448,7 +431,7 @@ def test_who_ends_a_run_ends_it(
     def fails(*_: Any) -> Any:
         raise signalled
 
-    monkeypatch.setattr(tables, "vendor_rows", fails)
+    monkeypatch.setattr(vendor, "vendor_rows", fails)
     with pytest.raises(signalled):
         ingest(tmp_path / "w", [good], SETTINGS)
     assert not list(tmp_path.glob("w/*/batch=*/*"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydicom.data import get_testdata_file
 
+from tests.measured import garbage
 from warehouse.store.delta import create
 from warehouse.workers import WorkerPool
 
@@ -71,32 +72,9 @@ def test_our_processes_import_no_more_than_they_need() -> None:
 def test_reading_leaves_nothing_to_the_collector(reader: str) -> None:
     """Or a chunk of files with long headers would pile up while the collector is paused."""
     # In a process of its own: what other tests left is not meant.
-    program = """
-import gc, sys
-from pathlib import Path
-from pydicom.data import get_testdata_file
-from warehouse.dicom.scan import SourceFile, discover
-from warehouse.elements.extract import extract
-from warehouse.process import collector_paused
-
-folder = Path(get_testdata_file("CT_small.dcm")).parent
-# Every third, all kinds of them.
-found = [item for item in discover([folder]) if isinstance(item, SourceFile)][::3]
-
-def read():
-    return sum(portion.rows.num_rows for portion in extract(found, 1, 10**6, reader=sys.argv[1]))
-
-read()  # imports, and what is kept for the next time
-gc.collect()
-with collector_paused():
-    rows, garbage = sum(read() for _ in range(2)), gc.collect()
-print(len(found), rows, garbage, gc.isenabled())
-"""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program, reader],
-        cwd=CHECKOUT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    files, rows, garbage, is_enabled = done.stdout.split()
-    assert int(rows) > 5_000
-    assert int(garbage) < int(files), "one object of each file would be twice as many"
-    assert is_enabled == "True"
+    folder = Path(get_testdata_file("CT_small.dcm")).parent
+    with WorkerPool(1) as pool:
+        files, rows, left, is_enabled = pool.submit(garbage, folder, reader).result()
+    assert rows > 5_000
+    assert left < files, "one object of each file would be twice as many"
+    assert is_enabled

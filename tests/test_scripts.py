@@ -87,7 +87,7 @@ def test_five_lines_as_the_readme_has_them(tmp_path: Path) -> None:
     """More files than a chunk has, or this process would read them itself."""
     write(tmp_path / "in" / "0", image("1.2.9999.5"))
     made = (tmp_path / "in" / "0").read_bytes()
-    for number in range(1, 2_600):
+    for number in range(1, 1_100):
         (tmp_path / "in" / f"{number}").write_bytes(
             made.replace(b"1.2.9999.5", b"1.2.%04d.5" % number)
         )
@@ -103,7 +103,7 @@ def test_five_lines_as_the_readme_has_them(tmp_path: Path) -> None:
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("2600 3\n[(2600,)]\n", "")
+    assert (done.stdout, done.stderr) == ("1100 2\n[(1100,)]\n", "")
 
 
 class Kernel:
@@ -216,7 +216,7 @@ def test_an_ingest_says_how_its_worker_was_lost(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A lost chunk is read again, alone, and a known good file after it: these are killed too.
-    for name in ("ingest.stage_chunk", "isolation.stage_chunk", "isolation.prove"):
+    for name in ("read_batches.stage_chunk", "isolation.stage_chunk", "isolation.prove"):
         monkeypatch.setattr(f"warehouse.{name}", killed)
     with pytest.raises(WorkersLost) as raised:
         ingest(tmp_path / "w", [source], IngestSettings(workers=2, chunk_files=2))

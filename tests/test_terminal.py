@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import pty
@@ -10,7 +12,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import pydicom.data
 import pytest
@@ -21,6 +25,7 @@ from tests.forms import some
 from tests.test_cli import commands
 from warehouse.catalog.guide import entries
 from warehouse.cli.app import app
+from warehouse.cli.run import run as run_command
 
 FILES = Path(pydicom.data.__path__[0]) / "test_files"
 
@@ -104,24 +109,33 @@ def test_a_reader_who_leaves_is_no_error(read, arguments):
 def on_terminal(*arguments: object, columns: int = 80, **environment: str) -> str:
     """Return what the command shows on a terminal of so many columns."""
     master, slave = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *map(str, arguments)],
-        stdout=slave, stderr=slave, cwd=ROOT,
-        env={**os.environ, "COLUMNS": str(columns), "LINES": "24", "TERM": "xterm", **environment},
-    )  # fmt: skip
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            more = os.read(master, 1 << 16)
-        except OSError:  # the other end has closed
-            break
-        if not more:
-            break
-        shown += more
-    os.close(master)
-    assert child.wait() == 0
-    return shown.decode().replace("\r\n", "\n")
+    shown: list[bytes] = []
+
+    def read() -> None:
+        # Until the other end has closed.
+        with contextlib.suppress(OSError):
+            while more := os.read(master, 1 << 16):
+                shown.append(more)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    size = {"COLUMNS": str(columns), "LINES": "24", "TERM": "xterm"}
+    code: object = None
+    try:
+        with (
+            open(slave, "w", encoding="utf-8") as terminal,
+            patch.dict(os.environ, {**size, **environment}),
+            contextlib.redirect_stdout(terminal),
+            contextlib.redirect_stderr(terminal),
+        ):
+            run_command([str(argument) for argument in arguments])
+    except SystemExit as end:
+        code = end.code
+    finally:
+        reader.join(20)
+        os.close(master)
+    assert code == 0
+    return b"".join(shown).decode().replace("\r\n", "\n")
 
 
 def test_select_fits_a_terminal_and_shows_what_was_asked(read):
@@ -158,10 +172,9 @@ def test_a_query_from_a_file_or_standard_input(read, tmp_path):
     (tmp_path / "q.sql").write_text("-- how many\nselect count(*) as n from instances;\n")
     done = run("sql", "--file", tmp_path / "q.sql", "-w", read, "--format", "csv")
     assert (done.stdout, done.stderr) == ("n\n2\n", "")
-    piped = subprocess.run(
-        [sys.executable, "-c", COMMAND, "sql", "-", "-w", str(read), "--format", "csv"],
-        input="select 'é' as x", capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+    given = io.TextIOWrapper(io.BytesIO("select 'é' as x".encode()), "utf-8")
+    with patch("sys.stdin", given):
+        piped = run("sql", "-", "-w", read, "--format", "csv")
     assert piped.stdout == "x\né\n"
     assert run("sql", "-w", read).returncode == 2
     assert run("sql", "select 1", "--file", tmp_path / "q.sql", "-w", read).returncode == 2
@@ -222,11 +235,17 @@ def test_describe_fills_the_lines_of_a_terminal(read):
     assert min(map(len, paragraph[:-1])) > 60
 
 
+@pytest.fixture(scope="module")
+def asked(read):
+    """The warehouse, opened once."""
+    return warehouse.open(read)
+
+
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
-def test_every_example_of_describe_runs(read, entry, tmp_path):
+def test_every_example_of_describe_runs(read, asked, entry, tmp_path):
     assert entry.example
     assert not set(entry.example) & {'"', "$", "`"}, "it stands between double quotes of a shell"
-    wh = warehouse.open(read, create=True)
+    wh = asked
     if entry.name == "outputs":
         # Of an algorithm that there is.
         wh = warehouse.open(shutil.copytree(read, tmp_path / "w"))

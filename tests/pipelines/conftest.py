@@ -45,10 +45,18 @@ def intake(tmp_path, archive):
     )
 
 
-@pytest.fixture
-def instance():
+@pytest.fixture(scope="session")
+def made_instance():
+    """An instance in memory: to make its tables takes as long as many a test."""
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
+
+
+@pytest.fixture
+def instance(made_instance):
+    """Without runs, events and partitions."""
+    yield made_instance
+    made_instance.wipe()
 
 
 @pytest.fixture

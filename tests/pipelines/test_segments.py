@@ -10,7 +10,7 @@ from tests.derived_objects import small_archive
 
 
 @pytest.mark.acceptance("R17")
-def test_the_job_counts_what_is_new(tmp_path):
+def test_the_job_counts_what_is_new(tmp_path, instance):
     small_archive(tmp_path / "in")
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
@@ -21,7 +21,7 @@ def test_the_job_counts_what_is_new(tmp_path):
     job = definitions.resolve_job_def("measure")
 
     def made():
-        done = job.execute_in_process(raise_on_error=False)
+        done = job.execute_in_process(instance=instance, raise_on_error=False)
         return done.success, {
             event.asset_key.to_user_string(): {k: v.value for k, v in event.materialization.metadata.items()}
             for event in done.get_asset_materialization_events()
