@@ -56,7 +56,7 @@ def written(path: Path, pixels: np.ndarray, syntax: str, uid: str, **attributes:
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    """Series whose UIDs name a table, its VR and a transfer syntax."""
+    """Series whose UIDs name a table, its VR and a transfer syntax; and others, 1.5.number."""
     folder = tmp_path_factory.mktemp("tables")
     for s, (syntax, order) in enumerate(ORDERS.items()):
         for v, vr in enumerate(("OW", "US")):
@@ -79,6 +79,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             )
             voi = lut(40000, [0, 85, 170, 255], 8, vr, order)
             written(folder / "in" / f"c{s}{v}", HIGH, syntax, f"1.3.{s}.{v}", VOILUTSequence=[voi])
+    for number, (pixels, attributes) in enumerate(OTHERS.values()):
+        written(folder / "in" / f"d{number}", pixels, "explicit", f"1.5.{number}", **attributes)
     wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", mode="full", workers=1)
     return wh
@@ -107,43 +109,29 @@ def test_tables_equal_pydicom_on_the_whole_file(syntax: int, tables: warehouse.W
         assert np.array_equal(stack.with_values(values)[0], wanted)
 
 
-def one(tmp_path: Path, pixels: np.ndarray, syntax: str = "explicit", **attributes: Any) -> Any:
-    """Return the stack of one made image."""
-    written(tmp_path / "in" / "a", pixels, syntax, "1.5", **attributes)
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(tmp_path / "in", mode="full", workers=1)
-    return wh.stack("1.5")
+def one(tables: warehouse.Warehouse, name: str) -> Any:
+    """Return the stack of one of the other images."""
+    return tables.stack(f"1.5.{list(OTHERS).index(name)}")
 
 
-def test_a_table_of_65536_entries_and_one_of_12_bits(tmp_path: Path) -> None:
-    long = lut(0, list(range(65535, -1, -1)), 16, "OW", "<")
-    stored = np.array([[0, 1, 65535, 300]], np.uint16)
-    stack = one(tmp_path / "long", stored, ModalityLUTSequence=[long])
-    assert stack.with_values(Values(rescale=True))[0].tolist() == [[65535, 65534, 0, 65235]]
+def test_a_table_of_65536_entries_and_one_of_12_bits(tables: warehouse.Warehouse) -> None:
+    found = one(tables, "65536 entries").with_values(Values(rescale=True))[0]
+    assert found.tolist() == [[65535, 65534, 0, 65235]]
     # pydicom issue 2317: a depth for which NumPy has no type
-    short = lut(0, [4095, 10, 20, 30], 12, "US", "<")
-    stack = one(
-        tmp_path / "short", np.arange(4, dtype=np.uint16)[None], ModalityLUTSequence=[short]
-    )
-    assert stack.with_values(Values(rescale=True))[0].tolist() == [[4095, 10, 20, 30]]
+    found = one(tables, "12 bits").with_values(Values(rescale=True))[0]
+    assert found.tolist() == [[4095, 10, 20, 30]]
 
 
-def test_a_table_of_bytes_with_more_entries_than_a_byte_counts(tmp_path: Path) -> None:
+def test_a_table_of_bytes_with_more_entries_than_a_byte_counts(tables: warehouse.Warehouse) -> None:
     """Input 300 takes entry 300, not entry 44 (PS3.3 C.11.2.1.1)."""
-    voi = lut(0, [n // 2 for n in range(512)], 8, "OW", "<")
-    stack = one(tmp_path, np.array([[10, 300, 9000]], np.uint16), VOILUTSequence=[voi])
-    assert stack.with_values(Values(window="header"))[0].tolist() == [[5, 150, 255]]
+    found = one(tables, "512 entries of 8 bits").with_values(Values(window="header"))[0]
+    assert found.tolist() == [[5, 150, 255]]
 
 
-def test_a_table_follows_rescaled_values_that_are_negative(tmp_path: Path) -> None:
+def test_a_table_follows_rescaled_values_that_are_negative(tables: warehouse.Warehouse) -> None:
     """64512 written as US is -1024 where stored values become that (PS3.3 C.11.2.1.1)."""
-    voi = lut(64512, [0, 100, 255], 8, "US", "<")
-    stored = np.array([[0, 1, 2, 50]], np.uint16)
-    stack = one(
-        tmp_path, stored, VOILUTSequence=[voi], BitsStored=12, HighBit=11, RescaleSlope=1,
-        RescaleIntercept=-1024,
-    )  # fmt: skip
-    assert stack.with_values(Values(window="header"))[0].tolist() == [[0, 100, 255, 255]]
+    found = one(tables, "negative").with_values(Values(window="header"))[0]
+    assert found.tolist() == [[0, 100, 255, 255]]
 
 
 # -- palettes ---------------------------------------------------------------------------------------
@@ -159,35 +147,60 @@ def palette(descriptor: list[int], *data: bytes, segmented: bool = False) -> dic
     return {"PhotometricInterpretation": "PALETTE COLOR", **tables}
 
 
-@pytest.mark.parametrize("is_segmented", [False, True])
-def test_palettes_equal_pydicom(is_segmented: bool, tmp_path: Path) -> None:
-    stored = np.array([[0, 1, 5, 300]], np.uint16)
-    if is_segmented:  # two entries, a ramp of 4 to 60000, the first segment again, a ramp to 7
-        words = [0, 2, 100, 200, 1, 4, 60000, 2, 1, 0, 0, 1, 3, 7]
-        data = [struct.pack(f"<{len(words)}H", *words)] * 3
-        facts = palette([11, 0, 16], *data, segmented=True)
-    else:
-        ramp = np.arange(65536).astype("<u2")
-        facts = palette(
-            [0, 0, 16], *(t.astype("<u2").tobytes() for t in (ramp, 65535 - ramp, ramp // 2))
-        )
-    stack = one(tmp_path, stored, **facts)
+RAMP = np.arange(65536).astype("<u2")
+# Two entries, a ramp of 4 to 60000, the first segment again, a ramp to 7.
+SEGMENTS = struct.pack("<14H", 0, 2, 100, 200, 1, 4, 60000, 2, 1, 0, 0, 1, 3, 7)
+IN_PALETTE = np.array([[0, 1, 5, 300]], np.uint16)
+OTHERS: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+    "65536 entries": (
+        np.array([[0, 1, 65535, 300]], np.uint16),
+        {"ModalityLUTSequence": [lut(0, list(range(65535, -1, -1)), 16, "OW", "<")]},
+    ),
+    "12 bits": (
+        np.arange(4, dtype=np.uint16)[None],
+        {"ModalityLUTSequence": [lut(0, [4095, 10, 20, 30], 12, "US", "<")]},
+    ),
+    "512 entries of 8 bits": (
+        np.array([[10, 300, 9000]], np.uint16),
+        {"VOILUTSequence": [lut(0, [n // 2 for n in range(512)], 8, "OW", "<")]},
+    ),
+    "negative": (
+        np.array([[0, 1, 2, 50]], np.uint16),
+        {"VOILUTSequence": [lut(64512, [0, 100, 255], 8, "US", "<")], "BitsStored": 12, "HighBit": 11,
+         "RescaleSlope": 1, "RescaleIntercept": -1024},
+    ),
+    "palette of segments": (IN_PALETTE, palette([11, 0, 16], *[SEGMENTS] * 3, segmented=True)),
+    "palette": (
+        IN_PALETTE,
+        palette([0, 0, 16], *(t.astype("<u2").tobytes() for t in (RAMP, 65535 - RAMP, RAMP // 2))),
+    ),
+    "palette of 8 bits": (
+        np.array([[0, 1, 2]], np.uint16), palette([3, 0, 8], *[bytes([0, 128, 255, 0])] * 3)
+    ),
+    "palette of 8 bits in 16": (
+        np.array([[0, 1, 2, 2]], np.uint8),
+        palette([3, 0, 8], *[struct.pack("<3H", 0, 128, 255)] * 3)
+        | {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["palette", "palette of segments"])
+def test_palettes_equal_pydicom(name: str, tables: warehouse.Warehouse) -> None:
+    stack = one(tables, name)
     whole = pydicom.dcmread(stack.images[0].path)
     wanted = apply_color_lut(whole.pixel_array, whole)
     assert np.array_equal(stack.with_values(Values(color=True))[0], wanted)
 
 
-def test_entries_of_8_bits_are_spread_over_16_and_found_in_padded_ones(tmp_path: Path) -> None:
+def test_entries_of_8_bits_are_spread_over_16_and_found_in_padded_ones(
+    tables: warehouse.Warehouse,
+) -> None:
     """PS3.3 C.7.6.3.1.5, note: entries of 8 bits in 16 are told by the length of the data."""
-    entries = [bytes([0, 128, 255]) + b"\0"] * 3
-    stack = one(tmp_path / "16", np.array([[0, 1, 2]], np.uint16), **palette([3, 0, 8], *entries))
-    assert stack.with_values(Values(color=True))[0][0, :, 0].tolist() == [0, 128 * 257, 65535]
-    padded = [struct.pack("<3H", 0, 128, 255)] * 3
-    stack = one(
-        tmp_path / "8", np.array([[0, 1, 2, 2]], np.uint8), **palette([3, 0, 8], *padded),
-        BitsAllocated=8, BitsStored=8, HighBit=7,
-    )  # fmt: skip
-    assert stack.with_values(Values(color=True))[0][0, :, 0].tolist() == [0, 128, 255, 255]
+    found = one(tables, "palette of 8 bits").with_values(Values(color=True))[0]
+    assert found[0, :, 0].tolist() == [0, 128 * 257, 65535]
+    found = one(tables, "palette of 8 bits in 16").with_values(Values(color=True))[0]
+    assert found[0, :, 0].tolist() == [0, 128, 255, 255]
 
 
 SAME = [b"\0\0"] * 3

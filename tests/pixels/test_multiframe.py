@@ -21,7 +21,7 @@ from tests.vendor_payloads import CSA, add_private, ascconv, csa
 from warehouse.errors import NotAVolume, PixelsUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     Ingest = Callable[..., warehouse.Warehouse]
 
@@ -230,21 +230,117 @@ def write_frames(
 STACK_ID, IN_STACK, TEMPORAL, B_VALUE = 0x00209056, 0x00209057, 0x00209128, 0x00189087
 
 
-@pytest.mark.acceptance("D56")
-def test_frames_are_space_by_time_by_b_value(tmp_path: Path, ingest: Ingest) -> None:
-    """Two b-values, two times, three slices, stored in no order; the position decides about slices."""
-    order = np.random.default_rng(3).permutation(12)
-    pixels = voxels(12)
+ORDER = np.random.default_rng(3).permutation(12)
+"""Of two b-values, two times and three slices."""
+
+
+def put_space_time_b_value(folder: Path, uid: str) -> None:
     places = [(b, t, z) for b in range(2) for t in range(2) for z in range(3)]
     frames = [frame([0, 0, -4.0 * places[n][2]], 1, places[n][2] + 1, places[n][1] + 5, places[n][0] + 1)
-              for n in order]  # fmt: skip
+              for n in ORDER]  # fmt: skip
+    pointers = [STACK_ID, IN_STACK, TEMPORAL, B_VALUE]
+    write_frames(folder / "1", voxels(12)[ORDER], frames, pointers, SeriesInstanceUID=uid)
+
+
+def put_rescaled(folder: Path, uid: str) -> None:
+    frames = [frame([0, 0, 2.0 * n], slope=n + 1.0) for n in range(3)]
     write_frames(
-        tmp_path / "in" / "1.dcm", pixels[order], frames, [STACK_ID, IN_STACK, TEMPORAL, B_VALUE]
-    )
-    volume = ingested(ingest).volume(UID)
+        folder / "2", voxels(3), frames, SOPClassUID=ENHANCED_CT, Modality="CT", SeriesInstanceUID=uid
+    )  # fmt: skip
+
+
+def put_stacks(folder: Path, uid: str) -> None:
+    frames = [frame([0, 0, 2.0 * n], 1, n + 1, stack="A") for n in range(3)]
+    frames += [frame([70, 0, 9.0 * n], 2, n + 1, stack="B") for n in range(2)]
+    write_frames(folder / "3", voxels(5), frames, [STACK_ID, IN_STACK], SeriesInstanceUID=uid)
+
+
+def put_no_box(folder: Path, uid: str) -> None:
+    """b = 0 once, b = 1000 in two directions: three volumes."""
+    kinds = [(1, 1), (2, 1), (2, 2)]
+    frames = [frame([0, 0, 2.0 * z], z + 1, *kind) for kind in kinds for z in range(2)]
+    pointers = [IN_STACK, B_VALUE, 0x00189075]
+    write_frames(folder / "4", voxels(6), frames, pointers, SeriesInstanceUID=uid)
+
+
+def put_two_objects(folder: Path, uid: str) -> None:
+    for number in range(2):
+        frames = [frame([0, 0, 2.0 * z], z + 1) for z in range(3)]
+        write_frames(
+            folder / f"5{number}", voxels(3) + number, frames, [IN_STACK], InstanceNumber=number,
+            SeriesInstanceUID=uid,
+        )  # fmt: skip
+
+
+def put_segments(folder: Path, uid: str) -> None:
+    frames = [frame([0, 0, 3.0 * z], s, z + 1, segment=s) for s, z in SEGMENT_FRAMES]
+    stored = np.stack([SEGMENT_MAPS[s - 1, z] for s, z in SEGMENT_FRAMES])
+    write_frames(
+        folder / "6", stored, frames, [0x0062000B, 0x00200032], SOPClassUID=SEGMENTATION, Modality="SEG",
+        BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=np.packbits(stored.ravel(), bitorder="little").tobytes(),
+        SeriesInstanceUID=uid,
+    )  # fmt: skip
+
+
+def put_far_apart(folder: Path, uid: str) -> None:
+    frames = [frame([0, 0, z], 1, n, segment=1) for n, z in enumerate((0, 0.02, 9e5))]
+    write_frames(
+        folder / "7", voxels(3), frames, [0x0062000B], SOPClassUID=SEGMENTATION, SeriesInstanceUID=uid
+    )  # fmt: skip
+
+
+def put_film(folder: Path, uid: str) -> None:
+    write_frames(
+        folder / "8", FILM[..., 0], [], SOPClassUID=ULTRASOUND, Modality="US", FrameIncrementPointer=0x00181063,
+        FrameTime=40, SharedFunctionalGroupsSequence=None, SamplesPerPixel=3, PhotometricInterpretation="RGB",
+        PlanarConfiguration=1, PixelData=FILM.transpose(0, 3, 1, 2).tobytes(), SeriesInstanceUID=uid,
+    )  # fmt: skip
+
+
+def segment_maps() -> np.ndarray:
+    """Return (segment, slice, row, column) of two segments, of which some slices are empty."""
+    maps = np.random.default_rng(5).integers(0, 2, (2, 4, 3, 5), np.uint8)
+    for segment in range(2):
+        for z in range(4):
+            if (segment + 1, z) not in SEGMENT_FRAMES:
+                maps[segment, z] = 0
+    return maps
+
+
+SEGMENT_FRAMES = [(1, 0), (1, 1), (1, 3), (2, 1)]
+SEGMENT_MAPS = segment_maps()
+FILM = np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
+PUT = [
+    put_space_time_b_value, put_rescaled, put_stacks, put_no_box, put_two_objects, put_segments,
+    put_far_apart, put_film,
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
+    """A series of each writer. Not to write to."""
+
+    def make(folder: Path) -> None:
+        for put in PUT:
+            put(folder / "in", uid_of(put))
+        warehouse.open(folder / "w", create=True).ingest(folder / "in", mode="full", workers=1)
+
+    wh = warehouse.open(made_once(tmp_path_factory, "multi-frame objects", make) / "w")
+    with answered_once(wh, "diffusion_frames"), answered_once(wh, "frames"):
+        yield wh
+
+
+def uid_of(put: Callable[[Path, str], None]) -> str:
+    return f"1.7.{PUT.index(put)}"
+
+
+@pytest.mark.acceptance("D56")
+def test_frames_are_space_by_time_by_b_value(made: warehouse.Warehouse) -> None:
+    """Two b-values, two times, three slices, stored in no order; the position decides about slices."""
+    volume = made.volume(uid_of(put_space_time_b_value))
     assert volume.dims == ("TemporalPositionIndex", "DiffusionBValue", "slice", "row", "column")
     assert volume.labels == {"TemporalPositionIndex": [5, 6], "DiffusionBValue": [1, 2]}
-    wanted = pixels.reshape(2, 2, 3, 4, 6).transpose(1, 0, 2, 3, 4)[:, :, ::-1]
+    wanted = voxels(12).reshape(2, 2, 3, 4, 6).transpose(1, 0, 2, 3, 4)[:, :, ::-1]
     assert np.array_equal(volume[:], wanted)
     assert np.array_equal(volume[1, 0, :, 2], wanted[1, 0, :, 2])
     assert volume.spacing == (4, 0.5, 0.75)
@@ -253,57 +349,33 @@ def test_frames_are_space_by_time_by_b_value(tmp_path: Path, ingest: Ingest) -> 
 
 
 @pytest.mark.acceptance("D56")
-def test_each_frame_has_its_own_rescale_in_any_sop_class(tmp_path: Path, ingest: Ingest) -> None:
-    pixels = voxels(3)
-    frames = [frame([0, 0, 2.0 * n], slope=n + 1.0) for n in range(3)]
-    write_frames(tmp_path / "in" / "1.dcm", pixels, frames, SOPClassUID=ENHANCED_CT, Modality="CT")
-    wh = ingested(ingest)
-    assert np.array_equal(wh.volume(UID)[:], pixels)
-    rescaled = wh.volume(UID, rescale=True)
+def test_each_frame_has_its_own_rescale_in_any_sop_class(made: warehouse.Warehouse) -> None:
+    pixels, uid = voxels(3), uid_of(put_rescaled)
+    assert np.array_equal(made.volume(uid)[:], pixels)
+    rescaled = made.volume(uid, rescale=True)
     assert rescaled.dtype == np.float64
     assert np.array_equal(rescaled[:], pixels * np.array([1.0, 2, 3])[:, None, None] + 1)
 
 
 @pytest.mark.acceptance("D56")
-def test_of_several_stacks_one_is_asked_for(tmp_path: Path, ingest: Ingest) -> None:
-    pixels = voxels(5)
-    frames = [frame([0, 0, 2.0 * n], 1, n + 1, stack="A") for n in range(3)]
-    frames += [frame([70, 0, 9.0 * n], 2, n + 1, stack="B") for n in range(2)]
-    write_frames(tmp_path / "in" / "1.dcm", pixels, frames, [STACK_ID, IN_STACK])
-    wh = ingested(ingest)
-    with answered_once(wh, "frames"):
-        with pytest.raises(
-            NotAVolume, match=r"several stacks: A, B; ask for one \(stack_id=\.\.\.\)"
-        ):
-            wh.volume(UID)
-        assert np.array_equal(wh.volume(UID, stack_id="B")[:], pixels[3:])
-        assert wh.volume(UID, stack_id="A").spacing == (2, 0.5, 0.75)
-        with pytest.raises(NotAVolume, match="no stack 'C'; there are: A, B"):
-            wh.volume(UID, stack_id="C")
+def test_of_several_stacks_one_is_asked_for(made: warehouse.Warehouse) -> None:
+    uid = uid_of(put_stacks)
+    with pytest.raises(NotAVolume, match=r"several stacks: A, B; ask for one \(stack_id=\.\.\.\)"):
+        made.volume(uid)
+    assert np.array_equal(made.volume(uid, stack_id="B")[:], voxels(5)[3:])
+    assert made.volume(uid, stack_id="A").spacing == (2, 0.5, 0.75)
+    with pytest.raises(NotAVolume, match="no stack 'C'; there are: A, B"):
+        made.volume(uid, stack_id="C")
 
 
-def test_combinations_that_fill_no_box_are_one_axis(tmp_path: Path, ingest: Ingest) -> None:
-    """b = 0 once, b = 1000 in two directions: three volumes."""
-    pixels = voxels(6)
-    kinds = [(1, 1), (2, 1), (2, 2)]
-    frames = [frame([0, 0, 2.0 * z], z + 1, *kind) for kind in kinds for z in range(2)]
-    write_frames(tmp_path / "in" / "1.dcm", pixels, frames, [IN_STACK, B_VALUE, 0x00189075])
-    volume = ingested(ingest).volume(UID)
+def test_combinations_that_fill_no_box_are_one_axis(made: warehouse.Warehouse) -> None:
+    volume = made.volume(uid_of(put_no_box))
     assert volume.dims == ("volume", "slice", "row", "column")
-    assert np.array_equal(volume[:], pixels.reshape(3, 2, 4, 6))
+    assert np.array_equal(volume[:], voxels(6).reshape(3, 2, 4, 6))
 
 
-def test_objects_of_one_series_are_an_axis(tmp_path: Path, ingest: Ingest) -> None:
-    for number in range(2):
-        frames = [frame([0, 0, 2.0 * z], z + 1) for z in range(3)]
-        write_frames(
-            tmp_path / "in" / f"{number}.dcm",
-            voxels(3) + number,
-            frames,
-            [IN_STACK],
-            InstanceNumber=number,
-        )
-    volume = ingested(ingest).volume(UID)
+def test_objects_of_one_series_are_an_axis(made: warehouse.Warehouse) -> None:
+    volume = made.volume(uid_of(put_two_objects))
     assert volume.dims == ("instance", "slice", "row", "column")
     assert np.array_equal(volume[:], np.stack([voxels(3), voxels(3) + 1]))
 
@@ -346,47 +418,26 @@ def test_frames_that_nothing_tells_apart_or_that_are_missing_are_refused(
 
 
 def test_a_segmentation_is_a_map_per_segment_with_empty_frames_put_back(
-    tmp_path: Path, ingest: Ingest
+    made: warehouse.Warehouse,
 ) -> None:
-    maps = np.random.default_rng(5).integers(0, 2, (2, 4, 3, 5), np.uint8)
-    there = [(1, 0), (1, 1), (1, 3), (2, 1)]
-    for segment in range(2):
-        for z in range(4):
-            if (segment + 1, z) not in there:
-                maps[segment, z] = 0
-    frames = [frame([0, 0, 3.0 * z], s, z + 1, segment=s) for s, z in there]
-    stored = np.stack([maps[s - 1, z] for s, z in there])
-    write_frames(
-        tmp_path / "in" / "1.dcm", stored, frames, [0x0062000B, 0x00200032], SOPClassUID=SEGMENTATION, Modality="SEG",
-        BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=np.packbits(stored.ravel(), bitorder="little").tobytes(),
-    )  # fmt: skip
-    volume = ingested(ingest).volume(UID)
+    volume = made.volume(uid_of(put_segments))
     assert (volume.dims, volume.dtype) == (("segment", "slice", "row", "column"), np.uint8)
     assert volume.labels == {"segment": [1, 2]}
-    assert np.array_equal(volume[:], maps)
-    assert np.array_equal(volume[1, 2:, 1], maps[1, 2:, 1])
+    assert np.array_equal(volume[:], SEGMENT_MAPS)
+    assert np.array_equal(volume[1, 2:, 1], SEGMENT_MAPS[1, 2:, 1])
     assert volume.frames["frame_number"].to_list() == [1, 2, None, 3, None, 4, None, None]
 
 
-def test_frames_that_are_far_apart_do_not_fill_the_memory(tmp_path: Path, ingest: Ingest) -> None:
-    frames = [frame([0, 0, z], 1, n, segment=1) for n, z in enumerate((0, 0.02, 9e5))]
-    write_frames(tmp_path / "in" / "1.dcm", voxels(3), frames, [0x0062000B], SOPClassUID=SEGMENTATION)  # fmt: skip
+def test_frames_that_are_far_apart_do_not_fill_the_memory(made: warehouse.Warehouse) -> None:
     with pytest.raises(NotAVolume, match="slices so far apart that 45,000,000 would lie"):
-        ingested(ingest).volume(UID)
+        made.volume(uid_of(put_far_apart))
 
 
-def test_a_film_counts_time_and_lies_in_no_space(tmp_path: Path, ingest: Ingest) -> None:
-    pixels = np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
-    planes = pixels.transpose(0, 3, 1, 2)
-    write_frames(
-        tmp_path / "in" / "1.dcm", pixels[..., 0], [], SOPClassUID=ULTRASOUND, Modality="US", FrameIncrementPointer=0x00181063,
-        FrameTime=40, SharedFunctionalGroupsSequence=None, SamplesPerPixel=3, PhotometricInterpretation="RGB",
-        PlanarConfiguration=1, PixelData=planes.tobytes(),
-    )  # fmt: skip
-    volume = ingested(ingest).volume(UID)
+def test_a_film_counts_time_and_lies_in_no_space(made: warehouse.Warehouse) -> None:
+    volume = made.volume(uid_of(put_film))
     assert volume.dims == ("time", "row", "column", "sample")
     assert (volume.affine, volume.affine_ras, volume.spacing, volume.orientation) == (None,) * 4
-    assert np.array_equal(volume[:], pixels)
+    assert np.array_equal(volume[:], FILM)
 
 
 def write_dose(path: Path, doses: np.ndarray, offsets: list[float], orientation: list[float],

@@ -15,7 +15,7 @@ from PIL import Image as pillow
 from pydicom.pixels import apply_voi_lut
 
 import warehouse
-from tests.pixels.conftest import UID, voxels
+from tests.pixels.conftest import UID, put_series, voxels
 from warehouse.cli.run import run as run_command
 from warehouse.errors import TargetExists, UsageError
 from warehouse.pixels import files, pictures
@@ -26,12 +26,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+HU = {"RescaleSlope": 2, "RescaleIntercept": -1000, "WindowCenter": -900, "WindowWidth": 200}
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """Five slices of 4 x 6 voxels, 2 x 0.5 x 0.75 mm, HU = 2 x stored - 1000. To look at."""
+    folder = tmp_path_factory.mktemp("slices")
+    put_series(folder / "in", voxels(5), **HU)
+    made = warehouse.open(folder / "w", create=True)
+    made.ingest(folder / "in", mode="full", workers=1)
+    return made
+
+
 @pytest.fixture
-def slices(series: Callable[..., warehouse.Warehouse]) -> warehouse.Warehouse:
-    """Five slices of 4 x 6 voxels, 2 x 0.5 x 0.75 mm, HU = 2 x stored - 1000."""
-    return series(
-        voxels(5), RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=-900, WindowWidth=200
-    )
+def own(series: Callable[..., warehouse.Warehouse]) -> warehouse.Warehouse:
+    """The same slices, in ``tmp_path / "in"``, which a test may change."""
+    return series(voxels(5), **HU)
 
 
 def opened(png: bytes) -> np.ndarray:
@@ -118,17 +129,17 @@ def test_a_montage_and_three_planes_hold_what_they_show(slices: warehouse.Wareho
     assert pictures.three_planes(volume).shape == (20, 9 + 8 + 9 + 8 + 4)
 
 
-def test_a_notebook_shows_volumes_and_series(slices: warehouse.Warehouse) -> None:
-    assert 'src="data:image/png;base64,' in slices.volume(UID)._repr_html_()
-    gallery = slices.gallery()
+def test_a_notebook_shows_volumes_and_series(own: warehouse.Warehouse) -> None:
+    assert 'src="data:image/png;base64,' in own.volume(UID)._repr_html_()
+    gallery = own.gallery()
     assert [row[0] for row in gallery.rows] == [UID]
     assert gallery._repr_html_().count("<img") == 1
     assert repr(gallery).startswith(f"<Gallery of 1 series\n {UID}, ")
     assert len(repr(gallery)) < 200
-    for image in slices.volume(UID).images:
+    for image in own.volume(UID).images:
         Path(image.path).write_bytes(b"another")
-    assert "no picture" in slices.gallery(UID)._repr_html_()
-    assert "is not what was ingested" in slices.volume(UID)._repr_html_()
+    assert "no picture" in own.gallery(UID)._repr_html_()
+    assert "is not what was ingested" in own.volume(UID)._repr_html_()
 
 
 def test_headers_bring_no_script_into_a_notebook(
@@ -167,10 +178,8 @@ def test_npy_is_the_array(slices: warehouse.Warehouse, tmp_path: Path) -> None:
     assert np.array_equal(np.load(tmp_path / "a.npy"), voxels(5) * 2.0 - 1000)
 
 
-def test_no_file_is_replaced_and_no_half_one_left(
-    slices: warehouse.Warehouse, tmp_path: Path
-) -> None:
-    volume = slices.volume(UID)
+def test_no_file_is_replaced_and_no_half_one_left(own: warehouse.Warehouse, tmp_path: Path) -> None:
+    volume = own.volume(UID)
     (tmp_path / "a.nii").write_bytes(b"mine")
     with pytest.raises(TargetExists):
         files.write_nifti(volume, tmp_path / "a.nii")
@@ -209,11 +218,11 @@ def test_a_cohort_comes_with_its_voxels_and_leaves_none_out(sample: warehouse.Wa
 
 
 def test_the_command_says_what_it_would_read_and_writes_it(
-    slices: warehouse.Warehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own: warehouse.Warehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            run_command([*map(str, arguments), "-w", str(slices.root)])
+            run_command([*map(str, arguments), "-w", str(own.root)])
         assert isinstance(ended.value.code, int)
         return (ended.value.code, *capsys.readouterr())
 

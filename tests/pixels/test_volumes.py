@@ -12,7 +12,7 @@ import pytest
 import warehouse
 from tests.dicom_files import dataset, image, write
 from tests.made_once import made_once
-from tests.pixels.conftest import UID, answered_once, voxels, write_slice
+from tests.pixels.conftest import UID, answered_once, put_series, voxels, write_slice
 from tests.pixels.test_multiframe import (
     ENHANCED_MR,
     IN_STACK,
@@ -29,8 +29,6 @@ from warehouse.sqlfiles import statement
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    Series = Callable[..., warehouse.Warehouse]
 
 MR = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4", "Modality": "MR"}
 DEPTH = 4
@@ -80,6 +78,64 @@ KINDS = {
 }  # fmt: skip
 
 
+def one_by_one(n: int) -> dict[str, Any]:
+    return {"AcquisitionDate": "20240102", "AcquisitionTime": f"10000{n}"}
+
+
+# Of one series each; slices are written as `put_series` does.
+SERIES: dict[str, list[dict[str, Any]]] = {
+    "directions": shuffled(DIRECTIONS),
+    "time against numbers": [
+        {"ImagePositionPatient": [0, 0, n % 3], "InstanceNumber": 6 - n, **one_by_one(n)}
+        for n in range(6)
+    ],
+    "not all times": [
+        {"InstanceNumber": 3, **one_by_one(0)},
+        {"InstanceNumber": 2},
+        {"InstanceNumber": 1, **one_by_one(2)},
+    ],
+    "two angles at three times": shuffled(
+        [{"FlipAngle": angle, **one_by_one(time)} for time in range(3) for angle in (5, 15)]
+    ),
+    "angles and types in no pairs": [
+        {"ImagePositionPatient": [0, 0, 3.0 * (n % 2)], "FlipAngle": angle, "ImageType": kind}
+        for n, (angle, kind) in enumerate(
+            [(5, MAGNITUDE), (5, PHASE), (15, PHASE), (15, MAGNITUDE)]
+        )
+    ],
+    "times that contradict": [
+        {
+            "ImagePositionPatient": [0, 0, 3.0 * z], "TemporalPositionIdentifier": position,
+            "AcquisitionDate": "20240102", "AcquisitionTime": time,
+        }
+        for z, position, time in [(0, 1, "10"), (0, 2, "11"), (1, 2, "10"), (1, 1, "11")]
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """The series of ``SERIES``. Not to write to."""
+
+    def make(folder: Path) -> None:
+        for name, slices in SERIES.items():
+            uid = uid_of(name)
+            put_series(folder / "in" / uid, voxels(len(slices)), *slices, uid=uid, **MR)
+        warehouse.open(folder / "w", create=True).ingest(folder / "in", mode="full", workers=1)
+
+    return warehouse.open(made_once(tmp_path_factory, "orders of slices", make) / "w")
+
+
+def uid_of(name: str) -> str:
+    return f"1.6.{list(SERIES).index(name)}"
+
+
+def said_of(wh: warehouse.Warehouse, name: str, column: str) -> Any:
+    """Return what the view says of a series."""
+    asked = f"select {column} from series_geometry where series_key = $1"
+    return wh.catalog.connection.execute(asked, [uid_of(name)]).fetchall()
+
+
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     """A series of each kind. Not to write to."""
@@ -110,15 +166,13 @@ def test_volumes_are_told_apart_by_what_differs_not_by_numbers(
     assert volume.label_dims == dict.fromkeys(labels, ("volume",))
 
 
-def test_directions_of_one_b_value_are_volumes_of_their_own(series: Series) -> None:
-    pixels = voxels(3 * DEPTH)
-    wh = series(pixels, *shuffled(DIRECTIONS), **MR)
-    volume = wh.volume(UID)
+def test_directions_of_one_b_value_are_volumes_of_their_own(made: warehouse.Warehouse) -> None:
+    volume = made.volume(uid_of("directions"))
     # Numbers are no order here: the directions are sorted.
     assert volume.labels == {"direction": [Z, Y, X]}
-    assert np.array_equal(volume[:], pixels.reshape(3, DEPTH, 4, 6)[::-1])
-    asked = "select volumes_differ_in, is_volume_stack from series_geometry"
-    assert wh.sql(asked).fetchall() == [(["diffusion"], True)]
+    assert np.array_equal(volume[:], voxels(3 * DEPTH).reshape(3, DEPTH, 4, 6)[::-1])
+    said = said_of(made, "directions", "volumes_differ_in, is_volume_stack")
+    assert said == [(["diffusion"], True)]
 
 
 def test_private_b_values_tell_volumes_apart(tmp_path: Path) -> None:
@@ -138,71 +192,41 @@ def test_private_b_values_tell_volumes_apart(tmp_path: Path) -> None:
     assert np.array_equal(volume[:], pixels.reshape(2, DEPTH, 4, 6))
 
 
-def test_time_orders_what_numbers_order_otherwise(series: Series) -> None:
+def test_time_orders_what_numbers_order_otherwise(made: warehouse.Warehouse) -> None:
     """The order is that of acquisition; InstanceNumber comes last."""
-    pixels = voxels(6)
-    slices = [
-        {
-            "ImagePositionPatient": [0, 0, n % 3], "InstanceNumber": 6 - n,
-            "AcquisitionDate": "20240102", "AcquisitionTime": f"10000{n}",
-        }
-        for n in range(6)
-    ]  # fmt: skip
-    wh = series(pixels, *slices, **MR)
-    assert np.array_equal(wh.volume(UID)[:], pixels.reshape(2, 3, 4, 6))
+    pixels, uid = voxels(6), uid_of("time against numbers")
+    volume = made.volume(uid)
+    assert np.array_equal(volume[:], pixels.reshape(2, 3, 4, 6))
     # Slices are acquired one after another: a volume begins with its first.
-    assert wh.volume(UID).labels == {"time_s": [0, 3]}
-    assert np.array_equal(wh.stack(UID)[:], pixels)
+    assert volume.labels == {"time_s": [0, 3]}
+    assert np.array_equal(made.stack(uid)[:], pixels)
 
 
-def test_a_stack_without_all_times_comes_by_number(series: Series) -> None:
-    pixels = voxels(3)
-    slices = [{"InstanceNumber": 3 - n, "AcquisitionDate": "20240102", "AcquisitionTime": f"10000{n}"}
-              for n in range(3)]  # fmt: skip
-    slices[1] |= {"AcquisitionDate": None, "AcquisitionTime": None}
-    assert np.array_equal(series(pixels, *slices).stack(UID)[:], pixels[::-1])
+def test_a_stack_without_all_times_comes_by_number(made: warehouse.Warehouse) -> None:
+    assert np.array_equal(made.stack(uid_of("not all times"))[:], voxels(3)[::-1])
 
 
-def test_repeats_within_a_condition_are_told_apart_by_time(series: Series) -> None:
+def test_repeats_within_a_condition_are_told_apart_by_time(made: warehouse.Warehouse) -> None:
     """Two flip angles at three times; a time is that of both angles, and numbers say nothing."""
-    volumes = [
-        {"FlipAngle": angle, "AcquisitionDate": "20240102", "AcquisitionTime": f"10000{time}"}
-        for time in range(3)
-        for angle in (5, 15)
-    ]
-    pixels = voxels(DEPTH * 6)
-    volume = series(pixels, *shuffled(volumes), **MR).volume(UID)
-    assert np.array_equal(volume[:], pixels.reshape(6, DEPTH, 4, 6))
+    volume = made.volume(uid_of("two angles at three times"))
+    assert np.array_equal(volume[:], voxels(DEPTH * 6).reshape(6, DEPTH, 4, 6))
     assert volume.labels == {
         "time_s": [0, 0, 1, 1, 2, 2], "flip_angle_degrees": [5, 15, 5, 15, 5, 15]
     }  # fmt: skip
 
 
-def test_volumes_that_cannot_have_one_value_of_each_are_refused(series: Series) -> None:
+def test_volumes_that_cannot_have_one_value_of_each_are_refused(made: warehouse.Warehouse) -> None:
     """Every position has both angles and both types, but not in the same pairs."""
-    pairs = [(5, MAGNITUDE), (5, PHASE), (15, PHASE), (15, MAGNITUDE)]
-    slices = [
-        {"ImagePositionPatient": [0, 0, 3.0 * (n % 2)], "FlipAngle": angle, "ImageType": kind}
-        for n, (angle, kind) in enumerate(pairs)
-    ]
-    wh = series(voxels(4), *slices, **MR)
+    name = "angles and types in no pairs"
     with pytest.raises(NotAVolume, match="not everywhere with the same flip angle, image type"):
-        wh.volume(UID)
-    assert wh.sql("select is_volume_stack from series_geometry").fetchall() == [(False,)]
+        made.volume(uid_of(name))
+    assert said_of(made, name, "is_volume_stack") == [(False,)]
 
 
-def test_times_that_contradict_each_other_are_refused(series: Series) -> None:
+def test_times_that_contradict_each_other_are_refused(made: warehouse.Warehouse) -> None:
     """At one position the second time has the first temporal position."""
-    slices = [
-        {
-            "ImagePositionPatient": [0, 0, 3.0 * z], "TemporalPositionIdentifier": position,
-            "AcquisitionDate": "20240102", "AcquisitionTime": time,
-        }
-        for z, position, time in [(0, 1, "10"), (0, 2, "11"), (1, 2, "10"), (1, 1, "11")]
-    ]  # fmt: skip
-    wh = series(voxels(4), *slices, **MR)
     with pytest.raises(NotAVolume, match="no common order of temporal_position, time_s"):
-        wh.volume(UID)
+        made.volume(uid_of("times that contradict"))
 
 
 def test_mosaics_follow_each_other_in_time(tmp_path: Path, ingest: Any) -> None:
