@@ -6,6 +6,7 @@ Batch, instance_id and reader depend on the order in which files were read; noth
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from warehouse.sqlfiles import by_name, read_checks
@@ -45,14 +46,21 @@ def content(root: Path) -> dict[str, list[tuple[Any, ...]]]:
     return {table: sorted(rows, key=repr) for table, rows in answers.items()}
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """Return the one database of this process: to open one takes as long as all the questions."""
+    return connect(threads=1)
+
+
 def opened(root: Path) -> duckdb.DuckDBPyConnection:
     """Return a connection with what files fill of the stored tables, read into memory once."""
     snapshot = delta.snapshot(root)
-    connection = connect(threads=1)
+    connection = _database().cursor()
     set_stored(connection, {table: snapshot.paths(table) for table in READ})
     for table in READ:
-        connection.execute(f"create table {table} as {by_name(table).query}")
-    connection.execute(by_name("vendor_elements").sql)
+        connection.execute(f"create temp table {table} as {by_name(table).query}")
+    vendor_elements = by_name("vendor_elements").query
+    connection.execute(f"create temp view vendor_elements as {vendor_elements}")
     return connection
 
 
@@ -63,9 +71,12 @@ def parts(root: Path) -> dict[str, int]:
     return {path: os.stat(path).st_mtime_ns for path in files}
 
 
+_checks = cache(read_checks)
+
+
 def sound(connection: duckdb.DuckDBPyConnection) -> None:
     """Check what must hold in every version: the checks of sql/checks, no blob too many."""
-    for check in read_checks():
+    for check in _checks():
         if set(check.depends) <= {*COLUMNS, "elements"}:
             assert connection.execute(check.sql).fetchall() == [], check.name
     unused = "from blobs where sha256 not in (select sha256 from elements where length > 256)"

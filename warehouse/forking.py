@@ -37,6 +37,8 @@ _DIE_WITH_PARENT = 1
 
 def begin_worker() -> None:
     """Tune a process that does nothing but read files."""
+    # NumPy would begin a thread for each processor, which first looks for work for 25 ms.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     keep_freed_memory()
     do_without_pandas()
 

@@ -18,6 +18,7 @@ from warehouse.algorithms import output_folder, sessions
 from warehouse.algorithms.archives import read_archive
 from warehouse.algorithms.bubblewrap import Bubblewrap
 from warehouse.algorithms.submitting import signature_of
+from warehouse.components.values import Given
 from warehouse.errors import AlgorithmError, ArchiveRefused, OutputRefused
 
 
@@ -168,12 +169,19 @@ def test_an_evaluation_compares_one_output_of_every_case(
         assert (report.succeeded, report.failed) == (0, 1)
         return next(iter(report.failures.values()))
 
-    for series in (CT, CT2):
-        wh.add_value("voxel-count", 60, series=series, by="all")
-        wh.add_value("voxel-count", 60, series=series, by="both")
-        wh.add_value("mean-value", 1.5, series=series, by="both")
-    wh.add_value("voxel-count", 60, series=CT, by="half")
-    wh.add_value("mean-value", 1.5, series=CT2, by="half")
+    said = [
+        (slug, value, series, by)
+        for series in (CT, CT2)
+        for slug, value, by in (
+            ("voxel-count", 60, "all"),
+            ("voxel-count", 60, "both"),
+            ("mean-value", 1.5, "both"),
+        )
+    ]
+    said += [("voxel-count", 60, CT, "half"), ("mean-value", 1.5, CT2, "half")]
+    wh.components.add_values([
+        Given(slug, value, about="series", about_key=series, added_by=by) for slug, value, series, by in said
+    ])  # fmt: skip
     assert parts.evaluate("classification", "measure", truth="all").succeeded == 1
     assert "is about mean-value, voxel-count" in refused("classification", "both")
     assert "is about mean-value, voxel-count" in refused("classification", "half")

@@ -15,6 +15,7 @@ from pydicom.data import get_testdata_file
 import warehouse
 from tests.derived_objects import code, segment, segment_frame, segmentation
 from tests.dicom_files import dataset, image, write
+from tests.pixels.conftest import answered_once
 from warehouse.errors import (
     NotInGeometry,
     SegmentsOverlap,
@@ -24,7 +25,7 @@ from warehouse.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pydicom.dataset import Dataset
 
@@ -66,7 +67,7 @@ def opened(wh: warehouse.Warehouse) -> Callable[[str], Segmentation]:
 
 
 @pytest.fixture(scope="module")
-def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     folder = tmp_path_factory.mktemp("segmentations")
     ct(folder / "in")
     two = [segment(1), segment(2, "Spleen")]
@@ -113,7 +114,9 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
         write(folder / "in" / uid, made)
     opened = warehouse.open(folder / "w", create=True)
     opened.ingest(folder / "in", workers=1)
-    return opened
+    # What opens a segmentation asks these views, of that one object.
+    with answered_once(opened, "segmentations"), answered_once(opened, "segment_frames"):
+        yield opened
 
 
 def test_segments_have_the_columns_of_idc(wh: warehouse.Warehouse) -> None:

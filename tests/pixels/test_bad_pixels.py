@@ -163,9 +163,61 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     for number, made in enumerate(TABLES.values()):
         table = made or struct.pack("<2L", 0, 8 + len(frames[0]))
         rewritten(folder / f"3.{number}", RLE_FRAMES, PixelData=encapsulated(*frames, table=table))
+    put_others(folder)
     wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder, workers=1)
     return wh
+
+
+FLOATS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
+FLOAT_VALUES = np.linspace(-1, 1, 24).reshape(4, 6)
+PACKED = np.random.default_rng(1).integers(0, 2, (5, 3, 5), np.uint8)  # 15 bits a frame
+IN_12_BITS = {
+    kind: np.array([[[0, 1, 2047], [5, 6, 7]]], kind) - (4 if kind == "i2" else 0)
+    for kind in ("u2", "i2")
+}
+NO_DECODER = ["1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.99"]
+
+
+def put_others(folder: Path) -> None:
+    """Write the series of tests that look at one: 4.1, 5.bits, 6, 7.kind, 8.syntax, 9.n."""
+    for number, count in enumerate((0, None)):
+        write_slice(
+            folder / f"4.{number}", voxels(2)[number], SeriesInstanceUID="4.1", NumberOfFrames=count,
+            InstanceNumber=number + 1, uid=f"4.1.{number}",
+        )  # fmt: skip
+    for keyword, bits in FLOATS.items():
+        shape = {
+            "Rows": 4,
+            "Columns": 6,
+            "BitsAllocated": bits,
+            "BitsStored": None,
+            "HighBit": None,
+        }
+        made = image(
+            f"5.{bits}.1", SeriesInstanceUID=f"5.{bits}", PixelData=None, PixelRepresentation=None, **shape
+        )  # fmt: skip
+        setattr(made, keyword, FLOAT_VALUES.astype(f"f{bits // 8}").tobytes())
+        write(folder / f"5.{bits}", made)
+    packed = np.packbits(PACKED.ravel(), bitorder="little").tobytes()
+    write(folder / "6", uid="6.1", SeriesInstanceUID="6", Rows=3, Columns=5, NumberOfFrames=5, BitsAllocated=1,
+          BitsStored=1, HighBit=0, PixelData=packed)  # fmt: skip
+    for number, (kind, wanted) in enumerate(IN_12_BITS.items()):
+        noisy = (wanted.astype(kind).view(np.uint16) & 0x0FFF | 0xA000).view(kind)
+        uid = f"7.{number}"
+        write_slice(
+            folder / uid, noisy[0], SeriesInstanceUID=uid, uid=f"{uid}.1", BitsStored=12, HighBit=11
+        )
+    for number, syntax in enumerate(NO_DECODER):
+        path = rewritten(folder / f"8.{number}", J2K)
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.4.91", syntax.encode()))
+    rewritten(folder / "9.1", J2K, PixelData=encapsulate([bomb(first_frame(J2K))]))
+    rewritten(folder / "9.2", RLE_FRAMES, Rows=60_000, Columns=60_000, NumberOfFrames=1)
+    frames = rle_frames()
+    short = encapsulated(frames[0][:64] + bytes(8), frames[1])
+    rewritten(folder / "9.3", RLE_FRAMES, PixelData=short)
+    body = element(0x00100010, "PN", b"Doe^Jane") + element(0x0020000E, "UI", b"9.4\0")
+    (folder / "9.4").write_bytes(part10(body + element(0x7FE00010, "OW", b"\0\0")))
 
 
 @pytest.mark.parametrize("name", LIES)
@@ -187,61 +239,42 @@ def test_a_type_that_there_is_none_of_is_a_named_error(lie: dict[str, Any], seri
     assert isinstance(picture, str)
 
 
-def test_no_number_of_frames_and_zero_are_one_frame_as_in_pydicom(series: Ingest) -> None:
-    wh = series(voxels(2), {"NumberOfFrames": 0}, {"NumberOfFrames": None})
-    assert np.array_equal(wh.stack(UID)[:], voxels(2))
+def test_no_number_of_frames_and_zero_are_one_frame_as_in_pydicom(odd: warehouse.Warehouse) -> None:
+    assert np.array_equal(odd.stack("4.1")[:], voxels(2))
 
 
-@pytest.mark.parametrize(
-    ("keyword", "bits"), [("FloatPixelData", 32), ("DoubleFloatPixelData", 64)]
-)
-def test_floating_point_pixels_are_read(
-    keyword: str, bits: int, tmp_path: Path, ingest: Ingest
-) -> None:
-    values = np.linspace(-1, 1, 24, dtype=f"f{bits // 8}").reshape(4, 6)
-    shape = {"Rows": 4, "Columns": 6, "BitsAllocated": bits, "BitsStored": None, "HighBit": None}
-    made = image(SeriesInstanceUID=UID, PixelData=None, PixelRepresentation=None, **shape)
-    setattr(made, keyword, values.tobytes())
-    write(tmp_path / "in" / "a.dcm", made)
-    ingest()
-    stack = ingest.warehouse.stack(UID)  # type: ignore[attr-defined]
-    assert stack[0].dtype == values.dtype
-    assert np.array_equal(stack[0], values)
+@pytest.mark.parametrize("bits", FLOATS.values())
+def test_floating_point_pixels_are_read(bits: int, odd: warehouse.Warehouse) -> None:
+    stack = odd.stack(f"5.{bits}")
+    wanted = FLOAT_VALUES.astype(f"f{bits // 8}")
+    assert stack[0].dtype == wanted.dtype
+    assert np.array_equal(stack[0], wanted)
 
 
-def test_packed_bits_are_read_across_bytes(tmp_path: Path, ingest: Ingest) -> None:
-    frames = np.random.default_rng(1).integers(0, 2, (5, 3, 5), np.uint8)  # 15 bits a frame
-    packed = np.packbits(frames.ravel(), bitorder="little").tobytes()
-    write(tmp_path / "in" / "a.dcm", SeriesInstanceUID=UID, Rows=3, Columns=5, NumberOfFrames=5, BitsAllocated=1,
-          BitsStored=1, HighBit=0, PixelData=packed)  # fmt: skip
-    ingest()
-    stack = ingest.warehouse.stack(UID)  # type: ignore[attr-defined]
-    assert np.array_equal(stack[:], frames)
-    assert np.array_equal(stack[3], frames[3])
+def test_packed_bits_are_read_across_bytes(odd: warehouse.Warehouse) -> None:
+    stack = odd.stack("6")
+    assert np.array_equal(stack[:], PACKED)
+    assert np.array_equal(stack[3], PACKED[3])
 
 
-@pytest.mark.parametrize("signed", [False, True])
-def test_unused_high_bits_do_not_count(signed: bool, series: Ingest) -> None:
-    kind = np.int16 if signed else np.uint16
-    wanted = np.array([[[0, 1, 2047], [5, 6, 7]]], kind) - (4 if signed else 0)
-    noisy = (wanted.view(np.uint16) & 0x0FFF | 0xA000).view(kind)
-    wh = series(noisy, BitsStored=12, HighBit=11)
-    assert np.array_equal(wh.stack(UID)[:], wanted)
+@pytest.mark.parametrize("number", range(len(IN_12_BITS)))
+def test_unused_high_bits_do_not_count(number: int, odd: warehouse.Warehouse) -> None:
+    wanted = [*IN_12_BITS.values()][number]
+    found = odd.stack(f"7.{number}")[:]
+    assert found.dtype == wanted.dtype
+    assert np.array_equal(found, wanted)
 
 
 # -- compressed pixel data --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.99"])
+@pytest.mark.parametrize("number", range(len(NO_DECODER)))
 def test_a_transfer_syntax_without_decoder_is_a_named_error(
-    uid: str, tmp_path: Path, ingest: Ingest
+    number: int, odd: warehouse.Warehouse
 ) -> None:
-    path = rewritten(tmp_path / "in" / "a.dcm", J2K)
-    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.4.91", uid.encode()))
-    ingest()
     with pytest.raises(NoDecoder, match="pydicom has no decoder for it") as refused:
-        ingest.warehouse.stack(UID)[0]  # type: ignore[attr-defined]
-    assert uid in str(refused.value)
+        odd.stack(f"8.{number}")[0]
+    assert NO_DECODER[number] in str(refused.value)
 
 
 def test_a_missing_decoder_says_what_to_install() -> None:
@@ -279,11 +312,9 @@ def bomb(frame: bytes) -> bytes:
 
 
 def test_a_frame_that_claims_more_than_its_header_is_not_unpacked(
-    tmp_path: Path, ingest: Ingest
+    odd: warehouse.Warehouse,
 ) -> None:
-    rewritten(tmp_path / "in" / "a.dcm", J2K, PixelData=encapsulate([bomb(first_frame(J2K))]))
-    ingest()
-    stack = ingest.warehouse.stack(UID)  # type: ignore[attr-defined]
+    stack = odd.stack("9.1")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(
         PixelsUnreadable,
@@ -320,23 +351,15 @@ def test_damaged_compressed_pixels_are_refused(number: int, odd: warehouse.Wareh
         odd.stack(f"2.{number}")[0]
 
 
-def test_rle_that_is_too_short_for_its_size_is_not_unpacked(tmp_path: Path, ingest: Ingest) -> None:
-    rewritten(tmp_path / "in" / "a.dcm", RLE_FRAMES, Rows=60_000, Columns=60_000, NumberOfFrames=1)
-    ingest()
+def test_rle_that_is_too_short_for_its_size_is_not_unpacked(odd: warehouse.Warehouse) -> None:
     # Seen in the catalog now, before the file is opened.
     with pytest.raises(PixelsUnreadable, match="1368 bytes are too few for frames of 60000"):
-        ingest.warehouse.stack(UID)[0]  # type: ignore[attr-defined]
+        odd.stack("9.2")[0]
 
 
-def test_one_frame_that_is_too_short_among_others_is_not_unpacked(
-    tmp_path: Path, ingest: Ingest
-) -> None:
-    frames = rle_frames()
-    short = encapsulated(frames[0][:64] + bytes(8), frames[1])
-    rewritten(tmp_path / "in" / "a.dcm", RLE_FRAMES, PixelData=short)
-    ingest()
+def test_one_frame_that_is_too_short_among_others_is_not_unpacked(odd: warehouse.Warehouse) -> None:
     with pytest.raises(PixelsUnreadable, match="frame 1 has too few bytes for its size"):
-        ingest.warehouse.stack(UID)[0]  # type: ignore[attr-defined]
+        odd.stack("9.3")[0]
 
 
 TABLES = {
@@ -404,14 +427,9 @@ def test_every_codestream_of_the_packages_says_its_size(sample: warehouse.Wareho
     assert seen > 20
 
 
-def test_no_message_holds_a_value_of_the_header(tmp_path: Path, ingest: Ingest) -> None:
-    body = element(0x00100010, "PN", b"Doe^Jane") + element(0x0020000E, "UI", UID.encode() + b"\0")
-    body += element(0x7FE00010, "OW", b"\0\0")
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.dcm").write_bytes(part10(body))
-    ingest()
+def test_no_message_holds_a_value_of_the_header(odd: warehouse.Warehouse) -> None:
     with pytest.raises(PixelsUnreadable) as refused:
-        ingest.warehouse.stack(UID)[0]  # type: ignore[attr-defined]
+        odd.stack("9.4")[0]
     assert "Doe" not in str(refused.value)
 
 

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from kerchunk.utils import refs_as_store
 
 import warehouse
-from tests.pixels.conftest import voxels, write_slice
+from tests.pixels.conftest import answered_once, voxels, write_slice
 from tests.pixels.test_bad_pixels import RLE_FRAMES, rewritten
 from tests.pixels.test_multiframe import (
     IN_STACK,
@@ -29,6 +29,7 @@ from tests.pixels.test_multiframe import (
 from warehouse.errors import NotReferable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from warehouse.pixels.volume import LazyVolume
@@ -127,7 +128,7 @@ MAKERS = list(dict.fromkeys(maker for maker, *_ in KINDS.values()))
 
 
 @pytest.fixture(scope="module")
-def every_kind(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     """A series of each kind, whose UID is ``1.`` and the number of its maker."""
     folder = tmp_path_factory.mktemp("kinds")
     (folder / "in").mkdir()
@@ -135,7 +136,8 @@ def every_kind(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
         maker(folder / "in", f"1.{number}")
     wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", mode="full", workers=1)
-    return wh
+    with answered_once(wh, "frames"):
+        yield wh
 
 
 @pytest.fixture(scope="module", params=KINDS)

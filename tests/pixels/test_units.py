@@ -24,7 +24,7 @@ from warehouse.pixels import files, pictures
 from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pydicom.dataset import Dataset
@@ -235,8 +235,10 @@ def every_kind(factory: pytest.TempPathFactory, mode: str) -> warehouse.Warehous
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    return every_kind(tmp_path_factory, "full")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
+    opened_once = every_kind(tmp_path_factory, "full")
+    with answered_once(opened_once, "frames"):
+        yield opened_once
 
 
 @pytest.fixture(scope="module", params=["full", "minimal"])

@@ -12,7 +12,7 @@ import pytest
 import warehouse
 from tests.dicom_files import dataset, image, write
 from tests.made_once import made_once
-from tests.pixels.conftest import UID, voxels, write_slice
+from tests.pixels.conftest import UID, answered_once, voxels, write_slice
 from tests.pixels.test_multiframe import (
     ENHANCED_MR,
     IN_STACK,
@@ -27,7 +27,7 @@ from warehouse.errors import NotAVolume
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Series = Callable[..., warehouse.Warehouse]
@@ -239,7 +239,7 @@ GROUPS: list[tuple[str, str, list[float], str]] = [
 
 
 @pytest.fixture(scope="module")
-def groups(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+def groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     """A series for each group. Not to write to."""
 
     def make(folder: Path) -> None:
@@ -255,7 +255,9 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             write_frames(path, voxels(6)[order], frames, SeriesInstanceUID=f"1.4.{number}")
         warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
 
-    return warehouse.open(made_once(tmp_path_factory, "functional groups", make) / "w")
+    wh = warehouse.open(made_once(tmp_path_factory, "functional groups", make) / "w")
+    with answered_once(wh, "diffusion_frames"), answered_once(wh, "frames"):
+        yield wh
 
 
 @pytest.mark.parametrize("number", range(len(GROUPS)))

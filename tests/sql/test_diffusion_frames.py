@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.small_tables import View
+from tests.small_tables import View
 
 OWN = "PerFrameFunctionalGroupsSequence"
 SHARED = "SharedFunctionalGroupsSequence[0].MRDiffusionSequence[0]"
-ONE_IMAGE = """
-    instance_id | series_key | ImageOrientationPatient
-    1           | s          | [0, 1, 0, 0, 0, -1]
-"""
 
 
 def test_a_frame_has_its_own_value_or_the_shared_one_or_that_of_the_object(view: View) -> None:
@@ -63,94 +58,116 @@ def test_a_frame_has_its_own_value_or_the_shared_one_or_that_of_the_object(view:
     )
 
 
-def private(*rows: tuple[str, str, str]) -> str:
-    """Draw private elements: tag, creator and values of one instance."""
+Private = list[tuple[str, str, str]]
+"""Tag, creator and values of private elements of one instance."""
+
+
+def told(cases: list[Private], columns: list[str]) -> dict[int, list[tuple[Any, ...]]]:
+    """Return what the view says of each case: it is asked once, of an image of a series for each."""
+    view = View()
+    images = ["instance_id | series_key | ImageOrientationPatient"]
     drawn = ["instance_id | path | tag | creator | index | integer | real"]
-    for tag, creator, values in rows:
-        for index, value in enumerate(values.split()):
-            column = f"{value} | " if "." not in value else f" | {value}"
-            drawn.append(f"1 | '' | {tag} | {creator} | {index} | {column}")
-    return "\n".join(drawn)
+    for number, elements in enumerate(cases):
+        images.append(f"{number} | s{number} | [0, 1, 0, 0, 0, -1]")
+        for tag, creator, values in elements:
+            for index, value in enumerate(values.split()):
+                column = f"{value} | " if "." not in value else f" | {value}"
+                drawn.append(f"{number} | '' | {tag} | {creator} | {index} | {column}")
+    view.given("instances", "\n".join(images))
+    view.given("elements", "\n".join(drawn))
+    return by_case(view, len(cases), columns)
 
 
-@pytest.mark.parametrize(
-    ("elements", "b_value", "source", "direction"),
-    [
-        (
-            [("0019120C", "SIEMENS MR HEADER", "900"), ("0019120E", "SIEMENS MR HEADER", "0.0 0.6 0.8")],
-            900, "SIEMENS MR HEADER", [0, 0.6, 0.8],
-        ),
-        # The first block counts.
-        (
-            [("0019120C", "SIEMENS MR HEADER", "900"), ("0019100C", "SIEMENS MR HEADER", "800")],
-            800, "SIEMENS MR HEADER", None,
-        ),
-        (
-            [
-                ("20011003", "Philips Imaging DD 001", "750.0"),
-                ("200511B0", "Philips MR Imaging DD 001", "0.6"),
-                ("200511B1", "Philips MR Imaging DD 001", "0.0"),
-                ("200511B2", "Philips MR Imaging DD 001", "-0.8"),
-            ],
-            750, "Philips Imaging DD 001", [0.6, 0, -0.8],
-        ),
-        # Row, column and slice of a sagittal image: y, -z and -x of the patient.
-        (
-            [("00651109", "Image Private Header", "928.5"), ("00651137", "Image Private Header", "0.6 0.0 0.8")],
-            928.5, "Image Private Header", [-0.8, 0.6, 0],
-        ),
-        # No direction where there is no weighting.
-        (
-            [("00651109", "Image Private Header", "1.25"), ("00651137", "Image Private Header", "0.0 0.0 0.0")],
-            1.25, "Image Private Header", None,
-        ),
-        # Another creator at the same tag says nothing.
-        ([("0019100C", "GEMS_ACQU_01", "900"), ("20011003", "Another", "5.0")], None, None, None),
-        ([("0019100C", "", "900"), ("00431039", "", "900 8 0 0")], None, None, None),
-    ],
-)  # fmt: skip
-def test_vendors_are_understood_by_creator(
-    view: View, elements: list[tuple[str, str, str]], b_value: float | None, source: str | None,
-    direction: list[float] | None,
-) -> None:  # fmt: skip
-    view.given("instances", ONE_IMAGE)
-    view.given("elements", private(*elements))
+def by_case(view: View, cases: int, columns: list[str]) -> dict[int, list[tuple[Any, ...]]]:
+    found: dict[int, list[tuple[Any, ...]]] = {number: [] for number in range(cases)}
+    for number, *row in view.rows("diffusion_frames", ["instance_id", *columns]):
+        found[number].append(tuple(row))
+    return found
+
+
+VENDORS: list[tuple[Private, float | None, str | None, list[float] | None]] = [
+    (
+        [("0019120C", "SIEMENS MR HEADER", "900"), ("0019120E", "SIEMENS MR HEADER", "0.0 0.6 0.8")],
+        900, "SIEMENS MR HEADER", [0, 0.6, 0.8],
+    ),
+    # The first block counts.
+    (
+        [("0019120C", "SIEMENS MR HEADER", "900"), ("0019100C", "SIEMENS MR HEADER", "800")],
+        800, "SIEMENS MR HEADER", None,
+    ),
+    (
+        [
+            ("20011003", "Philips Imaging DD 001", "750.0"),
+            ("200511B0", "Philips MR Imaging DD 001", "0.6"),
+            ("200511B1", "Philips MR Imaging DD 001", "0.0"),
+            ("200511B2", "Philips MR Imaging DD 001", "-0.8"),
+        ],
+        750, "Philips Imaging DD 001", [0.6, 0, -0.8],
+    ),
+    # Row, column and slice of a sagittal image: y, -z and -x of the patient.
+    (
+        [("00651109", "Image Private Header", "928.5"), ("00651137", "Image Private Header", "0.6 0.0 0.8")],
+        928.5, "Image Private Header", [-0.8, 0.6, 0],
+    ),
+    # No direction where there is no weighting.
+    (
+        [("00651109", "Image Private Header", "1.25"), ("00651137", "Image Private Header", "0.0 0.0 0.0")],
+        1.25, "Image Private Header", None,
+    ),
+    # Another creator at the same tag says nothing.
+    ([("0019100C", "GEMS_ACQU_01", "900"), ("20011003", "Another", "5.0")], None, None, None),
+    ([("0019100C", "", "900"), ("00431039", "", "900 8 0 0")], None, None, None),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def vendors() -> dict[int, list[tuple[Any, ...]]]:
     columns = ["b_value", "b_value_source", "diffusion_gradient_direction"]
-    wanted = [] if b_value is None else [(b_value, source, direction)]
-    assert view.rows("diffusion_frames", columns) == wanted
+    return told([elements for elements, *_ in VENDORS], columns)
 
 
-@pytest.mark.parametrize(
-    ("b_value", "vector", "directions", "understood", "axes"),
-    [
-        ("1000000750 8 0 0", "0.0 0.6 0.8", "6.0", 750, [0, 0.6, 0.8]),
-        ("1000 8 0 0", "0.6 0.8 0.0", "6.0", 1000, [0.6, 0.8, 0]),
-        # A shell of a quarter of the largest b-value.
-        ("2000 8 0 0", "0.3 0.4 0.0", "6.0", 500, [0.6, 0.8, 0]),
-        # An image without weighting of a tensor series, and an isotropic one.
-        ("1000000750 8 0 0", "0.0 0.0 0.0", "6.0", 0, None),
-        ("1000000750 8 0 0", "0.0 0.0 0.0", "0.0", 750, None),
-        ("1000000750 8 0 0", "0.0 0.0 0.0", "", 750, None),
-        ("1000000750 8 0 0", "", "", 750, None),
-    ],
-)
-def test_ge_states_b_values_with_an_offset_and_scales_directions(
-    view: View, b_value: str, vector: str, directions: str, understood: float,
-    axes: list[float] | None,
-) -> None:  # fmt: skip
-    acquisition = zip(("001910BB", "001910BC", "001910BD"), vector.split(), strict=False)
-    view.given("instances", ONE_IMAGE)
-    view.given(
-        "elements",
-        private(
+@pytest.mark.parametrize("number", range(len(VENDORS)))
+def test_vendors_are_understood_by_creator(
+    vendors: dict[int, list[tuple[Any, ...]]], number: int
+) -> None:
+    _, b_value, source, direction = VENDORS[number]
+    assert vendors[number] == ([] if b_value is None else [(b_value, source, direction)])
+
+
+GE: list[tuple[str, str, str, float, list[float] | None]] = [
+    ("1000000750 8 0 0", "0.0 0.6 0.8", "6.0", 750, [0, 0.6, 0.8]),
+    ("1000 8 0 0", "0.6 0.8 0.0", "6.0", 1000, [0.6, 0.8, 0]),
+    # A shell of a quarter of the largest b-value.
+    ("2000 8 0 0", "0.3 0.4 0.0", "6.0", 500, [0.6, 0.8, 0]),
+    # An image without weighting of a tensor series, and an isotropic one.
+    ("1000000750 8 0 0", "0.0 0.0 0.0", "6.0", 0, None),
+    ("1000000750 8 0 0", "0.0 0.0 0.0", "0.0", 750, None),
+    ("1000000750 8 0 0", "0.0 0.0 0.0", "", 750, None),
+    ("1000000750 8 0 0", "", "", 750, None),
+]
+
+
+@pytest.fixture(scope="module")
+def of_ge() -> dict[int, list[tuple[Any, ...]]]:
+    cases: list[Private] = []
+    for b_value, vector, directions, _, _ in GE:
+        acquisition = zip(("001910BB", "001910BC", "001910BD"), vector.split(), strict=False)
+        cases.append([
             ("00431039", "GEMS_PARM_01", b_value), ("001910E0", "GEMS_ACQU_01", directions),
             *((tag, "GEMS_ACQU_01", part) for tag, part in acquisition),
-        ),
-    )  # fmt: skip
-    ((b, source, patient, gradient),) = view.rows(
-        "diffusion_frames",
+        ])  # fmt: skip
+    return told(
+        cases,
         ["b_value", "b_value_source", "diffusion_gradient_direction", "gradient_axes_direction"],
     )
+
+
+@pytest.mark.parametrize("number", range(len(GE)))
+def test_ge_states_b_values_with_an_offset_and_scales_directions(
+    of_ge: dict[int, list[tuple[Any, ...]]], number: int
+) -> None:
+    *_, understood, axes = GE[number]
+    ((b, source, patient, gradient),) = of_ge[number]
     assert (b, source, patient) == (understood, "GEMS_PARM_01", None)
     assert gradient == (None if axes is None else pytest.approx(axes))
 
@@ -192,71 +209,78 @@ def test_standard_elements_come_before_csa_headers_and_those_before_private_elem
     )
 
 
-GE_IMAGE = """
-    instance_id | series_key | Manufacturer
-    1           | s          | {0}
-"""
-GE_LOST = """
-    instance_id | path | tag      | vr | vm | index | integer | real
-    1           | ''   | 00431039 | IS | {0} | 0    | {1}     |
-    1           | ''   | 001910BB | DS | 1  | 0     |         | {2}
-    1           | ''   | 001910BC | DS | 1  | 0     |         | 0
-    1           | ''   | 001910BD | DS | 1  | 0     |         | 0
-"""
+LOST = [
+    ("GE MEDICAL SYSTEMS", 4, 1000000750, 1, True),
+    # Each fact alone speaks against it: maker, number of values, range, length.
+    ("SIEMENS", 4, 750, 1, False),
+    ("", 4, 750, 1, False),
+    ("GE MEDICAL SYSTEMS", 1, 750, 1, False),
+    ("GE MEDICAL SYSTEMS", 4, 268435456, 1, False),
+    ("GE MEDICAL SYSTEMS", 4, 750, 0, False),
+    ("GE MEDICAL SYSTEMS", 4, 750, 7, False),
+]
+"""Maker, number of values, b-value, length of the direction, and whether it is taken for GE's."""
 
 
-@pytest.mark.parametrize(
-    ("manufacturer", "count", "b_value", "length", "is_taken"),
-    [
-        ("GE MEDICAL SYSTEMS", 4, 1000000750, 1, True),
-        # Each fact alone speaks against it: maker, number of values, range, length.
-        ("SIEMENS", 4, 750, 1, False),
-        ("", 4, 750, 1, False),
-        ("GE MEDICAL SYSTEMS", 1, 750, 1, False),
-        ("GE MEDICAL SYSTEMS", 4, 268435456, 1, False),
-        ("GE MEDICAL SYSTEMS", 4, 750, 0, False),
-        ("GE MEDICAL SYSTEMS", 4, 750, 7, False),
-    ],
-)
+@pytest.fixture(scope="module")
+def of_nobody() -> dict[int, list[tuple[Any, ...]]]:
+    """Elements without a creator, at the places of GE's."""
+    view = View()
+    images = ["instance_id | series_key | Manufacturer"]
+    drawn = ["instance_id | path | tag | vr | vm | index | integer | real"]
+    for n, (manufacturer, count, b_value, length, _) in enumerate(LOST):
+        images.append(f"{n} | s{n} | {manufacturer}")
+        drawn.append(f"{n} | '' | 00431039 | IS | {count} | 0 | {b_value} |")
+        for tag, part in (("001910BB", length), ("001910BC", 0), ("001910BD", 0)):
+            drawn.append(f"{n} | '' | {tag} | DS | 1 | 0 | | {part}")
+    view.given("instances", "\n".join(images))
+    view.given("elements", "\n".join(drawn))
+    return by_case(view, len(LOST), ["b_value", "b_value_source", "without_creator"])
+
+
+@pytest.mark.parametrize("number", range(len(LOST)))
 def test_elements_without_a_creator_are_taken_where_all_facts_agree(
-    view: View, manufacturer: str, count: int, b_value: int, length: float, is_taken: bool
+    of_nobody: dict[int, list[tuple[Any, ...]]], number: int
 ) -> None:
-    view.given("instances", GE_IMAGE.format(manufacturer))
-    view.given("elements", GE_LOST.format(count, b_value, length))
-    rows = view.rows("diffusion_frames", ["b_value", "b_value_source", "without_creator"])
-    assert rows == ([(750, "GEMS_PARM_01", True)] if is_taken else [])
+    assert of_nobody[number] == ([(750, "GEMS_PARM_01", True)] if LOST[number][-1] else [])
 
 
-@pytest.mark.parametrize(
-    ("kind", "position", "is_inferred"),
-    [
-        ("[ORIGINAL, PRIMARY]", "[0, 0, 3]", True),
-        # A map of the same series, another kind of image, another place: nothing is known of them.
-        ("[DERIVED, PRIMARY]", "[0, 0, 3]", False),
-        ("[ORIGINAL, OTHER]", "[0, 0, 3]", False),
-        ("[ORIGINAL, PRIMARY]", "[0, 0, 6]", False),
-        ("[ORIGINAL, PRIMARY]", "", False),
-    ],
-)
+AMONG = [
+    ("[ORIGINAL, PRIMARY]", "[0, 0, 3]", True),
+    # A map of the same series, another kind of image, another place: nothing is known of them.
+    ("[DERIVED, PRIMARY]", "[0, 0, 3]", False),
+    ("[ORIGINAL, OTHER]", "[0, 0, 3]", False),
+    ("[ORIGINAL, PRIMARY]", "[0, 0, 6]", False),
+    ("[ORIGINAL, PRIMARY]", "", False),
+]
+"""Kind and place of an image without a b-value, and whether it is held to be not weighted."""
+
+
+@pytest.fixture(scope="module")
+def among() -> list[list[tuple[Any, ...]]]:
+    """Of each case the weighted image, and that one of its series; one of a series without any."""
+    view = View()
+    images = [
+        "instance_id | series_key | Modality | pixel_offset | ImageType | ImagePositionPatient"
+    ]
+    drawn = ["instance_id | path | tag | vm | index | real"]
+    for n, (kind, position, _) in enumerate(AMONG):
+        images.append(f"{10 * n + 1} | s{n} | MR | 9 | [ORIGINAL, PRIMARY] | [0, 0, 3]")
+        images.append(f"{10 * n + 2} | s{n} | MR | 9 | {kind} | {position}")
+        images.append(f"{10 * n + 3} | t{n} | MR | 9 | [ORIGINAL, PRIMARY] | [0, 0, 3]")
+        drawn.append(f"{10 * n + 1} | '' | 00189087 | 1 | 0 | 800")
+    view.given("instances", "\n".join(images))
+    view.given("elements", "\n".join(drawn))
+    rows = sorted(view.rows("diffusion_frames", ["instance_id", "b_value", "b_value_source"]))
+    return [
+        [(key % 10, *rest) for key, *rest in rows if key // 10 == number]
+        for number in range(len(AMONG))
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(AMONG)))
 def test_an_image_without_b_value_among_weighted_ones_is_not_weighted(
-    view: View, kind: str, position: str, is_inferred: bool
+    among: list[list[tuple[Any, ...]]], number: int
 ) -> None:
-    view.given(
-        "instances",
-        f"""
-        instance_id | series_key | Modality | pixel_offset | ImageType           | ImagePositionPatient
-        1           | s          | MR       | 9            | [ORIGINAL, PRIMARY] | [0, 0, 3]
-        2           | s          | MR       | 9            | {kind}              | {position}
-        3           | t          | MR       | 9            | [ORIGINAL, PRIMARY] | [0, 0, 3]
-    """,
-    )
-    view.given(
-        "elements",
-        """
-        instance_id | path | tag      | vm | index | real
-        1           | ''   | 00189087 | 1  | 0     | 800
-    """,
-    )
-    rows = view.rows("diffusion_frames", ["instance_id", "b_value", "b_value_source"])
-    inferred = [(2, 0, "inferred")] if is_inferred else []
-    assert sorted(rows) == [(1, 800, "standard"), *inferred]
+    inferred = [(2, 0, "inferred")] if AMONG[number][-1] else []
+    assert among[number] == [(1, 800, "standard"), *inferred]

@@ -18,8 +18,13 @@ from pydicom.data import get_testdata_file
 import warehouse
 from tests.asking import answer_of
 from tests.dicom_files import dataset, image, write
+from tests.flat import planned_once
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import duckdb
+
     from tests.small_tables import View
 
 OWN = "PerFrameFunctionalGroupsSequence"
@@ -68,14 +73,38 @@ def test_the_groups_of_a_frame_come_before_the_shared_ones_and_those_before_the_
     )
 
 
-def test_a_number_of_frames_that_cannot_be_is_not_believed(tmp_path: Path) -> None:
-    made = image(NumberOfFrames=2_000_000_000)
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(write(tmp_path / "a", made), workers=1)
-    assert answer_of(wh, "select count(*) from frames") == [(4,)], "bytes of pixel data"
+_SINGLE: dict[str, Callable[[], pydicom.Dataset]] = {}
 
 
-def test_the_frames_of_an_enhanced_object_are_those_that_pydicom_finds(tmp_path: Path) -> None:
+def single(make: Callable[[], pydicom.Dataset]) -> Callable[[], pydicom.Dataset]:
+    """Have an object, of a series of its own, in the archive that the tests below ask."""
+    _SINGLE[make.__name__] = make
+    return make
+
+
+def of(
+    frames: duckdb.DuckDBPyConnection, make: Callable[[], pydicom.Dataset], columns: str
+) -> list[tuple[Any, ...]]:
+    """Return columns of the frames of an object."""
+    return frames.execute(
+        f"select {columns} from frames where series_key = $1 order by frame_number",
+        [f"5.{list(_SINGLE).index(make.__name__)}"],
+    ).fetchall()
+
+
+@single
+def too_many() -> pydicom.Dataset:
+    return image(NumberOfFrames=2_000_000_000)
+
+
+def test_a_number_of_frames_that_cannot_be_is_not_believed(
+    frames: duckdb.DuckDBPyConnection,
+) -> None:
+    assert of(frames, too_many, "frame_number") == [(1,), (2,), (3,), (4,)], "bytes of pixel data"
+
+
+@single
+def enhanced() -> pydicom.Dataset:
     frames = [
         dataset(
             FrameContentSequence=[
@@ -93,21 +122,23 @@ def test_the_frames_of_an_enhanced_object_are_those_that_pydicom_finds(tmp_path:
         PixelMeasuresSequence=[dataset(PixelSpacing=[0.5, 0.6], SliceThickness=2.5)],
         PlaneOrientationSequence=[dataset(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
     )
-    made = image(
+    return image(
         SOPClassUID="1.2.840.10008.5.1.4.1.1.4.1", NumberOfFrames=4, PixelData=bytes(16),
         SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=frames,
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(write(tmp_path / "a", made), workers=1)
-    answer = wh.table("frames").collect().sort("frame_number")
-    assert answer["ImagePositionPatient"].to_list() == [[0, 0, 2.5 * n] for n in range(4)]
-    assert answer["ImageOrientationPatient"].to_list() == [[1, 0, 0, 0, 1, 0]] * 4
-    assert answer["PixelSpacing"].to_list() == [[0.5, 0.6]] * 4
-    assert answer["SliceThickness"].to_list() == [2.5] * 4
-    assert answer["DimensionIndexValues"].to_list() == [[1, n + 1] for n in range(4)]
-    assert answer["InStackPositionNumber"].to_list() == [1, 2, 3, 4]
-    assert answer["EffectiveEchoTime"].to_list() == [30, 31, 32, 33]
-    assert [t.second for t in answer["FrameAcquisitionDateTime"]] == [0, 1, 2, 3]
+
+
+def test_the_frames_of_an_enhanced_object_are_those_that_pydicom_finds(
+    frames: duckdb.DuckDBPyConnection,
+) -> None:
+    columns = (
+        "ImagePositionPatient, ImageOrientationPatient, PixelSpacing, SliceThickness, "
+        "DimensionIndexValues, InStackPositionNumber, EffectiveEchoTime, second(FrameAcquisitionDateTime)"
+    )
+    assert of(frames, enhanced, columns) == [
+        ([0, 0, 2.5 * n], [1, 0, 0, 0, 1, 0], [0.5, 0.6], 2.5, [1, n + 1], n + 1, 30 + n, n)
+        for n in range(4)
+    ]
 
 
 def multi_frame_files() -> list[Path]:
@@ -358,20 +389,35 @@ def placed(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             PerFrameFunctionalGroupsSequence=[dataset(**groups), dataset(**groups)],
         )  # fmt: skip
         write(folder / "in" / f"4.{n}", made)
+    for n, make in enumerate(_SINGLE.values()):
+        made = make()
+        made.SOPInstanceUID, made.SeriesInstanceUID = f"5.{n}.1", f"5.{n}"
+        write(folder / "in" / f"5.{n}", made)
     wh = warehouse.open(folder / "w", create=True)
-    assert wh.ingest(folder / "in", workers=1).created == len(OF_DETECTORS) + len(ELSEWHERE)
+    created = wh.ingest(folder / "in", CINE, RT_DOSE, workers=1).created
+    assert created == len(OF_DETECTORS) + len(ELSEWHERE) + len(_SINGLE) + 2
     return wh
 
 
+CINE, RT_DOSE = (
+    Path(str(get_testdata_file(name))) for name in ("examples_ybr_color.dcm", "rtdose.dcm")
+)
+
+
 @pytest.fixture(scope="module")
-def places(placed: warehouse.Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+def frames(placed: warehouse.Warehouse) -> duckdb.DuckDBPyConnection:
+    """Those of all objects, asked once."""
+    return planned_once(placed, "frames")
+
+
+@pytest.fixture(scope="module")
+def places(frames: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[Any, ...]]]:
     """Return position, orientation, reason and position in a volume of each frame of each series."""
     found: dict[str, list[tuple[Any, ...]]] = {}
-    for key, *row in answer_of(
-        placed,
+    for key, *row in frames.execute(
         "select series_key, ImagePositionPatient, ImageOrientationPatient, position_why_not, ImagePositionVolume"
-        " from frames order by series_key, frame_number",
-    ):
+        " from frames order by series_key, frame_number"
+    ).fetchall():
         found.setdefault(key, []).append(tuple(row))
     return found
 
@@ -405,22 +451,27 @@ def test_frames_that_do_not_lie_in_the_patient_say_so(
         )
 
 
-def test_a_three_dimensional_angiography_lies_where_its_groups_say(tmp_path: Path) -> None:
-    """X-Ray 3D: frames of a reconstruction have positions as those of CT (PS3.3 A.53)."""
-    frames = [
+@single
+def angiography() -> pydicom.Dataset:
+    positions = [
         dataset(PlanePositionSequence=[dataset(ImagePositionPatient=[0, 0, z])]) for z in (0, 5)
     ]
-    made = image(
+    return image(
         SOPClassUID="1.2.840.10008.5.1.4.1.1.13.1.1", Modality="XA", NumberOfFrames=2, PixelData=bytes(8),
-        PerFrameFunctionalGroupsSequence=frames,
+        PerFrameFunctionalGroupsSequence=positions,
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(write(tmp_path / "a", made), workers=1)
-    asked = "select ImagePositionPatient, position_why_not from frames order by frame_number"
-    assert answer_of(wh, asked) == [([0, 0, 0], None), ([0, 0, 5], None)]
 
 
-def test_groups_say_how_a_frame_was_acquired(tmp_path: Path) -> None:
+def test_a_three_dimensional_angiography_lies_where_its_groups_say(
+    frames: duckdb.DuckDBPyConnection,
+) -> None:
+    """X-Ray 3D: frames of a reconstruction have positions as those of CT (PS3.3 A.53)."""
+    found = of(frames, angiography, "ImagePositionPatient, position_why_not")
+    assert found == [([0, 0, 0], None), ([0, 0, 5], None)]
+
+
+@single
+def acquired() -> pydicom.Dataset:
     own = [
         dataset(
             MRTimingAndRelatedParametersSequence=[dataset(RepetitionTime=2000 + n, FlipAngle=10.0 * n)],
@@ -433,68 +484,70 @@ def test_groups_say_how_a_frame_was_acquired(tmp_path: Path) -> None:
         )
         for n, kind in ((1, "MAGNITUDE"), (2, "PHASE"))
     ]  # fmt: skip
-    wh = warehouse.open(tmp_path / "w", create=True)
-    made = image(NumberOfFrames=2, PixelData=bytes(8), PerFrameFunctionalGroupsSequence=own)
-    wh.ingest(write(tmp_path / "a", made), workers=1)
-    asked = (
-        "select RepetitionTime, FlipAngle, InversionTimes, ComplexImageComponent, NominalPercentageOfCardiacPhase, "
-        "NominalPercentageOfRespiratoryPhase, NominalRespiratoryTriggerDelayTime from frames order by frame_number"
+    return image(NumberOfFrames=2, PixelData=bytes(8), PerFrameFunctionalGroupsSequence=own)
+
+
+def test_groups_say_how_a_frame_was_acquired(frames: duckdb.DuckDBPyConnection) -> None:
+    columns = (
+        "RepetitionTime, FlipAngle, InversionTimes, ComplexImageComponent, NominalPercentageOfCardiacPhase, "
+        "NominalPercentageOfRespiratoryPhase, NominalRespiratoryTriggerDelayTime"
     )
-    assert answer_of(wh, asked) == [
+    assert of(frames, acquired, columns) == [
         (2001, 10, [100, 5], "MAGNITUDE", 5, 7, 9), (2002, 20, [200, 5], "PHASE", 10, 14, 18),
     ]  # fmt: skip
 
 
 def test_packaged_multi_frame_objects_have_the_times_and_offsets_that_pydicom_finds(
-    tmp_path: Path,
+    frames: duckdb.DuckDBPyConnection,
 ) -> None:
-    cine, dose = (
-        Path(str(get_testdata_file(name))) for name in ("examples_ybr_color.dcm", "rtdose.dcm")
-    )
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(cine, dose, workers=1)
-    of_frames = (
+    of_object = (
         "select {} from frames join instances using (instance_id)"
-        " where Modality = '{}' order by frame_number"
+        " where SOPInstanceUID = '{}' order by frame_number"
     )
-    data = pydicom.dcmread(cine, stop_before_pixels=True)
-    times = answer_of(wh, of_frames.format("frame_time_ms", "US"))
+    data = pydicom.dcmread(CINE, stop_before_pixels=True)
+    times = frames.execute(of_object.format("frame_time_ms", data.SOPInstanceUID)).fetchall()
     assert times == [(n * float(data.FrameTime),) for n in range(data.NumberOfFrames)]
-    data = pydicom.dcmread(dose, stop_before_pixels=True)
+    data = pydicom.dcmread(RT_DOSE, stop_before_pixels=True)
     columns = "grid_frame_offset_mm, frames.ImagePositionPatient"
     x, y, z = map(float, data.ImagePositionPatient)
     assert data.ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
     offsets = [float(offset) for offset in data.GridFrameOffsetVector]
     assert offsets[0] == 0
-    assert answer_of(wh, of_frames.format(columns, "RTDOSE")) == [
-        (offset, [x, y, z + offset]) for offset in offsets
-    ]
+    found = frames.execute(of_object.format(columns, data.SOPInstanceUID)).fetchall()
+    assert found == [(offset, [x, y, z + offset]) for offset in offsets]
 
 
-def test_nuclear_medicine_numbers_its_frames_in_vectors(tmp_path: Path) -> None:
-    vectors = {
-        "energy_window_number": ("EnergyWindowVector", [1, 1, 2, 2]),
-        "detector_number": ("DetectorVector", [1, 2, 1, 2]),
-        "phase_number": ("PhaseVector", [1, 1, 1, 1]),
-        "rotation_number": ("RotationVector", [2, 1, 2, 1]),
-        "rr_interval_number": ("RRIntervalVector", [1, 1, 1, 3]),
-        "time_slot_number": ("TimeSlotVector", [4, 3, 2, 1]),
-        "slice_number": ("SliceVector", [1, 2, 3, 4]),
-        "angular_view_number": ("AngularViewVector", [1, 2, 1, 2]),
-        "time_slice_number": ("TimeSliceVector", [5, 6, 7, 8]),
-    }
-    made = image(
+VECTORS = {
+    "energy_window_number": ("EnergyWindowVector", [1, 1, 2, 2]),
+    "detector_number": ("DetectorVector", [1, 2, 1, 2]),
+    "phase_number": ("PhaseVector", [1, 1, 1, 1]),
+    "rotation_number": ("RotationVector", [2, 1, 2, 1]),
+    "rr_interval_number": ("RRIntervalVector", [1, 1, 1, 3]),
+    "time_slot_number": ("TimeSlotVector", [4, 3, 2, 1]),
+    "slice_number": ("SliceVector", [1, 2, 3, 4]),
+    "angular_view_number": ("AngularViewVector", [1, 2, 1, 2]),
+    "time_slice_number": ("TimeSliceVector", [5, 6, 7, 8]),
+}
+
+
+@single
+def numbered() -> pydicom.Dataset:
+    return image(
         SOPClassUID="1.2.840.10008.5.1.4.1.1.20", Modality="NM", NumberOfFrames=4,
         PixelData=bytes(16), FrameIncrementPointer=[0x00540010, 0x00540020], FrameTime="7",
         NumberOfEnergyWindows=2, NumberOfDetectors=2,
-        **dict(vectors.values()),
+        **dict(VECTORS.values()),
     )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(write(tmp_path / "a", made), workers=1)
-    answer = wh.table("frames").collect().sort("frame_number")
-    for column, (_, values) in vectors.items():
-        assert answer[column].to_list() == values
-    assert answer["frame_time_ms"].to_list() == [None] * 4, "these frames are no row of times"
+
+
+def test_nuclear_medicine_numbers_its_frames_in_vectors(
+    frames: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = of(frames, numbered, f"frame_time_ms, {', '.join(VECTORS)}")
+    times, *columns = zip(*rows, strict=True)
+    for column, (_, values) in zip(columns, VECTORS.values(), strict=True):
+        assert list(column) == values
+    assert times == (None,) * 4, "these frames are no row of times"
 
 
 def test_frame_times_are_in_the_clock_of_the_object(view: View) -> None:

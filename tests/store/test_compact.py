@@ -23,6 +23,7 @@ from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
 from tests.forms import some
+from tests.place import Place
 from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.elements.schema import ORDER
 from warehouse.errors import NotAWarehouse, WriteFailed
@@ -86,6 +87,23 @@ def clean(template: Path) -> dict[str, Any]:
 @pytest.fixture
 def root(template: Path, tmp_path: Path) -> Path:
     return shutil.copytree(template, tmp_path / "w")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("compact"))
+
+
+@pytest.fixture
+def here(place: Place, source: Path) -> Path:
+    """``w``, and ``in`` with its files: both to be written to."""
+
+    def fill(folder: Path) -> None:
+        shutil.copytree(source, folder / "in")
+        ingest(folder / "w", [folder / "in"], SETTINGS)
+
+    place.emptied()
+    return place.filled(fill)
 
 
 def everything(root: Path) -> dict[str, Any]:
@@ -191,20 +209,19 @@ def test_a_part_that_is_half_full_is_left_alone() -> None:
 # -- afterwards -----------------------------------------------------------------------------------
 
 
-def test_files_that_change_afterwards_are_replaced_as_ever(tmp_path: Path, source: Path) -> None:
+def test_files_that_change_afterwards_are_replaced_as_ever(here: Path) -> None:
     """Rows, payloads and long values are taken out of parts of several batches."""
-    folder = Path(shutil.copytree(source, tmp_path / "in"))
-    ingest(tmp_path / "w", [folder], SETTINGS)
-    compact(tmp_path / "w")
+    folder, root = here / "in", here / "w"
+    compact(root)
     for number in (0, 3, 5):
         write(folder / f"{number:02}", uid=f"1.{number}", PatientID="changed")
     write(folder / "a0", uid="1.4")
-    ingest(tmp_path / "w", [folder], SETTINGS)
-    ingest(tmp_path / "clean", [folder], AT_ONCE)
-    expected = content(tmp_path / "clean")
-    assert content(tmp_path / "w") == expected
-    compact(tmp_path / "w")
-    assert content(tmp_path / "w") == expected
+    ingest(root, [folder], SETTINGS)
+    ingest(here / "clean", [folder], AT_ONCE)
+    expected = content(here / "clean")
+    assert content(root) == expected
+    compact(root)
+    assert content(root) == expected
 
 
 def test_a_batch_can_be_read_anew_afterwards(root: Path, clean: dict[str, Any]) -> None:
@@ -253,10 +270,9 @@ def test_an_ingest_meanwhile_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_a_part_that_was_replaced_meanwhile_is_not_brought_back(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Path(shutil.copytree(source, tmp_path / "in"))
-    ingest(tmp_path / "w", [folder], SETTINGS)
+    folder, root = here / "in", here / "w"
     merged = module._merged
 
     def merge_slowly(*arguments: Any) -> Any:
@@ -264,14 +280,14 @@ def test_a_part_that_was_replaced_meanwhile_is_not_brought_back(
         if arguments[1] == "elements":
             monkeypatch.setattr(module, "_merged", merged)
             write(folder / "03", uid="1.3", PatientID="changed meanwhile")
-            ingest(tmp_path / "w", [folder], SETTINGS)
+            ingest(root, [folder], SETTINGS)
         return made
 
     monkeypatch.setattr(module, "_merged", merge_slowly)
-    compact(tmp_path / "w")
-    ingest(tmp_path / "clean", [folder], AT_ONCE)
-    assert content(tmp_path / "w") == content(tmp_path / "clean")
-    assert len(delta.snapshot(tmp_path / "w").parts["elements"]) == 1, "it tried again"
+    compact(root)
+    ingest(here / "clean", [folder], AT_ONCE)
+    assert content(root) == content(here / "clean")
+    assert len(delta.snapshot(root).parts["elements"]) == 1, "it tried again"
 
 
 # -- failures -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.dictionary import elements, repeaters
@@ -69,6 +69,11 @@ def private_dictionary(own: Dictionary) -> str:
 
 def sequence_rules(rules: Sequence[Rule]) -> str:
     """Return the variable of this name: JSON, an object per condition of the rules, in order."""
+    return _as_json(tuple(rules))
+
+
+@lru_cache(maxsize=4)  # every catalog asks, and few have rules of their own
+def _as_json(rules: tuple[Rule, ...]) -> str:
     return json.dumps(
         [
             {

@@ -46,7 +46,7 @@ def described(catalog: Catalog, instance_ids: Sequence[int]) -> dict[int, Descri
     """Return what headers say of segmentations: of many it takes little longer than of one."""
     listed = ", ".join(str(int(one)) for one in instance_ids)
     segments, frames = (
-        catalog.session().sql(query.format(listed)).pl() for query in (_SEGMENTS, _FRAMES)
+        catalog.connection.sql(query.format(listed)).pl() for query in (_SEGMENTS, _FRAMES)
     )
     of_each = [rows.partition_by("instance_id", as_dict=True) for rows in (segments, frames)]
     return {

@@ -101,7 +101,11 @@ def _declared(schema: pa.Schema) -> tuple[str, dict[str, object]]:
 
 def is_there(root: Path, table: str) -> bool:
     """Tell whether a table has a log, whatever is in it."""
-    return any((layout.table_folder(root, table) / "_delta_log").glob("*.json"))
+    try:
+        names = os.listdir(layout.table_folder(root, table) / "_delta_log")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return any(name.endswith(".json") for name in names)
 
 
 def tables_there(root: Path) -> set[str]:

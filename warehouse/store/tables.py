@@ -12,6 +12,7 @@ can make these again at ingest, so nothing takes them out but the erasure of wha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -35,7 +36,7 @@ _KEPT = {"instance_id": "kept_rows", "payload": "kept_values"}
 """Column by which rows go → statement that copies a part without those that have gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredTable:
     """One Delta table of a warehouse."""
 
@@ -69,12 +70,13 @@ class StoredTable:
     is_of_one_batch: bool = False
     """A row does not say of which batch it is: its partition does."""
 
-    @property
+    # Each commit asks for those of all tables.
+    @cached_property
     def schema(self) -> pa.Schema:
         """Columns as rows are handled in memory, without the partition column ``batch``."""
         return self.given or schema_of(by_name(self.name))
 
-    @property
+    @cached_property
     def stored_schema(self) -> pa.Schema:
         """Columns as any engine sees the Parquet: without dictionaries."""
         schema = self.schema
