@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -353,8 +354,8 @@ def test_a_folder_without_dicom_has_only_rejects(source: Path, root: Path) -> No
 # -- modes ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def private(source: Path) -> Path:
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One file with private elements at top level, in a sequence, and a private sequence."""
     made = image("1.1")
     inner = dataset(ScheduledProcedureStepID="1")
@@ -365,27 +366,45 @@ def private(source: Path) -> Path:
     made.add_new(0x00291001, "OB", b"\1" * 300)
     made.add_new(0x00291002, "SQ", [dataset(PatientID="inside private")])
     made.add_new(0x00420011, "OB", b"\2" * 300)
-    return write(source / "a", made)
+    return write(tmp_path_factory.mktemp("private") / "in" / "a", made)
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """A warehouse that has read the file in one mode, and what it holds. Not to be written to."""
+
+    root: Path
+    content: dict[str, list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def at_once(private: Path) -> dict[str, AtOnce]:
+    made = {}
+    for mode in ("minimal", "normal", "full"):
+        root = private.parents[1] / mode
+        run(root, private, mode=mode)
+        made[mode] = AtOnce(root, content(root))
+    return made
 
 
 @pytest.mark.acceptance("D1")
 def test_minimal_keeps_no_elements_normal_standard_ones_full_all(
-    private: Path, tmp_path: Path
+    at_once: dict[str, AtOnce],
 ) -> None:
-    counts, entities = {}, {}
-    for mode in ("minimal", "normal", "full"):
-        run(tmp_path / mode, private, mode=mode)
-        counts[mode] = ask(tmp_path / mode, "select count(*) from elements")[0][0]
-        entities[mode] = content(tmp_path / mode)["instances"]
+    counts = {
+        mode: ask(made.root, "select count(*) from elements")[0][0]
+        for mode, made in at_once.items()
+    }
+    entities = [made.content["instances"] for made in at_once.values()]
     assert counts["minimal"] == 0
     # Full has seven more: three creators and values, the private sequence and what is in it.
     assert counts["full"] == counts["normal"] + 6
-    assert entities["minimal"] == entities["normal"] == entities["full"]
+    assert entities[0] == entities[1] == entities[2]
 
 
 @pytest.mark.acceptance("D2")
-def test_normal_has_nothing_private_anywhere(private: Path, root: Path) -> None:
-    run(root, private, mode="normal")
+def test_normal_has_nothing_private_anywhere(at_once: dict[str, AtOnce]) -> None:
+    root = at_once["normal"].root
     assert ask(root, "from elements where tag[4] in ('1','3','5','7','9','B','D','F')") == []
     assert ask(root, "from elements where path like '0029%' or text = 'inside private'") == []
     assert ask(root, "select path from elements where keyword = 'ScheduledProcedureStepID'") == [
@@ -398,14 +417,13 @@ def test_normal_has_nothing_private_anywhere(private: Path, root: Path) -> None:
     ("low", "high"), [("minimal", "normal"), ("minimal", "full"), ("normal", "full")]
 )
 def test_a_higher_mode_later_reads_again_and_a_lower_one_does_not(
-    private: Path, root: Path, tmp_path: Path, low: str, high: str
+    private: Path, tmp_path: Path, at_once: dict[str, AtOnce], low: str, high: str
 ) -> None:
-    run(root, private, mode=low)
+    root = shutil.copytree(at_once[low].root, tmp_path / "w")
     assert run(root, private, mode=high).replaced == 1
-    run(tmp_path / "at once", private, mode=high)
-    assert content(root) == content(tmp_path / "at once")
+    assert content(root) == at_once[high].content
     assert run(root, private, mode=low).existing == 1
-    assert content(root) == content(tmp_path / "at once")
+    assert content(root) == at_once[high].content
 
 
 @pytest.mark.acceptance("D1")
