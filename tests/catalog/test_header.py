@@ -165,7 +165,7 @@ def test_the_json_model_of_every_packaged_file_is_that_of_pydicom(alike: int) ->
         assert ours == theirs or without_padding(ours) == without_padding(theirs), path.name
         compared += 1
     assert raised >= set(NOT_CONVERTED)
-    assert compared > 150
+    assert compared > (130 if alike == 2 else 150)
 
 
 def test_group_lengths_stay_in_the_json_model_as_in_that_of_pydicom(tmp_path: Path) -> None:
