@@ -13,6 +13,7 @@ import pytest
 
 from tests.command_line import COMMAND, ROOT, run, run_apart
 from warehouse.cli.app import app
+from warehouse.dicom import scan
 
 FILES = Path(pydicom.data.__path__[0]) / "test_files"
 
@@ -221,14 +222,21 @@ def test_header_of_a_file_that_is_no_dicom(tmp_path):
     assert "not DICOM" in done.stderr
 
 
-def test_zip_archives_are_looked_into_and_bombs_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("unchecked", "mebibytes"),
+    [(1 << 20, 2), pytest.param(scan.MAX_UNCHECKED_BYTES, 300, marks=pytest.mark.slow)],
+)
+def test_zip_archives_are_looked_into_and_bombs_refused(
+    tmp_path, unchecked, mebibytes, monkeypatch
+):
+    monkeypatch.setattr(scan, "MAX_UNCHECKED_BYTES", unchecked)
     with zipfile.ZipFile(tmp_path / "good.zip", "w") as archive:
         archive.write(FILES / "CT_small.dcm", "folder/1")
     with (
         zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("zeros.dcm", "w", force_zip64=True) as member,
     ):
-        for _ in range(300):
+        for _ in range(mebibytes):
             member.write(bytes(1 << 20))
     (tmp_path / "broken.zip").write_bytes((tmp_path / "good.zip").read_bytes()[:300])
     done = json.loads(run("ingest", tmp_path, "-w", tmp_path / "w", "--json").stdout)
