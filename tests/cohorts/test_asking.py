@@ -67,9 +67,6 @@ def _checked(archive: warehouse.Warehouse, sql: str) -> tuple[str, int]:
             "select series_key from series qualify row_number() over (order by Modality) = 1",
             "row_number()",
         ),
-        ("select series_key from instances where instance_id % 3 = 0", "instance_id"),
-        ("select series_key from elements join instances using (instance_id) where elements.batch = '000001'", "batch"),
-        ("select series_key from files join instances using (instance_id) where files.batch = '000001'", "batch"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("opened_once")

@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog.connect import Catalog, open_catalog
+from warehouse.cohorts.ids import IDS, nodes, used_ids
 from warehouse.errors import UnknownParameter, UnknownTable, UnsafeCohort
 from warehouse.sqlfiles import read_models
 from warehouse.store.duck import bound, literal
 from warehouse.store.layout import cache_folder, table_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import duckdb
 
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
@@ -114,7 +113,7 @@ def check(catalog: Catalog, sql: str) -> Question:
 def _checked(catalog: Catalog, sql: str) -> Question:
     _one_query(sql)
     tree = _parsed(catalog.connection, sql)
-    ctes = {name for node in _nodes(tree) for name in _cte_names(node)}
+    ctes = {name for node in nodes(tree) for name in _cte_names(node)}
     for name in ctes:
         if not _PLAIN.fullmatch(name):
             raise UnsafeCohort(f"the CTE {name!r} needs a name of letters, digits and _")
@@ -125,10 +124,16 @@ def _checked(catalog: Catalog, sql: str) -> Question:
         functions=_functions(catalog.connection),
     )
     names = set[str]()
-    for node in _nodes(tree):
+    for node in nodes(tree):
         rules.check(node)
         if node.get("class") == "PARAMETER":
             names.add(str(node.get("identifier")))
+    if used := used_ids(tree):
+        raise UnsafeCohort(
+            f"{' and '.join(used)} says in which order files came, and is another one where they "
+            "came in another order: put no condition on an id or a batch, "
+            "only join by it or count it"
+        )
     unnamed = [name for name in names if not _PLAIN.fullmatch(name)]
     if unnamed:
         raise UnknownParameter("write parameters with names, as in $max_mm, and declare them")
@@ -139,7 +144,7 @@ def _checked(catalog: Catalog, sql: str) -> Question:
 def suspects(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
     """Return what in a question may depend on the order or the ids of rows, as people wrote it."""
     found = set[str]()
-    for node in _nodes(_parsed(connection, sql)):
+    for node in nodes(_parsed(connection, sql)):
         name = str(node.get("function_name", "")).lower()
         if name in _ORDERED | _IN_ORDER:
             found.add(f"{name}()")
@@ -149,7 +154,7 @@ def suspects(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
             found.add("DISTINCT ON")
         if node.get("type") == "COLUMN_REF":
             column = str(node["column_names"][-1]).lower()
-            found |= {column} & {"instance_id", "batch"}
+            found |= {column} & IDS
     return sorted(found)
 
 
@@ -181,18 +186,6 @@ def _parsed(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
     if len(tree["statements"]) != 1:
         raise UnsafeCohort("a cohort is exactly one SELECT")
     return tree
-
-
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Yield every object of the tree, parents first."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
 
 
 def _cte_names(node: dict[str, Any]) -> list[str]:

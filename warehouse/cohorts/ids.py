@@ -1,0 +1,108 @@
+"""The tree of a question → what it does with an id but compare and count it.
+
+``instance_id`` and ``batch`` say in which order files came. The same files have others in a
+warehouse that was given them in another order, so a cohort may join by an id and count it, and
+nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
+IDS = frozenset({"instance_id", "batch"})
+
+_COUNTING = "count"
+_TOGETHER = frozenset({"row", "struct_pack", "list_value"})
+"""Functions whose answer is an id beside something: to be counted, too, and nothing else."""
+_SAME = frozenset({
+    "COMPARE_EQUAL", "COMPARE_NOTEQUAL", "COMPARE_DISTINCT_FROM", "COMPARE_NOT_DISTINCT_FROM",
+})  # fmt: skip
+_OF_NOTHING = frozenset({"OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_NOT"})
+
+
+def nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of the tree, parents first."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+
+
+def used_ids(tree: Any) -> list[str]:
+    """Return the ids that a question computes with, or compares with anything but another id.
+
+    Parameters
+    ----------
+    tree
+        What ``json_serialize_sql`` says of it.
+    """
+    every = list(nodes(tree))
+    names = set(IDS)
+    # An id under another name is one too.
+    while more := {name for node in every for name in _renamed(node, names)} - names - {""}:
+        names |= more
+    return sorted({name for node in every for name in _used(node, names)})
+
+
+def _renamed(node: dict[str, Any], names: AbstractSet[str]) -> list[str]:
+    """Return the names that a node gives to ids: after AS, or in the list after a table's name."""
+    if _id_in(node, names):
+        return [str(node.get("alias") or "").lower()]
+    columns = node.get("column_name_alias") or node.get("aliases") or ()
+    if not columns:
+        return []
+    lists = (each["select_list"] for each in nodes(node) if each.get("select_list"))
+    selected: list[dict[str, Any]] = next(lists, [])
+    if any(one.get("class") == "STAR" for one in selected):
+        return [str(name).lower() for name in columns]
+    pairs = zip(columns, selected, strict=False)
+    return [str(name).lower() for name, one in pairs if _id_in(one, names)]
+
+
+def _id_in(node: Any, names: AbstractSet[str]) -> str:
+    """Return the name of the id that an expression is, or that it puts beside something."""
+    if not isinstance(node, dict):
+        return ""
+    if node.get("class") == "COLUMN_REF":
+        name = str(node["column_names"][-1]).lower()
+        return name if name in names else ""
+    if str(node.get("function_name", "")).lower() in _TOGETHER:
+        return next(filter(None, (_id_in(_expression(child), names) for child in _given(node))), "")
+    return ""
+
+
+def _given(node: dict[str, Any]) -> list[Any]:
+    """Return the arguments of a function or window; DuckDB has named them in both ways."""
+    return list(node.get("children") or node.get("arguments") or ())
+
+
+def _expression(child: Any) -> Any:
+    return child.get("expression", child) if isinstance(child, dict) else child
+
+
+def _used(node: dict[str, Any], names: AbstractSet[str]) -> list[str]:
+    kind, what = node.get("class"), str(node.get("type"))
+    function = str(node.get("function_name", "")).lower()
+    if kind in {"FUNCTION", "WINDOW"}:
+        children = [] if function in _TOGETHER | {_COUNTING} else _given(node)
+    elif kind == "OPERATOR":
+        children = [] if what in _OF_NOTHING else _given(node)
+    elif kind == "CASE":
+        checks = node.get("case_checks") or ()
+        children = [*(part for check in checks for part in check.values()), node.get("else_expr")]
+    elif kind in {"COMPARISON", "BETWEEN", "CAST"}:
+        children = [child for child in node.values() if isinstance(child, dict)]
+    else:
+        return []
+    children = [_expression(child) for child in children]
+    found = [name for child in children if (name := _id_in(child, names))]
+    is_same = what in _SAME or what in {"COMPARE_IN", "COMPARE_NOT_IN"}
+    return [] if is_same and len(found) == len(children) else found
