@@ -6,6 +6,7 @@ import gc
 import gzip
 import os
 import shutil
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 # would each process that collects tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# A job in the background ignores Ctrl-C, and so would the processes that tests start and stop.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # NumPy would have a thread for each processor, too, which first looks for work for 25 ms.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
