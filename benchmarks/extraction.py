@@ -1,6 +1,6 @@
 """Headers into a table: the warehouse against what users would pick today, on one core.
 
-    python benchmarks/extraction.py            # 20,000 files, 5 rounds; writes docs/benchmarks.md
+    python benchmarks/extraction.py            # 20,000 files, 3 rounds; writes docs/benchmarks.md
     python benchmarks/extraction.py --quick    # 300 files, 1 round; prints only
     DICOM_CORPUS=/data/dicom python benchmarks/extraction.py
 
@@ -686,7 +686,7 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure reading DICOM headers into tables.")
     parser.add_argument("--files", type=int, help=f"size of corpus (a), {DEFAULT_FILES:,}")
-    parser.add_argument("--rounds", type=int, help="rounds, 5; three times that for a small (b)")
+    parser.add_argument("--rounds", type=int, help="rounds, 3; three times that for a small (b)")
     parser.add_argument("--corpus", type=Path, help="folder of corpus (a); made if it is not there")
     parser.add_argument("--methods", help=f"only these: {','.join(m.name for m in METHODS)}")
     parser.add_argument(
@@ -697,7 +697,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="page to write; docs/benchmarks.md")
     given = parser.parse_args()
     given.files = given.files or (QUICK_FILES if given.quick else DEFAULT_FILES)
-    given.rounds = given.rounds or (1 if given.quick else 5)
+    given.rounds = given.rounds or (1 if given.quick else 3)
     if given.output is None and not given.quick:
         given.output = PAGE
     names = given.methods.split(",") if given.methods else [m.name for m in METHODS]
