@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import os
 import time
 from collections import Counter
@@ -197,7 +198,7 @@ STAGES = {
         "warehouse.store.tables.vendor_rows",
     ],
     "write": ["warehouse.store.stage.write_rows", "warehouse.store.stage.write_small"],
-    "commit": ["warehouse.ingest.commit_batch"],
+    "commit": ["warehouse.ingest.commit_batch", "warehouse.read_batches.commit_batch"],
 }
 """Stage → functions it consists of, where they are called from. The time inside another function of
 the list counts for that one alone. Functions that a version of the library lacks are passed over.
@@ -227,19 +228,31 @@ def _watch(stage: str, name: str, spent: Counter[str], running: list[float]) -> 
     owner, attribute = found
     function = getattr(owner, attribute)
 
-    @functools.wraps(function)
-    def timed(*args: Any, **kwargs: Any) -> Any:
+    def timed(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         began = time.perf_counter()
         running.append(0.0)
         try:
-            return function(*args, **kwargs)
+            return call(*args, **kwargs)
         finally:
             whole = time.perf_counter() - began
             spent[stage] += whole - running.pop()
             if running:
                 running[-1] += whole
 
-    setattr(owner, attribute, timed)
+    @functools.wraps(function)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        return timed(function, *args, **kwargs)
+
+    @functools.wraps(function)
+    def watched_steps(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        steps = function(*args, **kwargs)
+        ended = object()
+        while (step := timed(next, steps, ended)) is not ended:
+            yield step
+
+    # What a generator does takes its time when the next step is asked for.
+    is_generator = inspect.isgeneratorfunction(function)
+    setattr(owner, attribute, watched_steps if is_generator else watched)
 
 
 def _resolve(name: str) -> tuple[Any, str] | None:

@@ -113,6 +113,10 @@ def test_the_runner_prints_a_table(tmp_path):
         assert "not installed" in cells[0] or float(cells[1].replace(",", "")) > 0
         assert "failed" not in cells[0]
     assert "a row** in `elements`" in done.stdout
+    # A function that went elsewhere is not timed any more, and nobody would see it.
+    for stage in ("list and compare", "read bytes", "scan", "decode", "write", "commit"):
+        (line,) = [line for line in table if line.startswith(f"| {stage} ")]
+        assert float(line.split("|")[2]) > 0, line
 
 
 def test_questions_have_one_answer_whoever_is_asked(tmp_path, monkeypatch):
