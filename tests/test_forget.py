@@ -24,7 +24,7 @@ from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.catalog.template import _file
 from warehouse.errors import NothingToForget, StoreDamaged, UsageError, WritersRunning
 from warehouse.forget import forget
-from warehouse.store import commit, delta
+from warehouse.store import commit, delta, locks
 from warehouse.store.append import append_rows
 from warehouse.store.tables import REGISTRY, named
 
@@ -320,7 +320,7 @@ def test_killed_and_asked_again(
 
 
 def test_an_ingest_that_is_running_is_waited_for_by_the_operator(folder: Path) -> None:
-    with delta.writing(folder / "w"), pytest.raises(WritersRunning, match="when it has ended"):
+    with locks.writing(folder / "w"), pytest.raises(WritersRunning, match="when it has ended"):
         forget(folder / "w", "patient", MINE, delete=True)
     assert not (folder / "w" / "_forgotten").exists()
 
@@ -331,7 +331,7 @@ def test_files_that_were_listed_before_are_not_committed(
     """An ingest found them, then they were forgotten, then it read them."""
     patient(folder / "in", MINE, 9)
     patient(folder / "in", OTHER, 9)
-    real, asked = delta.writing, []
+    real, asked = locks.writing, []
 
     def writing(root: Path) -> Any:
         if not asked:
@@ -339,7 +339,7 @@ def test_files_that_were_listed_before_are_not_committed(
             forget(root, "patient", MINE, delete=True)
         return real(root)
 
-    monkeypatch.setattr("warehouse.ingest.delta.writing", writing)
+    monkeypatch.setattr("warehouse.ingest.locks.writing", writing)
     report = warehouse.open(folder / "w").ingest(folder / "in", workers=1)
     assert (report.created, report.forgotten) == (1, 1)
     assert places_of([MINE], folder / "w") == {}

@@ -17,7 +17,7 @@ from warehouse.errors import NotAWarehouse, WriteFailed
 from warehouse.ingest import ingest
 from warehouse.rebuild import read_anew, rebuild
 from warehouse.settings import IngestSettings, Mode
-from warehouse.store import delta
+from warehouse.store import delta, locks
 from warehouse.store.compact import compact
 from warehouse.store.instance_sql import attributes
 
@@ -69,7 +69,7 @@ def spoil(root: Path) -> None:
         change.add.append(
             module._write(root, part, rows.set_column(place, rows.schema[place], old))
         )
-    with delta.locked(root):
+    with locks.locked(root):
         delta.commit(root, {"instances": change}, base, "test")
 
 

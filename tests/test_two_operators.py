@@ -17,7 +17,7 @@ from tests.test_crashes import ten_files
 from warehouse.errors import LockIgnored
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
-from warehouse.store import delta
+from warehouse.store import delta, locks
 
 CHECKOUT = Path(__file__).parents[1]
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=5)
@@ -30,13 +30,13 @@ from warehouse.process import do_without_pandas
 do_without_pandas()
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
-from warehouse.store import delta
-held = delta.locked
+from warehouse.store import locks
+held = locks.locked
 def told(root):
     print("waits", flush=True)
     sys.stdin.readline()
     return held(root)
-delta.locked = told
+locks.locked = told
 ingest(sys.argv[2], sys.argv[3:], IngestSettings(mode=Mode.FULL, workers=1, batch_files=3))
 """
 
@@ -67,7 +67,7 @@ def test_readers_do_not_wait_for_a_writer_and_writers_do(
     root = tmp_path / "w"
     ingest(root, [source / "0"], SETTINGS)
     version = delta.snapshot(root).version
-    with delta.locked(root):
+    with locks.locked(root):
         other = writer(root, source)
         assert other.stdout is not None
         assert other.stdout.readline() == "waits\n"
@@ -130,7 +130,7 @@ def test_where_the_lock_is_ignored_the_second_is_refused_and_nothing_is_lost(
     """As on a file system that keeps no locks between machines."""
     root = tmp_path / "w"
     ingest(root, [source / "broken"], SETTINGS)
-    monkeypatch.setattr(delta, "locked", lambda root: nullcontext())
+    monkeypatch.setattr(locks, "locked", lambda root: nullcontext())
     target = "_apply" if moment.startswith("after") else "_taken_back"
     real = getattr(delta, target)
 

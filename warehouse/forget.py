@@ -22,7 +22,7 @@ from warehouse.errors import NothingToForget, UsageError, WriteFailed, WritersRu
 from warehouse.ingest import planned_batches
 from warehouse.planned import read_plan, write_plan
 from warehouse.settings import IngestSettings
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, locks
 from warehouse.store.duck import lent
 from warehouse.store.erase import Found, erase, find, unnamed_files
 from warehouse.store.marker import require
@@ -79,7 +79,7 @@ def forget(root: str | os.PathLike[str], level: str, name: str, *, delete: bool 
         if found.is_nothing:
             raise NothingToForget(level)
         return _receipt("", level, found)
-    with delta.no_writers(root) as alone, ExitStack() as stack:
+    with locks.no_writers(root) as alone, ExitStack() as stack:
         if not alone or not all(_held(lock, stack) for lock in _locks_of_jobs(root)):
             raise WritersRunning(root)
         return _forget(root, level, name)
@@ -103,7 +103,7 @@ def _forget(root: Path, level: str, name: str) -> Receipt:
     key = warehouse_key(root)
     asked = digest(key, level, name)
     known = next((s for s in read_all(root) if s.asked == asked and _is_active(s)), None)
-    with delta.locked(root), lent() as connection:
+    with locks.locked(root), lent() as connection:
         base = delta.snapshot(root)
         found = find(connection, base, level, name)
         if found.is_nothing:

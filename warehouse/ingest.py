@@ -30,7 +30,7 @@ from warehouse.planned import (
 from warehouse.read_batches import read_batch, read_batches, settle_duplicates
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, locks
 from warehouse.store.duck import lent
 from warehouse.store.ledger import view_ledger
 from warehouse.store.marker import require
@@ -99,7 +99,7 @@ def ingest(
         ready, is_all = next(more)
         unseen = ready if is_all else settings.worker_count * settings.chunk_files
         pool_for = _pool_for(listing, root, settings, unseen, executor, of_sources(sources))
-        with delta.writing(root), pool_for as pool:
+        with locks.writing(root), pool_for as pool:
             for batch, done in read_batches(listing, root, settings, pool, progress, more):
                 counts.update(done.outcomes)
                 readers += done.readers
@@ -129,7 +129,7 @@ def _queued(
         if portion.is_last:
             found.append(files)
             counts["moved"] += take_moved(listing, root)
-        else:
+        elif portion.unseen:
             put_off_moved(listing)
         added = put_in_queue(listing)
         planned, ready = planned + added, ready + added
@@ -158,7 +158,7 @@ def plan(
                 forget_planned(listing, root, batch)
             put_in_queue(listing)
         return [
-            delta.claim_batch(root, write_plan(list(chain.from_iterable(chunks))))
+            locks.claim_batch(root, write_plan(list(chain.from_iterable(chunks))))
             for chunks in unseen_batches(listing, settings)
         ]
 
@@ -210,7 +210,7 @@ def run_batch(
         raise UsageError(
             f"no batch {batch!r}; planned: {', '.join(planned_batches(root)) or 'none'}"
         )
-    with lent() as connection, delta.writing(root):
+    with lent() as connection, locks.writing(root):
         name_to_read(connection, root, items)
         with _pool_for(connection, root, settings, len(items), executor, f"batch-{batch}") as pool:
             done = read_batch(

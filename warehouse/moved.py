@@ -18,7 +18,7 @@ from warehouse.dicom.objects import is_object
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR
 from warehouse.sqlfiles import statement
-from warehouse.store import delta
+from warehouse.store import locks
 from warehouse.store.moves import MOVING, commit_moves
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def take_moved(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
         return 0
     times = pa.nulls(len(taken), MOVING.field("modified_at").type)
     moving = pa.table([list(taken), list(taken.values()), times], schema=MOVING)
-    with delta.writing(root), listing.cursor() as connection:
+    with locks.writing(root), listing.cursor() as connection:
         moved = commit_moves(connection, root, moving, "move")
     listing.register("taken", moving)
     listing.execute("delete from unseen where path in (select new from taken)")

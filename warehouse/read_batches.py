@@ -18,7 +18,7 @@ from warehouse.planned import listed_again
 from warehouse.reading import Chunk, stage_chunk
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import statement
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, locks
 from warehouse.store.commit import Counts, commit_batch
 from warehouse.store.duck import lent
 from warehouse.store.ledger import view_ledger
@@ -48,7 +48,7 @@ def read_batches(
     pace = Pace(settings)
     for chunks in unseen_batches(listing, settings, pace, more):
         try:
-            following = _begin(root, delta.claim_batch(root), chunks, settings, pool)
+            following = _begin(root, locks.claim_batch(root), chunks, settings, pool)
         except BaseException:
             # Its files are still being listed.
             if running is not None:
@@ -187,7 +187,7 @@ def _rejected(portion: Staged) -> int:
 
 def settle(root: Path, settings: IngestSettings) -> list[str]:
     """Read duplicates again whose instance no file holds any more; return the batches it took."""
-    with delta.writing(root), lent() as connection:
+    with locks.writing(root), lent() as connection:
         return settle_duplicates(connection, root, settings, None)
 
 
@@ -211,6 +211,6 @@ def settle_duplicates(
             items = listed_again(paths, settings)
             for start in range(0, len(items), settings.batch_files):
                 part = items[start : start + settings.batch_files]
-                batch = delta.claim_batch(root)
+                batch = locks.claim_batch(root)
                 read_batch(connection, root, batch, part, as_before, pool, None)
                 batches.append(batch)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from warehouse.ingest import run_batch, stored_batches
 from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name, read_models, statement
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, locks
 from warehouse.store.delta import Change
 from warehouse.store.duck import lent, set_stored, view_files
 from warehouse.store.marker import require
@@ -76,7 +76,7 @@ def rebuild(root: Path) -> Rebuilt:
     written: dict[str, Part] = {}
     seen = 0
     committing = False
-    with delta.writing(root):
+    with locks.writing(root):
         base = delta.snapshot(root)
         try:
             with lent() as connection:
@@ -91,7 +91,7 @@ def rebuild(root: Path) -> Rebuilt:
                         if not made.equals(stored):
                             written[part] = _write(root, part, made)
                     seen += place
-            with delta.locked(root):
+            with locks.locked(root):
                 newest = delta.snapshot(root)
                 # A part that an ingest replaced meanwhile was derived by that ingest.
                 ours = {

@@ -19,7 +19,7 @@ from warehouse.errors import UsageError
 from warehouse.read_batches import settle
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
-from warehouse.store import delta
+from warehouse.store import delta, locks
 from warehouse.store.duck import lent, view_files
 from warehouse.store.marker import require
 from warehouse.store.moves import MOVING, commit_moves
@@ -70,7 +70,7 @@ def relocate(
     before, after = _place(old), _place(new)
     if before == after:
         raise UsageError("both places are the same")
-    with delta.writing(root), lent() as connection:
+    with locks.writing(root), lent() as connection:
         view_files(connection, delta.newest_files(root)[1])
         prefixes = list(_prefixes(before, after))
         connection.execute("set variable prefixes = $1", [prefixes])

@@ -22,7 +22,7 @@ from warehouse.errors import SourceNotFound, SourcesVanished
 from warehouse.read_batches import settle
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
-from warehouse.store import delta
+from warehouse.store import delta, locks
 from warehouse.store.commit import commit_removal
 from warehouse.store.duck import lent, view_files
 from warehouse.store.marker import require
@@ -128,7 +128,7 @@ def remove(
     total, count = sum(known.values()), gone.num_rows
     if not delete or not count:
         return RemovalReport(total, count, version=delta.newest_files(root)[0], is_done=delete)
-    with delta.writing(root):
+    with locks.writing(root):
         removed = commit_removal(root, gone)
     batches = settle(root, settings)
     return RemovalReport(

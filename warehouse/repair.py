@@ -16,7 +16,7 @@ from warehouse.dicom.scan import SourceFile
 from warehouse.planned import listed_again
 from warehouse.read_batches import staged_anew
 from warehouse.settings import IngestSettings, Mode
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, locks
 from warehouse.store.commit import commit_batch
 from warehouse.store.duck import lent
 from warehouse.store.verify import DELETE, REPAIR, VACUUM
@@ -74,8 +74,8 @@ def repair(root: Path, found: Verified, settings: IngestSettings | None = None) 
     missing = [file.path for file in found.touched if not isinstance(items[file.path], SourceFile)]
     if missing:
         return Repaired(deleted=deleted, missing=missing, version=found.version)
-    with delta.writing(root), lent() as connection:
-        batch = delta.claim_batch(root)
+    with locks.writing(root), lent() as connection:
+        batch = locks.claim_batch(root)
         staged: list[Staged] = []
         first = layout.first_id(batch)
         for mode, files in groupby(sorted(found.touched, key=lambda f: f.mode), lambda f: f.mode):

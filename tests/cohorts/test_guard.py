@@ -269,6 +269,12 @@ FROM = "select series_key from instances"
         "select a.series_key from instances as a join instances as b on a.instance_id < b.instance_id",
         "select series_key from elements join instances using (instance_id) where elements.batch = '000001'",
         "select series_key from files join instances using (instance_id) where files.batch = '000001'",
+        f"{FROM} order by Modality, instance_id limit 1",
+        f"{FROM} order by instance_id offset 3",
+        "select distinct on (study_key) series_key from instances order by study_key, instance_id",
+        f"{FROM} qualify row_number() over (partition by series_key order by instance_id) = 1",
+        "select first(series_key order by instance_id) as series_key from instances group by study_key",
+        "select list(series_key order by batch)[1] as series_key from instances",
         # Found by the generated queries of test_repeatable.py: no order that is tried shows it.
         (
             "select patient_key from (select *, dense_rank() over (partition by EchoTime order by patient_key, "
@@ -297,6 +303,8 @@ def test_a_condition_on_an_id_names_others_where_files_came_in_another_order(
         ),
         "select series_key from (select instance_id as n, series_key from instances) group by n, series_key",
         f"{FROM} qualify count(*) over (partition by instance_id) = 1",
+        # In no order, as all rows are taken.
+        f"{FROM} order by instance_id",
     ],
 )
 def test_an_id_is_joined_by_and_counted(locked: Catalog, sql: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from warehouse.ingest import ingest
 from warehouse.sqlfiles import read_checks
-from warehouse.store import delta
+from warehouse.store import delta, locks
 from warehouse.store.delta import Change
 
 
@@ -41,7 +41,7 @@ def test_a_run_checks_what_it_stored(run, planned):
 
 def test_a_store_that_contradicts_itself_fails_the_run(run, stored):
     base = delta.snapshot(stored)
-    with delta.locked(stored):
+    with locks.locked(stored):
         lost = Change(remove=list(base.parts["instances"]))
         delta.commit(stored, {"instances": lost}, base, "lose all instances")
     done = run("check", raise_on_error=False)
@@ -69,7 +69,7 @@ def test_results_hold_no_value_of_a_header(run, archive, stored):
     image = pydicom.dcmread(archive / "a/ct.dcm")
     base = delta.snapshot(stored)
     shutil.copyfile(archive / "a/ct.dcm", archive / "a/copy.dcm")
-    with delta.locked(stored):
+    with locks.locked(stored):
         lost = Change(remove=list(base.parts["files"]))
         delta.commit(stored, {"files": lost}, base, "lose all files")
     shown = repr(outcomes(run("check", raise_on_error=False)))

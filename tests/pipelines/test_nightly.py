@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.show import _plot, _table
 from warehouse.ingest import ingest, planned_batches
-from warehouse.store import delta
+from warehouse.store import delta, locks
 from warehouse.store.delta import Change
 
 
@@ -44,7 +44,7 @@ def test_a_night_lists_checks_and_asks_cohorts(run, stored, archive, instance):
 
 def test_no_cohort_is_asked_of_a_store_that_contradicts_itself(run, stored):
     base = delta.snapshot(stored)
-    with delta.locked(stored):
+    with locks.locked(stored):
         lost = Change(remove=list(base.parts["instances"]))
         delta.commit(stored, {"instances": lost}, base, "lose all instances")
     done = run("nightly", raise_on_error=False)

@@ -17,7 +17,7 @@ from pydicom.data import get_testdata_file
 from warehouse.errors import UnknownVersion
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
-from warehouse.store import delta, layout, tables
+from warehouse.store import delta, layout, locks, tables
 from warehouse.store.delta import Change
 from warehouse.store.layout import Part
 from warehouse.store.stage import write_small
@@ -128,7 +128,7 @@ def test_what_a_killed_maker_left_is_completed(root: Path, missing: str) -> None
 
 def test_a_commit_adds_and_removes_parts_of_all_tables_at_once(root: Path) -> None:
     first = {table: part(root, table) for table in ("blobs", "files")}
-    with delta.locked(root):
+    with locks.locked(root):
         delta.commit(
             root, {t: Change(add=[p]) for t, p in first.items()}, delta.snapshot(root), "test"
         )
@@ -136,7 +136,7 @@ def test_a_commit_adds_and_removes_parts_of_all_tables_at_once(root: Path) -> No
     assert made.parts["blobs"] == (first["blobs"].path,)
     assert made.version == 1
     second = part(root, "files", "000002")
-    with delta.locked(root):
+    with locks.locked(root):
         delta.commit(root, {"files": Change([second], [first["files"].path])}, made, "test")
     made = delta.snapshot(root)
     assert made.parts["files"] == (second.path,)
@@ -145,7 +145,7 @@ def test_a_commit_adds_and_removes_parts_of_all_tables_at_once(root: Path) -> No
 
 
 def test_other_engines_read_the_tables_alone(root: Path) -> None:
-    with delta.locked(root):
+    with locks.locked(root):
         delta.commit(root, {"files": Change([part(root, "files")])}, delta.snapshot(root), "test")
     frame = pl.read_delta(str(root / "files"))
     assert frame.select("path", "batch").rows() == [("/a", "000001")]
@@ -157,7 +157,7 @@ def test_what_was_committed_to_one_table_alone_is_not_seen_and_taken_back(root: 
     lost = part(root, "blobs")
     delta._apply(DeltaTable(str(root / "blobs")), Change([lost]), {})
     assert delta.snapshot(root) == base
-    with delta.locked(root):
+    with locks.locked(root):
         delta.commit(root, {"files": Change([part(root, "files")])}, base, "test")
     made = delta.snapshot(root)
     assert made.parts["blobs"] == ()
@@ -167,7 +167,7 @@ def test_what_was_committed_to_one_table_alone_is_not_seen_and_taken_back(root: 
 
 def commit_one(root: Path, number: int) -> Part:
     made = part(root, "blobs", f"{number:06d}")
-    with delta.locked(root):
+    with locks.locked(root):
         changes = {"blobs": Change(add=[made]), "files": Change(add=[part(root, "files")])}
         delta.commit(root, changes, delta.snapshot(root), "test")
     return made
@@ -212,7 +212,7 @@ def test_commits_of_another_tool_leave_the_pins_as_they_were(root: Path) -> None
 
 def test_every_writer_gets_its_own_batch_number(root: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        claimed = list(pool.map(lambda _: delta.claim_batch(root), range(40)))
+        claimed = list(pool.map(lambda _: locks.claim_batch(root), range(40)))
     assert sorted(claimed) == [layout.batch_name(number) for number in range(1, 41)]
     assert [
         name for name in layout.claims_folder(root).iterdir() if name.name.startswith(".")
@@ -225,7 +225,7 @@ def test_the_first_part_says_how_large_a_table_is(root: Path) -> None:
     for count in (1, 1000, 1):
         keys = [f"{number:064}" for number in range(count)]
         columns = [pa.array(keys), pa.array([1] * count), pa.array([b"x"] * count)]
-        batch = delta.claim_batch(root)
+        batch = locks.claim_batch(root)
         rows = pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)
         made = write_small(root, "blobs", batch, 0, rows)
         delta.commit(root, {"blobs": Change(add=[made])}, delta.snapshot(root), batch)

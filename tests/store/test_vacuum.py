@@ -25,7 +25,7 @@ from warehouse.elements.extract import extract
 from warehouse.errors import NotAWarehouse, QueryFailed, UsageError
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
-from warehouse.store import delta, layout, tables
+from warehouse.store import delta, layout, locks, tables
 from warehouse.store.append import append_rows
 from warehouse.store.commit import commit_batch
 from warehouse.store.duck import connect
@@ -185,8 +185,8 @@ def test_what_a_killed_writer_committed_to_one_table_alone_can_be_taken_back(roo
 
 def test_staged_parts_of_a_running_ingest_stay_however_old(root: Path, tmp_path: Path) -> None:
     write(tmp_path / "c", uid="1.3")
-    with delta.writing(root):
-        batch = delta.claim_batch(root)
+    with locks.writing(root):
+        batch = locks.claim_batch(root)
         found = list(discover([tmp_path / "c"]))
         (portion,) = extract(found, layout.first_id(batch), 1000)
         staged = stage(root, batch, 0, portion, Mode.FULL, keep_blobs=True)
@@ -203,8 +203,8 @@ def test_a_writer_that_was_killed_holds_nothing(root: Path) -> None:
     lost = orphan(root)
     program = (
         "import os, sys, pathlib; sys.path.insert(0, sys.argv[1])\n"
-        "from warehouse.store import delta\n"
-        "with delta.writing(pathlib.Path(sys.argv[2])):\n"
+        "from warehouse.store import locks\n"
+        "with locks.writing(pathlib.Path(sys.argv[2])):\n"
         "    print('writing', flush=True)\n"
         "    sys.stdin.read()\n"
     )

@@ -19,7 +19,7 @@ from warehouse.components.checking import now
 from warehouse.components.files import opened
 from warehouse.errors import AlgorithmError, ArchiveRefused, UnknownArtifact
 from warehouse.sqlfiles import statement
-from warehouse.store import delta
+from warehouse.store import locks
 from warehouse.store.marker import require
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def add_artifact(
         "file_name": path.name, "size_in_storage": 0, "size_in_registry": 0,
         "is_manifest_valid": None, "is_removed": False, "is_marked": False, "happened_by": by,
     }  # fmt: skip
-    with opened(path) as source, delta.writing(root):
+    with opened(path) as source, locks.writing(root):
         begun = [(INITIALIZED, 0), (QUEUED, 1), (STARTED, 2)]
         ledger.add_rows(
             root,

@@ -250,7 +250,7 @@ def record(
     Parameters
     ----------
     root
-        Folder of a warehouse; the caller holds ``delta.writing`` if there are values.
+        Folder of a warehouse; the caller holds ``locks.writing`` if there are values.
     events
         In the order in which they happened.
     values

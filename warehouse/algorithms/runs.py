@@ -35,7 +35,7 @@ from warehouse.components.checking import now
 from warehouse.components.interfaces import known_interfaces
 from warehouse.components.socket_store import known_sockets
 from warehouse.errors import OutputRefused, WarehouseError
-from warehouse.store import delta
+from warehouse.store import locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -245,7 +245,7 @@ class _Run:
         self._began = self._committed = self._looked = time.monotonic()
 
     def go(self, place: Callable[[], Any]) -> None:
-        with delta.writing(self._root), place() as where:
+        with locks.writing(self._root), place() as where:
             try:
                 for tasks in self._portions():
                     self._through(where, tasks)

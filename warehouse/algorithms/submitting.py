@@ -27,7 +27,7 @@ from warehouse.components.checking import now, recheck
 from warehouse.components.interfaces import chosen, known_interfaces
 from warehouse.components.socket_store import known_sockets
 from warehouse.errors import AlgorithmError, JobRefused, OutputRefused
-from warehouse.store import delta
+from warehouse.store import delta, locks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -222,7 +222,7 @@ def report(root: Path, job_id: str, body: bytes, signature: str, outputs: Path) 
         return
     task = task_of(root, spec)
     done = Done(spec.job_id, "executed", "external")
-    with ExitStack() as stack, delta.writing(root):
+    with ExitStack() as stack, locks.writing(root):
         values = collected(root, task, done, known_sockets(root), stack, folder=outputs)
         slugs = sorted(values)
         fields |= {

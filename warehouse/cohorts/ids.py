@@ -1,4 +1,4 @@
-"""The tree of a question → what it does with an id but compare and count it.
+"""The tree of a question → what it does with an id but join by it and count it.
 
 ``instance_id`` and ``batch`` say in which order files came. The same files have others in a
 warehouse that was given them in another order, so a cohort may join by an id and count it, and
@@ -37,7 +37,7 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def used_ids(tree: Any) -> list[str]:
-    """Return the ids that a question computes with, or compares with anything but another id.
+    """Return the ids that a question computes with, takes the first by, or has a condition on.
 
     Parameters
     ----------
@@ -88,6 +88,20 @@ def _expression(child: Any) -> Any:
     return child.get("expression", child) if isinstance(child, dict) else child
 
 
+def _orders(node: dict[str, Any]) -> list[Any]:
+    """Return by what a node orders rows of which it takes some, or numbers them."""
+    modifiers = node.get("modifiers") or ()
+    takes = any(
+        "LIMIT" in modifier["type"] or modifier.get("distinct_on_targets") for modifier in modifiers
+    )
+    orders = [order for modifier in modifiers if takes for order in modifier.get("orders") or ()]
+    if node.get("class") in {"FUNCTION", "WINDOW"}:
+        orders += node.get("orders") or ()
+        orders += node.get("arg_orders") or ()
+        orders += (node.get("order_bys") or {}).get("orders") or ()
+    return orders
+
+
 def _used(node: dict[str, Any], names: AbstractSet[str]) -> list[str]:
     kind, what = node.get("class"), str(node.get("type"))
     function = str(node.get("function_name", "")).lower()
@@ -101,8 +115,8 @@ def _used(node: dict[str, Any], names: AbstractSet[str]) -> list[str]:
     elif kind in {"COMPARISON", "BETWEEN", "CAST"}:
         children = [child for child in node.values() if isinstance(child, dict)]
     else:
-        return []
-    children = [_expression(child) for child in children]
+        children = []
+    children = [_expression(child) for child in [*children, *_orders(node)]]
     found = [name for child in children if (name := _id_in(child, names))]
     is_same = what in _SAME or what in {"COMPARE_IN", "COMPARE_NOT_IN"}
     return [] if is_same and len(found) == len(children) else found

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 
 from warehouse.errors import StoreDamaged, ValueRefused, WriteFailed
-from warehouse.store import delta, layout
+from warehouse.store import delta, layout, locks
 from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import lent
 from warehouse.store.making import reach_disk
@@ -92,14 +92,14 @@ def add_rows(
         Name of the commit.
     staged
         Returns parts that were written before and belong to what ``make`` found new; it is asked
-        after that. The caller holds ``delta.writing`` since they were written.
+        after that. The caller holds ``locks.writing`` since they were written.
 
     Raises
     ------
     WriteFailed
         Nothing was added.
     """
-    with delta.writing(root), delta.locked(root):
+    with locks.writing(root), locks.locked(root):
         base = delta.snapshot(root)
         tables = {name: _table(name, rows) for name, rows in make(base).items()}
         given = staged() if staged else {}

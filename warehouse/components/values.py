@@ -24,7 +24,7 @@ from warehouse.components.files import opened
 from warehouse.components.image_sets import require_series
 from warehouse.components.socket_store import known_sockets
 from warehouse.errors import UnknownSocket, UsageError, ValueRefused
-from warehouse.store import delta
+from warehouse.store import delta, locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -124,7 +124,7 @@ def add_values(
         return []
     sockets = known_sockets(root)
     with ExitStack() as stack:
-        stack.enter_context(delta.writing(root))
+        stack.enter_context(locks.writing(root))
         _require_entities(root, given)
         prepared: list[Prepared] = []
         try:
@@ -239,7 +239,7 @@ def store_prepared(
     """Commit the rows of all values that are not stored yet, and others in the same commit.
 
     ``also`` returns rows of tables that are not those of values, given the version they are added
-    to; what it raises leaves everything as it was. The caller holds ``delta.writing``.
+    to; what it raises leaves everything as it was. The caller holds ``locks.writing``.
     """
     for one in prepared:
         if one.content.file is not None and one.content.form in {"file", "image"}:

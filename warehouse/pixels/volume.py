@@ -14,27 +14,21 @@ The contract of ``LazyVolume``, which one suite of tests holds against every kin
 from __future__ import annotations
 
 import copy
-import threading
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
 
-from warehouse.errors import NotAVolume
 from warehouse.inputs import require_names
 from warehouse.pixels.facts import Headers
 from warehouse.pixels.filling import FrameCache, Source, Voxels
 from warehouse.pixels.index import Part, expand, length_of
-from warehouse.pixels.layout import Layout, axes, layout_of_slices
-from warehouse.pixels.lookup import images_of_series
-from warehouse.pixels.mosaics import is_mosaic, layout_of_mosaics
-from warehouse.pixels.multiframe import layout_of_frames
+from warehouse.pixels.kept_layouts import layout_of_series
+from warehouse.pixels.layout import Layout, axes
 from warehouse.pixels.read import Job, Tables, allocated, read
 from warehouse.pixels.units import one_unit
 from warehouse.pixels.uptake import headers_for
 from warehouse.pixels.values import Values
-from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,14 +39,6 @@ if TYPE_CHECKING:
 
 CACHE_BYTES = 64 << 20
 """Decoded frames that a volume keeps; plain ones stay with the operating system."""
-
-_Asked = tuple[str, str | None, bool, bool]
-"""A series, a stack, whether slices may be missing, and may be shifted."""
-_KNOWN: WeakKeyDictionary[Catalog, dict[_Asked, Layout | str]] = WeakKeyDictionary()
-"""By catalog: the layouts that were asked for last, or why there is none; go with the catalog."""
-_KEEPING = threading.Lock()
-_KEPT, _KEPT_FRAMES = 16, 2_500
-"""Layouts that are kept, and frames of each: a frame that is a file of its own takes about 1 kB."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -365,51 +351,6 @@ def open_volume(
         The frames make no regular grid; the reason is that of the view ``series_geometry``.
     """
     require_names(series_uid, *([] if stack_id is None else [stack_id]))
-    layout = _known_layout(catalog, (series_uid, stack_id, bool(gaps), bool(tilt)))
+    layout = layout_of_series(catalog, series_uid, stack_id=stack_id, gaps=gaps, tilt=tilt)
     headers = headers_for(catalog, series_uid, values)
     return LazyVolume(series_uid, layout, values or Values(), headers)
-
-
-def _known_layout(catalog: Catalog, asked: _Asked) -> Layout:
-    """Return the layout of a series, from the last ones where it is among them.
-
-    A series is often opened again, for other values; to plan what is asked of its frames takes
-    longer than to read some. A catalog is of one version, in which an answer does not change.
-    """
-    with _KEEPING:
-        known = _KNOWN.setdefault(catalog, {})
-        found = known.pop(asked, None)
-    if found is None:
-        series_uid, stack, gaps, tilt = asked
-        try:
-            images = images_of_series(catalog, series_uid)
-            found = _layout(catalog, series_uid, images, stack, gaps=gaps, tilt=tilt)
-        except NotAVolume as refused:
-            found = refused.why
-    if isinstance(found, str) or len(found.frames) <= _KEPT_FRAMES:
-        with _KEEPING:
-            known[asked] = found
-            if len(known) > _KEPT:
-                known.pop(next(iter(known)), None)
-    if isinstance(found, str):
-        raise NotAVolume(asked[0], found)
-    return found
-
-
-def _layout(
-    catalog: Catalog, series_uid: str, images: list[Image], stack: str | None, *, gaps: bool,
-    tilt: bool,
-) -> Layout:  # fmt: skip
-    if any(image.frame_count > 1 for image in images):
-        return layout_of_frames(catalog, series_uid, images, stack)
-    mosaics = sum(is_mosaic(image) for image in images)
-    if mosaics == len(images):
-        return layout_of_mosaics(catalog, series_uid, images)
-    if mosaics:
-        raise NotAVolume(series_uid, f"{mosaics} of {len(images)} images are mosaics")
-    try:
-        return layout_of_slices(catalog, series_uid, images, gaps=gaps, tilt=tilt)
-    except NotAVolume as refused:
-        # The view says it with figures; asking it every time would cost more than a slice.
-        said = catalog.connection.execute(statement("why_not", "pixels"), [series_uid]).fetchall()
-        raise NotAVolume(series_uid, said[0][0] if said else refused.why) from None

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from warehouse.errors import KeyTaken, UsageError
 from warehouse.sqlfiles import statement
-from warehouse.store import delta, layout, tables
+from warehouse.store import delta, layout, locks, tables
 from warehouse.store.delta import Change
 from warehouse.store.duck import lent
 from warehouse.store.rows import write_rows
@@ -72,7 +72,7 @@ def append_rows(root: Path, rows: Mapping[str, pa.Table]) -> Appended:
     asked = {name: _fitting(name, some) for name, some in rows.items()}
     written: list[tuple[str, Part]] = []
     committing = False
-    with delta.writing(root), delta.locked(root):
+    with locks.writing(root), locks.locked(root):
         base = delta.snapshot(root)
         try:
             with lent() as connection:

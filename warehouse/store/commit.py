@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from warehouse.elements.schema import BLOBS, INLINE_BYTES
 from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import statement
-from warehouse.store import delta, layout, tables
+from warehouse.store import delta, layout, locks, tables
 from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import copy_part, lent
 from warehouse.store.known import may_be_known
@@ -80,7 +80,7 @@ def commit_batch(
     changes = {
         table: Change(remove=sorted((damaged or {}).get(table, ()))) for table in tables.names()
     }
-    with delta.locked(root), connection.cursor() as own:
+    with locks.locked(root), connection.cursor() as own:
         base = delta.snapshot(root, parts_are_here=not damaged)
         readable = base.without(damaged or {})
         try:
@@ -119,7 +119,7 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
         Nothing was changed.
     """
     changes = {table: Change() for table in tables.names()}
-    with delta.locked(root), lent() as connection:
+    with locks.locked(root), lent() as connection:
         base = delta.snapshot(root)
         view_ledger(connection, base.paths("files"))
         connection.register("vanished", vanished)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.errors import StoreError
-from warehouse.store import delta, layout, tables
+from warehouse.store import delta, layout, locks, tables
 from warehouse.store.delta import Change
 from warehouse.store.marker import require
 from warehouse.store.merge import merge
@@ -62,7 +62,7 @@ def compact(root: Path) -> Compacted:
         Nothing was changed since the last of the versions that this made.
     """
     require(root)
-    with delta.writing(root):
+    with locks.writing(root):
         found = delta.snapshot(root)
         while groups := _groups(delta.snapshot(root)):
             done = _merge_groups(root, groups)
@@ -130,7 +130,7 @@ def _merge_groups(root: Path, groups: list[tuple[str, list[str]]]) -> bool:
     try:
         for name, parts in groups:
             merged.append((name, parts, _merged(root, tables.named(name), parts)))
-        with delta.locked(root):
+        with locks.locked(root):
             base = delta.snapshot(root)
             changes = {table: Change(is_rearranged=True) for table in tables.names()}
             for table, parts, part in merged:

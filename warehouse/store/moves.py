@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.sqlfiles import statement
-from warehouse.store import delta, layout, tables
+from warehouse.store import delta, layout, locks, tables
 from warehouse.store.delta import Change
 from warehouse.store.duck import view_files
 from warehouse.store.merge import readable_as_dictionary
@@ -57,7 +57,7 @@ def commit_moves(
     """
     written: list[tuple[str, str, Part]] = []
     committing = False
-    with delta.locked(root):
+    with locks.locked(root):
         base = delta.snapshot(root)
         view_files(connection, base.paths("files"))
         connection.register("moving", moving)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from warehouse.errors import UsageError, WriteFailed
-from warehouse.store import delta, layout, tables
+from warehouse.store import delta, layout, locks, tables
 from warehouse.store.logs import require_every_entry
 from warehouse.store.marker import require
 from warehouse.store.value_names import named_values
@@ -98,7 +98,7 @@ def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = Fa
         )
     require(root)
     cutoff = time.time() - retention.total_seconds()
-    with delta.no_writers(root) as alone, delta.locked(root):
+    with locks.no_writers(root) as alone, locks.locked(root):
         snapshot = delta.snapshot(root)
         spare: list[Spare] = []
         in_use = 0

@@ -1,0 +1,81 @@
+"""A series → the layout of its frames: which lies where, as one array.
+
+In: a catalog and what is asked of a series. Out: ``Layout``, or ``NotAVolume`` with the reason. The
+last ones are kept with the catalog.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from warehouse.errors import NotAVolume
+from warehouse.pixels.layout import Layout, layout_of_slices
+from warehouse.pixels.lookup import images_of_series
+from warehouse.pixels.mosaics import is_mosaic, layout_of_mosaics
+from warehouse.pixels.multiframe import layout_of_frames
+from warehouse.sqlfiles import statement
+
+if TYPE_CHECKING:
+    from warehouse.catalog.connect import Catalog
+    from warehouse.pixels.image import Image
+
+_Asked = tuple[str, str | None, bool, bool]
+"""A series, a stack, whether slices may be missing, and may be shifted."""
+_KNOWN: WeakKeyDictionary[Catalog, dict[_Asked, Layout | str]] = WeakKeyDictionary()
+"""By catalog: the layouts that were asked for last, or why there is none; go with the catalog."""
+_KEEPING = threading.Lock()
+_KEPT, _KEPT_FRAMES = 16, 2_500
+"""Layouts that are kept, and frames of each: a frame that is a file of its own takes about 1 kB."""
+
+
+def layout_of_series(
+    catalog: Catalog, series_uid: str, *, stack_id: str | None, gaps: bool, tilt: bool
+) -> Layout:
+    """Return the layout of a series, from the last ones where it is among them.
+
+    A series is often opened again, for other values; to plan what is asked of its frames takes
+    longer than to read some. A catalog is of one version, in which an answer does not change.
+
+    Raises
+    ------
+    SeriesNotFound, NoPixels, NotAVolume
+    """
+    asked = (series_uid, stack_id, bool(gaps), bool(tilt))
+    with _KEEPING:
+        known = _KNOWN.setdefault(catalog, {})
+        found = known.pop(asked, None)
+    if found is None:
+        try:
+            images = images_of_series(catalog, series_uid)
+            found = _layout(catalog, series_uid, images, stack_id, gaps=gaps, tilt=tilt)
+        except NotAVolume as refused:
+            found = refused.why
+    if isinstance(found, str) or len(found.frames) <= _KEPT_FRAMES:
+        with _KEEPING:
+            known[asked] = found
+            if len(known) > _KEPT:
+                known.pop(next(iter(known)), None)
+    if isinstance(found, str):
+        raise NotAVolume(series_uid, found)
+    return found
+
+
+def _layout(
+    catalog: Catalog, series_uid: str, images: list[Image], stack: str | None, *, gaps: bool,
+    tilt: bool,
+) -> Layout:  # fmt: skip
+    if any(image.frame_count > 1 for image in images):
+        return layout_of_frames(catalog, series_uid, images, stack)
+    mosaics = sum(is_mosaic(image) for image in images)
+    if mosaics == len(images):
+        return layout_of_mosaics(catalog, series_uid, images)
+    if mosaics:
+        raise NotAVolume(series_uid, f"{mosaics} of {len(images)} images are mosaics")
+    try:
+        return layout_of_slices(catalog, series_uid, images, gaps=gaps, tilt=tilt)
+    except NotAVolume as refused:
+        # The view says it with figures; asking it every time would cost more than a slice.
+        said = catalog.connection.execute(statement("why_not", "pixels"), [series_uid]).fetchall()
+        raise NotAVolume(series_uid, said[0][0] if said else refused.why) from None
