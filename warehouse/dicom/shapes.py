@@ -30,6 +30,7 @@ from warehouse.dicom.grammar import (
     TAKEN,
     UNDEFINED,
 )
+from warehouse.dicom.known_shapes import KnownShapes, keys_of
 from warehouse.dicom.meta import read_meta
 from warehouse.dicom.pixels import pixel_vr
 from warehouse.dicom.shape import MAX_SHIFTS, SEQUENCE_HEAD, Compared, compare_run, headers_of
@@ -75,34 +76,60 @@ class Shape:
     """Tag of the pixel data at the end, if there are any."""
 
 
-def scan(heads: Heads, count: int, records: Records) -> tuple[Scan, Found]:
-    """Find all elements of the first ``count`` files."""
+def scan(
+    heads: Heads, count: int, records: Records, known: KnownShapes | None = None
+) -> tuple[Scan, Found]:
+    """Find all elements of the first ``count`` files; ``known`` learns their shapes."""
     state = Scan(heads, count, records)
     start = read_meta(state)
+    known = known or KnownShapes()
     for implicit in (False, True):
-        _read(state, start[state.implicit[start] == implicit], implicit=implicit)
+        _read(state, start[state.implicit[start] == implicit], known, implicit=implicit)
     return state, state.found()
 
 
-def _read(scan: Scan, left: NDArray[np.int64], *, implicit: bool) -> None:
-    """Walk the first file, match all others with it, and so on until none is left."""
+def _read(scan: Scan, left: NDArray[np.int64], known: KnownShapes, *, implicit: bool) -> None:
+    """Match files with the shapes that are known, walk the first one left, and so on."""
     failed = pause = 0
+    keys = keys_of(scan, left, implicit=implicit)
+    tried: set[int] = set()
     while left.size:
-        trace = walk(scan, int(left[0]), implicit=implicit)
-        left = left[1:]
+        first, key = int(left[0]), int(keys[0])
+        alike = left[keys == key]
+        if key not in tried:
+            tried.add(key)
+            alike = _match_known(scan, known, key, alike)
+        if scan.status[first] != TAKEN:
+            trace = walk(scan, first, implicit=implicit)
+            alike = alike[1:]
+            is_met = known.is_met(key) or alike.size > 0
+            if pause:
+                pause -= 1
+            elif trace and is_met and (shape := _shape(trace)):
+                known.add(key, shape)
+                matched = len(alike) - len(_match(scan, shape, alike))
+                failed = max(failed + 1 - matched, 0)
+                pause = (1 << failed // BACKOFF_AFTER) - 1
+        rest = scan.status[left] != TAKEN
+        rest[0] = False
+        left, keys = left[rest], keys[rest]
         if scan.records.count > MAX_FOUND:
             scan.status[left] = LATER
             return
-        if pause:
-            pause -= 1
-            continue
-        shape = _shape(trace) if trace and left.size else None
-        if shape is None:
-            continue
-        rest = _match(scan, shape, left)
-        failed = max(failed + 1 - (len(left) - len(rest)), 0)
-        pause = (1 << failed // BACKOFF_AFTER) - 1
-        left = rest
+
+
+def _match_known(
+    scan: Scan, known: KnownShapes, key: int, files: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Read those of the files that are of a known shape; return the others, untouched."""
+    for shape in known.of(key):
+        if not files.size or scan.records.count > MAX_FOUND:
+            break
+        rest = _match(scan, shape, files)
+        if len(rest) < len(files):
+            known.matched(key, shape)
+        files = rest
+    return files
 
 
 def _shape(trace: Trace) -> Shape | None:
@@ -151,15 +178,11 @@ def _match(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int
         return files
     base0, window0 = heads.base[group].copy(), heads.window_at[group].copy()
     together = max(1, MAX_CELLS // len(shape.headers.head))
-    matched = [
-        _match_some(scan, shape, group[start : start + together])
-        for start in range(0, len(group), together)
-    ]
-    taken = np.concatenate(matched)
-    lost = ~np.isin(group, taken)
+    for start in range(0, len(group), together):
+        scan.status[_match_some(scan, shape, group[start : start + together])] = TAKEN
+    lost = scan.status[group] != TAKEN
     heads.base[group[lost]], heads.window_at[group[lost]] = base0[lost], window0[lost]
-    scan.status[taken] = TAKEN
-    return files[~np.isin(files, taken)]
+    return files[scan.status[files] != TAKEN]
 
 
 def _match_some(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int64]:

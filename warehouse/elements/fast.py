@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from warehouse.dicom.found import Records, restrict
 from warehouse.dicom.grammar import LATER, REFERENCE, REFUSED, TAKEN
 from warehouse.dicom.heads import Heads
+from warehouse.dicom.known_shapes import KnownShapes
 from warehouse.dicom.reference import LONG_BYTES
 from warehouse.dicom.shapes import scan
 from warehouse.dicom.walk import look_into
@@ -78,11 +79,12 @@ class BatchRead:
 
 
 class Buffers:
-    """Memory that one batch leaves to the next: fresh pages cost more than what is done in them."""
+    """What a batch leaves to the next: memory, whose fresh pages are slow, and shapes of files."""
 
     def __init__(self) -> None:
         self.heads = Heads()
         self.records = Records()
+        self.shapes = KnownShapes()
 
 
 def read_batch(
@@ -93,7 +95,7 @@ def read_batch(
     with during(Stage.READ):
         count = heads.load(sources)
     with during(Stage.SCAN):
-        state, found = scan(heads, count, buffers.records)
+        state, found = scan(heads, count, buffers.records, buffers.shapes)
         refused = _refuse(found, count, limits)
         _postpone(found)
         restrict(found)

@@ -1,0 +1,111 @@
+"""Shapes of files that were read before, to be found again by how a file begins.
+
+In: files whose data set is about to be read. Out: shapes that they may be of. An archive has far
+fewer shapes than files, and in no order each batch meets most of them: walked once, they serve all
+later batches. Whether a file is of a shape is decided by ``shapes``, header by header.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from warehouse.dicom.grammar import BAD, EXPLICIT_CLASS, MAX_HEADER_BYTES, SHORT, UNDEFINED
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from warehouse.dicom.shapes import Shape
+    from warehouse.dicom.state import Scan
+
+FIRST_HEADERS = 64
+"""Headers that a key is made of: more tell more shapes apart, and cost each file more."""
+
+MAX_HEADERS = 1 << 17
+"""Headers of all shapes that are kept: bounds the memory, some 75 bytes for each."""
+
+MAX_SHAPES = 64
+"""Shapes that are kept with one key: each is tried with all its files, batch after batch."""
+
+MAX_KEYS = 1 << 14
+"""Keys that are remembered without a shape."""
+
+_TAG, _TAG_AND_VR = np.uint64(UNDEFINED), np.uint64(0xFFFFFFFFFFFF)
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+
+def keys_of(scan: Scan, files: NDArray[np.int64], *, implicit: bool) -> NDArray[np.uint64]:
+    """Return for each file a number that is the same for all files of one shape.
+
+    It is made of tags and VRs of the first headers, and not of lengths, which differ inside of a
+    shape. Files with the same number may be of several shapes.
+    """
+    heads = scan.heads
+    place, end = scan.at[files] + heads.base[files], heads.window_at[files] - MAX_HEADER_BYTES
+    keys = np.full(len(files), implicit, np.uint64)
+    on = np.arange(len(files))
+    for _ in range(FIRST_HEADERS):
+        on = on[place[on] <= end[on]]
+        at = place[on]
+        head = heads.words[at]
+        keys[on] = (keys[on] ^ head & (_TAG if implicit else _TAG_AND_VR)) * _FACTOR
+        if implicit:
+            header, length = 8, (head >> np.uint64(32)).view(np.int64)
+            known = length != UNDEFINED
+        else:
+            kind = EXPLICIT_CLASS[head >> np.uint64(32) & np.uint64(0xFFFF)]
+            long = kind != SHORT
+            header = np.where(long, 12, 8)
+            length = np.where(long, heads.halves[at + 8], (head >> np.uint64(48)).view(np.int64))
+            known = (kind != BAD) & (length != UNDEFINED)
+        place[on] += header + length
+        on = on[known]
+    return keys
+
+
+class KnownShapes:
+    """Shapes by the key of their files, those that matched last first."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[int, list[Shape]] = {}
+        self._met: set[int] = set()
+        self._headers = 0
+
+    def of(self, key: int) -> list[Shape]:
+        """Return the shapes of a key; from now on it is the last to be forgotten."""
+        shapes = self._shapes.pop(key, [])
+        if shapes:
+            self._shapes[key] = shapes
+        return list(shapes)
+
+    def matched(self, key: int, shape: Shape) -> None:
+        """Put a shape before the others of its key."""
+        shapes = self._shapes[key]
+        shapes.remove(shape)
+        shapes.insert(0, shape)
+
+    def is_met(self, key: int) -> bool:
+        """Tell whether a file with this key was walked before."""
+        if key in self._met:
+            return True
+        if len(self._met) >= MAX_KEYS:
+            self._met.clear()
+        self._met.add(key)
+        return False
+
+    def add(self, key: int, shape: Shape) -> None:
+        """Keep a shape; what was not used for longest is forgotten for it."""
+        shapes = self._shapes.setdefault(key, [])
+        shapes.insert(0, shape)
+        self._headers += len(shape.headers.head)
+        if len(shapes) > MAX_SHAPES:
+            self._forget_last(key)
+        while self._headers > MAX_HEADERS:
+            self._forget_last(next(iter(self._shapes)))
+
+    def _forget_last(self, key: int) -> None:
+        shapes = self._shapes[key]
+        self._headers -= len(shapes.pop().headers.head)
+        if not shapes:
+            del self._shapes[key]
