@@ -16,7 +16,7 @@ from warehouse.dicom.grammar import BAD, EXPLICIT_CLASS, MAX_HEADER_BYTES, SHORT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from warehouse.dicom.shapes import Shape
+    from warehouse.dicom.shape import Shape
     from warehouse.dicom.state import Scan
 
 FIRST_HEADERS = 64

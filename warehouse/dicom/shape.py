@@ -59,6 +59,25 @@ class Headers:
     """Headers that are elements."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """What the files of one shape share."""
+
+    headers: Headers
+    segments: list[tuple[int, int]]
+    """Runs of headers that lie in one window."""
+    node: NDArray[np.int64]
+    """Of each element its node: 0 for the file, then counted from 1."""
+    sequence: NDArray[np.int64]
+    """Headers that are sequences, by number."""
+    nodes: NDArray[np.int64]
+    """Per node: parent, sequence, item, level."""
+    sequence_tags: NDArray[np.int64]
+    sequence_undefined: NDArray[np.bool_]
+    pixel_tag: int | None
+    """Tag of the pixel data at the end, if there are any."""
+
+
 def headers_of(
     heads: Heads, offset: NDArray[np.int64], place: NDArray[np.int64], window: NDArray[np.int64],
     elements: int, sequences: NDArray[np.int64], outside: NDArray[np.int64], start: int, *,

@@ -12,7 +12,6 @@ that differs in anything else is none of this shape, and is tried with the next,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,14 @@ from warehouse.dicom.grammar import (
 from warehouse.dicom.known_shapes import KnownShapes, keys_of
 from warehouse.dicom.meta import read_meta
 from warehouse.dicom.pixels import pixel_vr
-from warehouse.dicom.shape import MAX_SHIFTS, SEQUENCE_HEAD, Compared, compare_run, headers_of
+from warehouse.dicom.shape import (
+    MAX_SHIFTS,
+    SEQUENCE_HEAD,
+    Compared,
+    Shape,
+    compare_run,
+    headers_of,
+)
 from warehouse.dicom.state import Scan
 from warehouse.dicom.walk import walk
 
@@ -42,7 +48,6 @@ if TYPE_CHECKING:
 
     from warehouse.dicom.found import Found, Records
     from warehouse.dicom.heads import Heads
-    from warehouse.dicom.shape import Headers
     from warehouse.dicom.trace import Trace
 
 MAX_CELLS = 1 << 21
@@ -55,25 +60,6 @@ is tried. Each file that has one takes one of them back."""
 FIRST_HEADS = 24
 BLOCK_HEADS = 160
 """Headers compared at a time; few at first, so that files of another shape drop out early."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shape:
-    """What the files of one shape share."""
-
-    headers: Headers
-    segments: list[tuple[int, int]]
-    """Runs of headers that lie in one window."""
-    node: NDArray[np.int64]
-    """Of each element its node: 0 for the file, then counted from 1."""
-    sequence: NDArray[np.int64]
-    """Headers that are sequences, by number."""
-    nodes: NDArray[np.int64]
-    """Per node: parent, sequence, item, level."""
-    sequence_tags: NDArray[np.int64]
-    sequence_undefined: NDArray[np.bool_]
-    pixel_tag: int | None
-    """Tag of the pixel data at the end, if there are any."""
 
 
 def scan(
