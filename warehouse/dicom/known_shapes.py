@@ -51,15 +51,14 @@ def keys_of(scan: Scan, files: NDArray[np.int64], *, implicit: bool) -> NDArray[
         head = heads.words[at]
         keys[on] = (keys[on] ^ head & (_TAG if implicit else _TAG_AND_VR)) * _FACTOR
         if implicit:
-            header, length = 8, (head >> np.uint64(32)).view(np.int64)
-            known = length != UNDEFINED
+            length = (head >> np.uint64(32)).view(np.int64)
+            step, known = 8 + length, length != UNDEFINED
         else:
             kind = EXPLICIT_CLASS[head >> np.uint64(32) & np.uint64(0xFFFF)]
             long = kind != SHORT
-            header = np.where(long, 12, 8)
             length = np.where(long, heads.halves[at + 8], (head >> np.uint64(48)).view(np.int64))
-            known = (kind != BAD) & (length != UNDEFINED)
-        place[on] += header + length
+            step, known = np.where(long, 12, 8) + length, (kind != BAD) & (length != UNDEFINED)
+        place[on] += step
         on = on[known]
     return keys
 

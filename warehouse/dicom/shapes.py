@@ -168,7 +168,8 @@ def _match(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int
         scan.status[_match_some(scan, shape, group[start : start + together])] = TAKEN
     lost = scan.status[group] != TAKEN
     heads.base[group[lost]], heads.window_at[group[lost]] = base0[lost], window0[lost]
-    return files[scan.status[files] != TAKEN]
+    left: NDArray[np.bool_] = scan.status[files] != TAKEN
+    return files[left]
 
 
 def _match_some(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int64]:
