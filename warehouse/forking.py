@@ -51,7 +51,8 @@ def serve(descriptor: int) -> NoReturn:
         begin_worker()
         # What is imported before the fork is shared.
         import warehouse.elements.vendor  # noqa: PLC0415
-        import warehouse.reading  # noqa: F401, PLC0415
+        import warehouse.reading  # noqa: PLC0415
+        import warehouse.store.ready  # noqa: F401, PLC0415
     running: set[int] = set()
     while True:
         try:

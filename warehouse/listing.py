@@ -1,15 +1,20 @@
-"""Files that were found ↔ rows: as the survey compares them and as a plan keeps them."""
+"""Files that were found ↔ rows: as they are compared, planned, and handed to readers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from warehouse.dicom.objects import is_object
 from warehouse.dicom.scan import SourceFile, Unreadable
+from warehouse.store.crossing import Crossing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from warehouse.settings import S3Access
 
 LISTING = pa.schema(
@@ -49,3 +54,72 @@ def source(
     # Keys to a bucket stand in no plan and in no table.
     access = s3 if is_object(path) else None
     return SourceFile(path, size, modified, archive, member, access)
+
+
+class FileRows(Sequence["SourceFile | Unreadable"]):
+    """Files as rows, which become objects where they are read; elsewhere nobody looks at one.
+
+    Parameters
+    ----------
+    rows
+        ``LISTING``.
+    s3
+        How buckets are reached.
+    """
+
+    __slots__ = ("_rows", "_s3")
+
+    def __init__(self, rows: pa.Table, s3: S3Access) -> None:
+        self._rows = Crossing(rows)
+        self._s3 = s3
+
+    @classmethod
+    def of(cls, items: Sequence[SourceFile | Unreadable], s3: S3Access) -> FileRows:
+        """Return files as rows."""
+        if isinstance(items, cls):
+            return items
+        return cls(listing_table([listing_row(item) for item in items]), s3)
+
+    @property
+    def rows(self) -> pa.Table:
+        """``LISTING``."""
+        return self._rows.tables[0]
+
+    def told_apart(self) -> tuple[Sequence[SourceFile], list[Unreadable]]:
+        """Return the files that can be read, and the others."""
+        rows = self.rows
+        known = pc.and_(rows["size_bytes"].is_valid(), rows["modified_us"].is_valid())
+        can_be = pc.and_(rows["reason"].is_null(), known)
+        if pc.all(can_be).as_py():
+            return cast("Sequence[SourceFile]", self), []
+        readable = FileRows(rows.filter(can_be), self._s3)
+        others = FileRows(rows.filter(pc.invert(can_be)), self._s3)
+        return cast("Sequence[SourceFile]", readable), cast("list[Unreadable]", list(others))
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+    def __iter__(self) -> Iterator[SourceFile | Unreadable]:
+        columns = (self.rows[name].to_pylist() for name in LISTING.names)
+        return (source(*row, s3=self._s3) for row in zip(*columns, strict=True))
+
+    @overload
+    def __getitem__(self, place: int) -> SourceFile | Unreadable: ...
+    @overload
+    def __getitem__(self, place: slice) -> FileRows: ...
+    def __getitem__(self, place: int | slice) -> SourceFile | Unreadable | FileRows:
+        if isinstance(place, slice):
+            start, stop, step = place.indices(len(self))
+            assert step == 1
+            return FileRows(self.rows.slice(start, max(stop - start, 0)), self._s3)
+        (item,) = self[place : place + 1 or None]
+        return item
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _crossed, (self._rows, self._s3)
+
+
+def _crossed(rows: Crossing, s3: S3Access) -> FileRows:
+    files = FileRows(LISTING.empty_table(), s3)
+    files._rows = rows  # noqa: SLF001 - of this module
+    return files

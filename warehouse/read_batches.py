@@ -14,6 +14,7 @@ from warehouse.elements.extract import Outcome, Portion, no_rows
 from warehouse.errors import WorkersLost
 from warehouse.executors import how_lost, losses
 from warehouse.isolation import results
+from warehouse.listing import FileRows
 from warehouse.planned import listed_again
 from warehouse.reading import Chunk, stage_chunk
 from warehouse.settings import IngestSettings, Mode
@@ -23,11 +24,14 @@ from warehouse.store.commit import Counts, commit_batch
 from warehouse.store.duck import lent
 from warehouse.store.ledger import view_ledger
 from warehouse.store.marker import identity
+from warehouse.store.ready import Ready, make_ready
 from warehouse.store.stage import Staged, discard, stage
+from warehouse.store.tombstones import tombstones
 from warehouse.survey import Pace, unseen_batches
+from warehouse.workers import WorkerLost, WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Executor, Future
     from pathlib import Path
 
@@ -75,6 +79,7 @@ class _Running:
     unreadable: list[Unreadable]
     portions: Iterator[list[Staged]]
     futures: list[Future[list[Staged]]]
+    pool: Executor | None
 
     def cancel(self) -> None:
         _cancel(self.futures)
@@ -98,7 +103,7 @@ def read_batch(
 
 
 def _begin(
-    root: Path, batch: str, chunks: Iterable[list[SourceFile | Unreadable]],
+    root: Path, batch: str, chunks: Iterable[Sequence[SourceFile | Unreadable]],
     settings: IngestSettings, pool: Executor | None, first: int | None = None,
 ) -> _Running:  # fmt: skip
     """Hand each chunk to the pool at once; without one they are read when they are asked for."""
@@ -109,8 +114,8 @@ def _begin(
     futures: list[Future[list[Staged]]] = []
     try:
         for place, items in enumerate(chunks):
-            unreadable += [item for item in items if isinstance(item, Unreadable)]
-            sources = [item for item in items if isinstance(item, SourceFile)]
+            sources, others = FileRows.of(items, settings.s3).told_apart()
+            unreadable += others
             if not sources:
                 continue
             given.append(Chunk(root, warehouse_id, batch, place, sources, following, settings))
@@ -121,8 +126,8 @@ def _begin(
         _cancel(futures)
         raise
     if pool is None:
-        return _Running(batch, unreadable, map(stage_chunk, given), [])
-    return _Running(batch, unreadable, results(pool, given, futures), futures)
+        return _Running(batch, unreadable, map(stage_chunk, given), [], None)
+    return _Running(batch, unreadable, results(pool, given, futures), futures, pool)
 
 
 def _finish(
@@ -139,8 +144,9 @@ def _finish(
         for done in running.portions:
             staged += done
             if progress:
-                files = sum(portion.files.num_rows for portion in done)
-                progress.read(files, sum(_rejected(portion) for portion in done))
+                files = sum(portion.count for portion in done)
+                progress.read(files, sum(portion.rejected for portion in done))
+        ready = None if read_anew else _ready(root, running, staged)
     except losses() as error:
         running.cancel()
         discard(root, staged)
@@ -149,7 +155,23 @@ def _finish(
         running.cancel()
         discard(root, staged)
         raise
-    return commit_batch(connection, root, running.batch, staged, read_anew=read_anew)
+    return commit_batch(connection, root, running.batch, staged, ready=ready, read_anew=read_anew)
+
+
+def _ready(root: Path, running: _Running, staged: list[Staged]) -> Ready | None:
+    """Have a worker write what the batch most likely adds; None leaves that to the commit.
+
+    Only in processes of this machine, where it need not wait until the next batch has been read.
+    """
+    pool = running.pool
+    if not isinstance(pool, WorkerPool) or tombstones(root) is not None:
+        return None
+    try:
+        return pool.submit_first(make_ready, root, running.batch, staged).result()
+    except WorkerLost:
+        if pool.is_killed:
+            raise
+        return None
 
 
 def staged_anew(
@@ -179,10 +201,6 @@ def _stage_unreadable(
     outcomes = [Outcome(SourceFile(item.path, None, None), reason=item.reason) for item in items]
     portion = Portion(*no_rows(), outcomes)
     return stage(root, batch, 0, portion, settings.mode, keep_blobs=False)
-
-
-def _rejected(portion: Staged) -> int:
-    return list(portion.files["status"].to_pylist()).count("rejected")
 
 
 def settle(root: Path, settings: IngestSettings) -> list[str]:

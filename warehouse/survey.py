@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from itertools import chain, pairwise, takewhile
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import pyarrow as pa
+
 from warehouse.dicom.objects import is_object
 from warehouse.dicom.scan import discover
 from warehouse.executors import starting_workers
-from warehouse.listing import LISTING, listing_row, listing_table, source
+from warehouse.listing import LISTING, FileRows, listing_row, listing_table
 from warehouse.sqlfiles import statement
 from warehouse.store import delta
 from warehouse.store.duck import cursor
@@ -25,7 +27,7 @@ from warehouse.store.marker import require
 from warehouse.store.tombstones import drop_forgotten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 LISTING_ROWS = 50_000
 """Files listed before they are handed to DuckDB, which can spill."""
+
+HANDED_ROWS = 20_000
+"""Files that DuckDB hands back at a time."""
 
 FIRST_FILES = 1_000
 """Files of the first batches of an ingest, before it is known how fast they are read."""
@@ -206,7 +211,7 @@ def seen_files(listing: duckdb.DuckDBPyConnection, seen: int) -> dict[str, int]:
 def unseen_batches(
     listing: duckdb.DuckDBPyConnection, settings: IngestSettings, pace: Pace | None = None,
     more: Iterator[object] | None = None,
-) -> Iterator[Iterator[list[SourceFile | Unreadable]]]:  # fmt: skip
+) -> Iterator[Iterator[Sequence[SourceFile | Unreadable]]]:  # fmt: skip
     """Hand out the files of ``to_read`` in order of their paths: of each batch, a chunk at a time.
 
     A batch has to be taken to its end before the next one. How many files it has is asked when its
@@ -215,17 +220,18 @@ def unseen_batches(
     """
     reader = cursor(listing)
     select = f"select {', '.join(LISTING.names)} from to_read order by path"
-    reader.execute(select)
+    rows = _Rows(reader.sql(select).to_arrow_reader(HANDED_ROWS))
 
-    def fetch(count: int) -> list[SourceFile | Unreadable]:
-        rows = reader.fetchmany(count)
-        while len(rows) < count:
+    def fetch(count: int) -> Sequence[SourceFile | Unreadable]:
+        nonlocal rows
+        found = [rows.take(count)]
+        while (missing := count - sum(some.num_rows for some in found)) > 0:
             listing.execute("drop table if exists to_read")
             if more is None or next(more, None) is None:
                 break
-            reader.execute(select)
-            rows += reader.fetchmany(count - len(rows))
-        return [source(*row, s3=settings.s3) for row in rows]
+            rows = _Rows(reader.sql(select).to_arrow_reader(HANDED_ROWS))
+            found.append(rows.take(missing))
+        return FileRows(pa.concat_tables(found), settings.s3)
 
     while True:
         whole, size = settings.batch_files, settings.chunk_files
@@ -236,6 +242,26 @@ def unseen_batches(
             break
         yield chain([chunk], takewhile(bool, map(fetch, others)))
     reader.close()
+
+
+class _Rows:
+    """Rows of an answer, as many at a time as are asked for."""
+
+    def __init__(self, reader: pa.RecordBatchReader) -> None:
+        self._reader = reader
+        self._left = reader.schema.empty_table()
+
+    def take(self, count: int) -> pa.Table:
+        """Return so many of the rows that are left, or all of them."""
+        parts = [self._left]
+        while sum(part.num_rows for part in parts) < count:
+            some = next(self._reader, None)
+            if some is None:
+                break
+            parts.append(pa.Table.from_batches([some]))
+        rows = pa.concat_tables(parts)
+        self._left = rows.slice(count)
+        return rows.slice(0, count)
 
 
 def _portions(

@@ -19,18 +19,20 @@ import struct
 import subprocess
 import sys
 import threading
-from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from warehouse.forking import NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
 
 _Answer = TypeVar("_Answer")
+
+_Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]"
 
 _OUT_OF_MEMORY = "oom_kill "
 """The line of a cgroup's ``memory.events`` and of ``/proc/vmstat`` that counts killed processes."""
@@ -65,6 +67,7 @@ class WorkerPool(Executor):
         # Each thread has one worker, and waits for its answers.
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="dicom-warehouse")
         self._own = threading.local()
+        self._first: deque[tuple[Future[Any], _Call]] = deque()
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
         self._is_killed = False
@@ -75,6 +78,30 @@ class WorkerPool(Executor):
     ) -> Future[_Answer]:
         """Run a call in the next worker that is free; all of it has to be picklable."""
         return self._threads.submit(self._run, call, arguments, options)
+
+    def submit_first(
+        self, call: Callable[..., _Answer], /, *arguments: Any, **options: Any
+    ) -> Future[_Answer]:
+        """Run a call before all that waits already: somebody waits for it who cannot go on."""
+        future: Future[_Answer] = Future()
+        self._first.append((future, (call, arguments, options)))
+        # Whichever worker is free next takes it, before what it was given itself.
+        self._threads.submit(self._run_first)
+        return future
+
+    def _run_first(self) -> None:
+        """Run the calls that go first, if no other worker has taken them."""
+        while True:
+            try:
+                future, (call, arguments, options) = self._first.popleft()
+            except IndexError:
+                return
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._answer(call, arguments, options))
+            except BaseException as error:  # noqa: BLE001 - whoever waits decides
+                future.set_exception(error)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers when they have run what was submitted."""
@@ -87,6 +114,9 @@ class WorkerPool(Executor):
         with self._lock:
             self._is_killed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
+        with suppress(IndexError):
+            while True:
+                self._first.popleft()[0].cancel()
         # Who waits for a server that still imports waits no longer.
         end_unready_server()
         self._end_workers()
@@ -110,6 +140,13 @@ class WorkerPool(Executor):
             worker.end()
 
     def _run(
+        self, call: Callable[..., _Answer], arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> _Answer:
+        """Run a call in the worker of this thread, after those that go first."""
+        self._run_first()
+        return self._answer(call, arguments, options)
+
+    def _answer(
         self, call: Callable[..., _Answer], arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> _Answer:
         """Run a call in the worker of this thread."""

@@ -65,6 +65,7 @@ def test_no_other_module_names_the_tables_again(name: str) -> None:
         "tables.py",
         "commit.py",
         "instances.py",
+        "ready.py",
         "delta.py",
         "erase.py",
         "instance_sql.py",

@@ -6,7 +6,7 @@ and for each file what became of it. Nothing is written here and no exception of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.reference import read_header
@@ -170,7 +170,7 @@ def _read_one(
                 raise TooMuch(limits.rows, "values")
     except Unreachable as why:
         # Without size and time, because it was not read: so the next ingest tries again.
-        return Outcome(replace(source, size_bytes=None, modified_us=None), reason=why.reason), 0
+        return Outcome(source._replace(size_bytes=None, modified_us=None), reason=why.reason), 0
     except Rejected as why:
         return Outcome(source, reason=why.reason, offset=why.offset), 0
     with during(Stage.DECODE):

@@ -12,7 +12,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,9 +25,9 @@ from warehouse.store.duck import copy_part, lent
 from warehouse.store.known import may_be_known
 from warehouse.store.layout import Part
 from warehouse.store.ledger import view_ledger
-from warehouse.store.schema import FILES
+from warehouse.store.ready import Ready, drop_ready, files_of, instances_of, make_ready
 from warehouse.store.stage import Staged, discard, write_small
-from warehouse.store.tombstones import mark_forgotten
+from warehouse.store.tombstones import mark_forgotten, tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,7 +47,8 @@ class Counts:
 
 def commit_batch(
     connection: duckdb.DuckDBPyConnection, root: Path, batch: str, staged: list[Staged], *,
-    read_anew: bool = False, damaged: Mapping[str, set[str]] | None = None,
+    ready: Ready | None = None, read_anew: bool = False,
+    damaged: Mapping[str, set[str]] | None = None,
 ) -> Counts:  # fmt: skip
     """Judge the staged files against the warehouse and make them part of it.
 
@@ -63,6 +63,8 @@ def commit_batch(
         Partition that the rows of ``files`` go to.
     staged
         What the workers left.
+    ready
+        What ``warehouse.store.ready`` made of it, if somebody did so already.
     read_anew
         Take the staged rows even of files that are known and unchanged.
     damaged
@@ -74,27 +76,64 @@ def commit_batch(
     WriteFailed
         Nothing of the batch was committed.
     """
-    files = pa.concat_tables([FILES.empty_table(), *(portion.files for portion in staged)])
-    if not files.num_rows:
+    if not any(portion.count for portion in staged):
         return Counts()
     changes = {
         table: Change(remove=sorted((damaged or {}).get(table, ()))) for table in tables.names()
     }
+    try:
+        # Before the lock is taken: who waits for it waits no longer than for the decision.
+        if ready is None and not damaged and not read_anew and tombstones(root) is None:
+            ready = make_ready(root, batch, staged)
+        written = ready.parts if ready else {}
+    except BaseException:
+        discard(root, staged)
+        raise
+    copies: list[tuple[str, Part]] = []
     with locks.locked(root), connection.cursor() as own:
-        base = delta.snapshot(root, parts_are_here=not damaged)
-        readable = base.without(damaged or {})
         try:
-            copies = _prepare(own, readable, batch, files, staged, changes, read_anew=read_anew)
+            base = delta.snapshot(root, parts_are_here=not damaged)
+            if ready and not damaged and _is_all_new(own, base, ready):
+                counts = Counts(Counter(ready.outcomes), Counter(ready.readers))
+                _take_all(own, base, batch, staged, ready, changes)
+                written = {}
+            else:
+                counts, copies = _prepare(
+                    own, base.without(damaged or {}), batch, staged, changes, read_anew=read_anew
+                )
+                drop_ready(root, written)
         except BaseException:
             _unlink(root, [(table, part) for table in changes for part in changes[table].add])
+            drop_ready(root, written)
             discard(root, staged)
             raise
-        counts = _counts(own, files)
         if any(change.add or change.remove for change in changes.values()):
             # From here on the parts may belong to a version: whatever happens, they stay.
             delta.commit(root, changes, base, f"ingest {batch}")
     _unlink(root, copies)
     return counts
+
+
+def _is_all_new(connection: duckdb.DuckDBPyConnection, base: Snapshot, ready: Ready) -> bool:
+    """Tell whether nothing of a batch is known, and none of it is to stay forgotten."""
+    if tombstones(base.root) is not None:
+        return False
+    part = layout.table_folder(base.root, "files") / ready.parts["files"].path
+    return not may_be_known(connection, base.paths("files"), str(part))
+
+
+def _take_all(
+    connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, staged: list[Staged],
+    ready: Ready, changes: dict[str, Change],
+) -> None:  # fmt: skip
+    """Take over all that was staged of a batch that holds nothing known."""
+    for table, part in ready.parts.items():
+        changes[table].add.append(part)
+    for portion in staged:
+        for table, part in portion.parts.items():
+            if tables.named(table).is_staged:
+                changes[table].add.append(part)
+    settle_blobs(connection, base, batch, staged, changes, is_whole=True)
 
 
 def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
@@ -137,11 +176,14 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
 
 
 def _prepare(
-    connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, files: pa.Table,
+    connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str,
     staged: list[Staged], changes: dict[str, Change], *, read_anew: bool,
-) -> list[tuple[str, Part]]:  # fmt: skip
-    """Judge the files and write the parts of the new version; return parts that are of no use."""
-    instances = _instances(staged)
+) -> tuple[Counts, list[tuple[str, Part]]]:  # fmt: skip
+    """Judge file by file, and write the parts of the new version.
+
+    Returns what became of the files, and parts that are of no use.
+    """
+    files, instances = files_of(staged), instances_of(staged)
     folder = layout.table_folder(base.root, "elements")
     parts = [folder / some.parts["elements"].path for some in staged if "elements" in some.parts]
     files = mark_forgotten(base.root, files, instances, parts)
@@ -154,13 +196,15 @@ def _prepare(
     if not new_files.rows and not connection.execute("from touched limit 1").fetchall():
         # Every file is forgotten, or known and unchanged: another writer was faster.
         discard(base.root, staged)
-        return [("files", new_files)]
+        return _counts(connection, files), [("files", new_files)]
     if new_files.rows:
         changes["files"].add.append(new_files)
     remove_rows(connection, base, changes)
     copies = add_staged_rows(connection, base.root, batch, staged, instances, changes)
     settle_blobs(connection, base, batch, staged, changes)
-    return copies if new_files.rows else [*copies, ("files", new_files)]
+    if not new_files.rows:
+        copies.append(("files", new_files))
+    return _counts(connection, files), copies
 
 
 def _judge(
@@ -179,15 +223,6 @@ def _judge(
     connection.execute("create or replace temp view ledger as from files")
     connection.execute("set variable read_anew = $1", [read_anew])
     connection.execute(statement("resolve"))
-
-
-def _instances(staged: list[Staged]) -> pa.Table:
-    """Return the rows of ``instances``, in the order of their ids."""
-    nothing = tables.named("instances").stored_schema.empty_table()
-    rows = pa.concat_tables([nothing, *(portion.instances for portion in staged)])
-    ids = rows["instance_id"].to_numpy()
-    # Mostly they come in order; to sort them is to copy all columns.
-    return rows if (np.diff(ids) > 0).all() else rows.take(np.argsort(ids))
 
 
 def _unlink(root: Path, parts: Iterable[tuple[str, Part]]) -> None:
@@ -313,9 +348,13 @@ def _copy_part(
 
 def settle_blobs(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, staged: list[Staged],
-    changes: dict[str, Change],
+    changes: dict[str, Change], *, is_whole: bool = False,
 ) -> None:  # fmt: skip
-    """Store each long value once that some row of the new version points to, and no other."""
+    """Store each long value once that some row of the new version points to, and no other.
+
+    With ``is_whole`` every row that was staged is taken over. What points to the staged values then
+    need not be asked of all these rows: no others were staged.
+    """
     elements = layout.table_folder(base.root, "elements")
     empty = [base.empty("elements")]
     added = [str(elements / part.path) for part in changes["elements"].add]
@@ -326,12 +365,16 @@ def settle_blobs(
     connection.execute("set variable blobs_files = $1", [base.paths("blobs")])
     connection.execute("set variable added = $1", [added + empty])
     connection.execute("set variable inline_bytes = $1", [INLINE_BYTES])
+    blobs = layout.table_folder(base.root, "blobs")
+    held = [str(blobs / some.parts["blobs"].path) for some in staged if "blobs" in some.parts]
+    connection.execute("set variable staged_blobs = $1", [held])
+    new = statement("new_staged_blobs" if is_whole else "new_blobs")
     wanted: pa.ChunkedArray | None = None
     for number, portion in enumerate(staged):
         part = portion.parts.get("blobs")
         if part is not None:
             if wanted is None:
-                wanted = connection.sql(statement("new_blobs")).to_arrow_table()["sha256"]
+                wanted = connection.sql(new).to_arrow_table()["sha256"]
             wanted = _copy_blobs(
                 base.root, part.path, layout.part_name(batch, number), wanted, changes["blobs"]
             )

@@ -30,6 +30,9 @@ _WAREHOUSES = 16
 _kept: dict[str, _Hashes] = {}
 """The part of ``files`` without rows, which each warehouse has → hashes of the others."""
 
+_asked: dict[str, NDArray[np.uint64]] = {}
+"""A part of ``files`` that was about to be committed → its hashes, so that it is read once."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Hashes:
@@ -40,22 +43,35 @@ class _Hashes:
     """Each in order, each at least twice as long as the one after it."""
 
 
-def may_be_known(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> bool:
-    """Tell whether the warehouse may know a path or an instance of the table ``staged``.
+def may_be_known(
+    connection: duckdb.DuckDBPyConnection, parts: Sequence[str], adds: str | None = None
+) -> bool:
+    """Tell whether the warehouse may know a path or an instance of some files.
 
     Parameters
     ----------
     connection
-        Where ``staged`` is.
+        Where the files are, as the table ``staged``.
     parts
         As ``warehouse.store.delta.newest_files`` returns them.
+    adds
+        A part that holds the files, in place of ``staged``; the next version may name it.
     """
     kept = _brought_forward(connection, parts)
     if kept is None:
         return True
-    connection.execute("create or replace temp view hashed as from staged")
-    asked = _hashes(connection)
-    return any(_have_common(run, asked) for run in kept.runs)
+    if adds is None:
+        connection.execute("create or replace temp view hashed as from staged")
+        asked = _hashes(connection)
+    else:
+        asked = _hashes_of(connection, [adds])
+    if any(_have_common(run, asked) for run in kept.runs):
+        return True
+    if adds is not None:
+        if len(_asked) >= _WAREHOUSES:
+            _asked.clear()
+        _asked[adds] = asked
+    return False
 
 
 def _brought_forward(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> _Hashes | None:
@@ -68,11 +84,11 @@ def _brought_forward(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]
         before = _Hashes(frozenset(), ())
     runs = list(before.runs)
     if new := [part for part in full if part not in before.parts]:
-        connection.execute("set variable parts = $1", [new])
-        connection.execute(
-            "create or replace temp view hashed as from read_parquet(getvariable('parts'))"
-        )
-        runs.append(np.sort(_hashes(connection)))
+        asked = ((part, _asked.pop(part, None)) for part in new)
+        hashes = {part: found for part, found in asked if found is not None}
+        if left := [part for part in new if part not in hashes]:
+            hashes[""] = _hashes_of(connection, left)
+        runs.append(np.sort(np.concatenate(list(hashes.values()))))
     while len(runs) > 1 and 2 * len(runs[-1]) > len(runs[-2]):
         last = runs.pop()
         runs[-1] = np.sort(np.concatenate([runs[-1], last]))
@@ -84,6 +100,14 @@ def _brought_forward(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]
     # One step, as threads of a server commit to warehouses of their own.
     _kept[empty] = _Hashes(now, tuple(runs))
     return _kept[empty]
+
+
+def _hashes_of(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> NDArray[np.uint64]:
+    connection.execute("set variable parts = $1", [parts])
+    connection.execute(
+        "create or replace temp view hashed as from read_parquet(getvariable('parts'))"
+    )
+    return _hashes(connection)
 
 
 def _hashes(connection: duckdb.DuckDBPyConnection) -> NDArray[np.uint64]:

@@ -21,6 +21,7 @@ from warehouse.settings import Mode
 from warehouse.stages import Stage, during
 from warehouse.store import layout, tables
 from warehouse.store.attributes import gather
+from warehouse.store.crossing import Crossing
 from warehouse.store.instances import instances_of
 from warehouse.store.layout import Part
 from warehouse.store.rows import write_rows
@@ -40,12 +41,24 @@ class Staged:
 
     parts: dict[str, Part]
     """Table → part, of all but ``instances`` and ``files``; those without rows are missing."""
-    files: pa.Table
-    """``FILES``, one row per file, not yet judged against the warehouse."""
-    instances: pa.Table
-    """Rows of ``instances``."""
+    rows: Crossing
+    """``FILES``, and rows of ``instances``."""
+    count: int
+    """How many files."""
+    rejected: int
+    """How many of them were rejected."""
     left_out: pa.Array
     """Ids of instances whose rows are not in the part, because another file holds them."""
+
+    @property
+    def files(self) -> pa.Table:
+        """``FILES``, one row per file, not yet judged against the warehouse."""
+        return self.rows.tables[0]
+
+    @property
+    def instances(self) -> pa.Table:
+        """Rows of ``instances``."""
+        return self.rows.tables[1]
 
 
 def stage(
@@ -62,7 +75,9 @@ def stage(
         files = _files(portion.outcomes, mode)
         instances = instances_of(files, attributes, _nameless(portion.rows, attributes))
         files = _identified(files, instances)
-        staged = Staged({}, files, instances, _losers(files))
+        rejected = sum(outcome.instance_id is None for outcome in portion.outcomes)
+        rows = Crossing(files, instances)
+        staged = Staged({}, rows, files.num_rows, rejected, _losers(files))
     try:
         with during(Stage.WRITE):
             _write(root, batch, chunk, portion, staged, mode, keep_blobs=keep_blobs)

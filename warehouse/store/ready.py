@@ -1,0 +1,111 @@
+"""Staged rows of a batch → its parts of ``instances`` and ``files``, before anybody has judged it.
+
+In: rows as workers staged them. Out: ``Ready``: two parts that no table names yet, and what the
+commit has to tell of them. They are what the batch adds if none of its files is known by path or
+instance, and of nearly all batches none is. So a worker writes them, outside of the lock, and the
+commit only finds out whether that is so. If not, it reads them, and judges file by file
+(docs/decisions/0024-what-a-commit-costs.md).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from warehouse.store import layout, tables
+from warehouse.store.rows import ROW_GROUP_ROWS
+from warehouse.store.schema import FILES
+from warehouse.store.stage import write_part, write_small
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from warehouse.store.layout import Part
+    from warehouse.store.stage import Staged
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a batch adds to ``instances`` and ``files`` if the warehouse knows none of its files."""
+
+    parts: dict[str, Part]
+    """Of ``files``, and of ``instances`` if there are any."""
+    outcomes: dict[str, int]
+    """created, rejected → number of files."""
+    readers: dict[str, int]
+
+
+def make_ready(root: Path, batch: str, staged: Sequence[Staged]) -> Ready | None:
+    """Write the parts of a batch; None if two of its files hold the same instance, or it has none.
+
+    Raises
+    ------
+    WriteFailed
+    """
+    files = files_of(staged)
+    keys = files["instance_key"].drop_null()
+    if not files.num_rows or pc.count_distinct(keys).as_py() != len(keys):
+        return None
+    instances = instances_of(staged)
+    parts: dict[str, Part] = {}
+    try:
+        if instances.num_rows:
+            parts["instances"] = write_small(root, "instances", batch, 0, instances)
+        ordered = files.take(pc.sort_indices(files["path"]))
+        parts["files"] = write_part(
+            root, "files", batch, 0, partial(_write_files, ordered), files.num_rows
+        )
+    except BaseException:
+        drop_ready(root, parts)
+        raise
+    outcomes = Counter(
+        "created" if status == "ingested" else status for status in files["status"].to_pylist()
+    )
+    return Ready(parts, dict(outcomes), dict(Counter(files["reader"].drop_null().to_pylist())))
+
+
+def drop_ready(root: Path, parts: dict[str, Part]) -> None:
+    """Remove parts that will never be committed."""
+    for table, part in parts.items():
+        (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
+
+
+def files_of(staged: Iterable[Staged]) -> pa.Table:
+    """Return the rows of ``files``, as they were staged."""
+    return pa.concat_tables([FILES.empty_table(), *(some.files for some in staged)])
+
+
+def instances_of(staged: Iterable[Staged]) -> pa.Table:
+    """Return the rows of ``instances``, in the order of their ids."""
+    nothing = tables.named("instances").stored_schema.empty_table()
+    made = pa.concat_tables([nothing, *(some.instances for some in staged)])
+    ids = made["instance_id"].to_numpy()
+    # Mostly they come in order; to sort them is to copy all columns.
+    return made if (np.diff(ids) > 0).all() else made.take(np.argsort(ids))
+
+
+_ENCODED = {
+    # Paths follow one another, and each says most of what the one before it says.
+    "path": "DELTA_BYTE_ARRAY",
+    # What differs from file to file is only hashed for a dictionary.
+    "instance_key": "DELTA_LENGTH_BYTE_ARRAY",
+    "SOPInstanceUID": "DELTA_LENGTH_BYTE_ARRAY",
+    "instance_id": "DELTA_BINARY_PACKED",
+    "modified_at": "DELTA_BINARY_PACKED",
+}
+
+
+def _write_files(rows: pa.Table, path: str) -> None:
+    pq.write_table(
+        rows, path, compression="zstd", row_group_size=ROW_GROUP_ROWS, store_schema=False,
+        data_page_version="2.0", column_encoding=_ENCODED,
+        use_dictionary=[name for name in rows.column_names if name not in _ENCODED],
+    )  # fmt: skip
