@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import gzip
 import os
+import re
 import shutil
 import signal
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,28 @@ def _let_lie(descriptor: Any) -> None:
 
 
 os.fsync = _let_lie  # type: ignore[assignment]
+
+MEMORY = Path("/dev/shm")
+ROOM = 6 << 30
+"""Bytes that have to be free in memory; a whole run leaves some two GiB of files there."""
+
+
+def _write_to_memory() -> None:
+    """Have temporary files in memory where there is room: the disk takes a quarter of the time."""
+    try:
+        space, memory = os.statvfs(MEMORY), Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return
+    found = re.search(r"^MemAvailable: +(\d+) kB$", memory, re.MULTILINE)
+    room = min(space.f_bavail * space.f_frsize, int(found[1]) << 10 if found else 0)
+    # Tests write programs, too, and run them.
+    if room >= ROOM and not space.f_flag & os.ST_NOEXEC:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None
+
+
+if "TMPDIR" not in os.environ:
+    _write_to_memory()
 
 # A busy machine is no fault of an example.
 settings.register_profile("quick", deadline=None, max_examples=40)
