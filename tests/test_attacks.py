@@ -8,6 +8,7 @@ import random
 import socket
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.content import content
 from tests.dicom_files import element, image, part10, write
 from tests.mutations import read
 from tests.test_crashes import ten_files
-from warehouse.ingest import ingest, plan
+from warehouse.ingest import ingest, plan, run_batch
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store.compact import compact
 from warehouse.store.vacuum import vacuum
@@ -209,6 +210,30 @@ def test_names_that_are_code_or_patterns_are_only_names(tmp_path: Path) -> None:
     assert (again.existing, again.replaced) == (len(NAMES), 1)
     for name in NAMES:
         assert wh.header(str(folder / name))["SOPInstanceUID"].startswith("1.")
+
+
+def test_an_archive_whose_name_is_no_text_is_read_like_any_other(tmp_path: Path) -> None:
+    """Listed, planned, read, found again: its name crosses tables and processes as an address."""
+    plain, root = tmp_path / "in" / "a.zip", tmp_path / "w"
+    one = write(tmp_path / "1.dcm", Rows=3)
+    plain.parent.mkdir()
+    with zipfile.ZipFile(plain, "w") as archive:
+        archive.write(one, "1.dcm")
+        archive.writestr("2.dcm", b"no DICOM")
+    os.rename(plain, os.fsencode(plain.parent) + b"/\xff.zip")
+    report = ingest(root, [plain.parent], AT_ONCE)
+    assert (report.created, report.rejected) == (1, 1)
+    assert ingest(root, [plain.parent], AT_ONCE).existing == 1
+    wh = warehouse.open(root, create=True)
+    rows = wh.sql("select file_path, status from files order by 1").fetchall()
+    name = f"file://{plain.parent}/%FF.zip!/"
+    assert rows == [(f"{name}1.dcm", "ingested"), (f"{name}2.dcm", "rejected")]
+    assert wh.header(f"{name}1.dcm")["Rows"] == 3
+    planned = tmp_path / "planned"
+    warehouse.open(planned, create=True)
+    (batch,) = plan(planned, [plain.parent])
+    assert run_batch(planned, batch).created == 1
+    assert run_batch(planned, batch).files == 2
 
 
 def test_a_listing_is_handed_on_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -9,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouse.dicom.objects import is_object
-from warehouse.dicom.scan import SourceFile, Unreadable
+from warehouse.dicom.open import local_path
+from warehouse.dicom.scan import SourceFile, Unreadable, path_text
 from warehouse.store.crossing import Crossing
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def listing_row(item: SourceFile | Unreadable) -> tuple[Any, ...]:
     """Return the cells of ``LISTING`` for a file; keys to a bucket stand in no table."""
     if isinstance(item, Unreadable):
         return item.path, None, None, None, None, item.reason
-    return item.path, item.size_bytes, item.modified_us, item.archive, item.member, None
+    archive = None if item.archive is None else path_text(item.archive)
+    return item.path, item.size_bytes, item.modified_us, archive, item.member, None
 
 
 def listing_table(rows: list[tuple[Any, ...]]) -> pa.Table:
@@ -53,7 +56,8 @@ def source(
         return Unreadable(path, reason or "cannot be opened")
     # Keys to a bucket stand in no plan and in no table.
     access = s3 if is_object(path) else None
-    return SourceFile(path, size, modified, archive, member, access)
+    held_by = None if archive is None else os.fsdecode(local_path(archive))
+    return SourceFile(path, size, modified, held_by, member, access)
 
 
 class FileRows(Sequence["SourceFile | Unreadable"]):
