@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from warehouse.ingest import run_batch, stored_batches
 from warehouse.settings import IngestSettings, Mode
-from warehouse.sqlfiles import by_name, read_models, statement
+from warehouse.sqlfiles import by_name, macros_for, statement
 from warehouse.store import delta, layout, locks
 from warehouse.store.delta import Change
 from warehouse.store.duck import lent, set_stored, view_files
@@ -137,13 +137,13 @@ def _make_views(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> No
     view_files(connection, snapshot.paths("files"))
     connection.execute(f"create temp table holders as {statement('modes_of_holders')}")
     set_stored(connection, {table: snapshot.paths(table) for table in ("elements", "files")})
-    for model in read_models():
-        if model.is_plain_macro:
-            connection.execute(model.sql)
+    views = ("instance_attributes", "instances_from_elements")
+    for macro in macros_for("elements", "files", *views):
+        connection.execute(macro.sql)
     for name in ("elements", "files"):
         query = by_name(name).query
         connection.execute(f"create or replace view {name} as from ({query}) where {_BETWEEN}")
-    for name in ("instance_attributes", "instances_from_elements"):
+    for name in views:
         connection.execute(by_name(name).sql)
 
 

@@ -232,6 +232,28 @@ def _read_models(folder: Path) -> tuple[Model, ...]:
     return tuple(sorted(models.values(), key=lambda m: (depth[m.name], rank[m.name])))
 
 
+@cache
+def macros_for(*names: str) -> tuple[Model, ...]:
+    """Return the macros that stand alone and that these models call, or one of such macros does.
+
+    Those that are named in what they read are not looked for: name that, too. To make all macros
+    takes as long as to answer a question about few instances.
+    """
+    left = [model for model in read_models() if model.is_plain_macro]
+    calling = [by_name(name) for name in names]
+    found = []
+    while calling:
+        words = set(re.findall(r"\w+", calling.pop().sql))
+        called = [model for model in left if words.intersection(_MACRO.findall(model.sql))]
+        left = [model for model in left if model not in called]
+        calling += called
+        found += called
+    return tuple(model for model in read_models() if model in found)
+
+
+_MACRO = re.compile(r"^create or replace macro (\w+)", re.MULTILINE)
+
+
 def read_checks(folder: Path | None = None) -> list[Model]:
     """Return the data tests: SELECTs whose rows are what is wrong."""
     folder = folder or sql_folder()

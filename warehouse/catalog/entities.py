@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from warehouse.catalog.pieces import find_known, paths, take_over, write_piece
 from warehouse.catalog.spans import TABLES, parts_within
 from warehouse.catalog.summaries import SUMMARIES
-from warehouse.sqlfiles import Model, by_name, read_models
+from warehouse.sqlfiles import Model, by_name, macros_for, read_models
 from warehouse.store import layout
 from warehouse.store.duck import bound, connect, lent, literal, set_stored
 
@@ -70,12 +70,12 @@ def make_entities(
     """
     pieces: Pieces = {}
     with _bounded() if before is None else lent() as connection:
-        for model in read_models():
-            if model.is_plain_macro:
-                connection.execute(model.sql)
+        views = ("instances", *READ)
+        for macro in macros_for(*views, *(model.name for model in entities())):
+            connection.execute(macro.sql)
         read = TABLES if before is None else ()
         set_stored(connection, _stored(snapshot, {table: snapshot.parts[table] for table in read}))
-        for name in ("instances", *READ):
+        for name in views:
             connection.execute(by_name(name).sql)
         for model in entities():
             if before is None:

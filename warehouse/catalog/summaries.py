@@ -65,10 +65,13 @@ def make_summaries(
         bound(connection)
         make_confidential(connection)
         _read(connection, snapshot, [], [])
-        for name in (*_MACROS, *READ, "instances", *SUMMARIES):
+        for name in (*_MACROS, "elements"):
             connection.execute(by_name(name).sql)
-        connection.execute("create table runs as from element_runs")
-        connection.execute("create or replace view element_runs as from runs")
+        # No view where a table or a query will do: to make one takes as long as to ask.
+        _make_runs(connection)
+        connection.execute("create view element_runs as from runs")
+        for name in ("element_segments", "instances"):
+            connection.execute(by_name(name).sql)
         pieces: Pieces = {}
         if before is not None and not _has_other_series(connection, snapshot, before.spans):
             pieces = _bring_forward(connection, snapshot, before, spans, draft)
@@ -173,15 +176,19 @@ def _summarize(
         wanted = (spans["elements"][part] for part in group)
         _read(connection, snapshot, group, parts_within(spans["instances"], wanted))
         # All of the summaries read them.
-        connection.execute(
-            f"create or replace table runs as from ({by_name('element_runs').query})"
-        )
+        _make_runs(connection)
         _narrow_instances(connection)
         for name in names:
+            asked = f"({by_name(name).query})"
             if number:
-                _add(connection, name, which, {f"{which}_{name}": 1, name: 1})
+                _add(connection, name, which, {f"{which}_{name}": 1, asked: 1})
             else:
-                connection.execute(f"create or replace temp table {which}_{name} as from {name}")
+                connection.execute(f"create or replace temp table {which}_{name} as from {asked}")
+
+
+def _make_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    query = by_name("element_runs").query
+    connection.execute(f"create or replace table runs as from ({query})")
 
 
 def _read(
@@ -227,8 +234,8 @@ def _add(
     """Replace the table ``WHICH_NAME`` by the sum of tables; the sign -1 takes one away."""
     pieces = " union all ".join(f"select {sign} as sign, * from {of}" for of, sign in signs.items())
     connection.execute(f"create or replace temp view pieces as {pieces}")
-    connection.execute(f"create or replace temp table summed as {added(name)}")
-    connection.execute(f"create or replace temp table {which}_{name} as from summed")
+    # What it replaces is read before.
+    connection.execute(f"create or replace temp table {which}_{name} as {added(name)}")
 
 
 def added(name: str) -> str:
