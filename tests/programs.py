@@ -34,9 +34,9 @@ PACKAGES = {
 def needed(program: str) -> str:
     """Return the path of a program, or skip the test; with ``$SYSTEM_PROGRAMS=required`` it fails instead."""
     found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is not None:
-        return found
-    missing(f"{program} is not installed (Debian: {PACKAGES[program]})")
+    if found is None:
+        missing(f"{program} is not installed (Debian: {PACKAGES[program]})")
+    return found
 
 
 def missing(reason: str) -> NoReturn:
