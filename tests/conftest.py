@@ -51,11 +51,11 @@ os.fsync = _let_lie  # type: ignore[assignment]
 
 MEMORY = Path("/dev/shm")
 ROOM = 6 << 30
-"""Bytes that have to be free in memory; a whole run leaves some two GiB of files there."""
+"""Bytes that have to be free: a run has some 300 MB of files at a time, and its processes 3 GB."""
 
 
 def _write_to_memory() -> None:
-    """Have temporary files in memory where there is room: the disk takes a quarter of the time."""
+    """Have temporary files in memory where there is room: with the disk tests take a quarter longer."""
     try:
         space, memory = os.statvfs(MEMORY), Path("/proc/meminfo").read_text(encoding="ascii")
     except OSError:

@@ -24,7 +24,7 @@ from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.catalog.template import _file
 from warehouse.errors import NothingToForget, StoreDamaged, UsageError, WritersRunning
 from warehouse.forget import forget
-from warehouse.store import commit, delta, locks
+from warehouse.store import blobs, delta, locks
 from warehouse.store.append import append_rows
 from warehouse.store.tables import REGISTRY, named
 
@@ -476,7 +476,7 @@ def test_a_full_disk_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(commit, "_copy_blobs", refuse)
+        patched.setattr(blobs, "_copy_blobs", refuse)
         with pytest.raises(OSError, match="No space"):
             forget(folder / "w", "patient", MINE, delete=True)
     assert delta.snapshot(folder / "w") == before

@@ -103,9 +103,10 @@ def rebuild(root: Path) -> Rebuilt:
                     delta.commit(root, {"instances": change}, newest, "rebuild")
         except BaseException:
             if not committing:
-                _unlink(root, written.values())
+                layout.drop_parts(root, [("instances", part) for part in written.values()])
             raise
-        _unlink(root, [new for old, new in written.items() if old not in ours])
+        late = [("instances", new) for old, new in written.items() if old not in ours]
+        layout.drop_parts(root, late)
     return Rebuilt(seen, len(ours), delta.newest_files(root)[0])
 
 
@@ -230,11 +231,6 @@ def _read(root: Path, part: str) -> pa.Table:
     schema = named("instances").schema
     with pq.ParquetFile(path) as parquet:
         return parquet.read(columns=schema.names).cast(schema)
-
-
-def _unlink(root: Path, parts: Iterable[Part]) -> None:
-    for part in parts:
-        (layout.table_folder(root, "instances") / part.path).unlink(missing_ok=True)
 
 
 def _write(root: Path, part: str, rows: pa.Table) -> Part:

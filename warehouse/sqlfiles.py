@@ -232,6 +232,9 @@ def _read_models(folder: Path) -> tuple[Model, ...]:
     return tuple(sorted(models.values(), key=lambda m: (depth[m.name], rank[m.name])))
 
 
+_MACRO = re.compile(r"^create or replace macro (\w+)", re.MULTILINE)
+
+
 @cache
 def macros_for(*names: str) -> tuple[Model, ...]:
     """Return the macros that stand alone and that these models call, or one of such macros does.
@@ -249,9 +252,6 @@ def macros_for(*names: str) -> tuple[Model, ...]:
         calling += called
         found += called
     return tuple(model for model in read_models() if model in found)
-
-
-_MACRO = re.compile(r"^create or replace macro (\w+)", re.MULTILINE)
 
 
 def read_checks(folder: Path | None = None) -> list[Model]:

@@ -79,6 +79,16 @@ def test_a_shape_that_came_alone_is_kept_when_it_comes_again(reader):
     assert [reader.scan(apart)[0] for _ in range(3)] == [4, 4, 0]
 
 
+def test_of_one_key_some_shapes_are_kept(reader, monkeypatch):
+    monkeypatch.setattr(known_shapes, "MAX_SHAPES", 2)
+    for number in (1, 2, 3):
+        reader.scan([of_shape(number)] * 3)
+    (kept,) = reader.known._shapes.values()
+    assert len(kept) == 2
+    assert reader.scan([of_shape(2), of_shape(3)])[0] == 0
+    assert reader.scan([of_shape(1)])[0] == 1
+
+
 def test_what_is_kept_is_bounded(reader, monkeypatch):
     headers = known_shapes.FIRST_HEADERS + 1
     monkeypatch.setattr(known_shapes, "MAX_HEADERS", 3 * headers)

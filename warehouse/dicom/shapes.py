@@ -4,10 +4,11 @@ In: ``Heads``. Out: ``Found``: flat arrays, one entry per data element, and one 
 sequence.
 
 The files of a series differ in values, and in the lengths of a few of them, but not in their
-structure. One file is walked, and serves as the shape of all others: its headers are compared with
-theirs all at once; where a length differs, what lies behind it is moved and compared again. Every
-header of every file is compared, every container has to end where its elements end: a file
-that differs in anything else is none of this shape, and is tried with the next, or walked itself.
+structure. One file is walked, and serves as the shape of all others, in later batches too
+(``known_shapes``): its headers are compared with theirs all at once; where a length differs, what
+lies behind it is moved and compared again. Every header of every file is compared, every container
+has to end where its elements end: a file that differs in anything else is none of this shape, and
+is tried with the next, or walked itself.
 """
 
 from __future__ import annotations

@@ -14,26 +14,25 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from warehouse.elements.schema import BLOBS, INLINE_BYTES
-from warehouse.errors import WriteFailed
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, locks, tables
+from warehouse.store.blobs import settle_blobs
 from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import copy_part, lent
 from warehouse.store.known import may_be_known
-from warehouse.store.layout import Part
 from warehouse.store.ledger import view_ledger
-from warehouse.store.ready import Ready, drop_ready, files_of, instances_of, make_ready
+from warehouse.store.ready import Ready, files_of, instances_of, make_ready
 from warehouse.store.stage import Staged, discard, write_small
 from warehouse.store.tombstones import mark_forgotten, tombstones
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import duckdb
+
+    from warehouse.store.layout import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +98,26 @@ def commit_batch(
                 written = {}
             else:
                 counts, copies = _prepare(
-                    own, base.without(damaged or {}), batch, staged, changes, read_anew=read_anew
+                    own,
+                    base.without(damaged or {}),
+                    batch,
+                    staged,
+                    changes,
+                    read_anew=read_anew,
+                    may_be_new=ready is None,
                 )
-                drop_ready(root, written)
+                layout.drop_parts(root, written.items())
         except BaseException:
-            _unlink(root, [(table, part) for table in changes for part in changes[table].add])
-            drop_ready(root, written)
+            layout.drop_parts(
+                root, [(table, part) for table in changes for part in changes[table].add]
+            )
+            layout.drop_parts(root, written.items())
             discard(root, staged)
             raise
         if any(change.add or change.remove for change in changes.values()):
             # From here on the parts may belong to a version: whatever happens, they stay.
             delta.commit(root, changes, base, f"ingest {batch}")
-    _unlink(root, copies)
+    layout.drop_parts(root, copies)
     return counts
 
 
@@ -168,7 +175,9 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
             remove_rows(connection, base, changes)
             settle_blobs(connection, base, "", [], changes)
         except BaseException:
-            _unlink(root, [(table, part) for table in changes for part in changes[table].add])
+            layout.drop_parts(
+                root, [(table, part) for table in changes for part in changes[table].add]
+            )
             raise
         if rows:
             delta.commit(root, changes, base, "remove")
@@ -177,18 +186,19 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
 
 def _prepare(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str,
-    staged: list[Staged], changes: dict[str, Change], *, read_anew: bool,
+    staged: list[Staged], changes: dict[str, Change], *, read_anew: bool, may_be_new: bool,
 ) -> tuple[Counts, list[tuple[str, Part]]]:  # fmt: skip
     """Judge file by file, and write the parts of the new version.
 
-    Returns what became of the files, and parts that are of no use.
+    Without ``may_be_new`` it is known that not all of it is new. Returns what became of the files,
+    and parts that are of no use.
     """
     files, instances = files_of(staged), instances_of(staged)
     folder = layout.table_folder(base.root, "elements")
     parts = [folder / some.parts["elements"].path for some in staged if "elements" in some.parts]
     files = mark_forgotten(base.root, files, instances, parts)
     connection.register("staged", files)
-    _judge(connection, base, files, read_anew=read_anew)
+    _judge(connection, base, files, read_anew=read_anew, may_be_new=may_be_new)
     new_files = copy_part(
         connection, statement("new_files"), layout.table_folder(base.root, "files"),
         layout.part_name(batch, 0),
@@ -208,12 +218,14 @@ def _prepare(
 
 
 def _judge(
-    connection: duckdb.DuckDBPyConnection, base: Snapshot, files: pa.Table, *, read_anew: bool
-) -> None:
+    connection: duckdb.DuckDBPyConnection, base: Snapshot, files: pa.Table, *, read_anew: bool,
+    may_be_new: bool,
+) -> None:  # fmt: skip
     """Make ``verdict`` and ``touched``."""
     keys = files["instance_key"].drop_null()
     if (
-        set(files["status"].unique().to_pylist()) <= {"ingested", "rejected"}
+        may_be_new
+        and set(files["status"].unique().to_pylist()) <= {"ingested", "rejected"}
         and pc.count_distinct(keys).as_py() == len(keys)
         and not may_be_known(connection, base.paths("files"))
     ):
@@ -223,11 +235,6 @@ def _judge(
     connection.execute("create or replace temp view ledger as from files")
     connection.execute("set variable read_anew = $1", [read_anew])
     connection.execute(statement("resolve"))
-
-
-def _unlink(root: Path, parts: Iterable[tuple[str, Part]]) -> None:
-    for table, part in parts:
-        (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, files: pa.Table) -> Counts:
@@ -343,97 +350,4 @@ def _copy_part(
     if copy.rows:
         change.add.append(copy)
     else:
-        _unlink(root, [(table, copy)])
-
-
-def settle_blobs(
-    connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, staged: list[Staged],
-    changes: dict[str, Change], *, is_whole: bool = False,
-) -> None:  # fmt: skip
-    """Store each long value once that some row of the new version points to, and no other.
-
-    With ``is_whole`` every row that was staged is taken over. What points to the staged values then
-    need not be asked of all these rows: no others were staged.
-    """
-    elements = layout.table_folder(base.root, "elements")
-    empty = [base.empty("elements")]
-    added = [str(elements / part.path) for part in changes["elements"].add]
-    removed = [
-        str(elements / part) for part in changes["elements"].remove
-        if part in base.parts["elements"]
-    ]  # fmt: skip
-    connection.execute("set variable blobs_files = $1", [base.paths("blobs")])
-    connection.execute("set variable added = $1", [added + empty])
-    connection.execute("set variable inline_bytes = $1", [INLINE_BYTES])
-    blobs = layout.table_folder(base.root, "blobs")
-    held = [str(blobs / some.parts["blobs"].path) for some in staged if "blobs" in some.parts]
-    connection.execute("set variable staged_blobs = $1", [held])
-    new = statement("new_staged_blobs" if is_whole else "new_blobs")
-    wanted: pa.ChunkedArray | None = None
-    for number, portion in enumerate(staged):
-        part = portion.parts.get("blobs")
-        if part is not None:
-            if wanted is None:
-                wanted = connection.sql(new).to_arrow_table()["sha256"]
-            wanted = _copy_blobs(
-                base.root, part.path, layout.part_name(batch, number), wanted, changes["blobs"]
-            )
-            _unlink(base.root, [("blobs", part)])
-    if removed:
-        kept = [path for path in base.paths("elements") if path not in removed]
-        connection.execute("set variable removed = $1", [removed])
-        connection.execute("set variable kept = $1", [kept + added])
-        _drop_blobs(connection, base, changes["blobs"])
-
-
-def _drop_blobs(connection: duckdb.DuckDBPyConnection, base: Snapshot, change: Change) -> None:
-    """Remove long values that only removed rows pointed to."""
-    connection.execute(f"create or replace temp table orphans as {statement('orphan_blobs')}")
-    connection.execute("set variable parts = $1", [base.paths("blobs")])
-    names = connection.execute(
-        "select distinct filename from read_parquet(getvariable('parts'), filename = true) "
-        "semi join orphans using (sha256)"
-    ).fetchall()
-    for (filename,) in names:
-        part = os.path.relpath(filename, layout.table_folder(base.root, "blobs"))
-        connection.execute("set variable part = $1", [filename])
-        kept = connection.sql(
-            "select sha256 from read_parquet(getvariable('part')) anti join orphans using (sha256)"
-        ).to_arrow_table()["sha256"]
-        change.remove.append(part)
-        name = layout.part_name(layout.batch_of_part(part), 0)
-        _copy_blobs(base.root, part, name, kept, change)
-
-
-def _copy_blobs(
-    root: Path, source: str, target: str, wanted: pa.ChunkedArray, change: Change
-) -> pa.ChunkedArray:
-    """Write the wanted values of one part to another; return what is still wanted.
-
-    Row group by row group, because these values are the only long ones: a part may hold hundreds
-    of MiB.
-    """
-    folder = layout.table_folder(root, "blobs")
-    written = 0
-    try:
-        with (
-            pq.ParquetFile(folder / source, memory_map=True) as parquet,
-            pq.ParquetWriter(folder / target, BLOBS, compression="zstd") as writer,
-        ):
-            for group in range(parquet.num_row_groups):
-                rows = parquet.read_row_group(group, columns=BLOBS.names).cast(BLOBS)
-                rows = rows.filter(pc.is_in(rows["sha256"], wanted))
-                if rows.num_rows:
-                    writer.write_table(rows)
-                    written += rows.num_rows
-                    wanted = wanted.filter(pc.invert(pc.is_in(wanted, rows["sha256"])))
-        size = os.path.getsize(folder / target)
-        part = Part(layout.sealed(folder, target), written, size)
-    except OSError as error:
-        (folder / target).unlink(missing_ok=True)
-        raise WriteFailed("rows of blobs", error) from error
-    if written:
-        change.add.append(part)
-    else:
-        _unlink(root, [("blobs", part)])
-    return wanted
+        layout.drop_parts(root, [(table, copy)])

@@ -144,16 +144,11 @@ def _merge_groups(root: Path, groups: list[tuple[str, list[str]]]) -> bool:
                 delta.commit(root, changes, base, "compact")
     except BaseException:
         if not committing:
-            _unlink(root, merged)
+            layout.drop_parts(root, [(table, part) for table, _, part in merged])
         raise
-    late = [entry for entry in merged if entry[2].path not in kept]
-    _unlink(root, late)
+    late = [(table, part) for table, _, part in merged if part.path not in kept]
+    layout.drop_parts(root, late)
     return not late
-
-
-def _unlink(root: Path, merged: list[tuple[str, list[str], Part]]) -> None:
-    for table, _, part in merged:
-        (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
 
 
 def _merged(root: Path, table: StoredTable, parts: list[str]) -> Part:

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
-from warehouse.store.commit import remove_rows, settle_blobs
+from warehouse.store.blobs import settle_blobs
+from warehouse.store.commit import remove_rows
 from warehouse.store.delta import Change
 from warehouse.store.duck import copy_part, view_files
 from warehouse.store.value_names import named_values

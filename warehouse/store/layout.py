@@ -32,6 +32,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 LAYOUT_VERSION = 1
@@ -73,6 +74,12 @@ def table_folder(root: Path, table: str) -> Path:
     'w/files'
     """
     return root / table
+
+
+def drop_parts(root: Path, parts: Iterable[tuple[str, Part]]) -> None:
+    """Remove parts of tables that no version names, and none will."""
+    for table, part in parts:
+        (table_folder(root, table) / part.path).unlink(missing_ok=True)
 
 
 def batch_name(number: int) -> str:

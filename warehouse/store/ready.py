@@ -64,18 +64,12 @@ def make_ready(root: Path, batch: str, staged: Sequence[Staged]) -> Ready | None
             root, "files", batch, 0, partial(_write_files, ordered), files.num_rows
         )
     except BaseException:
-        drop_ready(root, parts)
+        layout.drop_parts(root, parts.items())
         raise
     outcomes = Counter(
         "created" if status == "ingested" else status for status in files["status"].to_pylist()
     )
     return Ready(parts, dict(outcomes), dict(Counter(files["reader"].drop_null().to_pylist())))
-
-
-def drop_ready(root: Path, parts: dict[str, Part]) -> None:
-    """Remove parts that will never be committed."""
-    for table, part in parts.items():
-        (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
 
 
 def files_of(staged: Iterable[Staged]) -> pa.Table:

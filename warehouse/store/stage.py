@@ -90,8 +90,7 @@ def stage(
 def discard(root: Path, staged: Iterable[Staged]) -> None:
     """Remove staged parts that will never be committed."""
     for portion in staged:
-        for table, part in portion.parts.items():
-            (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
+        layout.drop_parts(root, portion.parts.items())
 
 
 def _write(
