@@ -135,10 +135,29 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
 def test_the_command_takes_a_scheduler(
     cluster: Cluster, source: Path, clean: dict[str, Any], tmp_path: Path
 ) -> None:
+    # Not one that another test has left: that may have run in another process of pytest.
+    cluster.worker()
     arguments = ("--scheduler", cluster.address, "--mode", "full", "-w", tmp_path / "w", "--json")
     done = command("ingest", source, *arguments)
     assert json.loads(done.stdout)["created"] == 8, done.stderr
     assert content(tmp_path / "w") == clean
+
+
+def test_a_run_without_workers_says_that_it_waits(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT", "1s")
+    folder = tmp_path / "dask"
+    folder.mkdir()
+    alone = Cluster(folder)
+    try:
+        with pytest.raises(WorkersLost, match="NoWorkerError"):
+            ingest(tmp_path / "w", [source], IngestSettings(scheduler=alone.address))
+    finally:
+        alone.end()
+    said = [r.getMessage() for r in caplog.records if r.name == "warehouse.executors"]
+    address = alone.address
+    assert said == [f"{address} has no workers yet; waiting for one: dask worker {address}"]
 
 
 def test_nobody_answers(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ process. What is done there is the same in every case and does not belong here.
 
 from __future__ import annotations
 
+import logging
 import sys
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -63,6 +64,11 @@ def dask_workers(address: str) -> Iterator[Executor]:
     except (OSError, ValueError) as error:
         raise SchedulerUnreachable(address, error) from error
     with client:
+        if not client.scheduler_info()["workers"]:
+            # No error: clusters that grow with their work have none before they get any.
+            logging.getLogger(__name__).warning(
+                "%s has no workers yet; waiting for one: dask worker %s", address, address
+            )
         # Not pure: a batch that is read anew must not be answered from memory.
         yield client.get_executor(pure=False)
 
@@ -74,8 +80,9 @@ def losses() -> tuple[type[BaseException], ...]:
     from distributed import KilledWorker  # noqa: PLC0415
     from distributed.client import FutureCancelledError  # noqa: PLC0415
     from distributed.comm import CommClosedError  # noqa: PLC0415
+    from distributed.scheduler import NoWorkerError  # noqa: PLC0415
 
-    return (BrokenExecutor, KilledWorker, FutureCancelledError, CommClosedError)
+    return (BrokenExecutor, KilledWorker, NoWorkerError, FutureCancelledError, CommClosedError)
 
 
 def how_lost(error: BaseException) -> str:
