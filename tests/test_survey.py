@@ -11,8 +11,7 @@ import pytest
 
 from tests.content import content
 from tests.dicom_files import write
-from warehouse import survey
-from warehouse.dicom.scan import SourceFile
+from warehouse import looking, survey
 from warehouse.errors import BucketUnreachable
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from warehouse.dicom.scan import Unreadable
+    from warehouse.dicom.scan import Met
 
 OUTCOMES = ("created", "replaced", "existing", "duplicate", "rejected", "moved", "files")
 SETTINGS = IngestSettings(workers=1, chunk_files=2, batch_files=5)
@@ -30,6 +29,7 @@ SETTINGS = IngestSettings(workers=1, chunk_files=2, batch_files=5)
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Portions of one file, then three."""
+    monkeypatch.setattr(looking, "RUN_FILES", 2)
     monkeypatch.setattr(survey, "FIRST_PORTION", 1)
     monkeypatch.setattr(survey, "LARGE_PORTION", 3)
 
@@ -122,23 +122,24 @@ def test_files_are_read_while_others_are_listed(
 def test_what_is_committed_stays_when_the_rest_cannot_be_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
+    monkeypatch.setattr(looking, "RUN_FILES", 2)
     monkeypatch.setattr(survey, "FIRST_PORTION", 2)
     monkeypatch.setattr(survey, "LARGE_PORTION", 2)
     monkeypatch.setattr(survey, "FIRST_FILES", 2)
     for number in range(10):
         write(tmp_path / "in" / f"{number}", uid=f"1.{number}")
-    listed = survey.discover
+    listed = survey.walk
 
-    def cut(*given: object, **named: object) -> Iterator[SourceFile | Unreadable]:
+    def cut(*given: object, **named: object) -> Iterator[Met]:
         for number, file in enumerate(listed(*given, **named)):  # type: ignore[arg-type]
             if number == 9:
                 raise BucketUnreachable("s3://b", "gone")
             yield file
 
-    monkeypatch.setattr(survey, "discover", cut)
+    monkeypatch.setattr(survey, "walk", cut)
     with ThreadPoolExecutor(workers) as pool, pytest.raises(BucketUnreachable):
         ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS, executor=pool)
-    monkeypatch.setattr(survey, "discover", listed)
+    monkeypatch.setattr(survey, "walk", listed)
     kept = len(content(tmp_path / "w")["instances"])
     assert 0 < kept < 9
     assert ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS).created == 10 - kept

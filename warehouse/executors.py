@@ -18,7 +18,8 @@ from warehouse.workers import WorkerLost, WorkerPool, start_server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from warehouse.dicom.scan import SourceFile, Unreadable
+    import pyarrow as pa
+
     from warehouse.settings import IngestSettings
 
 CONNECT_SECONDS = 30
@@ -92,11 +93,12 @@ def how_lost(error: BaseException) -> str:
     return f"was lost ({type(error).__name__}; its log may say why)"
 
 
-def starting_workers(
-    found: Iterator[SourceFile | Unreadable], chunk_files: int
-) -> Iterator[SourceFile | Unreadable]:
-    """Yield files; start the fork server at the second chunk."""
-    for number, item in enumerate(found):
-        if number == chunk_files:
+def starting_workers(found: Iterator[pa.Table], chunk_files: int) -> Iterator[pa.Table]:
+    """Yield rows of files; start the fork server at the second chunk."""
+    files, is_started = 0, False
+    for rows in found:
+        files += rows.num_rows
+        if files > chunk_files and not is_started:
             start_server()
-        yield item
+            is_started = True
+        yield rows

@@ -19,6 +19,7 @@ from warehouse.errors import UsageError, stopped
 from warehouse.executors import executor as where_to_read
 from warehouse.ingest_report import IngestReport
 from warehouse.isolation import KILLED, killed_before, noted, of_sources
+from warehouse.looking import Lookers
 from warehouse.moved import put_off_moved, take_moved
 from warehouse.planned import (
     files_of_batch,
@@ -43,6 +44,7 @@ from warehouse.survey import (
     unseen_batches,
     was_rejected,
 )
+from warehouse.workers import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -90,16 +92,18 @@ def ingest(
     started = time.monotonic()
     counts, readers, batches = Counter[str](), Counter[str](), list[str]()
     with _saying_what_is_kept(counts) as found, lent() as listing:
+        lookers = Lookers()
         many = executor is not None or settings.scheduler is not None or settings.worker_count > 1
         portions = survey(
             listing, root, sources, settings, progress,
-            starting=executor is None, in_portions=many,
+            lookers=lookers, starting=executor is None, in_portions=many,
         )  # fmt: skip
         more = _queued(listing, root, portions, settings, progress, counts, found)
         ready, is_all = next(more)
         unseen = ready if is_all else settings.worker_count * settings.chunk_files
         pool_for = _pool_for(listing, root, settings, unseen, executor, of_sources(sources))
         with locks.writing(root), pool_for as pool:
+            lookers.workers = pool if isinstance(pool, WorkerPool) else None
             for batch, done in read_batches(listing, root, settings, pool, progress, more):
                 counts.update(done.outcomes)
                 readers += done.readers

@@ -11,14 +11,15 @@ import os
 import time
 from dataclasses import dataclass
 from itertools import chain, pairwise, takewhile
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from warehouse.dicom.objects import is_object
-from warehouse.dicom.scan import discover
+from warehouse.dicom.scan import walk
 from warehouse.executors import starting_workers
-from warehouse.listing import LISTING, FileRows, listing_row, listing_table
+from warehouse.listing import LISTING, FileRows
+from warehouse.looking import Lookers, looked_at
 from warehouse.sqlfiles import statement
 from warehouse.store import delta
 from warehouse.store.duck import cursor
@@ -56,9 +57,6 @@ LEAST_CHUNK = 250
 
 REMOTE_WORKERS = 16
 """Among so many workers a batch is divided that a scheduler hands out; it may have more."""
-
-LISTING_SECONDS = 0.1
-"""How often is told how many files were found."""
 
 FIRST_PORTION = 2_500
 """Files of the first portion of a listing: while the others are listed, workers read it."""
@@ -128,13 +126,14 @@ class Listed:
 def survey(
     listing: duckdb.DuckDBPyConnection, root: Path,
     sources: Iterable[str | os.PathLike[str]], settings: IngestSettings, progress: Progress | None,
-    *, starting: bool = False, in_portions: bool = False,
+    *, lookers: Lookers | None = None, starting: bool = False, in_portions: bool = False,
 ) -> Iterator[Listed]:  # fmt: skip
     """List the sources and compare them with ``files``, all at once or a portion at a time.
 
     Makes for each portion the tables ``listed``, ``unseen`` and ``forgotten``, and the warehouse if
     there is none. Of the portions so far ``all_listed`` has the paths. With ``starting``, worker
-    processes begin to start as soon as there is work for several.
+    processes begin to start as soon as there is work for several; once ``lookers`` have workers,
+    these look at the files.
     """
     roots = sorted(
         str(source) if is_object(source) else os.path.abspath(os.fsdecode(source))
@@ -142,7 +141,8 @@ def survey(
     )
     # A file that is listed twice has to count once, so both have to be in one portion.
     in_portions = in_portions and not _overlap(roots)
-    found = discover(roots, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
+    met = walk(roots, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
+    found = looked_at(met, settings.patterns, lookers or Lookers())
     if starting and settings.worker_count > 1 and not settings.scheduler:
         found = starting_workers(found, settings.chunk_files)
     delta.create(root)
@@ -265,8 +265,8 @@ class _Rows:
 
 
 def _portions(
-    listing: duckdb.DuckDBPyConnection, found: Iterator[SourceFile | Unreadable],
-    sizes: Iterator[int], progress: Progress | None,
+    listing: duckdb.DuckDBPyConnection, found: Iterator[pa.Table], sizes: Iterator[int],
+    progress: Progress | None,
 ) -> Iterator[tuple[int, bool]]:  # fmt: skip
     """Put every found file into the table ``listed``, once; yield how many, and whether it is all.
 
@@ -275,31 +275,32 @@ def _portions(
     """
     listing.register("listing_rows", LISTING.empty_table())
     listing.execute("create table all_listed (path varchar)")
-    rows: list[tuple[Any, ...]] = []
+    gathered: list[pa.Table] = []
+    left = LISTING.empty_table()
 
     def flush() -> None:
-        listing.register("listing_rows", listing_table(rows))
+        listing.register("listing_rows", pa.concat_tables(gathered, promote_options="none"))
         listing.execute("insert into listed_often from listing_rows")
-        rows.clear()
+        gathered.clear()
 
-    total, told, is_last = 0, time.monotonic(), False
+    total, is_last = 0, False
     while not is_last:
         listing.execute("create or replace table listed_often as from listing_rows limit 0")
-        size, began, is_last = next(sizes, None), time.monotonic(), True
-        for count, item in enumerate(found, 1):
-            rows.append(listing_row(item))
-            if count % 16 == 1 and (now := time.monotonic()) - told >= LISTING_SECONDS:
-                told = now
-                if progress:
-                    progress.listed(total + count)
-                if size and now - began >= PORTION_SECONDS:
-                    size = count
-            if len(rows) >= LISTING_ROWS:
+        size, began, count, is_last = next(sizes, None), time.monotonic(), 0, True
+        for rows in chain([left], found):
+            some = rows.slice(0, None if size is None else size - count)
+            left = rows.slice(some.num_rows)
+            gathered.append(some)
+            count += some.num_rows
+            if progress:
+                progress.listed(total + count)
+            if sum(table.num_rows for table in gathered) >= LISTING_ROWS:
                 flush()
-            if size and count >= size:
+            if size and (count >= size or time.monotonic() - began >= PORTION_SECONDS):
                 is_last = False
                 break
-        flush()
+        if gathered:
+            flush()
         # Sources may overlap: a file counts once.
         listing.execute(
             "create or replace table listed as select distinct on (path) * from listed_often"

@@ -128,6 +128,11 @@ class WorkerPool(Executor):
             self.kill()
 
     @property
+    def have_started(self) -> bool:
+        """Whether there is a worker: the first ones wait for what they are forked from."""
+        return bool(self._workers)
+
+    @property
     def is_killed(self) -> bool:
         """Whether the workers were ended on purpose."""
         return self._is_killed

@@ -11,7 +11,7 @@ import os
 import stat
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from warehouse.dicom.archive import directory
@@ -55,6 +55,10 @@ class Unreadable:
     reason: str
 
 
+Met: TypeAlias = "str | SourceFile | Unreadable"
+"""What a walk meets; a file of which only the path is known is that path."""
+
+
 def discover(
     sources: Iterable[str | os.PathLike[str]],
     *,
@@ -82,31 +86,63 @@ def discover(
         without objects is no error, because buckets have no folders.
     BucketUnreachable
     """
+    return look_at(walk(sources, patterns=patterns, exclude=exclude, s3=s3), patterns)
+
+
+def walk(
+    sources: Iterable[str | os.PathLike[str]],
+    *,
+    patterns: Sequence[str] = (),
+    exclude: str = "",
+    s3: S3Access | None = None,
+) -> Iterator[Met]:
+    """Find what ``discover`` lists without looking at files: of each only the path is known.
+
+    Folders say the names that they hold in one call, and of each file size and time have to be
+    asked for. So this part is quick, and ``look_at`` can be shared among processes.
+    """
     roots = [str(source) if is_object(source) else os.path.abspath(source) for source in sources]
     for root in roots:
         if not is_object(root) and not os.path.lexists(root):
             raise SourceNotFound(path_text(root))
-    lowered = [pattern.lower() for pattern in patterns]
     exclude = os.path.abspath(exclude) if exclude else ""
-    return _list_roots(roots, lowered, exclude, s3 or S3Access())
+    return _walk_roots(roots, _lowered(patterns), exclude, s3 or S3Access())
 
 
-def _list_roots(
+def look_at(met: Iterable[Met], patterns: Sequence[str] = ()) -> Iterator[SourceFile | Unreadable]:
+    """Look at the files that a walk has met, in its order; archives become their members.
+
+    Examples
+    --------
+    >>> [item.reason for item in look_at(["/nowhere.dcm"])]
+    ['cannot be opened: No such file or directory']
+    """
+    lowered = _lowered(patterns)
+    for item in met:
+        if isinstance(item, str):
+            yield from _list_file(item, lowered)
+        else:
+            yield item
+
+
+def _lowered(patterns: Sequence[str]) -> list[str]:
+    return [pattern.lower() for pattern in patterns]
+
+
+def _walk_roots(
     roots: Sequence[str], patterns: Sequence[str], exclude: str, s3: S3Access
-) -> Iterator[SourceFile | Unreadable]:
+) -> Iterator[Met]:
     for root in roots:
         if is_object(root):
             yield from _list_bucket(root, patterns, s3)
         elif os.path.isdir(root):
-            yield from _list_folder(root, patterns, exclude)
+            yield from _walk_folder(root, exclude)
         else:
-            yield from _list_file(root, patterns)
+            yield root
 
 
-def _list_folder(
-    root: str, patterns: Sequence[str], exclude: str
-) -> Iterator[SourceFile | Unreadable]:
-    """List a folder and those below, in order of their paths.
+def _walk_folder(root: str, exclude: str) -> Iterator[str | Unreadable]:
+    """Find the files of a folder and of those below, in order of their paths.
 
     With a stack of its own, because folders may nest deeper than Python calls do. Each entry
     carries the folders above it, so that links cannot loop.
@@ -121,7 +157,7 @@ def _list_folder(
         for name, is_folder in names:
             path = prefix + name
             if not is_folder:
-                yield from _list_file(path, patterns)
+                yield path
                 continue
             try:
                 identity = _identity(path)
