@@ -8,16 +8,22 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
 from tests.command_line import run as command
 from tests.content import content
 from tests.test_crashes import ten_files
+from warehouse import looking, survey
+from warehouse.dicom.scan import discover, walk
 from warehouse.errors import SchedulerUnreachable, WorkersLost, WrongMachine
 from warehouse.ingest import ingest
+from warehouse.listing import listing_row, listing_table
+from warehouse.looking import Lookers, looked_at
 from warehouse.reading import Chunk, stage_chunk
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta
@@ -116,8 +122,14 @@ class KillAtFirst:
 
 
 def test_a_worker_killed_in_the_middle_changes_nothing(
-    cluster: Cluster, source: Path, clean: dict[str, Any], tmp_path: Path
-) -> None:
+    cluster: Cluster, source: Path, clean: dict[str, Any], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(survey, "FIRST_PORTION", 2)
+    monkeypatch.setattr(looking, "RUN_FILES", 3)
+    found = list[Any]()
+    result = looking._result
+    monkeypatch.setattr(looking, "_result", lambda *of: found.append(result(*of)) or found[-1])
     cluster.worker()
     watcher = KillAtFirst(cluster.worker())
     settings = IngestSettings(
@@ -128,6 +140,9 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
     assert watcher.read_before > 0
     assert watcher.read_after > 0
     assert content(tmp_path / "w") == clean
+    # The first files are looked at before there are workers.
+    assert found[0] is None
+    assert any(found)
     # Again with the worker that is left: nothing is read twice.
     assert ingest(tmp_path / "w", [source], settings).batches == []
 
@@ -141,6 +156,23 @@ def test_the_command_takes_a_scheduler(
     done = command("ingest", source, *arguments)
     assert json.loads(done.stdout)["created"] == 8, done.stderr
     assert content(tmp_path / "w") == clean
+
+
+def test_what_a_worker_does_not_see_is_looked_at_here(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler's workers may run where the folder is not."""
+
+    def at_once(_pool: object, call: Any, met: list[str], *rest: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(call([f"/elsewhere{path}" for path in met], *rest))
+        return future
+
+    monkeypatch.setattr(looking, "submit_first", at_once)
+    found = pa.concat_tables(looked_at(walk([source]), (), Lookers(ThreadPoolExecutor(1))))
+    assert (
+        found.to_pylist() == listing_table([listing_row(f) for f in discover([source])]).to_pylist()
+    )
 
 
 def test_a_run_without_workers_says_that_it_waits(

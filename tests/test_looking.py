@@ -180,6 +180,21 @@ def test_a_walk_that_is_slow_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None
     assert [len(some) for some in looked_at(slowly(), (), Lookers())] == [1, 1, 1, 1]
 
 
+def test_where_it_takes_long_workers_are_started(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "RUN_FILES", 3)
+    monkeypatch.setattr(looking, "ALONE_SECONDS", 0.0)
+    ended = []
+    kill = WorkerPool.kill
+    monkeypatch.setattr(WorkerPool, "kill", lambda pool: (ended.append(pool), kill(pool)))
+    found = looked_at(walk([folder]), (), Lookers(most=2))
+    assert pa.concat_tables(found).to_pylist() == listed(folder)
+    (pool,) = ended
+    assert pool.have_started is False
+    assert pool.is_killed
+
+
 def _killed(met: Iterable[Met], patterns: Sequence[str]) -> object:
     if any("kill" in str(item) for item in met):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 import sys
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from warehouse.errors import SchedulerUnreachable, UsageError
 from warehouse.workers import WorkerLost, WorkerPool, start_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
     from warehouse.settings import IngestSettings
+
+_Answer = TypeVar("_Answer")
 
 CONNECT_SECONDS = 30
 """How long a scheduler may take to answer."""
@@ -72,6 +74,27 @@ def dask_workers(address: str) -> Iterator[Executor]:
             )
         # Not pure: a batch that is read anew must not be answered from memory.
         yield client.get_executor(pure=False)
+
+
+def submit_first(
+    pool: Executor, call: Callable[..., _Answer], *arguments: Any
+) -> Future[_Answer] | None:
+    """Run a call before those that wait already; None for an executor that cannot be asked to."""
+    if isinstance(pool, WorkerPool):
+        return pool.submit_first(call, *arguments)
+    if is_of_dask(pool):
+        # What it is given by name, Dask takes for itself.
+        return pool.submit(call, *arguments, priority=1)
+    return None
+
+
+def is_of_dask(pool: Executor) -> bool:
+    """Tell whether an executor hands out to the workers of a scheduler."""
+    if "distributed" not in sys.modules:
+        return False
+    from distributed.cfexecutor import ClientExecutor  # noqa: PLC0415
+
+    return isinstance(pool, ClientExecutor)
 
 
 def losses() -> tuple[type[BaseException], ...]:

@@ -44,7 +44,6 @@ from warehouse.survey import (
     unseen_batches,
     was_rejected,
 )
-from warehouse.workers import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -103,7 +102,7 @@ def ingest(
         unseen = ready if is_all else settings.worker_count * settings.chunk_files
         pool_for = _pool_for(listing, root, settings, unseen, executor, of_sources(sources))
         with locks.writing(root), pool_for as pool:
-            lookers.workers = pool if isinstance(pool, WorkerPool) else None
+            lookers.workers = pool
             for batch, done in read_batches(listing, root, settings, pool, progress, more):
                 counts.update(done.outcomes)
                 readers += done.readers

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from warehouse.dicom.scan import look_at
+from warehouse.executors import losses, submit_first
 from warehouse.listing import listing_row, listing_table
 from warehouse.store.crossing import Crossing
-from warehouse.workers import WorkerLost
+from warehouse.workers import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
     import pyarrow as pa
 
     from warehouse.dicom.scan import Met
-    from warehouse.workers import WorkerPool
 
 RUN_FILES = 500
 """Files of a run, which crosses to a worker and back at once."""
@@ -38,11 +38,18 @@ RUN_SECONDS = 0.1
 _Run: TypeAlias = "tuple[list[Met], Future[Crossing] | None]"
 
 
+ALONE_SECONDS = 2.0
+"""After so long workers are started for what is left, even if there is nothing yet to be read."""
+
+
 @dataclass(slots=True)
 class Lookers:
-    """Who looks at files: this process, until it has workers."""
+    """Who looks at files: this process, until there are workers."""
 
-    workers: WorkerPool | None = None
+    workers: Executor | None = None
+    """Those that read."""
+    most: int = 1
+    """How many processes may be started where there are none."""
 
 
 def looked_at(met: Iterator[Met], patterns: Sequence[str], lookers: Lookers) -> Iterator[pa.Table]:
@@ -53,28 +60,33 @@ def looked_at(met: Iterator[Met], patterns: Sequence[str], lookers: Lookers) -> 
     each of many workers, and of few workers none is idle meanwhile.
     """
     ahead: deque[_Run] = deque()
-    is_more = True
+    own: WorkerPool | None = None
+    began, is_more, is_all = time.monotonic(), True, False
     try:
-        while True:
-            workers = lookers.workers
+        while not is_all:
+            workers = own or lookers.workers
+            if workers is None and lookers.most > 1 and time.monotonic() - began >= ALONE_SECONDS:
+                workers = own = WorkerPool(lookers.most)
             most = 1 if workers is None else RUNS_AHEAD
             while is_more and len(ahead) < most and not (ahead and _is_done(ahead[0])):
                 run = _next_run(met)
                 is_more = bool(run)
                 if run:
                     ahead.append((run, _given(run, patterns, workers)))
-            if not ahead:
-                return
-            run, future = ahead.popleft()
-            rows = _result(future, workers)
-            if rows is None:
-                yield from _look_here(run, patterns)
-            else:
-                yield rows
+            is_all = not ahead
+            if ahead:
+                run, future = ahead.popleft()
+                rows = _result(future, workers)
+                if rows is None:
+                    yield from _look_here(run, patterns)
+                else:
+                    yield rows
     finally:
         for _, future in ahead:
             if future is not None:
                 future.cancel()
+        if own is not None:
+            own.kill()
 
 
 def look(met: Iterable[Met], patterns: Sequence[str]) -> Crossing:
@@ -93,28 +105,33 @@ def _next_run(met: Iterator[Met]) -> list[Met]:
 
 
 def _given(
-    run: list[Met], patterns: Sequence[str], workers: WorkerPool | None
+    run: list[Met], patterns: Sequence[str], workers: Executor | None
 ) -> Future[Crossing] | None:
     """Give a run to the workers; of objects in a bucket all is known already."""
     if workers is None or not any(isinstance(item, str) for item in run):
         return None
-    return workers.submit_first(look, run, patterns)
+    return submit_first(workers, look, run, patterns)
 
 
 def _is_done(run: _Run) -> bool:
     return run[1] is None or run[1].done()
 
 
-def _result(future: Future[Crossing] | None, workers: WorkerPool | None) -> pa.Table | None:
-    """Return what a worker has found; None if there is none yet, or it was lost."""
-    if future is None or workers is None or (not workers.have_started and future.cancel()):
+def _result(future: Future[Crossing] | None, workers: Executor | None) -> pa.Table | None:
+    """Return what a worker has found; None if that has to be found out here."""
+    if future is None:
+        return None
+    here = workers if isinstance(workers, WorkerPool) else None
+    if here is not None and not here.have_started and future.cancel():
         return None
     try:
-        return future.result().tables[0]
-    except WorkerLost:
-        if workers.is_killed:
+        (rows,) = future.result().tables
+    except losses():
+        if here is not None and here.is_killed:
             raise
         return None
+    # On another machine a folder may be missing that is here.
+    return rows if here is not None or rows["reason"].null_count == len(rows) else None
 
 
 def _look_here(run: list[Met], patterns: Sequence[str]) -> Iterator[pa.Table]:

@@ -133,7 +133,7 @@ def survey(
     Makes for each portion the tables ``listed``, ``unseen`` and ``forgotten``, and the warehouse if
     there is none. Of the portions so far ``all_listed`` has the paths. With ``starting``, worker
     processes begin to start as soon as there is work for several; once ``lookers`` have workers,
-    these look at the files.
+    these look at the files, and if that takes long, some are started for it.
     """
     roots = sorted(
         str(source) if is_object(source) else os.path.abspath(os.fsdecode(source))
@@ -142,7 +142,9 @@ def survey(
     # A file that is listed twice has to count once, so both have to be in one portion.
     in_portions = in_portions and not _overlap(roots)
     met = walk(roots, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
-    found = looked_at(met, settings.patterns, lookers or Lookers())
+    lookers = lookers or Lookers()
+    lookers.most = 1 if settings.scheduler else settings.worker_count
+    found = looked_at(met, settings.patterns, lookers)
     if starting and settings.worker_count > 1 and not settings.scheduler:
         found = starting_workers(found, settings.chunk_files)
     delta.create(root)
