@@ -20,12 +20,15 @@ from hypothesis import settings
 import warehouse
 from tests.derived_objects import annotations, dose_report, measured, slide
 from tests.dicom_files import image, write
+from tests.flat import flat
 from tests.made_once import made_once
 from tests.small_components import add_components
 from tests.small_tables import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    import duckdb
 
 # Tests start some hundred processes: each would compile every module that it imports anew, and so
 # would each process that collects tests.
@@ -185,6 +188,14 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     # Runs of cohorts and exports leave something in it: each process has its own.
     own = tmp_path_factory.mktemp("sample") / "w"
     return warehouse.open(shutil.copytree(folder / "w", own))
+
+
+@pytest.fixture(scope="session")
+def tables_of_sample(
+    sample: warehouse.Warehouse, tmp_path_factory: pytest.TempPathFactory
+) -> duckdb.DuckDBPyConnection:
+    """The rows of every view of the sample, each as a table."""
+    return flat(tmp_path_factory, "sample", sample)
 
 
 @pytest.fixture(scope="session")
