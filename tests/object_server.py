@@ -64,6 +64,8 @@ class Line:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # What is sent after the headers would wait 40 ms for the client to say that it has them.
+            disable_nagle_algorithm = True
 
             def log_message(self, *_: Any) -> None: ...
 

@@ -154,14 +154,16 @@ def test_a_sequence_type_is_found_behind_spaces(tmp_path: Path) -> None:
     assert types[0][0] is not None
 
 
+@pytest.mark.parametrize("s", [" ", ""], ids=["some begin with a space", "none does"])
 @pytest.mark.parametrize("syntax", ["explicit", "implicit"])
-def test_both_ways_to_gather_attributes_agree(tmp_path: Path, syntax: str) -> None:
+def test_both_ways_to_gather_attributes_agree(tmp_path: Path, syntax: str, s: str) -> None:
     """And with them the fast reader and the SQL that defines what it gathers."""
-    names = [" A^B", "A ^ B=  =C ", '" ^": "', ' \\" ^ x', "^ ^", "A^ "]
+    names = [f"{s}A^B", "A ^ B=  =C ", '" ^": "', f'{s}\\" ^ x', "^ ^", "A^ "]
     paths = [
         write(
-            tmp_path / str(n), syntax=syntax, uid=f"1.{n}", PatientName=name, Modality=" CT",
-            ImageComments="  kept", OperatorsName=[name, " C^ D"], ImageType=[" A", "B ", ""],
+            tmp_path / str(n), syntax=syntax, uid=f"1.{n}", PatientName=name, Modality=f"{s}CT",
+            ImageComments=f"{s}{s}kept", OperatorsName=[name, f"{s}C^ D"],
+            ImageType=[f"{s}A", "B ", ""],
         )
         for n, name in enumerate(names)
     ]  # fmt: skip
@@ -177,7 +179,7 @@ def test_both_ways_to_gather_attributes_agree(tmp_path: Path, syntax: str) -> No
         told = connection.sql("from instance_attributes order by instance_id").to_arrow_table()
     quick = gather(rows)
     assert quick["SOPInstanceUID"].to_pylist() == [f"1.{n}" for n in range(len(names))]
-    assert quick["ImageComments"].to_pylist() == ["  kept"] * len(names)
+    assert quick["ImageComments"].to_pylist() == [f"{s}{s}kept"] * len(names)
     for name in ("PatientName", "OperatorsName", "Modality", "ImageType", "ImageComments"):
         assert quick[name].to_pylist() == told[name].to_pylist(), name
 

@@ -18,6 +18,8 @@ from warehouse.elements.values import LEADING_SPACES
 from warehouse.store.instance_sql import attributes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from warehouse.store.instance_sql import Attribute
@@ -58,27 +60,56 @@ def gather(rows: pa.Table) -> pa.Table:
     runs = _runs(rows)
     columns: dict[str, pa.Array] = {"instance_id": pa.array(instances)}
     has_any = np.zeros(len(instances), bool)
+    found: dict[str, NDArray[np.int64]] = {}
+    for attribute in attributes():
+        if not attribute.creator:
+            start, end = runs.get(attribute.tag, (0, 0))
+            keep = top[start:end] if attribute.is_list else top[start:end] & (index[start:end] == 0)
+            found[attribute.name] = start + np.flatnonzero(keep)
+    texts = _texts(rows, [found[a.name] for a in attributes() if _is_text(a)])
     for attribute in attributes():
         if attribute.creator:
             first = top & (index == 0)
             columns[attribute.name] = _private(attribute, rows, runs, first, places, len(instances))
             continue
-        kind = _TYPES[attribute.source]
-        kind = pa.list_(kind) if attribute.is_list else kind
-        start, end = runs.get(attribute.tag, (0, 0))
-        keep = top[start:end] if attribute.is_list else top[start:end] & (index[start:end] == 0)
-        found = start + np.flatnonzero(keep)
-        if not len(found):
+        of = found[attribute.name]
+        values = next(texts) if _is_text(attribute) else None
+        if not len(of):
+            kind = _TYPES[attribute.source]
+            kind = pa.list_(kind) if attribute.is_list else kind
             columns[attribute.name] = pa.nulls(len(instances), kind)
             continue
-        source = rows[_STORED_AS.get(attribute.source, attribute.source)].chunk(0)
-        has_any[places[found]] = True
+        has_any[places[of]] = True
+        if values is None:
+            source = rows[_STORED_AS.get(attribute.source, attribute.source)].chunk(0)
+            values = source.take(pa.array(of))
         make = _lists if attribute.is_list else _singles
-        values = source.take(pa.array(found))
-        if attribute.source == "text":
-            values = _normal(values, rows["vr"].chunk(0).take(pa.array(found)))
-        columns[attribute.name] = make(values, found, places, index, len(instances))
+        columns[attribute.name] = make(values, of, places, index, len(instances))
     return pa.table(columns).filter(pa.array(has_any))
+
+
+def _is_text(attribute: Attribute) -> bool:
+    return attribute.source == "text" and not attribute.creator
+
+
+def _texts(rows: pa.Table, found: list[NDArray[np.int64]]) -> Iterator[pa.Array]:
+    """Yield the normal texts of the rows of each attribute; all are taken at once."""
+    chosen = pa.array(np.concatenate(found))
+    if not len(chosen):
+        yield from (pa.nulls(0, pa.string()) for _ in found)
+        return
+    texts, vrs = (rows[name].chunk(0).take(chosen) for name in ("text", "vr"))
+    is_name = pc.fill_null(pc.equal(vrs, "PN"), False).to_numpy(zero_copy_only=False)
+    is_spaced = pc.any(pc.starts_with(texts, " ")).as_py()
+    begin = 0
+    for one in found:
+        end = begin + len(one)
+        values = texts.slice(begin, len(one))
+        # Most are normal as they are, and names are few among them.
+        if is_spaced or is_name[begin:end].any():
+            values = _normal(values, vrs.slice(begin, len(one)))
+        yield values
+        begin = end
 
 
 def _places(ids: NDArray[np.int64], instances: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -91,10 +91,13 @@ def _with_arrow(files: pa.Table, attributes: pa.Table) -> pa.Table | None:
         "pulse_sequence_name": _first_of(held["PulseSequenceName"], held["ge_sequence_name"]),
     }
     schema = tables.named("instances").stored_schema
-    columns = [
-        made[name] if name in made else (held if name in held.column_names else files)[name]
-        for name in schema.names
-    ]
+    # Not by the names of a table for each column: Arrow makes a new list of them for whoever asks.
+    known = {
+        name: column
+        for table in (files, held)
+        for name, column in zip(table.column_names, table.itercolumns(), strict=True)
+    } | made
+    columns = [known[name] for name in schema.names]
     return pa.table(columns, names=schema.names).cast(schema)
 
 
