@@ -81,15 +81,18 @@ def test_a_batch_that_nobody_knows_is_stored_as_if_it_were_judged_file_by_file(
 
 
 def test_the_rows_of_files_are_in_the_order_of_their_paths(source: Path, tmp_path: Path) -> None:
-    portions = staged(tmp_path, source)
+    delta.create(tmp_path / "w")
+    portions = staged(tmp_path / "w", source)
     assert len(portions) > 1
-    made = make_ready(tmp_path, "000001", portions[::-1])
+    made = make_ready(tmp_path / "w", "000001", portions[::-1])
     assert made is not None
     assert (made.outcomes, made.parts["files"].rows) == ({"created": 6, "rejected": 1}, 7)
-    rows = pq.read_table(tmp_path / "files" / made.parts["files"].path, partitioning=None)
+    rows = pq.read_table(tmp_path / "w" / "files" / made.parts["files"].path, partitioning=None)
     assert rows["path"].to_pylist() == sorted(rows["path"].to_pylist())
     assert rows.schema.names == FILES.names
-    ids = pq.read_table(tmp_path / "instances" / made.parts["instances"].path, partitioning=None)
+    ids = pq.read_table(
+        tmp_path / "w" / "instances" / made.parts["instances"].path, partitioning=None
+    )
     assert ids["instance_id"].to_pylist() == sorted(ids["instance_id"].to_pylist())
 
 

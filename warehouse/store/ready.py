@@ -1,10 +1,11 @@
-"""Staged rows of a batch → its parts of ``instances`` and ``files``, before anybody has judged it.
+"""Staged rows of a batch → its parts of all tables, before anybody has judged it.
 
-In: rows as workers staged them. Out: ``Ready``: two parts that no table names yet, and what the
-commit has to tell of them. They are what the batch adds if none of its files is known by path or
-instance, and of nearly all batches none is. So a worker writes them, outside of the lock, and the
-commit only finds out whether that is so. If not, it reads them, and judges file by file
-(docs/decisions/0024-what-a-commit-costs.md).
+In: rows and long values as workers staged them. Out: ``Ready``: parts of ``instances``, ``files``
+and ``blobs`` that no table names yet, and what the commit has to tell of them. They are what the
+batch adds if none of its files is known by path or instance, and of nearly all batches none is. So
+a worker writes them, outside of the lock, and the commit only finds out whether that is so. If not,
+it judges file by file. The values are a question of their own, as they may be known where the files
+are not (docs/decisions/0024-what-a-commit-costs.md).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.store import layout, tables
+from warehouse.store import delta, layout, tables
+from warehouse.store.blobs import new_values
 from warehouse.store.rows import ROW_GROUP_ROWS
 from warehouse.store.schema import FILES
 from warehouse.store.stage import write_part, write_small
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from warehouse.store.blobs import NewValues
     from warehouse.store.layout import Part
     from warehouse.store.stage import Staged
 
@@ -38,9 +41,17 @@ class Ready:
 
     parts: dict[str, Part]
     """Of ``files``, and of ``instances`` if there are any."""
+    values: NewValues | None
+    """None if a part that it should have looked at went meanwhile."""
     outcomes: dict[str, int]
     """created, rejected → number of files."""
     readers: dict[str, int]
+
+    @property
+    def written(self) -> list[tuple[str, Part]]:
+        """All parts, with their tables."""
+        values = self.values.parts if self.values else []
+        return [*self.parts.items(), *(("blobs", part) for part in values)]
 
 
 def make_ready(root: Path, batch: str, staged: Sequence[Staged]) -> Ready | None:
@@ -63,13 +74,25 @@ def make_ready(root: Path, batch: str, staged: Sequence[Staged]) -> Ready | None
         parts["files"] = write_part(
             root, "files", batch, 0, partial(_write_files, ordered), files.num_rows
         )
+        # Last: where nothing fails after it, nothing of it need be removed.
+        values = _values(root, batch, staged)
     except BaseException:
         layout.drop_parts(root, parts.items())
         raise
     outcomes = Counter(
         "created" if status == "ingested" else status for status in files["status"].to_pylist()
     )
-    return Ready(parts, dict(outcomes), dict(Counter(files["reader"].drop_null().to_pylist())))
+    readers = Counter(files["reader"].drop_null().to_pylist())
+    return Ready(parts, values, dict(outcomes), dict(readers))
+
+
+def _values(root: Path, batch: str, staged: Sequence[Staged]) -> NewValues | None:
+    """Write the long values that the warehouse does not hold yet."""
+    try:
+        return new_values(root, batch, staged, delta.newest_parts(root, "blobs"))
+    except FileNotFoundError:
+        # Nobody holds a lock here: the commit knows what is there.
+        return None
 
 
 def files_of(staged: Iterable[Staged]) -> pa.Table:
