@@ -18,6 +18,7 @@ from tests.dicom_files import write
 from warehouse.dicom.scan import discover
 from warehouse.elements.extract import extract
 from warehouse.elements.schema import BLOBS
+from warehouse.errors import StoreDamaged
 from warehouse.settings import Mode
 from warehouse.store import blobs, commit, delta, layout, tables
 from warehouse.store.commit import commit_batch, commit_removal
@@ -57,7 +58,8 @@ class Warehouse:
         ]
 
     def make_ready(self, number: int) -> None:
-        self.ready[number] = make_ready(self.root, f"{number:06d}", self.staged[number])
+        held = delta.newest_parts(self.root, "blobs")
+        self.ready[number] = make_ready(self.root, f"{number:06d}", self.staged[number], held)
 
     def commit(self, number: int) -> None:
         with lent() as connection:
@@ -265,6 +267,19 @@ def test_a_part_that_is_gone_when_the_worker_looks_leaves_it_to_the_commit(
     assert ready.values is None
     warehouse.commit(2)
     assert warehouse.values() == [long_value(1), long_value(2), long_value(3)]
+
+
+def test_a_part_that_cannot_be_read_is_named_and_nothing_is_left(warehouse: Warehouse) -> None:
+    warehouse.commit(1)
+    (part,) = held(warehouse)
+    path = warehouse.root / "blobs" / part
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    version = delta.newest_version(warehouse.root)
+    with pytest.raises(StoreDamaged, match="cannot be read"):
+        warehouse.commit(2)
+    assert delta.newest_version(warehouse.root) == version
+    assert warehouse.left() == staged_parts(warehouse)
 
 
 def test_what_a_killed_writer_left_in_the_log_of_blobs_holds_nothing(

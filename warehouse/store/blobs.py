@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.elements.schema import BLOBS, INLINE_BYTES
-from warehouse.errors import WriteFailed
+from warehouse.errors import StoreDamaged, WriteFailed
 from warehouse.sqlfiles import statement
 from warehouse.store import layout, tables
 from warehouse.store.stage import write_part
@@ -58,8 +58,8 @@ def new_values(
 
     Raises
     ------
-    FileNotFoundError
-        One of these parts is gone.
+    StoreDamaged
+        One of these parts is gone, or cannot be read.
     WriteFailed
     """
     folder = layout.table_folder(root, "blobs")
@@ -70,7 +70,7 @@ def new_values(
         digests = pa.chunked_array(_digests_in(folder / source for source in sources)).unique()
     except OSError as error:
         raise WriteFailed("rows of blobs", error) from error
-    wanted = _without_held(digests, [folder / part for part in looked_at])
+    wanted = _without_held(root, digests, looked_at)
     return NewValues(_write_values(root, batch, sources, wanted), frozenset(looked_at))
 
 
@@ -80,7 +80,12 @@ def staged_values(staged: Iterable[Staged]) -> list[tuple[str, Part]]:
 
 
 def are_still_new(base: Snapshot, values: NewValues) -> bool:
-    """Tell whether a version holds none of these values, and all that were left out."""
+    """Tell whether a version holds none of these values, and all that were left out.
+
+    Raises
+    ------
+    StoreDamaged
+    """
     now = base.parts["blobs"]
     if not values.looked_at.issubset(now):
         return False
@@ -89,7 +94,7 @@ def are_still_new(base: Snapshot, values: NewValues) -> bool:
         return True
     folder = layout.table_folder(base.root, "blobs")
     digests = pa.concat_arrays(_digests_in(folder / part.path for part in values.parts))
-    return len(_without_held(digests, [folder / part for part in came])) == len(digests)
+    return len(_without_held(base.root, digests, came)) == len(digests)
 
 
 def settle_blobs(
@@ -138,19 +143,24 @@ def _drop_blobs(connection: duckdb.DuckDBPyConnection, base: Snapshot, change: C
         change.add.extend(_write_values(base.root, layout.batch_of_part(part), [part], kept))
 
 
-def _without_held(digests: pa.Array, parts: Iterable[Path]) -> pa.Array:
-    """Return the digests that none of these parts holds.
+def _without_held(root: Path, digests: pa.Array, parts: Sequence[str]) -> pa.Array:
+    """Return the digests that none of these parts of ``blobs`` holds.
 
     Those of many parts together: for each look-up a table of hashes is made of those asked for.
     """
+    folder = layout.table_folder(root, "blobs")
     together: list[pa.Array] = []
     count = 0
-    for some in _digests_in(parts):
-        together.append(some)
-        count += len(some)
-        if count >= _DIGESTS_AT_ONCE:
-            digests = _without(digests, together)
-            together, count = [], 0
+    for part in parts:
+        try:
+            for some in _digests_in([folder / part]):
+                together.append(some)
+                count += len(some)
+                if count >= _DIGESTS_AT_ONCE:
+                    digests = _without(digests, together)
+                    together, count = [], 0
+        except (OSError, pa.ArrowException) as error:
+            raise StoreDamaged(root, f"blobs/{part} cannot be read") from error
     return _without(digests, together) if together else digests
 
 
@@ -163,10 +173,9 @@ def _without(digests: pa.Array, held: list[pa.Array]) -> pa.Array:
 
 def _digests_in(parts: Iterable[Path]) -> Iterator[pa.Array]:
     for part in parts:
-        with pq.ParquetFile(part, memory_map=True) as parquet:
-            for rows in parquet.iter_batches(
-                _DIGESTS_AT_ONCE, columns=["sha256"], use_threads=False
-            ):
+        with pq.ParquetFile(part) as parquet:
+            batches = parquet.iter_batches(_DIGESTS_AT_ONCE, columns=["sha256"], use_threads=False)
+            for rows in batches:
                 yield rows.column(0)
 
 

@@ -83,7 +83,8 @@ def commit_batch(
     try:
         # Before the lock is taken: who waits for it waits no longer than for the decision.
         if ready is None and not damaged and not read_anew and tombstones(root) is None:
-            ready = make_ready(root, batch, staged)
+            held = delta.newest_parts(root, "blobs")
+            ready = make_ready(root, batch, staged, held, connection)
         written = ready.written if ready else []
     except BaseException:
         discard(root, staged)
@@ -125,7 +126,7 @@ def _is_all_new(connection: duckdb.DuckDBPyConnection, base: Snapshot, ready: Re
     if tombstones(base.root) is not None:
         return False
     part = layout.table_folder(base.root, "files") / ready.parts["files"].path
-    return not may_be_known(connection, base.paths("files"), str(part))
+    return not may_be_known(connection, base.paths("files"), (str(part), ready.hashes))
 
 
 def _take_all(
