@@ -476,7 +476,7 @@ def test_a_full_disk_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(blobs, "_copy_blobs", refuse)
+        patched.setattr(blobs, "_write_values", refuse)
         with pytest.raises(OSError, match="No space"):
             forget(folder / "w", "patient", MINE, delete=True)
     assert delta.snapshot(folder / "w") == before

@@ -167,7 +167,9 @@ def _ready(root: Path, running: _Running, staged: list[Staged]) -> Ready | None:
     if not isinstance(pool, WorkerPool) or tombstones(root) is not None:
         return None
     try:
-        return pool.submit_first(make_ready, root, running.batch, staged).result()
+        # Not looked up there: a worker that opened a log would begin a thread for each processor.
+        held = delta.newest_parts(root, "blobs")
+        return pool.submit_first(make_ready, root, running.batch, staged, held).result()
     except WorkerLost:
         if pool.is_killed:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from warehouse.elements.extract import extract
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import commit, delta, layout, tables
+from warehouse.store.duck import lent
+from warehouse.store.known import hashes_of
 from warehouse.store.ready import make_ready
 from warehouse.store.schema import FILES
 from warehouse.store.stage import Staged, stage
@@ -81,21 +84,36 @@ def test_a_batch_that_nobody_knows_is_stored_as_if_it_were_judged_file_by_file(
 
 
 def test_the_rows_of_files_are_in_the_order_of_their_paths(source: Path, tmp_path: Path) -> None:
-    portions = staged(tmp_path, source)
+    delta.create(tmp_path / "w")
+    portions = staged(tmp_path / "w", source)
     assert len(portions) > 1
-    made = make_ready(tmp_path, "000001", portions[::-1])
+    made = make_ready(tmp_path / "w", "000001", portions[::-1], [])
     assert made is not None
     assert (made.outcomes, made.parts["files"].rows) == ({"created": 6, "rejected": 1}, 7)
-    rows = pq.read_table(tmp_path / "files" / made.parts["files"].path, partitioning=None)
+    rows = pq.read_table(tmp_path / "w" / "files" / made.parts["files"].path, partitioning=None)
     assert rows["path"].to_pylist() == sorted(rows["path"].to_pylist())
     assert rows.schema.names == FILES.names
-    ids = pq.read_table(tmp_path / "instances" / made.parts["instances"].path, partitioning=None)
+    ids = pq.read_table(
+        tmp_path / "w" / "instances" / made.parts["instances"].path, partitioning=None
+    )
     assert ids["instance_id"].to_pylist() == sorted(ids["instance_id"].to_pylist())
+
+
+def test_a_worker_hashes_what_the_commit_would_read(source: Path, tmp_path: Path) -> None:
+    root = tmp_path / "w"
+    delta.create(root)
+    with WorkerPool(1) as pool:
+        made = pool.submit_first(make_ready, root, "000001", staged(root, source), []).result()
+    assert made is not None
+    assert len(made.hashes) == 7 + 6
+    with lent() as connection:
+        read = hashes_of(connection, [str(root / "files" / made.parts["files"].path)])
+    assert sorted(read) == list(made.hashes)
 
 
 def test_where_two_files_hold_an_instance_nothing_is_ready(source: Path, tmp_path: Path) -> None:
     write(source / "9.dcm", uid="1.2")
-    assert make_ready(tmp_path, "000001", staged(tmp_path, source)) is None
+    assert make_ready(tmp_path, "000001", staged(tmp_path, source), []) is None
     assert not (tmp_path / "files").exists()
     done = ingest(tmp_path / "w", [source], ALONE)
     assert (done.created, done.duplicate, done.rejected) == (6, 1, 1)
@@ -140,7 +158,8 @@ def test_a_worker_writes_it_and_the_commit_takes_it_over(
 
 def test_what_goes_first_goes_before_what_waits() -> None:
     with WorkerPool(1) as pool:
-        waiting = [pool.submit(os.getpid) for _ in range(50)]
+        # The first keeps the worker from the others, however long it takes to submit them.
+        waiting = [pool.submit(time.sleep, n == 0) for n in range(50)]
         first = pool.submit_first(divmod, 7, 2)
         assert first.result() == (3, 1)
         assert not waiting[-1].done()

@@ -1,12 +1,17 @@
 """Long values, each stored once → those that a new version adds, and those that it drops.
 
-In: what was staged, and the parts of ``elements`` that come and go. Out: changes of ``blobs``. All
-within a commit, under its lock: only there is known which rows point to a value.
+In: what was staged, and the parts of ``elements`` that come and go. Out: parts and changes of
+``blobs``. Of a batch that nobody knows a worker writes them before the lock is taken
+(``ready.py``): then the commit asks only those parts that came since. Where files are known, which
+rows point to a value is decided under the lock alone.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,29 +19,89 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.elements.schema import BLOBS, INLINE_BYTES
-from warehouse.errors import WriteFailed
+from warehouse.errors import StoreDamaged, WriteFailed
 from warehouse.sqlfiles import statement
-from warehouse.store import layout
-from warehouse.store.layout import Part
+from warehouse.store import layout, tables
+from warehouse.store.stage import write_part
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import duckdb
 
     from warehouse.store.delta import Change, Snapshot
+    from warehouse.store.layout import Part
     from warehouse.store.stage import Staged
+
+_DIGESTS_AT_ONCE = 100_000
+"""Of those that the warehouse holds: 10 MB."""
+
+_GROUP_BYTES = 16 << 20
+"""Values of a row group, and how many more than those of one staged are in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewValues:
+    """The long values of a batch, without those that some parts of ``blobs`` hold."""
+
+    parts: list[Part]
+    """Each value once; no table names them yet."""
+    looked_at: frozenset[str]
+    """The parts that hold the others."""
+
+
+def new_values(
+    root: Path, batch: str, staged: Iterable[Staged], looked_at: Sequence[str]
+) -> NewValues:
+    """Write the staged values that these parts of ``blobs`` do not hold.
+
+    Raises
+    ------
+    StoreDamaged
+        One of these parts is gone, or cannot be read.
+    WriteFailed
+    """
+    folder = layout.table_folder(root, "blobs")
+    sources = [part.path for _, part in staged_values(staged)]
+    if not sources:
+        return NewValues([], frozenset(looked_at))
+    try:
+        digests = pa.chunked_array(_digests_in(folder / source for source in sources)).unique()
+    except OSError as error:
+        raise WriteFailed("rows of blobs", error) from error
+    wanted = _without_held(root, digests, looked_at)
+    return NewValues(_write_values(root, batch, sources, wanted), frozenset(looked_at))
+
+
+def staged_values(staged: Iterable[Staged]) -> list[tuple[str, Part]]:
+    """Return the parts of ``blobs`` that were staged, none of which a version ever names."""
+    return [("blobs", some.parts["blobs"]) for some in staged if "blobs" in some.parts]
+
+
+def are_still_new(base: Snapshot, values: NewValues) -> bool:
+    """Tell whether a version holds none of these values, and all that were left out.
+
+    Raises
+    ------
+    StoreDamaged
+    """
+    now = base.parts["blobs"]
+    if not values.looked_at.issubset(now):
+        return False
+    came = [part for part in now if part not in values.looked_at]
+    if not came or not values.parts:
+        return True
+    folder = layout.table_folder(base.root, "blobs")
+    digests = pa.concat_arrays(_digests_in(folder / part.path for part in values.parts))
+    return len(_without_held(base.root, digests, came)) == len(digests)
 
 
 def settle_blobs(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, staged: list[Staged],
-    changes: dict[str, Change], *, is_whole: bool = False,
+    changes: dict[str, Change],
 ) -> None:  # fmt: skip
-    """Store each long value once that some row of the new version points to, and no other.
-
-    With ``is_whole`` every row that was staged is taken over. What points to the staged values then
-    need not be asked of all these rows: no others were staged.
-    """
+    """Store each long value once that some row of the new version points to, and no other."""
     elements = layout.table_folder(base.root, "elements")
     empty = [base.empty("elements")]
     added = [str(elements / part.path) for part in changes["elements"].add]
@@ -47,20 +112,12 @@ def settle_blobs(
     connection.execute("set variable blobs_files = $1", [base.paths("blobs")])
     connection.execute("set variable added = $1", [added + empty])
     connection.execute("set variable inline_bytes = $1", [INLINE_BYTES])
-    blobs = layout.table_folder(base.root, "blobs")
-    held = [str(blobs / some.parts["blobs"].path) for some in staged if "blobs" in some.parts]
-    connection.execute("set variable staged_blobs = $1", [held])
-    new = statement("new_staged_blobs" if is_whole else "new_blobs")
-    wanted: pa.ChunkedArray | None = None
-    for number, portion in enumerate(staged):
-        part = portion.parts.get("blobs")
-        if part is not None:
-            if wanted is None:
-                wanted = connection.sql(new).to_arrow_table()["sha256"]
-            wanted = _copy_blobs(
-                base.root, part.path, layout.part_name(batch, number), wanted, changes["blobs"]
-            )
-            layout.drop_parts(base.root, [("blobs", part)])
+    if held := staged_values(staged):
+        wanted = connection.sql(statement("new_blobs")).to_arrow_table()["sha256"]
+        changes["blobs"].add.extend(
+            _write_values(base.root, batch, [part.path for _, part in held], wanted)
+        )
+        layout.drop_parts(base.root, held)
     if removed:
         kept = [path for path in base.paths("elements") if path not in removed]
         connection.execute("set variable removed = $1", [removed])
@@ -83,39 +140,110 @@ def _drop_blobs(connection: duckdb.DuckDBPyConnection, base: Snapshot, change: C
             "select sha256 from read_parquet(getvariable('part')) anti join orphans using (sha256)"
         ).to_arrow_table()["sha256"]
         change.remove.append(part)
-        name = layout.part_name(layout.batch_of_part(part), 0)
-        _copy_blobs(base.root, part, name, kept, change)
+        change.add.extend(_write_values(base.root, layout.batch_of_part(part), [part], kept))
 
 
-def _copy_blobs(
-    root: Path, source: str, target: str, wanted: pa.ChunkedArray, change: Change
-) -> pa.ChunkedArray:
-    """Write the wanted values of one part to another; return what is still wanted.
+def _without_held(root: Path, digests: pa.Array, parts: Sequence[str]) -> pa.Array:
+    """Return the digests that none of these parts of ``blobs`` holds.
+
+    Those of many parts together: for each look-up a table of hashes is made of those asked for.
+    """
+    folder = layout.table_folder(root, "blobs")
+    together: list[pa.Array] = []
+    count = 0
+    for part in parts:
+        try:
+            for some in _digests_in([folder / part]):
+                together.append(some)
+                count += len(some)
+                if count >= _DIGESTS_AT_ONCE:
+                    digests = _without(digests, together)
+                    together, count = [], 0
+        except (OSError, pa.ArrowException) as error:
+            raise StoreDamaged(root, f"blobs/{part} cannot be read") from error
+    return _without(digests, together) if together else digests
+
+
+def _without(digests: pa.Array, held: list[pa.Array]) -> pa.Array:
+    there = pa.chunked_array(held)
+    # Mostly none of them is: to look many up among few costs less than few among many.
+    found = there.filter(pc.is_in(there, digests))
+    return digests.filter(pc.invert(pc.is_in(digests, found))) if len(found) else digests
+
+
+def _digests_in(parts: Iterable[Path]) -> Iterator[pa.Array]:
+    for part in parts:
+        with pq.ParquetFile(part) as parquet:
+            batches = parquet.iter_batches(_DIGESTS_AT_ONCE, columns=["sha256"], use_threads=False)
+            for rows in batches:
+                yield rows.column(0)
+
+
+def _write_values(
+    root: Path, batch: str, sources: Iterable[str], wanted: pa.Array | pa.ChunkedArray
+) -> list[Part]:
+    """Write the wanted values of some parts of ``blobs`` to new ones, each value once."""
+    folder = layout.table_folder(root, "blobs")
+    values = _pieces(folder, sources, wanted)
+    made: list[Part] = []
+    try:
+        for first in values:
+            write = partial(_write_some, itertools.chain([first], values))
+            part = write_part(root, "blobs", batch, len(made), write, 0)
+            made.append(replace(part, rows=pq.read_metadata(folder / part.path).num_rows))
+    except BaseException as error:
+        layout.drop_parts(root, [("blobs", part) for part in made])
+        if isinstance(error, OSError):
+            raise WriteFailed("rows of blobs", error) from error
+        raise
+    return made
+
+
+def _write_some(values: Iterable[pa.Table], path: str) -> None:
+    """Write values until a part is full."""
+    size = 0
+    with pq.ParquetWriter(path, BLOBS, compression="zstd") as writer:
+        for rows in values:
+            writer.write_table(rows)
+            size += rows.nbytes
+            if size >= tables.named("blobs").part_size:
+                return
+
+
+def _pieces(
+    folder: Path, sources: Iterable[str], wanted: pa.Array | pa.ChunkedArray
+) -> Iterator[pa.Table]:
+    """Yield the wanted values, in pieces that are long enough for a row group."""
+    held: list[pa.Table] = []
+    size = 0
+    for rows in _values_in(folder, sources, wanted):
+        held.append(rows)
+        size += rows.nbytes
+        if size >= _GROUP_BYTES:
+            yield pa.concat_tables(held)
+            held, size = [], 0
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _values_in(
+    folder: Path, sources: Iterable[str], wanted: pa.Array | pa.ChunkedArray
+) -> Iterator[pa.Table]:
+    """Yield the wanted values, each where it comes first.
 
     Row group by row group, because these values are the only long ones: a part may hold hundreds
     of MiB.
     """
-    folder = layout.table_folder(root, "blobs")
-    written = 0
-    try:
-        with (
-            pq.ParquetFile(folder / source, memory_map=True) as parquet,
-            pq.ParquetWriter(folder / target, BLOBS, compression="zstd") as writer,
-        ):
+    for source in sources:
+        with pq.ParquetFile(folder / source, memory_map=True) as parquet:
             for group in range(parquet.num_row_groups):
+                if not len(wanted):
+                    return
                 rows = parquet.read_row_group(group, columns=BLOBS.names).cast(BLOBS)
-                rows = rows.filter(pc.is_in(rows["sha256"], wanted))
+                is_wanted = pc.is_in(rows["sha256"], wanted)
+                # Mostly all are: then the longest values that there are need not be copied.
+                if not pc.all(is_wanted).as_py():
+                    rows = rows.filter(is_wanted)
                 if rows.num_rows:
-                    writer.write_table(rows)
-                    written += rows.num_rows
                     wanted = wanted.filter(pc.invert(pc.is_in(wanted, rows["sha256"])))
-        size = os.path.getsize(folder / target)
-        part = Part(layout.sealed(folder, target), written, size)
-    except OSError as error:
-        (folder / target).unlink(missing_ok=True)
-        raise WriteFailed("rows of blobs", error) from error
-    if written:
-        change.add.append(part)
-    else:
-        layout.drop_parts(root, [("blobs", part)])
-    return wanted
+                    yield rows

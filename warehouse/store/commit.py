@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, locks, tables
-from warehouse.store.blobs import settle_blobs
+from warehouse.store.blobs import are_still_new, new_values, settle_blobs, staged_values
 from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import copy_part, lent
 from warehouse.store.known import may_be_known
@@ -83,8 +83,9 @@ def commit_batch(
     try:
         # Before the lock is taken: who waits for it waits no longer than for the decision.
         if ready is None and not damaged and not read_anew and tombstones(root) is None:
-            ready = make_ready(root, batch, staged)
-        written = ready.parts if ready else {}
+            held = delta.newest_parts(root, "blobs")
+            ready = make_ready(root, batch, staged, held, connection)
+        written = ready.written if ready else []
     except BaseException:
         discard(root, staged)
         raise
@@ -94,8 +95,7 @@ def commit_batch(
             base = delta.snapshot(root, parts_are_here=not damaged)
             if ready and not damaged and _is_all_new(own, base, ready):
                 counts = Counts(Counter(ready.outcomes), Counter(ready.readers))
-                _take_all(own, base, batch, staged, ready, changes)
-                written = {}
+                _take_all(base, batch, staged, ready, changes)
             else:
                 counts, copies = _prepare(
                     own,
@@ -106,12 +106,12 @@ def commit_batch(
                     read_anew=read_anew,
                     may_be_new=ready is None,
                 )
-                layout.drop_parts(root, written.items())
+                layout.drop_parts(root, written)
         except BaseException:
             layout.drop_parts(
                 root, [(table, part) for table in changes for part in changes[table].add]
             )
-            layout.drop_parts(root, written.items())
+            layout.drop_parts(root, written)
             discard(root, staged)
             raise
         if any(change.add or change.remove for change in changes.values()):
@@ -126,13 +126,12 @@ def _is_all_new(connection: duckdb.DuckDBPyConnection, base: Snapshot, ready: Re
     if tombstones(base.root) is not None:
         return False
     part = layout.table_folder(base.root, "files") / ready.parts["files"].path
-    return not may_be_known(connection, base.paths("files"), str(part))
+    return not may_be_known(connection, base.paths("files"), (str(part), ready.hashes))
 
 
 def _take_all(
-    connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, staged: list[Staged],
-    ready: Ready, changes: dict[str, Change],
-) -> None:  # fmt: skip
+    base: Snapshot, batch: str, staged: list[Staged], ready: Ready, changes: dict[str, Change]
+) -> None:
     """Take over all that was staged of a batch that holds nothing known."""
     for table, part in ready.parts.items():
         changes[table].add.append(part)
@@ -140,7 +139,13 @@ def _take_all(
         for table, part in portion.parts.items():
             if tables.named(table).is_staged:
                 changes[table].add.append(part)
-    settle_blobs(connection, base, batch, staged, changes, is_whole=True)
+    values = ready.values
+    if values is None or not are_still_new(base, values):
+        # Other writers have brought some of these values, or put others into other parts.
+        layout.drop_parts(base.root, [("blobs", part) for part in values.parts] if values else [])
+        values = new_values(base.root, batch, staged, base.parts["blobs"])
+    changes["blobs"].add.extend(values.parts)
+    layout.drop_parts(base.root, staged_values(staged))
 
 
 def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:

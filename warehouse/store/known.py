@@ -44,8 +44,9 @@ class _Hashes:
 
 
 def may_be_known(
-    connection: duckdb.DuckDBPyConnection, parts: Sequence[str], adds: str | None = None
-) -> bool:
+    connection: duckdb.DuckDBPyConnection, parts: Sequence[str],
+    adds: tuple[str, NDArray[np.uint64]] | None = None,
+) -> bool:  # fmt: skip
     """Tell whether the warehouse may know a path or an instance of some files.
 
     Parameters
@@ -55,7 +56,8 @@ def may_be_known(
     parts
         As ``warehouse.store.delta.newest_files`` returns them.
     adds
-        A part that holds the files, in place of ``staged``; the next version may name it.
+        A part that holds the files, which the next version may name, and its hashes: in place of
+        ``staged``.
     """
     kept = _brought_forward(connection, parts)
     if kept is None:
@@ -64,13 +66,13 @@ def may_be_known(
         connection.execute("create or replace temp view hashed as from staged")
         asked = _hashes(connection)
     else:
-        asked = _hashes_of(connection, [adds])
+        asked = adds[1]
     if any(_have_common(run, asked) for run in kept.runs):
         return True
     if adds is not None:
         if len(_asked) >= _WAREHOUSES:
             _asked.clear()
-        _asked[adds] = asked
+        _asked[adds[0]] = asked
     return False
 
 
@@ -87,7 +89,7 @@ def _brought_forward(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]
         asked = ((part, _asked.pop(part, None)) for part in new)
         hashes = {part: found for part, found in asked if found is not None}
         if left := [part for part in new if part not in hashes]:
-            hashes[""] = _hashes_of(connection, left)
+            hashes[""] = hashes_of(connection, left)
         runs.append(np.sort(np.concatenate(list(hashes.values()))))
     while len(runs) > 1 and 2 * len(runs[-1]) > len(runs[-2]):
         last = runs.pop()
@@ -102,7 +104,8 @@ def _brought_forward(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]
     return _kept[empty]
 
 
-def _hashes_of(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> NDArray[np.uint64]:
+def hashes_of(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> NDArray[np.uint64]:
+    """Return a hash of each path and of each identity in parts of ``files``, in no order."""
     connection.execute("set variable parts = $1", [parts])
     connection.execute(
         "create or replace temp view hashed as from read_parquet(getvariable('parts'))"

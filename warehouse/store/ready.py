@@ -1,17 +1,18 @@
-"""Staged rows of a batch → its parts of ``instances`` and ``files``, before anybody has judged it.
+"""Staged rows of a batch → its parts of all tables, before anybody has judged it.
 
-In: rows as workers staged them. Out: ``Ready``: two parts that no table names yet, and what the
-commit has to tell of them. They are what the batch adds if none of its files is known by path or
-instance, and of nearly all batches none is. So a worker writes them, outside of the lock, and the
-commit only finds out whether that is so. If not, it reads them, and judges file by file
-(docs/decisions/0024-what-a-commit-costs.md).
+In: rows and long values as workers staged them. Out: ``Ready``: parts of ``instances``, ``files``
+and ``blobs`` that no table names yet, and what the commit has to tell of them. They are what the
+batch adds if none of its files is known by path or instance, and of nearly all batches none is. So
+a worker writes them, outside of the lock, and the commit only finds out whether that is so. If not,
+it judges file by file. The values are a question of their own, as they may be known where the files
+are not (docs/decisions/0024-what-a-commit-costs.md).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from warehouse.errors import StoreDamaged
 from warehouse.store import layout, tables
+from warehouse.store.blobs import new_values
+from warehouse.store.duck import connect
+from warehouse.store.known import hashes_of
 from warehouse.store.rows import ROW_GROUP_ROWS
 from warehouse.store.schema import FILES
 from warehouse.store.stage import write_part, write_small
@@ -28,6 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    import duckdb
+    from numpy.typing import NDArray
+
+    from warehouse.store.blobs import NewValues
     from warehouse.store.layout import Part
     from warehouse.store.stage import Staged
 
@@ -38,13 +47,39 @@ class Ready:
 
     parts: dict[str, Part]
     """Of ``files``, and of ``instances`` if there are any."""
+    values: NewValues | None
+    """None if a part that it should have looked at was gone."""
+    hashes: NDArray[np.uint64]
+    """Of paths and identities, in order: by them the commit finds out whether it knows any."""
     outcomes: dict[str, int]
     """created, rejected → number of files."""
     readers: dict[str, int]
 
+    @property
+    def written(self) -> list[tuple[str, Part]]:
+        """All parts, with their tables."""
+        values = self.values.parts if self.values else []
+        return [*self.parts.items(), *(("blobs", part) for part in values)]
 
-def make_ready(root: Path, batch: str, staged: Sequence[Staged]) -> Ready | None:
+
+def make_ready(
+    root: Path, batch: str, staged: Sequence[Staged], looked_at: Sequence[str],
+    connection: duckdb.DuckDBPyConnection | None = None,
+) -> Ready | None:  # fmt: skip
     """Write the parts of a batch; None if two of its files hold the same instance, or it has none.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    batch
+        Partition of its parts.
+    staged
+        What the workers left.
+    looked_at
+        Parts of ``blobs``, whose values are left out; the newest there are, read without a lock.
+    connection
+        Any of ``warehouse.store.duck``; a worker, which has none, opens its own.
 
     Raises
     ------
@@ -63,13 +98,42 @@ def make_ready(root: Path, batch: str, staged: Sequence[Staged]) -> Ready | None
         parts["files"] = write_part(
             root, "files", batch, 0, partial(_write_files, ordered), files.num_rows
         )
+        hashes = _hashes(root, parts["files"], connection)
+        # Last: where nothing fails after it, nothing of it need be removed.
+        values = _values(root, batch, staged, looked_at)
     except BaseException:
         layout.drop_parts(root, parts.items())
         raise
     outcomes = Counter(
         "created" if status == "ingested" else status for status in files["status"].to_pylist()
     )
-    return Ready(parts, dict(outcomes), dict(Counter(files["reader"].drop_null().to_pylist())))
+    readers = Counter(files["reader"].drop_null().to_pylist())
+    return Ready(parts, values, hashes, dict(outcomes), dict(readers))
+
+
+def _hashes(
+    root: Path, part: Part, connection: duckdb.DuckDBPyConnection | None
+) -> NDArray[np.uint64]:
+    path = str(layout.table_folder(root, "files") / part.path)
+    with (_of_worker() if connection is None else connection).cursor() as own:
+        return np.sort(hashes_of(own, [path]))
+
+
+@cache
+def _of_worker() -> duckdb.DuckDBPyConnection:
+    """Return the database of this process, which has one core: to open one takes 50 ms."""
+    return connect(threads=1)
+
+
+def _values(
+    root: Path, batch: str, staged: Sequence[Staged], looked_at: Sequence[str]
+) -> NewValues | None:
+    """Write the long values that the warehouse does not hold yet."""
+    try:
+        return new_values(root, batch, staged, looked_at)
+    except StoreDamaged:
+        # Nobody holds a lock here, and what was there may have been replaced: the commit will see.
+        return None
 
 
 def files_of(staged: Iterable[Staged]) -> pa.Table:
