@@ -165,7 +165,7 @@ def test_what_is_given_and_not_needed_is_cancelled() -> None:
         patch.setattr(looking, "RUN_FILES", 1)
         found = looked_at(iter(["/a", "/b", "/c"]), (), Lookers(workers))
         next(found)
-        found.close()  # type: ignore[attr-defined]
+        found.close()
     assert [future.cancelled() for future in futures] == [True] * 3
 
 
@@ -193,6 +193,36 @@ def test_where_it_takes_long_workers_are_started(
     (pool,) = ended
     assert pool.have_started is False
     assert pool.is_killed
+
+
+def test_processes_that_look_end_with_a_run_that_fails(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while somebody holds on to the error."""
+    monkeypatch.setattr(looking, "RUN_FILES", 1)
+    monkeypatch.setattr(looking, "RUNS_AHEAD", 2)
+    monkeypatch.setattr(looking, "ALONE_SECONDS", 0.0)
+    pools = []
+    submit_first = WorkerPool.submit_first
+
+    def seen(pool: WorkerPool, call: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
+        pools.append(pool)
+        return submit_first(pool, call, *arguments, **options)
+
+    class Fails:
+        def listed(self, files: int) -> None:
+            if files > 3:
+                raise RuntimeError
+
+        def planned(self, files: int) -> None: ...
+
+        def read(self, files: int, rejected: int) -> None: ...
+
+    monkeypatch.setattr(WorkerPool, "submit_first", seen)
+    with pytest.raises(RuntimeError) as error:
+        ingest(tmp_path / "w", [folder], IngestSettings(workers=2), progress=Fails())
+    assert pools[0].is_killed
+    assert error.tb is not None
 
 
 def _killed(met: Iterable[Met], patterns: Sequence[str]) -> object:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,13 +90,17 @@ def ingest(
     root = Path(os.path.abspath(root))
     started = time.monotonic()
     counts, readers, batches = Counter[str](), Counter[str](), list[str]()
-    with _saying_what_is_kept(counts) as found, lent() as listing:
-        lookers = Lookers()
-        many = executor is not None or settings.scheduler is not None or settings.worker_count > 1
-        portions = survey(
-            listing, root, sources, settings, progress,
-            lookers=lookers, starting=executor is None, in_portions=many,
-        )  # fmt: skip
+    lookers = Lookers(most=_own_workers(settings) if executor is None else 1)
+    many = executor is not None or settings.scheduler is not None or settings.worker_count > 1
+    with (
+        _saying_what_is_kept(counts) as found, lent() as listing,
+        closing(
+            survey(
+                listing, root, sources, settings, progress, lookers,
+                starting=executor is None, in_portions=many,
+            )
+        ) as portions,
+    ):  # fmt: skip
         more = _queued(listing, root, portions, settings, progress, counts, found)
         ready, is_all = next(more)
         unseen = ready if is_all else settings.worker_count * settings.chunk_files
@@ -156,7 +160,8 @@ def plan(
     settings = settings or IngestSettings()
     root = Path(os.path.abspath(root))
     with lent() as listing:
-        for _ in survey(listing, root, sources, settings, None):
+        lookers = Lookers(most=_own_workers(settings))
+        for _ in survey(listing, root, sources, settings, None, lookers):
             for batch in planned_batches(root):
                 forget_planned(listing, root, batch)
             put_in_queue(listing)
@@ -227,6 +232,11 @@ def run_batch(
     return _report(
         done.outcomes, done.readers, batches, root, started, files=len(items), rejects=rejects
     )
+
+
+def _own_workers(settings: IngestSettings) -> int:
+    """Return how many processes of this machine may be started; a scheduler has its own."""
+    return 1 if settings.scheduler else settings.worker_count
 
 
 @contextmanager

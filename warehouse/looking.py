@@ -19,7 +19,7 @@ from warehouse.store.crossing import Crossing
 from warehouse.workers import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from concurrent.futures import Executor, Future
 
     import pyarrow as pa
@@ -35,11 +35,10 @@ RUNS_AHEAD = 16
 RUN_SECONDS = 0.1
 """After so long a run ends however few files it has: someone watches how many were found."""
 
-_Run: TypeAlias = "tuple[list[Met], Future[Crossing] | None]"
-
-
 ALONE_SECONDS = 2.0
 """After so long workers are started for what is left, even if there is nothing yet to be read."""
+
+_Run: TypeAlias = "tuple[list[Met], Future[Crossing] | None]"
 
 
 @dataclass(slots=True)
@@ -52,7 +51,7 @@ class Lookers:
     """How many processes may be started where there are none."""
 
 
-def looked_at(met: Iterator[Met], patterns: Sequence[str], lookers: Lookers) -> Iterator[pa.Table]:
+def looked_at(met: Iterator[Met], patterns: Sequence[str], lookers: Lookers) -> Generator[pa.Table]:
     """Look at all files, in the order in which they were met.
 
     Workers take runs before the files that wait to be read. While none has started, a run that is

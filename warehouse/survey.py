@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, pairwise, takewhile
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -28,7 +29,7 @@ from warehouse.store.marker import require
 from warehouse.store.tombstones import drop_forgotten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -126,14 +127,13 @@ class Listed:
 def survey(
     listing: duckdb.DuckDBPyConnection, root: Path,
     sources: Iterable[str | os.PathLike[str]], settings: IngestSettings, progress: Progress | None,
-    *, lookers: Lookers | None = None, starting: bool = False, in_portions: bool = False,
-) -> Iterator[Listed]:  # fmt: skip
+    lookers: Lookers, *, starting: bool = False, in_portions: bool = False,
+) -> Generator[Listed]:  # fmt: skip
     """List the sources and compare them with ``files``, all at once or a portion at a time.
 
     Makes for each portion the tables ``listed``, ``unseen`` and ``forgotten``, and the warehouse if
     there is none. Of the portions so far ``all_listed`` has the paths. With ``starting``, worker
-    processes begin to start as soon as there is work for several; once ``lookers`` have workers,
-    these look at the files, and if that takes long, some are started for it.
+    processes begin to start as soon as there is work for several.
     """
     roots = sorted(
         str(source) if is_object(source) else os.path.abspath(os.fsdecode(source))
@@ -142,25 +142,23 @@ def survey(
     # A file that is listed twice has to count once, so both have to be in one portion.
     in_portions = in_portions and not _overlap(roots)
     met = walk(roots, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
-    lookers = lookers or Lookers()
-    lookers.most = 1 if settings.scheduler else settings.worker_count
-    found = looked_at(met, settings.patterns, lookers)
-    if starting and settings.worker_count > 1 and not settings.scheduler:
-        found = starting_workers(found, settings.chunk_files)
     delta.create(root)
     require(root)
     listing.execute("set variable mode = $1", [settings.mode.value])
     allowed = settings.limits.by_unit()
     listing.execute("set variable limits = map($1, $2)", [list(allowed), list(allowed.values())])
     sizes = _portion_sizes(listing, root) if in_portions else iter(())
-    for files, is_last in _portions(listing, found, sizes, progress):
-        view_ledger(listing, delta.newest_files(root)[1])
-        listing.execute("set variable first_path = (select min(path) from listed)")
-        listing.execute("set variable last_path = (select max(path) from listed)")
-        listing.execute(f"create or replace table unseen as {statement('unseen')}")
-        drop_forgotten(listing, root)
-        ((unseen,),) = listing.execute("select count(*) from unseen").fetchall()
-        yield Listed(files, unseen, is_last)
+    with closing(looked_at(met, settings.patterns, lookers)) as looked:
+        several = starting and settings.worker_count > 1 and not settings.scheduler
+        found = starting_workers(looked, settings.chunk_files) if several else looked
+        for files, is_last in _portions(listing, found, sizes, progress):
+            view_ledger(listing, delta.newest_files(root)[1])
+            listing.execute("set variable first_path = (select min(path) from listed)")
+            listing.execute("set variable last_path = (select max(path) from listed)")
+            listing.execute(f"create or replace table unseen as {statement('unseen')}")
+            drop_forgotten(listing, root)
+            ((unseen,),) = listing.execute("select count(*) from unseen").fetchall()
+            yield Listed(files, unseen, is_last)
 
 
 def _overlap(roots: list[str]) -> bool:
