@@ -7,7 +7,7 @@ import re
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from warehouse.catalog import matching as qido
@@ -33,6 +33,7 @@ def connection() -> duckdb.DuckDBPyConnection:
         ("PatientID", "varchar", TEXTS), ("PatientName", "varchar", NAMES), ("StudyDate", "date", DAYS),
         ("StudyTime", "time", TIMES), ("SeriesNumber", "bigint", [1, 2, 2**60]),
         ("StudyInstanceUID", "varchar", ["1.2", "1.3", "1.2.3"]), ("SliceThickness", "double", [1.5]),
+        ("ImageComments", "varchar", ["kept", "  kept"]),
         ("ModalitiesInStudy", "varchar[]", [["CT"], ["CT", "MR"], []]),
     ):  # fmt: skip
         made.execute(f'create table "{name}" ("{name}" {kind})')
@@ -73,7 +74,8 @@ def test_names_match_in_any_case(connection: duckdb.DuckDBPyConnection, key: str
     text = key.strip()
     expected = [*NAMES, None]
     if text.strip("*"):
-        text = text.rstrip("^= ")
+        # Spaces around components mean nothing (PS3.5, 6.2).
+        text = re.sub(" *([\\^=]) *", r"\1", text).rstrip("^=")
         expected = [
             value for value in NAMES
             if any(re.fullmatch(pattern(text), group.rstrip("^= "), re.DOTALL | re.IGNORECASE)
@@ -141,6 +143,10 @@ def test_times(connection: duckdb.DuckDBPyConnection, key: str, expected: list[d
         # Wildcards mean nothing in UIDs.
         ("StudyInstanceUID", "UI", "1.*", []),
         ("ModalitiesInStudy", "CS", "MR", [["CT", "MR"]]), ("ModalitiesInStudy", "CS", r"MR\C?", [["CT"], ["CT", "MR"]]),
+        # Spaces before a value mean something in texts (PS3.5, 6.2).
+        ("ImageComments", "LT", "  kept ", ["  kept"]), ("ImageComments", "LT", "kept", ["kept"]),
+        ("ImageComments", "LT", "  k*", ["  kept"]), ("ImageComments", "LT", "  ", ["kept", "  kept", None]),
+        ("PatientName", "PN", " doe ^ jane", ["Doe^Jane", "DOE^JANE^^"]),
         ("PatientID", "LO", r"A\50%", ["A", "50%"]), ("PatientID", "LO", r"A\*", [*TEXTS, None]),
     ],
 )  # fmt: skip
@@ -154,6 +160,7 @@ def test_other_keys(
     asked=st.sampled_from([("PatientID", "LO"), ("PatientName", "PN"), ("StudyInstanceUID", "UI"), ("PatientID", "CS")]),
     key=KEYS,
 )  # fmt: skip
+@example(asked=("PatientName", "PN"), key=" ?")
 def test_dicomweb_gives_the_same_answer(
     connection: duckdb.DuckDBPyConnection, asked: tuple[str, str], key: str
 ) -> None:
@@ -161,6 +168,11 @@ def test_dicomweb_gives_the_same_answer(
     if not key.strip(" *"):
         return  # universal, which QIDO-RS decides elsewhere
     same_as_qido(connection, keyword, vr, key)
+
+
+@pytest.mark.parametrize("key", ["  kept ", " kept", "kept", "  k*"])
+def test_dicomweb_has_the_same_texts(connection: duckdb.DuckDBPyConnection, key: str) -> None:
+    same_as_qido(connection, "ImageComments", "LT", key)
 
 
 @pytest.mark.parametrize(

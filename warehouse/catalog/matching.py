@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from warehouse.dicom.dictionary import LEADING_SPACES
 from warehouse.errors import UnknownFilter
 
 _NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"}
@@ -21,6 +22,7 @@ _DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _DATE_TIME = re.compile(r"\d{4}(?:\d\d){0,5}(?:\.\d{1,6})?", re.ASCII)
 _MICRO = dt.timedelta(microseconds=1)
+_AROUND_COMPONENTS = re.compile(r" *([\^=]) *")
 _WORDS = re.compile(r"[\s^,=*?\\.-]+")
 
 
@@ -72,12 +74,24 @@ def condition(c: str, vr: str, value: str, binder: Binder, *, fuzzy: bool = Fals
         wanted = [part.strip() for part in re.split(r"[,\\]", value) if part.strip()]
         return f"list_contains({binder.bind(wanted)}, {c})"
     if vr == "PN":
-        return _name(c, value, binder, fuzzy=fuzzy)
+        return _name(c, trimmed(vr, value), binder, fuzzy=fuzzy)
     if vr == "CS":
         wanted = [part.strip() for part in re.split(r"[,\\]", value) if part.strip()]
         tests = [_text(c, part, binder, folded=fuzzy) for part in wanted]
         return f"({' or '.join(tests) or 'false'})"
-    return _text(c, value.strip(" "), binder, folded=fuzzy)
+    return _text(c, trimmed(vr, value), binder, folded=fuzzy)
+
+
+def trimmed(vr: str, value: str) -> str:
+    """Return a value without the padding around it that means nothing (PS3.5, 6.2).
+
+    Examples
+    --------
+    >>> trimmed("LO", " A "), trimmed("LT", "  A ")
+    ('A', '  A')
+    """
+    value = value.rstrip(" \0")
+    return value if vr in LEADING_SPACES else value.lstrip(" ")
 
 
 def _text(c: str, value: str, binder: Binder, *, folded: bool) -> str:
@@ -98,8 +112,9 @@ def _text(c: str, value: str, binder: Binder, *, folded: bool) -> str:
 
 
 def _name(c: str, value: str, binder: Binder, *, fuzzy: bool) -> str:
-    # The whole name, or one of its groups; delimiters at the end mean nothing (PS3.5, 6.2.1.1).
-    asked = value.rstrip("^= ").lower()
+    # The whole name, or one of its groups; delimiters at the end mean nothing (PS3.5, 6.2.1.1), nor
+    # do spaces around components, without which names are stored.
+    asked = _AROUND_COMPONENTS.sub(r"\1", value).rstrip("^=").lower()
     test = _text("rtrim(g, '^= ')", asked, binder, folded=False)
     groups = f"list_append(string_split(lower({c}), '='), lower({c}))"
     found = f"len(list_filter({groups}, lambda g: {test})) > 0"

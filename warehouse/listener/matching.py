@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from warehouse.catalog.matching import Binder
+from warehouse.catalog.matching import Binder, trimmed
 from warehouse.catalog.matching import condition as matches
 from warehouse.errors import UnknownFilter
 
@@ -68,7 +68,7 @@ def condition(keyword: str, vr: str, column_type: str, key: str) -> Condition | 
     >>> condition("PatientName", "PN", "VARCHAR", "*") is None
     True
     """
-    keys = [part.strip(" \0") for part in key.split("\\")]
+    keys = [trimmed(vr, part) for part in key.split("\\")]
     if vr in WILDCARD_VRS and any(part and not part.strip("*") for part in keys):
         return None
     keys = [part for part in keys if part]
