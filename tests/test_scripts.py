@@ -15,10 +15,11 @@ import pytest
 
 from tests.dicom_files import image, write
 from tests.forms import some
+from warehouse.endings import how_it_ended
 from warehouse.errors import WorkersLost, WriteFailed
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
-from warehouse.workers import WorkerLost, WorkerPool, how_it_ended
+from warehouse.workers import WorkerLost, WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -82,13 +82,13 @@ def submit_first(
     """Run a call before those that wait already; None for an executor that cannot be asked to."""
     if isinstance(pool, WorkerPool):
         return pool.submit_first(call, *arguments)
-    if is_of_dask(pool):
+    if _is_of_dask(pool):
         # What it is given by name, Dask takes for itself.
         return pool.submit(call, *arguments, priority=1)
     return None
 
 
-def is_of_dask(pool: Executor) -> bool:
+def _is_of_dask(pool: Executor) -> bool:
     """Tell whether an executor hands out to the workers of a scheduler."""
     if "distributed" not in sys.modules:
         return False

@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from warehouse.endings import how_it_ended, killed_for_memory
 from warehouse.forking import NUMBER
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]"
-
-_OUT_OF_MEMORY = "oom_kill "
-"""The line of a cgroup's ``memory.events`` and of ``/proc/vmstat`` that counts killed processes."""
 
 
 class WorkerLost(BrokenExecutor):
@@ -71,7 +69,7 @@ class WorkerPool(Executor):
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
         self._is_killed = False
-        self._killed_before = _killed_for_memory()
+        self._killed_before = killed_for_memory()
 
     def submit(
         self, call: Callable[..., _Answer], /, *arguments: Any, **options: Any
@@ -193,58 +191,12 @@ class WorkerPool(Executor):
         if self._is_killed:
             return "was stopped"
         with self._lock:
-            now, before = _killed_for_memory(), self._killed_before
+            now, before = killed_for_memory(), self._killed_before
             is_for_memory = now is not None and before is not None and now > before
             if is_for_memory and before is not None and code == -signal.SIGKILL:
                 # One that was counted is not the reason for the next that is lost.
                 self._killed_before = before + 1
         return how_it_ended(code, is_for_memory=is_for_memory)
-
-
-def how_it_ended(code: int | None, *, is_for_memory: bool = False) -> str:
-    """Say in words how a process ended.
-
-    Parameters
-    ----------
-    code
-        Exit code, a negative signal, or None if nobody knows.
-    is_for_memory
-        The kernel has counted a process that it killed for want of memory.
-
-    Examples
-    --------
-    >>> how_it_ended(3)
-    'ended with exit code 3'
-    >>> how_it_ended(-9, is_for_memory=True)
-    'was killed by the kernel (SIGKILL) because memory ran out'
-    """
-    if code is None:
-        return "was lost with the process that it was forked from"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    if is_for_memory and -code == signal.SIGKILL:
-        return f"was killed by the kernel ({name}) because memory ran out"
-    return f"was killed by {name}"
-
-
-def _killed_for_memory() -> int | None:
-    """Count processes that the kernel killed for want of memory: in our cgroup, else anywhere."""
-    places = ["/proc/vmstat"]
-    with suppress(OSError), open("/proc/self/cgroup", encoding="utf-8") as lines:
-        places[:0] = [
-            f"/sys/fs/cgroup{line.rstrip().removeprefix('0::')}/memory.events"
-            for line in lines if line.startswith("0::")
-        ]  # fmt: skip
-    for place in places:
-        with suppress(OSError), open(place, encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith(_OUT_OF_MEMORY):
-                    return int(line.removeprefix(_OUT_OF_MEMORY))
-    return None
 
 
 # -- this process -------------------------------------------------------------------------------
