@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.command_line import run
 from tests.content import content
@@ -23,7 +25,7 @@ from tests.forms import some
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
 from warehouse.store import layout
-from warehouse.survey import BATCH_SECONDS, LEAST_FILES, Pace
+from warehouse.survey import BATCH_SECONDS, LEAST_CHUNK, LEAST_FILES, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -308,18 +310,37 @@ def test_batches_are_as_large_as_half_a_minute_allows(monkeypatch: pytest.Monkey
     now = 0.0
     monkeypatch.setattr("warehouse.survey.time.monotonic", lambda: now)
     pace = Pace(IngestSettings(workers=4))
-    assert (pace.files, pace.chunk) == (1_000, 250)
-    for files in (2_000, 4_000, 8_000, 16_000, 20_000, 20_000):
+    assert (pace.files, pace.chunk(pace.files)) == (2_000, 500)
+    for files in (4_000, 8_000, 16_000, 20_000, 20_000):
         now += 1
         pace.read(1_000)
         assert pace.files == files
-    assert (pace.files, pace.chunk) == (IngestSettings().batch_files, IngestSettings().chunk_files)
+    most = IngestSettings()
+    assert (pace.files, pace.chunk(pace.files)) == (most.batch_files, most.chunk_files)
     now += 100
     pace.read(1_000)
     assert pace.files == 10 * BATCH_SECONDS
     now += 1_000
     pace.read(10)
     assert pace.files == LEAST_FILES
+
+
+def test_no_few_files_of_a_portion_are_a_batch_of_their_own() -> None:
+    pace = Pace(IngestSettings(workers=4))
+    assert [pace.batch(waiting) for waiting in (1, 2_000, 3_000, 3_001)] == [1, 2_000, 3_000, 2_000]
+    pace = Pace(IngestSettings(workers=4, batch_files=1_500))
+    assert [pace.batch(waiting) for waiting in (1_500, 1_501)] == [1_500, 1_500]
+
+
+@given(
+    files=st.integers(1, 20_000), workers=st.integers(1, 64), chunk_files=st.integers(1, 5_000)
+)
+def test_every_worker_reads_as_much_of_a_batch(files: int, workers: int, chunk_files: int) -> None:
+    size = Pace(IngestSettings(workers=workers, chunk_files=chunk_files)).chunk(files)
+    assert 1 <= size <= chunk_files
+    if size > min(LEAST_CHUNK, chunk_files):
+        rounds = -(-files // (workers * chunk_files))
+        assert -(-files // size) <= workers * rounds
 
 
 class Watcher:

@@ -6,6 +6,7 @@ batch is read while the one before it is committed.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
     from warehouse.survey import Progress
 
+BATCHES_AHEAD = 2
+"""Batches that workers have to read while one is committed or files are listed: of one they would
+come to the end before."""
+
 
 def read_batches(
     listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
@@ -46,29 +51,27 @@ def read_batches(
 ) -> Iterator[tuple[str, Counts]]:  # fmt: skip
     """Read the files of ``to_read``, and what each step of ``more`` puts there.
 
-    While one batch is committed, or files are listed, the pool reads the next.
+    While one batch is committed, or files are listed, the pool reads the next two.
     """
-    running: _Running | None = None
+    running: deque[_Running] = deque()
     pace = Pace(settings)
-    for chunks in unseen_batches(listing, settings, pace, more):
-        try:
-            following = _begin(root, locks.claim_batch(root), chunks, settings, pool)
-        except BaseException:
-            # Its files are still being listed.
-            if running is not None:
-                running.cancel()
-            raise
-        if running is not None:
-            try:
-                counts = _finish(listing, root, running, settings, progress)
-            except BaseException:
-                following.cancel()
-                raise
-            pace.read(counts.outcomes.total())
-            yield running.batch, counts
-        running = following
-    if running is not None:
-        yield running.batch, _finish(listing, root, running, settings, progress)
+    ahead = 1 if pool is None else BATCHES_AHEAD
+
+    def finish() -> tuple[str, Counts]:
+        counts = _finish(listing, root, running[0], settings, progress)
+        pace.read(counts.outcomes.total())
+        return running.popleft().batch, counts
+
+    try:
+        for chunks in unseen_batches(listing, settings, pace, more):
+            running.append(_begin(root, locks.claim_batch(root), chunks, settings, pool))
+            if len(running) > ahead:
+                yield finish()
+        while running:
+            yield finish()
+    finally:
+        for batch in running:
+            batch.cancel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, pairwise, takewhile
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -44,7 +44,7 @@ LISTING_ROWS = 50_000
 HANDED_ROWS = 20_000
 """Files that DuckDB hands back at a time."""
 
-FIRST_FILES = 1_000
+FIRST_FILES = 2_000
 """Files of the first batches of an ingest, before it is known how fast they are read."""
 
 LEAST_FILES = 100
@@ -59,7 +59,7 @@ LEAST_CHUNK = 250
 REMOTE_WORKERS = 16
 """Among so many workers a batch is divided that a scheduler hands out; it may have more."""
 
-FIRST_PORTION = 2_500
+FIRST_PORTION = 4_000
 """Files of the first portion of a listing: while the others are listed, workers read it."""
 
 LARGE_PORTION = 320_000
@@ -99,10 +99,16 @@ class Pace:
         self._since = time.monotonic()
         self.files = min(settings.batch_files, FIRST_FILES)
 
-    @property
-    def chunk(self) -> int:
-        """Files of a chunk, so that every worker has one."""
-        return min(self._settings.chunk_files, max(LEAST_CHUNK, -(-self.files // self._workers)))
+    def batch(self, waiting: int) -> int:
+        """Return how many of the files that wait are the next batch: few are not left over."""
+        most = min(self.files * 3 // 2, self._settings.batch_files)
+        return waiting if waiting <= most else self.files
+
+    def chunk(self, batch: int) -> int:
+        """Return how many files of a batch are a chunk, so that all workers have as many."""
+        share = -(-batch // self._workers)
+        chunks = -(-share // self._settings.chunk_files)
+        return max(-(-share // chunks), min(LEAST_CHUNK, self._settings.chunk_files))
 
     def read(self, files: int) -> None:
         """Tell that so many files have been read since the last time."""
@@ -215,33 +221,25 @@ def unseen_batches(
     """Hand out the files of ``to_read`` in order of their paths: of each batch, a chunk at a time.
 
     A batch has to be taken to its end before the next one. How many files it has is asked when its
-    turn comes: of ``pace``, else it is ``batch_files``. Each step of ``more`` makes ``to_read``
-    anew, where it ends before all files are listed.
+    turn comes: of ``pace``, else it is ``batch_files``. When ``to_read`` is handed out, each step
+    of ``more`` makes it anew: no batch waits for files that are still to be listed.
     """
-    reader = cursor(listing)
     select = f"select {', '.join(LISTING.names)} from to_read order by path"
-    rows = _Rows(reader.sql(select).to_arrow_reader(HANDED_ROWS))
-
-    def fetch(count: int) -> Sequence[SourceFile | Unreadable]:
-        nonlocal rows
-        found = [rows.take(count)]
-        while (missing := count - sum(some.num_rows for some in found)) > 0:
-            listing.execute("drop table if exists to_read")
-            if more is None or next(more, None) is None:
-                break
-            rows = _Rows(reader.sql(select).to_arrow_reader(HANDED_ROWS))
-            found.append(rows.take(missing))
-        return FileRows(pa.concat_tables(found), settings.s3)
-
     while True:
-        whole, size = settings.batch_files, settings.chunk_files
-        if pace is not None:
-            whole, size = pace.files, pace.chunk
-        first, *others = (min(size, whole - start) for start in range(0, whole, size))
-        if not (chunk := fetch(first)):
+        ((waiting,),) = listing.execute("select count(*) from to_read").fetchall()
+        with cursor(listing) as reader:
+            rows = _Rows(reader.sql(select).to_arrow_reader(HANDED_ROWS))
+            while waiting:
+                files, size = min(settings.batch_files, waiting), settings.chunk_files
+                if pace is not None:
+                    files = pace.batch(waiting)
+                    size = pace.chunk(files)
+                sizes = (min(size, files - start) for start in range(0, files, size))
+                yield (FileRows(rows.take(count), settings.s3) for count in sizes)
+                waiting -= files
+        listing.execute("drop table to_read")
+        if more is None or next(more, None) is None:
             break
-        yield chain([chunk], takewhile(bool, map(fetch, others)))
-    reader.close()
 
 
 class _Rows:
