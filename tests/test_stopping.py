@@ -332,9 +332,7 @@ def test_no_few_files_of_a_portion_are_a_batch_of_their_own() -> None:
     assert [pace.batch(waiting) for waiting in (1_500, 1_501)] == [1_500, 1_500]
 
 
-@given(
-    files=st.integers(1, 20_000), workers=st.integers(1, 64), chunk_files=st.integers(1, 5_000)
-)
+@given(files=st.integers(1, 20_000), workers=st.integers(1, 64), chunk_files=st.integers(1, 5_000))
 def test_every_worker_reads_as_much_of_a_batch(files: int, workers: int, chunk_files: int) -> None:
     size = Pace(IngestSettings(workers=workers, chunk_files=chunk_files)).chunk(files)
     assert 1 <= size <= chunk_files
