@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,6 +48,10 @@ class Warehouse:
 
     def __post_init__(self) -> None:
         delta.create(self.root)
+
+    def copy(self, root: Path) -> Warehouse:
+        """Return another one with the batches that were read: their parts say no folder."""
+        return Warehouse(shutil.copytree(self.root, root), staged=dict(self.staged))
 
     def read(self, number: int, source: Path, portion_rows: int = 25) -> None:
         batch = f"{number:06d}"
@@ -133,10 +138,12 @@ def test_whatever_comes_between_it_is_as_if_all_were_decided_under_the_lock(
                 uid = f"1.{place}" if is_common else f"1.{number}.{place}"
                 written(source / str(number), place, value, uid)
         ahead = Warehouse(Path(folder) / "ahead")
-        run(ahead, source, order)
+        for number in range(1, FEW + 1):
+            ahead.read(number, source / str(number))
+        judged = ahead.copy(Path(folder) / "judged")
+        run(ahead, order)
         patched.setattr(commit, "make_ready", lambda *_: None)
-        judged = Warehouse(Path(folder) / "judged")
-        run(judged, source, [step for step in order if step[0] != "make_ready"])
+        run(judged, [step for step in order if step[0] != "make_ready"])
         assert content(ahead.root) == content(judged.root)
         assert len(ahead.values()) == len(set(ahead.values()))
         assert not ahead.left()
@@ -148,9 +155,7 @@ def written(folder: Path, place: int, value: int, uid: str) -> None:
     write(folder / f"{place}.dcm", uid=uid, **held)
 
 
-def run(warehouse: Warehouse, source: Path, order: list[tuple[str, int]]) -> None:
-    for number in range(1, FEW + 1):
-        warehouse.read(number, source / str(number))
+def run(warehouse: Warehouse, order: list[tuple[str, int]]) -> None:
     for what, number in order:
         if what == "compact":
             warehouse.compact()
@@ -162,15 +167,21 @@ def run(warehouse: Warehouse, source: Path, order: list[tuple[str, int]]) -> Non
             warehouse.make_ready(number)
 
 
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    """Batch 1 holds the values 1 and 2; 2 holds 2 and 3; 3 holds 4; 4 holds 3."""
-    made = Warehouse(tmp_path / "w")
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """Batch 1 holds the values 1 and 2; 2 holds 2 and 3; 3 holds 4; 4 holds 3. Not to commit to."""
+    folder = tmp_path_factory.mktemp("template")
+    made = Warehouse(folder / "w")
     for number, those in enumerate([(1, 2, 1), (2, 3, 3), (4,), (3,)], 1):
         for place, value in enumerate(those):
-            written(tmp_path / "in" / str(number), place, value, f"1.{number}.{place}")
-        made.read(number, tmp_path / "in" / str(number))
+            written(folder / "in" / str(number), place, value, f"1.{number}.{place}")
+        made.read(number, folder / "in" / str(number))
     return made
+
+
+@pytest.fixture
+def warehouse(template: Warehouse, tmp_path: Path) -> Warehouse:
+    return template.copy(tmp_path / "w")
 
 
 def parts(warehouse: Warehouse, number: int) -> list[str]:
