@@ -18,7 +18,7 @@ from warehouse.dicom.objects import is_object
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR
 from warehouse.sqlfiles import statement
-from warehouse.store import locks
+from warehouse.store import delta, locks
 from warehouse.store.moves import MOVING, commit_moves
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ def take_moved(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
     _take_back(listing)
     if listing.execute("from unseen limit 1").fetchall() == []:
         return 0
+    _, (*parts, _empty) = delta.newest_files(root)
+    if not parts:
+        return 0  # nothing is known that could have moved
     rows = listing.execute(statement("maybe_moved")).fetchall()
     taken: dict[str, str] = {}
     for new, candidates in groupby(rows, key=lambda row: str(row[1])):

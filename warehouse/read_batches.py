@@ -214,6 +214,9 @@ def settle(root: Path, settings: IngestSettings) -> list[str]:
         return settle_duplicates(connection, root, settings, None)
 
 
+_ANY_DUPLICATE = "select 1 from files where status = 'duplicate' limit 1"
+
+
 def settle_duplicates(
     connection: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
     pool: Executor | None,
@@ -223,6 +226,9 @@ def settle_duplicates(
     tried: set[str] = set()
     while True:
         view_ledger(connection, delta.newest_files(root)[1])
+        # Mostly there are none, which is told sooner than how each of them stands.
+        if not connection.execute(_ANY_DUPLICATE).fetchall():
+            return batches
         rows = connection.execute(statement("unsettled")).fetchall()
         untried = [(path, mode) for path, mode in rows if path not in tried]
         if not untried:
