@@ -156,11 +156,14 @@ def test_a_worker_writes_it_and_the_commit_takes_it_over(
     assert (done.created, done.rejected) == (6, 1)
 
 
-def test_what_goes_first_goes_before_what_waits() -> None:
+def test_what_goes_first_goes_before_what_waits(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
     with WorkerPool(1) as pool:
         # The first keeps the worker from the others, however long it takes to submit them.
-        waiting = [pool.submit(time.sleep, n == 0) for n in range(50)]
+        waiting = [pool.submit(gate.read_bytes), *(pool.submit(time.sleep, 0) for _ in range(49))]
         first = pool.submit_first(divmod, 7, 2)
+        gate.write_bytes(b"")
         assert first.result() == (3, 1)
         assert not waiting[-1].done()
 
