@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import pickle
 import select
@@ -23,7 +24,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NoReturn
 
 from warehouse.errors import WarehouseError
-from warehouse.process import do_without_pandas, keep_freed_memory
+from warehouse.process import collector_paused, do_without_pandas, keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,10 +50,13 @@ def serve(descriptor: int) -> NoReturn:
     with _ending_with(control):
         # First: modules that are imported next make arrays.
         begin_worker()
-        # What is imported before the fork is shared.
-        import warehouse.elements.vendor  # noqa: PLC0415
-        import warehouse.reading  # noqa: PLC0415
-        import warehouse.store.ready  # noqa: F401, PLC0415
+        with collector_paused():
+            # What is imported before the fork is shared.
+            import warehouse.elements.vendor  # noqa: PLC0415
+            import warehouse.reading  # noqa: PLC0415
+            import warehouse.store.ready  # noqa: F401, PLC0415
+        # And stays so: the collector of a worker would look through all of it, and copy it.
+        gc.freeze()
     running: set[int] = set()
     while True:
         try:

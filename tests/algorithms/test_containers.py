@@ -78,7 +78,7 @@ def test_one_process_answers_twenty_cases(
     tiny: warehouse.Warehouse, runner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready(runner)
-    monkeypatch.setattr(container, "GRACE", 1.0)
+    monkeypatch.setattr(container, "GRACE", 0.2)
     tiny.components.create_socket(title="Number", kind="INT", relative_path="number.json")
     image = tiny.algorithms.find("look-invoke").image_id
     tiny.algorithms.create("many", "mode, number -> look", image=image, requires_memory_gb=4)
@@ -280,7 +280,7 @@ def test_a_job_that_is_cancelled_is_stopped(
     import threading
 
     needed("bwrap")
-    monkeypatch.setattr(container, "GRACE", 0.5)
+    monkeypatch.setattr(container, "GRACE", 0.2)
     modes(tiny, "s", "hang")
     other = warehouse.open(tiny.root)
 

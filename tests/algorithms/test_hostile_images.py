@@ -120,8 +120,11 @@ def test_the_truth_of_a_method_is_mounted(tiny: warehouse.Warehouse, tmp_path: P
     ]
 
 
-def test_a_run_that_is_killed_leaves_no_process(tiny: warehouse.Warehouse) -> None:
+def test_a_run_that_is_killed_leaves_no_process(
+    tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ready("bwrap")
+    monkeypatch.setattr(container, "GRACE", 0.2)
     modes(tiny, "s", "hang")
     words = ["run", "look-exec", "--set", "s", "--runner", "bwrap", "-w", str(tiny.root)]
     process = subprocess.Popen(

@@ -23,8 +23,11 @@ def wh(tmp_path: Path) -> warehouse.Warehouse:
 
 
 @pytest.fixture
-def listening(wh: warehouse.Warehouse) -> Iterator[Callable[..., Listener]]:
-    """Start listeners, which stop with the test. They ingest when the test says so."""
+def listening(
+    wh: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Listener]]:
+    """Start listeners, which stop with the test, and soon. They ingest when the test says so."""
+    monkeypatch.setattr("warehouse.listener.listener.TICK_SECONDS", 0.02)
     started: list[Listener] = []
 
     def start(spool: Path | None = None, **settings: Any) -> Listener:

@@ -421,8 +421,11 @@ def test_the_command_serves_until_it_is_stopped(held: warehouse.Warehouse, tmp_p
                 assert process.poll() is None
                 threading.Event().wait(0.1)
         assert answer.json()["count"] == 1
+        # The client keeps its connection, and says nothing more.
+        stopped = time.monotonic()
         process.terminate()
         _, said = process.communicate(timeout=30)
+    assert time.monotonic() - stopped < 5
     assert process.returncode in {0, 143}
     assert f"https://127.0.0.1:{port}/" in said
     assert "Traceback" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
 from tests.test_crashes import SETTINGS, ten_files
 from tests.toy_tables import notes, register
 from warehouse.cohorts.runs import run_cohort
+from warehouse.dicom import objects
 from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun
 from warehouse.forget import forget
 from warehouse.ingest import ingest, plan, planned_batches, run_batch
@@ -47,8 +49,12 @@ def server() -> Iterator[MotoServer]:
 
 
 @pytest.fixture
-def line(server: MotoServer, request: pytest.FixtureRequest) -> Iterator[Line]:
+def line(
+    server: MotoServer, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Line]:
     """A line to the server; what a test leaves in the bucket is of its own prefix."""
+    soon = {name: dt.timedelta(milliseconds=5) for name in ("init_backoff", "max_backoff")}
+    monkeypatch.setitem(objects._RETRY, "backoff", soon | {"base": 2})
     made = Line(server.port, **getattr(request, "param", {}))
     failures, made.failures = made.failures, 0
     put(made.access, "archive", {})

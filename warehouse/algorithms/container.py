@@ -92,10 +92,9 @@ class Running:
     readers: list[threading.Thread] = field(default_factory=list)
     inner_pid: int | None = None
 
-    def end(self, grace: float = GRACE) -> None:
+    def end(self) -> None:
         """End it, whatever it does."""
-        if all_stopped.is_set():
-            grace = 0.0  # who stopped it does not wait
+        grace = 0.0 if all_stopped.is_set() else GRACE  # who stopped it does not wait
         if self.process.poll() is None:
             self.engine.stop(self.command.name, grace)
             with contextlib.suppress(OSError):

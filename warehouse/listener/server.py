@@ -151,6 +151,8 @@ class Server(ThreadedAssociationServer):
     """Accepts connections on one port."""
 
     daemon_threads = True
+    # Of a burst of more than these, peers would be heard only when they try again after a second.
+    request_queue_size = 128
 
     def __init__(self, ae: ApplicationEntity, **given: Any) -> None:
         self.spool: Spool = given.pop("spool")

@@ -113,6 +113,17 @@ class _Bounded(HttpToolsProtocol):
         self._heading, self._is_head = None, False
         super().on_headers_complete()
 
+    # -- the end of the server --------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """End at once where nothing is asked for and everything was taken."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and not self._waiting():
+            # Closing would wait, over TLS, for an answer of a peer that does not listen now.
+            self.transport.abort()
+        else:
+            super().shutdown()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the peer."""
         _cancel(self._heading)
