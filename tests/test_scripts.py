@@ -88,7 +88,7 @@ def test_five_lines_as_the_readme_has_them(tmp_path: Path) -> None:
     """More files than a chunk has, or this process would read them itself."""
     write(tmp_path / "in" / "0", image("1.2.9999.5"))
     made = (tmp_path / "in" / "0").read_bytes()
-    for number in range(1, 1_100):
+    for number in range(1, 2_600):
         (tmp_path / "in" / f"{number}").write_bytes(
             made.replace(b"1.2.9999.5", b"1.2.%04d.5" % number)
         )
@@ -104,7 +104,7 @@ def test_five_lines_as_the_readme_has_them(tmp_path: Path) -> None:
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("1100 2\n[(1100,)]\n", "")
+    assert (done.stdout, done.stderr) == ("2600 1\n[(2600,)]\n", "")
 
 
 class Kernel:

@@ -90,7 +90,7 @@ def ingest(
     root = Path(os.path.abspath(root))
     started = time.monotonic()
     counts, readers, batches = Counter[str](), Counter[str](), list[str]()
-    lookers = Lookers(most=_own_workers(settings) if executor is None else 1)
+    lookers = Lookers(executor, most=_own_workers(settings) if executor is None else 1)
     many = executor is not None or settings.scheduler is not None or settings.worker_count > 1
     with (
         _saying_what_is_kept(counts) as found, lent() as listing,
