@@ -173,10 +173,14 @@ def _write_pieces(pieces: Iterator[pa.Table], schema: pa.Schema, path: str) -> N
     """Write what is not long in row groups of about the size that they are first written in."""
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         held: list[pa.Table] = []
+        held_bytes = 0
         for piece in pieces:
             held.append(piece)
-            if sum(table.nbytes for table in held) >= _GROUP_BYTES:
+            # To ask a table of a hundred columns takes 0.1 ms, so each is asked once.
+            held_bytes += piece.nbytes
+            if held_bytes >= _GROUP_BYTES:
                 writer.write_table(pa.concat_tables(held))
                 held.clear()
+                held_bytes = 0
         if held:
             writer.write_table(pa.concat_tables(held))
