@@ -1,7 +1,7 @@
 """Batches of files → versions of the warehouse, one transaction a batch.
 
-In: the files of each batch, chunk by chunk, and where they are read. Out: ``Counts``. Here one
-batch is read while the one before it is committed.
+In: the files of each batch, chunk by chunk, and where they are read. Out: ``Counts``. Here the
+next batches are read while one is committed.
 """
 
 from __future__ import annotations
@@ -214,9 +214,6 @@ def settle(root: Path, settings: IngestSettings) -> list[str]:
         return settle_duplicates(connection, root, settings, None)
 
 
-_ANY_DUPLICATE = "select 1 from files where status = 'duplicate' limit 1"
-
-
 def settle_duplicates(
     connection: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
     pool: Executor | None,
@@ -227,7 +224,8 @@ def settle_duplicates(
     while True:
         view_ledger(connection, delta.newest_files(root)[1])
         # Mostly there are none, which is told sooner than how each of them stands.
-        if not connection.execute(_ANY_DUPLICATE).fetchall():
+        duplicate = "select 1 from files where status = 'duplicate' limit 1"
+        if not connection.execute(duplicate).fetchall():
             return batches
         rows = connection.execute(statement("unsettled")).fetchall()
         untried = [(path, mode) for path, mode in rows if path not in tried]
