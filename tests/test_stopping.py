@@ -247,6 +247,62 @@ def test_a_library_that_does_not_come_back_is_not_waited_for(tmp_path: Path) -> 
     )  # fmt: skip
 
 
+DESTROYED = """
+import os, signal, time
+from warehouse.cli.stopping import stoppable
+class First:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+class Second:
+    def __del__(self):
+        time.sleep(0.5)
+with stoppable():
+    First()
+    Second()
+    print("both are destroyed", flush=True)
+    time.sleep(20)
+"""
+"""An interrupt that ends nothing, as where it meets the lock of a module that is imported; and that
+is raised again while another object is being destroyed."""
+
+
+def test_an_interrupt_that_a_destructor_loses_is_raised_again(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", DESTROYED], env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert time.monotonic() - begun < 1.5
+    assert (done.returncode, done.stdout, done.stderr) == (
+        130, "both are destroyed\n",
+        "stopped; what was committed is kept, run the same command again to go on\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("step", ["listed", "planned", "read"])
+def test_an_interrupt_that_a_library_loses_ends_the_next_step(
+    source: Path, tmp_path: Path, step: str
+) -> None:
+    """Here an ``except`` without a name, in a step before which nothing is committed."""
+    program = SLOWLY.replace(
+        "    main(",
+        "    import os, signal\n"
+        "    from warehouse.cli.watching import Watch\n"
+        f"    told = Watch.{step}\n"
+        "    def lose(*given):\n"
+        "        try: os.kill(os.getpid(), signal.SIGINT)\n"
+        "        except: pass\n"
+        "        told(*given)\n"
+        f"    Watch.{step} = lose\n"
+        "    main(",
+    )
+    running = Running(tmp_path / "w", source, sys.executable, "-c", program)
+    out, err = running.process.communicate(timeout=60)
+    assert (running.process.returncode, out) == (130, "")
+    assert err.startswith("stopped")
+    assert newest(tmp_path / "w") <= 0
+
+
 def may_be_first() -> bool:
     unshare = shutil.which("unshare")
     if unshare is None:

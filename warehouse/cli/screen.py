@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from warehouse import errors
+from warehouse.cli.stopping import go_on
 from warehouse.escape import escaped
 from warehouse.outputs import write_bytes
 
@@ -60,7 +61,10 @@ def any_locale() -> None:
 
 
 class Bar:
-    """A live bar on standard error; silent when that is no terminal."""
+    """A live bar on standard error; silent when that is no terminal.
+
+    What it is told are the steps of a command, and a stopped command takes none.
+    """
 
     def __init__(self, *, enabled: bool) -> None:
         from rich.progress import (
@@ -94,11 +98,13 @@ class Bar:
 
     def listed(self, files: int) -> None:
         """Show how many files were found so far, until the first are read."""
+        go_on()
         if self._started is None:
             self._progress.update(self._task, completed=files)
 
     def planned(self, files: int) -> None:
         """Begin to read so many files."""
+        go_on()
         if self._started is not None:
             self._progress.update(self._task, total=files)
             return
@@ -107,6 +113,7 @@ class Bar:
 
     def read(self, files: int, rejected: int) -> None:
         """Go on by these files, of which so many were rejected."""
+        go_on()
         self._done += files
         self._rejected += rejected
         began = self._started or 0.0

@@ -1,8 +1,10 @@
 """Ctrl-C and SIGTERM → one line and an exit code, whatever the command is doing.
 
 The first signal raises ``KeyboardInterrupt`` where the program is, so that all is left as after
-any error. Where that does not end the process in time, because a library does not come back, it
-ends as if it had been killed, which harms nothing: what was committed stays.
+any error. Raised while an object is being destroyed it would be lost, and is raised again; where
+other code loses it, a command ends at its next step (``go_on``). Where that does not end the
+process in time, because a library does not come back, it ends as if it had been killed, which
+harms nothing: what was committed stays.
 """
 
 from __future__ import annotations
@@ -24,17 +26,29 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS = 1.5
 """How long the process may take to end by itself."""
 
+LOST_SECONDS = 0.01
+"""After how long a lost exception is raised again; the object is destroyed by then, or it is lost
+once more."""
+
 STOPPED = "stopped; what was committed is kept, run the same command again to go on"
 
 _received: list[int] = []
 """The signal that ends this process, if one came."""
 _said: list[str] = []
 """What was said of it."""
+_lost = threading.Event()
+"""The exception that the signal raised ended nothing, and is to be raised again."""
 
 
 def received() -> int | None:
     """Return the signal that ends this process, if one came."""
     return _received[0] if _received else None
+
+
+def go_on() -> None:
+    """Do nothing, unless a signal came: then it is what ends the step of a command here."""
+    if _received:
+        raise KeyboardInterrupt
 
 
 def say(error: BaseException) -> int:
@@ -82,13 +96,21 @@ def stoppable() -> Iterator[None]:
 def _stop(number: int, _frame: FrameType | None) -> None:
     if not _received:
         _received.append(number)
-        raise KeyboardInterrupt
+    elif not _lost.is_set():
+        return
+    _lost.clear()
+    raise KeyboardInterrupt
 
 
 def _end_in_time(reader: int) -> None:
     while not (numbers := [number for number in os.read(reader, 64) if number in SIGNALS]):
         pass
-    time.sleep(SECONDS)
+    until = time.monotonic() + SECONDS
+    while (left := until - time.monotonic()) > 0:
+        if _lost.wait(left):
+            time.sleep(LOST_SECONDS)
+            # By the system, which wakes the main thread if it sleeps.
+            signal.pthread_kill(threading.main_thread().ident or 0, numbers[0])
     if not _said:
         shown = "\x1b[?25h\r\x1b[K" if sys.stderr.isatty() else ""
         os.write(2, f"{shown}{STOPPED}\n".encode())
@@ -96,6 +118,11 @@ def _end_in_time(reader: int) -> None:
 
 
 def _unraisable(event: sys.UnraisableHookArgs) -> None:
-    """Say nothing of an interrupt that came while an object was being destroyed."""
-    if not isinstance(event.exc_value, KeyboardInterrupt):
+    """Say nothing of an interrupt that came while an object was being destroyed; have it again.
+
+    The import system, for one, destroys a lock of each module.
+    """
+    if isinstance(event.exc_value, KeyboardInterrupt):
+        _lost.set()
+    else:
         sys.__unraisablehook__(event)
