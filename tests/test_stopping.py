@@ -388,6 +388,23 @@ def test_no_few_files_of_a_portion_are_a_batch_of_their_own() -> None:
     assert [pace.batch(waiting) for waiting in (1_500, 1_501)] == [1_500, 1_500]
 
 
+def test_batches_become_smaller_towards_the_end_where_several_read() -> None:
+    def batches(waiting: int, workers: int) -> list[int]:
+        pace, found = Pace(IngestSettings(workers=workers)), []
+        pace.files = 20_000
+        while waiting:
+            found.append(pace.batch(waiting))
+            waiting -= found[-1]
+        return found
+
+    assert batches(60_000, 2) == [20_000, 20_000, 15_000, 3_000, 2_000]
+    assert batches(10_000, 2) == [7_500, 2_500]
+    assert batches(3_999, 2) == [3_999]
+    assert batches(60_000, 1) == [20_000, 20_000, 20_000]
+    pace = Pace(IngestSettings(workers=2))
+    assert [pace.chunk(2_500, is_last=last) for last in (False, True)] == [1_250, 625]
+
+
 @given(files=st.integers(1, 20_000), workers=st.integers(1, 64), chunk_files=st.integers(1, 5_000))
 def test_every_worker_reads_as_much_of_a_batch(files: int, workers: int, chunk_files: int) -> None:
     size = Pace(IngestSettings(workers=workers, chunk_files=chunk_files)).chunk(files)

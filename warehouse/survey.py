@@ -45,7 +45,8 @@ HANDED_ROWS = 20_000
 """Files that DuckDB hands back at a time."""
 
 FIRST_FILES = 2_000
-"""Files of the first batches of an ingest, before it is known how fast they are read."""
+"""Files of the first batches of an ingest, before it is known how fast they are read, and of the
+last: while one is completed and committed, no worker has anything else to read."""
 
 LEAST_FILES = 100
 """Files of a batch even where these take longer than they should: each leaves parts of its own."""
@@ -100,14 +101,24 @@ class Pace:
         self.files = min(settings.batch_files, FIRST_FILES)
 
     def batch(self, waiting: int) -> int:
-        """Return how many of the files that wait are the next batch: few are not left over."""
-        most = min(self.files * 3 // 2, self._settings.batch_files)
-        return waiting if waiting <= most else self.files
+        """Return how many of the files that wait are the next batch.
 
-    def chunk(self, batch: int) -> int:
-        """Return how many files of a batch are a chunk, so that all workers have as many."""
+        Few are not left over. Where several read, batches become smaller towards the end.
+        """
+        most = min(self.files * 3 // 2, self._settings.batch_files)
+        if waiting > most:
+            return self.files
+        if self._workers == 1 or waiting < 2 * FIRST_FILES:
+            return waiting
+        return waiting - max(FIRST_FILES, waiting // 4)
+
+    def chunk(self, batch: int, *, is_last: bool = False) -> int:
+        """Return how many files of a batch are a chunk, so that all workers have as many.
+
+        Of the last batch each has two: who is done first then waits half as long for the others.
+        """
         share = -(-batch // self._workers)
-        chunks = -(-share // self._settings.chunk_files)
+        chunks = -(-share // self._settings.chunk_files) * (2 if is_last else 1)
         return max(-(-share // chunks), min(LEAST_CHUNK, self._settings.chunk_files))
 
     def read(self, files: int) -> None:
@@ -233,7 +244,7 @@ def unseen_batches(
                 files, size = min(settings.batch_files, waiting), settings.chunk_files
                 if pace is not None:
                     files = pace.batch(waiting)
-                    size = pace.chunk(files)
+                    size = pace.chunk(files, is_last=files == waiting)
                 sizes = (min(size, files - start) for start in range(0, files, size))
                 yield (FileRows(rows.take(count), settings.s3) for count in sizes)
                 waiting -= files

@@ -139,6 +139,9 @@ class WorkerPool(Executor):
         with self._lock:
             workers = list(self._workers)
             self._workers.clear()
+        # Each takes some milliseconds to give back its memory.
+        for worker in workers:
+            worker.kill()
         for worker in workers:
             worker.end()
 
@@ -219,13 +222,22 @@ class _Worker:
                 self.connection.close()
                 raise
 
+    def kill(self) -> None:
+        """Kill the process if it runs, and do not wait for its end."""
+        with self._ending:
+            self._kill()
+
+    def _kill(self) -> None:
+        # Its pid is no other process's before the server has waited for it.
+        if not self._has_ended:
+            with suppress(OSError):
+                os.kill(self._pid, signal.SIGKILL)
+
     def end(self) -> int | None:
         """Kill the process if it runs; return how it ended, if the server knows."""
         with self._ending:
             if not self._has_ended:
-                # Its pid is no other process's before the server has waited for it.
-                with suppress(OSError):
-                    os.kill(self._pid, signal.SIGKILL)
+                self._kill()
                 self._code = self._server.wait_for(self._pid)
                 self._has_ended = True
         return self._code
