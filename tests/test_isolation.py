@@ -8,6 +8,8 @@ import os
 import pickle
 import re
 import struct
+import subprocess
+import sys
 import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -440,6 +442,40 @@ def test_who_ends_a_run_ends_it(
 def test_processes_that_die_whatever_they_read_reject_none(good: Path, tmp_path: Path) -> None:
     with WorkerPool(1, die) as pool, pytest.raises(WorkersLost, match="Nothing of this batch"):
         ingest(tmp_path / "w", [good / "00"], SETTINGS, executor=pool)
+
+
+SHADOWED = """
+import pathlib, sys, warehouse
+from warehouse import reading
+from warehouse.elements import vendor
+from warehouse.store import ready
+pathlib.Path("beside").mkdir()
+pathlib.Path("beside/numpy.py").write_text("raise ImportError('not the module')")
+sys.path.insert(0, "beside")
+try:
+    warehouse.open("w", create=True).ingest(sys.argv[1], workers=2)
+except warehouse.errors.WorkersLost as error:
+    sys.exit(str(error))
+"""
+
+
+def test_a_module_that_workers_cannot_import_ends_in_one_message(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a file beside a script has its name; it was waited for without end."""
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(3_000):
+        os.link(good / "00", source / f"{number}")
+    ended = subprocess.run(
+        [sys.executable, "-c", SHADOWED, source], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}, check=False, timeout=60,
+    )  # fmt: skip
+    *told, last = ended.stderr.splitlines()
+    assert set(told) == {
+        "worker processes cannot import what reads files: ImportError: not the module"
+    }
+    assert last.startswith("a process that read batch 000001 could not be started: see standard")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 NUMBER = struct.Struct("q")
 """A request, the pid of a worker or 0 for a new one, and its answer."""
 
+IMPORTS_FAILED = 3
+"""Exit code of a process that could not import what its workers run, and has said so."""
+
 _DIE_WITH_PARENT = 1
 """``PR_SET_PDEATHSIG`` of ``prctl``."""
 
@@ -51,10 +54,7 @@ def serve(descriptor: int) -> NoReturn:
         # First: modules that are imported next make arrays.
         begin_worker()
         with collector_paused():
-            # What is imported before the fork is shared.
-            import warehouse.elements.vendor  # noqa: PLC0415
-            import warehouse.reading  # noqa: PLC0415
-            import warehouse.store.ready  # noqa: F401, PLC0415
+            _import_what_reads()
         # And stays so: the collector of a worker would look through all of it, and copy it.
         gc.freeze()
     running: set[int] = set()
@@ -83,6 +83,20 @@ def serve(descriptor: int) -> NoReturn:
     os._exit(0)
 
 
+def _import_what_reads() -> None:
+    """Import once what all workers share; end this process, and say why, where that fails."""
+    try:
+        import warehouse.elements.vendor  # noqa: PLC0415
+        import warehouse.reading  # noqa: PLC0415
+        import warehouse.store.ready  # noqa: F401, PLC0415
+    except BaseException as error:  # noqa: BLE001 - a module may raise anything
+        # As where a file beside a script has the name of a module, or memory is short.
+        said = "".join(traceback.format_exception_only(error)).strip()
+        line = f"worker processes cannot import what reads files: {said}\n"
+        os.write(2, line.encode(errors="backslashreplace"))
+        os._exit(IMPORTS_FAILED)
+
+
 @contextmanager
 def _ending_with(control: socket.socket) -> Iterator[None]:
     """End this process as soon as nobody holds the other end, in what may take seconds."""
@@ -97,12 +111,14 @@ def _ending_with(control: socket.socket) -> Iterator[None]:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    yield
-    os.write(writer, b".")
-    # No thread is left when workers are forked.
-    watching.join()
-    os.close(reader)
-    os.close(writer)
+    try:
+        yield
+    finally:
+        os.write(writer, b".")
+        # No thread is left when workers are forked.
+        watching.join()
+        os.close(reader)
+        os.close(writer)
 
 
 def _forked(control: socket.socket, end: int) -> int:

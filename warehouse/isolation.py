@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from warehouse.reading import prove, rejected, stage_chunk
 from warehouse.store import layout
 from warehouse.store.stage import discard
-from warehouse.workers import WorkerLost, WorkerPool
+from warehouse.workers import ServerFailed, WorkerLost, WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,6 +43,8 @@ def results(
         try:
             yield future.result()
             continue
+        except ServerFailed:
+            raise
         except WorkerLost:
             if not isinstance(pool, WorkerPool) or pool.is_killed:
                 raise
@@ -107,6 +109,8 @@ def _read_alone(pool: WorkerPool, chunk: Chunk) -> list[Staged]:
             try:
                 staged += pool.submit(stage_chunk, some).result()
                 continue
+            except ServerFailed:
+                raise
             except WorkerLost:
                 if len(some.sources) == 1:
                     pool.submit(prove, some).result()

@@ -26,18 +26,25 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from warehouse.endings import how_it_ended, killed_for_memory
-from warehouse.forking import NUMBER
+from warehouse.forking import IMPORTS_FAILED, NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _Answer = TypeVar("_Answer")
 
+ENDING_SECONDS = 5
+"""How long a server that has closed its end of the connection may take to end."""
+
 _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]"
 
 
 class WorkerLost(BrokenExecutor):
     """The process that ran a call has ended; the message says how."""
+
+
+class ServerFailed(WorkerLost):
+    """What workers are forked from cannot be started, whatever they are to do."""
 
 
 class WorkerPool(Executor):
@@ -270,8 +277,13 @@ class _Server:
                 (pid,) = NUMBER.unpack(self._control.recv(NUMBER.size))
                 self.is_ready = True
         except (OSError, struct.error):
-            ended = how_it_ended(self.end())
-            raise WorkerLost(f"could not be started: its server {ended}") from None
+            # Not killed where it ends by itself: its exit code says more.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(ENDING_SECONDS)
+            code = self.end()
+            if code == IMPORTS_FAILED:
+                raise ServerFailed("could not be started: see standard error for why") from None
+            raise WorkerLost(f"could not be started: its server {how_it_ended(code)}") from None
         if pid < 0:
             raise WorkerLost(f"could not be started: {os.strerror(-pid)}")
         return int(pid)

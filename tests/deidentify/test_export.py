@@ -20,12 +20,13 @@ from tests.cohorts.conftest import make
 from tests.command_line import run
 from tests.deidentify.planted import ID, SECRETS
 from tests.documented_keys import unlike_the_page
+from tests.dying_worker import die
 from warehouse.cohorts.provenance import verify
 from warehouse.deidentify import export, files
 from warehouse.deidentify.asked import Deidentify
 from warehouse.deidentify.key import STANDARD_UIDS, Key, read_key, write_key
 from warehouse.deidentify.marks import IMPLEMENTATION
-from warehouse.errors import ExportFailed, TargetExists, UsageError
+from warehouse.errors import DeidentifierLost, ExportFailed, TargetExists, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,6 +197,17 @@ def test_workers_give_the_same_bytes(
     two = Deidentify(key=Key(b"k" * 32), workers=2)
     small.export("ct_thin_slice", tmp_path / "two", "copy", deidentify=two)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_a_process_that_is_killed_ends_in_one_message(
+    small: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "PORTION", 2)
+    monkeypatch.setattr(export, "_FROM_PORTIONS", 2)
+    monkeypatch.setattr(export, "treat", die)
+    with pytest.raises(DeidentifierLost, match=r"was killed by SIGKILL\. What is done"):
+        small.export("ct_thin_slice", tmp_path / "two", "copy", deidentify=Deidentify(workers=2))
+    assert not list(tmp_path.glob("*two*"))
 
 
 def test_a_zip_holds_the_same_files(exported: Exported, tmp_path: Path) -> None:

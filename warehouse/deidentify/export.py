@@ -36,11 +36,11 @@ from warehouse.deidentify.pixels import PixelRules
 from warehouse.deidentify.profile import BASIC, profile
 from warehouse.deidentify.report import write_report
 from warehouse.deidentify.work import FILES, NOTES, begun, clear_placed, place_soon, was_placing
-from warehouse.errors import TargetExists, UsageError
+from warehouse.errors import DeidentifierLost, TargetExists, UsageError
 from warehouse.outputs import draft_of, refuse_existing
 from warehouse.settings import IngestSettings, S3Access
 from warehouse.sqlfiles import sql_folder, statement
-from warehouse.workers import WorkerPool, start_server
+from warehouse.workers import WorkerLost, WorkerPool, start_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -104,6 +104,8 @@ def export_deidentified(
     TargetExists, UsageError, NotInstalled
     ExportFailed
         A source is gone or has changed, or the disk is full.
+    DeidentifierLost
+        A worker process was killed.
     """
     if form not in FILE_FORMATS:
         raise UsageError(f"de-identified files are written as one of: {', '.join(FILE_FORMATS)}")
@@ -191,18 +193,21 @@ def _treated(portions: Iterator[Portion], how: Treatment, count: int) -> Iterato
                 treat(portion, how)
             yield _empty(portion)
         return
-    with WorkerPool(count) as pool:
-        running: set[Future[None]] = set()
-        for portion in _chained(first, portions):
-            if not portion.note.exists():
-                running.add(pool.submit(treat, portion, how))
-            while len(running) > 2 * count:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-            yield _empty(portion)
-        for future in running:
-            future.result()
+    try:
+        with WorkerPool(count) as pool:
+            running: set[Future[None]] = set()
+            for portion in _chained(first, portions):
+                if not portion.note.exists():
+                    running.add(pool.submit(treat, portion, how))
+                while len(running) > 2 * count:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
+                yield _empty(portion)
+            for future in running:
+                future.result()
+    except WorkerLost as error:
+        raise DeidentifierLost(str(error)) from None
 
 
 def _chained(first: Iterable[Portion], rest: Iterable[Portion]) -> Iterator[Portion]:

@@ -59,6 +59,7 @@ value of a patient's header. Who inherits from whom::
     ├── WorkerError        files are read elsewhere, and there is something wrong
     │   ├── SchedulerUnreachable   no Dask scheduler answers at that address
     │   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
+    │   ├── DeidentifierLost       a process that wrote files of an export is gone
     │   ├── WrongMachine           a worker sees another folder where the warehouse should be
     │   └── ReadingFailed          no file can be read here, not even one that is known to be good
     ├── DerivedError       what a derived object says cannot be had as asked
@@ -119,7 +120,7 @@ from warehouse.errors.components import (
     UnknownValue,
     ValueRefused,
 )
-from warehouse.errors.deidentify import NotDeidentified
+from warehouse.errors.deidentify import DeidentifierLost, NotDeidentified
 from warehouse.errors.derived import (
     DerivedError,
     NotInGeometry,
@@ -200,6 +201,7 @@ __all__ = [
     "CatalogError",
     "CohortStopped",
     "ComponentError",
+    "DeidentifierLost",
     "DerivedError",
     "EngineMissing",
     "ExportFailed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from warehouse.errors.root import WarehouseError
+from warehouse.errors.store import WorkerError
 
 
 class NotDeidentified(WarehouseError):
@@ -11,3 +12,13 @@ class NotDeidentified(WarehouseError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+class DeidentifierLost(WorkerError):
+    """A process that wrote files of an export is gone; ``how`` says what became of it."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(
+            f"a process that wrote files of this export {how}. What is done under a key is kept: "
+            "export again to go on, with fewer workers if memory is short"
+        )
