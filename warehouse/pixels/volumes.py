@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CONDITIONS = {
     "kind": "image_type",
     "echo_time": "echo_time_ms",
+    "echo_number": "echo_number",
     "inversion_time": "inversion_time_ms",
     "flip_angle": "flip_angle_degrees",
     "b_value": "b_value",
