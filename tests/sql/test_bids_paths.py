@@ -22,7 +22,7 @@ FIRST = {
     "series": "Modality",
     "studies": "StudyID",
     "phase_encoding": "instance_id",
-    "sequence_facts": "contrast_agent, image_part",
+    "sequence_facts": "contrast_agent",
     "instances": "Modality",
 }
 """A column of each table: they are filled afterwards."""
