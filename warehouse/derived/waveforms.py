@@ -23,10 +23,7 @@ _CHANNELS = (
 )
 _KNOWN = "select 1 from instances where series_key = $1 limit 1"
 _SYNTAX = "select distinct TransferSyntaxUID from instances where SOPInstanceUID = $1"
-_PADDING = """
-    select elements.bytes from elements join instances using (instance_id)
-    where elements.tag = '5400100A' and elements.path = $2 and instances.SOPInstanceUID = $1
-"""
+_PADDING = "from elements select bytes where instance_id = $1 and path = $2 and tag = '5400100A'"
 """Waveform Padding Value: what is stored where nothing was measured (PS3.3 C.10.9)."""
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _TYPES = {
@@ -103,7 +100,7 @@ class Waveform:
 
     def _padding(self, dtype: np.dtype) -> np.generic | None:
         first = self.channels.row(0, named=True)
-        asked = [first["SOPInstanceUID"], f"WaveformSequence[{first['group_item']}]"]
+        asked = [first["instance_id"], f"WaveformSequence[{first['group_item']}]"]
         found = self._catalog.connection.execute(_PADDING, asked).fetchall()
         stated = found[0][0] if found else None
         if stated is None or len(stated) < dtype.itemsize:
