@@ -62,6 +62,7 @@ KINDS = {
         [{"AcquisitionDate": "20240102", "AcquisitionTime": "235959"}, {"AcquisitionDate": "20240103", "AcquisitionTime": "000004"}],
         {"time_s": [0, 5]},
     ),
+    "over midnight, without a date": (of("AcquisitionTime", "235959", "000004"), {"time_s": [0, 5]}),
     "temporal position": (of("TemporalPositionIdentifier", 1, 2, 3), {"temporal_position": [1, 2, 3]}),
     "trigger time": (of("TriggerTime", 0, 40, 80), {"trigger_time_ms": [0, 40, 80]}),
     "frame reference time": (of("FrameReferenceTime", 500, 1500), {"time_s": [0, 1]}),
