@@ -122,7 +122,7 @@ levels as (
         min(respiratory_ms) < max(respiratory_ms)
         or min(respiratory_percent) < max(respiratory_percent) as over_breath,
         min(b_value) < max(b_value) or min(direction) < max(direction) as over_diffusion,
-        min(echo_time) < max(echo_time) as over_echo,
+        min(echo_time) < max(echo_time) or min(echo_number) < max(echo_number) as over_echo,
         min(inversion_time) < max(inversion_time) as over_inversion,
         min(flip_angle) < max(flip_angle) as over_flip,
         min(repetition_time) < max(repetition_time) as over_repetition,
@@ -133,7 +133,7 @@ levels as (
         min(vectors) < max(vectors) as over_vectors,
         -- What has one value in a volume, of all slices here in any order.
         sum(cast(hash(
-            kind, echo_time, inversion_time, flip_angle, b_value, direction, segment,
+            kind, echo_time, echo_number, inversion_time, flip_angle, b_value, direction, segment,
             cardiac_percent, respiratory_ms, respiratory_percent, vectors
         ) as hugeint)) as conditions
     from numbered

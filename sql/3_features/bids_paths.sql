@@ -59,6 +59,9 @@ described as (
             when series.ImageType[3] in ('P', 'PHASE', 'PHASE MAP') then 'phase'
             when series.ImageType[3] in ('R', 'REAL') then 'real'
             when series.ImageType[3] in ('I', 'IMAGINARY') then 'imag'
+            when sequence_facts.image_part = 'PHASE' then 'phase'
+            when sequence_facts.image_part = 'REAL' then 'real'
+            when sequence_facts.image_part = 'IMAGINARY' then 'imag'
         end as component,
         try_cast(round(series.InversionTime) as bigint) as inversion_time,
         phase_encoding.phase_encoding_direction as phase,

@@ -35,6 +35,7 @@
 -- column:  inversion_time | DOUBLE[] | InversionTimes, ms
 -- column:  flip_angle | DOUBLE | degrees
 -- column:  repetition_time | DOUBLE | ms
+-- column:  echo_number | BIGINT | null: frames do not state it
 -- column:  kind | VARCHAR[] | FrameType and ComplexImageComponent
 -- column:  segment | BIGINT[] | ReferencedSegmentNumber
 -- column:  tube_voltage | DOUBLE | null: frames do not state it
@@ -78,6 +79,7 @@ select
     frames.InversionTimes as inversion_time,
     frames.FlipAngle as flip_angle,
     frames.RepetitionTime as repetition_time,
+    cast(null as bigint) as echo_number,
     if(
         frames.ComplexImageComponent is null, frames.FrameType,
         coalesce(frames.FrameType, []) || [frames.ComplexImageComponent]

@@ -1,7 +1,8 @@
 -- One row per image as a slice of its series: where it lies, and what tells it from its neighbours.
 --
 -- What `geometry_of` needs to judge the images of a series; `frame_slices` has the same columns for
--- the frames of an image.
+-- the frames of an image. GE says in (0043,xx2F) alone which part of a complex image an image is, and
+-- puts all parts into one series (dcm2niix, `kRealImaginaryMagPhaseGE`).
 --
 -- grain:   whole, slice_key
 -- depends: instances, elements
@@ -34,7 +35,8 @@
 -- column:  inversion_time | DOUBLE[] | InversionTime, ms
 -- column:  flip_angle | DOUBLE | degrees
 -- column:  repetition_time | DOUBLE | ms
--- column:  kind | VARCHAR[] | ImageType
+-- column:  echo_number | BIGINT | first of EchoNumbers
+-- column:  kind | VARCHAR[] | ImageType, and ComplexImageComponent, which GE states in a private element
 -- column:  segment | BIGINT[] | null: images have no segments
 -- column:  tube_voltage | DOUBLE | KVP, kV
 -- column:  kernel | VARCHAR[] | ConvolutionKernel
@@ -50,12 +52,18 @@ with stated as (
         max("real") filter (where tag = '00209241') as NominalPercentageOfCardiacPhase,
         max("real") filter (where tag = '00209245') as NominalPercentageOfRespiratoryPhase,
         max("real") filter (where tag = '00209255') as NominalRespiratoryTriggerDelayTime,
+        coalesce(
+            max(text) filter (where tag = '00089208'),
+            ['MAGNITUDE', 'PHASE', 'REAL', 'IMAGINARY'][
+                max("integer") filter (where tag in ('0043102F', '0043112F') and creator = 'GEMS_PARM_01') + 1
+            ]
+        ) as ComplexImageComponent,
         list("real" order by "index") filter (where tag = '00189089') as DiffusionGradientOrientation
     from elements
     where
         tag in (
-            '0008002A', '00181060', '00189089', '00209153', '00209241', '00209245', '00209255',
-            '00541300'
+            '0008002A', '00089208', '00181060', '00189089', '00209153', '00209241', '00209245', '00209255',
+            '0043102F', '0043112F', '00541300'
         )
         and ("index" = 0 and path = '' or tag = '00189089' and path in (
             '', 'MRDiffusionSequence[0].DiffusionGradientDirectionSequence[0]'
@@ -102,7 +110,11 @@ select
     if(instances.InversionTime is null, null, [instances.InversionTime]) as inversion_time,
     instances.FlipAngle as flip_angle,
     instances.RepetitionTime as repetition_time,
-    instances.ImageType as kind,
+    instances.EchoNumbers[1] as echo_number,
+    if(
+        stated.ComplexImageComponent is null, instances.ImageType,
+        coalesce(instances.ImageType, []) || [stated.ComplexImageComponent]
+    ) as kind,
     cast(null as bigint[]) as segment,
     instances.KVP as tube_voltage,
     instances.ConvolutionKernel as kernel,

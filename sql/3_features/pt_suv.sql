@@ -5,7 +5,8 @@
 -- Decay Correction is START, the injection where it is ADMIN. Units BQML are taken so; CNTS only with a
 -- private factor of Philips; GML and CM2ML are uptake values already, of the SUV Type that is stated. Every
 -- condition is checked: attenuation and decay corrected, one injection in the clock of the scan, images of
--- a series that agree, GE's own start of the scan where it is stated. Times are those of `pt_series`.
+-- a series that agree, GE's own start of the scan where it is stated, weight, dose and half-life that can be in
+-- kg, Bq and s. Times are those of `pt_series`.
 --
 -- Lean body mass in kg, of weight W in kg and height H in m: James, 1.10 W - 120 (W / 100 H)² for men and
 -- 1.07 W - 148 (W / 100 H)² for women, null where that is not above 0; James with 128 for men; Janmahasatian, 9270 W / (6680 + 216 W / H²) and
@@ -163,7 +164,11 @@ known as (
                 series.DecayCorrection = 'START' and coalesce(vendors.ge_scan_kinds, 0) > 0
                 and abs(epoch(vendors.ge_scan_at - series.scan_started_at)) > 1
                 then 'the start of the scan that GE states (0009,xx0D) is another one'
+            -- Tracers are not imaged when a thousandth of them is left: the number may be in minutes.
+            when series.DecayCorrection = 'START' and series.uptake_time_s > 10 * series.RadionuclideHalfLife
+                then 'the scan starts more than 10 half-lives after the injection: RadionuclideHalfLife may not be in s'
             when not coalesce(series.PatientWeight > 0, false) then 'PatientWeight is not stated'
+            when series.PatientWeight > 650 then 'PatientWeight is no weight in kilograms'
         end as why_not,
         agreed.differing as series_differing,
         agreed.body_differing,
@@ -207,6 +212,7 @@ bodies as (
                 then 'images of the series differ in PatientWeight'
             when body_differing is not null then 'images of the series differ in ' || body_differing
             when not coalesce(PatientWeight > 0, false) then 'PatientWeight is not stated'
+            when PatientWeight > 650 then 'PatientWeight is no weight in kilograms'
             when not coalesce(height_m > 0, false) then 'PatientSize is not stated'
             when height_m not between 0.3 and 2.6 then 'PatientSize is no height in metres'
         end as surface_why_not,

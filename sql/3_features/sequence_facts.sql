@@ -168,11 +168,13 @@ private_values as materialized (
         path = '' and creator = 'Philips Imaging DD 001' and tag between '20011000' and '2001FFFF'
         and tag[7:8] in ('03', '13', '20') and "index" = 0
     union all
-    select instance_id, if(tag[7:8] = '39', 'b_value', 'label'), text, "integer" % 1e9
+    select
+        instance_id, case tag[7:8] when '39' then 'b_value' when '2F' then 'part' else 'label' end, text,
+        "integer" % 1e9
     from normal_elements
     where
         path = '' and creator = 'GEMS_PARM_01' and tag between '00431000' and '0043FFFF'
-        and tag[7:8] in ('39', 'A3', 'A4') and "index" = 0
+        and tag[7:8] in ('2F', '39', 'A3', 'A4') and "index" = 0
     union all
     select instance_id, 'label', text, null
     from normal_elements
@@ -216,6 +218,20 @@ private as (
     join judged on parts.instance_id = judged.instance_id
     where parts.fact <> 'b_value'
     group by parts.instance_id
+),
+
+-- GE puts the parts of complex images into one series, and says in this element alone what each is.
+parts as (
+    select
+        instances.series_key,
+        if(
+            min(private_values.number) = max(private_values.number),
+            ['MAGNITUDE', 'PHASE', 'REAL', 'IMAGINARY'][cast(min(private_values.number) as bigint) + 1], 'MIXED'
+        ) as image_part
+    from private_values
+    join instances on private_values.instance_id = instances.instance_id
+    where private_values.fact = 'part' and private_values.number between 0 and 3
+    group by instances.series_key
 ),
 
 -- Only the largest: what each image has costs seconds, and `diffusion_frames` says it.
@@ -311,7 +327,7 @@ gathered as (
             when coalesce(judged.InversionTime, wide.inversion_time) > 0 then 'YES'
             when len(judged.ScanningSequence) > 0 and judged.ScanningSequence <> ['RM'] then 'NO'
         end as inversion,
-        wide.complex_component,
+        coalesce(wide.complex_component, parts.image_part) as complex_component,
         nullif(wide.acquisition_contrast, 'UNKNOWN') as acquisition_contrast,
         list_contains(judged.ImageType, 'ASL')
         or wide.has_asl_context or wide.asl_contrast is not null
@@ -332,6 +348,7 @@ gathered as (
     left join wide on counted.instance_id = wide.instance_id
     left join private on counted.instance_id = private.instance_id
     left join stacks on counted.instance_id = stacks.instance_id
+    left join parts on counted.series_key = parts.series_key
 )
 
 select

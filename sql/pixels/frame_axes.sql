@@ -1,4 +1,5 @@
--- What the frames of the series $1 count: pointers of their dimensions, and of their increments.
+-- What the frames of the series $1 count: pointers of their dimensions, and of their increments; and of which
+-- concatenation they are a part.
 select
     elements.instance_id,
     elements.tag,
@@ -12,5 +13,5 @@ where
         elements.tag = '00209165'
         and regexp_full_match(elements.path, 'DimensionIndexSequence\[\d+\]')
     )
-    or (elements.tag = '00280009' and elements.path = '')
+    or (elements.tag in ('00209161', '00280009') and elements.path = '')
 order by elements.instance_id, elements.tag, item, elements."index"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +124,33 @@ def test_waveforms_equal_the_reading_of_pydicom(sample: warehouse.Warehouse) -> 
         assert set(ours.units) == {"uV"}
     with pytest.raises(UnknownPart, match="no multiplex group 7; there are: 0, 1"):
         sample.waveform(read.SeriesInstanceUID, group=7)
+
+
+def test_numbers_of_a_waveform_are_in_a_unit_or_none(tmp_path: Path) -> None:
+    """PS3.3 C.10.9: the padding value is no signal; without a sensitivity a unit says nothing."""
+    unit = {"ChannelSensitivityUnitsSequence": [code("uV", "UCUM")]}
+    channels = [dataset(ChannelSensitivity=2, ChannelBaseline=1, **unit), dataset(**unit)]
+    samples = struct.pack("<6h", 5, 6, -32768, 7, 8, -32768)
+    for name, described in (("1", channels), ("2", channels[:1])):
+        group = dataset(
+            NumberOfWaveformChannels=2, NumberOfWaveformSamples=3, SamplingFrequency=1000,
+            WaveformBitsAllocated=16, WaveformSampleInterpretation="SS",
+            ChannelDefinitionSequence=described,
+        )  # fmt: skip
+        group.add_new(0x5400100A, "OW", struct.pack("<h", -32768))
+        group.add_new(0x54001010, "OW", samples)
+        write(tmp_path / "in" / name, image(
+            f"1.9.{name}", SOPClassUID="1.2.840.10008.5.1.4.1.1.9.1.1", Modality="ECG",
+            PixelData=None, WaveformSequence=[group], SeriesInstanceUID=f"1.9.0.{name}",
+        ))  # fmt: skip
+    made = warehouse.open(tmp_path / "w", create=True)
+    made.ingest(tmp_path / "in", workers=1)
+    found = made.waveform("1.9.0.1")
+    assert found.units == ["uV", None]
+    wanted = [[11, 6], [math.nan, 7], [17, math.nan]]
+    assert np.array_equal(found.read(), wanted, equal_nan=True)
+    with pytest.raises(WrongObject, match="more samples than it promises"):
+        made.waveform("1.9.0.2").read()
 
 
 def test_what_is_no_waveform_is_refused(wh: warehouse.Warehouse, tmp_path: Path) -> None:

@@ -111,6 +111,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no dose": ({"RadiopharmaceuticalInformationSequence": [tracer(RadionuclideTotalDose=None)]}, "TotalDose is not stated"),
     "mega": ({"RadiopharmaceuticalInformationSequence": [tracer(RadionuclideTotalDose=370)]}, "may not be in Bq"),
     "no half-life": ({"RadiopharmaceuticalInformationSequence": [tracer(RadionuclideHalfLife=None)]}, "HalfLife is not stated"),
+    "minutes": ({"RadiopharmaceuticalInformationSequence": [tracer(RadionuclideHalfLife=20.4)]}, "may not be in s"),
+    "grams": ({"PatientWeight": 70000}, "no weight in kilograms"),
     "no start": ({"RadiopharmaceuticalInformationSequence": [tracer(RadiopharmaceuticalStartTime=None)]}, "no start of the"),
     "unknown clock": ({"RadiopharmaceuticalInformationSequence": [
         tracer(RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime=f"{DAY}091600+0900")

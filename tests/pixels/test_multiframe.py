@@ -374,6 +374,23 @@ def test_combinations_that_fill_no_box_are_one_axis(made: warehouse.Warehouse) -
     assert np.array_equal(volume[:], voxels(6).reshape(3, 2, 4, 6))
 
 
+def test_parts_of_a_concatenation_are_one_object(tmp_path: Path) -> None:
+    """PS3.3 C.7.6.16: two times of three slices, cut in the middle of the second."""
+    pixels = np.arange(6 * 4, dtype=np.int16).reshape(6, 2, 2)
+    frames = [frame((0, 0, 3.0 * (n % 3)), n // 3 + 1, n % 3 + 1) for n in range(6)]
+    for part, of in ((2, slice(4, 6)), (1, slice(0, 4))):
+        write_frames(
+            tmp_path / "in" / f"{part}.dcm", pixels[of], frames[of], [TEMPORAL, IN_STACK],
+            ConcatenationUID="1.9.9", InConcatenationNumber=part, InConcatenationTotalNumber=2,
+            ConcatenationFrameOffsetNumber=of.start,
+        )  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    volume = wh.volume(UID)
+    assert volume.dims == ("TemporalPositionIndex", "slice", "row", "column")
+    assert np.array_equal(volume[:], pixels.reshape(2, 3, 2, 2))
+
+
 def test_objects_of_one_series_are_an_axis(made: warehouse.Warehouse) -> None:
     volume = made.volume(uid_of(put_two_objects))
     assert volume.dims == ("instance", "slice", "row", "column")

@@ -62,6 +62,7 @@ KINDS = {
         [{"AcquisitionDate": "20240102", "AcquisitionTime": "235959"}, {"AcquisitionDate": "20240103", "AcquisitionTime": "000004"}],
         {"time_s": [0, 5]},
     ),
+    "over midnight, without a date": (of("AcquisitionTime", "235959", "000004"), {"time_s": [0, 5]}),
     "temporal position": (of("TemporalPositionIdentifier", 1, 2, 3), {"temporal_position": [1, 2, 3]}),
     "trigger time": (of("TriggerTime", 0, 40, 80), {"trigger_time_ms": [0, 40, 80]}),
     "frame reference time": (of("FrameReferenceTime", 500, 1500), {"time_s": [0, 1]}),
@@ -73,6 +74,10 @@ KINDS = {
     "flip angle": (of("FlipAngle", 2, 10, 20), {"flip_angle_degrees": [2, 10, 20]}),
     "inversion time": (of("InversionTime", 100, 400, 1600), {"inversion_time_ms": [100, 400, 1600]}),
     "echo time": (of("EchoTime", 5, 10), {"echo_time_ms": [5, 10]}),
+    "echo number": (of("EchoNumbers", 1, 2), {"echo_number": [1, 2]}),
+    "part of a complex image": (
+        of("ComplexImageComponent", "MAGNITUDE", "PHASE"), {"image_type": [["MAGNITUDE"], ["PHASE"]]},
+    ),
     "repetition time": (of("RepetitionTime", 500, 2000), {"repetition_time_ms": [500, 2000]}),
     "tube voltage": (of("KVP", 80, 140), {"tube_voltage_kv": [80, 140]}),
 }  # fmt: skip
@@ -190,6 +195,27 @@ def test_private_b_values_tell_volumes_apart(tmp_path: Path) -> None:
     volume = wh.volume(UID)
     assert volume.labels == {"b_value": [0, 1000]}
     assert np.array_equal(volume[:], pixels.reshape(2, DEPTH, 4, 6))
+
+
+def test_ge_says_in_a_private_element_which_part_an_image_is(tmp_path: Path) -> None:
+    """(0043,xx2F): 0 magnitude, 1 phase, 2 real, 3 imaginary; dcm2niix writes a file for each."""
+    pixels = voxels(4 * DEPTH)
+    for number, own in enumerate(shuffled([{}, {}, {}, {}])):
+        path = write_slice(tmp_path / "in" / f"{number}.dcm", pixels[number], **MR, **own)
+        made = pydicom.dcmread(path)
+        made.Manufacturer, made.ImageType = "GE MEDICAL SYSTEMS", ["ORIGINAL", "PRIMARY", "OTHER"]
+        add_private(made, "GEMS_PARM_01", 0x43, 0x10, x2F=("SS", number // DEPTH))
+        write(path, made)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", mode="full", workers=1)
+    volume = wh.volume(UID)
+    parts = [kind[-1] for kind in volume.labels["image_type"]]
+    assert parts == ["IMAGINARY", "MAGNITUDE", "PHASE", "REAL"]  # sorted: numbers are no order
+    order = [["MAGNITUDE", "PHASE", "REAL", "IMAGINARY"].index(part) for part in parts]
+    assert np.array_equal(volume[:], pixels.reshape(4, DEPTH, 4, 6)[order])
+    said = wh.sql("select volumes_differ_in, is_volume_stack from series_geometry").fetchall()
+    assert said == [(["image type"], True)]
+    assert wh.sql("select image_part from sequence_facts").fetchall() == [("MIXED",)]
 
 
 def test_time_orders_what_numbers_order_otherwise(made: warehouse.Warehouse) -> None:

@@ -54,8 +54,8 @@ def paths(*rows: dict[str, Any]) -> list[tuple[str | None, str | None]]:
              row["SeriesNumber"]],
         )  # fmt: skip
         ask(
-            "insert into sequence_facts (series_key, contrast_agent) values (?, ?)",
-            [key, row.get("agent")],
+            "insert into sequence_facts (series_key, contrast_agent, image_part) values (?, ?, ?)",
+            [key, row.get("agent"), row.get("part")],
         )
         if row.get("acquired"):
             ask(
@@ -90,6 +90,8 @@ T1 = FOLDER.format("anat")
         ({"kind": "T1w", "agent": "YES"}, f"{T1}_ce-contrast_T1w"),
         ({"kind": "IRT1", "InversionTime": 699.6}, f"{T1}_inv-700_IRT1"),
         ({"kind": "T2w", "ImageType": ["ORIGINAL", "PRIMARY", "P"]}, f"{T1}_part-phase_T2w"),
+        ({"kind": "T2w", "part": "REAL"}, f"{T1}_part-real_T2w"),
+        ({"kind": "T2w", "part": "MAGNITUDE"}, f"{T1}_T2w"),
         ({"kind": "FLAIR"}, f"{T1}_FLAIR"),
         ({"kind": "TOF"}, f"{T1}_angio"),
         # FWD is with the axis: sign and label were both the other way round before.

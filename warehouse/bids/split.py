@@ -85,6 +85,8 @@ def pieces(
     count = int(np.prod(volume.shape[: volume.leading], dtype=np.int64))
     numbers = list(range(count)) if kept is None else list(kept)
     stated = {name: found for name, label in _SPLITS.items() if (found := along(volume, label))}
+    if "echo" not in stated and along(volume, "echo_number"):
+        raise Refused("volumes of several echoes, and none of them states an echo time of its own")
     if "part" in stated:
         stated["part"] = _parts(stated["part"], numbers)
     keys: dict[str, list[Any]] = {}

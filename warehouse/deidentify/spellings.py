@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import warnings
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from pydicom.charset import convert_encodings
-
-from warehouse.dicom.charset import DEFAULT, decode_text
+from warehouse.dicom.charset import DEFAULT, decode_text, encodings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,12 +80,9 @@ def text_of(content: bytes, charset: str) -> str:
     return decode_text(content, _encodings(charset))
 
 
-@lru_cache(256)
 def _encodings(charset: str) -> tuple[str, ...]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return tuple(convert_encodings([one.strip() for one in charset.split("\\")]))
+        return encodings_of(tuple(one.strip() for one in charset.split("\\")))
     except (LookupError, ValueError):
         return (DEFAULT,)
 

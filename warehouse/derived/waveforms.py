@@ -23,6 +23,8 @@ _CHANNELS = (
 )
 _KNOWN = "select 1 from instances where series_key = $1 limit 1"
 _SYNTAX = "select distinct TransferSyntaxUID from instances where SOPInstanceUID = $1"
+_PADDING = "from elements select bytes where instance_id = $1 and path = $2 and tag = '5400100A'"
+"""Waveform Padding Value: what is stored where nothing was measured (PS3.3 C.10.9)."""
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _TYPES = {
     ("SB", 8): "i1", ("UB", 8): "u1", ("SS", 16): "<i2", ("US", 16): "<u2", ("SL", 32): "<i4",
@@ -53,19 +55,19 @@ class Waveform:
     @property
     def units(self) -> list[str | None]:
         """Unit of each channel, a code of UCUM; None where its numbers are as stored."""
-        units: list[str | None] = self.channels["unit"].to_list()
-        return units
+        stated = self.channels.select("unit", "ChannelSensitivity").rows()
+        return [None if sensitivity is None else unit for unit, sensitivity in stated]
 
     def read(self) -> np.ndarray:
         """Return (sample, channel) float64, in the unit of each channel.
 
         That is stored * sensitivity * correction factor + baseline; as stored where a channel
-        states no sensitivity.
+        states no sensitivity; NaN where the padding value stands, which is no signal.
 
         Raises
         ------
         WrongObject
-            Samples are coded in a way that is not read, or are fewer than promised.
+            Samples are coded in a way that is not read, or are not as many as promised.
         ValueNotFound
             The file that held them is gone.
         """
@@ -79,8 +81,13 @@ class Waveform:
             content = opened.read()
         shape = (int(first["NumberOfWaveformSamples"] or 0), len(self.channels))
         dtype = np.dtype(_TYPES[key])
-        if len(content) < shape[0] * shape[1] * dtype.itemsize:
-            raise WrongObject(self.series_uid, "waveform", "it has fewer samples than it promises")
+        wanted = shape[0] * shape[1] * dtype.itemsize
+        if not wanted <= len(content) <= wanted + 1:  # samples of 8 bits may be padded
+            # Of more channels than are described, these are not the first: channels alternate.
+            number = "fewer" if len(content) < wanted else "more"
+            raise WrongObject(
+                self.series_uid, "waveform", f"it has {number} samples than it promises"
+            )
         stored = np.frombuffer(content, dtype, shape[0] * shape[1]).reshape(shape)
         names = ["ChannelSensitivity", "ChannelSensitivityCorrectionFactor", "ChannelBaseline"]
         sensitivity, correction, baseline = (self.channels[name] for name in names)
@@ -88,7 +95,18 @@ class Waveform:
         slope = (sensitivity * correction.fill_null(1)).fill_null(1).to_numpy()
         offset = np.where(is_stated, baseline.fill_null(0).to_numpy(), 0)
         made: np.ndarray = stored * slope + offset
-        return made
+        padding = self._padding(dtype)
+        return made if padding is None else np.where(stored == padding, np.nan, made)
+
+    def _padding(self, dtype: np.dtype) -> np.generic | None:
+        first = self.channels.row(0, named=True)
+        asked = [first["instance_id"], f"WaveformSequence[{first['group_item']}]"]
+        found = self._catalog.connection.execute(_PADDING, asked).fetchall()
+        stated = found[0][0] if found else None
+        if stated is None or len(stated) < dtype.itemsize:
+            return None
+        value: np.generic = np.frombuffer(stated, dtype, 1)[0]
+        return value
 
 
 def open_waveform(

@@ -10,13 +10,13 @@ import io
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pydicom.charset import convert_encodings
+from pydicom.charset import python_encoding
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import read_sequence
 from pydicom.hooks import raw_element_vr
 from pydicom.valuerep import AMBIGUOUS_VR
 
-from warehouse.dicom.charset import DEFAULT, decode_text
+from warehouse.dicom.charset import DEFAULT, decode_text, encodings_of
 from warehouse.dicom.element import MAX_DEPTH, Element, join_path, path_step
 from warehouse.dicom.said import quiet, tells_an_early_end
 from warehouse.dicom.watched import Spent, Watched, as_file
@@ -47,7 +47,7 @@ def flattened(
     spent.add_elements(len(raws))
     encoding: Any = dataset.original_character_set or DEFAULT
     charsets = (encoding,) if isinstance(encoding, str) else tuple(encoding)
-    outer = _charsets_without_spaces(raws, outer)
+    outer = _own_charsets(raws, outer)
     charsets = outer or charsets
     creators = _creators(raws, charsets)
     for raw in raws:
@@ -87,24 +87,22 @@ def flattened(
     return found
 
 
-def _charsets_without_spaces(
+def _own_charsets(
     raws: list[Any], outer: tuple[str, ...] | None
-) -> tuple[str, ...] | None:
-    """Return character sets whose terms stand behind spaces, which pydicom takes for unknown ones.
+) -> tuple[str, ...] | None:  # fmt: skip
+    """Return character sets that pydicom does not know by their terms.
 
-    They mean nothing in CS (PS3.5 6.2). Where there are none, those around the data set hold,
-    unless it states its own.
+    Those behind spaces, which mean nothing in CS (PS3.5 6.2), newer ones, and such as are none.
+    Where a data set states none, those around it hold.
     """
     stated = next((raw for raw in raws if raw.tag == 0x00080005), None)
     if stated is None:
         return outer
     raw = _written(stated) if isinstance(stated, DataElement) else stated.value or b""
     written = raw.decode(DEFAULT).rstrip("\0 ").split("\\")
-    if all(term == term.lstrip(" ") for term in written):
+    if all(term in python_encoding for term in written):
         return None
-    with quiet():
-        terms = [term.strip(" ") for term in written]
-        return tuple(convert_encodings(terms if len(terms) > 1 else terms[0]))
+    return encodings_of(tuple(term.strip(" ") for term in written))
 
 
 def _written(element: DataElement) -> bytes:

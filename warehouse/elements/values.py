@@ -23,7 +23,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from warehouse.dicom import dictionary
-from warehouse.dicom.charset import DEFAULT, UNREADABLE, decode_text
+from warehouse.dicom.charset import DEFAULT, DELIMITERS, UNREADABLE, decode_text
 from warehouse.elements.schema import INLINE_BYTES
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _decode_text(vr: str, raw: bytes, charsets: Sequence[str]) -> list[Value]:
     """Decode, remove padding, split at backslashes, parse each value."""
     warning = None
     if vr in CHARSET_TEXT:
-        text = decode_text(raw, charsets)
+        text = decode_text(raw, charsets, DELIMITERS.get(vr, b""))
         if UNREADABLE in text:
             warning = "not readable in the declared character set: bytes kept"
     else:

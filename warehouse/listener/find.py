@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydicom import config
-from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 
-from warehouse.dicom.charset import DEFAULT, decode_text
+from warehouse.dicom.charset import DELIMITERS, decode_text, encodings_of
 from warehouse.errors import NotAWarehouse
 from warehouse.listener.matching import KeyRefused, condition
 from warehouse.sqlfiles import statement
@@ -72,15 +71,14 @@ def read_query(identifier: Dataset, sop_class: str) -> Query:
     QueryRefused
         It has no level, or one that the SOP class does not have.
     """
-    charsets = [
-        python_encoding.get(name.strip(), DEFAULT)
-        for name in _raw(identifier, 0x00080005).decode("ascii", "replace").split("\\")
-    ]
+    stated = _raw(identifier, 0x00080005).decode("ascii", "replace")
+    charsets = encodings_of(tuple(name.strip(" \0") for name in stated.split("\\")))
     keys = {}
     for tag in identifier.keys():  # noqa: SIM118 - a Dataset yields elements
         keyword = keyword_for_tag(tag)
         if keyword:
-            keys[keyword] = decode_text(_raw(identifier, tag), charsets).strip(" \0")
+            ends = DELIMITERS.get(dictionary_VR(tag), b"")
+            keys[keyword] = decode_text(_raw(identifier, tag), charsets, ends).strip(" \0")
     level = keys.get("QueryRetrieveLevel", "")
     if level not in LEVELS or (level == "PATIENT" and sop_class.startswith(STUDY_ROOT)):
         raise QueryRefused("QueryRetrieveLevel is none of this SOP class")

@@ -55,6 +55,8 @@ class _Axes:
     pointers: dict[int, str] = field(default_factory=dict)
     """Dimension index pointers, as tags, by item."""
     increments: set[str] = field(default_factory=set)
+    concatenation: str | None = None
+    """Concatenation UID, of parts of one object."""
 
 
 def layout_of_frames(
@@ -161,6 +163,8 @@ def _axes(catalog: Catalog, series_uid: str) -> dict[int, _Axes]:
         found = counted.setdefault(instance_id, _Axes())
         if tag == "00209165":
             found.pointers[item] = text
+        elif tag == "00209161":
+            found.concatenation = text
         else:
             found.increments.add(text)
     return counted
@@ -227,7 +231,7 @@ def _other_axes(
     stated: Stated,
 ) -> tuple[list[str], list[tuple[Any, ...]]]:  # fmt: skip
     """Return names of the axes besides space, and where each frame lies on them."""
-    places = _in_time(images, frames, stated)
+    places = _of_whole_objects(images, counted, _in_time(images, frames, stated))
     pointers = counted.get(images[0].instance_id, _Axes()).pointers
     width = len(frames[0].indices or [])
     indices = [frame.indices for frame in frames]
@@ -245,11 +249,23 @@ def _other_axes(
         for axis, tag in zip(chosen, tags, strict=True)
     ]
     names = ["volume"] if len(names) == 1 and not tags[0] else names
-    if len({frame.image for frame in frames}) > 1:
+    if len({places[frame.image] for frame in frames}) > 1:
         return ["instance", *names], [
             (places[frame.image], *columns[n, chosen].tolist()) for n, frame in enumerate(frames)
         ]
     return names, [tuple(row) for row in columns[:, chosen].tolist()]
+
+
+def _of_whole_objects(
+    images: Sequence[Image], counted: dict[int, _Axes], places: Sequence[int]
+) -> list[int]:
+    """Give all parts of a concatenation one place: they are one object (PS3.3 C.7.6.16)."""
+    known: dict[str, int] = {}
+    made = []
+    for image, place in zip(images, places, strict=True):
+        whole = counted.get(image.instance_id, _Axes()).concatenation
+        made.append(known.setdefault(whole or image.instance_key, place))
+    return made
 
 
 def _in_time(images: Sequence[Image], frames: Sequence[_Frame], stated: Stated) -> list[int]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CONDITIONS = {
     "kind": "image_type",
     "echo_time": "echo_time_ms",
+    "echo_number": "echo_number",
     "inversion_time": "inversion_time_ms",
     "flip_angle": "flip_angle_degrees",
     "b_value": "b_value",
@@ -149,6 +150,12 @@ def stated_of(
         times = [value for value in stated[clock].values if value is not None]
         if times and min(times) < _DAY_US <= max(times):
             stated[clock] = column([None] * len(frames))
+        elif times and max(times) < _DAY_US and max(times) - min(times) > _DAY_US // 2:
+            # Half a day apart without a date: midnight came in between.
+            known = stated[clock].values
+            stated[clock] = column(
+                [time if time is None or time > _DAY_US // 2 else time + _DAY_US for time in known]
+            )
     return stated
 
 
