@@ -1,6 +1,6 @@
 """Tables as assets. Keys, edges, descriptions and columns come from the headers in ``sql/``.
 
-Stored tables are materialised, a batch at a time; those that people and algorithms append to are
+Stored tables are materialized, a batch at a time; those that people and algorithms append to are
 assets that Dagster knows and does not run. Views are computed by DuckDB when somebody asks, so they
 are such assets too. ``instances`` is a stored table that holds the answer of a view, so it stands
 behind the stored tables that this view reads.
@@ -42,7 +42,7 @@ def source_listing(
     """All files of the sources; new and changed ones are put down as batches, to be read.
 
     The batches become partitions of the stored tables. The sensor ``new_files`` starts their runs;
-    without it they wait to be materialised by hand.
+    without it they wait to be materialized by hand.
     """
     batches_of_store = intake.warehouse().batches
     found = batches_of_store.plan(*intake.looked_into(), settings=intake.settings)

@@ -1,8 +1,8 @@
-"""A place where source files lay, and the one where they lie now → a version that knows it.
+"""Update the paths of source files after a folder, archive or bucket was moved.
 
-In: two folders, archives or ``s3://bucket/prefix``. Out: ``Relocated``. No source is looked at
-and nothing is parsed: what is known of a file is told of its new path, in one commit. Of several
-files of one instance the first by path holds it, so some may be read then that were duplicates.
+In: the old and the new path. Out: ``Relocated``. No source is opened; the paths change in one
+commit. Of several files of one instance the first by path holds it, so a former duplicate may hold
+it afterwards, which is then read.
 """
 
 from __future__ import annotations

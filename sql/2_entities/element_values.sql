@@ -28,7 +28,7 @@ with
         group by tag
     ),
 
-    -- Instances are counted by 64: those of neighbouring ids are a block, and each is a bit of `ids`. Of what
+    -- Instances are counted by 64: those of neighboring ids are a block, and each is a bit of `ids`. Of what
     -- most instances state this leaves a fiftieth of the rows, in whatever order they come.
     stated as (
         select

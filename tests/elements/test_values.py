@@ -153,7 +153,7 @@ def test_an_empty_value_between_others_is_kept_without_warning(vr: str) -> None:
     assert [value.warning for value in found[::2]] == [None, None]
 
 
-def test_one_bad_value_does_not_spoil_its_neighbours() -> None:
+def test_one_bad_value_does_not_spoil_its_neighbors() -> None:
     assert [value.real for value in decode("DS", b"1\\x\\3")] == [1.0, None, 3.0]
 
 

@@ -137,7 +137,7 @@ def stop_all() -> None:
 
 
 def owner_of(root: Path) -> str:
-    """Return what containers of a warehouse are labelled with."""
+    """Return what containers of a warehouse are labeled with."""
     return uuid.uuid5(uuid.NAMESPACE_URL, str(root.resolve())).hex
 
 

@@ -291,10 +291,10 @@ def _is_rectangle(corners: list[list[float]], tolerance: float = 1e-6) -> bool:
     """Tell whether four corners, in turn, are those of a rectangle."""
     a, b, c, d = corners
     size = max(math.dist(a, c), math.dist(b, d))
-    centres = math.dist(
+    centers = math.dist(
         [(x + y) / 2 for x, y in zip(a, c, strict=True)],
         [(x + y) / 2 for x, y in zip(b, d, strict=True)],
     )
     return (
-        centres <= tolerance * size and abs(math.dist(a, c) - math.dist(b, d)) <= tolerance * size
+        centers <= tolerance * size and abs(math.dist(a, c) - math.dist(b, d)) <= tolerance * size
     )

@@ -69,7 +69,7 @@ class Placement:
         planes = [] if isinstance(self.planes, str) else self.planes
         heights = np.unique([round(float(grid.index_of(p.position[None])[0, 0])) for p in planes])
         if self.source_uid is None and len(heights) > 1 and np.diff(heights).min() > 1:
-            why = "no two frames are neighbours: slices are missing, or their distance is wrong"
+            why = "no two frames are neighbors: slices are missing, or their distance is wrong"
             return None, why
         return grid.voxel_ml, None
 

@@ -1,4 +1,4 @@
-"""Bytes → text with the character sets in force (PS3.5 §6.1, PS3.3 C.12.1.1.2).
+"""Decode text with Specific Character Set (PS3.5 §6.1, PS3.3 C.12.1.1.2).
 
 pydicom knows the code extensions of ISO 2022, GB18030 and the rest; this asks it, and says
 whether anything could not be read.
@@ -29,7 +29,7 @@ _HALVES = re.compile("[\ud800-\udfff]")
 
 
 def decode_text(raw: bytes, charsets: Sequence[str]) -> str:
-    """Decode a text value; what is not readable becomes U+FFFD."""
+    """Decode a text value; invalid bytes become U+FFFD."""
     try:
         # What pydicom would say on stderr is a row: `warning`, where a byte could not be read.
         with _quiet, warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""A data set of pydicom → its elements, depth first.
+"""Flatten a pydicom data set into a list of elements, depth first.
 
 In: what ``reference`` read. Out: ``Element``s. Value fields are taken over as bytes, so that a
 value pydicom would refuse still becomes a row; so is a sequence that cannot be parsed.
@@ -90,7 +90,7 @@ def flattened(
 def _charsets_without_spaces(
     raws: list[Any], outer: tuple[str, ...] | None
 ) -> tuple[str, ...] | None:
-    """Return character sets whose terms stand behind spaces, which pydicom takes for unknown ones.
+    """Return character sets without leading spaces, which pydicom does not recognize otherwise.
 
     They mean nothing in CS (PS3.5 6.2). Where there are none, those around the data set hold,
     unless it states its own.
@@ -108,7 +108,7 @@ def _charsets_without_spaces(
 
 
 def _written(element: DataElement) -> bytes:
-    """Return the value field of an element that pydicom has converted while reading."""
+    """Return the bytes of Specific Character Set, which pydicom has converted already."""
     if element.is_empty:
         return b""
     assert element.tag == 0x00080005, element.tag
@@ -121,7 +121,7 @@ def _sequence(
     creator: str | None, charsets: tuple[str, ...], depth: int, spent: Spent,
     outer: tuple[str, ...] | None,
 ) -> list[Element]:  # fmt: skip
-    """Return the sequence and all that is in it; one that cannot be parsed is kept as bytes."""
+    """Return a sequence and its nested elements; one that cannot be parsed is returned as bytes."""
     try:
         with quiet() as said:
             _count_first(raw, charsets, spent)
@@ -155,7 +155,7 @@ def _sequence(
 def _count_first(
     raw: DataElement | RawDataElement, charsets: tuple[str, ...], spent: Spent
 ) -> None:  # fmt: skip
-    """Parse a sequence that may hold too many elements once for their number alone.
+    """Parse a possibly huge sequence once only to count its elements.
 
     pydicom parses the bytes of a sequence as a whole, and cannot be stopped in between.
     """
@@ -171,7 +171,7 @@ def _count_first(
 
 
 def _creators(raws: list[Any], charsets: tuple[str, ...]) -> Mapping[int, str]:
-    """Return which private creator reserved which block: group and block number → creator."""
+    """Return (group, block) → private creator."""
     creators = {}
     for raw in raws:
         if raw.tag.is_private_creator and isinstance(raw, RawDataElement) and raw.value:

@@ -1,4 +1,4 @@
-"""Elements of many files → Arrow tables of bounded size.
+"""Collect the elements of many files as Arrow tables of bounded size.
 
 In: headers, one after another, each with the id of its instance. Out: one table of rows, one of
 long binary values. Which file belongs to which batch is decided in ``warehouse.ingest``.
@@ -31,7 +31,7 @@ _NAMES = ELEMENTS.names
 
 
 class RowBuilder:
-    """Collects rows until the caller takes them; memory grows with the rows, not the files."""
+    """Collects rows until ``take``; memory grows with the number of rows, not of files."""
 
     def __init__(self) -> None:
         self._columns: list[list[Any]] = [[] for _ in _NAMES]
@@ -65,7 +65,7 @@ class RowBuilder:
             self.blob_bytes += len(raw)
 
     def take(self) -> tuple[pa.Table, pa.Table]:
-        """Return the rows and the long binary values so far, and start anew."""
+        """Return the rows and long binary values so far, and start over."""
         plain = pa.table(
             [
                 pa.array(cells, kind.value_type if pa.types.is_dictionary(kind) else kind)
@@ -110,7 +110,7 @@ def element_vm(element: Element, values: list[Value]) -> int:
 
 
 def row_count(element: Element) -> int:
-    """Return how many rows an element will have, or a few more, without decoding its values."""
+    """Return an upper bound of the rows of an element, without decoding its values."""
     raw = element.raw
     if not raw or element.vr == "SQ":
         return 1
