@@ -1,4 +1,4 @@
-"""Sockets: what may be said about the archive, where it lies for an algorithm, how it is checked.
+"""``Socket``: a type of values, with its kind, path, schema and display settings.
 
 In: fields as a user wrote them, and the sockets that are there. Out: a ``Socket``, checked by every
 rule, or ``SocketRefused``. Nothing is stored here (see ``warehouse.components.ledger``): an edit

@@ -1,4 +1,4 @@
-"""A Multiple* annotation in a file of any length → blocks of shapes, in bounded memory.
+"""Parse Multiple* annotations in files of any length, in blocks of shapes.
 
 In: a file. Out: lists of shapes, each block valid by the schema of its kind, and at last the head.
 Python's JSON decoder reads one shape at a time from a window of text: what is kept is a block of

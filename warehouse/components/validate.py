@@ -1,4 +1,4 @@
-"""A JSON value against the schema of its kind and that of its socket; nothing is ever fetched.
+"""Validate JSON values by the schemas of their kind and socket, without network access.
 
 In: Python values from ``json_text``. Out: nothing, or the first error with its JSON path. The
 schema of a socket is a user's: it may refer to itself only, and where it could take time that grows
