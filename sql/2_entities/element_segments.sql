@@ -1,4 +1,4 @@
--- One row per run of instances that have the same kinds of element: their ids follow one another.
+-- One row per run of instances with consecutive ids that have the same kinds of element.
 --
 -- grain:   first_id
 -- depends: element_runs

@@ -1,4 +1,4 @@
--- One row per distinct value of each kind of element, with how often and where it occurs.
+-- One row per distinct value of each kind of element, with its frequency by entity.
 --
 -- Ask for one element: `from element_values where keyword = 'ImageType'`. Of several values of an
 -- element each counts by itself. Long binary values are known by their digest; pixel data and

@@ -1,4 +1,4 @@
--- Where each MR series would lie in a BIDS data set: path without extension, never the same twice.
+-- One row per MR series: its path in a BIDS data set, without extension and unique.
 --
 -- Subject and session are PatientID, and date and time of the study, without what BIDS does not
 -- allow; those that would then be the same, whatever their case, get six digits of a digest.

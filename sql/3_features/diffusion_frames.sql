@@ -1,4 +1,4 @@
--- One row per frame with a diffusion b-value or gradient direction; an image of one frame is one.
+-- One row per frame with a b-value or gradient direction; a single-frame image has one frame.
 --
 -- Of several statements the first counts: standard elements in the functional groups of the frame,
 -- in the shared ones, of the whole object; then the Siemens CSA header; then private elements of

@@ -1,4 +1,4 @@
--- One row per frame as a slice of a stack: where it lies, and what tells it from its neighbors.
+-- One row per frame as a slice of a stack: its position, and attributes that distinguish volumes.
 --
 -- What `geometry_of` needs to judge the frames of an image; `image_slices` has the same columns for
 -- the images of a series.

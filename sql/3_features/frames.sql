@@ -1,4 +1,4 @@
--- One row per frame of a multi-frame object, with what its functional groups say about it.
+-- One row per frame of a multi-frame object, with its functional groups.
 --
 -- A value of the frame's own groups (Per-Frame Functional Groups Sequence) comes first, then that
 -- of the shared ones, then, where instances have such a column, that of the whole object. Only

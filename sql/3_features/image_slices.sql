@@ -1,4 +1,4 @@
--- One row per image as a slice of its series: where it lies, and what tells it from its neighbors.
+-- One row per image as a slice of its series: its position, and attributes that distinguish volumes.
 --
 -- What `geometry_of` needs to judge the images of a series; `frame_slices` has the same columns for
 -- the frames of an image.

@@ -1,4 +1,4 @@
--- How fast the lines of an echo-planar MR image were read.
+-- One row per echo-planar MR instance: its readout time and echo spacing.
 --
 -- Only instances that say so, or whose private elements were not read.
 -- Both times are those of BIDS, made for the correction of distortion: as if each line of the image

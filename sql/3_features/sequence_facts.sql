@@ -1,4 +1,4 @@
--- One row per MR series: what tells its kind of sequence, for the rules of `sequence_types`.
+-- One row per MR series: the attributes that the rules of `sequence_types` use.
 --
 -- Attributes are those of the instance with the smallest instance_key: at top level, else in the
 -- functional groups of its first frame. Counts and b-values are those of the whole series.

@@ -1,4 +1,4 @@
--- Whether the images of a series make a volume, and which: one column per condition.
+-- One row per series: whether its images make a volume, with one column per condition.
 --
 -- Slices are ordered by their position along the normal of the first image, never by
 -- InstanceNumber. A series is a volume if every condition holds; `why_not` names those that do

@@ -1,4 +1,4 @@
--- Whether the frames of a stack of a multi-frame image make a volume, and which.
+-- One row per stack of a multi-frame image: whether its frames make a volume.
 --
 -- The same conditions as in `series_geometry`, for frames with one StackID; frames without any are
 -- one stack. A stack of volumes has several frames at each position: over time, diffusion, echoes,
