@@ -1,4 +1,4 @@
-"""Algorithms over cohorts as assets: jobs are made, executed, and what they found becomes rows.
+"""Algorithms over cohorts as assets: create jobs, execute them, store their outputs.
 
 One partition is one run of a cohort with one algorithm, ``ALGORITHM@RUN``. What is done is not done
 again, so materializing a partition anew executes what is missing. The events of jobs are a table;

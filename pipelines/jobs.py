@@ -1,4 +1,4 @@
-"""What can be started by name: selections of assets and checks."""
+"""Jobs: named selections of assets and checks."""
 
 import dagster as dg
 

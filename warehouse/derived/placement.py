@@ -1,4 +1,4 @@
-"""Where the frames of a segmentation lie: on the grid of its images, or on one of their own.
+"""Place the frames of a segmentation on the grid of its images, or on their own grid.
 
 In: rows of ``segmentations`` and ``segment_frames``. Out: ``Placement``. No frame is read.
 Positions decide about geometry, not the distances that a header states beside them.

@@ -1,4 +1,4 @@
-"""Closed outlines → pixels: which centers lie inside, by the even-odd rule.
+"""Rasterize closed outlines by the even-odd rule: pixels whose center lies inside.
 
 In: points in (row, column), from 0 at the center of the first pixel. Out: a mask. NumPy only, and
 memory is bounded however many points there are.
