@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.row_builder import RowBuilder
 from warehouse.dicom.element import Element
 from warehouse.elements import values
-from warehouse.elements.batches import RowBuilder
 from warehouse.elements.values import ALL_VRS, NUMBERS, Value, binary, decode, person_name_text
 
 EPOCH = dt.date(1970, 1, 1)

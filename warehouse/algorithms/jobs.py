@@ -40,8 +40,6 @@ MAX_MESSAGE = 1024
 LIMITS = {"in all": 128, "of one algorithm": 16, "of one user": 16}
 """Active jobs that people may have, besides those that runs over cohorts ask for."""
 
-IMMUTABLE = ("requires_gpu_type", "requires_memory_gb", "time_limit_s", "signing_key")
-
 
 @dataclass(frozen=True, slots=True)
 class Input:

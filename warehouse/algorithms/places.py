@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from warehouse.algorithms.registry import Algorithm
 
-RUNNERS = ("python", "podman", "docker", "bwrap")
-
 
 def place_of(
     root: Path, algorithm: Algorithm, *, runner: str | None = None, workers: int | None = None,

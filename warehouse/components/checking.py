@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from warehouse.components.kinds import Kind
     from warehouse.components.sockets import Socket
 
-FORMS = ("value", "file", "image", "series")
-
 
 @dataclass(slots=True)
 class Content:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 from typing import IO, TYPE_CHECKING, Any
 
 from warehouse.components import json_text, validate
@@ -197,11 +196,6 @@ def _require_shapes(block: list[dict[str, Any]], kind: Kind, first: int) -> None
     index, *rest = found.instance_path
     path = validate.json_path([kind.items_key, first + index, *rest])
     raise ValueRefused(found.message, path)
-
-
-def is_large(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is read in blocks rather than as a whole."""
-    return os.path.getsize(path) > STREAMED_BYTES
 
 
 STREAMED_BYTES = 8 << 20

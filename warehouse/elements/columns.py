@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from warehouse.dicom.element import keyword_of
-from warehouse.elements.batches import element_values
 from warehouse.elements.distinct import NUMBER_COLUMNS, TEXT_COLUMNS, Decoded, from_values
+from warehouse.elements.element_values import element_values
 from warehouse.elements.resolve import Kind, encode
 from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
 

@@ -57,7 +57,6 @@ _DTYPES = {
 _DS = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\z"
 _IS = r"^[+-]?\d{1,18}\z"
 _TM = r"^\d{6}(?:\.\d{1,6})?\z"
-_DAY_SECONDS = 86_400
 
 
 @dataclass(slots=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.reference import read_header
-from warehouse.elements.batches import row_count
 from warehouse.elements.columns import Batch
+from warehouse.elements.element_values import row_count
 from warehouse.elements.fast import BatchRead, Buffers, read_batch
 from warehouse.elements.schema import BLOBS, ELEMENTS
 from warehouse.errors import Rejected, TooMuch, Unreachable, UsageError

@@ -100,13 +100,6 @@ def _first(place: Dataset, keyword: str) -> float | None:
     return number(facts, "WindowCenter")
 
 
-def windowed(
-    values: np.ndarray, center: float, width: float, *, inverted: bool = False
-) -> np.ndarray:
-    """Return rescaled values through a linear window (PS3.3 C.11.2.1.2): uint8, 0 to 255."""
-    return Voi(center, width).apply(values, inverted=inverted)
-
-
 def spread(values: np.ndarray, *, inverted: bool = False) -> np.ndarray:
     """Scale values linearly from their minimum and maximum to 0 and 255."""
     finite = values[np.isfinite(values)]

@@ -39,7 +39,6 @@ PARAMETER_BYTES = 4096
 QUERY_BYTES = 32_768
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UID = re.compile(r"[0-9.]{1,64}")
-_OPEN = re.compile(r"/health|/openapi\.json|/docs")
 _SERVICES = re.compile(r"/(api|dicomweb)(/|$)")
 _ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 _ENTITIES = {"studies": "study", "series": "series", "instances": "instance"}
