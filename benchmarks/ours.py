@@ -180,11 +180,9 @@ STAGES = {
         "warehouse.elements.fast.distinct_raws",
         "warehouse.elements.fast.resolve",
         "warehouse.elements.fast._decode",
-        "warehouse.elements.batches.RowBuilder.add",
         "warehouse.elements.columns.Batch.add_elements",
     ],
     "columns and sort": [
-        "warehouse.elements.batches.RowBuilder.take",
         "warehouse.elements.columns.Batch.tables",
     ],
     "instances": [

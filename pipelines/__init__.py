@@ -1,4 +1,4 @@
-"""When things run: Dagster, and nothing but orchestration.
+"""Orchestration by Dagster: assets, jobs, schedules and sensors, without logic.
 
 Everything here imports ``warehouse``; nothing in ``warehouse`` knows of Dagster. An asset, a check
 or a sensor hands settings to one function of the library and passes on what it returns. What a

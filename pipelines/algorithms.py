@@ -1,7 +1,7 @@
-"""Algorithms over cohorts as assets: jobs are made, executed, and what they found becomes rows.
+"""Algorithms over cohorts as assets: create jobs, execute them, store their outputs.
 
 One partition is one run of a cohort with one algorithm, ``ALGORITHM@RUN``. What is done is not done
-again, so materialising a partition anew executes what is missing. The events of jobs are a table;
+again, so materializing a partition anew executes what is missing. The events of jobs are a table;
 each asset tells Dagster what was added to it.
 """
 

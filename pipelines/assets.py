@@ -1,6 +1,6 @@
 """Tables as assets. Keys, edges, descriptions and columns come from the headers in ``sql/``.
 
-Stored tables are materialised, a batch at a time; those that people and algorithms append to are
+Stored tables are materialized, a batch at a time; those that people and algorithms append to are
 assets that Dagster knows and does not run. Views are computed by DuckDB when somebody asks, so they
 are such assets too. ``instances`` is a stored table that holds the answer of a view, so it stands
 behind the stored tables that this view reads.
@@ -39,10 +39,10 @@ VANISHED = "vanished_files"
 def source_listing(
     context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> dg.MaterializeResult[None]:
-    """All files of the sources; new and changed ones are put down as batches, to be read.
+    """All files of the sources; new and changed ones are planned as batches.
 
     The batches become partitions of the stored tables. The sensor ``new_files`` starts their runs;
-    without it they wait to be materialised by hand.
+    without it they wait to be materialized by hand.
     """
     batches_of_store = intake.warehouse().batches
     found = batches_of_store.plan(*intake.looked_into(), settings=intake.settings)
@@ -53,7 +53,7 @@ def source_listing(
 
 @dg.asset(name=VANISHED, deps=[LISTING], group_name="0_sources", kinds={"python"})
 def vanished_files(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[None]:
-    """Known files that are gone from the sources; taken out if the policy is `remove`.
+    """Known files that no longer exist; removed if the policy is `remove`.
 
     A source of which nothing is left fails the run: most likely it is not mounted.
     """
@@ -64,7 +64,7 @@ def vanished_files(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[Non
 
 
 def is_made(model: Model) -> bool:
-    """Tell whether the rows of a table are made of files, a batch at a time."""
+    """Return whether the rows of a table are derived from files, batch by batch."""
     return model.table is not None and not named(model.table).is_appended
 
 
@@ -89,7 +89,7 @@ def parents(model: Model) -> set[str]:
 
 
 def table_spec(model: Model) -> dg.AssetSpec:
-    """Return what the header of a model says, as Dagster puts it."""
+    """Return the asset spec of a model, from its header."""
     columns = [dg.TableColumn(c.name, c.type, c.description) for c in model.columns]
     grain = dg.TableConstraints([f"one row per {', '.join(model.grain)}"])
     return dg.AssetSpec(
@@ -132,7 +132,7 @@ views = [table_spec(model) for model in VIEWS.values() if not is_made(model)]
     kinds={"parquet"},
 )
 def cohort_runs(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[None]:
-    """Members of every cohort that was saved or run before, asked again of the newest version.
+    """Members of every cohort that was saved or run before, on the newest version.
 
     A question that cannot be asked any more is named in the metadata and fails the run, after all
     others were asked.

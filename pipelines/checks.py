@@ -17,7 +17,7 @@ CHECKS = {model.name: model for model in read_checks()}
 
 
 def check_spec(model: Model) -> dg.AssetCheckSpec:
-    """Return what the header of a check says, as Dagster puts it."""
+    """Return the asset check spec of a data test, from its header."""
     # Only the first table: a check that depends on others is skipped if one of theirs fails.
     return dg.AssetCheckSpec(
         model.name,
@@ -33,7 +33,7 @@ def check_spec(model: Model) -> dg.AssetCheckSpec:
 def checks(
     context: dg.AssetCheckExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Ask every selected question of one and the same version of the warehouse."""
+    """Run every selected check on the same version of the warehouse."""
     catalog = open_catalog(intake.root)
     for key in sorted(context.selected_asset_check_keys):
         yield check_result(catalog, CHECKS[key.name])
@@ -57,7 +57,7 @@ def check_result(catalog: Catalog, model: Model) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset="socket_values", name="values_are_valid")
 def values_are_valid(intake: dg.ResourceParam[Intake]) -> dg.AssetCheckResult:
-    """Every stored value is one that the newest version of its socket takes, and its file is whole.
+    """Every stored value is valid for the newest version of its socket, and its file is intact.
 
     It fails with the JSON path of the first error of each socket; values themselves stay out.
     """

@@ -1,4 +1,4 @@
-"""Everything that Dagster knows, put together by hand, so that a reader sees all there is."""
+"""The Dagster definitions, assembled explicitly."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""What can be started by name: selections of assets and checks."""
+"""Jobs: named selections of assets and checks."""
 
 import dagster as dg
 
@@ -23,7 +23,7 @@ check = dg.define_asset_job(
 plan_batches = dg.define_asset_job(
     "plan_batches",
     selection=dg.AssetSelection.assets(source_listing),
-    description="Find new files and make batches of them, to be materialised by hand.",
+    description="Find new files and make batches of them, to be materialized by hand.",
 )
 
 nightly = dg.define_asset_job(

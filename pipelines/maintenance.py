@@ -1,4 +1,4 @@
-"""What keeps a warehouse in shape: parts merged, and deleted."""
+"""Maintenance ops: compact and vacuum."""
 
 import dagster as dg
 
@@ -23,7 +23,7 @@ def vacuum_parts(context: dg.OpExecutionContext, intake: dg.ResourceParam[Intake
     )
 
 
-@dg.job(description="Merge small parts, and delete those that nobody can ask for any more.")
+@dg.job(description="Merge small parts, and delete those that no recent version needs.")
 def maintain() -> None:
     """Do what `compact` and `vacuum` of the command line do."""
     vacuum_parts(compact_parts())

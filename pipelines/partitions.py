@@ -1,4 +1,4 @@
-"""How stored tables are cut. One partition = one ingest batch = one Parquet folder ``batch=KEY``.
+"""Partitions of stored tables. One partition = one ingest batch = one Parquet folder ``batch=KEY``.
 
 Keys are given out by the warehouse (``warehouse.ingest.plan``), not here; sensor and job register
 them with Dagster.

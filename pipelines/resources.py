@@ -1,4 +1,4 @@
-"""Configuration → plain library objects. No behaviour: that is the library's.
+"""Dagster resources: turn configuration into plain library objects.
 
 What is left empty is taken from the environment when a run or a tick begins, never at import, so
 that definitions load with nothing set.
@@ -30,7 +30,7 @@ ALGORITHMS = dg.EnvVar("DICOM_WAREHOUSE_ALGORITHMS")
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What is taken in, where it goes and how it is read."""
+    """Sources, warehouse and settings of ingests."""
 
     root: Path
     """Folder of the warehouse."""
@@ -54,7 +54,7 @@ class Intake:
 
 
 class IntakeResource(dg.ConfigurableResource[Intake]):
-    """What is taken in: sources, warehouse, and how to read."""
+    """Sources, warehouse, and how to read."""
 
     root: str = Field(
         default="",

@@ -1,4 +1,4 @@
-"""What runs at an hour. Off until somebody switches it on."""
+"""Schedules, which are off until they are switched on."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""What starts runs by itself. Off until somebody switches it on."""
+"""Sensors, which are off until they are switched on."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run did → metadata that people look at in Dagster. Numbers, reasons and paths only.
+"""Metadata of runs for Dagster's pages: numbers, reasons and paths only.
 
 Markdown where Dagster has no form of its own; no value of a header is shown, so days are those on
 which files arrived and not those of studies.

@@ -125,6 +125,26 @@ def test_buckets_and_names_that_are_no_text_are_moved(tmp_path: Path) -> None:
     ]
 
 
+def test_a_place_may_have_a_name_that_is_not_utf_8(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff a"))
+    write(tmp_path / "x", uid="1.8")
+    (tmp_path / "x").rename(tmp_path / "old" / os.fsdecode(b"\xfe"))
+    wh.ingest(tmp_path / "old", workers=1)
+    before = wh.sql(ROWS).fetchall()
+    for here, there in ((tmp_path / "old", strange), (strange, tmp_path / "new")):
+        here.rename(there)
+        assert wh.upkeep.relocate(here, there).moved == 8
+        report = wh.ingest(there, workers=1)
+        assert (report.existing, report.duplicate, report.rejected) == (6, 1, 1)
+    there.rename(tmp_path / "old")
+    wh.upkeep.relocate(there, tmp_path / "old")
+    assert wh.sql(ROWS).fetchall() == before
+    with pytest.raises(UsageError, match="UTF-8"):
+        wh.upkeep.relocate(strange, "s3://bucket")
+    with pytest.raises(UsageError, match="no known file lies beneath file://"):
+        wh.upkeep.relocate(strange, tmp_path / "new")
+
+
 def test_nothing_to_move_is_told(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no known file"):
         wh.upkeep.relocate(tmp_path / "ol", tmp_path / "new")

@@ -118,7 +118,7 @@ def test_a_csa_header_is_found_in_any_block_and_becomes_rows(
 
 @brings
 def without_creator() -> Files:
-    # As of small_series/siemens/anatomical in icometrix/dicom2nifti: the anonymiser took the creator.
+    # As of small_series/siemens/anatomical in icometrix/dicom2nifti: the anonymizer took the creator.
     direction = ("DiffusionGradientDirection", "FD", ["0", "0.6", "0.8"])
     for uid, version in (("1.37.1", 2), ("1.37.2", 1)):
         made = image(

@@ -6,11 +6,11 @@
 >>> wh.sql("select Modality, count(*) as series from series group by all").fetchall()
 [('CT', 1)]
 
-Reading order of the code, in the order of the data: ``dicom`` (a file becomes elements),
-``elements`` (elements become rows), ``store`` (rows become Delta tables), ``ingest`` (these three
-in a row), ``sqlfiles`` and ``catalog`` (Parquet becomes tables and views), ``cohorts`` (who is
-selected, kept and exported), ``api`` and ``cli`` (what users hold). What the tables mean is written
-in ``sql/``; when things run, in ``pipelines``.
+Read the code in the order of the data: ``dicom`` (parses files into elements), ``elements``
+(decodes elements into rows), ``store`` (writes rows to Delta tables), ``ingest`` (runs these three
+in sequence), ``sqlfiles`` and ``catalog`` (open Parquet as tables and views), ``cohorts`` (selects,
+stores and exports instances), ``api`` and ``cli`` (the public interfaces). ``sql/`` defines the
+tables; ``pipelines`` schedules the work.
 """
 
 from __future__ import annotations
@@ -50,5 +50,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return the names that users ask for."""
+    """Return the public names."""
     return sorted(__all__)

@@ -1,4 +1,4 @@
-"""What users hold in a notebook: ``Warehouse``, a thin front over the stations' functions."""
+"""``Warehouse``: the public interface, a thin facade over the functions of the packages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from warehouse import arrays
 from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.contents import column_list, describe, summary_html, table_list, tags_like
 from warehouse.catalog.frames import checked, frames_among
-from warehouse.cohorts import asking, compare, definitions, filters, runs
-from warehouse.cohorts.guard import locked_catalog
-from warehouse.cohorts.reruns import Rerun, rerun_all
+from warehouse.cohorts import facade as selections
+from warehouse.cohorts.runs import find_run
 from warehouse.derived import facade as derived
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
@@ -54,11 +53,11 @@ if TYPE_CHECKING:
 
 
 class Warehouse:
-    """A warehouse on disk.
+    """An open warehouse; made by ``warehouse.open``.
 
-    It shows the version that was newest when it was first asked, and that of its own ingests;
-    ``refresh`` looks for commits of others. Any number of threads may use it at once; each answer
-    is of one version.
+    Queries see the version that was the newest at the first query, or after the last change made
+    through this object; ``refresh`` opens the newest version, with commits of other processes. Any
+    number of threads may use it at once; each query sees one version.
     """
 
     def __init__(self, place: Place) -> None:
@@ -71,7 +70,7 @@ class Warehouse:
         return f"Warehouse({self.url!r})"
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows; without rows if nothing was ingested yet."""
+        """Return version and row counts as HTML, for notebooks."""
         if not (self.root / layout.MARKER).exists():
             return f"<b>{html.escape(repr(self))}</b><p>nothing ingested yet</p>"
         return summary_html(self.catalog.snapshot, repr(self))
@@ -83,14 +82,14 @@ class Warehouse:
         self.close()
 
     def close(self) -> None:
-        """Let go of the catalog and, of a bucket, of the folder that stands for it."""
+        """Close the catalog and, of a warehouse in a bucket, release the mirror folder."""
         self._forget()
         if self._place.mirror:
             self._place.mirror.close()
 
     @property
     def version(self) -> int:
-        """Version that is shown."""
+        """Version that queries see."""
         return self.catalog.snapshot.version
 
     @property
@@ -102,19 +101,19 @@ class Warehouse:
             return self._catalog
 
     def refresh(self) -> None:
-        """Look at the newest version at the next question."""
+        """Make the next query see the newest version."""
         if self._place.mirror:
             self._place.mirror.pull()
         self._forget()
 
     def _forget(self) -> None:
-        """Open the newest version at the next question."""
+        """Drop the catalog, so that the next query opens the newest version."""
         with self._opening:
             self._catalog = None
 
     @property
     def place(self) -> Place:
-        """Where it is, and what changes it: what it is then, the next question shows."""
+        """Location of the warehouse; changes made through it are seen by the next query."""
         return replace(self._place, changed=self._forget)
 
     @names_failures
@@ -124,7 +123,7 @@ class Warehouse:
         scheduler: str | None = None, batch_files: int | None = None, keep_blobs: bool = True,
         today: bool = False, progress: Progress | None = None, limits: Limits | None = None,
     ) -> IngestReport:  # fmt: skip
-        """Read new and changed files; make the warehouse if it does not exist.
+        """Read new and changed files; create the warehouse if it does not exist.
 
         Parameters
         ----------
@@ -133,15 +132,25 @@ class Warehouse:
         mode
             Which elements become rows: full, normal or minimal.
         pattern
-            Shell patterns of file names to take.
-        workers, scheduler
-            Processes that read, or the address of a Dask scheduler whose workers do.
-        batch_files, keep_blobs
-            Most files of one transaction; whether binary values over 256 bytes are stored.
+            Shell patterns; only files whose name matches one are read. Case is ignored.
+        workers
+            Number of processes that read; by default one per processor.
+        scheduler
+            Address of a Dask scheduler whose workers read instead.
+        batch_files
+            Largest number of files of a transaction, 20,000 by default.
+        keep_blobs
+            Store binary values over 256 bytes; otherwise only their length and digest.
         today
-            Take only the subfolder YYYY/MM/DD of today of each source.
-        progress, limits
-            Told about every portion; what one file may cost, else ``$DICOM_WAREHOUSE_LIMITS``.
+            Read only the subfolder YYYY/MM/DD of today of each source.
+        progress
+            Notified of files listed, read and committed.
+        limits
+            Limits per file; by default those of ``$DICOM_WAREHOUSE_LIMITS``.
+
+        Returns
+        -------
+        IngestReport
 
         Raises
         ------
@@ -168,7 +177,7 @@ class Warehouse:
 
     @property
     def batches(self) -> Batches:
-        """What is planned and read one batch at a time."""
+        """Plan batches, and read them one at a time in separate processes."""
         from warehouse.batches import Batches
 
         return Batches(self.place)
@@ -177,10 +186,26 @@ class Warehouse:
         self, *sources: str | os.PathLike[str], delete: bool = False, even_all: bool = False,
         settings: IngestSettings | None = None,
     ) -> RemovalReport:  # fmt: skip
-        """Count known files that are no longer there; ``delete`` takes out what they held."""
+        """Count known files that no longer exist; with ``delete`` remove them from the warehouse.
+
+        Parameters
+        ----------
+        sources
+            Folders, archives, files and ``s3://bucket/prefix`` that are checked.
+        delete, even_all, settings
+            See ``warehouse.removal.remove``.
+
+        Returns
+        -------
+        RemovalReport
+
+        Raises
+        ------
+        SourceNotFound, SourcesVanished, BucketUnreachable, WriteFailed
+        """
         from warehouse.removal import remove
 
-        # Files that take over may lie in a bucket.
+        # Duplicates that take over may lie in a bucket.
         how = settings or IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
         return self.place.change(
             lambda _: remove(self.root, sources, how, delete=delete, even_all=even_all),
@@ -189,21 +214,21 @@ class Warehouse:
 
     @property
     def upkeep(self) -> Upkeep:
-        """What keeps the warehouse in order, checks it, and says who changed it."""
+        """Maintenance: verify, repair, relocate, forget, audit and others."""
         from warehouse.upkeep import Upkeep
 
         return Upkeep(self.place)
 
     def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
-        """Derive ``instances`` again from stored elements, or read every source file again."""
+        """Derive ``instances`` again from the stored elements, or read every source file again."""
         return self.upkeep.rebuild(from_sources=from_sources)
 
     def compact(self) -> Compacted:
-        """Merge the Parquet files of many small ingests; rows and their order stay."""
+        """Merge the Parquet files of many small ingests; no row changes."""
         return self.upkeep.compact()
 
     def vacuum(self, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
-        """Count Parquet files that no version of the last days names; ``delete`` removes them."""
+        """Count Parquet files that no recent version needs; with ``delete`` delete them."""
         return self.upkeep.vacuum(retention, delete=delete)
 
     def verify(self, *, deep: bool = False) -> Verified:
@@ -211,7 +236,7 @@ class Warehouse:
         return self.upkeep.verify(deep=deep)
 
     def info(self) -> dict[str, Any]:
-        """Return version and sizes, and how many of each entity, file status and import mode."""
+        """Return version, sizes, and counts by entity, file status and import mode."""
         return describe(self.catalog) | {"root": self.url}
 
     def tables(self) -> pl.DataFrame:
@@ -225,15 +250,16 @@ class Warehouse:
     def sql(
         self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None
     ) -> duckdb.DuckDBPyRelation:
-        """Ask in SQL.
+        """Run a query in DuckDB's SQL.
 
         Parameters
         ----------
         query
-            One statement that returns rows. Besides tables and views it may name frames that were
-            registered, and variables of the caller that are frames (Polars, pandas, pyarrow).
+            One statement that returns rows. Besides tables and views it may name registered frames,
+            and variables of the caller that are frames (Polars, pandas, pyarrow).
         params
-            Values of ``?`` and ``$1``, or by name those of ``$name``; the query then runs at once.
+            A sequence for ``?`` and ``$1``, a mapping for ``$name``. With parameters the query runs
+            at once, otherwise when rows are fetched.
 
         Returns
         -------
@@ -243,9 +269,8 @@ class Warehouse:
         Raises
         ------
         QueryFailed
-            With DuckDB's message and hint. A value that cannot be computed, as text that is no
-            number, is met when rows are fetched, and is then an error of DuckDB's own
-            (``duckdb.Error``): the answer is DuckDB's relation, with all that it can do.
+            With DuckDB's message and hint. An error of a single value, such as text that is not a
+            number, occurs when rows are fetched, and is then a ``duckdb.Error``.
 
         Examples
         --------
@@ -258,11 +283,11 @@ class Warehouse:
             return ask(self.catalog, query, params, frames | self._frames)
 
     def register(self, name: str, frame: object) -> None:
-        """Let questions of any thread name a frame of Polars, pandas or pyarrow as a table."""
+        """Make a frame (Polars, pandas, pyarrow) a table in the queries of all threads."""
         self._frames = self._frames | {name: checked(name, frame)}
 
     def unregister(self, name: str) -> None:
-        """Forget a registered frame; answers that were asked before keep it."""
+        """Undo ``register``; relations that were made before keep the frame."""
         self._frames = {known: frame for known, frame in self._frames.items() if known != name}
 
     @names_failures
@@ -275,110 +300,82 @@ class Warehouse:
 
     @names_failures
     def attributes(self, *names: str) -> duckdb.DuckDBPyRelation:
-        """Return one row per instance with a typed column per keyword or tag."""
+        """Return one row per instance, with a typed column per keyword or tag (eight hex digits).
+
+        Examples
+        --------
+        >>> wh.attributes("Rows", "00280011").fetchall()[0][-2:]
+        (128, 128)
+        """
         return self.sql(f"from attributes([{', '.join(map(literal, names))}])")
 
     @names_failures
     def tags(self, *, like: str = "", private: bool = False) -> duckdb.DuckDBPyRelation:
-        """Return what the archive contains: elements, counts, and examples that name nobody."""
+        """Return the elements that occur, with counts and examples that identify nobody.
+
+        Parameters
+        ----------
+        like
+            Text that tag, name or private creator contain; case is ignored.
+        private
+            Only private elements.
+        """
         return self.sql(tags_like(like, private=private))
 
     def add_dictionary(self, path: str | os.PathLike[str]) -> int:
-        """Add names of private elements from a CSV or JSON file."""
+        """Add names of private elements from a CSV or JSON file; return how many it has."""
         return self.place.change(
             lambda _: add_dictionary(self.root, Path(path)), what="dictionary", materialize=False
         )
 
-    @names_failures
-    def select(
-        self, table: str = "series", conditions: dict[str, Any] | None = None, *,
-        search: str | None = None, order: str | Iterable[str] = (),
-        limit: int | None = None, offset: int = 0, columns: Iterable[str] = (), **more: Any,
-    ) -> duckdb.DuckDBPyRelation:  # fmt: skip
-        """Return the rows for which every condition holds: ``Modality="MR", EchoTime__max=30``.
-
-        Conditions that are no Python names stand in the mapping, as ``{"-(0018,0095)__min": 100}``;
-        see ``warehouse.cohorts.filters.select``.
-        """
-        asked = (conditions or {}) | more
-        return filters.select(
-            self.catalog, table, asked, search=search, order=order, limit=limit, offset=offset,
-            columns=columns,
-        )  # fmt: skip
-
-    @names_failures
-    def values(self, table: str, attribute: str) -> list[Any]:
-        """Return the distinct values of an attribute, sorted."""
-        return filters.values(self.catalog, table, attribute)
-
-    def cohorts(self) -> dict[str, definitions.Definition]:
-        """Return every cohort that can be run, by name: shipped and saved ones."""
-        return definitions.definitions(self.root)
-
-    def runs(self) -> list[Run]:
-        """Return the runs of cohorts that were kept, the oldest of each cohort first."""
-        return runs.runs(self.root)
-
-    def save_cohort(self, name: str, sql: str) -> definitions.Definition:
-        """Keep a SELECT over tables of the warehouse as a cohort; see docs/how-to/cohorts.md."""
-        return self.place.change(
-            lambda _: definitions.save(locked_catalog(self.root), name, sql), what="cohort save"
-        )
-
-    def find_run(self, name: str) -> Run:
-        """Return a run by its name, or the latest run of a cohort of that name."""
-        return runs.find_run(self.root, name)
-
-    @names_failures
-    def cohort(self, name: str, /, *, limits: asking.Limits | None = None, **given: Any) -> Run:
-        """Run a cohort on the newest version; its members are kept, see ``members``."""
-        return self._place.keep(
-            lambda: runs.run_cohort(self.root, name, given, limits or asking.Limits()),
-            "cohort run",
-        )
-
-    @names_failures
-    def rerun(self, name: str) -> compare.Difference:
-        """Ask the cohort of a run again, of the newest version: what has changed since."""
-        return self._place.keep(lambda: compare.rerun(self.root, name), "cohort rerun")
-
-    @names_failures
-    def rerun_all(self) -> list[Rerun]:
-        """Ask every cohort that was saved or run before again, of the newest version."""
-        return self._place.publish(lambda _: rerun_all(self.root), what="cohort rerun")
+    # Selections and cohorts: functions of ``warehouse.cohorts.facade``.
+    select = selections.select
+    values = selections.values
+    cohorts = selections.cohorts
+    runs = selections.runs
+    save_cohort = selections.save_cohort
+    find_run = selections.find_run
+    cohort = selections.cohort
+    rerun = selections.rerun
+    rerun_all = selections.rerun_all
+    members = selections.members
+    compare = selections.difference
 
     @property
     def deidentified(self) -> Deidentified:
-        """Tables without identity, and the search of an export for what should not be in it."""
+        """De-identified tables, and checks of de-identified exports."""
         from warehouse.deidentify.facade import Deidentified
 
         return Deidentified(self.root)
 
     @property
     def sets(self) -> Sets:
-        """Runs that are made of the members of other runs."""
+        """Combine, split and sample runs."""
         return Sets(self._place)
-
-    @names_failures
-    def members(self, run: Run | str) -> pl.LazyFrame:
-        """Return the members of a run, or of the latest of a cohort: one row per instance."""
-        return runs.members(self.root, run)
 
     @names_failures
     def export(
         self, run: Run | str, target: str | os.PathLike[str], form: str, **options: Any
     ) -> dict[str, Any]:
-        """Write the members of a run; see ``warehouse.exporting.export_run``."""
+        """Write the members of a run to a file or folder.
+
+        Parameters
+        ----------
+        run
+            A run, its name, or the name of a cohort for its latest run.
+        target, form, options
+            See ``warehouse.exporting.export_run``.
+
+        Returns
+        -------
+        dict
+            The provenance that is written beside the target.
+        """
         from warehouse.exporting import export_run
 
-        return export_run(self.root, runs.find_run(self.root, run), target, form, **options)
+        return export_run(self.root, find_run(self.root, run), target, form, **options)
 
-    @names_failures
-    def compare(self, before: str, after: str) -> compare.Difference:
-        """Return in which instances two runs differ, and why."""
-        return compare.difference(self.root, before, after)
-
-    # What files say: functions of ``warehouse.arrays``.
+    # Headers and pixels of source files: functions of ``warehouse.arrays``.
     blob = arrays.blob
     header = arrays.header
     volume = arrays.volume
@@ -388,7 +385,7 @@ class Warehouse:
     iter_volumes = arrays.iter_volumes
     duplicates = arrays.duplicates
 
-    # What derived objects say: functions of ``warehouse.derived.facade``.
+    # Derived objects: functions of ``warehouse.derived.facade``.
     segmentation = derived.segmentation
     measure_segments = derived.measure_segments
     structures = derived.structures
@@ -426,7 +423,7 @@ class Warehouse:
 
     @names_failures
     def outputs(self, algorithm: str) -> pl.LazyFrame:
-        """Return what an algorithm found: one row per case, a typed column per output.
+        """Return the outputs of an algorithm: one row per case, a typed column per output.
 
         Raises
         ------

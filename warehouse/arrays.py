@@ -1,7 +1,6 @@
-"""What ``Warehouse`` reads of known files: headers, long values, volumes, stacks, duplicates.
+"""Methods of ``Warehouse`` that read source files: headers, blobs, volumes, stacks, duplicates.
 
-Each function is a method of ``Warehouse``, which names it. It imports what it needs: a process that
-only asks SQL starts without pydicom.
+Imports are inside the functions, so that a process that only runs SQL starts without pydicom.
 """
 
 from __future__ import annotations
@@ -28,7 +27,18 @@ if TYPE_CHECKING:
 
 @names_failures
 def blob(wh: Opened, sha256: str) -> IO[bytes]:
-    """Open a binary value of that digest, wherever it lies; its bytes are not in memory."""
+    """Open a long binary value by its digest, from the table ``blobs`` or from a source file.
+
+    Parameters
+    ----------
+    sha256
+        Column ``sha256`` of ``elements``.
+
+    Returns
+    -------
+    file
+        Readable and seekable; the value is not loaded into memory.
+    """
     from warehouse.catalog.long_values import open_value
 
     return open_value(wh.catalog, sha256, s3=S3Access.from_variables(os.environ))
@@ -36,7 +46,28 @@ def blob(wh: Opened, sha256: str) -> IO[bytes]:
 
 @names_failures
 def header(wh: Opened, uid: str) -> Header:
-    """Return the header of a stored instance, by SOPInstanceUID or path of its file."""
+    """Return the header of a stored instance; no source file is opened.
+
+    Parameters
+    ----------
+    uid
+        SOPInstanceUID, ``instance_key``, or path of the file.
+
+    Returns
+    -------
+    Header
+        The elements that the import mode has stored.
+
+    Raises
+    ------
+    InstanceNotFound
+
+    Examples
+    --------
+    >>> ((sop_uid,), *_) = wh.sql("select SOPInstanceUID from instances").fetchall()
+    >>> wh.header(sop_uid)["Modality"]
+    'CT'
+    """
     from warehouse.catalog.header_rows import header_of_instance
 
     return header_of_instance(wh.catalog, uid)
@@ -48,10 +79,32 @@ def volume(
     window: tuple[float, float] | str | None = None, invert: bool = False,
     color: bool = False, overlay: int | None = None, stack_id: str | None = None,
 ) -> LazyVolume:  # fmt: skip
-    """Return a series as a lazy array (slice, row, column); voxels are read when sliced.
+    """Open a series as a lazy array; voxels are read when it is sliced.
 
-    ``affine`` maps an index to mm in LPS; see ``warehouse.pixels.volume.LazyVolume``, and
-    ``warehouse.pixels.values.Values`` for what the options do to values and dtype.
+    Parameters
+    ----------
+    series_uid
+        SeriesInstanceUID, or ``series_key``.
+    rescale, window, invert, color, overlay
+        What is done to stored values; see ``warehouse.pixels.values.Values``.
+    stack_id
+        StackID (0020,9056) of the frames, where an object has several stacks.
+
+    Returns
+    -------
+    LazyVolume
+        Axes (slice, row, column), more in front for several volumes. ``affine`` maps an index to
+        patient coordinates in mm, LPS.
+
+    Raises
+    ------
+    SeriesNotFound, NotAVolume
+
+    Examples
+    --------
+    >>> volume = wh.volume(uid)
+    >>> volume.shape, volume[0].dtype
+    ((3, 128, 128), dtype('int16'))
     """
     from warehouse.pixels.values import Values
     from warehouse.pixels.volume import open_volume
@@ -62,7 +115,20 @@ def volume(
 
 @names_failures
 def gradients(wh: Opened, series_uid: str, *, isotropic: bool = False) -> Gradients:
-    """Return b-values and directions that fit the NIfTI of ``volume``; see ``Gradients``."""
+    """Return b-values and directions of the volumes of a diffusion series.
+
+    Parameters
+    ----------
+    series_uid
+        SeriesInstanceUID, or ``series_key``.
+    isotropic
+        Include volumes with a b-value and no direction, such as traces.
+
+    Returns
+    -------
+    Gradients
+        b-values in s/mm² and unit vectors, in the order and axes of the NIfTI file of ``volume``.
+    """
     from warehouse.pixels.gradients import gradients
     from warehouse.pixels.volume import open_volume
 
@@ -71,7 +137,15 @@ def gradients(wh: Opened, series_uid: str, *, isotropic: bool = False) -> Gradie
 
 @names_failures
 def gallery(wh: Opened, *series_uids: str, limit: int = 24) -> Gallery:
-    """Return series with a thumbnail each, which a notebook shows as a table."""
+    """Return series with a thumbnail each, which a notebook shows as a table.
+
+    Parameters
+    ----------
+    series_uids
+        Series to show; without any, the first ones of the warehouse.
+    limit
+        Largest number of series.
+    """
     from warehouse.pixels.gallery import open_gallery
 
     return open_gallery(wh.catalog, series_uids, limit=limit)
@@ -81,9 +155,21 @@ def gallery(wh: Opened, *series_uids: str, limit: int = 24) -> Gallery:
 def iter_volumes(
     wh: Opened, cohort: Run | str | Iterable[str], *, ahead: int = 1, rescale: bool | str = False
 ) -> Iterator[Loaded]:  # fmt: skip
-    """Yield the series of a cohort with their voxels, the next ones read meanwhile.
+    """Yield every series of a cohort with its voxels; the next ones are read in the background.
 
-    ``cohort`` is a run, its name, or UIDs; see ``warehouse.pixels.prefetch.iter_volumes``.
+    Parameters
+    ----------
+    cohort
+        A run, its name, the name of a cohort, or SeriesInstanceUIDs.
+    ahead
+        Number of series read in advance.
+    rescale
+        See ``warehouse.pixels.values.Values``.
+
+    Yields
+    ------
+    Loaded
+        A series, its volume and voxels, or the reason why it has none.
     """
     from warehouse.cohorts.runs import Run, members, series_keys
     from warehouse.pixels.prefetch import iter_volumes
@@ -98,7 +184,29 @@ def iter_volumes(
 def stack(
     wh: Opened, series_uid: str, *, rescale: bool | str = False, overlay: int | None = None
 ) -> Stack:  # fmt: skip
-    """Return the frames of any series, lazily, as stored; see ``warehouse.pixels.stack``."""
+    """Return the frames of any series in the order of acquisition, without geometry.
+
+    Parameters
+    ----------
+    series_uid
+        SeriesInstanceUID, or ``series_key``.
+    rescale, overlay
+        See ``warehouse.pixels.values.Values``.
+
+    Returns
+    -------
+    Stack
+        A lazy sequence: ``len(stack)``, ``stack[i]`` with axes (row, column), ``stack[a:b]``.
+
+    Raises
+    ------
+    SeriesNotFound
+
+    Examples
+    --------
+    >>> len(wh.stack(uid))
+    3
+    """
     from warehouse.pixels.stack import open_stack
     from warehouse.pixels.values import Values
 
@@ -106,7 +214,18 @@ def stack(
 
 
 def duplicates(wh: Opened, *, limit: int | None = None) -> Iterator[Compared]:
-    """Read each duplicate and its holder: a ``verdict`` but ``same`` is no true copy."""
+    """Compare each duplicate with the file that holds its instance, by reading both.
+
+    Parameters
+    ----------
+    limit
+        Largest number of duplicates.
+
+    Yields
+    ------
+    Compared
+        ``verdict`` is ``same`` for a true copy.
+    """
     from warehouse.catalog.duplicates import compare_duplicates
 
     access = S3Access.from_variables(os.environ)

@@ -1,4 +1,4 @@
-"""``Warehouse.batches``: what is planned and read one batch at a time, by whoever starts it."""
+"""``Warehouse.batches``: plan batches, and read them one at a time in separate processes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Batches of a warehouse: transactions that job arrays and Dagster start one at a time."""
+    """Batches of a warehouse, which job arrays and Dagster read one at a time."""
 
     _place: Place
 
     def plan(
         self, *sources: str | os.PathLike[str], settings: IngestSettings | None = None
     ) -> list[str]:
-        """Find new and changed files, put them down as batches and return the keys of these.
+        """Find new and changed files and store the list of each batch; no DICOM file is read.
 
-        Nothing is read. Files of a batch that waits are planned again only when they change.
+        Files of a waiting batch are planned again only when they change.
+
+        Returns
+        -------
+        list of str
+            Keys of the new batches.
         """
         root = self._place.root
         return self._place.publish(
@@ -35,15 +40,15 @@ class Batches:
         )
 
     def waiting(self) -> list[str]:
-        """Return the keys of batches that are planned and not yet read, in order."""
+        """Return the keys of batches that are planned and not yet read, in ascending order."""
         return ingest.planned_batches(self._place.root)
 
     def stored(self) -> list[str]:
-        """Return the keys of batches of which files are stored, in order."""
+        """Return the keys of batches with stored files, in ascending order."""
         return ingest.stored_batches(self._place.root)
 
     def settings(self, key: str) -> IngestSettings:
-        """Return how a batch is read if nothing else is said: in the mode of before, else full."""
+        """Return the default settings for a batch: the mode that it was read in, else full."""
         return IngestSettings(
             mode=mode_of_batch(self._place.root, key) or Mode.FULL,
             s3=S3Access.from_variables(os.environ), limits=Limits.from_variables(os.environ),
@@ -52,7 +57,7 @@ class Batches:
     def run(
         self, key: str, *, settings: IngestSettings | None = None, progress: Progress | None = None
     ) -> IngestReport:
-        """Read the files of one planned batch; those of a stored one are read anew.
+        """Read and commit one planned batch, or read the files of a stored batch again.
 
         Raises
         ------
@@ -61,7 +66,7 @@ class Batches:
         """
         root = self._place.root
         how = settings or self.settings(key)
-        # While other batches wait, the next commit would leave the materialized views behind.
+        # While other batches wait, materialized views would be stale after the next commit.
         report = self._place.publish(
             lambda _: ingest.run_batch(root, key, how, progress=progress),
             what="ingest",

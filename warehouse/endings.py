@@ -1,7 +1,7 @@
-"""How a process ended → words.
+"""Describe in words how a process ended.
 
-In: an exit code, or the signal that killed it; and what the kernel counts. Out: a phrase that ends
-a sentence, and the number of processes killed for want of memory.
+In: an exit code or signal, and the kernel's counter of out-of-memory kills. Out: a phrase that
+completes a sentence.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _OUT_OF_MEMORY = "oom_kill "
 
 
 def how_it_ended(code: int | None, *, is_for_memory: bool = False) -> str:
-    """Say in words how a process ended.
+    """Return how a process ended, as a phrase that follows its name.
 
     Parameters
     ----------
     code
-        Exit code, a negative signal, or None if nobody knows.
+        Exit code, a negative signal, or None if it is unknown.
     is_for_memory
-        The kernel has counted a process that it killed for want of memory.
+        The kernel has counted an out-of-memory kill.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def how_it_ended(code: int | None, *, is_for_memory: bool = False) -> str:
 
 
 def killed_for_memory() -> int | None:
-    """Count processes that the kernel killed for want of memory: in our cgroup, else anywhere."""
+    """Return the kernel's count of out-of-memory kills in our cgroup, else on this machine."""
     places = ["/proc/vmstat"]
     with suppress(OSError), open("/proc/self/cgroup", encoding="utf-8") as lines:
         places[:0] = [

@@ -1,7 +1,7 @@
-"""Text of files → text that can be shown. The one place where what came from outside is escaped.
+"""Escape untrusted text for terminals, logs, Markdown, HTML and JSON.
 
-In: a value, a path, a name, a message that quotes them. Out: text without characters that control a
-terminal, forge a line of a log, reorder what is read, or mean something in Markdown or HTML.
+In: a value, path, name, or a message that quotes them. Out: text without characters that control a
+terminal, forge a line of a log, reverse the reading direction, or are Markdown or HTML syntax.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|~#>])")
 
 
 def escaped(value: object, *, keep: str = "") -> str:
-    r"""Return text for a terminal or a log, on one line; what is harmful is written ``\x1b``.
+    r"""Return text for one line of a terminal or log; harmful characters become ``\x1b`` and alike.
 
     Parameters
     ----------
     value
-        Anything; its text is taken.
+        Any object; ``str(value)`` is escaped.
     keep
-        Characters left as they are: a line end, where the text has lines of its own.
+        Characters that are not escaped, such as a line feed.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def escaped(value: object, *, keep: str = "") -> str:
 
 
 def markdown(value: object) -> str:
-    r"""Return text for Markdown, as a cell of a table too.
+    r"""Return text for Markdown, including cells of tables.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def markdown(value: object) -> str:
 
 
 def html_text(value: object) -> str:
-    """Return text for HTML, inside an attribute too.
+    """Return text for HTML, including attribute values.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def html_text(value: object) -> str:
 
 
 def json_text(text: str) -> str:
-    r"""Return JSON with the same meaning, in which nothing controls a terminal.
+    r"""Return equivalent JSON without characters that control a terminal.
 
     Examples
     --------

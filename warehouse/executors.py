@@ -1,7 +1,6 @@
-"""Where files are read: in this process, in processes of this machine, or by the workers of Dask.
+"""Choose where files are read: in this process, in local worker processes, or by Dask workers.
 
-In: settings. Out: a ``concurrent.futures.Executor`` for as long as it is needed, or None for this
-process. What is done there is the same in every case and does not belong here.
+In: settings. Out: a ``concurrent.futures.Executor`` as a context manager, or None for this process.
 """
 
 from __future__ import annotations
@@ -25,20 +24,31 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 CONNECT_SECONDS = 30
-"""How long a scheduler may take to answer."""
+"""Timeout for connecting to a scheduler."""
 
 
 def executor(
     given: Executor | None, settings: IngestSettings, files: int, *, apart: bool = False
 ) -> AbstractContextManager[Executor | None]:
-    """Return where to read so many files; None reads in this process, unless it is to be apart.
+    """Return the executor for reading this number of files; None reads in this process.
+
+    Parameters
+    ----------
+    given
+        Executor of the caller, which is used as it is.
+    settings
+        Number of workers, or address of a Dask scheduler.
+    files
+        How many files are to be read.
+    apart
+        Never read in this process, because a file may kill it.
 
     Raises
     ------
     SchedulerUnreachable
         The settings name a scheduler that does not answer.
     UsageError
-        They name one, and Dask is not installed.
+        They name a scheduler, and Dask is not installed.
     """
     if given is not None:
         return nullcontext(given)
@@ -53,10 +63,10 @@ def executor(
 
 @contextmanager
 def dask_workers(address: str) -> Iterator[Executor]:
-    """Lend the workers of a Dask scheduler, those too that join later.
+    """Connect to a Dask scheduler and return its workers as an executor.
 
-    A chunk whose worker is lost is read again by another one. What the lost one had written is
-    named by no table.
+    Dask repeats a chunk whose worker is lost on another one. Parts that the lost worker has written
+    are named by no table.
     """
     try:
         from distributed import Client  # noqa: PLC0415 - an extra, and slow to import
@@ -68,28 +78,28 @@ def dask_workers(address: str) -> Iterator[Executor]:
         raise SchedulerUnreachable(address, error) from error
     with client:
         if not client.scheduler_info()["workers"]:
-            # No error: clusters that grow with their work have none before they get any.
+            # Not an error: adaptive clusters start workers when there is work.
             logging.getLogger(__name__).warning(
                 "%s has no workers yet; waiting for one: dask worker %s", address, address
             )
-        # Not pure: a batch that is read anew must not be answered from memory.
+        # Not pure: Dask must not answer from its cache when a batch is read again.
         yield client.get_executor(pure=False)
 
 
 def submit_first(
     pool: Executor, call: Callable[..., _Answer], *arguments: Any
 ) -> Future[_Answer] | None:
-    """Run a call before those that wait already; None for an executor that cannot be asked to."""
+    """Submit a call that runs before all waiting ones; None if the executor has no priorities."""
     if isinstance(pool, WorkerPool):
         return pool.submit_first(call, *arguments)
     if _is_of_dask(pool):
-        # What it is given by name, Dask takes for itself.
+        # Dask takes keyword arguments for its own options.
         return pool.submit(call, *arguments, priority=1)
     return None
 
 
 def _is_of_dask(pool: Executor) -> bool:
-    """Tell whether an executor hands out to the workers of a scheduler."""
+    """Return whether an executor is one of Dask."""
     if "distributed" not in sys.modules:
         return False
     from distributed.cfexecutor import ClientExecutor  # noqa: PLC0415
@@ -98,7 +108,7 @@ def _is_of_dask(pool: Executor) -> bool:
 
 
 def losses() -> tuple[type[BaseException], ...]:
-    """Return what the result of a chunk raises if those who read it are gone."""
+    """Return the exceptions that a future raises if its worker was lost."""
     if "distributed" not in sys.modules:
         return (BrokenExecutor,)
     from distributed import KilledWorker  # noqa: PLC0415
@@ -110,7 +120,7 @@ def losses() -> tuple[type[BaseException], ...]:
 
 
 def how_lost(error: BaseException) -> str:
-    """Say what became of the process that ran a chunk, as far as it is known."""
+    """Return how the process that ran a chunk ended, as far as it is known."""
     if isinstance(error, WorkerLost):
         return str(error)
     return f"was lost ({type(error).__name__}; its log may say why)"

@@ -1,4 +1,4 @@
-"""Members of a run → rows, lists, files or a BIDS data set: one place that knows the formats."""
+"""Export the members of a run in any format: rows, lists, files, documents or a BIDS data set."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ def export_run(
     root: Path, run: Run, target: str | os.PathLike[str], form: str,
     deidentify: Deidentify | str | None = None, **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write the members of a run.
+    """Write the members of a run to a file or folder.
 
     Parameters
     ----------
     root
         Folder of the warehouse.
+    run
+        The run.
     target
         File or folder to write.
     form
         csv, parquet, arrow, jsonl, uids, s5cmd (see ``export_rows``), zip, copy, link (see
         ``export_files``), bids (see ``export_bids``) or documents (see ``export_documents``).
     deidentify
-        Write it without what identifies a person: ``Deidentify``, or the name of a profile.
+        De-identify the export: ``Deidentify``, or the name of a profile.
     options
-        Those of the format.
+        Options of the format.
 
     Returns
     -------
     dict
-        What was written, as in the provenance beside the target.
+        The provenance that is written beside the target.
     """
     if deidentify is not None:
         return export_asked(root, run, Path(target), form, deidentify, **options)

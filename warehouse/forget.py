@@ -1,9 +1,9 @@
-"""A patient, study, series or instance → nothing of them in the warehouse, and a receipt.
+"""Erase a patient, study, series or instance from a warehouse, and leave a receipt.
 
-In: what is to be forgotten. Out: ``Receipt``. Four steps, each of which may be done again: the
-tombstone, so that no ingest brings it back; one commit that takes the rows out of every table; what
-the newest version does not name is deleted, answers and runs are cleaned; the receipt says so. Who
-was killed in between asks again. Source files are not touched.
+In: an identifier. Out: ``Receipt``. Four idempotent steps: write the tombstone, so that no ingest
+brings it back; remove the rows from every table in one commit; delete all files that the newest
+version does not name, and clean caches and runs; complete the receipt. After a kill the same call
+continues. Source files are not touched.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
 
 def forget(root: str | os.PathLike[str], level: str, name: str, *, delete: bool = False) -> Receipt:
-    """Erase an entity from a warehouse, and keep it away; count it only unless told to ``delete``.
+    """Erase an entity from a warehouse and refuse it from then on; only count without ``delete``.
 
-    Older versions can no longer be opened afterwards: their parts are deleted. Whoever reads one
-    gets an error that names a missing file.
+    Older versions can no longer be opened afterwards, as their parts are deleted. A reader that has
+    one open gets an error that names a missing file.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def forget(root: str | os.PathLike[str], level: str, name: str, *, delete: bool 
     level
         patient, study, series or instance.
     name
-        PatientID, or UID; the key of an entity that has none.
+        PatientID or UID, or the key of an entity that has none.
     delete
-        Do so; otherwise rows and files are only counted.
+        Erase it; otherwise rows and files are only counted.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _locks_of_jobs(root: Path) -> list[Path]:
 
 
 def _held(lock: Path, stack: ExitStack) -> bool:
-    """Hold a lock until the stack is left; return whether it could be had at once."""
+    """Take a lock until the stack is closed; return False if another process holds it."""
     file = stack.enter_context(lock.open("rb"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,7 +149,7 @@ def _now() -> str:
 
 
 def _with(stone: Tombstone, key: bytes, found: Found) -> Tombstone:
-    """Add what was found to a tombstone: of a run that was killed, or of files that came later."""
+    """Add the digests of what was found to a tombstone, which an earlier call may have begun."""
     files = {*stone.files, *(file_digest(key, *file) for file in found.files)}
     names = {*stone.names, *digests(key, found.entities)}
     begun = replace(stone.receipt, state="begun")
@@ -161,7 +161,7 @@ def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
 
 
 def _finish(root: Path, key: bytes, stone: Tombstone) -> Receipt:
-    """Delete and clean what is not in a table; the rows are gone by now."""
+    """Erase runs, plans and unnamed files, and complete the receipt; the rows are gone by then."""
     names = {stone.asked, *stone.names}
     lost, questions = erase_in_runs(root, lambda level, name: digest(key, level, name) in names)
     _clean_plans(root, tombstones(root))
@@ -179,7 +179,7 @@ def _finish(root: Path, key: bytes, stone: Tombstone) -> Receipt:
 def _delete_unnamed(root: Path) -> tuple[list[str], int]:
     deleted, size = [], 0
     try:
-        # What a killed run of an algorithm left; images and models are of nobody.
+        # Left over from killed algorithm runs; images and models hold no patients' data.
         for folder in (root / layout.JOBS).glob("[!.]*"):
             if folder.is_dir() and folder.name not in {"images", "models"}:
                 size += sum(p.lstat().st_size for p in folder.rglob("*") if not p.is_dir())
@@ -197,7 +197,7 @@ def _delete_unnamed(root: Path) -> tuple[list[str], int]:
 
 
 def _clean_plans(root: Path, stones: Tombstones | None) -> None:
-    """Take forgotten files out of batches that are planned and not yet read."""
+    """Remove forgotten files from batches that are planned and not yet read."""
     settings = IngestSettings(workers=1)
     for batch in planned_batches(root):
         items = read_plan(root, batch, settings)
@@ -216,12 +216,13 @@ def _clean_plans(root: Path, stones: Tombstones | None) -> None:
 
 
 def allow(root: str | os.PathLike[str], level: str, name: str) -> Receipt:
-    """Let something that was forgotten be ingested again; the next ingest of its source reads it.
+    """Let a forgotten entity be ingested again; the next ingest of its source reads it.
 
     Raises
     ------
     NothingToForget
-        It was not forgotten by that name: what went with its patient is allowed with that.
+        It was not forgotten by this identifier. A study that was forgotten with its patient is
+        allowed with the patient only.
     """
     root = Path(os.path.abspath(root))
     require(root)
@@ -235,6 +236,6 @@ def allow(root: str | os.PathLike[str], level: str, name: str) -> Receipt:
 
 
 def receipts(root: str | os.PathLike[str]) -> list[Receipt]:
-    """Return what was forgotten, the oldest first."""
+    """Return all receipts, the oldest first."""
     require(Path(root))
     return [stone.receipt for stone in read_all(Path(root))]

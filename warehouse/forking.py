@@ -1,7 +1,7 @@
-"""The process that workers are forked from, and what a worker does.
+"""The fork server of ``warehouse.workers``, and the loop that a worker runs.
 
-In: requests of the process that ``warehouse.workers`` runs in. Out: answers. Nothing here imports
-``__main__``.
+In: requests through a socket of the process that uses ``WorkerPool``. Out: answers. Nothing here
+imports ``__main__``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NUMBER = struct.Struct("q")
-"""A request, the pid of a worker or 0 for a new one, and its answer."""
+"""A request (0 for a new worker, else the pid of one to wait for) and its answer."""
 
 IMPORTS_FAILED = 3
 """Exit code of a process that could not import what its workers run, and has said so."""
@@ -41,21 +41,21 @@ _DIE_WITH_PARENT = 1
 
 def begin_worker() -> None:
     """Tune a process that does nothing but read files."""
-    # NumPy would begin a thread for each processor, which first looks for work for 25 ms.
+    # OpenBLAS would start a thread per processor, each of which spins for 25 ms.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     keep_freed_memory()
     do_without_pandas()
 
 
 def serve(descriptor: int) -> NoReturn:
-    """Fork workers, and say how they ended, until the process that asks is gone."""
+    """Fork workers and report their exit codes until the other end of the socket is closed."""
     control = socket.socket(fileno=descriptor)
     with _ending_with(control):
-        # First: modules that are imported next make arrays.
+        # First, as the modules imported next make arrays.
         begin_worker()
         with collector_paused():
             _import_what_reads()
-        # And stays so: the collector of a worker would look through all of it, and copy it.
+        # A collection in a worker would write to all of it, which copies it.
         gc.freeze()
     running: set[int] = set()
     while True:
@@ -84,7 +84,7 @@ def serve(descriptor: int) -> NoReturn:
 
 
 def _import_what_reads() -> None:
-    """Import once what all workers share; end this process, and say why, where that fails."""
+    """Import what all workers share; exit, and say why, if that fails."""
     try:
         import warehouse.elements.vendor  # noqa: PLC0415
         import warehouse.reading  # noqa: PLC0415
@@ -99,12 +99,12 @@ def _import_what_reads() -> None:
 
 @contextmanager
 def _ending_with(control: socket.socket) -> Iterator[None]:
-    """End this process as soon as nobody holds the other end, in what may take seconds."""
+    """Exit as soon as the other end is closed, even during the imports, which may take seconds."""
     reader, writer = os.pipe()
 
     def watch() -> None:
         events = select.poll()
-        events.register(control, 0)  # the end of it alone
+        events.register(control, 0)  # hang-up only
         events.register(reader, select.POLLIN)
         if any(descriptor != reader for descriptor, _ in events.poll()):
             os._exit(0)
@@ -115,18 +115,18 @@ def _ending_with(control: socket.socket) -> Iterator[None]:
         yield
     finally:
         os.write(writer, b".")
-        # No thread is left when workers are forked.
+        # A process with threads must not fork.
         watching.join()
         os.close(reader)
         os.close(writer)
 
 
 def _forked(control: socket.socket, end: int) -> int:
-    """Start a worker; return its pid, or why there is none as a negative ``errno``."""
+    """Fork a worker; return its pid, or a negative ``errno``."""
     server = os.getpid()
     try:
         with warnings.catch_warnings():
-            # Threads that libraries hold ready do nothing yet.
+            # Python 3.12 warns of threads in the process: idle ones of Arrow, which are harmless.
             warnings.simplefilter("ignore")
             pid = os.fork()
     except OSError as error:
@@ -148,7 +148,7 @@ def _forked(control: socket.socket, end: int) -> int:
 
 
 def _bound_to(server: int) -> None:
-    """Let a worker end with its server, and what it starts with itself."""
+    """Make a worker a process group of its own that is killed when the server ends."""
     with suppress(OSError):
         os.setpgid(0, 0)
     if sys.platform == "linux":
@@ -158,8 +158,8 @@ def _bound_to(server: int) -> None:
 
 
 def _code_of(pid: int) -> int:
-    """Wait for a worker; what calls that it ran have left behind ends with it."""
-    # Its pid is no other group's before it has been waited for.
+    """Wait for a worker, kill the processes that its calls left behind, return its exit code."""
+    # The id of the group cannot be reused before the worker has been waited for.
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     with suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
@@ -167,7 +167,7 @@ def _code_of(pid: int) -> int:
 
 
 def _work(connection: Connection) -> None:
-    """Run calls until nobody asks any more."""
+    """Run calls until the connection is closed."""
     while True:
         try:
             request = connection.recv_bytes()
@@ -176,7 +176,7 @@ def _work(connection: Connection) -> None:
         try:
             call, arguments, options = pickle.loads(request)  # noqa: S301 - from our own process
             result = (True, call(*arguments, **options))
-        except BaseException as error:  # noqa: BLE001 - whoever asked decides
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller
             result = (False, _portable(error))
         answer = pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
         del result
@@ -187,7 +187,7 @@ def _work(connection: Connection) -> None:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return an error that another process can unpickle, with where it was raised as a note."""
+    """Return an error that can be pickled, with its traceback as a note."""
     if not isinstance(error, WarehouseError):
         where = "".join(traceback.format_tb(error.__traceback__))
         error.add_note(f"raised in a worker process:\n{where}")

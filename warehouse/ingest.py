@@ -1,8 +1,7 @@
-"""Folders → a new version of the warehouse. The one place where stations 1 to 3 are joined.
+"""Ingest: list the sources, compare them with ``files``, read what is new, commit it in batches.
 
-In: paths, settings. Out: ``IngestReport``. The command line, notebooks and Dagster all call this;
-none of them repeats the sequence: list → compare with ``files`` → batches → read in parallel →
-commit, one transaction a batch.
+In: paths, settings. Out: ``IngestReport``. The command line, notebooks and Dagster all call
+``ingest``; a batch is one transaction.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def ingest(
     executor: Executor | None = None,
     committed: Callable[[], None] | None = None,
 ) -> IngestReport:
-    """Read new and changed files into the warehouse; make it if it does not exist.
+    """Read new and changed files into the warehouse; create it if it does not exist.
 
     Parameters
     ----------
@@ -74,12 +73,17 @@ def ingest(
     settings
         How to read and write.
     progress
-        Told about every portion of files.
+        Notified of every listing, chunk and batch.
     executor
-        Where to read: any ``concurrent.futures.Executor``. By default as many processes as
-        ``settings.workers`` says, or the workers of ``settings.scheduler``.
+        Any ``concurrent.futures.Executor`` that reads the files. By default
+        ``settings.worker_count`` processes, or the workers of ``settings.scheduler``.
     committed
         Called after each batch.
+
+    Returns
+    -------
+    IngestReport
+        Counts by outcome, the first rejects with their reasons, and the new version.
 
     Raises
     ------
@@ -124,10 +128,10 @@ def _queued(
     listing: duckdb.DuckDBPyConnection, root: Path, portions: Iterator[Listed],
     settings: IngestSettings, progress: Progress | None, counts: Counter[str], found: list[int],
 ) -> Iterator[tuple[int, bool]]:  # fmt: skip
-    """Put what has to be read into ``to_read``, a portion or more at a time.
+    """Fill the table ``to_read``, one or more portions of the listing at a time.
 
-    Yields how many files that has, and whether it is all. What is known by now goes to ``counts``,
-    and in the end how many files there are to ``found``.
+    Yields the number of files in ``to_read`` and whether the listing is complete. Adds the files
+    that need not be read to ``counts``, and at the end appends the number of files to ``found``.
     """
     files = planned = ready = 0
     for portion in portions:
@@ -152,10 +156,14 @@ def plan(
     sources: Iterable[str | os.PathLike[str]],
     settings: IngestSettings | None = None,
 ) -> list[str]:
-    """Find new and changed files and put them down as batches, for ``run_batch`` to read.
+    """Write the lists of new and changed files as batches, which ``run_batch`` reads later.
 
     Files of a batch that is planned and not yet run are planned again only when they change.
-    Returns the keys of the new batches.
+
+    Returns
+    -------
+    list of str
+        Keys of the new batches, in the order of the paths.
     """
     settings = settings or IngestSettings()
     root = Path(os.path.abspath(root))
@@ -172,7 +180,7 @@ def plan(
 
 
 def planned_batches(root: str | os.PathLike[str]) -> list[str]:
-    """Return the keys of batches that were planned and not yet run, in order."""
+    """Return the keys of batches that are planned and not yet run, in ascending order."""
     folder = layout.claims_folder(Path(root))
     if not folder.is_dir():
         return []
@@ -183,7 +191,7 @@ def planned_batches(root: str | os.PathLike[str]) -> list[str]:
 
 
 def stored_batches(root: str | os.PathLike[str]) -> list[str]:
-    """Return the keys of batches that the warehouse holds files of, in order."""
+    """Return the keys of batches with stored files, in ascending order."""
     _, (*parts, _) = delta.newest_files(Path(os.path.abspath(root)))
     return sorted({layout.batch_of_part(part) for part in parts})
 
@@ -196,7 +204,20 @@ def run_batch(
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> IngestReport:
-    """Read the files of one planned batch; those of a finished one are read anew.
+    """Read and commit one planned batch, or read the files of a committed batch again.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    batch
+        Key of the batch, such as ``000007``.
+    settings, progress, executor
+        As of ``ingest``.
+
+    Returns
+    -------
+    IngestReport
 
     Raises
     ------
@@ -235,18 +256,18 @@ def run_batch(
 
 
 def _own_workers(settings: IngestSettings) -> int:
-    """Return how many processes of this machine may be started; a scheduler has its own."""
+    """Return how many local processes may be started: one where a scheduler has the workers."""
     return 1 if settings.scheduler else settings.worker_count
 
 
 @contextmanager
 def _saying_what_is_kept(counts: Counter[str]) -> Iterator[list[int]]:
-    """Let Ctrl-C say how many files are in the warehouse, of how many that the block tells."""
+    """On Ctrl-C, report how many files were committed, and of how many if the block knows."""
     found: list[int] = []
     try:
         yield found
     except (KeyboardInterrupt, RuntimeError) as error:
-        # DuckDB makes an error of its own of an interrupt that meets a query.
+        # DuckDB turns an interrupt during a query into its own RuntimeError.
         if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
             raise
         raise stopped(counts.total(), found[0] if found else None) from None
@@ -290,7 +311,7 @@ def _pool_for(
     listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings, unseen: int,
     given: Executor | None, reads: str,
 ) -> Iterator[Executor | None]:  # fmt: skip
-    """Choose where the files of ``unseen`` are read; while it is this process, keep a note."""
+    """Choose the executor for ``unseen`` files; None reads here, which ``noted`` records."""
     killed = killed_before(root)
     apart = unseen > 0 and (bool(killed) or was_rejected(listing, KILLED))
     with (

@@ -1,7 +1,4 @@
-"""What an ingest tells of itself.
-
-In: counts. Out: what people see in a terminal or a notebook.
-"""
+"""``IngestReport``: the counts that an ingest returns, as text for terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -11,33 +8,34 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IngestReport:
-    """What one ingest did. The first five, ``moved`` and ``forgotten`` add up to ``files``."""
+    """Result of an ingest. The first five, ``moved`` and ``forgotten`` add up to ``files``."""
 
     created: int = 0
-    """Instances that are new in the warehouse."""
+    """Files with instances that are new in the warehouse."""
     replaced: int = 0
-    """Files known before with other content, read anew."""
+    """Known files that have changed and were read again."""
     existing: int = 0
     """Files known and unchanged; not read."""
     duplicate: int = 0
-    """Files whose instance another file holds."""
+    """Files whose instance is stored from another file."""
     rejected: int = 0
-    """Files that are no DICOM or broken; ``files`` says why."""
+    """Files that are not DICOM or damaged; the table ``files`` has the reason."""
     files: int = 0
     """Files found."""
     readers: dict[str, int] = field(default_factory=dict)
-    """Which reader took how many of the files that were read."""
+    """Number of files read by each reader, ``fast`` and ``pydicom``."""
     batches: list[str] = field(default_factory=list)
-    """Batches committed."""
+    """Keys of the committed batches."""
     version: int = 0
     """Version of the warehouse afterwards."""
     seconds: float = 0.0
+    """Duration."""
     rejects: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of the first rejected files among those found."""
     moved: int = 0
-    """Known files that lie elsewhere now; not read."""
+    """Known files that were found at a new path; not read."""
     forgotten: int = 0
-    """Files of what was forgotten; no row is made of them."""
+    """Files of erased patients, studies, series or instances; not stored."""
 
     def __repr__(self) -> str:
         """Return the counts, and the reasons of the first rejects."""

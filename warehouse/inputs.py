@@ -1,4 +1,4 @@
-"""What a user gives: text in a file (SQL, rules, dictionaries), and names of one thing."""
+"""Check what a user passes: text files (SQL, rules, dictionaries), and UIDs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def read_text(source: Path) -> str:
-    """Return the text of a UTF-8 file, without its byte order mark.
+    """Read a UTF-8 text file, without its byte order mark.
 
     Raises
     ------
@@ -31,11 +31,12 @@ def read_text(source: Path) -> str:
 
 
 def require_names(*given: object) -> None:
-    """Refuse what is no text where UIDs and keys are asked for, such as a list of them.
+    """Refuse anything but ``str`` where a UID or key is expected, such as a list of them.
 
     Raises
     ------
     UsageError
+        One of the arguments is no text.
     """
     for one in given:
         if not isinstance(one, str):

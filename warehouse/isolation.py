@@ -1,10 +1,9 @@
-"""Chunks whose process was killed → their rows, and the file that kills as a reject.
+"""Read chunks again whose worker was killed, and reject the file that kills the process.
 
-In: chunks and what reads them. Out: ``Staged``, chunk by chunk. A library written in C may end the
-process that called it, or the kernel does, for want of memory; then nothing is left that could say
-which file it was. So a lost chunk is read again in a process of its own, in halves if that is
-killed as well, until the file stands alone. Exceptions are isolated inside of the process
-(``warehouse.reading``).
+In: chunks and the pool that reads them. Out: ``Staged``, chunk by chunk. A C library may abort the
+process, or the kernel may kill it when memory runs out; nothing then tells which file caused it. So
+a lost chunk is read again in a new process and bisected while processes are killed, until the file
+is alone. Exceptions are isolated inside the worker (``warehouse.reading``).
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ KILLED = "the process that read it was killed: not read, the next ingest tries a
 def results(
     pool: Executor, chunks: Sequence[Chunk], futures: Sequence[Future[list[Staged]]]
 ) -> Iterator[list[Staged]]:
-    """Wait for chunks in their order; those of killed processes are read again, alone.
+    """Yield the results of chunks in order; chunks of killed workers are read again, alone.
 
-    Only in processes of this machine. A scheduler of Dask reads a chunk again by itself, and an
-    executor that the caller has brought cannot be told to begin anew: there the loss is raised.
+    This applies to ``WorkerPool`` only: Dask repeats a chunk itself, and any other executor cannot
+    be used again after a loss, so that it is raised.
     """
     for chunk, future in zip(chunks, futures, strict=True):
         try:
@@ -52,31 +51,30 @@ def results(
 
 
 def killed_before(root: Path) -> list[Path]:
-    """Return the notes of processes that ended while they read, or that read now.
+    """Return the notes of processes that read files themselves and ended, or are still reading.
 
-    Few files are read without worker processes, which would take longer to start. What kills that
-    process kills the run; the next one finds its note, reads in workers, and learns which file it
-    was.
+    A few files are read without workers, which would take longer to start. A file that kills this
+    process ends the run; the next run finds the note, reads in workers and identifies the file.
     """
     return list(layout.notes_folder(root).glob("*"))
 
 
 def of_sources(sources: Iterable[str | os.PathLike[str]]) -> str:
-    """Return what a note says of these sources, which it does not name."""
+    """Return a digest of the paths of sources, as the name of a note."""
     named = sorted(os.path.abspath(os.fsdecode(source)) for source in sources)
     return hashlib.sha256("\0".join(named).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 @contextmanager
 def noted(root: Path, killed: list[Path], *, is_alone: bool, reads: str) -> Iterator[None]:
-    """Keep a note while files are read in this process; forget those whose files were read now.
+    """Keep a note while this process reads files; after success delete old notes of the same files.
 
-    A note says what was read, ``of_sources`` or a planned batch, and only a run that reads the same
-    forgets it: others read other files.
+    The name of a note begins with what is read, ``of_sources`` or the key of a planned batch; only
+    a run that reads the same deletes it.
     """
     folder = layout.notes_folder(root)
     note = folder / f"{reads}.{uuid.uuid4().hex}"
-    # Without room for it the run fails by itself, and says so.
+    # On a full disk the run fails by itself, with a reason.
     with suppress(OSError):
         if is_alone:
             folder.mkdir(exist_ok=True)
@@ -94,12 +92,12 @@ def noted(root: Path, killed: list[Path], *, is_alone: bool, reads: str) -> Iter
 
 
 def _read_alone(pool: WorkerPool, chunk: Chunk) -> list[Staged]:
-    """Read a chunk whose process was killed, each piece of it in a new process.
+    """Read a chunk whose worker was killed in new workers; bisect it while these are killed, too.
 
     Raises
     ------
     WorkerLost
-        Even a file that is known to be good has its process killed.
+        A worker that reads a known good file is killed, too.
     """
     staged: list[Staged] = []
     waiting = [chunk]

@@ -1,4 +1,4 @@
-"""Files that were found ↔ rows: as they are compared, planned, and handed to readers."""
+"""Listed files as an Arrow table, and back: for comparing, planning and sending them to workers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ LISTING = pa.schema(
         ("reason", pa.string()),
     ]
 )
-"""What the walk found, a row per file; ``reason`` only for what could not be looked at."""
+"""One row per listed file; ``reason`` only of those that cannot be read, whose size may be null."""
 
 
 def listing_row(item: SourceFile | Unreadable) -> tuple[Any, ...]:
-    """Return the cells of ``LISTING`` for a file; keys to a bucket stand in no table."""
+    """Return a file as a row of ``LISTING``; bucket credentials are left out."""
     if isinstance(item, Unreadable):
         return item.path, None, None, None, None, item.reason
     archive = None if item.archive is None else path_text(item.archive)
@@ -41,7 +41,7 @@ def listing_row(item: SourceFile | Unreadable) -> tuple[Any, ...]:
 
 
 def listing_table(rows: list[tuple[Any, ...]]) -> pa.Table:
-    """Make a table of rows."""
+    """Return rows as a table with the schema ``LISTING``."""
     columns = zip(*rows, strict=True) if rows else [()] * len(LISTING)
     arrays = [pa.array(cells, kind) for cells, kind in zip(columns, LISTING.types, strict=True)]
     return pa.Table.from_arrays(arrays, schema=LISTING)
@@ -51,24 +51,24 @@ def source(
     path: str, size: int | None, modified: int | None, archive: str | None, member: str | None,
     reason: str | None, *, s3: S3Access,
 ) -> SourceFile | Unreadable:  # fmt: skip
-    """Make a file again of the cells of a row."""
+    """Return a row of ``LISTING`` as a file."""
     if reason is not None or size is None or modified is None:
         return Unreadable(path, reason or "cannot be opened")
-    # Keys to a bucket stand in no plan and in no table.
+    # Credentials are in no plan and in no table.
     access = s3 if is_object(path) else None
     held_by = None if archive is None else os.fsdecode(local_path(archive))
     return SourceFile(path, size, modified, held_by, member, access)
 
 
 class FileRows(Sequence["SourceFile | Unreadable"]):
-    """Files as rows, which become objects where they are read; elsewhere nobody looks at one.
+    """A sequence of files that are stored as a table; objects are made when one is accessed.
 
     Parameters
     ----------
     rows
         ``LISTING``.
     s3
-        How buckets are reached.
+        Access to buckets.
     """
 
     __slots__ = ("_rows", "_s3")
@@ -79,7 +79,7 @@ class FileRows(Sequence["SourceFile | Unreadable"]):
 
     @classmethod
     def of(cls, items: Sequence[SourceFile | Unreadable], s3: S3Access) -> FileRows:
-        """Return files as rows."""
+        """Return files as ``FileRows``."""
         if isinstance(items, cls):
             return items
         return cls(listing_table([listing_row(item) for item in items]), s3)
@@ -90,7 +90,7 @@ class FileRows(Sequence["SourceFile | Unreadable"]):
         return self._rows.tables[0]
 
     def told_apart(self) -> tuple[Sequence[SourceFile], list[Unreadable]]:
-        """Return the files that can be read, and the others."""
+        """Return the files that can be read, and those that cannot."""
         rows = self.rows
         known = pc.and_(rows["size_bytes"].is_valid(), rows["modified_us"].is_valid())
         can_be = pc.and_(rows["reason"].is_null(), known)

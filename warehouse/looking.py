@@ -1,8 +1,8 @@
-"""Paths that a walk has met → rows of ``LISTING``, a run at a time, by workers where there are any.
+"""Stat the files that a walk has found, in parallel where there are workers.
 
-In: what ``scan.walk`` yields, in order. Out: tables in that order. To look at a file is to ask the
-system for its size and time, which on a file server takes a thousand times as long as on a disk;
-of an archive it is to read what it holds.
+In: what ``scan.walk`` yields, in order. Out: tables of ``LISTING`` in that order. A run is some
+hundred paths; a file costs one ``stat``, which on a file server takes a thousand times as long as
+on a local disk, and an archive costs reading its central directory.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ if TYPE_CHECKING:
     from warehouse.dicom.scan import Met
 
 RUN_FILES = 500
-"""Files of a run, which crosses to a worker and back at once."""
+"""Files of a run, which is sent to a worker in one message."""
 
 RUNS_AHEAD = 16
-"""Runs that are given to workers before the first is needed: reading waits for no more."""
+"""Runs submitted to workers ahead of the one that is needed: calls that read wait behind these."""
 
 RUN_SECONDS = 0.1
-"""After so long a run ends however few files it has: someone watches how many were found."""
+"""A run ends after this time, however few files it has, so that progress is reported."""
 
 ALONE_SECONDS = 2.0
-"""After so long workers are started for what is left, even if there is nothing yet to be read."""
+"""After this time workers are started for the remaining runs, even if nothing has to be read."""
 
 _Run: TypeAlias = "tuple[list[Met], Future[Crossing] | None]"
 
 
 @dataclass(slots=True)
 class Lookers:
-    """Who looks at files: this process, until there are workers."""
+    """Where files are listed: in this process, until there are workers."""
 
     workers: Executor | None = None
-    """Those that read."""
+    """The workers that read files, once they exist."""
     most: int = 1
-    """How many processes may be started where there are none."""
+    """Processes that may be started before that."""
 
 
 def looked_at(met: Iterator[Met], patterns: Sequence[str], lookers: Lookers) -> Generator[pa.Table]:
-    """Look at all files, in the order in which they were met.
+    """Yield the listing of all files, in the order of the walk.
 
-    Workers take runs before the files that wait to be read. While none has started, a run that is
-    needed is looked at here; afterwards it is waited for, because whoever waits has more to do than
-    each of many workers, and of few workers none is idle meanwhile.
+    Workers run these calls before those that read files. Until a worker has started, a run that is
+    needed is listed in this process; afterwards this process waits for the worker, as it has more
+    to do than each of many workers, and few workers are all busy.
     """
     ahead: deque[_Run] = deque()
     own: WorkerPool | None = None
@@ -89,7 +89,7 @@ def looked_at(met: Iterator[Met], patterns: Sequence[str], lookers: Lookers) -> 
 
 
 def look(met: Iterable[Met], patterns: Sequence[str]) -> Crossing:
-    """Look at the files of a run, in a worker."""
+    """List the files of a run: the call that a worker runs."""
     return Crossing(listing_table([listing_row(item) for item in look_at(met, patterns)]))
 
 
@@ -106,7 +106,7 @@ def _next_run(met: Iterator[Met]) -> list[Met]:
 def _given(
     run: list[Met], patterns: Sequence[str], workers: Executor | None
 ) -> Future[Crossing] | None:
-    """Give a run to the workers; of objects in a bucket all is known already."""
+    """Submit a run to the workers; None for objects in a bucket, which are listed already."""
     if workers is None or not any(isinstance(item, str) for item in run):
         return None
     return submit_first(workers, look, run, patterns)
@@ -117,7 +117,7 @@ def _is_done(run: _Run) -> bool:
 
 
 def _result(future: Future[Crossing] | None, workers: Executor | None) -> pa.Table | None:
-    """Return what a worker has found; None if that has to be found out here."""
+    """Return the rows that a worker made; None if the run has to be listed in this process."""
     if future is None:
         return None
     here = workers if isinstance(workers, WorkerPool) else None

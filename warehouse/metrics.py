@@ -1,8 +1,8 @@
-"""The state of a warehouse and of its last ingest → text for Prometheus.
+"""Metrics of a warehouse and of its last ingest, in the text format of Prometheus.
 
-In: the folder of a warehouse, and what an ingest measured. Out: the text format 0.0.4, as a file
-that is replaced in one step. Counts are those of the newest version, so nothing has to be added up;
-reasons of rejects are ours and hold no value of a header.
+In: the folder of a warehouse, and the durations of an ingest. Out: text format 0.0.4, in a file
+that is replaced atomically. All counts are gauges of the newest version. Reasons of rejects are
+texts of this software and contain no value of a header.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from warehouse.ingest_report import IngestReport
 
 REASONS = 20
-"""Reasons of rejects that have a line of their own, the most frequent ones."""
+"""Number of reasons of rejects with a line of their own, the most frequent ones."""
 
 _OUTCOMES = ("created", "replaced", "existing", "duplicate", "rejected", "moved", "forgotten")
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a listener has received beside a warehouse; see ``warehouse.listener.state``."""
+    """State of a listener's spool; see ``warehouse.listener.state``."""
 
     aet: str
     waiting: int
-    """Files that no ingest has taken yet."""
+    """Files that are not ingested yet."""
     updated: float
-    """When the listener said so, in seconds since 1970; it does every ten seconds while it runs."""
+    """Seconds since 1970 when the listener wrote this, which it does every ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What an ingest took."""
+    """Durations and result of an ingest."""
 
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Stage → seconds: ``list``, ``read``, ``commit``, and ``finish`` after the last commit."""
@@ -55,7 +55,18 @@ class Measured:
 def write_metrics(
     root: Path, target: Path, measured: Measured | None = None, received: Iterable[Received] = ()
 ) -> None:
-    """Write the metrics of a warehouse to a file, which is replaced in one step.
+    """Write the metrics of a warehouse to a file, which is replaced atomically.
+
+    Parameters
+    ----------
+    root
+        Folder of the warehouse.
+    target
+        File to write.
+    measured
+        The last ingest.
+    received
+        State of each listener.
 
     Raises
     ------
@@ -65,7 +76,7 @@ def write_metrics(
 
 
 def metrics(root: Path, measured: Measured | None = None, received: Iterable[Received] = ()) -> str:
-    """Return the metrics of a warehouse, of its listeners, and of an ingest if one was measured.
+    """Return the metrics of a warehouse, its listeners and its last ingest; see ``write_metrics``.
 
     Raises
     ------

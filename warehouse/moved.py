@@ -1,9 +1,9 @@
-"""Files of an ingest that are known, and lay elsewhere before → known where they lie now.
+"""Recognize files that were moved since the last ingest, and update their paths.
 
-In: the listing of an ingest. Out: how many were moved; they are no longer ``unseen``. A file was
-moved if name, size and time are those of a known one that is gone, and its first bytes hold the
-SOP Instance UID of that. Nothing else of it is read. A file of another time may have been changed:
-it is read as any new one.
+In: the listing of an ingest. Out: the number of moved files, which are deleted from ``unseen``. A
+file was moved if it has the name, size and modification time of a known file that no longer exists,
+and its first bytes contain the SOP Instance UID of that. Nothing else of it is read. A file with
+another modification time may have changed, and is read as a new one.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import duckdb
 
 HEAD_BYTES = 4_096
-"""Bytes of a file in which its SOP Instance UID is looked for: the file meta has it."""
+"""Bytes of a file that are searched for its SOP Instance UID, which is in the file meta."""
 
 
 def take_moved(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
-    """Let known files lie where they were found; return how many.
+    """Commit the new paths of moved files; return how many there are.
 
     Raises
     ------
@@ -65,9 +65,9 @@ def take_moved(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
 
 
 def put_off_moved(listing: duckdb.DuckDBPyConnection) -> None:
-    """Take files that may have been moved out of ``unseen`` while not all files are listed.
+    """Set files aside from ``unseen`` that may have been moved, until all files are listed.
 
-    Where a known file of the same name, size and time is listed later, it has not moved.
+    If the known file of the same name, size and time is listed later, it was not moved.
     """
     listing.execute("create table if not exists put_off as from unseen limit 0")
     movable = f"select distinct new from ({statement('maybe_moved')})"
@@ -84,7 +84,7 @@ def _take_back(listing: duckdb.DuckDBPyConnection) -> None:
 
 
 def _is_gone(path: str) -> bool:
-    """Tell whether a file is not there, and is no member or object; in doubt it is there."""
+    """Return whether a file no longer exists; False for archive members, objects and in doubt."""
     if is_object(path) or ARCHIVE_SEPARATOR in path:
         return False
     try:

@@ -1,4 +1,4 @@
-"""``warehouse.open`` and ``warehouse.header``: from a name to an object."""
+"""``warehouse.open`` and ``warehouse.header``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,23 @@ if TYPE_CHECKING:
 
 
 def header(path: str | os.PathLike[str]) -> Header:
-    """Return the header of a DICOM file that need not be in any warehouse."""
+    """Read the header of any DICOM file; no warehouse is needed.
+
+    Parameters
+    ----------
+    path
+        DICOM file.
+
+    Returns
+    -------
+    Header
+        All elements but pixel data.
+
+    Raises
+    ------
+    UsageError
+        There is no such file, or it is not DICOM or damaged.
+    """
     from warehouse.catalog.header_rows import header_of_file
 
     return header_of_file(path)
@@ -33,19 +49,29 @@ def open(  # noqa: A001 - warehouse.open reads as it is
     Parameters
     ----------
     root
-        Folder, or ``s3://bucket/prefix``, which is worked with in a folder of this machine, see
-        ``warehouse.store.mirror``; keys are taken from the environment.
+        Folder, or ``s3://bucket/prefix``, which is mirrored in a folder of this machine, see
+        ``warehouse.store.mirror``; credentials are taken from the environment.
     create
-        Take a place where no warehouse is yet; the first ingest makes one there.
+        Accept a folder without a warehouse; the first ingest creates one there.
     version
-        An older version, to be asked and not to be changed; by default the newest.
+        Older version to open, read-only; by default the newest.
+
+    Returns
+    -------
+    Warehouse
 
     Raises
     ------
     NotAWarehouse
-        There is none, and ``create`` does not ask for one.
+        There is none, and ``create`` is false.
     UnknownVersion
-        There is no such version, or no longer.
+        There never was such a version, or its files are vacuumed.
+
+    Examples
+    --------
+    >>> import warehouse
+    >>> warehouse.open("my-warehouse").version
+    1
     """
     mirror = (
         open_mirror(str(root), S3Access.from_variables(os.environ)) if is_object(root) else None

@@ -1,7 +1,7 @@
-"""Files that are written for people: complete or not there, and never in the place of another.
+"""Write output files atomically, without replacing an existing file.
 
-In: a name that a user gave. Out: a draft beside it, which takes the name when it is complete. With
-``force`` it may replace a file; a folder, a device or a pipe is never replaced.
+In: a path that a user gave. Out: a draft in the same folder, which is renamed when it is complete.
+With ``force`` a file is replaced; a folder, device or pipe is never replaced.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 REPLACE = "name another, or replace it: --force (in Python force=True)"
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-"""What file systems without hard links say, such as exFAT."""
+"""Errors of file systems without hard links, such as exFAT."""
 
 _SPREADSHEETS = {".xlsx", ".xls", ".ods"}
 
 
 def refuse_existing(target: Path, *, force: bool = False) -> None:
-    """Check that a file or folder can be made, before any work is done for it.
+    """Check that a file or folder can be created, before any work is done for it.
 
     Parameters
     ----------
     target
-        What is to be written.
+        File or folder to write.
     force
-        A file of that name may be replaced.
+        Accept an existing file, which will be replaced.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def _unwritable(target: Path, error: OSError) -> UsageError:
 
 
 def is_stream(target: Path) -> bool:
-    """Return whether a name stands for a device or a pipe, such as /dev/stdout."""
+    """Return whether a path is a device, pipe or socket, such as /dev/stdout."""
     try:
         mode = os.stat(target).st_mode
     except OSError:
@@ -87,7 +87,7 @@ def is_stream(target: Path) -> bool:
 
 @contextlib.contextmanager
 def stream_to(target: Path) -> Iterator[IO[bytes]]:
-    """Open a device or a pipe to write to.
+    """Open a device or pipe for writing.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def stream_to(target: Path) -> Iterator[IO[bytes]]:
 
 
 def _unwritten() -> tuple[type[Exception], ...]:
-    """Return what the engines that write files raise; imported when something was raised."""
+    """Return the exceptions of the engines that write files; called only after one was raised."""
     import duckdb  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415
 
@@ -112,13 +112,13 @@ def _unwritten() -> tuple[type[Exception], ...]:
 
 @contextlib.contextmanager
 def draft_of(target: Path) -> Iterator[Path]:
-    """Give the name of a draft beside a target; whatever fails, the draft goes.
+    """Return the path of a draft in the folder of a target; it is deleted on any failure.
 
     Raises
     ------
     ExportFailed
     """
-    # Behind a link, as the file is replaced there; not longer than names may be.
+    # A link is resolved, as its target is replaced. The name is short, whatever that of the target.
     draft = Path(os.path.realpath(target)).with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield draft
@@ -134,11 +134,12 @@ def draft_of(target: Path) -> Iterator[Path]:
 
 
 def place(draft: Path, target: Path, *, force: bool = False) -> None:
-    """Give a complete draft its name.
+    """Rename a complete draft to its target.
 
     Raises
     ------
     TargetExists
+        There is a file, and ``force`` is false.
     """
     if force:
         refuse_existing(target, force=True)
@@ -150,7 +151,7 @@ def place(draft: Path, target: Path, *, force: bool = False) -> None:
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
                 raise
-            # Whoever makes the empty file has the name, and may replace it.
+            # O_EXCL claims the name; the claimed empty file may be replaced.
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
             draft.replace(target)
     except FileExistsError:
@@ -158,7 +159,7 @@ def place(draft: Path, target: Path, *, force: bool = False) -> None:
 
 
 def write_bytes(content: bytes, target: Path, *, force: bool = False) -> None:
-    """Write a file whose content is there already.
+    """Write a file, or to a device or pipe.
 
     Raises
     ------
@@ -175,21 +176,21 @@ def write_bytes(content: bytes, target: Path, *, force: bool = False) -> None:
 
 
 def format_of(target: Path, asked: str | None, suffixes: Mapping[str, str]) -> str:
-    """Return the format that the suffix of a name says, or that was asked for.
+    """Return the format of an output file, from its suffix or as requested.
 
     Parameters
     ----------
     target
         File to be written.
     asked
-        Format that the caller named, if any; it decides where the suffix says nothing.
+        Requested format, if any; it decides where the suffix is unknown.
     suffixes
         Suffix, such as ``.csv``, to format.
 
     Raises
     ------
     UsageError
-        The suffix says another format, or none and none was asked for.
+        The suffix contradicts the requested format, or neither gives one.
 
     Examples
     --------
@@ -216,7 +217,7 @@ def format_of(target: Path, asked: str | None, suffixes: Mapping[str, str]) -> s
 
 
 def require_suffix(target: Path, *suffixes: str) -> None:
-    """Check that the name of a file says what it will hold.
+    """Check that the name of a file ends in one of these suffixes.
 
     Raises
     ------

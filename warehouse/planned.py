@@ -1,6 +1,7 @@
-"""The files of a batch that was planned or read before ↔ where that is put down.
+"""The files of a batch that is planned, or that was read before.
 
-In: a batch. Out: its ``SourceFile`` and ``Unreadable``, in order of their paths.
+In: the key of a batch. Out: its ``SourceFile`` and ``Unreadable``, in the order of their paths. A
+plan is a Parquet table in ``_batches/KEY``; files of a committed batch are rows of ``files``.
 """
 
 from __future__ import annotations
@@ -33,19 +34,19 @@ GONE = "no longer there"
 
 
 def write_plan(items: list[SourceFile | Unreadable]) -> bytes:
-    """Put the files of a batch down, for ``read_plan``; keys to a bucket are left out."""
+    """Return the files of a batch as Parquet, for ``read_plan``; credentials are left out."""
     sink = pa.BufferOutputStream()
     pq.write_table(listing_table([listing_row(item) for item in items]), sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
 def read_plan(root: Path, batch: str, settings: IngestSettings) -> list[SourceFile | Unreadable]:
-    """Return the files that are planned for a batch."""
+    """Return the files of a planned batch."""
     return [source(*row.values(), s3=settings.s3) for row in _plan(root, batch).to_pylist()]
 
 
 def forget_planned(listing: duckdb.DuckDBPyConnection, root: Path, batch: str) -> None:
-    """Take out of ``unseen`` what is planned for a batch as it is now."""
+    """Delete from ``unseen`` the files of a planned batch that are unchanged since."""
     listing.register("planned", _plan(root, batch))
     listing.execute(statement("forget_planned"))
 
@@ -57,7 +58,7 @@ def _plan(root: Path, batch: str) -> pa.Table:
 def name_to_read(
     connection: duckdb.DuckDBPyConnection, root: Path, items: list[SourceFile | Unreadable]
 ) -> None:
-    """Make ``files`` and ``to_read``, as a survey does, for the files of one batch."""
+    """Create ``files`` and ``to_read``, as a survey does, for the files of one batch."""
     view_ledger(connection, delta.newest_files(root)[1])
     paths = pa.array([item.path for item in items], pa.string())
     connection.register("named", pa.table({"path": paths}))
@@ -70,7 +71,7 @@ def name_to_read(
 def files_of_batch(
     root: Path, batch: str, settings: IngestSettings
 ) -> tuple[list[SourceFile | Unreadable], int]:
-    """Return the files that a finished batch holds and that still exist, and a free first id."""
+    """Return the files of a committed batch that still exist, and a free first instance id."""
     with lent() as connection:
         view_ledger(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
@@ -85,7 +86,7 @@ def files_of_batch(
 
 
 def listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile | Unreadable]:
-    """List files that are known already, in their order; archives by their member."""
+    """List known files again, in the given order; those that vanished are ``Unreadable``."""
     objects = [path for path in paths if is_object(path)]
     known = dict(zip(objects, list_again(objects, settings.s3) if objects else (), strict=True))
     items: list[SourceFile | Unreadable] = []

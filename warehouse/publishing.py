@@ -1,8 +1,8 @@
-"""One place where a change of a warehouse is made, published and followed up.
+"""Every change of a warehouse: make it, publish it to the bucket, audit it, materialize views.
 
-A folder is changed where it lies. A bucket is changed in its mirror and published; where another
-writer published first, the work begins anew. Afterwards the materialized views follow. ``Opened``
-is what a station sees of ``Warehouse``, whose methods are in part functions of stations.
+A folder is changed in place. A warehouse in a bucket is changed in its mirror and published; if
+another writer published first, the change is repeated. ``Opened`` is the part of ``Warehouse`` that
+functions of other packages need to be its methods.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 Action: TypeAlias = "Callable[[Callable[[], None] | None], _Answer]"
-"""What changes a folder; it is given what publishes a part of its work, or None."""
+"""A function that changes the folder. Its argument publishes the work done so far; None without a
+bucket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a warehouse is."""
+    """Location of a warehouse, and the only way to change it."""
 
     root: Path
-    """Folder that is worked with."""
+    """Local folder."""
     mirror: Mirror | None = None
-    """What publishes the folder, if it stands for a bucket."""
+    """Publishes the folder if it is the mirror of a bucket."""
     version: int | None = None
-    """An older version, which cannot be changed."""
+    """Older version that was opened, which cannot be changed."""
     changed: Callable[[], None] = lambda: None
-    """Told by ``change`` that rows are others now: who shows them looks at them again."""
+    """Called by ``change`` after rows have changed, so that the catalog is opened again."""
 
     @property
     def url(self) -> str:
-        """How people name it: the bucket, not the folder that stands for it."""
+        """URL of the bucket, else path of the folder."""
         return self.mirror.url if self.mirror else str(self.root)
 
     def publish(
@@ -57,18 +58,24 @@ class Place:
         Parameters
         ----------
         action
-            What changes the folder; called again if another writer was faster.
+            Changes the folder; called again if another writer published first.
         what
-            Its name for the audit, see ``warehouse.store.audit``; empty if nothing is to change.
+            Name of the change in the audit log, see ``warehouse.store.audit``; empty if the action
+            changes nothing, and so is not logged.
         materialize
-            Asked afterwards whether the materialized views are to follow.
+            Called afterwards: whether to update the materialized views.
+
+        Returns
+        -------
+        object
+            What the action returned.
 
         Raises
         ------
         UsageError
-            This is an older version.
+            An older version was opened.
         Outrun
-            Other writers of the bucket were faster each time.
+            Other writers published to the bucket first, each time.
         """
         if self.version is not None:
             raise UsageError("this is an older version, which cannot change; open the newest one")
@@ -83,19 +90,19 @@ class Place:
         return done
 
     def change(self, action: Action[_Answer], *, what: str, materialize: bool = True) -> _Answer:
-        """Change rows (see ``publish``), and tell who shows them."""
+        """Change rows as ``publish`` does, then call ``changed``."""
         done = self.publish(action, what=what, materialize=lambda: materialize)
         self.changed()
         return done
 
     def keep(self, action: Callable[[], _Answer], what: str) -> _Answer:
-        """Keep something beside the rows, such as a run; the rows stay as they are."""
+        """Store something other than rows, such as a run of a cohort."""
         return self.publish(lambda _: action(), what=what, materialize=lambda: False)
 
     def _noted(
         self, action: Action[_Answer], push: Callable[[], None] | None, what: str
     ) -> _Answer:
-        """Change the folder, and note it for the audit."""
+        """Change the folder and log it for the audit."""
         if not what:
             return action(push)
         before = newest_version(self.root)
@@ -109,14 +116,14 @@ class Place:
 
 
 class Opened(Protocol):
-    """An open warehouse, as functions see it that are methods of ``Warehouse``."""
+    """What functions need of ``Warehouse`` to be its methods."""
 
     root: Path
 
     @property
     def place(self) -> Place:
-        """Where it is, and what changes it."""
+        """Location, through which it is changed."""
 
     @property
     def catalog(self) -> Catalog:
-        """Open catalog of the version that is shown."""
+        """Catalog of the version that is open."""

@@ -1,7 +1,6 @@
-"""Batches of files → versions of the warehouse, one transaction a batch.
+"""Read batches of files and commit each in one transaction; the next ones are read meanwhile.
 
-In: the files of each batch, chunk by chunk, and where they are read. Out: ``Counts``. Here the
-next batches are read while one is committed.
+In: the files of each batch, chunk by chunk, and the executor that reads them. Out: ``Counts``.
 """
 
 from __future__ import annotations
@@ -41,17 +40,17 @@ if TYPE_CHECKING:
     from warehouse.survey import Progress
 
 BATCHES_AHEAD = 2
-"""Batches that workers have to read while one is committed or files are listed: of one they would
-come to the end before."""
+"""Batches submitted to the workers while one is committed or files are listed: with one they would
+run out of work."""
 
 
 def read_batches(
     listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
     pool: Executor | None, progress: Progress | None, more: Iterator[object],
 ) -> Iterator[tuple[str, Counts]]:  # fmt: skip
-    """Read the files of ``to_read``, and what each step of ``more`` puts there.
+    """Read and commit the files of ``to_read``, which ``more`` fills again; yield key and counts.
 
-    While one batch is committed, or files are listed, the pool reads the next two.
+    While one batch is committed, or files are listed, the pool reads the next ``BATCHES_AHEAD``.
     """
     running: deque[_Running] = deque()
     pace = Pace(settings)
@@ -76,7 +75,7 @@ def read_batches(
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A batch whose files are being read, or will be when its results are asked for."""
+    """A batch whose files are read in the pool, or here while ``portions`` is iterated."""
 
     batch: str
     unreadable: list[Unreadable]
@@ -98,7 +97,7 @@ def read_batch(
     items: list[SourceFile | Unreadable], settings: IngestSettings, pool: Executor | None,
     progress: Progress | None, *, first: int | None = None, read_anew: bool = False,
 ) -> Counts:  # fmt: skip
-    """Read one batch in chunks, commit it in one transaction."""
+    """Read one batch chunk by chunk and commit it in one transaction."""
     size = settings.chunk_files
     chunks = (items[start : start + size] for start in range(0, len(items), size))
     running = _begin(root, batch, chunks, settings, pool, first)
@@ -109,7 +108,7 @@ def _begin(
     root: Path, batch: str, chunks: Iterable[Sequence[SourceFile | Unreadable]],
     settings: IngestSettings, pool: Executor | None, first: int | None = None,
 ) -> _Running:  # fmt: skip
-    """Hand each chunk to the pool at once; without one they are read when they are asked for."""
+    """Submit all chunks to the pool; without a pool they are read when ``portions`` is iterated."""
     following = layout.first_id(batch) if first is None else first
     warehouse_id = identity(root)
     unreadable: list[Unreadable] = []
@@ -137,7 +136,7 @@ def _finish(
     connection: duckdb.DuckDBPyConnection, root: Path, running: _Running,
     settings: IngestSettings, progress: Progress | None, *, read_anew: bool = False,
 ) -> Counts:  # fmt: skip
-    """Wait for the chunks of a batch and commit it."""
+    """Wait for the chunks of a batch, then commit it."""
     staged: list[Staged] = []
     try:
         if running.unreadable:
@@ -162,15 +161,15 @@ def _finish(
 
 
 def _ready(root: Path, running: _Running, staged: list[Staged]) -> Ready | None:
-    """Have a worker write what the batch most likely adds; None leaves that to the commit.
+    """Have a worker write the parts of a batch that repeats no known file; None if it cannot.
 
-    Only in processes of this machine, where it need not wait until the next batch has been read.
+    Only local workers do: they can run this call before those of the next batch.
     """
     pool = running.pool
     if not isinstance(pool, WorkerPool) or tombstones(root) is not None:
         return None
     try:
-        # Not looked up there: a worker that opened a log would begin a thread for each processor.
+        # Resolved here: the Delta library would start a thread per processor in the worker.
         held = delta.newest_parts(root, "blobs")
         return pool.submit_first(make_ready, root, running.batch, staged, held).result()
     except WorkerLost:
@@ -186,7 +185,7 @@ def staged_anew(
     settings: IngestSettings,
     first: int,
 ) -> list[Staged]:
-    """Read some files in this process and leave their rows where a commit can take them over."""
+    """Read files in this process and stage their rows for a commit."""
     staged: list[Staged] = []
     size = settings.chunk_files
     chunks = (items[start : start + size] for start in range(0, len(items), size))
@@ -209,7 +208,7 @@ def _stage_unreadable(
 
 
 def settle(root: Path, settings: IngestSettings) -> list[str]:
-    """Read duplicates again whose instance no file holds any more; return the batches it took."""
+    """Read duplicates again whose instance no file holds any more; return the committed batches."""
     with locks.writing(root), lent() as connection:
         return settle_duplicates(connection, root, settings, None)
 
@@ -218,12 +217,12 @@ def settle_duplicates(
     connection: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
     pool: Executor | None,
 ) -> list[str]:  # fmt: skip
-    """Read duplicates again whose instance no file holds any more, or one that comes later."""
+    """Read duplicates again that should hold their instance: nothing does, or a later path does."""
     batches: list[str] = []
     tried: set[str] = set()
     while True:
         view_ledger(connection, delta.newest_files(root)[1])
-        # Mostly there are none, which is told sooner than how each of them stands.
+        # Mostly there are none; this is cheaper than the query for unsettled ones.
         duplicate = "select 1 from files where status = 'duplicate' limit 1"
         if not connection.execute(duplicate).fetchall():
             return batches

@@ -1,12 +1,12 @@
-"""A chunk of files → staged parts: what a worker process does, with all that it imports.
+"""Read a chunk of files and stage its rows: the code that runs in a worker process.
 
-In: files and settings. Out: ``Staged``. Apart from ``warehouse.ingest``, so that workers load
-neither DuckDB nor Delta: they start sooner, and each is smaller.
+In: files and settings. Out: ``Staged``. It does not import DuckDB or Delta, so that workers start
+faster and use less memory.
 
-No exception of one file ends a run. Where a chunk fails, what is left of it is halved until the
-file stands alone that fails; it becomes a reject. What is not one file's is raised: errors of this
-project (``WriteFailed``: a full disk, a lost permission), and whatever a file known to be good
-raises too (``docs/decisions/0018-one-file-never-stops-a-run.md``).
+No exception raised by one file ends a run. If a chunk fails, its remaining files are bisected until
+the failing file is alone, which is rejected. Errors that are not due to a file are raised: those of
+this project (``WriteFailed``: a full disk, a lost permission), and any that reading a known good
+file raises, too (``docs/decisions/0018-one-file-never-stops-a-run.md``).
 """
 
 from __future__ import annotations
@@ -38,38 +38,43 @@ _GOOD_FILE = bytes(128) + b"DICM" + b"\x08\x00\x18\x00UI\x04\x001.1\x00"
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Files that are read together, and where their rows belong."""
+    """Files that a worker reads together, and the batch that they belong to."""
 
     root: Path
     warehouse_id: str
     batch: str
     place: int
-    """Number of the chunk in its batch."""
+    """Number of the chunk in its batch, from 0."""
     sources: Sequence[SourceFile]
     first_id: int
-    """Instance id of the first file; ids are counted on for rejected files too."""
+    """Instance id of the first file; the following files have consecutive ids, rejects included."""
     settings: IngestSettings
 
     def part(self, start: int, stop: int) -> Chunk:
-        """Return some of its files, with the ids that they have."""
+        """Return the chunk of files ``start`` up to ``stop``, which keep their ids."""
         return replace(self, sources=self.sources[start:stop], first_id=self.first_id + start)
 
     def halves(self) -> tuple[Chunk, Chunk]:
-        """Cut a chunk of two files or more."""
+        """Split a chunk of at least two files."""
         middle = len(self.sources) // 2
         return self.part(0, middle), self.part(middle, len(self.sources))
 
 
 def stage_chunk(chunk: Chunk) -> list[Staged]:
-    """Read some files and write their rows.
+    """Read the files of a chunk and write their rows to parts that no table names yet.
+
+    Returns
+    -------
+    list of Staged
+        One or more portions, which together have every file of the chunk.
 
     Raises
     ------
     WrongMachine
-        The folder of the warehouse is another one here, or none.
+        This machine has another warehouse, or none, at the path of the folder.
     WriteFailed
     ReadingFailed
-        Files fail for a reason that is not theirs.
+        A known good file cannot be read either.
     """
     if found_identity(chunk.root) != chunk.warehouse_id:
         raise WrongMachine(chunk.root, platform.node())
@@ -81,7 +86,7 @@ def stage_chunk(chunk: Chunk) -> list[Staged]:
             why = _stage(some, staged)
             if why is None:
                 continue
-            # Traceback and frames of what failed hold its memory.
+            # The traceback of the failure holds its memory.
             gc.collect()
             done = chunk.first_id + sum(portion.files.num_rows for portion in staged)
             left = some.part(done - some.first_id, len(some.sources))
@@ -97,10 +102,10 @@ def stage_chunk(chunk: Chunk) -> list[Staged]:
 
 
 def rejected(chunk: Chunk, reason: str) -> Staged:
-    """Return the rejects of a chunk whose files cannot be read for an unexpected reason.
+    """Stage all files of a chunk as rejects with this reason.
 
-    Without size and time, as files that could not be opened: so the next ingest tries again. The
-    reason may be one that a newer version, or more memory, does away with.
+    Size and time are null, as for files that could not be opened, so that the next ingest tries
+    again: a newer version, or more memory, may be able to read them.
     """
     outcomes = [
         Outcome(source._replace(size_bytes=None, modified_us=None), reason=reason)
@@ -112,12 +117,12 @@ def rejected(chunk: Chunk, reason: str) -> Staged:
 
 
 def prove(chunk: Chunk) -> None:
-    """Read a file that is known to be good, as the files of a chunk are, and forget its rows.
+    """Read a known good file with the settings of a chunk, and discard its rows.
 
     Raises
     ------
     ReadingFailed
-        It cannot be read: so no other file is to blame.
+        It cannot be read, so the files of the chunk are not the cause.
     """
     try:
         descriptor, path = tempfile.mkstemp(suffix=".dcm")
@@ -138,11 +143,11 @@ def prove(chunk: Chunk) -> None:
 
 
 def _stage(chunk: Chunk, staged: list[Staged]) -> tuple[str, str] | None:
-    """Append what is read of a chunk; return stage and kind of the error that ended it."""
+    """Append the portions of a chunk; return stage and type of an error, None if all were read."""
     try:
         with collector_paused():
             for portion in _staged(chunk):
-                staged.append(portion)  # noqa: PERF402 - those before an error stay
+                staged.append(portion)  # noqa: PERF402 - keeps the portions before an error
     except Exception as error:
         if isinstance(error, WarehouseError) and not isinstance(error, SourceError):
             raise
@@ -162,6 +167,6 @@ def _staged(chunk: Chunk) -> Iterator[Staged]:
 
 
 def _judged(chunk: Chunk, why: tuple[str, str]) -> Staged:
-    """Reject the only file of a chunk, unless any other would have failed as well."""
+    """Reject the only file of a chunk, unless a known good file fails, too."""
     prove(chunk)
     return rejected(chunk, unexpected(*why))

@@ -1,8 +1,8 @@
-"""A warehouse → the same, with ``instances`` derived anew, or with every file read anew.
+"""Derive the table ``instances`` again, or read every source file again.
 
-In: the folder of a warehouse. Out: ``Rebuilt``. What an instance is stands in sql/2_entities; what
-was stored is the answer of the day on which it was ingested. When definitions or readers have been
-mended since, this brings the store up to them.
+In: the folder of a warehouse. Out: ``Rebuilt``. sql/2_entities defines ``instances``; the stored
+rows were computed when the files were ingested. After a change of a definition or of a reader this
+updates the stored rows.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
     from warehouse.store.layout import Part
 
 SLICE = 20_000
-"""Instances derived together: some hundred columns of each are in memory."""
+"""Instances derived at a time; some hundred columns of each are in memory."""
 
 FROM_PRIVATE = {"ge_sequence_name": "pulse_sequence_name"}
-"""Attribute from a private element → column of ``instances`` that it makes if nothing else does."""
+"""Attribute from a private element → column of ``instances`` that is derived from it."""
 
 _BETWEEN = "instance_id between getvariable('first') and getvariable('last')"
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a rebuild did."""
+    """Result of a rebuild."""
 
     instances: int = 0
-    """Instances derived, or files read anew."""
+    """Instances derived, or files read again."""
     parts: int = 0
-    """Parts of ``instances``, or batches, whose content was written again."""
+    """Parts of ``instances``, or batches, that were written again."""
     version: int = 0
     """Version of the warehouse afterwards."""
 
@@ -61,10 +61,10 @@ class Rebuilt:
 def rebuild(root: Path) -> Rebuilt:
     """Derive ``instances`` from ``elements`` again, in one transaction.
 
-    Parts that are as they would be derived now are left alone. Of an instance that was read in
-    mode minimal there are no elements, so its row stays; of one read in mode normal, what came
-    from private elements stays, and the identity of one without any UID, which is a digest
-    of them too.
+    Only parts whose content differs are written. An instance that was read in mode minimal has no
+    elements, so its row is kept. Of one that was read in mode normal the columns from private
+    elements are kept, and the whole row if it has no UID, because its key is a digest of all
+    elements.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def rebuild(root: Path) -> Rebuilt:
                     seen += place
             with locks.locked(root):
                 newest = delta.snapshot(root)
-                # A part that an ingest replaced meanwhile was derived by that ingest.
+                # A part that an ingest has replaced meanwhile is up to date.
                 ours = {
                     old: new for old, new in written.items() if old in newest.parts["instances"]
                 }
@@ -113,7 +113,7 @@ def rebuild(root: Path) -> Rebuilt:
 def read_anew(root: Path, settings: IngestSettings | None = None) -> Rebuilt:
     """Read the files of every batch again, each in the mode in which it was read before.
 
-    A file that is no longer there keeps its rows. A batch is one transaction, so this may be
+    Rows of files that no longer exist are kept. Each batch is one transaction, so this may be
     stopped and run again.
     """
     settings = settings or IngestSettings()
@@ -134,7 +134,7 @@ def mode_of_batch(root: Path, batch: str) -> Mode | None:
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
-    """Make what defines instances, over a slice of the ids."""
+    """Create the views that define ``instances``, restricted to a range of ids."""
     view_files(connection, snapshot.paths("files"))
     connection.execute(f"create temp table holders as {statement('modes_of_holders')}")
     set_stored(connection, {table: snapshot.paths(table) for table in ("elements", "files")})
@@ -149,7 +149,7 @@ def _make_views(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> No
 
 
 def _runs(root: Path, parts: Iterable[str]) -> Iterator[dict[str, pa.Table]]:
-    """Yield parts with their rows, as many at a time as make a slice: each is planned anew."""
+    """Yield parts with their rows, in groups of ``SLICE`` rows or more: each group costs a plan."""
     run: dict[str, pa.Table] = {}
     for part in parts:
         run[part] = _read(root, part)
@@ -163,7 +163,7 @@ def _runs(root: Path, parts: Iterable[str]) -> Iterator[dict[str, pa.Table]]:
 def _derived(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, stored: pa.Table
 ) -> Iterator[pa.Table]:
-    """Yield these rows as they are derived now, a slice of their ids at a time."""
+    """Yield these rows as they are derived now, ``SLICE`` at a time."""
     for start in range(0, max(stored.num_rows, 1), SLICE):
         old = stored.slice(start, SLICE)
         if not old.num_rows:
@@ -175,7 +175,7 @@ def _derived(
         connection.execute("set variable last = $1", [last])
         paths = _parts_between(snapshot, first, last)
         set_stored(connection, {"elements": paths, "files": snapshot.paths("files")})
-        # A relation would plan the view when it is made, and again for its rows.
+        # A relation would plan the view twice: when it is made, and when rows are fetched.
         connection.execute("create or replace temp table derived as from instances_from_elements")
         answer = connection.sql("from derived").to_arrow_table().rename_columns(STORED_AS)
         new = _aligned(answer, ids).cast(stored.schema)
@@ -185,12 +185,12 @@ def _derived(
 
 
 def _aligned(rows: pa.Table, ids: NDArray[np.int64]) -> pa.Table:
-    """Return the rows of these ids in their order; all null where there is none."""
+    """Return the rows of these ids in this order; a row of nulls for a missing id."""
     return rows.take(pc.index_in(pa.array(ids), rows["instance_id"]))
 
 
 def _settled(old: pa.Table, new: pa.Table, modes: pa.ChunkedArray) -> pa.Table:
-    """Take what is derived from all elements; where some were not kept, what was stored too."""
+    """Merge derived and stored rows: by import mode, as some elements may not be stored."""
     is_full = pc.equal(modes, Mode.FULL.value)
     is_named = pc.or_(
         pc.fill_null(pc.not_equal(old["SOPInstanceUID"], ""), False),

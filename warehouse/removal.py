@@ -1,8 +1,7 @@
-"""Files that have vanished from the sources → a version of the warehouse without them.
+"""Remove files from the warehouse that have vanished from the sources.
 
-In: folders that were ingested, and may have lost files since. Out: ``RemovalReport``. An ingest
-adds and replaces; that a file is missing it does not take for the wish to forget it, because a
-disk that is not mounted looks the same. This does, when told to.
+In: sources that were ingested. Out: ``RemovalReport``. An ingest adds and replaces files but never
+removes one, because a disk that is not mounted looks like deleted files; this does, when asked to.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from warehouse.settings import S3Access
 
 _ROWS = 10_000
-"""Rows of ``files`` looked at together."""
+"""Rows of ``files`` checked at a time."""
 
 _KNOWN = pa.schema(
     [
@@ -49,21 +48,22 @@ _KNOWN = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class RemovalReport:
-    """What has vanished, and what of it was removed."""
+    """How many files have vanished, and what was removed with them."""
 
     known: int = 0
-    """Files beneath the sources that the warehouse thought to be there."""
+    """Known files beneath the sources."""
     vanished: int = 0
-    """Those that are not."""
+    """Known files that no longer exist."""
     removed: int = 0
     """Files marked as removed."""
     instances: int = 0
     """Instances that these files held."""
     taken_over: int = 0
-    """Instances that another file holds now."""
+    """Instances that a duplicate holds now."""
     version: int = 0
     """Version of the warehouse afterwards."""
     is_done: bool = False
+    """False if the files were only counted."""
 
 
 def remove(
@@ -74,34 +74,38 @@ def remove(
     delete: bool = False,
     even_all: bool = False,
 ) -> RemovalReport:
-    """Find known files that are no longer there; mark them as removed if told to.
+    """Find known files that no longer exist; with ``delete`` mark them as removed.
 
-    Their rows stay in ``files`` with the status ``removed``; their instances, elements, payloads
-    and long values go, unless another file holds the same instance: it takes over, read again. A
-    file that comes back is ingested like a new one. A file that cannot be looked at, for want of
-    rights or because a disk fails, has not vanished.
+    Their rows stay in ``files`` with the status ``removed``; the rows of their instances in all
+    other tables are deleted, unless a duplicate of the instance exists, which is read again and
+    holds it from then on. A file that comes back is ingested like a new one. A file that cannot be
+    checked, because of permissions or a failing disk, counts as existing.
 
     Parameters
     ----------
     root
         Folder of the warehouse.
     sources
-        Folders, archives or files; known files beneath any of them are looked for.
+        Folders, archives, files or ``s3://bucket/prefix``; known files beneath them are checked.
     settings
-        How files that take over are read; the mode is that in which each was read before.
+        How duplicates are read that take over; the mode is that in which each was read before.
     delete
-        Remove them; otherwise they are only counted.
+        Remove the files; otherwise they are only counted.
     even_all
-        Do so even if nothing is left of a source.
+        Do so even if no file of a source is left.
+
+    Returns
+    -------
+    RemovalReport
 
     Raises
     ------
     BucketUnreachable
-        A bucket does not answer, which says nothing about its objects.
+        A bucket does not answer, so that nothing is known about its objects.
     SourceNotFound
-        A source does not exist, and ``even_all`` was not said.
+        A source does not exist, and ``even_all`` is false.
     SourcesVanished
-        Not one known file of a source is left: perhaps it is not mounted.
+        No known file of a source is left, and ``even_all`` is false: it may not be mounted.
     NotAWarehouse, LayoutMismatch, WriteFailed
     """
     root = Path(os.path.abspath(root))
@@ -154,7 +158,7 @@ def _known_files(connection: duckdb.DuckDBPyConnection, root: Path) -> Iterator[
 def _missed(
     rows: pa.Table, known: dict[str, int], vanished: dict[str, int], s3: S3Access
 ) -> pa.Table:
-    """Return the rows of files that are not there; count those of every source."""
+    """Return the rows of files that have vanished; count known and vanished files per source."""
     missing = []
     members: dict[str, frozenset[str] | None] = {}
     paths = rows["path"].to_pylist()
@@ -181,7 +185,7 @@ def _is_beneath(path: str, place: str) -> bool:
 
 
 def _is_there(path: str, members: dict[str, frozenset[str] | None]) -> bool:
-    """Tell whether a file, or the member of an archive, exists; what cannot be told does."""
+    """Return whether a file or archive member exists; True if that cannot be determined."""
     holding = holding_file(path)
     if holding == path:
         try:

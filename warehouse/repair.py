@@ -1,8 +1,8 @@
-"""A damaged warehouse → the same, whose damaged rows were read from their source files again.
+"""Repair a damaged warehouse by reading the source files of damaged parts again.
 
-In: the folder of a warehouse, and what ``verify`` found. Out: ``Repaired``. Damaged parts leave and
-the rows of their files come back in one transaction, so that no version lacks them. Where a source
-is gone, or a part tells nothing of its sources, nothing is changed: only a backup can mend that.
+In: the folder of a warehouse, and the result of ``verify``. Out: ``Repaired``. Damaged parts are
+replaced in one transaction, so that no version lacks their rows. If a source file no longer exists,
+or it is unknown which files a part had, nothing is changed: that needs a backup.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What a repair did."""
+    """Result of a repair."""
 
     files: int = 0
     """Source files read again."""
     parts: int = 0
-    """Damaged parts that are no longer of the warehouse."""
+    """Damaged parts that were removed."""
     deleted: int = 0
-    """Kept answers deleted, which are made again, and parts that no newer version needs."""
+    """Damaged cache files (made again when needed), and damaged parts of older versions."""
     missing: list[str] = field(default_factory=list)
-    """Source files that are not there, for which nothing was changed."""
+    """Source files that do not exist, because of which nothing was changed."""
     version: int = 0
     """Version of the warehouse afterwards."""
 
@@ -84,7 +84,7 @@ def repair(root: Path, found: Verified, settings: IngestSettings | None = None) 
             staged += staged_anew(root, batch, sources, how, first)
             first += len(sources)
         commit_batch(connection, root, batch, staged, read_anew=True, damaged=damaged)
-    # Older versions named them: these can no longer be opened, and answer nothing that is wrong.
+    # Older versions with these parts can no longer be opened, rather than give wrong answers.
     for table, parts in damaged.items():
         for part in parts:
             (layout.table_folder(root, table) / part).unlink(missing_ok=True)

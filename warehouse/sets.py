@@ -1,4 +1,4 @@
-"""``Warehouse.sets``: runs that are made of the members of other runs."""
+"""``Warehouse.sets``: new runs by combining, splitting or sampling other runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """Members of runs combined, split and drawn; each result is kept as a run of its own."""
+    """Set operations on the members of runs; each result is stored as a new run."""
 
     _place: Place
 
     def combine(self, operation: str, left: str, right: str, name: str) -> Run:
-        """Make a run of the members of two: ``union``, ``intersect`` or ``minus``."""
+        """Combine the members of two runs; see ``warehouse.cohorts.compare.combine``.
+
+        Parameters
+        ----------
+        operation
+            ``union``, ``intersect`` or ``minus``.
+        left, right
+            Names of runs, or of cohorts for their latest run.
+        name
+            Name of the new run.
+        """
         root = self._place.root
         return self._place.keep(
             lambda: compare.combine(root, operation, left, right, name), f"cohort {operation}"

@@ -1,8 +1,8 @@
-"""What a run of the library can be told, in one frozen value.
+"""Settings of an ingest, as frozen dataclasses.
 
-Built at the edges (command line, notebook, Dagster resource, test) and passed down. Nothing below
-the edge looks at the environment, but for where the user's cache is and, of pixels that are read
-when an array is sliced, the keys of buckets.
+They are built at the edges (command line, ``Warehouse``, Dagster resource, test) and passed down.
+Other code does not read environment variables, with two exceptions: the location of the user's
+cache, and bucket credentials when pixels are read lazily.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 PLANNED_FILES = 10_000
-"""Files of a batch that is planned, and read by a run of its own, unless others are asked for."""
+"""Default size of a planned batch, which is read by a run of its own."""
 
 
 class Mode(StrEnum):
-    """Which elements become rows of the long table; entities are complete in every mode."""
+    """Which elements become rows of ``elements``; entity tables are complete in every mode."""
 
     MINIMAL = "minimal"
-    """None: only ``files`` and ``instances`` and what is derived from them."""
+    """None: only ``files`` and ``instances``, and the views over them."""
     NORMAL = "normal"
-    """Standard elements, those of even groups, with their sequences."""
+    """Elements of even groups (standard elements), sequences included."""
     FULL = "full"
-    """Every element, private ones too."""
+    """All elements, with private ones."""
 
     @classmethod
     def parse(cls, text: str) -> Mode:
@@ -43,13 +43,13 @@ class Mode(StrEnum):
 
     @property
     def rank(self) -> int:
-        """How much the mode keeps; a file is read again when a higher one is asked for."""
+        """From minimal (0) to full (2); an ingest of a higher rank reads a known file again."""
         return list(Mode).index(self)
 
 
 @dataclass(frozen=True, slots=True)
 class S3Access:
-    """How buckets are reached; without keys requests are unsigned (public buckets)."""
+    """Access to S3-compatible buckets; without keys requests are unsigned (public buckets)."""
 
     endpoint: str = ""
     """URL of a server that is not Amazon's, such as ``http://minio:9000``."""
@@ -60,7 +60,7 @@ class S3Access:
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str]) -> S3Access:
-        """Take the variables that other tools take too, ``AWS_ACCESS_KEY_ID`` and so on."""
+        """Return the access that the usual variables state, such as ``AWS_ACCESS_KEY_ID``."""
         return cls(
             endpoint=variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL", ""),
             region=variables.get("AWS_REGION")
@@ -74,39 +74,38 @@ class S3Access:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one file may cost. Beyond, it is rejected with the number, and the run goes on.
+    """Limits per file. A file beyond one is rejected with the number, and the run continues.
 
-    With the defaults no file takes more than 1 GiB of memory. Whoever raises one has to give each
-    worker more.
+    With the defaults no file takes more than 1 GiB of memory; with higher limits workers need more.
     """
 
     rows: int = 3_000_000
-    """Values of one file: rows of the long table. Large RT structure sets have a million."""
+    """Values of one file: rows of ``elements``. Large RT structure sets have a million."""
     elements: int = 1_600_000
-    """Data elements of one file, those in items too. Slides of 150,000 tiles have so many."""
+    """Data elements of one file, nested ones included. Slides of 150,000 tiles have so many."""
     items: int = 1_000_000
     """Sequence items of one file."""
     pydicom_elements: int = 1_000_000
-    """Data elements of a file that pydicom has to read, because it is deflated, big endian or
-    breaks a rule. It takes some ten times as long."""
+    """Data elements of a file that pydicom has to read, because it is deflated, big endian or not
+    conformant, which takes about ten times as long."""
     pydicom_items: int = 500_000
     """Sequence items of such a file."""
     header_bytes: int = 192 << 20
     """Bytes of a header that is read by pydicom, without pixel data and long values."""
     inflated_bytes: int = 1 << 30
-    """Bytes to which a deflated data set may unpack, pixel data among them. Unpacked on disk."""
+    """Inflated size of a deflated data set, pixel data included. It is inflated on disk."""
     value_bytes: int = 32 << 20
-    """Bytes of the values over a MiB of one file together. Beyond, of these only length and digest
-    are kept, read in pieces, and a warning says so: the file is not rejected for them."""
+    """Total bytes of the values over 1 MiB of one file. Beyond it these values are stored as length
+    and digest with a warning; the file is not rejected."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that have no meaning."""
+        """Refuse numbers below 1."""
         for limit in fields(self):
             if getattr(self, limit.name) < 1:
                 raise ValueError(f"{limit.name} must be at least 1")
 
     def by_unit(self) -> dict[str, int]:
-        """Return the limits beyond which a file is rejected, by what their reason counts."""
+        """Return the limits beyond which a file is rejected, by the unit that the reason names."""
         return {
             "values": self.rows, "elements": self.elements, "items": self.items,
             "elements to be read by pydicom": self.pydicom_elements,
@@ -117,7 +116,7 @@ class Limits:
 
     @classmethod
     def parse(cls, given: Iterable[str]) -> Limits:
-        """Return the limits named as ``rows=5000000``; all others have their defaults.
+        """Return limits given as ``rows=5000000``; all others have their defaults.
 
         Raises
         ------
@@ -143,7 +142,7 @@ class Limits:
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str]) -> Limits:
-        """Take ``DICOM_WAREHOUSE_LIMITS``, such as ``rows=5000000,items=700000``."""
+        """Parse ``DICOM_WAREHOUSE_LIMITS``, such as ``rows=5000000,items=700000``."""
         text = variables.get("DICOM_WAREHOUSE_LIMITS", "")
         return cls.parse(filter(str.strip, text.split(",")))
 
@@ -158,54 +157,54 @@ class IngestSettings:
     mode: Mode = Mode.FULL
     """Which elements become rows."""
     patterns: tuple[str, ...] = ()
-    """Shell patterns that narrow the file names, without case; none takes every file."""
+    """Case-insensitive shell patterns for file names; without any every file is read."""
     workers: int | None = None
-    """Processes that read in parallel; None takes one per processor."""
+    """Processes that read in parallel; None starts one per processor."""
     scheduler: str | None = None
     """Address of a Dask scheduler whose workers read, such as ``tcp://node1:8786``; None reads on
-    this machine. The workers see warehouse and sources under the same paths."""
+    this machine. Its workers must see warehouse and sources under the same paths."""
     s3: S3Access = S3Access()
-    """How sources ``s3://bucket/…`` are reached."""
+    """Access to sources ``s3://bucket/…``."""
     keep_blobs: bool = True
     """Store binary values over 256 bytes in ``blobs``; otherwise only their length and digest."""
     batch_files: int = 20_000
-    """Most files committed in one transaction: the unit of progress that survives a kill. An ingest
-    that would take longer than half a minute for them commits fewer."""
+    """Largest number of files of a transaction. If they would take longer than half a minute to
+    read, a transaction has fewer; a killed ingest loses no more than that."""
     chunk_files: int = 2_500
-    """Files one worker reads at a time: with ``chunk_rows`` the unit of memory."""
+    """Files that a worker reads at a time; bounds its memory, with ``chunk_rows``."""
     chunk_rows: int = 1_000_000
-    """Rows after which a worker writes what it has, whatever the number of files."""
+    """Rows after which a worker writes a part, whatever the number of files."""
     limits: Limits = DEFAULT_LIMITS
-    """What one file may cost."""
+    """Limits per file."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that have no meaning."""
+        """Refuse numbers below 1."""
         for name in ("batch_files", "chunk_files", "chunk_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str], **given: Any) -> IngestSettings:
-        """Take access to buckets and limits from variables, and all else as it is given."""
+        """Return settings with bucket access and limits from variables, and the given fields."""
         s3, limits = S3Access.from_variables(variables), Limits.from_variables(variables)
         return cls(**{"s3": s3, "limits": limits, **given})
 
     @property
     def worker_count(self) -> int:
-        """Processes to start; 1 reads in this process."""
+        """Number of processes that read; 1 means this process."""
         if self.workers is not None:
             return max(1, self.workers)
         return processors()
 
 
 def processors() -> int:
-    """Return how many processors this process may use; on macOS and Windows, how many there are."""
+    """Return the processors that this process may use; on macOS and Windows, all of them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def user_cache() -> Path | None:
-    """Return the folder of this user's cache that is ours; None where there is no home for one."""
+    """Return ``~/.cache/dicom-warehouse``, or None if the user has no home folder."""
     folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(folder) / "dicom-warehouse" if os.path.isabs(folder) else None

@@ -1,27 +1,27 @@
-"""The files of ``sql/``: found, and their headers read.
+"""Find the files of ``sql/`` and parse their headers.
 
-In: a folder. Out: one ``Model`` per file, in an order in which they can be created. Running them
-belongs to ``warehouse.catalog`` (for questions) and ``warehouse.store`` (at ingest).
+In: a folder. Out: one ``Model`` per file, in an order in which they can be created.
+``warehouse.catalog`` executes them for queries, ``warehouse.store`` during an ingest.
 
 A header is the comment at the top of the file::
 
     -- What a row is, in a sentence. More paragraphs may follow.
     --
     -- grain:   columns that identify a row
-    -- depends: views and macros it reads; a macro that reads a table is made after that table
-    -- table:   stored table it reads (layer 1 only)
-    -- stores:  view whose answer that table holds
-    -- kept:    when its answer is kept as Parquet (warehouse/catalog/kept.py)
-    -- example: a query to copy; what can be put together of the columns needs none
+    -- depends: views and macros that it reads; a macro that reads a table is created after it
+    -- table:   stored table that it reads (layer 1 only)
+    -- stores:  view whose rows that table stores
+    -- kept:    when its rows are stored as Parquet (warehouse/catalog/kept.py)
+    -- example: a query to copy; not needed where one can be generated from the columns
     -- severity: error or warn (checks only; error unless said otherwise)
     -- param:   name | TYPE | default | meaning (cohorts only)
     -- column:  name | TYPE | meaning
 
-Statements of ``ingest/`` say what has to be there when they run, and what is there afterwards::
+Statements, such as those of ``ingest/``, declare what they need and what they create::
 
-    -- reads:     tables and views that exist already
-    -- makes:     tables that it makes or changes
-    -- variables: variables of the connection that it asks for
+    -- reads:     tables and views that must exist
+    -- makes:     tables that it creates or changes
+    -- variables: variables of the connection that it reads
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One file of ``sql/``: a view, macro, check or statement, and what its header says."""
+    """One file of ``sql/`` (view, macro, check or statement) with its parsed header."""
 
     name: str
     layer: str
@@ -82,21 +82,21 @@ class Model:
     table: str | None
     """Stored table behind a view of layer 1."""
     stores: str | None
-    """View whose answer, a batch at a time, that table holds."""
+    """View whose rows that table stores, derived batch by batch."""
     is_kept: bool
-    """Whether the answer of the view is kept for each version."""
+    """Whether the view is materialized for each version."""
     example: str
-    """Query that shows it; empty for one that is put together of its columns."""
+    """Example query; empty if it is generated from the columns."""
     severity: str
     """Of a check: ``error`` if the store contradicts itself, ``warn`` if its sources are odd."""
     columns: tuple[Column, ...]
     params: tuple[Param, ...]
     reads: tuple[str, ...]
-    """Of a statement: tables and views that have to be there."""
+    """Of a statement: tables and views that must exist."""
     makes: tuple[str, ...]
-    """Of a statement: tables that it makes or changes, in this order."""
+    """Of a statement: tables that it creates or changes, in this order."""
     variables: tuple[str, ...]
-    """Of a statement: variables of the connection that it asks for."""
+    """Of a statement: variables of the connection that it reads."""
     sql: str
     path: Path
 
@@ -107,12 +107,12 @@ class Model:
 
     @property
     def query(self) -> str:
-        """SELECT of a view, to be asked where no view is needed: making one plans it as well."""
+        """SELECT of a view, to run it without creating the view, which would plan it twice."""
         return self.sql.split(f"create or replace view {self.name} as", 1)[1].rstrip().rstrip(";")
 
     @property
     def is_plain_macro(self) -> bool:
-        """Whether the file makes macros that read no table and no dictionary: they stand alone."""
+        """Whether the file creates macros that read no table and no dictionary."""
         known = any(name in self.sql for name in ("keyword_dictionary()", "is_confidential("))
         return self.layer == LAYERS[0] and not self.depends and not known
 
@@ -237,10 +237,10 @@ _MACRO = re.compile(r"^create or replace macro (\w+)", re.MULTILINE)
 
 @cache
 def macros_for(*names: str) -> tuple[Model, ...]:
-    """Return the macros that stand alone and that these models call, or one of such macros does.
+    """Return the plain macros (``Model.is_plain_macro``) that these models call, also indirectly.
 
-    Those that are named in what they read are not looked for: name that, too. To make all macros
-    takes as long as to answer a question about few instances.
+    Views that the models read are not followed: name these, too. Creating all macros would take as
+    long as a query for few instances.
     """
     left = [model for model in read_models() if model.is_plain_macro]
     calling = [by_name(name) for name in names]
@@ -255,16 +255,16 @@ def macros_for(*names: str) -> tuple[Model, ...]:
 
 
 def read_checks(folder: Path | None = None) -> list[Model]:
-    """Return the data tests: SELECTs whose rows are what is wrong."""
+    """Return the data tests of ``sql/checks/``: SELECTs that return the wrong rows."""
     folder = folder or sql_folder()
     return [read_model(path) for path in sorted((folder / "checks").glob("*.sql"))]
 
 
 def statement(name: str, folder: str = "ingest") -> str:
-    """Return a statement that the ingest runs, cohorts (``sql/runs/``), pixels or bids."""
+    """Return the text of a statement, by its name and folder, such as ``ingest``, ``runs``."""
     return (sql_folder() / folder / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def by_name(name: str, folder: Path | None = None) -> Model:
-    """Return one model of the catalog."""
+    """Return the model of this name; the caller knows that it exists."""
     return next(model for model in read_models(folder) if model.name == name)

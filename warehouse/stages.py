@@ -1,7 +1,7 @@
-"""Names of the steps between a file and its rows, for what is said when one fails.
+"""Stages of reading a file, which are named in the reason when one fails.
 
-In: a step that runs. Out: its name on any exception that leaves it. What becomes of the exception
-is decided in ``warehouse.reading``.
+In: a stage that runs. Out: its name as an attribute of any exception that leaves it.
+``warehouse.reading`` handles the exception.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 class Stage(StrEnum):
-    """A step between a file and its rows."""
+    """A stage between a file and its rows."""
 
     READ = "read"
-    """The file is opened; the reference reader parses it, too."""
+    """Open the file, and parse it with the reference reader (pydicom)."""
     SCAN = "scan"
-    """Elements are found in many headers at once."""
+    """Find the elements of many headers at once."""
     DECODE = "decode"
-    """Value fields become typed values."""
+    """Decode value fields."""
     COLUMNS = "columns"
-    """Values become sorted rows."""
+    """Sort values into rows."""
     INSTANCES = "instances"
-    """Rows become attributes of instances, and these rows of ``instances``."""
+    """Derive rows of ``instances``."""
     VENDOR = "vendor"
-    """Payloads of vendors become rows."""
+    """Parse vendor payloads."""
     WRITE = "write"
-    """Rows become Parquet files."""
+    """Write Parquet files."""
 
 
 @contextmanager
 def during(stage: Stage) -> Iterator[None]:
-    """Note on an exception in which step it was raised; the innermost step counts."""
+    """Attach the stage to an exception that leaves the block; the innermost stage counts."""
     try:
         yield
     except Exception as error:
@@ -45,7 +45,7 @@ def during(stage: Stage) -> Iterator[None]:
 
 
 def unexpected(stage: str, kind: str) -> str:
-    """Return the reason of a file that is rejected for an exception nobody expected.
+    """Return the reason for rejecting a file because of an unexpected exception.
 
     >>> unexpected(Stage.VENDOR, "KeyError")
     'KeyError in stage vendor: not read, the next ingest tries again'
@@ -54,9 +54,9 @@ def unexpected(stage: str, kind: str) -> str:
 
 
 def failure(error: BaseException) -> tuple[str, str]:
-    """Return the step in which an exception was raised, and its kind.
+    """Return the stage and type of an exception.
 
-    Its text is left out, because that of a library may quote values of the file.
+    Its message is left out, because libraries quote values of the file.
 
     >>> try:
     ...     with during(Stage.DECODE):

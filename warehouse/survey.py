@@ -1,8 +1,8 @@
-"""Folders, or what is known of them → the files that have to be read, in batches.
+"""List the sources, compare them with ``files``, and cut what has to be read into batches.
 
-In: paths, settings, and what the warehouse holds. Out: ``SourceFile`` and ``Unreadable`` in order
-of their paths, a chunk of a batch at a time. What is found is put into DuckDB, which can spill;
-nothing is read here but folders.
+In: paths, settings and the ledger ``files``. Out: ``SourceFile`` and ``Unreadable`` in the order of
+their paths, one chunk of a batch at a time. The listing is a table in DuckDB, which can spill to
+disk. Only folders and archive directories are read here, no DICOM file.
 """
 
 from __future__ import annotations
@@ -39,60 +39,60 @@ if TYPE_CHECKING:
 
 
 LISTING_ROWS = 50_000
-"""Files listed before they are handed to DuckDB, which can spill."""
+"""Files held in Python before they are inserted into DuckDB, which can spill to disk."""
 
 HANDED_ROWS = 20_000
-"""Files that DuckDB hands back at a time."""
+"""Rows of ``to_read`` fetched from DuckDB at a time."""
 
 FIRST_FILES = 2_000
-"""Files of the first batches of an ingest, before it is known how fast they are read, and of the
-last: while one is completed and committed, no worker has anything else to read."""
+"""Files of the first batches of an ingest, while the reading rate is unknown, and least size of
+the last one: workers are idle while the last batch is committed."""
 
 LEAST_FILES = 100
-"""Files of a batch even where these take longer than they should: each leaves parts of its own."""
+"""Smallest batch, even if it takes longer than ``BATCH_SECONDS``: each batch writes own parts."""
 
 BATCH_SECONDS = 30.0
-"""How long a batch may take to read: what is not committed is lost when the ingest is stopped."""
+"""Target time to read a batch: a stopped ingest loses what was read and not committed."""
 
 LEAST_CHUNK = 250
-"""Files of a chunk below which a batch is not divided among more workers."""
+"""Smallest chunk: smaller batches are divided among fewer workers."""
 
 REMOTE_WORKERS = 16
-"""Among so many workers a batch is divided that a scheduler hands out; it may have more."""
+"""Workers among which a batch is divided with a Dask scheduler, however many it has."""
 
 FIRST_PORTION = 4_000
-"""Files of the first portion of a listing: while the others are listed, workers read it."""
+"""Files of the first portion of a listing: workers read it while the next ones are listed."""
 
 LARGE_PORTION = 320_000
-"""Files of a portion at most, in a warehouse that knows less than some millions."""
+"""Largest portion, unless an eighth of the known files is more."""
 
 PORTION_SECONDS = 30.0
-"""After so long a portion ends however few files it has: a folder may be slow to list."""
+"""A portion ends after this time, however few files it has: a folder may be slow to list."""
 
 
 class Progress(Protocol):
-    """Someone who watches an ingest; the command line draws a bar."""
+    """Observer of an ingest; the command line draws a progress bar."""
 
     def listed(self, files: int) -> None:
-        """Tell that so many files have been found so far."""
+        """Receive the number of files found so far."""
 
     def planned(self, files: int) -> None:
-        """Tell how many files have to be read; again, with more, if folders are still listed."""
+        """Receive the number of files to read; called again while folders are still listed."""
 
     def read(self, files: int, rejected: int) -> None:
-        """Tell that so many more files have been read, so many of them rejected."""
+        """Receive how many more files have been read, and how many of them were rejected."""
 
 
 @runtime_checkable
 class BatchProgress(Progress, Protocol):
-    """Someone who is told about batches too."""
+    """Observer that is notified of commits, too."""
 
     def committed(self, batch: str, outcomes: Mapping[str, int]) -> None:
-        """Tell that a batch was committed, and what became of its files."""
+        """Receive the key of a committed batch, and the number of its files by outcome."""
 
 
 class Pace:
-    """How many files the next batch has: what can be read in ``BATCH_SECONDS``, within limits."""
+    """Sizes of batches and chunks: what can be read in ``BATCH_SECONDS``, within limits."""
 
     def __init__(self, settings: IngestSettings) -> None:
         self._settings = settings
@@ -101,9 +101,14 @@ class Pace:
         self.files = min(settings.batch_files, FIRST_FILES)
 
     def batch(self, waiting: int) -> int:
-        """Return how many of the files that wait are the next batch.
+        """Return the size of the next batch.
 
-        Few are not left over. Where several read, batches become smaller towards the end.
+        A small remainder is added to it. With several workers the last batches are smaller.
+
+        Parameters
+        ----------
+        waiting
+            Files in ``to_read``.
         """
         most = min(self.files * 3 // 2, self._settings.batch_files)
         if waiting > most:
@@ -113,32 +118,34 @@ class Pace:
         return waiting - max(FIRST_FILES, waiting // 4)
 
     def chunk(self, batch: int, *, is_last: bool = False) -> int:
-        """Return how many files of a batch are a chunk, so that all workers have as many.
+        """Return the size of a chunk that gives every worker the same number of files.
 
-        Of the last batch each has two: who is done first then waits half as long for the others.
+        In the last batch every worker has two chunks, which halves the wait for the slowest.
         """
         share = -(-batch // self._workers)
         chunks = -(-share // self._settings.chunk_files) * (2 if is_last else 1)
         return max(-(-share // chunks), min(LEAST_CHUNK, self._settings.chunk_files))
 
     def read(self, files: int) -> None:
-        """Tell that so many files have been read since the last time."""
+        """Adapt the batch size to the number of files read since the last call."""
         now = time.monotonic()
         rate = files / max(now - self._since, 1e-3)
         self._since = now
         wanted = max(LEAST_FILES, int(rate * BATCH_SECONDS))
-        # At most twice as many as before: nothing is read while the last batch is committed.
+        # At most twice as many as before: workers are idle while the last batch is committed.
         self.files = min(self._settings.batch_files, wanted, 2 * self.files)
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A portion of what the sources hold, and how it compares with the warehouse."""
+    """One portion of the listing, compared with the warehouse."""
 
     files: int
+    """Files in the portion."""
     unseen: int
-    """How many of them have to be read."""
+    """Files that have to be read."""
     is_last: bool
+    """The listing is complete."""
 
 
 def survey(
@@ -148,15 +155,15 @@ def survey(
 ) -> Generator[Listed]:  # fmt: skip
     """List the sources and compare them with ``files``, all at once or a portion at a time.
 
-    Makes for each portion the tables ``listed``, ``unseen`` and ``forgotten``, and the warehouse if
-    there is none. Of the portions so far ``all_listed`` has the paths. With ``starting``, worker
-    processes begin to start as soon as there is work for several.
+    Creates the warehouse if there is none and, for each portion, the tables ``listed``, ``unseen``
+    and ``forgotten`` on the connection ``listing``; ``all_listed`` has the paths of all portions so
+    far. With ``starting``, the fork server is started as soon as there is work for several workers.
     """
     roots = sorted(
         str(source) if is_object(source) else os.path.abspath(os.fsdecode(source))
         for source in sources
     )
-    # A file that is listed twice has to count once, so both have to be in one portion.
+    # A file that is listed twice counts once, so both listings have to be in one portion.
     in_portions = in_portions and not _overlap(roots)
     met = walk(roots, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
     delta.create(root)
@@ -179,16 +186,16 @@ def survey(
 
 
 def _overlap(roots: list[str]) -> bool:
-    """Tell whether one source may be, or be below, another one."""
+    """Return whether one source may be equal to another one or lie below it."""
     ordered = sorted(root.rstrip("/") for root in roots)
     return any(after.startswith(before) for before, after in pairwise(ordered))
 
 
 def _portion_sizes(listing: duckdb.DuckDBPyConnection, root: Path) -> Iterator[int]:
-    """Yield after how many files a portion ends; the first ones early, so that reading begins.
+    """Yield the size of each portion; the first ones are small, so that reading starts early.
 
-    Each is compared with the ledger: of a large ledger so few portions are made that this costs
-    less than to list them.
+    Every portion is compared with the whole ledger: the larger the ledger, the larger the portions,
+    so that comparing costs less than listing.
     """
     yield (size := FIRST_PORTION)
     view_ledger(listing, delta.newest_files(root)[1])
@@ -198,7 +205,7 @@ def _portion_sizes(listing: duckdb.DuckDBPyConnection, root: Path) -> Iterator[i
 
 
 def put_in_queue(listing: duckdb.DuckDBPyConnection) -> int:
-    """Add ``unseen`` to ``to_read``, which is made if need be; return how many it adds."""
+    """Append ``unseen`` to ``to_read``, which is created if missing; return the number of rows."""
     listing.execute("create table if not exists to_read as from unseen limit 0")
     ((added,),) = listing.execute("insert into to_read from unseen").fetchall()
     listing.execute("drop table unseen")
@@ -206,13 +213,13 @@ def put_in_queue(listing: duckdb.DuckDBPyConnection) -> int:
 
 
 def was_rejected(listing: duckdb.DuckDBPyConnection, reason: str) -> bool:
-    """Tell whether a file that is to be read was rejected for this reason before."""
+    """Return whether any file in ``to_read`` was rejected for this reason before."""
     query = "select 1 from to_read where reason_before = $1 limit 1"
     return bool(listing.execute(query, [reason]).fetchall())
 
 
 def seen_files(listing: duckdb.DuckDBPyConnection, seen: int) -> dict[str, int]:
-    """Count the listed files that need not be read, by what is known of them, if there are any."""
+    """Count the listed files that need not be read, by their status; empty if ``seen`` is 0."""
     if not seen:
         return {}
     status = dict(listing.execute(statement("seen")).fetchall())
@@ -229,11 +236,11 @@ def unseen_batches(
     listing: duckdb.DuckDBPyConnection, settings: IngestSettings, pace: Pace | None = None,
     more: Iterator[object] | None = None,
 ) -> Iterator[Iterator[Sequence[SourceFile | Unreadable]]]:  # fmt: skip
-    """Hand out the files of ``to_read`` in order of their paths: of each batch, a chunk at a time.
+    """Yield the batches of ``to_read`` in the order of the paths, each as an iterator of chunks.
 
-    A batch has to be taken to its end before the next one. How many files it has is asked when its
-    turn comes: of ``pace``, else it is ``batch_files``. When ``to_read`` is handed out, each step
-    of ``more`` makes it anew: no batch waits for files that are still to be listed.
+    A batch has to be consumed before the next one is requested. ``pace`` determines its size when
+    it is requested; without it every batch has ``settings.batch_files``. When ``to_read`` is
+    exhausted, ``more`` is advanced, which fills it again from files that were listed meanwhile.
     """
     select = f"select {', '.join(LISTING.names)} from to_read order by path"
     while True:
@@ -254,14 +261,14 @@ def unseen_batches(
 
 
 class _Rows:
-    """Rows of an answer, as many at a time as are asked for."""
+    """Re-chunks a stream of record batches."""
 
     def __init__(self, reader: pa.RecordBatchReader) -> None:
         self._reader = reader
         self._left = reader.schema.empty_table()
 
     def take(self, count: int) -> pa.Table:
-        """Return so many of the rows that are left, or all of them."""
+        """Return the next ``count`` rows; fewer at the end of the stream."""
         parts = [self._left]
         while sum(part.num_rows for part in parts) < count:
             some = next(self._reader, None)
@@ -277,10 +284,10 @@ def _portions(
     listing: duckdb.DuckDBPyConnection, found: Iterator[pa.Table], sizes: Iterator[int],
     progress: Progress | None,
 ) -> Iterator[tuple[int, bool]]:  # fmt: skip
-    """Put every found file into the table ``listed``, once; yield how many, and whether it is all.
+    """Insert every found file once into the table ``listed``; yield the count, and if it is all.
 
-    A portion ends at the next of ``sizes``, or after some time if files are slow to list; without a
-    size everything is one.
+    A portion ends at the next of ``sizes``, or after ``PORTION_SECONDS``; without a size everything
+    is one portion.
     """
     listing.register("listing_rows", LISTING.empty_table())
     listing.execute("create table all_listed (path varchar)")

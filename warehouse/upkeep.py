@@ -1,4 +1,4 @@
-"""``Warehouse.upkeep``: what an operator does to a warehouse."""
+"""``Warehouse.upkeep``: maintenance by an operator."""
 
 from __future__ import annotations
 
@@ -37,23 +37,36 @@ def _one_of(**given: str | None) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What keeps a warehouse in order, checks it, and says who changed it."""
+    """Maintenance of a warehouse: rebuild, compact, vacuum, verify, repair, relocate, forget."""
 
     _place: Place
 
     def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
-        """Derive ``instances`` again from stored elements, or read every source file again."""
+        """Derive ``instances`` again from the stored elements, or read every source file again."""
         root, how = self._place.root, IngestSettings.from_variables(os.environ)
         return self._place.change(
             lambda _: read_anew(root, how) if from_sources else rebuild(root), what="rebuild"
         )
 
     def compact(self) -> Compacted:
-        """Merge the Parquet files of many small ingests; rows and their order stay."""
+        """Merge the Parquet files of many small ingests; no row changes."""
         return self._place.change(lambda _: compact(self._place.root), what="compact")
 
     def vacuum(self, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
-        """Count Parquet files that no version of the last days names; ``delete`` removes them."""
+        """Count Parquet files that no recent version needs; with ``delete`` delete them.
+
+        Parameters
+        ----------
+        retention
+            Versions younger than this stay readable.
+        delete
+            Delete the files; otherwise they are only counted.
+
+        Raises
+        ------
+        UsageError
+            The warehouse is in a bucket, whose readers are not known.
+        """
         if self._place.mirror:
             raise UsageError(
                 "a warehouse in a bucket cannot be vacuumed: nobody knows who reads it"
@@ -69,13 +82,13 @@ class Upkeep:
         Parameters
         ----------
         deep
-            Read every byte and every page, not only sizes, footers and numbers of rows.
+            Read every byte and decode every page, not only sizes, footers and row counts.
 
         Returns
         -------
         Verified
-            ``is_whole``; else ``damaged`` (what, why, what mends it), ``touched`` (source files)
-            and ``series``.
+            ``is_whole``; else ``damaged`` (what, why, how to repair it), ``touched`` (the affected
+            source files) and ``series``.
         """
         found = verify(self._place.root, deep=deep)
         runs, forgotten, damaged = check_runs(self._place.root)
@@ -84,16 +97,39 @@ class Upkeep:
         )
 
     def repair(self, found: Verified) -> Repaired:
-        """Read the source files of damaged parts again, in one transaction, if all are there."""
+        """Read the source files of damaged parts again, in one transaction, if all of them exist.
+
+        Parameters
+        ----------
+        found
+            Result of ``verify``.
+
+        Raises
+        ------
+        UsageError
+            The warehouse is in a bucket.
+        WriteFailed, WorkersLost
+            Nothing was changed.
+        """
         if self._place.mirror:
             raise UsageError("delete the folder of this machine; the bucket is copied again")
         return self._place.change(lambda _: repair(self._place.root, found), what="repair")
 
     def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Relocated:
-        """Let every known file beneath ``old`` lie beneath ``new``, in one commit; none is read.
+        """Replace the path ``old`` by ``new`` in all known files beneath it; no file is read.
 
-        For a folder, archive or bucket that was moved. An ingest of the new place finds out by
-        itself, a file at a time; see ``IngestReport.moved``.
+        For a folder, archive or bucket that was moved. An ingest of the new path recognizes moved
+        files one by one, too; see ``IngestReport.moved``.
+
+        Parameters
+        ----------
+        old, new
+            See ``warehouse.relocate.relocate``.
+
+        Raises
+        ------
+        UsageError
+            No known file lies beneath ``old``.
         """
         how = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
         root = self._place.root
@@ -103,20 +139,20 @@ class Upkeep:
         self, *, patient: str | None = None, study: str | None = None, series: str | None = None,
         instance: str | None = None, delete: bool = False,
     ) -> Receipt:  # fmt: skip
-        """Erase one patient, study, series or instance, older versions included, and keep it away.
+        """Erase a patient, study, series or instance from all versions, and refuse it from then on.
 
         Parameters
         ----------
         patient, study, series, instance
-            PatientID or UID of the one that is to be erased.
+            PatientID or UID; exactly one of them.
         delete
-            Do so; otherwise it is only counted. It cannot be undone.
+            Erase it, which cannot be undone; otherwise rows and files are only counted.
 
         Returns
         -------
         Receipt
-            Rows by table, files and bytes, without identity. The next ingest of the same source
-            counts its files as ``forgotten``; see ``allow``.
+            Rows by table, files and bytes, without identity. Later ingests count its files as
+            ``forgotten``, until ``allow``.
 
         Raises
         ------
@@ -140,24 +176,33 @@ class Upkeep:
         self, *, patient: str | None = None, study: str | None = None, series: str | None = None,
         instance: str | None = None,
     ) -> Receipt:  # fmt: skip
-        """Let the next ingest read again what was forgotten, by the name it was forgotten by."""
+        """Undo the refusal of ``forget`` for the same identifier: the next ingest reads it again.
+
+        Raises
+        ------
+        NothingToForget
+            It was not forgotten by this identifier.
+        """
         level, name = _one_of(patient=patient, study=study, series=series, instance=instance)
         return self._place.change(
             lambda _: allow(self._place.root, level, name), what="allow", materialize=False
         )
 
     def receipts(self) -> list[Receipt]:
-        """Return what was forgotten, without identity; the oldest first."""
+        """Return the receipts of everything forgotten, the oldest first."""
         return receipts(self._place.root)
 
     def audit(self) -> list[Entry]:
-        """Return who changed the warehouse, when, how and to which version; the oldest first."""
+        """Return the audit log: who changed the warehouse, when and how; the oldest entry first."""
         return entries(self._place.root)
 
     def rules(self) -> list[Rule]:
-        """Return the rules of `sequence_types` in the order in which they are tried."""
+        """Return the rules of the view ``sequence_types``, in the order of evaluation."""
         return read_rules(self._place.root)
 
     def add_rules(self, path: str | os.PathLike[str]) -> int:
-        """Add rules of `sequence_types` from a CSV file; one of the same name is replaced."""
+        """Add rules of the view ``sequence_types`` from a CSV file; return how many it has.
+
+        A rule with the name of an existing one replaces it.
+        """
         return self._place.change(lambda _: add_rules(self._place.root, Path(path)), what="rules")

@@ -1,11 +1,11 @@
-"""Worker processes of this machine, forked from a server that has imported what reads files.
+"""A process pool whose workers are forked from a server that has imported the reading code.
 
-In: calls. Out: futures; where a process was lost, the reason that the system gives.
+In: calls. Out: futures; if a worker died, ``WorkerLost`` with its exit code or signal.
 
 Neither the server nor a worker imports ``__main__``, so any script, ``python -c``, standard input
-or notebook may start them. ``ProcessPoolExecutor`` has its workers import it whatever the start
-method; it also waits for running calls when it is interrupted, does not say how a worker ended,
-and leaves named semaphores behind when it is killed.
+or notebook may start them. ``ProcessPoolExecutor`` imports it in its workers whatever the start
+method; it also waits for running calls on an interrupt, does not report how a worker ended, and
+leaves named semaphores behind when it is killed.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class ServerFailed(WorkerLost):
 
 
 class WorkerPool(Executor):
-    """Runs calls in worker processes, which start when they are needed.
+    """An executor that runs calls in worker processes, which start when they are needed.
 
-    A worker that is lost costs the call that it ran, which raises ``WorkerLost``; the next call
-    has a new one. Left by an exception, ``with`` kills the workers and waits for nothing.
+    If a worker dies, the call that it ran raises ``WorkerLost``; the next call gets a new worker.
+    When an exception leaves the ``with`` block, the workers are killed without waiting.
 
     Parameters
     ----------
     workers
-        How many processes may run at a time.
+        Largest number of processes.
     begin
         Called in each new process before anything else.
 
@@ -81,21 +81,21 @@ class WorkerPool(Executor):
     def submit(
         self, call: Callable[..., _Answer], /, *arguments: Any, **options: Any
     ) -> Future[_Answer]:
-        """Run a call in the next worker that is free; all of it has to be picklable."""
+        """Run a call in the next free worker; function, arguments and result must be picklable."""
         return self._threads.submit(self._run, call, arguments, options)
 
     def submit_first(
         self, call: Callable[..., _Answer], /, *arguments: Any, **options: Any
     ) -> Future[_Answer]:
-        """Run a call before all that waits already: somebody waits for it who cannot go on."""
+        """Run a call before all waiting ones, because the caller is blocked until it is done."""
         future: Future[_Answer] = Future()
         self._first.append((future, (call, arguments, options)))
-        # Whichever worker is free next takes it, before what it was given itself.
+        # The next free worker takes it, before the call that it was submitted with.
         self._threads.submit(self._run_first)
         return future
 
     def _run_first(self) -> None:
-        """Run the calls that go first, if no other worker has taken them."""
+        """Run the calls of ``submit_first`` that no other worker has taken."""
         while True:
             try:
                 future, (call, arguments, options) = self._first.popleft()
@@ -105,24 +105,24 @@ class WorkerPool(Executor):
                 continue
             try:
                 future.set_result(self._answer(call, arguments, options))
-            except BaseException as error:  # noqa: BLE001 - whoever waits decides
+            except BaseException as error:  # noqa: BLE001 - raised by future.result()
                 future.set_exception(error)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the workers when they have run what was submitted."""
+        """End the workers after the submitted calls have run."""
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
         if wait:
             self._end_workers()
 
     def kill(self) -> None:
-        """End the workers now; what they run raises ``WorkerLost``."""
+        """Kill the workers; the calls that they run raise ``WorkerLost``."""
         with self._lock:
             self._is_killed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         with suppress(IndexError):
             while True:
                 self._first.popleft()[0].cancel()
-        # Who waits for a server that still imports waits no longer.
+        # Unblocks a thread that waits for a server which is still importing.
         end_unready_server()
         self._end_workers()
 
@@ -134,19 +134,19 @@ class WorkerPool(Executor):
 
     @property
     def have_started(self) -> bool:
-        """Whether there is a worker: the first ones wait for what they are forked from."""
+        """Whether a worker runs; the first ones wait until the fork server has imported."""
         return bool(self._workers)
 
     @property
     def is_killed(self) -> bool:
-        """Whether the workers were ended on purpose."""
+        """Whether ``kill`` was called."""
         return self._is_killed
 
     def _end_workers(self) -> None:
         with self._lock:
             workers = list(self._workers)
             self._workers.clear()
-        # Each takes some milliseconds to give back its memory.
+        # All at once: each process takes some milliseconds to release its memory.
         for worker in workers:
             worker.kill()
         for worker in workers:
@@ -155,7 +155,7 @@ class WorkerPool(Executor):
     def _run(
         self, call: Callable[..., _Answer], arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> _Answer:
-        """Run a call in the worker of this thread, after those that go first."""
+        """Run the calls of ``submit_first``, then this one, in the worker of this thread."""
         self._run_first()
         return self._answer(call, arguments, options)
 
@@ -213,7 +213,7 @@ class WorkerPool(Executor):
 
 
 class _Worker:
-    """A worker process, and what it is asked through."""
+    """A worker process and the connection to it."""
 
     def __init__(self) -> None:
         self._ending = threading.Lock()
@@ -230,18 +230,18 @@ class _Worker:
                 raise
 
     def kill(self) -> None:
-        """Kill the process if it runs, and do not wait for its end."""
+        """Kill the process if it runs, without waiting for it to end."""
         with self._ending:
             self._kill()
 
     def _kill(self) -> None:
-        # Its pid is no other process's before the server has waited for it.
+        # The pid cannot be reused before the server has waited for it.
         if not self._has_ended:
             with suppress(OSError):
                 os.kill(self._pid, signal.SIGKILL)
 
     def end(self) -> int | None:
-        """Kill the process if it runs; return how it ended, if the server knows."""
+        """Kill the process if it runs; return its exit code, or None if the server is gone."""
         with self._ending:
             if not self._has_ended:
                 self._kill()
@@ -251,7 +251,7 @@ class _Worker:
 
 
 class _Server:
-    """The process that workers are forked from."""
+    """The fork server: a process that has imported the reading code."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -261,16 +261,16 @@ class _Server:
             f"import sys; sys.path[:] = {[_absolute(path) for path in sys.path]!r}; "
             f"from warehouse.forking import serve; serve({theirs.fileno()})"
         )
-        # Else paths would be spelled in other bytes there.
+        # Otherwise file names would be encoded differently there.
         encoding = ["-X", "utf8"] if sys.flags.utf8_mode else []
         with theirs, _signals_kept_from_children():
             self._process = subprocess.Popen(  # noqa: S603 - our interpreter, our program
                 [sys.executable, *encoding, "-c", program], pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL, cwd="/",  # ours may be gone, and Python 3.13 needs one
+                stdin=subprocess.DEVNULL, cwd="/",  # ours may be deleted, and Python 3.13 needs one
             )  # fmt: skip
 
     def fork(self, end: socket.socket) -> int:
-        """Start a worker that is asked through the other end; return its pid."""
+        """Fork a worker that serves this end of a socket; return its pid."""
         try:
             with self._lock:
                 socket.send_fds(self._control, [NUMBER.pack(0)], [end.fileno()])
@@ -289,7 +289,7 @@ class _Server:
         return int(pid)
 
     def wait_for(self, pid: int) -> int | None:
-        """Return the exit code of a worker that is ending, or its signal below 0."""
+        """Return the exit code of a worker, or its signal as a negative number."""
         try:
             with self._lock:
                 self._control.sendall(NUMBER.pack(pid))
@@ -300,42 +300,42 @@ class _Server:
 
     @property
     def runs(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def end(self) -> int:
-        """End it, and with it its workers; return how it ended."""
-        # Another thread may wait for its answer.
+        """End the server and its workers; return its exit code."""
+        # Unblocks a thread that waits for an answer.
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
         if not self.is_ready:
-            # It still imports, and may be long in noticing.
+            # It is still importing and does not watch the socket yet.
             self._process.kill()
         return self._process.wait()
 
     def forget(self) -> None:
-        """Leave it to the process that this one was forked from."""
+        """In a forked child: close the socket, but leave the server to the parent process."""
         self._control.close()
         self._process.returncode = 0
 
 
 _servers: list[_Server] = []
-"""The server of this process, if it runs: an import costs as much as reading 2,000 files."""
+"""The fork server of this process, if it runs; its imports take as long as reading 2,000 files."""
 _servers_lock = threading.Lock()
 
 
 def _absolute(path: str) -> str:
-    """Return an entry of ``sys.path`` that means the same in any folder."""
+    """Return an entry of ``sys.path`` that does not depend on the working directory."""
     with suppress(OSError):
         return os.path.abspath(path)
     return path
 
 
 def start_server() -> _Server:
-    """Start the process that workers are forked from, if it is not there yet.
+    """Start the fork server, or return the running one.
 
-    It imports what reads files once for all of them, while files are still being listed.
+    It imports the reading code once for all workers, while files are still being listed.
     """
     with _servers_lock:
         if _servers and not _servers[0].runs:
@@ -346,7 +346,7 @@ def start_server() -> _Server:
 
 
 def end_unready_server() -> None:
-    """End the server if it still imports."""
+    """End the fork server if it is still importing."""
     with _servers_lock:
         if _servers and not _servers[0].is_ready:
             _servers.pop().end()
@@ -370,9 +370,9 @@ os.register_at_fork(after_in_child=_forget_server)
 
 @contextmanager
 def _signals_kept_from_children() -> Iterator[None]:
-    """Start processes that Ctrl-C and SIGTERM do not reach: the one that started them ends them.
+    """Start child processes with SIGINT and SIGTERM blocked: this process ends them instead.
 
-    Blocked and not ignored: a mask is inherited from the first instruction on, by any thread.
+    Blocked rather than ignored, because the mask is inherited from the first instruction on.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:

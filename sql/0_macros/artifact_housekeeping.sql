@@ -1,4 +1,4 @@
--- Artifacts that can be taken away, and why: `from artifact_housekeeping()`.
+-- Artifacts that may be deleted, and why: `from artifact_housekeeping()`.
 --
 -- Those in use by active jobs are not among them. Ages are those of Grand Challenge: images that never
 -- succeeded go after three months, those of algorithms that were not used for a year as well.

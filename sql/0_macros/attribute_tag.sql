@@ -1,4 +1,4 @@
--- Keyword or tag as people write it, to the tag of its rows, and to the column that holds its value.
+-- Map a keyword or tag to the tag of its rows, and to the column of its values.
 --
 -- They read `keyword_dictionary()`, which the catalog makes of the DICOM dictionary: one text with a
 -- line of keyword or tag, tag, VR and VM, with tabs between, for each (a list of them takes longer to

@@ -1,4 +1,4 @@
--- Which clock a date-time is in, and the one in the clock of the dates and times beside it.
+-- The time zone of a date-time, and the date-time in the time zone of the dates and times beside it.
 --
 -- DA and TM have no offset from UTC: Timezone Offset From UTC (0008,0201) of their instance is
 -- theirs, and that of each DT that writes none (PS3.3 C.12.1.1.8). `utc_offset_minutes` reads &ZZXX

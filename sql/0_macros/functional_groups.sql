@@ -1,4 +1,4 @@
--- Where values of multi-frame objects stand, and which of several values is that of the object.
+-- Where attributes of multi-frame objects are stored, and how several values are reduced to one.
 --
 -- `is_stated_at(path)` is true at top level and in a standard functional group: an item one level below
 -- that of a frame, or below the shared one. `statement_order(path)` puts them in order: the groups of

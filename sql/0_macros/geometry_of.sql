@@ -43,7 +43,7 @@ with checked as (
     )
 ),
 
-modelled as (
+modeled as (
     select
         *,
         arg_min(shape, slice_key) over stacks as first_shape,
@@ -72,7 +72,7 @@ placed as (
             largest_difference(along_column, first.along_column)
         ) as turn,
         largest_difference(spacing, first.spacing) as spacing_difference
-    from modelled
+    from modeled
 ),
 
 steps as (
@@ -244,7 +244,7 @@ judged as (
             drift_tolerance_pixels() * list_min(spacing), 2 * rounding_mm(spacing)
         ) as is_aligned,
         degrees(atan2(shift_mm, highest - lowest)) as tilt_degrees,
-        -- Those within tolerance of their neighbour are one.
+        -- Those within tolerance of their neighbor are one.
         if(off_grid_mm <= tolerance_mm, [mean_step], list_transform(
             list_filter(
                 range(1, len(sorted_steps) + 1),

@@ -1,4 +1,4 @@
--- Whether a value may identify a person, so that lists of what an archive holds show no example.
+-- Whether a value may identify a person, so that no example of it is shown.
 --
 -- It is the one definition: what it is true for is what a de-identified export changes, see
 -- `warehouse/deidentify`. `is_identifying` knows the attributes of PS3.15 Table E.1-1 (Basic Application Level

@@ -1,4 +1,4 @@
--- What a machine costs for so many seconds, in 1000ths of a euro cent, rounded up: with 21 % tax.
+-- The cost of a machine for a number of seconds, in 1000ths of a euro cent, rounded up: with 21 % tax.
 --
 -- As Grand Challenge computes it: hours, US cents per hour with tax, and its exchange rate of 0.92472705.
 --

@@ -1,4 +1,4 @@
--- One name for a manufacturer, and one unit for a field strength, however headers write them.
+-- Normalized names of manufacturers, and field strength in one unit.
 --
 -- `manufacturer_name` knows makers by what their names contain, so that SIEMENS, Siemens Healthineers
 -- and SIEMENS NM are Siemens; Toshiba's are Canon's; others stay as stated.

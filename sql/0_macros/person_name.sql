@@ -1,4 +1,4 @@
--- The JSON of a PN row, written as it stood in the file.
+-- The PN value as stored in the file, from the JSON of its row.
 --
 -- `person_name_group` gives one component group (alphabetic, ideographic, phonetic), null if it is
 -- missing or empty; `person_name_text` gives the whole: Family^Given^Middle^Prefix^Suffix=…=….

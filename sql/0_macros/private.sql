@@ -1,4 +1,4 @@
--- The values of a private element, whatever its block: `from private('GEMS_ACQU_01', '0x9c')`.
+-- The values of a private element in any block: `from private('GEMS_ACQU_01', '0x9c')`.
 --
 -- The element is the last byte of its tag, as a number (156) or as text ('0x9c'; DuckDB has no
 -- hexadecimal numbers). One row per value of a top-level element; `tag` shows the block that its

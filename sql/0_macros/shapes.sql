@@ -56,7 +56,7 @@ end;
 create or replace macro polygon_perimeter(points) as if(
     len(points) >= 2, path_length(points) + list_distance(points[-1], points[1]), null
 );
--- Twice the area along each axis: the sum of the cross products of neighbours, seen from the first point.
+-- Twice the area along each axis: the sum of the cross products of neighbors, seen from the first point.
 create or replace macro polygon_normal(points) as [
     list_sum(list_transform(range(2, len(points)), lambda i:
     (points[i][2] - points[1][2]) * (points[i + 1][3] - points[1][3])

@@ -1,4 +1,4 @@
--- Rules of sequence types out of the variable `sequence_rules`, which the catalog sets to JSON.
+-- The rules of sequence types from the variable `sequence_rules`, which the catalog sets to JSON.
 --
 -- Text, because every session of a program sets it. It is a constant before a query runs, so that
 -- only the row groups of the tags that rules name are read. A condition of a rule is an element.

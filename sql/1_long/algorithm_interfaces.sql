@@ -1,4 +1,4 @@
--- One row per combination of inputs and outputs of algorithms; it is never changed or removed.
+-- One row per combination of inputs and outputs of algorithms; rows are never changed or removed.
 --
 -- An interface is what it takes and gives: the same two sets of sockets are one interface, whichever
 -- algorithms have it.

@@ -1,4 +1,4 @@
--- One row per socket of an algorithm that takes several series of a study: which of them goes into it.
+-- One row per socket of an algorithm with several series of a study: the condition that selects its series.
 --
 -- Of one version of an algorithm. The series of the first place is what the outputs are about.
 --

@@ -1,4 +1,4 @@
--- One row per version of an algorithm, or of a method of evaluation, which is one.
+-- One row per version of an algorithm or of a method of evaluation.
 --
 -- `algorithms` has the newest of each.
 --

@@ -1,4 +1,4 @@
--- One row per thing that happened to an artifact: an image or model that came from an archive.
+-- One row per event of an artifact: the archive of an image or model.
 --
 -- `artifacts` has the newest of each.
 --

@@ -1,4 +1,4 @@
--- One row per source file that the warehouse was shown, with what became of it.
+-- One row per source file that was listed by an ingest, with its status.
 --
 -- grain:   file_path
 -- example: select status, reason, count(*) as n from files group by all order by n desc

@@ -1,4 +1,4 @@
--- One row per SOP instance: its core attributes, typed, and where its pixel data lie.
+-- One row per SOP instance: core attributes as typed columns, and the location of its pixel data.
 --
 -- Stored; what the columns mean is defined by `instances_from_elements`, of which this is the
 -- answer per batch. Of a multi-frame object this is its top level; what stands in its functional

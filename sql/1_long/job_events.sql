@@ -1,4 +1,4 @@
--- One row per change of the state of a job, in order: nothing is ever changed.
+-- One row per change of the state of a job, in order; rows are never changed.
 --
 -- `jobs` has the newest of each, `job_times` how long each state took.
 --

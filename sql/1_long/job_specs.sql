@@ -1,4 +1,4 @@
--- One row per job: what is to be done, which never changes.
+-- One row per job: its specification, which never changes.
 --
 -- What became of it are `job_events`; `jobs` has both. The identity is a digest of algorithm, version and inputs, so
 -- that work that is done is found again.

@@ -1,4 +1,4 @@
--- One row per segment of a segmentation whose frames were counted: `segment_volumes` has those that still hold.
+-- One row per segment of a segmentation whose frames were counted: `segment_volumes` has the valid ones.
 --
 -- Made of pixels, when somebody asks for it, and not at ingest. A row is of one state of the file and of the images
 -- that were segmented; after a change of either it counts no more, and the segments are counted again.

@@ -1,4 +1,4 @@
--- One row per distinct value of a socket: said once, however many say it, and of whatever.
+-- One row per distinct value of a socket, however many people or algorithms state it.
 --
 -- A value is a JSON value in this table, a file, an image in a file, or a series of the archive as DICOM
 -- image set: `form` says which. Rows are never changed; the version of the socket by which the value was

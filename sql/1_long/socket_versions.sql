@@ -1,4 +1,4 @@
--- One row per version of a socket that people made; an edit adds a version and changes none.
+-- One row per version of a socket of users; an edit adds a version.
 --
 -- `sockets` has the newest version of each, and the default sockets too.
 --

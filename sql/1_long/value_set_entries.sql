@@ -1,4 +1,4 @@
--- One row per change of a set of values: a value put in, or taken out.
+-- One row per change of a set of values: a value added or removed.
 --
 -- `value_sets` has what is in them now.
 --

@@ -1,4 +1,4 @@
--- One row per value, statement of who and what made it, and entity that it is about.
+-- One row per value, author and entity that it is about.
 --
 -- The same statement made again adds no row, so an import may be repeated.
 --

@@ -1,4 +1,4 @@
--- Which instance holds which vendor payload, and in which element.
+-- One row per vendor payload of an element of an instance.
 --
 -- Payloads repeat: a series header is the same in all instances of a series. Their values stand once
 -- for all instances that were read together, in `vendor_values`; `vendor_elements` joins both and is

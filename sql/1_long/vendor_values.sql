@@ -1,4 +1,4 @@
--- One row per value inside of a distinct vendor payload; `vendor_elements` says of which instances.
+-- One row per value in a distinct vendor payload; `vendor_elements` joins them to instances.
 --
 -- Stored sorted by name, index and payload, so that asking for a name reads only its rows.
 --

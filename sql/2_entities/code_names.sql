@@ -1,4 +1,4 @@
--- The codes of some attributes with a defined set of values, and their names in English.
+-- One row per code of attributes with defined terms, with its name in English.
 --
 -- PS3.3: Patient Position (C.7.3.1.1.2), Scanning Sequence and Sequence Variant (C.8.3.1), Patient's
 -- Sex (C.7.1.1); modalities are in `modalities`. Join it from the left: what is in no set is stored as

@@ -1,4 +1,4 @@
--- One row per file whose instance is held by another file.
+-- One row per file whose instance is stored from another file.
 --
 -- A used SOP Instance UID does not make a copy: `dicom-warehouse duplicates` and `wh.duplicates()`
 -- read both files and say whether and where they differ. The file whose path comes first holds the instance; which one was read first does not matter.

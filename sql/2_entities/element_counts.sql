@@ -1,4 +1,4 @@
--- One row per kind of element: in how many instances and series it occurs.
+-- One row per kind of element: the number of instances and series in which it occurs.
 --
 -- grain:   tag, creator, vr
 -- depends: element_sets, element_set_kinds

@@ -1,4 +1,4 @@
--- One row per run of equal values: the same element of instances whose ids follow one another.
+-- One row per run of equal values of an element, in instances with consecutive ids.
 --
 -- Instances of a series agree in most of their elements, so this is a small part of `elements`, and
 -- found in one pass over its rows, in whatever order they come. What is counted or compared for all

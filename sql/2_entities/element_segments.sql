@@ -1,4 +1,4 @@
--- One row per run of instances that have the same kinds of element: their ids follow one another.
+-- One row per run of instances with consecutive ids that have the same kinds of element.
 --
 -- grain:   first_id
 -- depends: element_runs
@@ -8,7 +8,7 @@
 create or replace view element_segments as
 with
     -- Runs of other values of the same kind are one range of ids.
-    neighbours as materialized (
+    neighbors as materialized (
         select
             tag,
             creator,
@@ -31,9 +31,9 @@ with
             vr,
             first_id,
             coalesce(
-                lead(past_before) over (order by place), (select arg_max(last.past_id, last.place) from neighbours as last)
+                lead(past_before) over (order by place), (select arg_max(last.past_id, last.place) from neighbors as last)
             ) as past_id
-        from neighbours
+        from neighbors
         where
             first_id is distinct from past_before
             or tag is distinct from tag_before

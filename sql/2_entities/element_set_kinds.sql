@@ -1,4 +1,4 @@
--- One row per set of kinds of element that some instance has, and kind in it.
+-- One row per set of kinds of element of an instance, and kind in it.
 --
 -- grain:   kind_set, tag, creator, vr
 -- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest

@@ -1,4 +1,4 @@
--- One row per series and set of kinds of element that instances of it have: how many instances have it.
+-- One row per series and set of kinds of element: the number of instances with this set.
 --
 -- Most instances of a series have the same elements, so this is small; and since it is a sum over
 -- instances, the rows of two archives can be added. `element_set_kinds` says which kinds are in a set, and

@@ -1,4 +1,4 @@
--- One row per kind of element that has values: a sample of its distinct values, by their hashes.
+-- One row per kind of element with values: a sample of its distinct values, by their hashes.
 --
 -- The hashes are those of the 1,001 distinct values that have the smallest ones. Where there are no more
 -- than 1,000 distinct values, all are there and can be counted; else the largest of these hashes says how

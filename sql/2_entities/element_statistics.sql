@@ -1,4 +1,4 @@
--- One row per kind of element that has values: what its values are like, and one of them.
+-- One row per kind of element with values: statistics of the values, and an example.
 --
 -- Distinct values are counted up to 1,000; beyond, `distinct_count` is an estimate and `is_estimated` says
 -- so. Of one element, `element_values` has them all. The example is the smallest value as text and is withheld where a value may identify a person:

@@ -1,4 +1,4 @@
--- One row per kind of element: what can be added up over parts of an archive, and what its values lie between.
+-- One row per kind of element: counts that can be added up over parts of an archive, and ranges of values.
 --
 -- `element_definitions` and `element_statistics` read it. Large warehouses keep its answer, and that of
 -- `element_sketches` and `element_sets`: an ingest summarizes what is new and adds it.

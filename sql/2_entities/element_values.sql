@@ -1,4 +1,4 @@
--- One row per distinct value of each kind of element, with how often and where it occurs.
+-- One row per distinct value of each kind of element, with its frequency by entity.
 --
 -- Ask for one element: `from element_values where keyword = 'ImageType'`. Of several values of an
 -- element each counts by itself. Long binary values are known by their digest; pixel data and
@@ -28,7 +28,7 @@ with
         group by tag
     ),
 
-    -- Instances are counted by 64: those of neighbouring ids are a block, and each is a bit of `ids`. Of what
+    -- Instances are counted by 64: those of neighboring ids are a block, and each is a bit of `ids`. Of what
     -- most instances state this leaves a fiftieth of the rows, in whatever order they come.
     stated as (
         select

@@ -1,4 +1,4 @@
--- One row per attribute of an entity about which its instances disagree.
+-- One row per attribute of an entity for which its instances have different values.
 --
 -- Missing values do not count as disagreement. Some attributes differ by nature in some series
 -- (EchoTime in a multi-echo series): the list says so, it does not say that something is wrong. Frames

@@ -1,4 +1,4 @@
--- One row per object with functional groups: what its frames say together.
+-- One row per object with functional groups: its frame attributes reduced to one value each.
 --
 -- Only objects whose groups state one of these attributes, or were not read.
 -- A value of the frame's own groups comes first, then that of the shared ones, then that of the

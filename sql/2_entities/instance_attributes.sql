@@ -1,4 +1,4 @@
--- One row per instance: its core attributes as they stand at top level, nothing derived.
+-- One row per instance: its core attributes from the top level of the data set, nothing derived.
 --
 -- An attribute with several values where one is expected gives its first. Attributes of multi-frame
 -- objects inside functional groups are in `frame_values`, not here. Which element becomes which column

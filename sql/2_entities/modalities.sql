@@ -1,4 +1,4 @@
--- The modalities of the standard and their names, to join with Modality of `series`.
+-- One row per modality of the standard with its name, to join with Modality of `series`.
 --
 -- PS3.16 CID 33 (Modality) and CID 29 (Acquisition Modality). A code that is not in it is stored as
 -- it was written all the same: join it from the left.

@@ -1,4 +1,4 @@
--- The rows of `elements` with each text in its normal form, for whatever compares texts.
+-- The rows of `elements` with each text in its normal form, for comparisons of texts.
 --
 -- Spaces that PS3.5 6.2 calls insignificant are gone: ' CT' is CT (see `normal_text`). `elements`
 -- has the text as it is stored.

@@ -1,4 +1,4 @@
--- One row per patient, as PatientID tells them apart.
+-- One row per patient, identified by PatientID.
 --
 -- Where instances disagree about an attribute, the value of the instance with the smallest
 -- instance_key that has one is taken, and `entity_conflicts` lists the disagreement; the parts of

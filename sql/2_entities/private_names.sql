@@ -1,4 +1,4 @@
--- One row per private element that occurs, whatever its block, with its name.
+-- One row per private element that occurs, in any block, with its name.
 --
 -- Names come from the dictionaries that users added (`dicom-warehouse dictionary add FILE`), then
 -- from pydicom's: the catalog makes `pydicom_dictionary()` of the one and sets the variable

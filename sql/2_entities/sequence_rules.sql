@@ -1,4 +1,4 @@
--- One row per condition of the rules that tell what kind of sequence a series is.
+-- One row per condition of the rules that classify MR sequences.
 --
 -- Rules are those of `sql/rules/sequence_types.csv` and of users (`dicom-warehouse rules add FILE`);
 -- the catalog sets the variable `sequence_rules` to both. A rule holds if all of its conditions do;

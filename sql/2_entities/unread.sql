@@ -1,4 +1,4 @@
--- One row per instance of which an import mode left out elements; none in mode full.
+-- One row per instance whose import mode left out elements; none in mode full.
 --
 -- Views that need such elements say so in `not_read`, with null where else an answer would be: a
 -- smaller number, or no row, would look like a fact.

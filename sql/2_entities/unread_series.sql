@@ -1,4 +1,4 @@
--- One row per series with instances of which an import mode left out elements.
+-- One row per series with instances whose import mode left out elements.
 --
 -- grain:   series_key
 -- depends: unread, instances

@@ -1,4 +1,4 @@
--- One row per instance that states in which clock its dates and times are.
+-- One row per instance that states the time zone of its dates and times.
 --
 -- grain:   instance_id
 -- depends: elements

@@ -1,4 +1,4 @@
--- Where each MR series would lie in a BIDS data set: path without extension, never the same twice.
+-- One row per MR series: its path in a BIDS data set, without extension and unique.
 --
 -- Subject and session are PatientID, and date and time of the study, without what BIDS does not
 -- allow; those that would then be the same, whatever their case, get six digits of a digest.
@@ -213,7 +213,7 @@ placed as (
     window studies_of as (partition by described.patient_key, described.study_key)
 ),
 
-labelled as (
+labeled as (
     select
         *,
         case
@@ -237,7 +237,7 @@ named as (
         || coalesce('_dir-' || dir, '') as name,
         -- Without a time of its own a series is an acquisition by itself.
         coalesce(cast(acquired_at as varchar), 'series ' || series_key) as acquisition
-    from labelled
+    from labeled
     where not_read is null and not coalesce(lacks_inversion, false) and data_type is not null
 ),
 
@@ -287,18 +287,18 @@ numbered as (
 )
 
 select
-    labelled.series_key,
-    labelled.sequence_type,
-    labelled.subject,
-    labelled.session,
-    labelled.data_type,
-    labelled.suffix,
-    labelled.task,
+    labeled.series_key,
+    labeled.sequence_type,
+    labeled.subject,
+    labeled.session,
+    labeled.data_type,
+    labeled.suffix,
+    labeled.task,
     numbered.run,
     numbered.echo,
     numbered.part,
-    labelled.labels,
-    labelled.acquired_at,
+    labeled.labels,
+    labeled.acquired_at,
     numbered.folder || numbered.name
     || coalesce('_run-' || numbered.run, '')
     || coalesce('_echo-' || numbered.echo, '')
@@ -306,10 +306,10 @@ select
     || coalesce('_part-' || numbered.part, '')
     || '_' || numbered.suffix as path,
     case
-        when labelled.not_read is not null then labelled.not_read
-        when labelled.sequence_type is null then 'no rule tells what kind of sequence it is'
-        when labelled.data_type is null then 'BIDS has no place for ' || labelled.sequence_type
-        when labelled.lacks_inversion then 'BIDS tells ' || labelled.suffix || ' by its InversionTime, which is not stated'
+        when labeled.not_read is not null then labeled.not_read
+        when labeled.sequence_type is null then 'no rule tells what kind of sequence it is'
+        when labeled.data_type is null then 'BIDS has no place for ' || labeled.sequence_type
+        when labeled.lacks_inversion then 'BIDS tells ' || labeled.suffix || ' by its InversionTime, which is not stated'
     end as why_not
-from labelled
-left join numbered on labelled.series_key = numbered.series_key;
+from labeled
+left join numbered on labeled.series_key = numbered.series_key;

@@ -1,4 +1,4 @@
--- One row per CT series: how it was acquired and reconstructed.
+-- One row per CT series: acquisition and reconstruction.
 --
 -- An attribute is that of the instance with the smallest instance_key that has one; where instances
 -- differ by their nature, the least and the most are given, or all values. Of images with functional

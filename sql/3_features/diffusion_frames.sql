@@ -1,4 +1,4 @@
--- One row per frame with a diffusion b-value or gradient direction; an image of one frame is one.
+-- One row per frame with a b-value or gradient direction; a single-frame image has one frame.
 --
 -- Of several statements the first counts: standard elements in the functional groups of the frame,
 -- in the shared ones, of the whole object; then the Siemens CSA header; then private elements of
@@ -11,7 +11,7 @@
 -- How these axes lie in the patient follows from the plane, the axis of phase encoding and Patient
 -- Position HFS, as dcm2niix has it; without them they are gradient axes only.
 --
--- Anonymisers drop private creators. Elements without one are taken where several facts agree: the
+-- Anonymizers drop private creators. Elements without one are taken where several facts agree: the
 -- manufacturer, the usual block, type and number of values, b-values up to 10,000 in the whole series,
 -- and a direction of length one in it. `without_creator` says so. Scanners leave out the b-value of
 -- images without weighting: an image without one in the series of weighted images, of the same Image

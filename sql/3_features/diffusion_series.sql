@@ -1,4 +1,4 @@
--- One row per series with diffusion weighting, or of which too little was read to tell.
+-- One row per series with diffusion weighting, or whose import mode leaves it unknown.
 --
 -- Private elements are stored in mode full only: of a series that was read in another mode, and does
 -- not state all elsewhere, nothing is said but that.

@@ -1,4 +1,4 @@
--- One row per frame as a slice of a stack: where it lies, and what tells it from its neighbours.
+-- One row per frame as a slice of a stack: its position, and attributes that distinguish volumes.
 --
 -- What `geometry_of` needs to judge the frames of an image; `image_slices` has the same columns for
 -- the images of a series.
@@ -10,7 +10,7 @@
 -- column:  stack | VARCHAR | StackID; '' if the frame has none
 -- column:  slice_key | BIGINT | frame_number
 -- column:  series_key | VARCHAR | key to `series`
--- column:  position | DOUBLE[] | centre of the first voxel, mm, LPS
+-- column:  position | DOUBLE[] | center of the first voxel, mm, LPS
 -- column:  position_why_not | VARCHAR | why there is no position; null where there is one
 -- column:  along_row | DOUBLE[] | direction cosines of a row
 -- column:  along_column | DOUBLE[] | direction cosines of a column

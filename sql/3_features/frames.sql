@@ -1,4 +1,4 @@
--- One row per frame of a multi-frame object, with what its functional groups say about it.
+-- One row per frame of a multi-frame object, with its functional groups.
 --
 -- A value of the frame's own groups (Per-Frame Functional Groups Sequence) comes first, then that
 -- of the shared ones, then, where instances have such a column, that of the whole object. Only
@@ -34,8 +34,8 @@
 -- column:  ImageOrientationVolume | DOUBLE[] | Image Orientation (Volume) (0020,9302) of an ultrasound volume, in its own frame of reference
 -- column:  ColumnPositionInTotalImagePixelMatrix | BIGINT | Column Position In Total Image Pixel Matrix (0048,021E) of the first pixel, from 1, stated or computed
 -- column:  RowPositionInTotalImagePixelMatrix | BIGINT | Row Position In Total Image Pixel Matrix (0048,021F) of the first pixel, from 1, stated or computed
--- column:  XOffsetInSlideCoordinateSystem | DOUBLE | X Offset in Slide Coordinate System (0040,072A) of the centre of the first pixel, mm, stated or computed
--- column:  YOffsetInSlideCoordinateSystem | DOUBLE | Y Offset in Slide Coordinate System (0040,073A) of the centre of the first pixel, mm, stated or computed
+-- column:  XOffsetInSlideCoordinateSystem | DOUBLE | X Offset in Slide Coordinate System (0040,072A) of the center of the first pixel, mm, stated or computed
+-- column:  YOffsetInSlideCoordinateSystem | DOUBLE | Y Offset in Slide Coordinate System (0040,073A) of the center of the first pixel, mm, stated or computed
 -- column:  ZOffsetInSlideCoordinateSystem | DOUBLE | Z Offset in Slide Coordinate System (0040,074A) as the frame states it; null if it does not
 -- column:  focal_plane | BIGINT | focal plane of a frame of TILED_FULL, from 1
 -- column:  focal_plane_mm | DOUBLE | mm from the first focal plane, by Spacing Between Slices; null if that is not stated and there are several

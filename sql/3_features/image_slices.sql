@@ -1,4 +1,4 @@
--- One row per image as a slice of its series: where it lies, and what tells it from its neighbours.
+-- One row per image as a slice of its series: its position, and attributes that distinguish volumes.
 --
 -- What `geometry_of` needs to judge the images of a series; `frame_slices` has the same columns for
 -- the frames of an image. GE says in (0043,xx2F) alone which part of a complex image an image is, and
@@ -10,7 +10,7 @@
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  stack | VARCHAR | '': a series is one stack
 -- column:  slice_key | VARCHAR | the image: its instance_key
--- column:  position | DOUBLE[] | centre of the first voxel, mm, LPS
+-- column:  position | DOUBLE[] | center of the first voxel, mm, LPS
 -- column:  position_why_not | VARCHAR | null: an image without position states none
 -- column:  along_row | DOUBLE[] | direction cosines of a row
 -- column:  along_column | DOUBLE[] | direction cosines of a column

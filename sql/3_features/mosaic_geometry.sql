@@ -15,11 +15,11 @@
 -- column:  tiles_per_side | BIGINT | of the grid
 -- column:  tile_rows | BIGINT | rows of a slice
 -- column:  tile_columns | BIGINT | columns of a slice
--- column:  position | DOUBLE[] | centre of the first voxel of the first slice, mm, LPS
+-- column:  position | DOUBLE[] | center of the first voxel of the first slice, mm, LPS
 -- column:  slice_normal | DOUBLE[] | SliceNormalVector of the CSA header: direction in which slices follow each other
--- column:  slice_spacing_mm | DOUBLE | from centre to centre
+-- column:  slice_spacing_mm | DOUBLE | from center to center
 -- column:  extent_mm | DOUBLE[] | along columns, rows and slices, outer edges
--- column:  affine | DOUBLE[] | 4 × 4, row by row: (column, row, slice, 1), each from 0, to mm in LPS at the centre of the voxel
+-- column:  affine | DOUBLE[] | 4 × 4, row by row: (column, row, slice, 1), each from 0, to mm in LPS at the center of the voxel
 -- column:  is_volume | BOOLEAN | the tiles make a volume
 -- column:  why_not | VARCHAR | what is against it; null for a volume
 create or replace view mosaic_geometry as

@@ -1,4 +1,4 @@
--- How an MR instance was encoded: phase direction, plane, diffusion weighting and multiband.
+-- One row per MR instance: phase encoding direction, plane, diffusion weighting and multiband factor.
 --
 -- Standard elements come first, then what vendors say; `diffusion_frames` has the order and says
 -- it by frame. In mode minimal only the plane is known; `not_read` says what was not.

@@ -1,4 +1,4 @@
--- One row per MR series: its pulse sequence and how it was acquired.
+-- One row per MR series: pulse sequence and acquisition.
 --
 -- An attribute is that of the instance with the smallest instance_key that has one; where instances
 -- differ by their nature, the least and the most are given, or all values. Of images with functional

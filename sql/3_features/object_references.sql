@@ -1,4 +1,4 @@
--- One row per instance that an object refers to: of which series, and for what purpose.
+-- One row per reference of an object to an instance, with its series and purpose.
 --
 -- Every Referenced SOP Instance UID of segmentations, structured reports, key objects, presentation states,
 -- radiotherapy objects and images, with the sequence that it stands in. `purpose` is the innermost sequence

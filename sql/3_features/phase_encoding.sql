@@ -1,4 +1,4 @@
--- In which direction the phase of an MR instance was encoded.
+-- One row per MR instance: its phase encoding direction.
 --
 -- Only instances that say anything about it, or whose elements were not read.
 -- The axis is In-plane Phase Encoding Direction (0018,1312), of the object or of all its frames. The

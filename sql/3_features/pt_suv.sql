@@ -1,4 +1,4 @@
--- One row per PET series: what turns its values into uptake values, or why nothing does.
+-- One row per PET series: the factors of standardized uptake values, or why there are none.
 --
 -- A factor is for rescaled values (stored × Rescale Slope + Rescale Intercept). By body weight it is
 -- weight / dose, the dose decayed to the time that images are corrected to: the start of the scan where

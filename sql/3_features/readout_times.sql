@@ -1,4 +1,4 @@
--- How fast the lines of an echo-planar MR image were read.
+-- One row per echo-planar MR instance: its readout time and echo spacing.
 --
 -- Only instances that say so, or whose private elements were not read.
 -- Both times are those of BIDS, made for the correction of distortion: as if each line of the image
@@ -14,7 +14,7 @@
 -- depends: instances, elements, vendor_elements, phase_encoding, mosaic_geometry, unread
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  effective_echo_spacing_s | DOUBLE | s, as BIDS has it
--- column:  total_readout_time_s | DOUBLE | s, as BIDS has it: from the centre of the first line to that of the last
+-- column:  total_readout_time_s | DOUBLE | s, as BIDS has it: from the center of the first line to that of the last
 -- column:  readout_source | VARCHAR | private creator that reserved the element
 -- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
 create or replace view readout_times as

@@ -1,4 +1,4 @@
--- One row per RT dose: what its numbers are, and of which plan and structure set.
+-- One row per RT dose: type and unit, and the plan and structure set that it refers to.
 --
 -- wh.volume(series, rescale=True) gives the grid in Gy. A dose whose numbers are not Gy, or whose planes
 -- have no place, says so. Points and histograms that are stored without a grid have a row too.

@@ -1,4 +1,4 @@
--- One row per beam of a fraction group of an RT plan: how often, and how much it gives.
+-- One row per beam of a fraction group of an RT plan: number of fractions and dose.
 --
 -- A fraction group without a beam has one row with beam_item null. A plan of which no element was read has
 -- one row without a group.

@@ -1,4 +1,4 @@
--- One row per series of segmentations: what is segmented, by what, and of which images.
+-- One row per series of segmentations: segments, algorithm, and the images that were segmented.
 --
 -- Lists have each value of the segments once, sorted; `segments` has a row per segment. The images
 -- are those of the Referenced Series Sequence; where there is none, those that frames name as their

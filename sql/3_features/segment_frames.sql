@@ -1,4 +1,4 @@
--- One row per frame of a segmentation: of which segment and image, and where it lies.
+-- One row per frame of a segmentation: its segment, source image and position.
 --
 -- From headers alone: no pixel is read. A frame of a label map holds all segments, and names none. Frames
 -- beyond the functional groups, functional groups beyond the frames, and frames of a segment that the object does

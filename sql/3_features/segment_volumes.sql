@@ -1,4 +1,4 @@
--- One row per segment of a segmentation, with its volume in ml, once its frames were counted.
+-- One row per segment of a segmentation, with its volume in ml if its frames were counted.
 --
 -- Counting reads pixels: `wh.measure_segments()`, or the asset `segment_measurements`, does it for objects that are new
 -- or whose file or images have changed. Before that, and where a volume is not known, `volume_why_not` says why. A value

@@ -1,4 +1,4 @@
--- One row per MR series: what tells its kind of sequence, for the rules of `sequence_types`.
+-- One row per MR series: the attributes that the rules of `sequence_types` use.
 --
 -- Attributes are those of the instance with the smallest instance_key: at top level, else in the
 -- functional groups of its first frame. Counts and b-values are those of the whole series.
@@ -16,7 +16,7 @@
 -- column:  image_part | VARCHAR | MAGNITUDE, PHASE, REAL, IMAGINARY, or MIXED if instances differ; null if nothing tells
 -- column:  acquisition_contrast | VARCHAR | Acquisition Contrast (0008,9209), such as T1, DIFFUSION or PERFUSION
 -- column:  is_derived | VARCHAR | YES if the first value of ImageType is DERIVED in all instances, else NO; null without ImageType
--- column:  is_asl | VARCHAR | YES if the header states arterial spin labelling: ImageType, ASL elements of the standard, GE or Philips, or the Siemens protocol
+-- column:  is_asl | VARCHAR | YES if the header states arterial spin labeling: ImageType, ASL elements of the standard, GE or Philips, or the Siemens protocol
 -- column:  asl_contrast | VARCHAR | Arterial Spin Labeling Contrast (0018,9250)
 -- column:  contrast_agent | VARCHAR | YES if a contrast agent is named; null if not
 -- column:  phase_contrast | VARCHAR | Phase Contrast (0018,9014), YES or NO
@@ -246,7 +246,7 @@ b_values as (
     select instance_id, number, null
     from found
     where tag = '00189087' and path >= 'MRDiffusionSequence[' and contains(path, 'MRDiffusionSequence[0]')
-    -- Of which an anonymiser dropped the creator: in the usual block, by its maker.
+    -- Of which an anonymizer dropped the creator: in the usual block, by its maker.
     union all
     select
         instance_id,

@@ -1,4 +1,4 @@
--- What kind of sequence each series is, how sure that is, and why, by the rules of `sequence_rules`.
+-- One row per series: its type of MR sequence, with confidence and reason, by the rules of `sequence_rules`.
 --
 -- A rule names DICOM attributes of one instance, that with the smallest instance_key, and facts of the
 -- series, which `sequence_facts` shows. Rules are tried in their order; the first whose conditions all

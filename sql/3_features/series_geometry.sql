@@ -1,4 +1,4 @@
--- Whether the images of a series make a volume, and which: one column per condition.
+-- One row per series: whether its images make a volume, with one column per condition.
 --
 -- Slices are ordered by their position along the normal of the first image, never by
 -- InstanceNumber. A series is a volume if every condition holds; `why_not` names those that do
@@ -28,12 +28,12 @@
 -- column:  is_evenly_spaced | BOOLEAN | all positions lie on a regular grid
 -- column:  is_aligned | BOOLEAN | positions lie on a line along the normal: no gantry tilt
 -- column:  slice_spacing_mm | DOUBLE | between positions, along the normal; if they are uneven the usual distance, which is the median
--- column:  distances_mm | DOUBLE[] | the different distances between neighbouring positions, ascending; one if they are even
+-- column:  distances_mm | DOUBLE[] | the different distances between neighboring positions, ascending; one if they are even
 -- column:  missing_count | BIGINT | slices that gaps have room for
 -- column:  drift_mm | DOUBLE | largest shift of a slice within its plane, against the first
 -- column:  tilt_degrees | DOUBLE | between the normal and the line from the first position to the last, from 0 to 90
 -- column:  extent_mm | DOUBLE[] | along columns, rows and slices, outer edges
--- column:  affine | DOUBLE[] | of the volume or of each in the stack: 4 × 4, row by row: (column, row, slice, 1), each from 0, to mm in LPS at the centre of the voxel
+-- column:  affine | DOUBLE[] | of the volume or of each in the stack: 4 × 4, row by row: (column, row, slice, 1), each from 0, to mm in LPS at the center of the voxel
 -- column:  not_read | VARCHAR | what the import mode left out of what tells volumes at the same positions apart: `volumes_differ_in`, `is_volume_stack` and the affine are null; null if nothing
 -- column:  is_volume | BOOLEAN | all conditions hold, with two slices or more
 -- column:  is_volume_stack | BOOLEAN | several volumes at the same positions: all other conditions hold, and positions occur equally often, with the same conditions each, or something stated differs

@@ -1,4 +1,4 @@
--- What Siemens MR scanners say in private elements, one row per instance that has any.
+-- One row per instance with private elements of Siemens MR scanners.
 --
 -- Found by private creator, in whatever block it reserved: elements of other vendors at the same
 -- tags are not taken. Where two blocks hold one element, the first block counts. Private elements

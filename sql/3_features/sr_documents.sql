@@ -1,4 +1,4 @@
--- One row per structured report or key object selection: what it is and what it is about.
+-- One row per structured report or key object selection: type, title and subject.
 --
 -- All instances of the SOP classes of structured reporting (1.2.840.10008.5.1.4.1.1.88.*). The
 -- content itself is in `sr_content`, what was measured in `measurement_groups`.

@@ -1,4 +1,4 @@
--- One row per kind of element that the archive contains, as `dicom-warehouse tags` lists it.
+-- One row per kind of element that occurs, as `dicom-warehouse tags` lists it.
 --
 -- grain:   tag, creator, vr
 -- example: select tag, name, vr, instance_count from tags where name = 'EchoTime'

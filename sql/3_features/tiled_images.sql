@@ -1,4 +1,4 @@
--- One row per tiled image, such as a whole slide: how its frames fill the total pixel matrix.
+-- One row per tiled image, such as a whole slide: the arrangement of its frames in the total pixel matrix.
 --
 -- Frames of TILED_FULL state no position: PS3.3 C.7.6.17.3 gives their order, row by row of tiles, then focal
 -- planes, then optical paths, or segments of a segmentation. `frames` has the position of each one. An object of a

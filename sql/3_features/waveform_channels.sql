@@ -1,4 +1,4 @@
--- One row per channel of a waveform, such as a lead of an ECG: what it measures, in what unit.
+-- One row per channel of a waveform, such as a lead of an ECG: its source and unit.
 --
 -- Samples are a binary value of their multiplex group; a sample is sample × Channel Sensitivity × correction
 -- factor + baseline, in the unit of the sensitivity, at sample / Sampling Frequency + skew. An object of

@@ -1,4 +1,4 @@
--- One row per algorithm: how many of its jobs ended how, and how long they took.
+-- One row per algorithm: its jobs by final state, and their durations.
 --
 -- grain:   algorithm
 -- depends: jobs

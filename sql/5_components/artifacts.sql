@@ -1,4 +1,4 @@
--- One row per image of an algorithm or model of weights, and how its import ended.
+-- One row per image or model of an algorithm, with the state of its import.
 --
 -- grain:   artifact_id
 -- depends: artifact_events

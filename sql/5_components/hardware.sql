@@ -1,4 +1,4 @@
--- One row per kind of machine that a job could be given, with its price.
+-- One row per kind of machine for jobs, with its price.
 --
 -- The table `sql/rules/hardware.csv`: list prices of one cloud, for what jobs would cost there. This machine is not asked.
 --

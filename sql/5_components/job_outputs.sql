@@ -1,4 +1,4 @@
--- One row per output of a job: the newest attempt that brought any.
+-- One row per output of a job, of the newest attempt with outputs.
 --
 -- grain:   job_id, slug
 -- depends: job_events, job_specs, socket_values

@@ -1,4 +1,4 @@
--- One row per state that a job may be in.
+-- One row per possible state of a job.
 --
 -- The table `sql/rules/job_states.csv`: the codes are those of Grand Challenge.
 --

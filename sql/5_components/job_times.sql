@@ -1,4 +1,4 @@
--- One row per event of a job: which state it began, and how long that lasted.
+-- One row per event of a job: the state that it began, and its duration.
 --
 -- The last state of a job that is done lasts for ever: its end is null.
 --

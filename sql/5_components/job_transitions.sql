@@ -1,4 +1,4 @@
--- One row per event and the state in which it may happen; anything else is refused.
+-- One row per event and state in which it is allowed; any other is refused.
 --
 -- The table `sql/rules/job_transitions.csv`.
 --

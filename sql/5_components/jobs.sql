@@ -1,4 +1,4 @@
--- One row per job: what is to be done, and what became of it.
+-- One row per job: its specification and current state.
 --
 -- An algorithm, or a method of evaluation, on one case.
 --

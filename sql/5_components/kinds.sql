@@ -1,4 +1,4 @@
--- One row per kind of sockets: what their values are.
+-- One row per kind of socket.
 --
 -- The table `sql/rules/kinds.csv`: 25 kinds of JSON, 5 of images, 10 of files.
 --

@@ -1,4 +1,4 @@
--- One row per socket: its newest version, with what its kind says.
+-- One row per socket: its newest version, with the properties of its kind.
 --
 -- The seven default sockets are there in every warehouse.
 --

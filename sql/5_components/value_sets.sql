@@ -1,4 +1,4 @@
--- One row per value that is in a set now: an archive of items, or a reader study of display sets.
+-- One row per value that is in a set: an archive of items, or a reader study of display sets.
 --
 -- grain:   set_name, item, slug
 -- depends: value_set_entries, socket_values, sockets

@@ -1,4 +1,4 @@
--- One row per value and use of it: what was said, by whom, about which entity of the archive.
+-- One row per value and use of it: the value, its author, and the entity that it is about.
 --
 -- This is what to join with `series`, `studies` or `patients`. A value about a series is about its study
 -- and patient too; one about an instance, about its series as well.

@@ -1,4 +1,4 @@
--- Uses, shapes and entries of sets whose value is not there, or whose count of shapes differs.
+-- Uses, shapes and entries of sets without their value, or with another number of shapes.
 --
 -- severity: error
 -- depends: value_uses, annotations, value_set_entries, socket_values

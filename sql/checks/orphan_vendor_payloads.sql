@@ -1,4 +1,4 @@
--- Every vendor payload belongs to a stored instance and has values, and no values are without one.
+-- Every vendor payload belongs to a stored instance and has values, and all values belong to a payload.
 --
 -- depends: instances, vendor_payloads, vendor_values
 select

@@ -1,4 +1,4 @@
--- In no batch could more than one DICOM file in ten not be read; files that are no DICOM do not count.
+-- At most one DICOM file in ten of a batch is rejected; files that are not DICOM do not count.
 --
 -- depends: files
 -- severity: warn

@@ -37,7 +37,7 @@ OBLIQUE = [0.8, 0.0, 0.6, 0.0, 1.0, 0.0]
 
 
 def series(folder: Path, uid: str = "1.2.1.1", zs: Any = None, **more: Any) -> None:
-    """Write slices 2 mm apart, pixels of 1 mm, first centre at the origin."""
+    """Write slices 2 mm apart, pixels of 1 mm, first center at the origin."""
     for n, z in enumerate(zs or [2.0 * n for n in range(DEPTH)]):
         usual = {
             "ImagePositionPatient": [0, 0, z], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
@@ -51,7 +51,7 @@ def series(folder: Path, uid: str = "1.2.1.1", zs: Any = None, **more: Any) -> N
 
 
 def oblique_box(level: float) -> list[list[float]]:
-    """Return columns 2 to 4 and rows 1 to 3 of an oblique slice, as a contour around their centres."""
+    """Return columns 2 to 4 and rows 1 to 3 of an oblique slice, as a contour around their centers."""
     row, column, normal = np.array(OBLIQUE[:3]), np.array(OBLIQUE[3:]), np.array([-0.6, 0, 0.8])
     corners = [(1.5, 0.5), (4.5, 0.5), (4.5, 3.5), (1.5, 3.5)]
     return [(row * x + column * y + normal * 2 * level).tolist() for x, y in corners]
@@ -374,7 +374,7 @@ def test_pixels_are_those_of_the_crossing_number(outlines: list[list[tuple[int, 
             for points in outlines:
                 for (y1, x1), (y2, x2) in zip(points, points[1:] + points[:1], strict=True):
                     if (y1 > y) != (y2 > y):
-                        # Exact: a centre on an outline is the one on its right.
+                        # Exact: a center on an outline is the one on its right.
                         left += Fraction(x2 - x1) * (y - y1) / (y2 - y1) + x1 <= x
             assert made[y, x] == left % 2
 
@@ -389,7 +389,7 @@ def test_dose_is_in_gy(wh: warehouse.Warehouse) -> None:
 
 
 def test_a_histogram_equals_the_analytic_one(wh: warehouse.Warehouse) -> None:
-    """Dose is (x + 1) / 2 Gy at each centre: of columns 2 and 3 that is 1.5 and 2 Gy."""
+    """Dose is (x + 1) / 2 Gy at each center: of columns 2 and 3 that is 1.5 and 2 Gy."""
     found = wh.dose_volume("1.7.1.0", number_of("box"), "1.8.1.0")
     assert found.dose_gy.tolist() == pytest.approx([1.5] * 4 + [2.0] * 4)
     assert (found.mean_gy, found.volume_ml, found.uncovered_ml) == pytest.approx((1.75, 0.016, 0))
@@ -454,7 +454,7 @@ def test_a_histogram_equals_the_closed_form_of_a_cylinder(tmp_path: Path) -> Non
 
     The part beyond x = c of a circle of radius r is (arccos(c / r) - c / r * sqrt(1 - (c / r)²)) / pi.
     """
-    size, radius, centre = 140, 60.0, (70.3, 68.6)
+    size, radius, center = 140, 60.0, (70.3, 68.6)
     for n in range(3):
         write(tmp_path / "in" / f"ct{n}", image(
             f"1.1.{n}", Rows=size, Columns=size, FrameOfReferenceUID="1.3", PixelData=bytes(size * size),
@@ -463,7 +463,7 @@ def test_a_histogram_equals_the_closed_form_of_a_cylinder(tmp_path: Path) -> Non
         ))  # fmt: skip
     angles = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     circle = [
-        [[round(centre[0] + radius * np.cos(a), 6), round(centre[1] + radius * np.sin(a), 6), 2.0 * n] for a in angles]
+        [[round(center[0] + radius * np.cos(a), 6), round(center[1] + radius * np.sin(a), 6), 2.0 * n] for a in angles]
         for n in range(3)
     ]  # fmt: skip
     write(tmp_path / "in" / "rt", structure_set("1.7.9", {"cylinder": closed(*circle)}))
@@ -475,19 +475,19 @@ def test_a_histogram_equals_the_closed_form_of_a_cylinder(tmp_path: Path) -> Non
     found = wh.dose_volume("1.7.9.0", 1, "1.8.9.0")
     assert found.uncovered_ml == 0
     assert found.volume_ml == pytest.approx(np.pi * radius**2 * 6 / 1000, rel=5e-3)
-    assert found.mean_gy == pytest.approx(centre[0] / 2, rel=5e-3)
+    assert found.mean_gy == pytest.approx(center[0] / 2, rel=5e-3)
     for x in (20.0, 40.0, 60.0, 70.0, 90.0, 110.0, 125.0):
-        part = (x - centre[0]) / radius
+        part = (x - center[0]) / radius
         share = (np.arccos(part) - part * np.sqrt(1 - part**2)) / np.pi
         # A step of dose is a column of voxels: its middle is the dose that it has.
         assert found.volume_at_least(x / 2 + 0.25) == pytest.approx(
-            _share(x + 0.5, centre[0], radius), abs=5e-3
+            _share(x + 0.5, center[0], radius), abs=5e-3
         )
         assert found.dose_at_least(float(share)) == pytest.approx(x / 2, rel=2e-2)
 
 
-def _share(x: float, centre: float, radius: float) -> float:
-    part = (x - centre) / radius
+def _share(x: float, center: float, radius: float) -> float:
+    part = (x - center) / radius
     return float((np.arccos(part) - part * np.sqrt(1 - part**2)) / np.pi)
 
 

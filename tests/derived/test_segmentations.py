@@ -273,7 +273,7 @@ def test_another_grid_is_refused_unless_asked_for(
     # Frames 6 mm apart, 2 mm stated: two slices between them are empty, or 2 mm is wrong.
     assert own.shape == (4, ROWS, COLUMNS)
     assert own.volumes()["volume_ml"].to_list() == [None, None]
-    assert own.volumes()["why_not"][0].startswith("no two frames are neighbours")
+    assert own.volumes()["why_not"][0].startswith("no two frames are neighbors")
 
 
 def test_objects_that_cannot_be_read_are_refused_by_name(wh: warehouse.Warehouse) -> None:

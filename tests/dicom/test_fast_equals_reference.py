@@ -34,12 +34,12 @@ from tests.dicom.made_datasets import (
     sequence,
     shapes,
 )
+from tests.row_builder import RowBuilder
 from warehouse.dicom import items, walk
 from warehouse.dicom.known_shapes import KnownShapes
 from warehouse.dicom.reference import read_header
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements import extract as extracting
-from warehouse.elements.batches import RowBuilder
 from warehouse.elements.extract import extract
 from warehouse.elements.schema import ELEMENTS, ORDER
 from warehouse.errors import Rejected

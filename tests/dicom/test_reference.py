@@ -25,10 +25,10 @@ from pydicom.valuerep import DA, DT, TM, PersonName
 
 from tests.conftest import packaged_files
 from tests.dicom_files import UNDEFINED, dataset, element, image, item, part10, sequence, write
+from tests.row_builder import RowBuilder
 from warehouse.dicom.element import MAX_DEPTH, Header
 from warehouse.dicom.reference import read_header, read_header_from
 from warehouse.dicom.scan import SourceFile
-from warehouse.elements.batches import RowBuilder
 from warehouse.elements.extract import extract
 from warehouse.elements.values import person_name_text
 from warehouse.errors import Rejected

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.row_builder import RowBuilder
 from warehouse.dicom.element import Element
 from warehouse.elements import values
-from warehouse.elements.batches import RowBuilder
 from warehouse.elements.values import ALL_VRS, NUMBERS, Value, binary, decode, person_name_text
 
 EPOCH = dt.date(1970, 1, 1)
@@ -153,7 +153,7 @@ def test_an_empty_value_between_others_is_kept_without_warning(vr: str) -> None:
     assert [value.warning for value in found[::2]] == [None, None]
 
 
-def test_one_bad_value_does_not_spoil_its_neighbours() -> None:
+def test_one_bad_value_does_not_spoil_its_neighbors() -> None:
     assert [value.real for value in decode("DS", b"1\\x\\3")] == [1.0, None, 3.0]
 
 

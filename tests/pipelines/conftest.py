@@ -76,7 +76,7 @@ def run(instance, intake):
 
 @pytest.fixture
 def store(instance, intake):
-    """Materialise the stored tables of one batch, without the checks of the job."""
+    """Materialize the stored tables of one batch, without the checks of the job."""
 
     def store(partition: str):
         instance.add_dynamic_partitions("batch", [partition])

@@ -1,4 +1,4 @@
-"""A batch materialised by Dagster is the batch that the command line would have read."""
+"""A batch materialized by Dagster is the batch that the command line would have read."""
 
 import datetime as dt
 import os
@@ -21,7 +21,7 @@ def parts(root, table, batch):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
 
 
-def test_materialise_in_an_ephemeral_instance(instance, intake, store, planned, rows):
+def test_materialize_in_an_ephemeral_instance(instance, intake, store, planned, rows):
     for key in planned:
         assert store(key).success
     for table, stored in rows().items():
@@ -68,7 +68,7 @@ def test_a_changed_file_is_read_anew_with_its_batch(store, planned, rows, archiv
 
 
 @pytest.mark.acceptance("D75")
-def test_the_report_is_the_metadata_of_the_materialisation(store, planned, archive):
+def test_the_report_is_the_metadata_of_the_materialization(store, planned, archive):
     store(planned[0])
     done = store(planned[1])
     [event] = done.asset_materializations_for_node("stored_tables")[:1]

@@ -20,7 +20,7 @@ from warehouse.cli.run import run as run_command
 from warehouse.errors import TargetExists, UsageError
 from warehouse.pixels import files, pictures
 from warehouse.pixels.values import Values
-from warehouse.pixels.voi import windowed
+from warehouse.pixels.voi import Voi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +55,8 @@ def opened(png: bytes) -> np.ndarray:
 def test_windows_are_those_of_the_standard() -> None:
     # PS3.3 C.11.2.1.2: from c - 0.5 - (w - 1) / 2 to c - 0.5 + (w - 1) / 2
     values = np.array([-1000.0, 30, 30.5, 39.5, 48.5, 49, 1000])
-    assert windowed(values, 40, 19).tolist() == [0, 0, 0, 128, 255, 255, 255]
-    assert windowed(values, 40, 19, inverted=True).tolist() == [255, 255, 255, 127, 0, 0, 0]
+    assert Voi(40, 19).apply(values, inverted=False).tolist() == [0, 0, 0, 128, 255, 255, 255]
+    assert Voi(40, 19).apply(values, inverted=True).tolist() == [255, 255, 255, 127, 0, 0, 0]
 
 
 def test_the_header_s_window_equals_pydicom(slices: warehouse.Warehouse) -> None:
@@ -114,7 +114,7 @@ def test_colors_come_out_as_rgb_like_pydicom_s(sample: warehouse.Warehouse) -> N
 def test_a_slice_has_square_pixels_and_one_window(slices: warehouse.Warehouse) -> None:
     picture = pictures.slice_picture(slices.volume(UID), 1)
     assert picture.shape == (4, 9)  # 0.5 x 0.75 mm
-    wanted = windowed(voxels(5)[1] * 2.0 - 1000, -900, 200)
+    wanted = Voi(-900, 200).apply(voxels(5)[1] * 2.0 - 1000, inverted=False)
     assert np.array_equal(picture[:, 0], wanted[:, 0])
     assert np.array_equal(opened(pictures.png(picture)), picture)
     for number in (5, -6):

@@ -68,7 +68,7 @@ def cell(vr: str, drawn: int) -> dict[str, Any]:
     return {"text": TEXTS[drawn]}
 
 
-# Neighbours agree in most of what they state: some of them have the same values of an element.
+# Neighbors agree in most of what they state: some of them have the same values of an element.
 element = st.tuples(
     st.lists(st.sampled_from(IDS), min_size=1, max_size=4), st.sampled_from(PATHS),
     st.sampled_from(KINDS), st.lists(st.integers(0, 3), max_size=3),

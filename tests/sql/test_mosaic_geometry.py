@@ -141,10 +141,10 @@ def test_affines_are_those_of_nibabel_and_slices_where_the_protocol_planned_them
         expected[:, [0, 1]] = expected[:, [1, 0]]
         assert np.allclose(ours, expected, atol=1e-4)
         for n in range(count):
-            centre = ours @ [columns / 2, rows / 2, n, 1]
+            center = ours @ [columns / 2, rows / 2, n, 1]
             place = planned[made.SOPInstanceUID]
             wanted = [
                 place.get(f"sSliceArray.asSlice[{n}].sPosition.d{axis}", 0.0)
                 for axis in ("Sag", "Cor", "Tra")
             ]
-            assert np.allclose(centre[:3], wanted, atol=0.01), (path.name, n)
+            assert np.allclose(center[:3], wanted, atol=0.01), (path.name, n)

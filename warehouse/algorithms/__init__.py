@@ -1,1 +1,1 @@
-"""Existing algorithms over a cohort: artifacts, jobs as events, runners, outputs as rows."""
+"""Run existing algorithms over a cohort: artifacts, jobs as events, runners, outputs as rows."""

@@ -1,4 +1,4 @@
-"""Artifacts: archives of images and models, taken in, checked, kept by their digest.
+"""Artifacts: validated archives of images and models, stored by digest.
 
 In: a file. Out: rows of ``artifact_events`` and the archive among the files of values. An import
 passes through the states of Grand Challenge; one that fails is a row that says why, and its file is
@@ -136,7 +136,7 @@ def _described(kind: str, draft: Path, digest: str) -> dict[str, Any]:
 
 
 def _finish(root: Path, end: dict[str, Any], draft: Path, digest: str, size: int) -> None:
-    """Say how an import ended; what is accepted gets its name before that."""
+    """Record the result of an import; an accepted file is renamed before that."""
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
         if not end["message"]:
@@ -191,7 +191,7 @@ def desired(root: Path, kind: str, parent: str) -> Artifact | None:
 
 
 def mark_desired(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
-    """Make an artifact the version that new jobs take; the others of its parent are no more.
+    """Mark an artifact as the desired version of its parent, and unmark the others.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def mark_desired(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
 
 
 def remove_artifact(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
-    """Take away the file of an artifact; its row stays.
+    """Delete the file of an artifact; its row stays.
 
     Raises
     ------

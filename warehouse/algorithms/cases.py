@@ -1,4 +1,4 @@
-"""Members of a cohort, or items of a set → the inputs of jobs.
+"""Make cases (inputs of jobs) from members of a cohort, or items of a set.
 
 In: an algorithm, and series or a set. Out: ``Case``s, and why others are none. An item of a set is
 a case if its sockets are exactly the inputs of an interface. A series is one if an interface takes

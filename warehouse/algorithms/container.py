@@ -1,4 +1,4 @@
-"""One container: started, drained, watched, ended.
+"""Start, watch and stop one container.
 
 In: a ``Task`` and the folders of a container. Out: what it printed and how it ended. Our own clock
 stops it; one that ignores SIGTERM is killed. It is started by ``keeping``, a program of its own
@@ -137,7 +137,7 @@ def stop_all() -> None:
 
 
 def owner_of(root: Path) -> str:
-    """Return what containers of a warehouse are labelled with."""
+    """Return what containers of a warehouse are labeled with."""
     return uuid.uuid5(uuid.NAMESPACE_URL, str(root.resolve())).hex
 
 

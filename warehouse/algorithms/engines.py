@@ -1,4 +1,4 @@
-"""Programs that run containers, by their command line: which there is, and podman and docker.
+"""Container engines by their command lines: find one, and drive podman or docker.
 
 In: an image, and folders. Out: the words of a command, and what stops it. No daemon is needed and
 no library: what is run is what a person could type. Containers have no network, no capabilities, no

@@ -1,4 +1,4 @@
-"""Evaluations: a method over the jobs of an algorithm; what it finds are values.
+"""Evaluations: run a method over the jobs of an algorithm, and store its metrics as values.
 
 In: a method, which is an algorithm of kind ``evaluation``, the jobs of an algorithm, and who said
 the truth. Out: an evaluation job, whose input holds ``predictions.json``, the outputs of each job

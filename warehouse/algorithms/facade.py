@@ -1,4 +1,4 @@
-"""What ``Warehouse.algorithms`` is: one-line methods over the functions of this station."""
+"""``Warehouse.algorithms``: one-line methods over the functions of this package."""
 
 from __future__ import annotations
 
@@ -69,18 +69,18 @@ class Algorithms:
         return self._do(lambda: add(self._root, file, "ground truth", parent, by=by))
 
     def mark_desired(self, artifact_id: str, *, by: str = "") -> artifacts.Artifact:
-        """Make an image or model the version that new versions of its algorithm take."""
+        """Select the image or model that new versions of its algorithm use."""
         return self._do(lambda: artifacts.mark_desired(self._root, artifact_id, by=by))
 
     def remove_artifact(self, artifact_id: str, *, by: str = "") -> artifacts.Artifact:
-        """Take away the file of an image or model; its row stays."""
+        """Delete the file of an image or model; its row stays."""
         return self._do(lambda: artifacts.remove_artifact(self._root, artifact_id, by=by))
 
     def create(
         self, name: str, *interfaces: str, image: str | None = None, model: str | None = None,
         **given: Any,
     ) -> Algorithm:  # fmt: skip
-        """Make an algorithm, or its next version; see ``registry.create_algorithm``.
+        """Create an algorithm, or its next version; see ``registry.create_algorithm``.
 
         ``image`` and ``model`` are ids of artifacts, or how they begin. Without any, a function
         and ``api_method``, those are taken that are desired of an algorithm of this name.
@@ -165,7 +165,7 @@ class Algorithms:
         )  # fmt: skip
 
     def queue(self, name: str, cohort: str | Run | Iterable[str]) -> runs.Queued:
-        """Make the jobs of an algorithm for a cohort without executing them; a run does that."""
+        """Create the jobs of an algorithm for a cohort, which a later run executes."""
         catalog = open_catalog(self._root)
         algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
         keys, asked_for = self._series(catalog, cohort)
@@ -198,14 +198,14 @@ class Algorithms:
         self, name: str, values: Mapping[str, str | None], *,
         series: Mapping[str, str] | None = None, by: str = "",
     ) -> Spec:  # fmt: skip
-        """Make one job of values (socket to id) and series; the next run executes it."""
+        """Create one job from values (socket → id) and series, which the next run executes."""
         algorithm = self.find(name)
         return self._do(
             lambda: submitting.submit(self._root, algorithm, values, series=series, by=by)
         )
 
     def run_waiting(self, name: str, **options: Any) -> Report:
-        """Execute the jobs of an algorithm that wait, whoever asked for them; see ``run``."""
+        """Execute all waiting jobs of an algorithm; see ``run``."""
         catalog = open_catalog(self._root)
         algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
         chosen = {key: options.pop(key, None) for key in ("runner", "workers", "scheduler")}
@@ -216,7 +216,7 @@ class Algorithms:
         self, method: str, name: str, *, truth: str | None = None, runner: str | None = None,
         by: str = "",
     ) -> Report:  # fmt: skip
-        """Compare what an algorithm found with what somebody said; see ``evaluation.prepare``.
+        """Compare outputs of an algorithm with reference annotations; see ``evaluation.prepare``.
 
         Raises
         ------
@@ -238,7 +238,7 @@ class Algorithms:
         )
 
     def claim(self, job_id: str, *, folder: Path | None = None, by: str = "") -> Spec:
-        """Take a job that is executed outside; see ``submitting.claim``, ``outside.claim_to``."""
+        """Claim a job to execute it elsewhere; see ``submitting.claim``, ``outside.claim_to``."""
         if folder is not None:
             return self._do(lambda: outside.claim_to(self._root, job_id, folder, by=by))
         return self._do(lambda: submitting.claim(self._root, job_id, by=by))
@@ -250,21 +250,21 @@ class Algorithms:
         )
 
     def report_failed(self, job_id: str, why: str, *, by: str = "") -> None:
-        """Say that a job has failed that is executed outside; see ``outside.report_failed``."""
+        """Report the failure of a claimed job; see ``outside.report_failed``."""
         self._do(lambda: outside.report_failed(self._root, job_id, why, by=by))
 
     def report(self, job_id: str, body: bytes, signature: str, outputs: Path) -> None:
-        """Bring the outputs of a claimed job; see ``submitting.report``."""
+        """Upload the outputs of a claimed job; see ``submitting.report``."""
         self._do(lambda: submitting.report(self._root, job_id, body, signature, outputs))
 
     def job(self, job_id: str) -> Spec:
-        """Return what a job is to do, by its id or how that begins."""
+        """Return the specification of a job, by its id or a prefix of it."""
         return jobs.find_job(self._root, job_id)
 
     def cancel(self, job_id: str, *, by: str = "") -> None:
-        """Cancel a job that has not ended; one that is being executed is stopped."""
+        """Cancel a job that has not ended; a running one is stopped."""
         self._do(lambda: jobs.happen(self._root, job_id, "cancelled", by=by))
 
     def retry(self, job_id: str, *, by: str = "") -> None:
-        """Let a job that failed or was cancelled be executed by the next run."""
+        """Queue a failed or cancelled job again for the next run."""
         self._do(lambda: jobs.happen(self._root, job_id, "requeued", by=by))

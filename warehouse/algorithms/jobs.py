@@ -1,4 +1,4 @@
-"""Jobs: made once, then events that are only added.
+"""Jobs: an immutable specification, and an append-only list of events.
 
 In: what is to be done, and what happened. Out: rows of ``job_specs`` and ``job_events``. The
 identity of a job is a digest of algorithm and inputs: what is asked for again is the same job. An
@@ -40,8 +40,6 @@ MAX_MESSAGE = 1024
 LIMITS = {"in all": 128, "of one algorithm": 16, "of one user": 16}
 """Active jobs that people may have, besides those that runs over cohorts ask for."""
 
-IMMUTABLE = ("requires_gpu_type", "requires_memory_gb", "time_limit_s", "signing_key")
-
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -68,7 +66,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a job is to do, which never changes: a row of ``job_specs``."""
+    """The immutable specification of a job: a row of ``job_specs``."""
 
     job_id: str
     kind: str
@@ -331,7 +329,7 @@ def _row(event: Event, before: State | None) -> dict[str, Any]:
 
 
 def happen(root: Path, job_id: str, what: str, *, by: str = "", **given: Any) -> None:
-    """Let one thing happen to a job.
+    """Record one event of a job.
 
     Raises
     ------
@@ -367,7 +365,7 @@ def specs(root: Path, job_ids: Iterable[str]) -> dict[str, Spec]:
 
 
 def change_job(root: Path, job_id: str, **changes: Any) -> None:
-    """Refuse to change what a job is to do.
+    """Refuse to change a specification.
 
     Raises
     ------

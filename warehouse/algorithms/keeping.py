@@ -1,13 +1,13 @@
-"""Starts a container, and ends it when whoever asked for it is gone: a program of its own.
+"""A supervisor program: start a container command, and end it when the calling process is gone.
 
-In: words on its command line, and a socket as its standard input. Out: the exit code of what it
-started. Runs without this library. It is needed because nothing else survives a SIGKILL of the one
-who runs jobs: bubblewrap's ``--die-with-parent`` is in force only some time after it has started,
-outside and inside; what is killed before that, or ends by itself since the pipe to which it writes
-is closed, leaves a process inside that waits for ever. So those are adopted here.
+In: a command line, and a socket as standard input. Out: the exit code of the command. It does not
+import this library. It is needed because a SIGKILL of the process that runs jobs must not leave
+containers behind: bubblewrap's ``--die-with-parent`` takes effect only some time after its start,
+outside and inside. If bubblewrap is killed before that, or ends because its output pipe is closed,
+a process inside waits for ever. Such processes are adopted here.
 
-When the other end of the socket is closed, all that was started is ended; seconds that were written
-to it before are left between SIGTERM and SIGKILL. What it found out is written to it.
+When the other end of the socket is closed, all started processes are ended, with the seconds
+received through the socket between SIGTERM and SIGKILL. Findings are sent through it.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from contextlib import suppress
 TOO_MANY = b"processes"
 LOOKED_EVERY = 0.1
 _ADOPT = 36
-"""``PR_SET_CHILD_SUBREAPER`` of ``prctl``: who has lost its parent is our child."""
+"""``PR_SET_CHILD_SUBREAPER`` of ``prctl``: orphaned descendants become our children."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What an algorithm prints → the end of it, in bounded memory.
+"""Keep the last lines of the output of an algorithm.
 
 In: bytes as they come. Out: the last 500 lines. NUL is removed and lines are cut, so that nothing
 that is printed costs more than a log may.

@@ -47,8 +47,8 @@ def hausdorff_95_mm(
 ) -> float | None:
     """Return the larger of the 95th percentiles of the distances between two surfaces, mm.
 
-    Surfaces are the voxels of a mask with a neighbour, by a face, outside of it; distances are
-    between centres of voxels. None if a mask is empty.
+    Surfaces are the voxels of a mask with a neighbor, by a face, outside of it; distances are
+    between centers of voxels. None if a mask is empty.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What became of a task → the events of its job. Pure functions.
+"""Derive the events of a job from the result of its task. Pure functions.
 
 In: ``Done``, as a runner gives it. Out: events in the order of time, which ``runs`` commits with
 the outputs.

@@ -1,4 +1,4 @@
-"""What an algorithm left in its folder → values that were checked, all of them or none.
+"""Collect and validate the outputs of a task, all of them or none.
 
 In: a ``Task`` that was executed. Out: ``Prepared`` values, or ``OutputRefused`` with what is wrong
 with each socket. No link is followed, nothing that is no plain file is opened, and number and sizes

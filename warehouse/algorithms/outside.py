@@ -1,4 +1,4 @@
-"""A job that is executed outside, as a folder: what its container finds, and what brings it back.
+"""Jobs that are executed elsewhere, as folders: inputs to take away, outputs to bring back.
 
 In: a job of an external algorithm. Out: ``input``, ``output`` and ``job.json`` below a folder that
 a pod, a batch system or another machine mounts; and, when it has ended, the report of it. The key

@@ -1,4 +1,4 @@
-"""Where jobs are executed: worker processes, threads that start containers, workers of Dask.
+"""Executors of jobs: worker processes, threads that start containers, Dask workers.
 
 In: an algorithm and what was asked for. Out: a ``Place``. What a task does there is the same in
 every case; the folder of the warehouse has to be the same folder everywhere.
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from warehouse.algorithms.registry import Algorithm
-
-RUNNERS = ("python", "podman", "docker", "bwrap")
 
 
 def place_of(

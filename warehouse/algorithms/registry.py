@@ -1,4 +1,4 @@
-"""Algorithms: what is run, with which interfaces, and what it asks for.
+"""``Algorithm``: a versioned definition with interfaces and hardware requirements.
 
 In: a name, an image or a Python function, pairs of sets of sockets. Out: an ``Algorithm``, stored
 as a version that is never changed: made again with the same content it is the same one, with other
@@ -172,7 +172,7 @@ def create_algorithm(
     time_limit_s: int = 3600, requires_gpu_type: str = "", requires_memory_gb: int = 8,
     matching: Mapping[str, str] | None = None, by: str = "",
 ) -> Algorithm:  # fmt: skip
-    """Make an algorithm, or the next version of it; the same content is the same version.
+    """Create an algorithm, or its next version if the content differs.
 
     Parameters
     ----------

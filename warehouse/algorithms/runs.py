@@ -1,4 +1,4 @@
-"""Runs jobs of an algorithm: what is done is not done again, whatever stopped the run before.
+"""Run the jobs of an algorithm; finished jobs are not repeated, and stopped runs are continued.
 
 In: an algorithm and its cases. Out: ``Report``. One run of an algorithm at a time, by a lock that
 the system takes from a process that was killed. Outputs of a job and the event that says so are one
@@ -59,7 +59,7 @@ TASKS_AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is."""
+    """Progress of a run."""
 
     total: int
     done: int
@@ -70,7 +70,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Report:
-    """What a run did."""
+    """Result of a run."""
 
     algorithm: str
     version: int

@@ -1,4 +1,4 @@
-"""The folder in which jobs have theirs: held by one run of an algorithm, and cleaned after it."""
+"""The scratch folder of jobs: locked by one run of an algorithm, and cleaned after it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def alone(root: Path, algorithm: str) -> Iterator[None]:
-    """Run jobs of an algorithm while nobody else does.
+    """Hold the lock for running jobs of an algorithm.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Studies → the inputs of jobs that take several series of one, such as CT and PET.
+"""Make cases from several series of a study, such as CT and PET.
 
 In: an algorithm with a condition for each socket, and series. Out: ``Case``s, and why other studies
 are none. Each condition has to be true of exactly one series of a study: with none or several the

@@ -1,4 +1,4 @@
-"""A job as its runner gets it, and what the runner says of it.
+"""``Task``: a job with resolved inputs for a runner; ``Done``: the runner's result.
 
 In: jobs. Out: ``Task``s, which can be sent to another process, and ``Done``. A task names the
 content of its inputs, so that who runs it does not ask tables.
@@ -90,7 +90,7 @@ class Task:
 
 @dataclass(slots=True)
 class Done:
-    """What became of a task, without its outputs having been looked at."""
+    """Result of a task, before its outputs are validated."""
 
     job_id: str
     what: str

@@ -1,4 +1,4 @@
-"""A tar file, packed or not → the same on standard output, not packed. A program of its own.
+"""A program that decompresses a tar file to standard output.
 
 Runs without this library: it is given a file and writes bytes.
 """

@@ -1,4 +1,4 @@
-"""A ZIP file → its files below a folder, whatever their names say.
+"""Unpack an untrusted ZIP file.
 
 In: a file and an empty folder. Out: its files, without the one folder that all share and without
 what file managers add. Names that lead out of the folder are left out; bytes are bounded.

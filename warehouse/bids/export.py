@@ -1,4 +1,4 @@
-"""A run → a BIDS data set.
+"""Export a run as a BIDS data set.
 
 In: a run and the newest version of its warehouse. Out: a folder with images, sidecars and tables,
 one series in memory at a time. What is no image of BIDS is a row of ``series.tsv`` with the reason.
@@ -52,7 +52,7 @@ FORMAT = "bids"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a data set holds.
+    """Options of a data set.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ def export_bids(
     root: Path, run: Run, target: Path, *, identifiers: bool = True, isotropic: bool = False,
     allow_gaps: bool = False, resample: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write the series of a run as a BIDS data set; return what is said about it.
+    """Write the series of a run as a BIDS data set; return the provenance.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def _written(
     catalog: Catalog, row: dict[str, Any], facts: dict[str, Any], place: int, options: Options,
     taken: set[str],
 ) -> tuple[list[Written], list[str]]:  # fmt: skip
-    """Plan all images of a series, then write those that are not there yet."""
+    """Plan all images of a series, then write the missing ones."""
     if facts["not_read"] is not None:
         raise Refused(facts["not_read"])
     suffix = row["suffix"]
@@ -340,7 +340,7 @@ def _axis(told: dict[str, Any]) -> str | None:
 def _manifest(
     place: int, images: list[Written], contents: dict[str, bytes], facts: dict[str, Any]
 ) -> None:
-    """Write the digest of every file, and the facts with the digest of these."""
+    """Write the digest of every file, and the provenance with the digest of these."""
     series = {image.name: image.series_key for image in images}
     names = sorted([*contents, *(f"{name}.nii.gz" for name in series)])
     rows = io.StringIO()

@@ -1,4 +1,4 @@
-"""Which field map is for which images: ``IntendedFor``, ``B0FieldIdentifier``, ``B0FieldSource``.
+"""Assign field maps to images: ``IntendedFor``, ``B0FieldIdentifier``, ``B0FieldSource``.
 
 In: the images of a data set. Out: fields for their sidecars. DICOM does not say what a field map is
 for. The rule, which the manual states: maps that follow each other in a session, each with its own

@@ -1,4 +1,4 @@
-"""A volume → the bytes of the ``.nii.gz`` of some of its volumes.
+"""Encode some volumes of a series as ``.nii.gz``.
 
 In: a ``LazyVolume``. Out: what ``warehouse.pixels.files.nifti`` makes of it, cut, with the time
 between volumes and the phase encoding in its header.

@@ -1,4 +1,4 @@
-"""Why a series or a field is not in a data set."""
+"""``Refused``: the reason why a series is not in a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a series → the JSON beside one of its images, by BIDS' names and in its units.
+"""Make the JSON sidecar of an image, with the names and units of BIDS.
 
 In: the fields that hold for a whole series, and the piece. Out: a mapping in the order of writing,
 the repetition time among them that stands in the NIfTI file too, and what was left out and why.

@@ -1,4 +1,4 @@
-"""A series → when each slice of a volume was acquired, in the order of slices in its NIfTI file.
+"""Slice timing of a series, in the order of slices in its NIfTI file.
 
 In: a catalog and a volume. Out: seconds from the begin of the volume, or None where nothing says
 so: a time per slice is stated by the CSA header of Siemens mosaics, and by the acquisition time of

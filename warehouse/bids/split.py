@@ -1,4 +1,4 @@
-"""A series → the files that BIDS wants of it: its volumes by echo, inversion, flip angle and part.
+"""Split a series into the files of BIDS: by echo, inversion, flip angle and part.
 
 In: a volume, and where BIDS puts its series. Out: ``Piece`` records, or the reason why there are
 none. What the volumes are is what ``volume.labels`` says.

@@ -1,4 +1,4 @@
-"""What was written of a series: one record per image of the data set."""
+"""``Written``: the record of one image of a data set."""
 
 from __future__ import annotations
 

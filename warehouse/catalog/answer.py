@@ -1,4 +1,4 @@
-"""The rows of a query → CSV, JSON or Parquet, streamed.
+"""Write the rows of a query as CSV, JSON or Parquet, streamed.
 
 In: a relation. Out: a file, or bytes on standard output. DuckDB writes; memory stays bounded
 whatever the number of rows.

@@ -1,4 +1,4 @@
-"""One batch of a version → what operators want to know about it.
+"""Report on one batch, for operators.
 
 In: a warehouse, and the key of a batch. Out: ``BatchReport``: numbers, reasons and paths of
 examples; no value of a header. The SELECTs stand in ``sql/reports/``.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What a batch brought, as the newest version has it."""
+    """Rows and files of a batch in the newest version."""
 
     instances: int
     """Files that hold an instance."""
@@ -41,7 +41,7 @@ class BatchReport:
 
 
 def describe_batch(root: Path, batch: str) -> BatchReport:
-    """Ask the newest version of the warehouse about one batch.
+    """Return the report of one batch in the newest version.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A version of the store → a DuckDB connection with every table and view of ``sql/``.
+"""Open a version of the store as a DuckDB database with every table and view of ``sql/``.
 
 In: the root of a warehouse. Out: ``Catalog``. What the views mean stands in ``sql/``; here they
 are only created, in the order of their dependencies.
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Sessions:
-    """Connections to one database that all know the same variables and search path.
+    """Connections to one database with the same variables and search path, one per thread.
 
     DuckDB keeps both per connection; ``connection`` has them already.
     """
@@ -56,7 +56,7 @@ class Sessions:
         self._of_thread.connection = connection
 
     def begin(self, stored: Mapping[str, Sequence[str]] | None = None) -> duckdb.DuckDBPyConnection:
-        """Return a new one; with ``stored``, its views read these files, and no other table."""
+        """Return a new connection; with ``stored`` its views read these files only."""
         connection = self._database.cursor()
         other: dict[str, Variable] = {} if stored is None else {"stored": stored}
         set_variables(connection, self._variables | other)
@@ -65,7 +65,7 @@ class Sessions:
         return connection
 
     def of_thread(self) -> duckdb.DuckDBPyConnection:
-        """Return the one of this thread."""
+        """Return the connection of this thread."""
         found: duckdb.DuckDBPyConnection | None = getattr(self._of_thread, "connection", None)
         if found is None:
             found = self._of_thread.connection = self.begin()
@@ -74,7 +74,7 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Catalog:
-    """One version of a warehouse, open for the questions of any number of threads."""
+    """One version of a warehouse, open for queries of any number of threads."""
 
     snapshot: Snapshot
     sessions: Sessions
@@ -86,7 +86,7 @@ class Catalog:
     """Whether its views read kept answers."""
 
     def session(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection of its own to this version; it costs one or two milliseconds.
+        """Return a new connection to this version, which takes one or two milliseconds.
 
         A connection answers one question at a time, and refuses a second one while an answer is
         being read. What is handed out, to be read whenever and by whomever, is asked in a session
@@ -96,7 +96,7 @@ class Catalog:
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The session of this thread, for questions whose answers are fetched at once."""
+        """The session of this thread, for queries whose rows are fetched at once."""
         return self.sessions.of_thread()
 
     def model(self, name: str) -> Model:
@@ -115,7 +115,7 @@ class Catalog:
 def open_catalog(
     root: Path, version: int | None = None, *, order: int = 0, threads: int | None = None
 ) -> Catalog:
-    """Open a version of a warehouse. Later commits are not seen until it is opened again.
+    """Open a version of a warehouse; later commits are not seen.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def open_catalog(
 
 
 def _output_columns(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> str:
-    """Return the columns of the outputs of each algorithm, as the macro `outputs` reads them.
+    """Return the output columns of each algorithm, for the macro `outputs`.
 
     To ask takes as long as to open the database, and they are the same while algorithms, their
     interfaces and sockets are: parts are never changed, and each has a name of its own.
@@ -238,7 +238,7 @@ def ask(
 
 
 def table(catalog: Catalog, name: str) -> pl.LazyFrame:
-    """Return any table or view as a Polars LazyFrame, equal to DuckDB's answer.
+    """Return any table or view as a Polars LazyFrame with the rows that DuckDB returns.
 
     Stored tables are scanned in their Parquet files, filters and columns pushed down; views are
     computed by DuckDB when the frame is collected.
@@ -281,7 +281,7 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
 
 @dataclass(frozen=True, slots=True)
 class _EachTime:
-    """Stands for the relation of a query; a new session answers whatever it is asked.
+    """Proxy of a relation: each access runs the query in a new session.
 
     A frame may be collected by several threads, or be on both sides of a join.
     """

@@ -1,4 +1,4 @@
-"""What a warehouse holds, in numbers: its size, entities, files and import modes.
+"""Summaries of a warehouse: sizes and counts of entities, files and import modes.
 
 In: a catalog. Out: plain values, which ``info`` and notebooks show.
 """
@@ -61,14 +61,14 @@ def column_list(catalog: Catalog, name: str) -> pl.DataFrame:
 
 
 def summary_html(snapshot: Snapshot, title: str) -> str:
-    """Return what a notebook shows of a warehouse: version and rows of each stored table."""
+    """Return version and row count of each stored table as HTML, for notebooks."""
     facts = describe_store(snapshot)
     rows = "".join(f"<tr><td>{t.name}</td><td>{t.rows:,}</td></tr>" for t in facts.tables)
     return f"<b>{html.escape(title)}</b><p>version {facts.version}</p><table>{rows}</table>"
 
 
 def tags_like(text: str, *, private: bool) -> str:
-    """Return the query for the elements of an archive that a text is found in."""
+    """Return the query for rows of ``tags`` whose tag, name or creator contain a text."""
     wanted = f"contains(lower(concat_ws(' ', tag, name, creator)), lower({literal(text)}))"
     wanted += " and is_private" if private else ""
     return f"select * exclude is_private from tags where {wanted} order by all"

@@ -1,4 +1,4 @@
-"""The headers of ``sql/`` as one page: what every table, view, macro and cohort means.
+"""Generate docs/data-dictionary.md from the headers of ``sql/``.
 
 In: the models. Out: Markdown, which ``make docs`` writes to ``docs/data-dictionary.md``. A test
 holds the page to the headers.

@@ -1,4 +1,4 @@
-"""Databases whose catalog is gone, as they were when they were new, for the next catalog.
+"""A pool of DuckDB databases with the views, reused by the next catalog.
 
 In: a database with the views attached. Out: the same, without what was made or set in it. To open
 a database and to attach the views takes 35 ms of a processor, to look what is left of the catalog
@@ -55,7 +55,7 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def keep_for_next(user: object, connection: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Have a database wait for the next catalog from the time on when its user is gone.
+    """Return a database to the pool when its user is garbage-collected.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def _wait(waiting: _Waiting, process: int) -> None:
 
 
 def taken(file: Path) -> duckdb.DuckDBPyConnection | None:
-    """Return a connection to a database that has waited, with nothing in it but these views.
+    """Return a connection to a pooled database with these views, or None.
 
     What somebody made in it is gone. One whose settings were changed is not given again, nor one
     of which answers are still held: it ends with them.

@@ -1,4 +1,4 @@
-"""Elements of a header → the DICOM JSON model (PS3.18 Annex F).
+"""Convert a header to the DICOM JSON model (PS3.18 Annex F).
 
 In: elements in order. Out: a dictionary that any JSON parser reads. pydicom's
 ``Dataset.to_json_dict`` is the oracle but for three rules of the standard: an empty value among

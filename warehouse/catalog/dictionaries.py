@@ -1,4 +1,4 @@
-"""Dictionaries and rules as macros and variables of DuckDB, so that macros and views know them.
+"""Provide dictionaries and rules to SQL, as macros and variables of DuckDB.
 
 What is the same in every warehouse is a macro without parameters, made once with the views
 (``catalog.template``): a constant, because a macro must know types before its query runs
@@ -32,7 +32,7 @@ _BREAKS = str.maketrans("\t\n\r", "   ")
 
 
 def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros that are constants: dictionaries, and tables of ``sql/rules/``."""
+    """Create the macros that return dictionaries and tables of ``sql/rules/``."""
     private = _lines((*key, entry.vr, entry.name) for key, entry in pydicom_names().items())
     for macro, text in (
         ("keyword_dictionary", _keywords()), ("pydicom_dictionary", private),
@@ -46,7 +46,7 @@ def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def make_confidential(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros that say which attributes and sequences PS3.15 Table E.1-1 names."""
+    """Create the macros that return attributes and sequences of PS3.15 Table E.1-1."""
     sequences, listed = _confidential()
     connection.execute(f"create or replace macro confidential_sequences() as [{sequences}]")
     # A list that stands in the text is hashed once; one that is a value is searched by row.

@@ -1,4 +1,4 @@
-"""Files that hold an instance of another file → true copies or not, and where they differ.
+"""Compare duplicate files with the files that hold their instances.
 
 In: a catalog. Out: ``Compared``, one per duplicate. Rows of duplicates are not stored, so both
 files are read again, one pair at a time: their headers by the readers of the ingest, their pixel
@@ -37,7 +37,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A duplicate beside the file that holds its instance."""
+    """Comparison of a duplicate with the file that holds its instance."""
 
     path: str
     held_by: str
@@ -122,7 +122,7 @@ def _add(header: dict[str, list[tuple[object, ...]]], rows: pa.Table) -> None:
 
 
 def _same_pixels(outcomes: list[Outcome]) -> tuple[bool | None, str | None]:
-    """Tell whether the bytes of the pixel data are equal; None and a reason if it is not known."""
+    """Return whether the bytes of the pixel data are equal; None and a reason if unknown."""
     places = [outcome.pixels for outcome in outcomes]
     if places == [None, None]:
         return True, None

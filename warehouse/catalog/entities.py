@@ -1,4 +1,4 @@
-"""Kept answers of the views with one row per entity: made from nothing, or brought forward.
+"""Materialize the entity views: from scratch, or incrementally from the version before.
 
 In: a version, and the answers of one before it. Out: pieces (``catalog.pieces``) of the answers of
 series, studies, patients and of the frames of objects. An entity of which an instance stands in a
@@ -42,7 +42,7 @@ IN_BATCHES = "in_batches"
 
 @cache
 def kept_models() -> tuple[Model, ...]:
-    """Return the views whose answers are kept."""
+    """Return the names of the materialized views."""
     return tuple(model for model in read_models() if model.is_kept)
 
 
@@ -55,7 +55,7 @@ def entities() -> tuple[Model, ...]:
 def make_entities(
     snapshot: Snapshot, before: Answers | None, spans: Mapping[str, Spans], draft: Path
 ) -> Pieces:
-    """Write the answers of a version into a folder.
+    """Write the materialized entity views of a version to a folder.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Questions about a few instances: they open the parts that may hold them, not all of an archive.
+"""Sessions for queries about few instances, which open only the parts that may have their rows.
 
 In: a catalog and ids of instances. Out: a session in which the views read these parts alone. Which
 they are was noted beside the kept answers (``catalog.spans``); without these, all parts are read.
@@ -35,7 +35,7 @@ _KNOWN: WeakKeyDictionary[Catalog, _Noted] = WeakKeyDictionary()
 
 
 def session_about(catalog: Catalog, ids: Iterable[int]) -> duckdb.DuckDBPyConnection:
-    """Return a session for questions about some instances, by their ``instance_id``.
+    """Return a session for queries about instances of these ids.
 
     Of ``elements``, ``instances`` and ``files`` it has all rows of these instances, and as many of
     others as happen to lie in the same parts; kept answers are there, other tables may not be.
@@ -45,7 +45,7 @@ def session_about(catalog: Catalog, ids: Iterable[int]) -> duckdb.DuckDBPyConnec
 
 
 def session_within(catalog: Catalog, ids: Iterable[Span]) -> duckdb.DuckDBPyConnection:
-    """Return a session for questions about the instances of some ranges of ids."""
+    """Return a session for queries about instances in these ranges of ids."""
     spans, kept = _noted(catalog)
     if not spans:
         return catalog.connection
@@ -63,7 +63,7 @@ def session_within(catalog: Catalog, ids: Iterable[Span]) -> duckdb.DuckDBPyConn
 
 
 def session_of(catalog: Catalog, entity: str, key: str) -> duckdb.DuckDBPyConnection:
-    """Return a session for questions about the instances of one of ``series`` or ``studies``."""
+    """Return a session for queries about the instances of one series or study."""
     if not is_noted(catalog):
         return catalog.connection
     (column,) = by_name(entity).grain
@@ -77,7 +77,7 @@ def session_of(catalog: Catalog, entity: str, key: str) -> duckdb.DuckDBPyConnec
 
 
 def is_noted(catalog: Catalog) -> bool:
-    """Tell whether it is known of the parts of a catalog which instances they may hold."""
+    """Return whether the ranges of ids of the parts of a catalog are cached."""
     return bool(_noted(catalog).spans)
 
 

@@ -1,4 +1,4 @@
-"""Tables of the caller's program that a question may name: Polars, pandas, pyarrow.
+"""Data frames of the caller (Polars, pandas, pyarrow) as tables of a query.
 
 In: the variables of a program, or frames that were registered. Out: those that DuckDB can read.
 """
@@ -26,12 +26,12 @@ _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 def frames_among(*scopes: Mapping[str, object]) -> dict[str, object]:
-    """Return the variables that are tables; those of later scopes come before earlier ones."""
+    """Return the variables that are frames; later scopes shadow earlier ones."""
     return {name: value for scope in scopes for name, value in scope.items() if _is_frame(value)}
 
 
 def checked(name: str, frame: object) -> object:
-    """Return a frame that may have this name in SQL.
+    """Return a frame, after checking its type and that the name is valid in SQL.
 
     Raises
     ------

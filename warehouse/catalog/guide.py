@@ -1,4 +1,4 @@
-"""What can be asked: every table, view, macro and cohort of ``sql/``, with an example of each.
+"""A guide to every table, view, macro and cohort of ``sql/``, with an example query of each.
 
 In: the models. Out: ``Entry``, what ``describe`` prints.
 """
@@ -21,7 +21,7 @@ _RESERVED = frozenset({"index"})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that can be asked."""
+    """A table, view, macro or cohort."""
 
     name: str
     kind: str
@@ -39,7 +39,7 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """Return everything that can be asked, tables first, each kind by name."""
+    """Return all entries: tables first, each kind by name."""
     order = (*LAYERS[1:], LAYERS[0])
     return sorted(
         map(_entry, read_models()), key=lambda found: (order.index(found.layer), found.name)
@@ -47,7 +47,7 @@ def entries() -> list[Entry]:
 
 
 def find_entry(name: str, more: tuple[Entry, ...] = ()) -> Entry:
-    """Return what has a name, in any case; a macro also by the file that it shares with others.
+    """Return the entry of a name, ignoring case; a macro also by the name of its file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One header, asked by keyword or tag, as table, dictionary, JSON or frame.
+"""``Header``: access by keyword or tag, and conversion to a table, dictionary, JSON or frame.
 
 In: the rows of one instance, of a stored one or of a file (``header_rows``). Out: ``Header``.
 Rows of the long table are the only source, so what is shown is what is stored.

@@ -1,4 +1,4 @@
-"""One element of a header with its values: typed, as written, and for people.
+"""One element of a header with its values: typed, as written, and formatted.
 
 In: rows of one element. Out: ``HeaderElement``, of which a ``Header`` is made.
 """

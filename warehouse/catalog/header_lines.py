@@ -1,4 +1,4 @@
-"""A header as a printed table: elements in order, items indented, private elements apart."""
+"""Format a header as a table: elements in order, items indented, private elements separate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a header comes from: a file, or the rows of a stored instance.
+"""Make a ``Header`` from a file, or from the rows of a stored instance.
 
 In: a path, or a catalog and a UID. Out: ``Header``, its elements in the order of the data set.
 """
@@ -45,7 +45,7 @@ LONG_VALUES = "select sha256, bytes from blobs where list_contains($1, sha256)"
 
 
 def header_of_file(path: str | os.PathLike[str], names: Dictionary | None = None) -> Header:
-    """Read the header of a file that need not be in any warehouse.
+    """Read the header of any DICOM file.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def header_of_file(path: str | os.PathLike[str], names: Dictionary | None = None
 
 
 def header_of_instance(catalog: Catalog, uid: str) -> Header:
-    """Return the header of a stored instance; what its import mode left out is missing.
+    """Return the header of a stored instance, with the elements that its import mode stored.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def header_of_key(catalog: Catalog, key: str) -> Header:
 
 
 def _with_key(catalog: Catalog, key: str) -> list[Any]:
-    """Return where the instance of a key is, looked for first where the last one was found.
+    """Find the instance of a key, first in the batch of the previous one.
 
     There is one; who asks for headers of a series reads the keys of all instances for the first.
     """
@@ -157,7 +157,7 @@ Tree = dict[str, dict[str, list[dict[str, Any]]]]
 def _header(
     rows: list[dict[str, Any]], long: Mapping[str, bytes], names: Dictionary | None, uri: str
 ) -> Header:
-    """Put rows back into the order of the data set, items into their sequences."""
+    """Sort rows into the order of the data set, and nest items in their sequences."""
     tree: Tree = {}
     for row in rows:
         if row["bytes"] is None:

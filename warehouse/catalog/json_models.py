@@ -1,4 +1,4 @@
-"""Many instances → the DICOM JSON model of each, as text, without a source file and in bulk.
+"""Generate the DICOM JSON model of many instances in bulk, from stored rows.
 
 In: a catalog and ids of instances. Out: the members of each model as JSON. It says what
 ``dicom_json`` says of one header (a test holds both equal), but for group lengths, which PS3.18

@@ -1,4 +1,4 @@
-"""Answers of views, kept as Parquet, so that asking them costs milliseconds.
+"""Materialized views: their rows as Parquet in ``_cache``, so that queries take milliseconds.
 
 In: a warehouse. Out: ``_cache/<version of instances>-<key of sql/>/series-….parquet`` and others,
 of the entities (``catalog.entities``) and of what ``catalog.summaries`` sums. The views stay the
@@ -57,7 +57,7 @@ _FORMAT = "pieces 1"
 
 
 def kept_files(snapshot: Snapshot) -> dict[str, list[str]] | None:
-    """Return view → Parquet files of its answer for this version; None if there is none."""
+    """Return view → Parquet files of its rows at this version; None if it is not materialized."""
     folder = _folder(snapshot)
     pieces = read_pieces(folder)
     if pieces is None or pieces.keys() != {model.name for model in kept_models()}:
@@ -66,7 +66,7 @@ def kept_files(snapshot: Snapshot) -> dict[str, list[str]] | None:
 
 
 def kept_spans(snapshot: Snapshot) -> dict[str, Spans]:
-    """Return of each table which instances its parts may hold; nothing if none was noted."""
+    """Return table → ranges of instance ids of its parts; empty if they are not cached."""
     try:
         return {table: read_spans(_folder(snapshot), table) for table in TABLES}
     except (OSError, ValueError, TypeError):
@@ -74,7 +74,7 @@ def kept_spans(snapshot: Snapshot) -> dict[str, Spans]:
 
 
 def keep_answers(root: Path) -> bool:
-    """Keep the answers for the newest version; return whether there was anything to do.
+    """Materialize the views of the newest version; return whether there was anything to do.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def _made(snapshot: Snapshot, before: Answers | None, draft: Path) -> Answers:
 
 
 def keep_if_worthwhile(root: Path) -> None:
-    """Keep the answers if the warehouse is so large that it pays."""
+    """Materialize the views if the warehouse is large enough."""
     if (
         delta.stored_rows(root, "instances") >= WORTHWHILE
         or delta.stored_rows(root, "elements") >= WORTHWHILE_ROWS
@@ -131,7 +131,7 @@ def keep_if_worthwhile(root: Path) -> None:
 
 
 def _has_same_answers(snapshot: Snapshot, before: Path) -> bool:
-    """Tell whether all that was done since the older answers leaves them as they are."""
+    """Return whether no commit since the older materialization changes its rows."""
     then = int(before.name.split("-", 1)[0])
     try:
         return all(
@@ -143,7 +143,7 @@ def _has_same_answers(snapshot: Snapshot, before: Path) -> bool:
 
 
 def _before(snapshot: Snapshot) -> Answers | None:
-    """Return the newest older answers, if what went since can still be read."""
+    """Return the newest older materialization, if the parts removed since still exist."""
     names = {model.name for model in kept_models()}
     for folder in _older(snapshot):
         answers = read_answers(folder)
@@ -160,7 +160,7 @@ def _before(snapshot: Snapshot) -> Answers | None:
 
 
 def _older(snapshot: Snapshot) -> list[Path]:
-    """Return the folders of answers of older versions, the newest first.
+    """Return the cache folders of older versions, the newest first.
 
     There may be newer ones, if another process was faster: what was done between a version and one
     before it is known from the log, and nothing else is.
@@ -178,7 +178,7 @@ def _folder(snapshot: Snapshot) -> Path:
 
 @cache
 def _key() -> str:
-    """Return what changes when an answer may: the SQL behind it, and who computes it."""
+    """Return a digest of everything that the rows depend on: SQL, and versions of the engines."""
     macros = [model.sql for model in read_models() if model.is_plain_macro]
     text = [_FORMAT, duckdb.__version__, *macros]
     text += [by_name(name).sql for name in ("instances", *READ_OF_ENTITIES)]

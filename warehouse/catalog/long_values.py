@@ -1,4 +1,4 @@
-"""A digest → the bytes of a long binary value, from ``blobs`` or from the file that has it.
+"""Open a long binary value by its digest, from ``blobs`` or from a source file.
 
 In: a catalog and a SHA-256 of ``elements``. Out: an open file. What ``blobs`` does not hold, a
 value beyond ``Limits.value_bytes`` or one of an ingest without blobs, lies in its source file as
@@ -91,7 +91,7 @@ def _there(paths: list[str], settings: IngestSettings) -> Iterator[SourceFile]:
 
 
 def _copied(source: SourceFile, wanted: Wanted, limits: Limits) -> bool:
-    """Copy a value out of a file; tell whether it was there."""
+    """Copy a value from a source file; return whether it was found."""
     with open_source(source) as file:
         header = read_header_from(file, limits, wanted)
     if wanted.is_found:

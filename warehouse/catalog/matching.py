@@ -1,4 +1,4 @@
-"""One value of a matching key → a condition in SQL, by the rules of PS3.4 C.2.2.2. Pure functions.
+"""Translate a value of a matching key into an SQL condition (PS3.4 C.2.2.2). Pure functions.
 
 QIDO-RS and C-FIND both ask here, so that one question has one answer.
 
@@ -41,7 +41,7 @@ class Binder:
 
 
 def condition(c: str, vr: str, value: str, binder: Binder, *, fuzzy: bool = False) -> str:
-    """Return the condition that a value matches.
+    """Return the SQL condition for a value of a matching key.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def _number(value: str) -> float | int:
 
 
 def _range(c: str, value: str, first: Any, last: Any, binder: Binder, form: str) -> str:
-    """Return that a value lies between two, both inclusive, or in the unit of one."""
+    """Return the condition of a range, bounds included, or of one date or time."""
     low, dash, high = value.strip().partition("-")
     low, high = (low.strip(), high.strip()) if dash else (low, low)
     try:

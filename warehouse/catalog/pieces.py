@@ -1,4 +1,4 @@
-"""Kept answers as Parquet files: what a version's folder holds, and how the next one takes it over.
+"""Files of materialized views: the index of a cache folder, and reuse by the next version.
 
 In: the folder of an older version, and the rows that go and come. Out: files in the folder of a
 new one. An answer is several files, its pieces. Those of which no row went are the same files,
@@ -43,7 +43,7 @@ MOST_ROWS = ROW_GROUP_ROWS
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A file with some rows of an answer."""
+    """A Parquet file with some rows of a materialized view."""
 
     name: str
     rows: int
@@ -70,7 +70,7 @@ def read_pieces(folder: Path) -> Pieces | None:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answers of a version, and the parts that they were made of."""
+    """The materialized views of a version, and the parts that they were derived from."""
 
     folder: Path
     pieces: Pieces
@@ -121,7 +121,7 @@ def write_piece(
 
 
 def _link(piece: Piece, folder: Path, draft: Path) -> Piece:
-    """Have a piece in another folder too: the same file, where the file system has links."""
+    """Link a piece into another folder; copy it if the file system has no links."""
     try:
         os.link(folder / piece.name, draft / piece.name)
     except OSError:
@@ -130,12 +130,12 @@ def _link(piece: Piece, folder: Path, draft: Path) -> Piece:
 
 
 def link_all(pieces: Pieces, folder: Path, draft: Path) -> Pieces:
-    """Have all pieces in another folder too."""
+    """Link all pieces into another folder."""
     return {view: [_link(piece, folder, draft) for piece in some] for view, some in pieces.items()}
 
 
 def to_be_merged(sizes: Mapping[str, int], rows: int) -> list[str]:
-    """Return the pieces that a new one takes in.
+    """Return the small pieces to be merged with a new one.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which instances a part may hold rows of: from the statistics in its file, noted beside answers.
+"""Cache the range of instance ids of each part, from its Parquet statistics.
 
 In: the parts of a table. Out: of each the smallest and the largest id. So what is asked of a few
 instances opens the files that may hold them, and not all of an archive to see that they do not.
@@ -37,7 +37,7 @@ _NONE = (1, 0)
 
 
 def read_spans(folder: Path, table: str) -> Spans:
-    """Return what was noted of a table.
+    """Return the cached ranges of a table.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def read_spans(folder: Path, table: str) -> Spans:
 
 
 def note_spans(folder: Path, table: str, spans: Spans) -> None:
-    """Write the parts of a table, and what they may hold."""
+    """Write the ranges of the parts of a table."""
     (folder / f"{table}.json").write_text(json.dumps(spans), "utf-8")
 
 
@@ -118,7 +118,7 @@ def parts_within(spans: Spans, wanted: Iterable[Span]) -> list[str]:
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:
-    """Return ranges that follow one another as one."""
+    """Merge adjacent ranges."""
     joined: list[Span] = []
     for first, last in sorted(spans):
         if first > last:

@@ -1,4 +1,4 @@
-"""Whether a text of SQL is one statement."""
+"""Check that a text is exactly one SQL statement."""
 
 from __future__ import annotations
 

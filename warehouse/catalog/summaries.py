@@ -1,4 +1,4 @@
-"""Summaries of the elements of an archive, brought forward from one version to the next.
+"""Materialize the summaries of elements, incrementally from version to version.
 
 In: a version, and the summaries of one before it. Out: Parquet, beside the other kept answers. The
 views stay the definition (sql/2_entities/element_summaries.sql and others): here they are asked of
@@ -47,7 +47,7 @@ ROWS_AT_ONCE = 8_000_000
 def make_summaries(
     snapshot: Snapshot, before: Answers | None, spans: Mapping[str, Spans], draft: Path
 ) -> Pieces:
-    """Write the summaries of a version into a folder.
+    """Write the summaries of a version to a folder.
 
     Parameters
     ----------

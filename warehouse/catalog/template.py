@@ -1,4 +1,4 @@
-"""Views and macros of ``sql/``, made once and kept as a DuckDB file for every later opening.
+"""Create the views and macros of ``sql/`` once, in a DuckDB file that every catalog attaches.
 
 In: the files of ``sql/``. Out: a database file in the user's cache folder. To make a view, DuckDB
 plans it; sixty of them with their comments take half a second, attaching them 5 ms. The file holds
@@ -39,7 +39,7 @@ def make_views(
     kept: bool,
     reordered: bool = False,
 ) -> None:
-    """Make the views and macros; the variables with the files of each table must be set.
+    """Create the views and macros; the variable with the files of each table must be set.
 
     With ``kept``, the entity views read the answers that variables name (see ``catalog.kept``).
     With ``reordered``, ids of instances and batches are others, by ``id_variables``, as if the
@@ -105,14 +105,14 @@ def _reordered(model: Model) -> str:
 
 
 def views_file(*, kept: bool, reordered: bool = False) -> Path | None:
-    """Return the file with the views, be it there or not; None without a home for caches."""
+    """Return the path of the file with the views; None if there is no cache folder."""
     return _file("reordered" if reordered else "kept" if kept else "views")
 
 
 def attach_views(
     connection: duckdb.DuckDBPyConnection, *, kept: bool, reordered: bool = False
 ) -> bool:
-    """Give a connection the views and macros, from the file if there is one or can be.
+    """Attach the file of views to a connection, or create them in it.
 
     The variables with the files of each table must be set. Tables and views that a user makes go
     into memory, as without the file. Tells whether they are those of the file.
@@ -138,12 +138,12 @@ def attach_views(
 
 
 def see_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Have a connection find the views of the file that is attached."""
+    """Add the attached views to the search path of a connection."""
     connection.execute(f"set search_path = 'memory.main,{NAME}.main'")
 
 
 def _make(connection: duckdb.DuckDBPyConnection, file: Path, make: Callable[[], None]) -> None:
-    """Write the file in one step, so that nobody finds half of it."""
+    """Write the file atomically."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     begun = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
     try:

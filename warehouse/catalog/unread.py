@@ -1,4 +1,4 @@
-"""Why an answer about private elements is empty."""
+"""Explain why a query about private elements returns nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PRIVATE = re.compile(
 
 
 def asks_for_private_elements(query: str) -> bool:
-    """Return whether the answer of a query is empty without private elements.
+    """Return whether a query is about private elements.
 
     >>> asks_for_private_elements("from private('GEMS_ACQU_01', '0x9c')")
     True
@@ -24,7 +24,7 @@ def asks_for_private_elements(query: str) -> bool:
 
 
 def why_no_private_elements(catalog: Catalog) -> str:
-    """Return why there are none, or too few; empty if every file was read with them."""
+    """Return why there are no private elements, or too few; empty if there is no such reason."""
     found = catalog.connection.execute(
         "select mode, count(*) from files where status = 'ingested' group by all"
     ).fetchall()

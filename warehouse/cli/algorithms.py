@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 image = App(
     name="image",
-    help="Images of algorithms, from archives as `docker save` writes them.\n\n"
+    help="Container images of algorithms, from archives as `docker save` writes them.\n\n"
     "Example: `dicom-warehouse image add lung.tar.gz --algorithm lung`",
 )
 
@@ -33,7 +33,7 @@ model = App(
 
 algorithm = App(
     name="algorithm",
-    help="What is run: an image or a Python function, with its inputs and outputs.\n\n"
+    help="Algorithms: a container image or a Python function, with inputs and outputs.\n\n"
     "Example: `dicom-warehouse algorithm list`",
 )
 
@@ -50,7 +50,7 @@ def add_image(
     file: Path, /, *, algorithm: Of, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Import an image from an archive: of `docker save NAME:TAG | gzip`, podman or crane.
+    """Import a container image from an archive, such as `docker save NAME:TAG | gzip` writes.
 
     It has to hold one image, for amd64, whose user is not root.
 
@@ -107,7 +107,7 @@ def desire_image(
     artifact_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Make an image or model the one that new versions of its algorithm take.
+    """Select the image or model that new versions of its algorithm use.
 
     Example: `dicom-warehouse image desire 0a1b2c`
     """
@@ -121,7 +121,7 @@ def remove_image(
     artifact_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Take away the file of an image or model; its row stays. Those in use are refused.
+    """Delete the file of an image or model that is not in use; its row stays.
 
     What can go is listed by the macro artifact_housekeeping().
 
@@ -176,7 +176,7 @@ def create_algorithm(
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:
-    """Make an algorithm, or its next version; the same again is the same version.
+    """Create an algorithm, or its next version if anything differs.
 
     Example: `dicom-warehouse algorithm create lung --interface "ct -> lungs"`
 
@@ -340,7 +340,7 @@ def evaluate(
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
 ) -> int:
-    """Compare what an algorithm found with what somebody said; metrics become a value.
+    """Compare the outputs of an algorithm with reference annotations; store the metrics as a value.
 
     Example: `dicom-warehouse evaluate overlap lung --truth "reader 1"`
 

@@ -1,4 +1,4 @@
-"""The rows of a question → the screen, standard output or a file; for every command that asks."""
+"""Write the rows of a query to the terminal, standard output or a file, for every command."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ColumnPerLine = Annotated[
 def answer_format(
     asked: str | None, output: Path | None, *, by_column: bool = False, force: bool = False
 ) -> str:
-    """Return how rows are written, before anything is asked for them.
+    """Return the output format, before the query runs.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def send_answer(
     catalog: Catalog, relation: duckdb.DuckDBPyRelation, form: str, output: Path | None, *,
     force: bool = False, note: str = "",
 ) -> None:  # fmt: skip
-    """Write the rows in a format of ``answer_format``; a note stands below a table."""
+    """Write the rows in a format of ``answer_format``; a note is printed below a table."""
     from warehouse.catalog import answer
 
     if form in {"table", "expanded"}:
@@ -84,7 +84,7 @@ def list_rows(
     wh: Warehouse, query: str, form: str | None, output: Path | None, *, force: bool,
     values: Sequence[Any] = (),
 ) -> int:  # fmt: skip
-    """Ask a question that a command has, and write the rows; return how the command ends."""
+    """Run the query of a command and write the rows; return the exit code."""
     from warehouse.catalog.connect import ask
 
     chosen = answer_format(form, output, force=force)

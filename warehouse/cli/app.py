@@ -105,7 +105,7 @@ Force = Annotated[bool, Parameter(negative="", help="Replace a file that exists.
 
 
 def _text(_kind: Any, tokens: list[Token]) -> str:
-    """Return an argument as the UTF-8 that was typed, whatever the locale says it is.
+    """Decode an argument as UTF-8, whatever the locale.
 
     Python reads arguments in the encoding of the locale; under LC_ALL=C what is not ASCII comes
     as surrogates, which DuckDB cannot take.
@@ -124,7 +124,7 @@ _opened: list[warehouse.Warehouse] = []
 
 
 def opened(root: str) -> warehouse.Warehouse:
-    """Open the warehouse of a command; that it does not exist is told when it is asked."""
+    """Open the warehouse of a command; a missing one is reported by the first query."""
     # Before anything makes an array.
     do_without_pandas()
     _opened.append(warehouse.open(root, create=True))
@@ -137,6 +137,6 @@ def opened_roots() -> list[Path]:
 
 
 def close_all() -> None:
-    """Let other commands use the folders that stand for buckets."""
+    """Close all warehouses of this run, which releases the mirrors of buckets."""
     while _opened:
         _opened.pop().close()

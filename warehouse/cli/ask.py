@@ -40,7 +40,7 @@ def sql(
     output: Output = None,
     force: Force = False,
 ) -> int:
-    """Ask the warehouse in DuckDB's SQL.
+    """Run a query in DuckDB's SQL.
 
     Example: `dicom-warehouse sql "select Modality, PatientID from series"`
 
@@ -88,7 +88,7 @@ def tables(
     *, warehouse: Root = DEFAULT_WAREHOUSE, count: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """List tables and views: what a row of each is, and which columns identify one.
+    """List tables and views, with the meaning and key of a row.
 
     Example: `dicom-warehouse tables -w my-warehouse`
 
@@ -141,7 +141,7 @@ def tables(
 
 
 def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """Show what a table, view, macro or cohort means, and a query to copy.
+    """Describe a table, view, macro or cohort and its columns, with an example query.
 
     Example: `dicom-warehouse describe series`
 

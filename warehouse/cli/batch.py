@@ -1,4 +1,4 @@
-"""``batch``: what is planned and read, one batch at a time, by whoever starts it."""
+"""``batch``: plan batches, and read them one at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from warehouse.settings import PLANNED_FILES, IngestSettings, Limits, Mode, S3Ac
 
 batch = App(
     name="batch",
-    help="Batches, one at a time: for job arrays, and to read one again.\n\n"
+    help="Plan batches and read them one at a time: for job arrays, and to read one again.\n\n"
     "Example: `dicom-warehouse batch plan /data`\n\n"
     "Example: `dicom-warehouse batch run 000001`",
 )
@@ -37,7 +37,7 @@ def plan(
     batch_files: int = PLANNED_FILES,
     as_json: AsJson = False,
 ) -> int:
-    """Find new and changed files and put them down as batches; print a key a line. Nothing is read.
+    """Find new and changed files, store them as batches to be read, and print the keys of these.
 
     Example: `dicom-warehouse batch plan /data/archive --batch-files 50000`
 
@@ -65,7 +65,7 @@ def plan(
 
 @batch.command(name="list")
 def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """List the keys of batches: those that wait, and those of which files are stored.
+    """List the keys of waiting and of stored batches.
 
     Example: `dicom-warehouse batch list`
     """
@@ -92,7 +92,7 @@ def run(
     as_json: AsJson = False,
     quiet: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Read planned batches, or read finished ones anew, whatever is known of their files.
+    """Read planned batches, or read stored batches again.
 
     Example: `dicom-warehouse batch run 000007 --workers 4`
 

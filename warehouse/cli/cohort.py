@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 cohort = App(
     name="cohort",
-    help="Questions with a name, their answers kept, compared and exported.\n\n"
+    help="Cohorts: named queries whose results are stored, compared and exported.\n\n"
     "Example: `dicom-warehouse cohort run ct_thin_slice --max_slice_mm 1.0`\n\n"
     "Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`",
 )
@@ -36,7 +36,7 @@ cohort.command(export)
 
 @cohort.command(name="list")
 def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """List cohorts with their parameters, and the runs that were kept.
+    """List cohorts with their parameters, and stored runs.
 
     Example: `dicom-warehouse cohort list -w my-warehouse`
     """
@@ -82,7 +82,7 @@ def run(
     as_json: AsJson = False,
     **parameters: str,
 ) -> int:
-    """Ask a cohort of the newest version and keep its members.
+    """Run a cohort on the newest version and store its members.
 
     A saved cohort is asked twice, of the same rows in two orders, and refused where answers differ.
 
@@ -109,7 +109,7 @@ def run(
 def save(
     name: str, /, *, sql: Path, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
 ) -> int:
-    """Keep a SELECT as a cohort of this warehouse.
+    """Save a SELECT as a cohort of this warehouse.
 
     It is one SELECT over the tables of the warehouse that returns `series_key` or another key.
     Parameters are declared in comments at the top:
@@ -134,7 +134,7 @@ def save(
 
 @cohort.command
 def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """Show a run, or the definition of a cohort that was not run.
+    """Show a run, or the definition of a cohort without runs.
 
     Example: `dicom-warehouse cohort show ct_thin_slice-0001`
     """
@@ -164,7 +164,7 @@ def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson =
 def diff(
     before: str, after: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
 ) -> int:
-    """Show which instances two runs do not share, and why.
+    """Show which instances differ between two runs, and why.
 
     Example: `dicom-warehouse cohort diff ct_thin_slice-0001 ct_thin_slice-0002`
     """
@@ -174,7 +174,7 @@ def diff(
 
 @cohort.command
 def rerun(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """Ask a run's cohort again with the same parameters: the same digest, or what has changed.
+    """Run the cohort of a run again with the same parameters, and show what has changed.
 
     Example: `dicom-warehouse cohort rerun ct_thin_slice-0001`
     """
@@ -192,7 +192,7 @@ def union(
     left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Make a run of the members of either.
+    """Make a run of all members of two runs.
 
     Example: `dicom-warehouse cohort union ct_thin_slice mine --name either`
     """
@@ -204,7 +204,7 @@ def intersect(
     left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Make a run of the members of both.
+    """Make a run of the common members of two runs.
 
     Example: `dicom-warehouse cohort intersect ct_thin_slice mine --name both`
     """
@@ -216,7 +216,7 @@ def minus(
     left: str, right: str, /, *, name: str, warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Make a run of the members of the first that are not in the second.
+    """Make a run of the members of the first run that are not in the second.
 
     Example: `dicom-warehouse cohort minus ct_thin_slice mine --name ct_only`
     """
@@ -248,7 +248,7 @@ def sample(
     fraction: float | None = None, seed: Seed = 0, warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Draw series of a run, so many of each stratum or a fraction.
+    """Sample series of a run: a number per stratum, or a fraction.
 
     Example: `dicom-warehouse cohort sample ct_thin_slice --name pilot --count 20`
 
@@ -275,7 +275,7 @@ def sample(
 
 @cohort.command
 def verify(target: Path, /, *, as_json: AsJson = False) -> int:
-    """Hash an export again; 0 if it is what was written, else 1 and what is not.
+    """Hash an export again; exit with 1 and list the differences if it has changed.
 
     Example: `dicom-warehouse cohort verify thin.zip`
     """

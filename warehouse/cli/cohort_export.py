@@ -44,7 +44,7 @@ def export(
     accept_burned_in: Annotated[bool, Parameter(negative="")] = False,
     warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False, as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Write the members of a run: rows, a list, files, the documents in them, or a BIDS data set.
+    """Export the members of a run: rows, a list of UIDs, files, documents, or a BIDS data set.
 
     Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`
 
@@ -193,7 +193,7 @@ def _report_deidentified(target: Path, found: Run, facts: dict[str, Any]) -> Non
 
 
 def _report_left_out(target: Path, facts: Mapping[str, Any]) -> None:
-    """Say how many series a BIDS data set does not have, and where the reasons stand."""
+    """Report how many series a BIDS data set lacks, and where the reasons are."""
     from warehouse.bids.tables import SERIES
 
     if left := facts["series_not_written"]:

@@ -47,7 +47,7 @@ def check(
     target: Path, /, *, against: Annotated[Path, Parameter(help="The warehouse it came from.")],
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Search an export for the values of people that its warehouse holds; 1 if one is found.
+    """Search an export for identifying values of its warehouse; exit with 1 if one is found.
 
     Every byte is searched, in every encoding of text, UTF-16, Base64, what inflates, and names of
     files. A value that is found is not shown, only where, and which attribute it has.
@@ -79,7 +79,7 @@ def views(
     target: Path, /, *, retain: str = "", clean: str = "", key: Path | None = None,
     warehouse: Root = DEFAULT_WAREHOUSE, force: Force = False, as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Write patients, studies, series and instances without identity as a DuckDB database.
+    """Write de-identified patients, studies, series and instances as a DuckDB database.
 
     Example: `dicom-warehouse deidentify views shared.duckdb --retain dates-shifted`
 
@@ -108,7 +108,7 @@ def views(
 
 @deidentify.command
 def mapping(table: Path, /, *, key: Path, as_json: AsJson = False) -> int:
-    """Print a table of old and new identities as CSV, or as a JSON array of objects.
+    """Print the original and new identifiers of an export, as CSV or JSON.
 
     Example: `dicom-warehouse deidentify mapping uids.csv.encrypted --key study.key`
     """

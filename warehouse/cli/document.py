@@ -1,4 +1,4 @@
-"""The report of a command → one JSON document on standard output, for programs."""
+"""Print the report of a command as one JSON document."""
 
 from __future__ import annotations
 

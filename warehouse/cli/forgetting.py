@@ -29,7 +29,7 @@ def forget(
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Erase a patient, study, series or instance from the warehouse, and keep it away.
+    """Erase a patient, study, series or instance, and refuse it in later ingests.
 
     Rows, statistics, long values, values that are about it alone, members of runs, kept answers and
     the files of older versions go: no older version can be opened afterwards. Source files stay,

@@ -35,7 +35,7 @@ def gradients(
     as_json: AsJson = False,
     force: Force = False,
 ) -> int:
-    """Say how the volumes of a diffusion series are weighted, or write .bval and .bvec for FSL.
+    """Show b-values and directions of a diffusion series, or write .bval and .bvec for FSL.
 
     They fit the NIfTI file that `volume --nifti` writes: b-values in s/mm², directions along its
     axes, the first turned over as FSL has it.

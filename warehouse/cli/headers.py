@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 dictionary = App(
     name="dictionary",
-    help="Names of private elements, beside those that pydicom knows.\n\n"
+    help="Names of private elements, in addition to pydicom's.\n\n"
     "Example: `dicom-warehouse dictionary add vendor.csv`",
 )
 
@@ -99,7 +99,7 @@ def tags(
     output: Output = None,
     force: Force = False,
 ) -> int:
-    """List the elements that the archive really contains, with counts and an example value.
+    """List the elements that occur in the archive, with counts and an example value.
 
     No example is shown where a value may identify a person: attributes of PS3.15 Table E.1-1,
     names, dates, free text, private elements.
@@ -145,7 +145,7 @@ def duplicates(
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Tell files with a used SOPInstanceUID but other content from true copies.
+    """Compare duplicates with the stored file: true copies, or the same SOPInstanceUID reused.
 
     Each duplicate and the file that holds its instance are read again. The verdict is same, same
     header, same pixels, differs, or unknown; then come the attributes that differ.

@@ -1,4 +1,4 @@
-"""``verify``, ``relocate``, ``audit``: whether a warehouse is whole, and what was changed."""
+"""``verify``, ``relocate`` and ``audit``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def verify(
     repair: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Compare the warehouse with what was committed; say what is damaged and what mends it.
+    """Verify the files of the warehouse; list damaged ones and how to repair them.
 
     Exits with 1 if anything is damaged and was not repaired.
 
@@ -110,7 +110,7 @@ def relocate(
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:
-    """Tell the warehouse that source files lie elsewhere now; no file is read or touched.
+    """Update the paths of source files that were moved; no file is read.
 
     Members of archives and objects of buckets too. An ingest of the new place finds moved files by
     itself, but looks at each of them.
@@ -136,7 +136,7 @@ def relocate(
 
 
 def audit(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """Show who changed the warehouse, when, how, and which version came of it.
+    """Show the audit log: who changed the warehouse, when, how, and the resulting version.
 
     Example: `dicom-warehouse audit -w my-warehouse`
 

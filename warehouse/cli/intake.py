@@ -43,7 +43,7 @@ def ingest(
     log_format: Literal["json"] | None = None,
     metrics: Path | None = None,
 ) -> int:
-    """Read new and changed DICOM files into the warehouse; make it if it does not exist.
+    """Read new and changed DICOM files into the warehouse; create it if it does not exist.
 
     Source files are opened read-only. A file that cannot be read becomes a row of `files` with
     the reason, and the run goes on. Run it again at any time: nothing is read twice.
@@ -56,42 +56,41 @@ def ingest(
     ----------
     mode
         Which elements become rows: full (all), normal (no private elements) or minimal (none,
-        entities only). Views say where an answer would need what was left out.
+        entity tables only). Views report where elements that they need were left out.
     pattern
-        Take only files whose name matches this shell pattern, in upper or lower case; may be
-        repeated.
+        Read only files whose name matches this shell pattern, ignoring case; may be repeated.
     workers
         Processes that read in parallel; by default one per processor.
     scheduler
         Read with the workers of the Dask scheduler at this address, such as tcp://node1:8786.
     batch_files
-        Most files of one transaction. Fewer are committed where these would take longer than half
-        a minute to read.
+        Largest number of files per transaction. It has fewer if reading them would take longer
+        than half a minute.
     nice
-        Let other processes go first, from 1 (a little) to 19 (always).
+        Added to the niceness of the process and its workers, 0 to 19 (lowest priority).
     idle
-        Take processor and disk only when nobody else wants them. Linux only.
+        Use processor and disk only when they are idle otherwise. Linux only.
     blobs
-        Keep binary values over 256 bytes (never pixel data); otherwise only length and digest.
+        Store binary values over 256 bytes (never pixel data); otherwise only length and digest.
     limit
-        What one file may cost, as rows=5000000; may be repeated. Else those in
-        $DICOM_WAREHOUSE_LIMITS, separated by commas. Beyond, a file is rejected with the number,
-        and read again by the next ingest that allows more.
+        Limit per file, as rows=5000000; may be repeated. By default those in
+        $DICOM_WAREHOUSE_LIMITS, separated by commas. A file beyond a limit is rejected with the
+        number, and read again by the next ingest with a higher limit.
     today
-        Take only today's subfolder YYYY/MM/DD of each source; a day without one has no files.
+        Read only today's subfolder YYYY/MM/DD of each source, if there is one.
     strict
-        Exit with 1 if any file was rejected, and name it.
+        Exit with 1 if any file was rejected, and print the first 1,000 with their reasons.
     as_json
         Print one JSON object instead of the report.
     quiet
         Print no report.
     log_format
-        Print a line of JSON on stderr for each batch: its key, how many files of each outcome, and
-        seconds since the run began.
+        Print a line of JSON on stderr for each batch: its key, the number of files by outcome, and
+        seconds since the start.
     metrics
-        File that gets the state of the warehouse and of this run, in the text format of Prometheus:
-        for its node_exporter, as /var/lib/node_exporter/dicom.prom. It is replaced in one step, and
-        also if the run fails.
+        File for metrics of the warehouse and of this run in the text format of Prometheus, such as
+        /var/lib/node_exporter/dicom.prom for its node_exporter. It is replaced atomically, also if
+        the run fails.
     """
     go_last(nice, idle=idle)
     wh = opened(warehouse)
@@ -115,13 +114,13 @@ def ingest(
 
 
 def report_facts(report: IngestReport) -> dict[str, Any]:
-    """Return what became of the files, for programs."""
+    """Return the report as a mapping, for JSON."""
     rejects = [{"path": path, "reason": why} for path, why in report.rejects]
     return asdict(report) | {"rejects": rejects}
 
 
 def print_report(report: IngestReport, root: str) -> None:
-    """Say in a few lines what became of the files."""
+    """Print the counts and the first rejects."""
     screen = console()
     kinds = ("created", "replaced", "existing", "duplicate", "rejected", "moved", "forgotten")
     counts = ", ".join(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 job = App(
     name="job",
-    help="Jobs: an algorithm on one case, and what became of it.\n\n"
+    help="Jobs: an algorithm on one case, with its state and outputs.\n\n"
     "Example: `dicom-warehouse job list --status Failed`",
 )
 
@@ -57,7 +57,7 @@ def list_jobs(
 
 @job.command
 def show(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """Print a job as JSON: what it is to do, its inputs and outputs, and every state it was in.
+    """Print a job as JSON: specification, inputs, outputs and history of states.
 
     Example: `dicom-warehouse job show 0a1b2c`
 
@@ -84,7 +84,7 @@ def show(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJso
 
 @job.command
 def logs(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """Print what a job printed: the last 500 lines of its output, and of its errors to stderr.
+    """Print the last 500 lines of the standard output of a job, and of its errors to stderr.
 
     Example: `dicom-warehouse job logs 0a1b2c`
     """
@@ -105,7 +105,7 @@ def logs(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJso
 def cancel(
     job_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
 ) -> int:
-    """Cancel a job that has not ended; a container that runs it is stopped within seconds.
+    """Cancel a job; a container that runs it is stopped within seconds.
 
     Example: `dicom-warehouse job cancel 0a1b2c`
     """
@@ -118,7 +118,7 @@ def cancel(
 def retry(
     job_id: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
 ) -> int:
-    """Let a job that failed or was cancelled be executed again, by the next run.
+    """Queue a failed or cancelled job again for the next run.
 
     Example: `dicom-warehouse job retry 0a1b2c`
     """
@@ -141,7 +141,7 @@ def claim(
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:
-    """Take a job that is executed outside, and print the key that signs its result.
+    """Claim a job to execute it elsewhere; print the key that signs its result.
 
     Example: `dicom-warehouse job claim 0a1b2c --folder work`
     """
@@ -175,7 +175,7 @@ def report(
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:
-    """Bring the outputs of a job that was claimed, within a day.
+    """Upload the outputs of a claimed job, within a day.
 
     Example: `dicom-warehouse job report 0a1b2c result.json outputs/ --signature HEX`
 

@@ -46,7 +46,7 @@ def listen(
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     quiet: Flag = False,
 ) -> int:
-    """Receive DICOM over the network into the warehouse, and answer queries, until stopped.
+    """Receive DICOM over the network, ingest it, and answer queries, until stopped.
 
     What a sender was told to be stored is on disk. It is ingested in batches and stays where it
     was received: its files are the sources of the warehouse. State: `state.json` of the spool.
@@ -140,7 +140,7 @@ def fetch(
     seconds: float = 300.0,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Let another archive send studies, and ingest them. Exit code 1 if some did not come.
+    """Retrieve studies from another archive and ingest them; exit with 1 if some are missing.
 
     By C-MOVE: this command listens meanwhile, and the archive has to know its AE title, address
     and port.
@@ -209,14 +209,14 @@ def _tls(files: tuple[str, str, str] | None) -> Tls | None:
 
 
 def require_pynetdicom() -> None:
-    """Say which extra is missing; let pydicom's warnings, which quote values, go nowhere."""
+    """Raise if pynetdicom is missing; suppress pydicom's warnings, which quote values."""
     if find_spec("pynetdicom") is None:
         raise NotInstalled("DICOM over the network", "pynetdicom", "dimse")
     warnings.filterwarnings("ignore", module="pydicom")
 
 
 def log_to_stderr() -> None:
-    """Let listeners say there who calls and what is refused."""
+    """Log associations and refusals of listeners to stderr."""
     log = logging.getLogger("warehouse.listener")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -1,4 +1,4 @@
-"""Every command together, and how each way of failing ends."""
+"""Entry point: run a command, and turn failures into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def run(arguments: list[str] | None = None) -> None:
 
 
 def _list_commands(arguments: list[str]) -> None:
-    """Import every command where the list of them is asked for: their docstrings stand in it."""
+    """Import all commands if the help lists them, with their docstrings."""
     named = arguments[0] if arguments else ""
     if named not in app or named in app.help_flags:
         app.resolved_commands()
 
 
 def _said_of(error: Exception) -> int | None:
-    """Say what went wrong and return the exit code; None if it is nobody's to be said."""
+    """Print an error and return the exit code; None for unexpected errors."""
     match error:
         case CycloptsError():
             print(f"error: {escaped(error)}", file=sys.stderr)
@@ -77,7 +77,7 @@ def _said_of(error: Exception) -> int | None:
 
 
 def _said_of_engine(error: Exception) -> int | None:
-    """Say why an engine failed, and what is damaged in a warehouse of this command if that did it.
+    """Print an engine's error, or which part of a warehouse is damaged if that is the cause.
 
     Returns
     -------
@@ -95,12 +95,12 @@ def _said_of_engine(error: Exception) -> int | None:
 
 
 def _silence() -> None:
-    """Let nothing more be written to standard output, not even at the end of the process."""
+    """Redirect standard output to nowhere, so that the final flush cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _known(chain: Iterable[str]) -> Iterator[str]:
-    """Yield the words of a command line that name a command."""
+    """Yield the words of a command line that are names of commands."""
     group = app
     for word in chain:
         if word.startswith("-") or word not in group:

@@ -1,4 +1,4 @@
-"""What people see on a terminal: progress, tables, sizes."""
+"""Terminal output: progress bar, tables, sizes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def any_locale() -> None:
-    """Let standard output take every character: what its encoding lacks becomes ASCII.
+    """Make standard output escape characters that its encoding lacks.
 
     Lines of tables have a likeness; other characters are written as Python escapes them.
     """

@@ -15,14 +15,14 @@ from warehouse.outputs import format_of
 
 rules = App(
     name="rules",
-    help="Rules that tell what kind of sequence a series is, for the view `sequence_types`.\n\n"
+    help="Rules that classify MR sequences, for the view `sequence_types`.\n\n"
     "Example: `dicom-warehouse rules list -o mine.csv`",
 )
 
 
 @rules.command
 def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    r"""Add rules from a CSV file to the warehouse; one of the same name is replaced.
+    r"""Add rules from a CSV file; a rule of the same name is replaced.
 
     Fields: rank, rule, sequence_type, confidence (high, medium or low; high if left out), modality
     (MR if left out), attribute, test, values. An attribute is a DICOM keyword, a tag, or a column
@@ -49,7 +49,7 @@ def list_rules(
     output: Output = None,
     force: Force = False,
 ) -> int:
-    """List the rules in the order in which they are tried, with those that users added.
+    """List all rules in the order of evaluation.
 
     Example: `dicom-warehouse rules list`
 

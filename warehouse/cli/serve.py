@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 token = App(
     name="token",
-    help="Who may ask a server: names, roles, and secrets that are shown once.\n\n"
+    help="Tokens of a server: names, roles, and secrets that are shown once.\n\n"
     "Example: `dicom-warehouse token add viewer`",
 )
 
@@ -77,7 +77,7 @@ def serve(
     destination: Many = None,
     as_json: AsJson = False,
 ) -> int:
-    """Answer over HTTP until stopped: DICOMweb, a REST interface, and a viewer for browsers.
+    """Serve DICOMweb, a REST interface and a viewer over HTTP, until stopped.
 
     Without tokens only this machine may ask, and only read. See docs/how-to/serve.md. With
     `--listen` it receives DICOM, too.
@@ -193,7 +193,7 @@ def add(
     tokens: Tokens = None,
     as_json: AsJson = False,
 ) -> int:
-    """Make a token and print its secret, which is kept nowhere.
+    """Create a token and print its secret, which is not stored.
 
     Example: `dicom-warehouse token add scanner --role write`
 
@@ -240,7 +240,7 @@ def revoke(
     name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Take a token away; a running server refuses it from the next request on.
+    """Revoke a token; a running server refuses it from the next request on.
 
     Example: `dicom-warehouse token revoke viewer`
 
@@ -259,7 +259,7 @@ def revoke(
 
 viewer = App(
     name="viewer",
-    help="OHIF in the place of the built-in page.\n\n"
+    help="Install OHIF in place of the built-in viewer.\n\n"
     "Example: `dicom-warehouse viewer install --from ohif-app-3.13.2.tgz`",
 )
 
@@ -272,7 +272,7 @@ def install(
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
-    """Unpack OHIF from the tarball that `npm pack @ohif/app@3.13.2` brings; its digest is checked.
+    """Install OHIF from the tarball of `npm pack @ohif/app@3.13.2`; its digest is checked.
 
     Example: `dicom-warehouse viewer install --from ohif-app-3.13.2.tgz`
 

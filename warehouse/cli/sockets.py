@@ -14,7 +14,7 @@ from warehouse.cli.screen import console, counted
 
 socket = App(
     name="socket",
-    help="What may be said about the archive: sockets with a kind, a path and a schema.\n\n"
+    help="Sockets: types of values, with a kind, a path and a schema.\n\n"
     "Example: `dicom-warehouse socket list`",
 )
 
@@ -77,7 +77,7 @@ def create(
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:
-    """Make a socket; the slug, by which it is named from then on, is made of the title.
+    """Create a socket; its slug is derived from the title.
 
     Example: `dicom-warehouse socket create Nodules --kind MPOL --path nodules.json`
     """
@@ -105,7 +105,7 @@ def list_sockets(
     output: Output = None,
     force: Force = False,
 ) -> int:
-    """List the sockets, in the order in which values are listed.
+    """List sockets, in the order of listings of values.
 
     Example: `dicom-warehouse socket list`
     """
@@ -153,7 +153,7 @@ def edit(
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:
-    """Add a version of a socket, and say which values that exist it would not take.
+    """Add a version of a socket, and list the existing values that it would refuse.
 
     Path and place of storage cannot be changed, nor the kind while there are values.
 
@@ -188,7 +188,7 @@ def edit(
 def retire(
     slug: Text, /, *, by: By = "", warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
 ) -> int:
-    """Let a socket take no more values; those that exist stay, and so do its slug and path.
+    """Retire a socket: it accepts no more values; existing values, slug and path stay.
 
     Example: `dicom-warehouse socket retire lung-nodules`
     """

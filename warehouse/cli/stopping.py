@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM → one line and an exit code, whatever the command is doing.
+"""Turn Ctrl-C and SIGTERM into one line and an exit code.
 
 The first signal raises ``KeyboardInterrupt`` where the program is, so that all is left as after
 any error. Raised while an object is being destroyed it would be lost, and is raised again; where

@@ -97,7 +97,7 @@ def _columns_grid(columns: list[ColumnFacts]) -> Table:
 def remove(
     sources: Annotated[
         list[str],
-        Parameter(help="Folders, archives, files and s3://bucket/prefix to look at."),
+        Parameter(help="Folders, archives, files and s3://bucket/prefix to check."),
     ],
     /,
     *,
@@ -106,10 +106,10 @@ def remove(
     even_all: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Take out what files held that are no longer there; without --yes only count them.
+    """Remove files from the warehouse that no longer exist; without --yes only count them.
 
-    Their rows in `files` stay, with the status removed. Where another file holds the same instance,
-    it takes over. No source file is ever touched.
+    Their rows in `files` stay, with the status removed; the rows of their instances are deleted,
+    unless a duplicate exists, which is read instead. No source file is ever touched.
 
     Example: `dicom-warehouse remove /data/2026 -w my-warehouse --yes`
 
@@ -118,7 +118,7 @@ def remove(
     yes
         Remove them.
     even_all
-        Do so even if not one known file of a source is left, as when a disk is not mounted.
+        Do so even if no known file of a source is left, which may mean that a disk is not mounted.
     as_json
         Print one JSON object.
     """
@@ -180,7 +180,7 @@ def rebuild(
 
 
 def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """Merge the Parquet files of many small ingests into few; rows and their order stay.
+    """Merge the Parquet files of many small ingests into few; no row changes.
 
     It may run at any time, beside ingests and readers. The old files stay for readers that have
     them open, until `vacuum`.
@@ -214,7 +214,7 @@ def vacuum(
     yes: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Delete Parquet files that no version of the last days names; without --yes only count them.
+    """Delete Parquet files that no recent version needs; without --yes only count them.
 
     They are left by commits that replaced or compacted parts, and by writers that were killed. It
     may run at any time, beside ingests and readers.

@@ -16,7 +16,7 @@ from warehouse.escape import escaped
 
 value = App(
     name="value",
-    help="What people and algorithms said: values, checked by their socket and stored once.\n\n"
+    help="Values of people and algorithms, validated by their socket and stored once.\n\n"
     "Example: `dicom-warehouse value add nodule reader1.json --series 1.2.3`",
 )
 
@@ -53,7 +53,7 @@ def add(
     ] = None,
     warehouse: Root = DEFAULT_WAREHOUSE,
 ) -> int:
-    """Check a value and store it; one that is stored already gets another use.
+    """Validate a value and store it; equal values are stored once.
 
     Example: `dicom-warehouse value add nodules one.json --series 1.2.3`
 
@@ -95,7 +95,7 @@ def list_values(
     output: Output = None,
     force: Force = False,
 ) -> int:
-    """List values with who said them, about what.
+    """List values with their author and subject.
 
     Example: `dicom-warehouse value list nodule`
 
@@ -117,7 +117,7 @@ def list_values(
 
 @value.command
 def show(value_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """Print a JSON value, or the path of the file of another one.
+    """Print a JSON value, or the path of the file of any other value.
 
     Example: `dicom-warehouse value show 0a1b2c3d`
 
@@ -143,7 +143,7 @@ def show(value_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJ
 def check(
     *slugs: Text, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
 ) -> int:  # fmt: skip
-    """Check the stored values by the newest version of their sockets, and that files are whole.
+    """Validate stored values by the newest version of their sockets, and verify their files.
 
     Exits with 1 if one is not valid.
 
@@ -186,7 +186,7 @@ def import_set(
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:
-    """Read a set of values: a folder of ITEM/PATH, or archive items as Grand Challenge lists them.
+    """Import a set of values: a folder of ITEM/PATH, or archive items in Grand Challenge's JSON.
 
     Example: `dicom-warehouse value import readers/ --set readers`
     """
@@ -211,7 +211,7 @@ def export_set(
     *, set_name: SetName, output: Output = None, warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Write a set of values as a folder of ITEM/PATH, and their listing.
+    """Export a set of values as a folder of ITEM/PATH with a listing.
 
     Example: `dicom-warehouse value export --set readers -o readers`
     """

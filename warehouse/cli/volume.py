@@ -45,7 +45,7 @@ def volume(
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
-    """Say what array a series makes, and write it: as a picture, for NIfTI tools, for NumPy.
+    """Show shape, spacing and affine of a series, and write it as picture, NIfTI or NumPy array.
 
     Without a file to write only the catalog is asked, no pixel is read.
 
@@ -152,7 +152,7 @@ def _described(shown: LazyVolume | Stack) -> dict[str, Any]:
 
 
 def _facts(shown: LazyVolume | Stack) -> list[str]:
-    """Return what is known of an array before a voxel is read, one fact per line."""
+    """Return the facts of an array that need no voxels, one per line."""
     import numpy as np
 
     from warehouse.pixels.stack import Stack

@@ -1,4 +1,4 @@
-"""What is told of a running ingest: a bar for people, lines and a file for programs."""
+"""Progress of an ingest: a bar, log lines per batch, and a file of metrics."""
 
 from __future__ import annotations
 

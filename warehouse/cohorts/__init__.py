@@ -1,1 +1,1 @@
-"""Cohorts: who is selected, kept so that it can be asked again, and written out."""
+"""Cohorts: named selections, their stored runs, and exports of the members."""

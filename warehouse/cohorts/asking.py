@@ -1,4 +1,4 @@
-"""A checked question → its members, asked twice in a process of its own.
+"""Run the checked SQL of a cohort, twice and in a process of its own.
 
 In: a question that ``guard`` let pass. Out: ``Picked``, the keys it names. SQL of users may take
 any time and memory: ``repeat('a', 3e9)`` allocates past DuckDB's own limit, and ``lpad`` does not
@@ -60,7 +60,7 @@ begun with one of the instances, within so many seconds of the processor."""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the SQL of a cohort may take."""
+    """Limits of time and memory for the SQL of a cohort."""
 
     seconds: float = SECONDS
     """Time of both askings together."""
@@ -70,7 +70,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """What a question names."""
+    """The keys that a query returned."""
 
     level: str
     """What a key stands for: instance, series, study or patient."""
@@ -81,7 +81,7 @@ class Picked:
 
 
 def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> Picked:
-    """Ask once, on this connection.
+    """Run a query once, on this connection.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[st
 def _naming(
     connection: duckdb.DuckDBPyConnection, sql: str, key: str, parameters: Mapping[str, Any]
 ) -> duckdb.DuckDBPyRelation:
-    """Return the relation of what a question names in a column that it is known to have."""
+    """Return the relation of the key column of a query."""
     named = f'select distinct cast("{key}" as varchar) as key from ({sql})'
     try:
         return connection.sql(f"{named} order by key nulls first", params=dict(parameters))
@@ -113,7 +113,7 @@ def _naming(
 
 
 def _keys(naming: duckdb.DuckDBPyRelation, key: str) -> Picked:
-    """Return what it names, asked anew each time."""
+    """Run the query and return its keys."""
     try:
         keys = naming.to_arrow_table().column("key").combine_chunks()
     except duckdb.Error as error:
@@ -129,7 +129,7 @@ def _keys(naming: duckdb.DuckDBPyRelation, key: str) -> Picked:
 def pick_apart(
     root: Path, sql: str, parameters: Mapping[str, Any], version: int, limits: Limits
 ) -> Picked:
-    """Ask twice, of one version, in a process with limits.
+    """Run a query twice on one version, in a process with limits.
 
     Raises
     ------
@@ -178,7 +178,7 @@ _ERRORS: dict[str, type[WarehouseError]] = {
 
 
 def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int) -> Picked:
-    """Ask in both orders of the rows, in this process; in many where the text is suspect.
+    """Run a query on rows in two orders, in this process; in many orders if its text is suspect.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
 
 
 def _orders(root: Path, version: int, stored: Catalog, *, is_suspect: bool) -> Iterator[Catalog]:
-    """Yield the rows in orders in which the answer must be the same, as catalogs to be asked.
+    """Yield catalogs with the rows in different orders, for all of which the result must be equal.
 
     Backwards. Where the text is suspect, in the stored order with one thread too, as several may
     meet the rows backwards by chance; scattered; and begun with each instance in turn, which shows
@@ -235,7 +235,7 @@ def _orders(root: Path, version: int, stored: Catalog, *, is_suspect: bool) -> I
 
 
 def main() -> None:
-    """Answer the question on standard input; what ``pick_apart`` starts."""
+    """Run the query on standard input: the program that ``pick_apart`` starts."""
     do_without_pandas()
     asked = json.load(sys.stdin)
     limit_memory(asked["memory_bytes"])
@@ -243,7 +243,7 @@ def main() -> None:
 
 
 def answered(asked: Mapping[str, Any]) -> dict[str, str]:
-    """Answer what ``pick_apart`` sends: write the keys, return their column, or the error."""
+    """Run the query that ``pick_apart`` sends: write the keys, return their column, or an error."""
     parameters = {name: _value(kind, value) for name, kind, value in asked["parameters"]}
     try:
         picked = pick_twice(Path(asked["root"]), asked["sql"], parameters, asked["version"])
@@ -256,7 +256,7 @@ def answered(asked: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _typed(value: object) -> tuple[str, Any]:
-    """Return a value of a parameter as JSON has it, and what it is."""
+    """Return a parameter as a JSON value and its type."""
     if isinstance(value, list):
         return "list", [_typed(each) for each in value]
     kind = type(value).__name__
@@ -273,7 +273,7 @@ def _value(kind: str, value: Any) -> Any:
 
 
 def limit_memory(memory_bytes: int) -> None:
-    """Let the kernel refuse memory beyond this; where it has no such limit, only DuckDB's holds.
+    """Limit the address space of this process, where the kernel supports it.
 
     What libraries reserved when they were imported does not count: pyarrow's allocator alone may
     reserve a gibibyte, and without memory to start its threads deltalake waits for ever.

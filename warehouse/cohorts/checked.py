@@ -1,4 +1,4 @@
-"""Runs of cohorts → those whose members are not what their digest says.
+"""Verify the members of stored runs against their digests.
 
 In: the folder of a warehouse. Out: ``Damage``, a row per run that is damaged.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_runs(root: Path) -> tuple[int, int, list[Damage]]:
-    """Return how many runs were compared, how many cannot be, and what is damaged.
+    """Return how many runs were verified, how many cannot be, and the damaged ones.
 
     A run of which members were forgotten keeps its digest, which its members no longer have.
     """

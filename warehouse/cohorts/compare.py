@@ -1,4 +1,4 @@
-"""Runs compared, run again, joined, split and sampled.
+"""Operations on runs: compare, run again, combine, split and sample.
 
 In: runs. Out: other runs, or the instances in which two differ. Everything reads the stored
 members; only ``rerun`` and ``sample`` ask the warehouse.
@@ -35,7 +35,7 @@ SPLIT = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """In what two runs differ."""
+    """The difference between two runs."""
 
     before: Run
     after: Run
@@ -52,7 +52,7 @@ class Difference:
         return self.before.digest == self.after.digest
 
     def counts(self) -> list[tuple[str, str, int]]:
-        """Return how many instances changed in which way, and why."""
+        """Return (change, reason, number of instances)."""
         return sorted(
             (change, why, count)
             for (change, why), count in Counter(
@@ -67,7 +67,7 @@ def _said(why: str, attributes: list[str] | None) -> str:
 
 
 def difference(root: Path, before: str, after: str) -> Difference:
-    """Compare two runs, named by run or by cohort.
+    """Compare two runs, given by the name of a run or cohort.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def difference(root: Path, before: str, after: str) -> Difference:
 def _compare_instances(
     connection: duckdb.DuckDBPyConnection, root: Path, older: Run, newer: Run
 ) -> None:
-    """Make the table `changed_attributes` of what the versions of both runs hold."""
+    """Create the table `changed_attributes` from the versions of both runs."""
     connection.execute(
         "create temp table changed_attributes (instance_key text, attributes text[])"
     )
@@ -111,7 +111,7 @@ def _compare_instances(
 
 
 def rerun(root: Path, name: str) -> Difference:
-    """Ask the cohort of a run again, with its parameters, of the newest version.
+    """Run the cohort of a run again, with its parameters, on the newest version.
 
     The definition is that of today; if its text is another, ``same_question`` says so.
 
@@ -129,7 +129,7 @@ def rerun(root: Path, name: str) -> Difference:
 
 
 def combine(root: Path, operation: str, left: str, right: str, name: str) -> Run:
-    """Make a run of the members of two: ``union``, ``intersect`` or ``minus``.
+    """Combine the members of two runs: ``union``, ``intersect`` or ``minus``.
 
     Of an instance in both, the row of the left is kept.
     """
@@ -203,7 +203,7 @@ def sample(
     root: Path, name: str, *, as_name: str, by: tuple[str, ...] = (), count: int | None = None,
     fraction: float | None = None, seed: int = 0,
 ) -> Run:  # fmt: skip
-    """Take series of a run, drawn in each stratum: ``count`` of each, or a ``fraction``.
+    """Sample series of a run, stratified: ``count`` of each stratum, or a ``fraction``.
 
     Series are drawn by the digest of seed and key: with a fraction, each on its own; with a count,
     the smallest ones, so that a new series takes the place of one at most.
@@ -254,7 +254,7 @@ def sample(
 
 
 def _show(connection: duckdb.DuckDBPyConnection, root: Path, **shown: Run) -> None:
-    """Make the members of runs tables of a connection."""
+    """Create views of the members of runs."""
     for name, run in shown.items():
         connection.read_parquet(str(members_file(root, run))).create_view(name)
 

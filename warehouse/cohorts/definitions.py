@@ -54,7 +54,7 @@ class Definition:
 
     @property
     def statement(self) -> str:
-        """What is asked: the text itself, or the call of the shipped table macro."""
+        """The SQL: the text itself, or a call of the table macro."""
         if self.kind == "saved":
             return self.text
         given = ", ".join(f"{p.name} := ${p.name}" for p in self.params)
@@ -97,7 +97,7 @@ def _saved(path: Path) -> Definition:
 
 
 def valid_name(name: str) -> str:
-    """Return a name that a file, a table macro and a shell take as it is.
+    """Check that a name is valid as a file name, table macro and shell word.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def valid_name(name: str) -> str:
 
 
 def save(catalog: Catalog, name: str, sql: str) -> Definition:
-    """Keep a SELECT as a cohort of this warehouse.
+    """Store a SELECT as a cohort of this warehouse.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def _header(path: Path) -> tuple[str, tuple[Param, ...]]:
 
 
 def question(catalog: Catalog, cohort: Definition) -> Question:
-    """Return the checked question of a cohort; its parameters are those that it declares.
+    """Return the checked SQL of a cohort, which may use the parameters that it declares.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def question(catalog: Catalog, cohort: Definition) -> Question:
 
 
 def values(catalog: Catalog, cohort: Definition, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the value of every parameter, of its type; those not given have their default.
+    """Return all parameters, cast to their types; those not given have their default.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def _typed(catalog: Catalog, cohort: Definition, param: Param, value: object) ->
 
 
 def call(name: str, given: Mapping[str, Any]) -> str:
-    """Return how people write a cohort with these parameters."""
+    """Return the call of a cohort with these parameters, as text."""
     shown = ", ".join(f"{name} := {_shown(value)}" for name, value in given.items())
     return f"{name}({shown})"
 

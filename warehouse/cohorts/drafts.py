@@ -1,4 +1,4 @@
-"""The facts about an export, put beside it in the same step that gives it its name."""
+"""Rename a complete export and its sidecar in one step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def refuse_export(target: Path, *, force: bool) -> None:
-    """Check that a target and the file with its facts can be made.
+    """Check that a target and its sidecar can be created.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def refuse_export(target: Path, *, force: bool) -> None:
 
 
 def settle(draft: Path, target: Path, facts: dict[str, Any], *, force: bool) -> None:
-    """Give a complete draft its name, with its facts beside it.
+    """Rename a complete draft to its target, with the sidecar beside it.
 
     Raises
     ------

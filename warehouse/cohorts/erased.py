@@ -1,4 +1,4 @@
-"""Runs and saved cohorts → the same without members, or values in their SQL, that were erased.
+"""Erase members from runs, and identifiers from the SQL of runs and saved cohorts.
 
 In: the folder of a warehouse, and what tells an identifier that is to be erased. Out: what was
 changed. A run keeps its digest and counts and says how many members it lost, so that `verify` and
@@ -35,7 +35,7 @@ _LITERAL = re.compile(r"'((?:[^']|'')*)'|([\w.^:-]{6,})")
 
 
 def erase_in_runs(root: Path, is_erased: Erased) -> tuple[dict[str, int], int]:
-    """Take erased members out of runs, and erased values out of their questions.
+    """Remove erased members from runs, and erased identifiers from their SQL.
 
     Returns
     -------
@@ -108,5 +108,5 @@ def _is_named(text: str, is_erased: Erased) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Replace a file in one step; what was kept is read-only again."""
+    """Replace a file atomically; it is read-only again."""
     write_whole(path, content, f"{path.parent.name}/{path.name}", keep_mode=True)

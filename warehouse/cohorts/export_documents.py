@@ -1,4 +1,4 @@
-"""A run → the documents that its members hold: PDF, CDA, STL, OBJ, MTL, as files of their own.
+"""Export the encapsulated documents of the members of a run: PDF, CDA, STL, OBJ, MTL.
 
 In: a run. Out: a folder of documents, ``documents.csv`` with what is known of each,
 ``manifest.csv`` with the sha256 of each, and ``cohort.json``. The ending of a name comes from a
@@ -75,7 +75,7 @@ _ENDINGS: dict[str, tuple[str, Callable[[bytes], bool]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A row of ``documents.csv``: a document that was written, or a member without one."""
+    """A row of ``documents.csv``: a document, or a member without one."""
 
     name: str
     """Of the file, in the folder; empty if there is none."""
@@ -96,7 +96,7 @@ class Document:
 def export_documents(
     root: Path, run: Run, target: Path, *, template: str = TEMPLATE, s3: S3Access | None = None
 ) -> dict[str, Any]:
-    """Write the encapsulated documents of the members of a run; return what is said about them.
+    """Write the encapsulated documents of the members of a run; return the provenance.
 
     Each is copied a MiB at a time and hashed on the way. A byte of padding that Encapsulated
     Document Length does not count is left out.
@@ -159,7 +159,7 @@ def export_documents(
 
 
 def _names(catalog: Catalog) -> dict[str, dict[str, str]]:
-    """Return what a template may name, of members that are of interest."""
+    """Return the attributes for the name template, of members with a document."""
     sources, documents = statement("sources", "runs"), statement("documents", "runs")
     sql = f"select * from ({sources}) semi join ({documents}) using (instance_key)"
     rows = catalog.connection.sql(sql).pl().drop("path", "size_bytes", "modified_at").to_dicts()
@@ -169,7 +169,7 @@ def _names(catalog: Catalog) -> dict[str, dict[str, str]]:
 def _written(
     catalog: Catalog, folder: Path, row: dict[str, Any], name: str, s3: S3Access | None
 ) -> tuple[Document, str]:
-    """Write one document; return what is known of it, and the digest of the file."""
+    """Write one document; return its row, and the digest of the file."""
     mime_type = row["mime_type"] or ""
     known = (row["instance_key"], row["SOPClassUID"] or "", mime_type)
     if row["why_not"]:
@@ -211,7 +211,7 @@ def _ending(mime_type: str, begin: bytes) -> tuple[str, list[str]]:
 
 
 def _copied(value: IO[bytes], file: IO[bytes], size: int) -> tuple[str, str]:
-    """Copy so many bytes; return their digest, and that of the whole value."""
+    """Copy ``length`` bytes; return their digest, and that of the whole value."""
     digest, left = hashlib.sha256(), size
     while left and (chunk := value.read(min(_CHUNK, left))):
         digest.update(chunk)

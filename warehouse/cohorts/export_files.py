@@ -1,4 +1,4 @@
-"""A run → its files: one zip, a folder of copies, or a folder of links.
+"""Export the files of a run: one zip, a folder of copies, or a folder of links.
 
 In: a run and its source files, opened read-only. Out: files named by a template, ``manifest.csv``
 with the sha256 of each, and ``cohort.json``. A source that is not what was ingested is an error:
@@ -59,7 +59,7 @@ def export_files(
     s3: S3Access | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Write the files of the members of a run; return what is said about them.
+    """Write the files of the members of a run; return the provenance.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def export_files(
 
 
 def _write(out: _Out, catalog: Catalog, template: str, facts: dict[str, Any], s3: S3Access) -> None:
-    """Write every member, then the manifest, then the facts with the digest of the manifest."""
+    """Write every member, then the manifest, then the provenance with its digest."""
     with tempfile.TemporaryFile() as raw:
         manifest = io.TextIOWrapper(raw, encoding="utf-8", newline="")
         rows = csv.writer(manifest, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""A run → one file of rows: CSV, Parquet, Arrow, JSON Lines, a list of UIDs, an s5cmd manifest.
+"""Export rows of a run: CSV, Parquet, Arrow, JSON Lines, a list of UIDs, an s5cmd manifest.
 
 In: a run and the newest version of its warehouse. Out: a file, and ``FILE.cohort.json`` beside it.
 Rows stream through DuckDB or Arrow batches, in the order of their key, so that two exports are
@@ -47,7 +47,7 @@ def export_rows(
     preset: str | None = None, spreadsheet: bool = False, source: str | None = None,
     force: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write rows of the members of a run; return what is said about them.
+    """Write rows of the members of a run; return the provenance.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _query(rows: str, preset: str | None) -> str:
 
 
 def _for_spreadsheets(catalog: Catalog, query: str) -> str:
-    """Return a query whose texts no spreadsheet runs as formulas."""
+    """Return a query with texts escaped that a spreadsheet would run as formulas."""
     columns = catalog.connection.execute(f"describe {query}").fetchall()
     shown = ", ".join(
         f"""if({_NO_FORMULA.format(c=f'"{name}"')}, '''' || "{name}", "{name}") as "{name}\""""
@@ -126,7 +126,7 @@ def write_table(
     catalog: Catalog, draft: Path, form: str, query: str, facts: dict[str, Any], *,
     spreadsheet: bool = False,
 ) -> None:  # fmt: skip
-    """Write the rows of a query as csv, maybe one for spreadsheets, parquet, arrow or jsonl."""
+    """Write the rows of a query as csv (optionally for spreadsheets), parquet, arrow or jsonl."""
     if spreadsheet:
         query = _for_spreadsheets(catalog, query)
     if form == "arrow":
@@ -150,7 +150,7 @@ def write_table(
 
 
 def _put_mark(draft: Path) -> None:
-    """Put a byte order mark before a file."""
+    """Prepend a byte order mark to a file."""
     plain = draft.with_name(f"{draft.name}.plain")
     draft.rename(plain)
     try:

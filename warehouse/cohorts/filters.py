@@ -1,4 +1,4 @@
-"""Conditions on attributes → one DuckDB relation.
+"""Translate conditions on attributes into a DuckDB relation.
 
 In: the name of an entity table and conditions, each an attribute, an operator and a value::
 
@@ -118,7 +118,7 @@ def narrowed(
     catalog: Catalog, table: str, conditions: Mapping[str, Any], *, search: str | None = None,
     today: dt.date | None = None,
 ) -> Query:  # fmt: skip
-    """Return the query of ``select`` with its conditions; columns, order and page are to come."""
+    """Return the query of ``select`` with its conditions, without columns, order and page."""
     query = Query(catalog, table)
     for name, value in conditions.items():
         query.where.append(_condition(query, name, value, today or dt.date.today()))  # noqa: DTZ011
@@ -131,13 +131,13 @@ def narrowed(
 
 
 def sorting(query: Query, order: str | Iterable[str]) -> list[str]:
-    """Return the attributes that rows are sorted by; those of the grain make the order total."""
+    """Return the attributes to sort by, completed by the grain to a total order."""
     listed = [order] if isinstance(order, str) else list(order)
     return [*listed, *(name for name in query.model.grain if name not in listed)]
 
 
 def asked(catalog: Catalog, sql: str, values: Mapping[str, Any]) -> duckdb.DuckDBPyRelation:
-    """Return the answer to a query, in a session of its own.
+    """Return the relation of a query, in a session of its own.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def asked(catalog: Catalog, sql: str, values: Mapping[str, Any]) -> duckdb.DuckD
 
 
 def attribute_of(condition: str) -> str:
-    """Return the attribute that a condition is about.
+    """Return the attribute of a condition.
 
     >>> attribute_of("-EchoTime__max")
     'EchoTime'
@@ -160,7 +160,7 @@ def attribute_of(condition: str) -> str:
 
 
 def values(catalog: Catalog, table: str, attribute: str) -> list[Any]:
-    """Return the distinct values of an attribute, sorted; each value of a list on its own.
+    """Return the distinct values of an attribute, sorted; lists are flattened.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def _test(
 
 
 def _fits(found: Attribute, name: str, operator: str) -> None:
-    """Refuse what has no meaning for a type, rather than answer with no rows."""
+    """Refuse operators that have no meaning for a type, rather than return no rows."""
     if operator in _TEXT and found.type != "VARCHAR":
         raise UnknownFilter(f"{name}: {found.type} is no text; ask with =, __min and __max")
     if operator in {"min", "max"} and found.type in {"VARCHAR", "BOOLEAN", "BLOB"}:
@@ -246,7 +246,7 @@ def _must_exist(query: Query, found: Attribute, name: str, value: object) -> Non
 
 
 def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = False) -> Any:
-    """Return a value as its type, so that what cannot be one is an error, not no rows.
+    """Return a value cast to its type, so that an invalid one is an error rather than no rows.
 
     With ``exact``, texts are asked for without the spaces that entities are kept without.
     """
@@ -267,7 +267,7 @@ def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = Fa
 
 
 def _spaces_matter(name: str) -> bool:
-    """Tell whether spaces before a text of an attribute mean something (PS3.5 6.2)."""
+    """Return whether leading spaces are significant in an attribute (PS3.5 6.2)."""
     match = _NAME.fullmatch(name)
     tag = keyword_tags().get(match[2]) or element_tag(match[2]) if match else None
     number = int(tag, 16) if isinstance(tag, str) else tag

@@ -1,4 +1,4 @@
-"""The SQL of a cohort → the same question, known to be one SELECT over the warehouse alone.
+"""Check that the SQL of a cohort is one repeatable SELECT over the warehouse alone.
 
 In: text from a user. Out: the statement as DuckDB's parser understood it, written anew, so that
 comments and semicolons are gone. Three walls, each enough for what users can do by mistake:
@@ -65,7 +65,7 @@ _QUERIES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE",
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """SQL that has passed the walls."""
+    """SQL that has passed all checks."""
 
     sql: str
     parameters: frozenset[str]
@@ -75,7 +75,7 @@ class Question:
 def locked_catalog(
     root: Path, version: int | None = None, *, order: int = 0, threads: int | None = None
 ) -> Catalog:
-    """Open a version on a connection that reads the warehouse's Parquet files only."""
+    """Open a version on a connection that can read only the Parquet files of the warehouse."""
     catalog = open_catalog(root, version, order=order, threads=threads)
     snapshot = catalog.snapshot
     read = [table_folder(root, table) for table in snapshot.parts] + [cache_folder(root)]
@@ -93,7 +93,7 @@ def locked_catalog(
 
 
 def check(catalog: Catalog, sql: str) -> Question:
-    """Return the question in a text, or say why it cannot be one.
+    """Check a text and return its SQL, or raise the reason why it is refused.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def _checked(catalog: Catalog, sql: str) -> Question:
 
 
 def suspects(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
-    """Return what in a question may depend on the order or the ids of rows, as people wrote it."""
+    """Return the parts of a query whose result may depend on the order or the ids of rows."""
     found = set[str]()
     for node in nodes(_parsed(connection, sql)):
         name = str(node.get("function_name", "")).lower()
@@ -159,7 +159,7 @@ def suspects(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
 
 
 def _one_query(sql: str) -> None:
-    """Let sqlglot, which shares nothing with DuckDB, see one query too."""
+    """Check with sqlglot, an independent parser, that the text is one query."""
     # Here, because it takes longer to import than most commands to answer.
     import sqlglot  # noqa: PLC0415
     from sqlglot import exp  # noqa: PLC0415
@@ -197,7 +197,7 @@ def _table_macros() -> frozenset[str]:
 
 
 def _functions(connection: duckdb.DuckDBPyConnection) -> dict[str, bool]:
-    """Return the functions of DuckDB and of ``sql/``: name → depends on its arguments only.
+    """Return the functions of DuckDB and of ``sql/``: name → whether it is deterministic.
 
     A catalog that is locked has no others, so that they are the same in all catalogs of a process:
     to list them takes longer than to check most questions.
@@ -213,7 +213,7 @@ _KNOWN_FUNCTIONS: list[dict[str, bool]] = []
 
 
 def overloads_of(connection: duckdb.DuckDBPyConnection) -> dict[str, list[bool]]:
-    """Return for each function whether each of its overloads depends on its arguments only.
+    """Return for each function whether its overloads are deterministic.
 
     DuckDB marks an overload for values with a time zone (``timestamptz - interval``) as consistent
     within a query only, because its answer depends on the setting ``TimeZone``. Here that setting
@@ -276,7 +276,7 @@ class _Rules:
             self._no_special_date(node["child"])
 
     def _compared(self, node: dict[str, Any]) -> None:
-        """Texts beside a column of dates become dates without a cast."""
+        """Cast texts that are compared with dates to dates."""
         sides = [side for side in node.values() if isinstance(side, dict)]
         names = [str(side["column_names"][-1]) for side in sides if side.get("column_names")]
         if any(name.lower().endswith(("date", "time", "timestamp")) for name in names):
@@ -290,7 +290,7 @@ class _Rules:
 
     @staticmethod
     def _order(node: dict[str, Any]) -> None:
-        """Refuse what takes some rows of many without saying which: compaction changes them."""
+        """Refuse clauses that select arbitrary rows, which may change with compaction."""
         modifiers = {m["type"]: m for m in node.get("modifiers") or ()}
         taken = "LIMIT_MODIFIER" in modifiers or "LIMIT_PERCENT_MODIFIER" in modifiers
         distinct = modifiers.get("DISTINCT_MODIFIER", {}).get("distinct_on_targets")

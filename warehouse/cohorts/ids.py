@@ -1,4 +1,4 @@
-"""The tree of a question → what it does with an id but join by it and count it.
+"""Find uses of ids in a query other than joining and counting.
 
 ``instance_id`` and ``batch`` say in which order files came. The same files have others in a
 warehouse that was given them in another order, so a cohort may join by an id and count it, and
@@ -25,7 +25,7 @@ _OF_NOTHING = frozenset({"OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_N
 
 
 def nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Yield every object of the tree, parents first."""
+    """Yield every node of the tree, parents first."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -37,7 +37,7 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def used_ids(tree: Any) -> list[str]:
-    """Return the ids that a question computes with, takes the first by, or has a condition on.
+    """Return the ids that a query computes with, orders a selection by, or compares.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def used_ids(tree: Any) -> list[str]:
 
 
 def _renamed(node: dict[str, Any], names: AbstractSet[str]) -> list[str]:
-    """Return the names that a node gives to ids: after AS, or in the list after a table's name."""
+    """Return the aliases that a node gives to ids."""
     if _id_in(node, names):
         return [str(node.get("alias") or "").lower()]
     columns = node.get("column_name_alias") or node.get("aliases") or ()
@@ -68,7 +68,7 @@ def _renamed(node: dict[str, Any], names: AbstractSet[str]) -> list[str]:
 
 
 def _id_in(node: Any, names: AbstractSet[str]) -> str:
-    """Return the name of the id that an expression is, or that it puts beside something."""
+    """Return the name of the id in an expression, if it contains one."""
     if not isinstance(node, dict):
         return ""
     if node.get("class") == "COLUMN_REF":
@@ -80,7 +80,7 @@ def _id_in(node: Any, names: AbstractSet[str]) -> str:
 
 
 def _given(node: dict[str, Any]) -> list[Any]:
-    """Return the arguments of a function or window; DuckDB has named them in both ways."""
+    """Return the arguments of a function or window, under either name that DuckDB uses."""
     return list(node.get("children") or node.get("arguments") or ())
 
 
@@ -89,7 +89,7 @@ def _expression(child: Any) -> Any:
 
 
 def _orders(node: dict[str, Any]) -> list[Any]:
-    """Return by what a node orders rows of which it takes some, or numbers them."""
+    """Return the ORDER BY of a node that limits or numbers rows."""
     modifiers = node.get("modifiers") or ()
     takes = any(
         "LIMIT" in modifier["type"] or modifier.get("distinct_on_targets") for modifier in modifiers

@@ -1,4 +1,4 @@
-"""The members of a run in the newest version of its warehouse.
+"""Find the members of a run in the newest version of its warehouse.
 
 In: a run. Out: a catalog with the table `members`, and the file of each instance.
 """

@@ -1,4 +1,4 @@
-"""Names of exported files: from a template and attributes that may hold anything.
+"""Names of exported files, from a template and untrusted attributes.
 
 In: a template such as ``{PatientID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm``. Out: a relative
 path that stays inside its folder on every file system, another one for every instance.
@@ -36,7 +36,7 @@ LONGEST = 80
 
 
 def check_template(template: str) -> str:
-    """Return a template that can name every instance.
+    """Check a template and return it.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def safe_name(value: str) -> str:
-    """Return a name for a value: itself if it is harmless, else marked with its digest.
+    """Return a safe file name for a value: the value itself, else a cleaned one with a digest.
 
     >>> safe_name("1.2.840")
     '1.2.840'

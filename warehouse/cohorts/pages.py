@@ -1,4 +1,4 @@
-"""A list that is read a page at a time, by the values of the last row: no row twice, none left out.
+"""Keyset pagination: the next page is found by the values of the last row.
 
 In: what ``select`` takes, and the cursor of another page. Out: ``Page``. Numbers of rows to leave
 out would count anew for each page and shift when rows come; values of the sorting attributes do
@@ -88,7 +88,7 @@ def page(
 
 
 def fetched(catalog: Catalog, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Return the rows of a query that has few: a relation would plan it twice.
+    """Return all rows of a query; a relation would plan it twice.
 
     Raises
     ------
@@ -111,12 +111,12 @@ class _Sort:
         self.type = f"{found.type}[]" if found.is_list and not found.source else found.type
 
     def order(self, *, backwards: bool) -> str:
-        """Return what stands behind ORDER BY."""
+        """Return the ORDER BY term."""
         direction = "desc" if self.is_descending != backwards else "asc"
         return f"{self.sql} {direction} nulls {'first' if backwards else 'last'}"
 
     def is_behind(self, value: str | None, *, backwards: bool) -> str:
-        """Return that a row comes later than one with this value."""
+        """Return the condition that a row follows a row with this value."""
         if value is None:
             return f"{self.sql} is not null" if backwards else "false"
         sign = "<" if self.is_descending != backwards else ">"
@@ -125,7 +125,7 @@ class _Sort:
 
 
 def _behind(query: Query, sorts: list[_Sort], values: list[Any], *, backwards: bool) -> str:
-    """Return that a row comes behind one with these values."""
+    """Return the condition that a row follows the row with these values."""
     bound = [
         None if value is None else f"cast({query.bind(value)} as {sort.type})"
         for sort, value in zip(sorts, values, strict=True)

@@ -1,4 +1,4 @@
-"""What an export says about itself, and whether it is still what was written.
+"""The provenance of an export, and its verification.
 
 In: a run, or something that was exported. Out: facts that every export carries, in the file where
 its format has a place and beside it in ``FILE.cohort.json`` always; and the problems found when all
@@ -33,7 +33,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What hashing an export again has shown."""
+    """Result of verifying an export."""
 
     digest: str
     """Of the run that was exported."""
@@ -43,7 +43,7 @@ class Verified:
 
 
 def provenance(run: Run, form: str, exported_version: int) -> dict[str, Any]:
-    """Return the facts that an export carries. They do not depend on when it was made."""
+    """Return the provenance of an export, which does not depend on the time of writing."""
     return {
         "run": run.run,
         "cohort": run.cohort,
@@ -60,12 +60,12 @@ def provenance(run: Run, form: str, exported_version: int) -> dict[str, Any]:
 
 
 def text(facts: dict[str, Any]) -> str:
-    """Return facts as JSON, the same text for the same facts."""
+    """Return the provenance as JSON in a canonical form."""
     return json.dumps(facts, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"
 
 
 def sidecar(target: Path) -> Path:
-    """Return where the facts about an exported file stand."""
+    """Return the path of the sidecar of an exported file."""
     return target.with_name(f"{target.name}.{ABOUT}")
 
 
@@ -76,7 +76,7 @@ def sha256_of(path: str | os.PathLike[str] | bytes) -> str:
 
 
 def verify(target: Path) -> Verified:
-    """Hash an export again and compare it with what was noted when it was written.
+    """Hash an export again and compare it with its provenance.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def _tree(
 
 
 def _changed(path: Path, row: dict[str, str]) -> str:
-    """Return what is wrong with one file; of a link, size and time of what it points to."""
+    """Return what is wrong with one file; of a link, size and time of its target are compared."""
     try:
         status = path.stat()
         if row["sha256"]:

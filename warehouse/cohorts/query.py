@@ -1,4 +1,4 @@
-"""Names of attributes → a SELECT over one entity table, put together piece by piece.
+"""Build a SELECT over one entity table from names of attributes.
 
 An attribute is a column of the table, else a column of ``instances``, of images with functional
 groups that of ``frame_values``, else any element by keyword or tag. What is not of the table has a
@@ -27,7 +27,7 @@ _TAG = re.compile(r"\(?(?:0x)?([0-9a-fA-F]{4}),? ?(?:0x)?([0-9a-fA-F]{4})\)?")
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """What a name stands for in one table."""
+    """A name that was resolved for one table."""
 
     sql: str
     """How the query, or the source, names its value."""
@@ -50,7 +50,7 @@ class Query:
         self.values: dict[str, Any] = {}
 
     def attribute(self, name: str) -> Attribute:
-        """Return what a name stands for.
+        """Resolve a name.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Query:
         return f"${name}"
 
     def value(self, name: str) -> str:
-        """Return what an attribute is of a row of the table."""
+        """Return the SQL expression of an attribute."""
         found = self.attribute(name)
         # As columns of entities are reduced: the instance with the smallest key that has a value.
         reduced = f"arg_min({found.sql}, instance_key)"

@@ -1,4 +1,4 @@
-"""Every question of a warehouse, asked again: what a nightly run does for cohorts.
+"""Run every cohort of a warehouse again, as a nightly job.
 
 In: a warehouse. Out: one ``Rerun`` per question, failed ones included. A question is a cohort with
 its parameters: each that was ever run, and each saved cohort as it stands.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """What became of one question."""
+    """Result of one cohort."""
 
     cohort: str
     parameters: dict[str, Any]
@@ -33,7 +33,7 @@ class Rerun:
 
 
 def rerun_all(root: Path) -> list[Rerun]:
-    """Ask every question of the newest version; one that fails does not keep others from it.
+    """Run every cohort on the newest version; a failure of one does not stop the others.
 
     A question that was asked of this version already is not run again.
     """

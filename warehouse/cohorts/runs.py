@@ -1,4 +1,4 @@
-"""A cohort that was run: its members at one version, kept for ever.
+"""Runs of cohorts: the members at one version, stored and never changed.
 
 In: a definition with values. Out: ``Run``, a folder that is never changed::
 
@@ -53,7 +53,7 @@ LEVELS = ("instance", "series", "study", "patient")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Run:
-    """What a cohort was, once."""
+    """A stored run of a cohort."""
 
     run: str
     cohort: str
@@ -114,7 +114,7 @@ def members_file(root: Path, run: Run) -> Path:
 def run_cohort(
     root: Path, name: str, given: Mapping[str, Any] | None = None, limits: Limits | None = None
 ) -> Run:
-    """Ask a cohort of the newest version and keep its members.
+    """Run a cohort on the newest version and store its members.
 
     The same question of the same version of a warehouse is one run: asked again, the run that
     exists is returned.
@@ -158,7 +158,7 @@ def keep(
     root: Path, members: pa.RecordBatchReader, *, cohort: str, kind: str, sql: str,
     parameters: dict[str, Any], level: str, warehouse: dict[str, Any], made_of: Iterable[Run] = (),
 ) -> Run:  # fmt: skip
-    """Write members and what is known about them as a new run."""
+    """Store members as a new run."""
     valid_name(cohort)
     folder = runs_folder(root)
     draft = folder / f".{cohort}.{uuid.uuid4().hex}"
@@ -187,7 +187,7 @@ def keep(
 
 
 def _settle(folder: Path, draft: Path, made: Run) -> Run:
-    """Give the draft the next number, or return the run that is the same already."""
+    """Rename the draft to the next number, or return the existing equal run."""
     while True:
         known = [run for run in runs(folder.parent.parent) if run.cohort == made.cohort]
         for run in known:
@@ -220,7 +220,7 @@ def runs(root: Path) -> list[Run]:
 
 
 def read_run(root: Path, path: Path) -> Run:
-    """Return a run as it was kept.
+    """Read a stored run.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def read_run(root: Path, path: Path) -> Run:
 
 
 def find_run(root: Path, name: Run | str) -> Run:
-    """Return a run by its name, or the latest of a cohort; one that is a run already as it is.
+    """Return a run by its name, or the latest of a cohort; a ``Run`` is returned as it is.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which columns of a table tell people what a row is.
+"""Choose the columns that show people what a row is.
 
 In: a table and what was asked about it. Out: names of columns, the most telling first.
 """
@@ -33,7 +33,7 @@ IDENTIFYING = {
 
 
 def telling_columns(model: Model, conditions: Iterable[str], order: Iterable[str]) -> list[str]:
-    """Return what was asked about, then what identifies a row.
+    """Return the columns asked about, then those that identify a row.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""What people and algorithms say about the archive: typed sockets, checked values, annotations."""
+"""Typed sockets, validated values and annotations of people and algorithms."""

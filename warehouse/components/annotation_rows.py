@@ -1,4 +1,4 @@
-"""Shapes of annotations → rows of `annotations`, with their sizes.
+"""Derive rows of `annotations` from the shapes of annotations, with lengths and areas.
 
 In: what was checked. Out: one Arrow table; of a file of very many shapes, parts that no version
 names yet.

@@ -1,4 +1,4 @@
-"""A value that was given, or is stored → whether its socket takes it.
+"""Validate a new or stored value against its socket.
 
 In: a socket and JSON, a file or a series. Out: ``Content``: what is to be stored of it, or
 ``ValueRefused``. The same checks stand at the door and behind it: ``check_stored`` asks them again
@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from warehouse.components.kinds import Kind
     from warehouse.components.sockets import Socket
 
-FORMS = ("value", "file", "image", "series")
-
 
 @dataclass(slots=True)
 class Content:
-    """A value that its socket takes, and what is stored of it."""
+    """A valid value, as it is stored."""
 
     form: str
     sha256: str
@@ -49,7 +47,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What became of a stored value when it was checked again."""
+    """Result of validating a stored value again."""
 
     value_id: str
     slug: str
@@ -96,7 +94,7 @@ def checked_file(
     socket: Socket, file: Path, sha256: str, size: int, *,
     null_not_finite: bool = False, strict: bool = False,
 ) -> Content:  # fmt: skip
-    """Return the content of a file that lies in the warehouse already, under no name yet.
+    """Validate a file that was copied into the warehouse as a draft; return its content.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A value of every kind of JSON, for those who write their first one."""
+"""An example value of every JSON kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``Warehouse.components`` is: one-line methods over the functions of this station."""
+"""``Warehouse.components``: one-line methods over the functions of this package."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class Components:
         return socket_store.find_socket(self._root, slug, version)
 
     def create_socket(self, *, by: str = "", **given: Any) -> Socket:
-        """Make a socket: ``title``, ``kind``, ``relative_path`` and what else it has."""
+        """Create a socket from ``title``, ``kind``, ``relative_path`` and other fields."""
         return self._do(lambda: socket_store.create_socket(self._root, given, by=by))
 
     def edit_socket(
         self, slug: str, /, *, by: str = "", even_if_values_fail: bool = False, **changes: Any
     ) -> Edited:
-        """Add the next version of a socket; values that exist are checked by it."""
+        """Add the next version of a socket, and validate existing values by it."""
         return self._do(
             lambda: socket_store.edit_socket(
                 self._root, slug, changes, by=by, even_if_values_fail=even_if_values_fail
@@ -70,7 +70,7 @@ class Components:
         )
 
     def retire_socket(self, slug: str, *, by: str = "") -> Socket:
-        """Let a socket take no more values; those that exist stay."""
+        """Retire a socket, which then accepts no more values; existing ones stay."""
         return self.edit_socket(slug, by=by, is_retired=True).socket
 
     # -- values -----------------------------------------------------------------------------------
@@ -120,11 +120,11 @@ class Components:
         )
 
     def value(self, value_id: str) -> Any:
-        """Return a JSON value; an annotation is put together of its rows."""
+        """Return a JSON value; an annotation is reconstructed from its rows."""
         return stored.read_value(self._root, value_id)
 
     def is_json(self, value_id: str) -> bool:
-        """Tell whether a value is JSON, in the table or in a file."""
+        """Return whether a value is JSON, in the table or in a file."""
         row = stored.value_row(self._root, value_id)
         return self.socket(row["slug"], row["socket_version"]).of_kind.is_json
 
@@ -133,7 +133,7 @@ class Components:
         return stored.value_path(self._root, value_id)
 
     def check(self, slug: str) -> list[Checked]:
-        """Check every value of a socket by its newest version, and that files are whole."""
+        """Validate all values of a socket by its newest version, and verify their files."""
         return check_stored(self._root, self.socket(slug))
 
     # -- sets and interfaces ----------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Components:
         self, set_name: str, item: str, put: Mapping[str, str | None], *, by: str = "",
         replace: bool = False, allowed: Iterable[str] | None = None,
     ) -> int:  # fmt: skip
-        """Put values into an item of a set, by socket; None takes one out."""
+        """Set the values of an item of a set, by socket; None removes one."""
         return self._do(
             lambda: sets.put(
                 self._root, set_name, item, put, by=by, replace=replace, allowed=allowed
@@ -165,7 +165,7 @@ class Components:
         return set_files.export_set(self._root, set_name, Path(target))
 
     def add_interface(self, inputs: Iterable[str], outputs: Iterable[str]) -> interfaces.Interface:
-        """Return the interface of two sets of sockets; it is added if it is new."""
+        """Return the interface with these inputs and outputs, which is added if it is new."""
         return self._do(lambda: interfaces.add_interface(self._root, inputs, outputs))
 
 

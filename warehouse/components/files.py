@@ -1,4 +1,4 @@
-"""Files of values, known by their bytes and not by their names.
+"""Validate files of values by their content.
 
 In: a file and the kind of its socket. Out: nothing, or what it is not. A check reads what tells the
 format; of text it reads all, in bounded memory. HDF5 (BIOM) is opened in a process of its own,

@@ -1,4 +1,4 @@
-"""What an image has to be for a socket: a segmentation of known labels, a field of vectors.
+"""Validate images by kind: segmentations with known labels, displacement fields.
 
 In: an image and its socket. Out: nothing, or what is wrong. Labels are the values that occur in the
 voxels, whatever the type and format, not a range that the header states.

@@ -1,4 +1,4 @@
-"""A series of the archive as DICOM image set: the value of a socket without a file of its own.
+"""Series of the archive as values of the kind DICOM image set.
 
 In: a series. Out: nothing, or why it is no image set. Its frames are the view
 ``dicom_image_set_frames``; instances are read from where they lie.

@@ -1,4 +1,4 @@
-"""JSON as values are written: read strictly, and written in one canonical form.
+"""Strict parsing and canonical serialization of JSON values.
 
 In: bytes from anywhere. Out: Python values, or ``ValueRefused``. What readers of JSON disagree
 about is refused: NaN and Infinity, numbers beyond float64, duplicate keys, a byte order mark, text
@@ -21,7 +21,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
-    """Return the value that a JSON text says.
+    """Parse a JSON text.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def _too_deep() -> str:
 
 
 def require_nesting(value: Any, limit: int = MAX_NESTING) -> None:
-    """Check how deep lists and objects lie in one another, without recursion.
+    """Check the nesting depth of lists and objects, without recursion.
 
     Raises
     ------

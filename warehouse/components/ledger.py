@@ -1,4 +1,4 @@
-"""What is stored of components: rows that are added and never changed, and files by their digest.
+"""Append-only rows of components, and files by their digest.
 
 In: rows made under the writer's lock, from the version they are added to. Out: one commit. Content
 of values lies in ``values/ab/abcd…``, named by its SHA-256: it is copied before it is checked, so
@@ -80,7 +80,7 @@ def add_rows(
     root: Path, make: Callable[[Snapshot], Mapping[str, Rows | pa.Table]], operation: str,
     staged: Callable[[], Mapping[str, Sequence[Part]]] | None = None,
 ) -> None:  # fmt: skip
-    """Add rows that are made while nobody else can add any.
+    """Append rows that are computed while the lock is held.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def copied(root: Path, source: IO[bytes]) -> Iterator[tuple[Path, str, int]]:
 
 
 def keep(root: Path, draft: Path, sha256: str) -> None:
-    """Give a draft the name of its digest; the same content that is there already stays.
+    """Rename a draft to its digest, unless the same content exists.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def keep(root: Path, draft: Path, sha256: str) -> None:
 
 
 def open_value(root: Path, sha256: str) -> Path:
-    """Return the file with a digest, which is there.
+    """Return the existing file with a digest.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def open_value(root: Path, sha256: str) -> Path:
 
 
 def require_digest(path: Path, sha256: str) -> None:
-    """Check that a file is what it was when it was stored.
+    """Check the digest of a stored file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How a segmentation or a heat map is shown: overlay segments and look-up tables.
+"""Display settings of segmentations and heat maps: overlay segments and look-up tables.
 
 In: JSON as a user wrote it. Out: the same in one form, or what is wrong with it.
 """

@@ -1,4 +1,4 @@
-"""Where values of a socket lie below /input and /output of an algorithm.
+"""Validate the relative path of a socket below /input and /output.
 
 In: a relative path as a user wrote it. Out: nothing, or what is wrong with it. Besides the rules of
 Grand Challenge: one path is never the folder of another, and paths that differ in case or in the

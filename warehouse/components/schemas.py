@@ -1,4 +1,4 @@
-"""What the values of each kind of JSON look like, as JSON Schema of draft 7.
+"""JSON Schemas (draft 7) of the JSON kinds.
 
 In: a kind. Out: its schema, as Grand Challenge documents it. Shapes are put together of points,
 names, probabilities and versions; a Multiple* kind holds a list of items that have no version and

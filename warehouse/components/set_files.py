@@ -1,4 +1,4 @@
-"""Sets of values ↔ folders, and the JSON of Grand Challenge's API.
+"""Import and export sets of values: folders, and the JSON of Grand Challenge's API.
 
 In: a folder of ``<item>/<relative_path>``, a list of archive items or of reader-study answers. Out:
 values and a set, in two commits: whatever is refused is named, and nothing of it is stored. JSON of
@@ -40,7 +40,7 @@ IMAGE_SUFFIXES = (".nii.gz", ".mha", ".nii", ".tiff", ".tif")
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of one file or value of a set."""
+    """Result of importing one file or value of a set."""
 
     item: str
     path: str

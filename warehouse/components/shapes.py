@@ -1,4 +1,4 @@
-"""Annotations → one row per shape, and back.
+"""Convert annotations to one row per shape, and back.
 
 In: a valid value of one of the 16 annotation kinds. Out: Arrow rows of ``ANNOTATIONS`` and a head,
 what the value says of all of its shapes (type, version, name). ``rebuilt`` gives the JSON again:

@@ -1,4 +1,4 @@
-"""Sockets: what may be said about the archive, where it lies for an algorithm, how it is checked.
+"""``Socket``: a type of values, with its kind, path, schema and display settings.
 
 In: fields as a user wrote them, and the sockets that are there. Out: a ``Socket``, checked by every
 rule, or ``SocketRefused``. Nothing is stored here (see ``warehouse.components.ledger``): an edit
@@ -12,7 +12,7 @@ import datetime as dt
 import io
 import re
 import unicodedata
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -314,8 +314,3 @@ def _require_value(socket: Socket, name: str) -> None:
     except ValueRefused as error:
         where = "" if error.path == "$" else f" at {error.path}"
         raise SocketRefused(name, f"is not valid{where}: {error.why}") from None
-
-
-def field_names() -> tuple[str, ...]:
-    """Return the fields of a socket, which are the columns of its table."""
-    return tuple(f.name for f in fields(Socket))

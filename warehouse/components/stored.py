@@ -1,4 +1,4 @@
-"""Stored values → JSON and files again.
+"""Read stored values as JSON or files.
 
 In: the id of a value, or how it begins. Out: its row, its JSON, its file. An annotation is put
 together of its rows; content that is gone or cut is ``StoreDamaged``.

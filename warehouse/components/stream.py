@@ -1,4 +1,4 @@
-"""A Multiple* annotation in a file of any length → blocks of shapes, in bounded memory.
+"""Parse Multiple* annotations in files of any length, in blocks of shapes.
 
 In: a file. Out: lists of shapes, each block valid by the schema of its kind, and at last the head.
 Python's JSON decoder reads one shape at a time from a window of text: what is kept is a block of
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 from typing import IO, TYPE_CHECKING, Any
 
 from warehouse.components import json_text, validate
@@ -197,11 +196,6 @@ def _require_shapes(block: list[dict[str, Any]], kind: Kind, first: int) -> None
     index, *rest = found.instance_path
     path = validate.json_path([kind.items_key, first + index, *rest])
     raise ValueRefused(found.message, path)
-
-
-def is_large(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is read in blocks rather than as a whole."""
-    return os.path.getsize(path) > STREAMED_BYTES
 
 
 STREAMED_BYTES = 8 << 20

@@ -1,4 +1,4 @@
-"""A JSON value against the schema of its kind and that of its socket; nothing is ever fetched.
+"""Validate JSON values by the schemas of their kind and socket, without network access.
 
 In: Python values from ``json_text``. Out: nothing, or the first error with its JSON path. The
 schema of a socket is a user's: it may refer to itself only, and where it could take time that grows
@@ -291,10 +291,10 @@ def _is_rectangle(corners: list[list[float]], tolerance: float = 1e-6) -> bool:
     """Tell whether four corners, in turn, are those of a rectangle."""
     a, b, c, d = corners
     size = max(math.dist(a, c), math.dist(b, d))
-    centres = math.dist(
+    centers = math.dist(
         [(x + y) / 2 for x, y in zip(a, c, strict=True)],
         [(x + y) / 2 for x, y in zip(b, d, strict=True)],
     )
     return (
-        centres <= tolerance * size and abs(math.dist(a, c) - math.dist(b, d)) <= tolerance * size
+        centers <= tolerance * size and abs(math.dist(a, c) - math.dist(b, d)) <= tolerance * size
     )

@@ -1,4 +1,4 @@
-"""Values: taken in, checked, stored once, never changed; and who said them about what.
+"""Add values: validate them, store each once, and record author and subject.
 
 In: ``Given``s. Out: one commit, and an ``Added`` for each. Files are copied into the warehouse, and
 the copy is what is checked. A value that is stored already gets another use; the same use again
@@ -50,7 +50,7 @@ MISSING = object()
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value as somebody gives it: exactly one of ``value``, ``file``, ``dicom_series``."""
+    """A value to add: exactly one of ``value``, ``file``, ``dicom_series``."""
 
     slug: str
     value: Any = MISSING
@@ -70,7 +70,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of a value."""
+    """Result of adding a value."""
 
     value_id: str
     is_new: bool
@@ -81,7 +81,7 @@ class Added:
 
 @dataclass(slots=True)
 class Prepared:
-    """A value that was checked and is not stored yet."""
+    """A validated value that is not stored yet."""
 
     given: Given
     socket: Socket

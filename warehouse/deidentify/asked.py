@@ -1,4 +1,4 @@
-"""What a user asked of a de-identified export → the export of its format."""
+"""``Deidentify``: options of a de-identified export, and the export in any format."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Deidentify:
         mapping: Path | None = None, rectangles: Iterable[str] = (), *,
         accept_burned_in: bool = False,
     ) -> Deidentify:  # fmt: skip
-        """Return what was typed: options with commas between, a key by its file.
+        """Parse options of the command line: names separated by commas, and the file of a key.
 
         Raises
         ------
@@ -67,7 +67,7 @@ def export_asked(
     template: str = TEMPLATE, rows: str = "series", preset: str | None = None,
     spreadsheet: bool = False, force: bool = False, **data_set: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write the members of a run without what identifies a person.
+    """Write the de-identified members of a run.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What was changed, as rows: one for every element, never what it held."""
+"""Audit rows of an export: one per changed element, without its value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
 def write_part(
     path: Path, changes: Iterable[tuple[str, Sequence[Change]]], keywords: dict[int, str]
 ) -> int:
-    """Write the changes of some instances; return how many there are.
+    """Write the changes of some instances; return their number.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""An export and the warehouse that it came from → whether a value of a person is in any byte.
+"""Search every byte of an export for identifying values of its warehouse.
 
 In: a folder, a zip or a file, and a warehouse. Out: where a value was found, never the value. It is
 another way than the engine's: nothing is parsed. Bytes are searched for the text of every
@@ -51,7 +51,7 @@ _DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
 class Survivor(NamedTuple):
-    """A value that is in an export."""
+    """An identifying value that was found in an export."""
 
     file: str
     attribute: str
@@ -62,7 +62,7 @@ class Survivor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a search has shown."""
+    """Result of a search."""
 
     files: int
     bytes: int
@@ -77,7 +77,7 @@ def check(
     target: Path, against: Path, *, retain: Iterable[str] | None = None,
     clean: Iterable[str] | None = None,
 ) -> Checked:  # fmt: skip
-    """Search an export for the values of people that a warehouse holds.
+    """Search an export for identifying values of a warehouse.
 
     Parameters
     ----------

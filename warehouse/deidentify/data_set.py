@@ -1,4 +1,4 @@
-"""De-identified files → a BIDS data set that is made of them and of nothing else.
+"""Make a BIDS data set from de-identified files alone.
 
 In: the folder of an export whose files are written. Out: a data set. The files are ingested into a
 warehouse of their own, which goes with the folder, and that is exported: whatever a sidecar, a

@@ -1,4 +1,4 @@
-"""Bytes of data elements → where each lies, and back: what the engine needs of PS3.5 and no more.
+"""Parse and encode data elements, as far as the de-identification needs PS3.5.
 
 Elements that are kept are copied as they stand, so that a file that is read here is written with
 the same bytes but for what was changed. What breaks a rule is refused, never repaired.
@@ -28,7 +28,7 @@ _LONG = struct.Struct("<L")
 
 
 class Element(NamedTuple):
-    """Where an element lies; ``end`` is None for one of undefined length."""
+    """Location of an element; ``end`` is None for one of undefined length."""
 
     tag: int
     vr: str
@@ -39,7 +39,7 @@ class Element(NamedTuple):
 
 
 def read_element(data: bytes, pos: int, limit: int, *, implicit: bool) -> Element:
-    """Return the element that begins at a place.
+    """Parse the element at an offset.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def first_item(data: bytes, value: int, stop: int, *, implicit: bool) -> dict[in
 
 
 def head(tag: int, vr: str, length: int, *, implicit: bool) -> bytes:
-    """Return the bytes before the value of an element."""
+    """Return the encoded header of an element."""
     if implicit:
         return _HEAD.pack(tag >> 16, tag & 0xFFFF, length)
     if vr in LONG:
@@ -176,12 +176,12 @@ def head(tag: int, vr: str, length: int, *, implicit: bool) -> bytes:
 
 
 def made(tag: int, vr: str, value: bytes, *, implicit: bool) -> bytes:
-    """Return an element, its value padded to an even length."""
+    """Return an encoded element, its value padded to an even length."""
     if len(value) % 2:
         value += b"\0" if vr in {"UI", "OB", "UN"} else b" "
     return head(tag, vr, len(value), implicit=implicit) + value
 
 
 def item(content: bytes) -> bytes:
-    """Return an item of defined length."""
+    """Return an encoded item of defined length."""
     return _HEAD.pack(0xFFFE, 0xE000, len(content)) + content

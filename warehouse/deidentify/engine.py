@@ -1,4 +1,4 @@
-"""One DICOM file → the same file without what identifies a person, and a row for every change.
+"""De-identify one DICOM file, and list every change.
 
 In: the bytes of a file, a profile, a key, the patient. Out: ``Result``, the bytes of another file.
 The function is pure: the same input gives the same output, whoever asks and whenever. Elements are
@@ -36,7 +36,7 @@ def deidentify(
     data: bytes, profile: Profile, key: Key, patient: str, pixels: Pixels | None = None,
     known: Known = (),
 ) -> Result:  # fmt: skip
-    """Return a file without what identifies a person.
+    """Return a de-identified file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Members of a run → de-identified files, a portion at a time, begun again where it was stopped.
+"""Export the members of a run as de-identified files, in portions; a stopped export is continued.
 
 In: a run, a profile, a key. Out: a folder or a zip of new files, or a BIDS data set, with
 ``manifest.csv``, ``cohort.json``, ``audit.parquet`` (a row for every change), ``left_out.csv``
@@ -67,7 +67,7 @@ def export_deidentified(
     data_set_options: Options | None = None, workers: int | None = None,
     s3: S3Access | None = None, force: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write the members of a run as de-identified files; return what is said about them.
+    """Write the members of a run as de-identified files; return the provenance.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def _refuse(
 
 
 def _mark(run: Run, version: int, how: Treatment, form: str) -> str:
-    """Return what tells this export from others: all that decides what is in the files."""
+    """Return a digest of everything that the content of the files depends on."""
     tables = sorted((sql_folder() / "rules").glob("*.csv"))
     said = (
         run.digest, version, how.profile.name, how.profile.options, how.key.fingerprint,
@@ -185,7 +185,7 @@ def _portions(members: Iterator[Member], work: Path, known: dict[str, Known]) ->
 
 
 def _treated(portions: Iterator[Portion], how: Treatment, count: int) -> Iterator[Portion]:
-    """Treat the portions that are not done, and yield all in order, without their members."""
+    """De-identify the portions that are not done, and yield all in order."""
     first = list(islice(portions, _FROM_PORTIONS))
     if count == 1 or len(first) < _FROM_PORTIONS:
         for portion in _chained(first, portions):
@@ -220,7 +220,7 @@ def _empty(portion: Portion) -> Portion:
 
 
 def _gathered(work: Path, done: Sequence[Portion], how: Treatment, form: str) -> dict[str, Any]:
-    """Write what lies beside the files, and return the facts about the export."""
+    """Write the accompanying files, and return the provenance."""
     folder = work / FILES
     digest, files, left, changes = hashlib.sha256(), 0, 0, 0
     with (

@@ -1,4 +1,4 @@
-"""What is known of a file while it is de-identified, and what comes of it."""
+"""Intermediate facts and results of de-identifying a file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NUMBERS = {
 
 
 class Change(NamedTuple):
-    """What became of an element; never what it held."""
+    """Change of an element, without its value."""
 
     path: str
     tag: int

@@ -1,4 +1,4 @@
-"""Some members of a run → their new files: what a worker process does.
+"""De-identify a portion of the members of a run, in a worker process.
 
 In: a portion of members and how to treat them. Out: files under the names of their new identities,
 and a note that the portion is done, written last. Each file is read back and goes through the
@@ -42,7 +42,7 @@ _MAPPED_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """How instances are de-identified. It can be sent to another process, without a hook."""
+    """Picklable settings of a de-identification."""
 
     profile: Profile
     key: Key
@@ -54,7 +54,7 @@ class Treatment:
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Members that are treated together, and where everything of them goes."""
+    """Members that are de-identified together, and their output folder."""
 
     number: int
     members: tuple[Member, ...]
@@ -154,7 +154,7 @@ def _written(
 
 
 def _check(path: Path, sha256: str, patient: str, result: Result, how: Treatment) -> None:
-    """Read a file back: it is what was written, and nothing more is to be taken out of it."""
+    """Read a written file back, and check that it has nothing more to remove."""
     with path.open("rb") as file, _content(file) as content:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise ExportFailed("a de-identified file", "it reads otherwise than it was written")

@@ -1,4 +1,4 @@
-"""Names and numbers that were taken out of a file → where they stand in what is kept.
+"""``Identity``: find removed names and numbers in the rest of a file.
 
 In: values of attributes that say who a person is. Out: elements that hold one of them, in whatever
 attribute: a name in a label, an ID in a manufacturer's field.

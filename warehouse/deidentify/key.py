@@ -1,4 +1,4 @@
-"""A secret key → new identities that are the same wherever the same old ones occur.
+"""``Key``: consistent pseudonyms, UIDs and date shifts derived from a secret.
 
 In: a file with a secret. Out: ``Key``, which makes UIDs, pseudonyms and shifts of dates by HMAC:
 whoever has the key gets the same identities in every export, who has not can neither make nor undo
@@ -41,7 +41,7 @@ def is_of_standard(uid: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Makes new identities. Its secret is shown nowhere."""
+    """Derives new identities from a secret, which is never shown."""
 
     _secret: bytes
 
@@ -89,7 +89,7 @@ class Key:
 
 
 def random_key() -> Key:
-    """Return a key that nobody will ever have again."""
+    """Return a random key."""
     return Key(secrets.token_bytes(32))
 
 

@@ -1,4 +1,4 @@
-"""New identities beside the old ones, for those who may know both: encrypted, or not written.
+"""The encrypted mapping of original to new identifiers.
 
 In: old and new UIDs and patients, a key. Out: ``uid_mapping.csv`` and ``patid_mapping.csv`` with
 the columns ``id_old,id_new``, which the validation script of the MIDI-B challenge reads, encrypted:

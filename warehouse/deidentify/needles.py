@@ -1,4 +1,4 @@
-"""Very many texts → where one of them stands in bytes, in one pass whatever their number.
+"""``Needles``: search bytes for very many patterns in one pass.
 
 In: patterns, found in any ASCII case or as they are. Out: place and pattern of every occurrence.
 The bytes at the end of each pattern, eight or five, are its anchor; at every place of the content

@@ -1,4 +1,4 @@
-"""Pixels that may show a name → rectangles blacked out, or a reason to leave the instance out.
+"""Burned-in annotations: black out rectangles, or exclude the instance with a reason.
 
 In: what a header says of its pixels, and the pixel data. Out: pixel data to be written. Which may
 have text burned in is told by the header alone: BurnedInAnnotation, modality, class, ImageType.

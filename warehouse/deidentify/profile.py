@@ -1,4 +1,4 @@
-"""The table of PS3.15 E.1-1 and the options that were chosen → one action per attribute.
+"""``Profile``: the action per attribute by PS3.15 Table E.1-1 and the chosen options.
 
 In: ``sql/rules/deidentification.csv`` and names of options. Out: ``Profile``, which says of every
 attribute of the dictionary what becomes of it. What the table does not name and yet may identify is
@@ -69,7 +69,7 @@ _SIMPLE = {"X/Z": "Z", "X/D": "D", "X/Z/D": "D", "Z/D": "D", "X/Z/U*": "S"}
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What becomes of an attribute.
+    """The action for an attribute.
 
     ``code`` is X removed, Z emptied, D replaced by a dummy, U replaced UID, C cleaned, K kept, or
     S: a sequence that is kept with its UIDs replaced (X/Z/U* of the table).
@@ -84,7 +84,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What becomes of every attribute. It can be sent to another process."""
+    """The actions for all attributes; picklable."""
 
     name: str
     options: tuple[str, ...]

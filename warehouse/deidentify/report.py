@@ -1,4 +1,4 @@
-"""An export → a page for a data protection officer: what was done, and pictures to look at."""
+"""Report of an export for a data protection officer, with sample pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of members → rows without what identifies a person, by the same profile as files.
+"""De-identified rows, by the same profile as files.
 
 In: a run or all of a warehouse, a profile, a key. Out: rows of patients, studies, series or
 instances. A column that is a DICOM attribute is treated as the profile says of it, one that is

@@ -1,4 +1,4 @@
-"""Names, IDs and dates of a person → the texts and bytes by which they stand elsewhere.
+"""Variants in which names, IDs and dates may be written elsewhere.
 
 In: a name as an attribute has it, or a text that may hold a date. Out: the same name in any case,
 without its accents, with letters written as two, in every character set; the dates that a text may

@@ -1,4 +1,4 @@
-"""A value of an element → the one that takes its place: dummies, shifted dates, ages, clean text.
+"""Replacement values: dummies, shifted dates, capped ages, cleaned text.
 
 In: bytes as stored, their VR, a key. Out: bytes, or None where nothing of them may stay. Nothing is
 guessed: a date that cannot be read is no date, a word that is not known is no word.
@@ -67,7 +67,7 @@ def _is_short(usual: str, content: bytes) -> bool:
 
 
 def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
-    """Return a value that is valid and says nothing; of names of things, one for one."""
+    """Return a valid dummy value."""
     if is_name and vr in {"LO", "SH", "UT", "UC", "ST", "LT"}:
         text = value.strip(b" \0")
         return f"d-{key.pseudonym('name', text.decode('latin-1'))[:14]}".encode()

@@ -1,4 +1,4 @@
-"""Data elements one by one, at any depth → those that stay, and a row for every change.
+"""Apply a profile to all data elements of a file, at any depth.
 
 What the profile does not name is kept if the dictionary knows it and it is what its VR says.
 Private elements go unless they are listed as safe, overlays and curves with their groups; of

@@ -1,4 +1,4 @@
-"""The values of people that a warehouse holds → the bytes that would show them in an export.
+"""Collect identifying values of a warehouse as byte patterns for the search of an export.
 
 In: a warehouse, and what the export keeps by choice. Out: values with their attributes, why others
 are passed over, and every way in which the text of one may be written. Nothing of an export is read

@@ -1,4 +1,4 @@
-"""The folder in which an export is made: of one process at a time, and gone on with after a stop.
+"""The working folder of an export: locked by one process, and continued after a stop.
 
 In: a target and what decides about its files. Out: a hidden folder beside the target with ``files``
 and ``notes``, which goes when the export is complete. A process that is killed leaves it; its

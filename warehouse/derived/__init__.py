@@ -1,1 +1,1 @@
-"""What derived objects say in space: segmentations, structure sets, dose."""
+"""Derived objects as arrays: segmentations, structure sets, dose, waveforms."""

@@ -1,7 +1,7 @@
 """Dose in a region: the dose-volume histogram.
 
 In: a mask, a dose grid in Gy. Out: dose of each voxel, and its histogram. Dose is interpolated
-linearly between the centres of the voxels of the dose grid, and is unknown beyond them.
+linearly between the centers of the voxels of the dose grid, and is unknown beyond them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from warehouse.derived.structures import Mask
 
 _EDGE = 1e-6
-"""Of a voxel: what rounding may put beyond the outermost centres."""
+"""Of a voxel: what rounding may put beyond the outermost centers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +134,7 @@ def dose_volume(catalog: Catalog, mask: Mask, dose_series_uid: str) -> DoseVolum
 
 
 def interpolated(values: np.ndarray, grid: Grid, points: np.ndarray) -> np.ndarray:
-    """Return values between the centres of voxels, linearly; NaN beyond the outermost.
+    """Return values between the centers of voxels, linearly; NaN beyond the outermost.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a warehouse says of derived objects.
+"""Methods of ``Warehouse`` for derived objects.
 
 In: an open warehouse. Out: segmentations, their volumes, structure sets, dose-volume histograms.
 Each function is a method of ``Warehouse``, which names it.

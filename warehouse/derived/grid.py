@@ -1,7 +1,7 @@
 """A regular grid of voxels in space, and planes that may lie on it: ``Grid``, ``Plane``.
 
 In: a volume, or planes of frames. Out: places. NumPy only. Distances are mm, LPS; an index is
-(slice, row, column), each from 0, at the centre of a voxel.
+(slice, row, column), each from 0, at the center of a voxel.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Grid:
         return made
 
     def points_of_slice(self, number: int) -> np.ndarray:
-        """Return (rows, columns, 3): the centres of the voxels of a slice in mm."""
+        """Return (rows, columns, 3): the centers of the voxels of a slice in mm."""
         _, rows, columns = self.shape
         row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
         index = np.stack([np.full_like(row, number), row, column], axis=-1)
@@ -72,7 +72,7 @@ class Plane:
     Attributes
     ----------
     position
-        (3,) mm: centre of the first pixel.
+        (3,) mm: center of the first pixel.
     along_row, along_column
         (3,) unit vectors: to the next column, to the next row.
     spacing

@@ -1,4 +1,4 @@
-"""Where the frames of a segmentation lie: on the grid of its images, or on one of their own.
+"""Place the frames of a segmentation on the grid of its images, or on their own grid.
 
 In: rows of ``segmentations`` and ``segment_frames``. Out: ``Placement``. No frame is read.
 Positions decide about geometry, not the distances that a header states beside them.
@@ -69,7 +69,7 @@ class Placement:
         planes = [] if isinstance(self.planes, str) else self.planes
         heights = np.unique([round(float(grid.index_of(p.position[None])[0, 0])) for p in planes])
         if self.source_uid is None and len(heights) > 1 and np.diff(heights).min() > 1:
-            why = "no two frames are neighbours: slices are missing, or their distance is wrong"
+            why = "no two frames are neighbors: slices are missing, or their distance is wrong"
             return None, why
         return grid.voxel_ml, None
 

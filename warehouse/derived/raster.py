@@ -1,11 +1,11 @@
-"""Closed outlines → pixels: which centres lie inside, by the even-odd rule.
+"""Rasterize closed outlines by the even-odd rule: pixels whose center lies inside.
 
-In: points in (row, column), from 0 at the centre of the first pixel. Out: a mask. NumPy only, and
+In: points in (row, column), from 0 at the center of the first pixel. Out: a mask. NumPy only, and
 memory is bounded however many points there are.
 
-Each edge is cut with the centre lines of the rows. Every cut toggles the pixels to its right, so
+Each edge is cut with the center lines of the rows. Every cut toggles the pixels to its right, so
 that a pixel is inside if an odd number of cuts lies left of it: outlines of one plane combine by
-XOR, and a keyhole takes its hole away. A centre on an outline belongs to the pixel on its right
+XOR, and a keyhole takes its hole away. A center on an outline belongs to the pixel on its right
 and below it, so that outlines that touch share no pixel and leave none out.
 """
 

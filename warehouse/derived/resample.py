@@ -1,4 +1,4 @@
-"""Frames that lie on no common grid with an image: the nearest of their voxels, slice by slice.
+"""Nearest-neighbor resampling of frames to a grid, slice by slice.
 
 In: frames, their planes, a grid. Out: slices of the grid. NumPy only.
 """

@@ -34,7 +34,7 @@ _AT_ONCE = 64
 
 
 class Described(NamedTuple):
-    """What headers say of one segmentation."""
+    """Header attributes of one segmentation."""
 
     segments: pl.DataFrame
     """Its rows of the view ``segmentations``."""
@@ -43,7 +43,7 @@ class Described(NamedTuple):
 
 
 def described(catalog: Catalog, instance_ids: Sequence[int]) -> dict[int, Described]:
-    """Return what headers say of segmentations: of many it takes little longer than of one."""
+    """Return the header attributes of segmentations; many take little longer than one."""
     listed = ", ".join(str(int(one)) for one in instance_ids)
     segments, frames = (
         catalog.connection.sql(query.format(listed)).pl() for query in (_SEGMENTS, _FRAMES)

@@ -106,7 +106,7 @@ class Structures:
     def mask(self, roi_number: int, *, on: str | None = None) -> Mask:
         """Return a region on the grid of a series.
 
-        A voxel belongs to the region if its centre does. A contour stands for the slab that
+        A voxel belongs to the region if its center does. A contour stands for the slab that
         reaches half of the usual (median) distance of contour planes to both sides, so that
         slices between two planes are filled by the nearer one; where all contours lie in one
         plane, the slab is as thick as a slice. Contours of one plane are combined by XOR.

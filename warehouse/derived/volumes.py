@@ -1,4 +1,4 @@
-"""Segments → rows with their volume in ml, of segmentations that were not counted as they are now.
+"""Measure the volumes of segments that are new or have changed.
 
 In: a catalog, and what appends rows. Out: ``Measured``, and rows of ``measured_segments``. What is
 counted already, of the same file and the same images, is not counted again; the view
@@ -40,7 +40,7 @@ _TOLD_AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What counting segments did."""
+    """Result of measuring segments."""
 
     objects: int
     """Segmentations that have rows now and had none."""

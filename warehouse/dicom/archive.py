@@ -1,4 +1,4 @@
-"""A zip archive → its members, each found and unpacked without reading the directory again.
+"""Zip archives: list the members once, and open each without parsing the directory again.
 
 In: the path of an archive, the name of a member. Out: the directory, or a stream of one member. The
 central directory is read once per process and archive, as long as the archive is unchanged; a
@@ -46,7 +46,7 @@ _Identity = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """What the central directory of an archive says."""
+    """The parsed central directory of an archive."""
 
     members: dict[str, zipfile.ZipInfo]
     """By name; of several members with one name the last, as ``unzip`` leaves it."""
@@ -61,7 +61,7 @@ _lock = threading.Lock()
 
 
 def directory(archive: str) -> Directory:
-    """Return the members of an archive, from memory where it is the same as before.
+    """Return the members of an archive, from a cache if the file is unchanged.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def directory(archive: str) -> Directory:
 
 @contextmanager
 def open_member(archive: str, member: str) -> Iterator[zipfile.ZipExtFile]:
-    """Open a member for reading from its begin to its end, where its CRC-32 is checked.
+    """Open a member for reading; its CRC-32 is checked at the end.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def _read_directory(file: IO[bytes], status: os.stat_result) -> Directory:
 
 
 def _overlapping(infos: dict[str, zipfile.ZipInfo]) -> frozenset[str]:
-    """Return the members that begin before the one in front of them has ended."""
+    """Return the members that overlap the one before them."""
     found: set[str] = set()
     end, last = 0, ""
     for name, info in sorted(infos.items(), key=lambda pair: pair[1].header_offset):
@@ -156,7 +156,7 @@ def _overlapping(infos: dict[str, zipfile.ZipInfo]) -> frozenset[str]:
 
 
 def _check(info: zipfile.ZipInfo, file: IO[bytes]) -> None:
-    """Move to the bytes of a member, if they are those that the directory means."""
+    """Seek to the bytes of a member, after comparing its local header with the directory."""
     if info.flag_bits & _ENCRYPTED:
         raise Rejected("zip member is encrypted")
     if info.compress_type not in _METHODS:

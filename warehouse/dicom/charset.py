@@ -1,4 +1,4 @@
-"""Bytes → text with the character sets in force (PS3.5 §6.1, PS3.3 C.12.1.1.2).
+"""Decode text with Specific Character Set (PS3.5 §6.1, PS3.3 C.12.1.1.2).
 
 pydicom knows the terms and most codecs; this asks it, and says whether anything could not be read.
 Code extensions of ISO 2022 are read here: a delimiter goes back to the first character set, which
@@ -71,7 +71,7 @@ def _known(term: str) -> str:
 
 
 def decode_text(raw: bytes, charsets: Sequence[str], delimiters: bytes = b"\\") -> str:
-    """Decode a text value; what is not readable becomes U+FFFD.
+    """Decode a text value; invalid bytes become U+FFFD.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The dictionaries of pydicom without pydicom: two files of data, read on their own.
+"""The dictionaries of pydicom, loaded from its two data files without importing pydicom.
 
 To import the package takes most of a second, with every decoder of pixels that is installed. A
 process that only asks SQL needs names and tags, and no more.
@@ -19,7 +19,7 @@ LEADING_SPACES = frozenset({"ST", "LT", "UT", "UC"})
 
 @cache
 def keyword_tags() -> dict[str, int]:
-    """Return the tag of every keyword, without those of repeating groups.
+    """Return keyword → tag, without repeating groups.
 
     >>> f"{keyword_tags()['SliceThickness']:08X}"
     '00180050'
@@ -34,7 +34,7 @@ def elements() -> dict[int, tuple[str, str, str, str, str]]:
 
 
 def repeaters() -> dict[str, tuple[str, str, str, str, str]]:
-    """Return the same of repeating groups, by a tag with ``x`` in the places that count."""
+    """Return the same for repeating groups, by a tag with ``x`` for the varying digits."""
     found: dict[str, tuple[str, str, str, str, str]] = _data("_dicom_dict").RepeatersDictionary
     return found
 

@@ -1,4 +1,4 @@
-"""What every reader of station 1 hands on: one data element, undecoded, and where pixels lie.
+"""``Element``, ``PixelPlace`` and ``Header``: what every reader returns, undecoded.
 
 The value field is kept as bytes; ``warehouse.elements.values`` says what they mean. Both readers
 therefore share every decision about values and can only differ in finding the elements.
@@ -20,7 +20,7 @@ MAX_DEPTH = 64
 
 
 class Element(NamedTuple):
-    """One data element (PS3.5 §7.1) with the place it has in its file's tree of sequences."""
+    """One data element (PS3.5 §7.1) with its path in the tree of sequences."""
 
     path: str
     """'' at top level, else ``RequestAttributesSequence[0].ScheduledProtocolCodeSequence[1]``."""
@@ -44,7 +44,7 @@ class Element(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PixelPlace:
-    """Where the pixel data of a file lie."""
+    """Location of the pixel data of a file."""
 
     offset: int
     """First byte of the value field, from the start of the file (of the inflated data set, if
@@ -67,12 +67,12 @@ class Header:
 
 @lru_cache(maxsize=65_536)
 def keyword_of(tag: str) -> str | None:
-    """Return the DICOM keyword of a tag, None if the dictionary has none."""
+    """Return the keyword of a tag; None if it is not in the dictionary."""
     return keyword_for_tag(int(tag, 16)) or None
 
 
 def path_step(tag: str, item: int) -> str:
-    """Return what one item of a sequence adds to a path.
+    """Return the path step of an item: keyword or tag of the sequence, and index.
 
     >>> path_step("00400275", 0)
     'RequestAttributesSequence[0]'

@@ -1,4 +1,4 @@
-"""A data set of pydicom → its elements, depth first.
+"""Flatten a pydicom data set into a list of elements, depth first.
 
 In: what ``reference`` read. Out: ``Element``s. Value fields are taken over as bytes, so that a
 value pydicom would refuse still becomes a row; so is a sequence that cannot be parsed.
@@ -106,7 +106,7 @@ def _own_charsets(
 
 
 def _written(element: DataElement) -> bytes:
-    """Return the value field of an element that pydicom has converted while reading."""
+    """Return the bytes of Specific Character Set, which pydicom has converted already."""
     if element.is_empty:
         return b""
     assert element.tag == 0x00080005, element.tag
@@ -119,7 +119,7 @@ def _sequence(
     creator: str | None, charsets: tuple[str, ...], depth: int, spent: Spent,
     outer: tuple[str, ...] | None,
 ) -> list[Element]:  # fmt: skip
-    """Return the sequence and all that is in it; one that cannot be parsed is kept as bytes."""
+    """Return a sequence and its nested elements; one that cannot be parsed is returned as bytes."""
     try:
         with quiet() as said:
             _count_first(raw, charsets, spent)
@@ -153,7 +153,7 @@ def _sequence(
 def _count_first(
     raw: DataElement | RawDataElement, charsets: tuple[str, ...], spent: Spent
 ) -> None:  # fmt: skip
-    """Parse a sequence that may hold too many elements once for their number alone.
+    """Parse a possibly huge sequence once only to count its elements.
 
     pydicom parses the bytes of a sequence as a whole, and cannot be stopped in between.
     """
@@ -169,7 +169,7 @@ def _count_first(
 
 
 def _creators(raws: list[Any], charsets: tuple[str, ...]) -> Mapping[int, str]:
-    """Return which private creator reserved which block: group and block number → creator."""
+    """Return (group, block) → private creator."""
     creators = {}
     for raw in raws:
         if raw.tag.is_private_creator and isinstance(raw, RawDataElement) and raw.value:

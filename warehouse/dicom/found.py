@@ -1,4 +1,4 @@
-"""What a scan of many files finds: flat arrays of elements, items and sequences.
+"""``Found``: the result of scanning many headers, as flat arrays of elements and nodes.
 
 In: nothing; ``state`` puts it together of what ``meta``, ``shapes`` and ``walk`` find. How elements
 are found, and what they mean, does not belong here.
@@ -31,7 +31,7 @@ class Pixels:
 
 
 class Records:
-    """Columns of found elements, grown as needed and used again for the next batch.
+    """Growable columns of found elements, reused from batch to batch.
 
     Fresh memory is slow: the kernel clears each page when it is touched first.
     """
@@ -56,7 +56,7 @@ class Records:
         self.look(heads, len(cells[0]))
 
     def room(self, count: int) -> list[NDArray[Any]]:
-        """Return where file, head, place, length and node of so many elements are to be written."""
+        """Return views to write file, head, place, length and node of new elements to."""
         start, stop = self.count, self.count + count
         if stop > len(self.columns[0]):
             self._room(max(2 * len(self.columns[0]), stop))
@@ -64,7 +64,7 @@ class Records:
         return [column[start:stop] for column in self.columns[:5]]
 
     def look(self, heads: Heads, count: int) -> None:
-        """Fetch how the values of the last elements begin.
+        """Prefetch the first bytes of the values of the last elements.
 
         A value lies beside the head that was just read: now it is in the cache, later not.
         """
@@ -80,7 +80,7 @@ class Records:
 
 @dataclass(slots=True)
 class Found:
-    """Places of elements, in no order. Nodes are data sets: files, file metas, items.
+    """Positions of elements, unordered. Nodes are data sets: files, file metas, items.
 
     Node ``f`` is the data set of file ``f``, node ``count + f`` its file meta information.
     """
@@ -114,7 +114,7 @@ class Found:
 
 
 def restrict(found: Found) -> None:
-    """Keep only the elements of files that were taken."""
+    """Keep only the elements of files that were read completely."""
     if (found.status == TAKEN).all():
         return
     ours = np.flatnonzero((found.status == TAKEN)[found.file])

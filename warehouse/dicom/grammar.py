@@ -1,4 +1,4 @@
-"""Tables of the DICOM encoding (PS3.5 §7.1, §7.5), for readers that look elements up by number.
+"""Lookup tables of the DICOM encoding (PS3.5 §7.1, §7.5).
 
 In: nothing. Out: arrays indexed by the two bytes of an explicit VR or by a hash of the tag.
 A head is the first 8 bytes of an element as one little-endian number, a tag its group and element.
@@ -75,7 +75,7 @@ VRS = ("", *SHORT_VRS, *LONG_VRS, "SQ")
 
 
 def vr_bytes(vr: str) -> int:
-    """Return the two letters as they are read from a little-endian file."""
+    """Return a VR as the integer that its two letters are in a little-endian file."""
     return ord(vr[0]) | ord(vr[1]) << 8
 
 

@@ -1,4 +1,4 @@
-"""Many files → the first bytes of each, side by side in one buffer.
+"""``Heads``: the first bytes of many files, side by side in one buffer (the arena).
 
 In: source files. Out: ``Heads``: one arena of bytes, and for each file where its window into the
 file lies in it. A scanner that needs bytes behind a window asks for another window (``refill``),
@@ -49,7 +49,7 @@ PAD = 64
 
 
 class Heads:
-    """Windows into many files. All offsets named ``*_at`` count in the arena."""
+    """Windows into many files. Offsets named ``*_at`` are relative to the arena."""
 
     def __init__(self, capacity: int = ARENA_BYTES) -> None:
         self.capacity = capacity
@@ -79,7 +79,7 @@ class Heads:
         """Where the current window ends."""
 
     def load(self, sources: Sequence[SourceFile], first: int = FIRST_BYTES) -> int:
-        """Read the beginning of each file; return how many files found room.
+        """Read the beginning of each file; return the number of files that fit.
 
         What the arena held of other files before is gone.
         """
@@ -127,7 +127,7 @@ class Heads:
         return len(self.sources)
 
     def _unpack(self, number: int, first: int) -> None:
-        """Unpack a member; what cannot be unpacked the reference reader tells why."""
+        """Unpack a member; if that fails, the reference reader reports why."""
         source = self.sources[number]
         self.size[number] = -1
         if source.archive is None or source.member is None:
@@ -143,7 +143,7 @@ class Heads:
         self._take(number, Range(memoryview(data)[:first], len(data), None))
 
     def _some_objects(self, begin: int) -> dict[int, Range | None]:
-        """Read the beginning of the next objects, many at a time."""
+        """Read the beginning of the next objects of a bucket, many in parallel."""
         objects = [
             (number, source.path, source.access)
             for number, source in enumerate(self.sources[begin : begin + OBJECTS], begin)
@@ -153,7 +153,7 @@ class Heads:
         return {number: read for (number, *_), read in zip(objects, ranges, strict=True)}
 
     def _take(self, number: int, read: Range | None) -> None:
-        """Put the beginning of an object or a member into the arena."""
+        """Copy the beginning of an object or member into the arena."""
         if read is None:
             self.size[number] = -1
             return
@@ -185,7 +185,7 @@ class Heads:
         return True
 
     def read_into(self, number: int, target: memoryview, offset: int) -> bool:
-        """Fill ``target`` from ``offset`` of a file; False if that many bytes are not there."""
+        """Read bytes at ``offset`` of a file into ``target``; False if the file is too short."""
         source = self.sources[number]
         try:
             if number in self.unpacked:
@@ -207,7 +207,7 @@ class Heads:
         return True
 
     def open(self, number: int) -> IO[bytes]:
-        """Open a file, in the state that is read, to read small pieces here and there.
+        """Open a file for random access; of an object, the version that is being read.
 
         Raises
         ------

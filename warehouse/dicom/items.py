@@ -1,4 +1,4 @@
-"""Items of one sequence with the same headers as the one before → matched in bulk against it.
+"""Match the items of a sequence in bulk against an item with the same element headers.
 
 In: the ``Trace`` of a file up to an item, and where the item before it began. Out: the same trace
 as if each item had been walked. Multi-frame objects and contours have thousands of items that
@@ -30,7 +30,7 @@ _NONE = np.zeros(0, np.int64)
 
 
 class Begun(NamedTuple):
-    """Where an item began: its offset, and how many of each record there were before it."""
+    """Start of an item: its offset, and the number of records of each kind before it."""
 
     at: int
     flushes: int
@@ -44,7 +44,7 @@ class Begun(NamedTuple):
 
 
 def begun(trace: Trace, at: int) -> Begun:
-    """Note where the item at an offset begins."""
+    """Return the start of the item at an offset."""
     return Begun(
         at, trace.flushes, len(trace.bases), len(trace.places), len(trace.marks),
         len(trace.nodes), len(trace.sequences), len(trace.special), len(trace.runs),
@@ -52,7 +52,7 @@ def begun(trace: Trace, at: int) -> Begun:
 
 
 def comparable(trace: Trace, model: Begun, at: int, end: int) -> bool:
-    """Tell whether an item lies in one window with so many more that comparing pays."""
+    """Return whether matching pays: enough further items lie in the window."""
     if model.flushes != trace.flushes or model.windows != len(trace.bases):
         return False
     there = min(end, trace.window - trace.base) - at
@@ -60,7 +60,7 @@ def comparable(trace: Trace, model: Begun, at: int, end: int) -> bool:
 
 
 def take_items(trace: Trace, model: Begun, at: int, end: int, number: int) -> tuple[int, int]:
-    """Take the items from ``at`` that have the headers of the one that began at ``model``.
+    """Record the items from ``at`` on that have the same headers as the item ``model``.
 
     ``number`` is that of the item at ``at``. Returns how many were taken, and where they end.
     """
@@ -86,7 +86,7 @@ def take_items(trace: Trace, model: Begun, at: int, end: int, number: int) -> tu
 
 
 def _starts(trace: Trace, headers: Headers, at: int, end: int) -> NDArray[np.int64]:
-    """Return where items may begin; whether they do is seen when their headers are compared."""
+    """Return candidate offsets of items, which are verified when headers are compared."""
     heads, base = trace.heads, trace.base
     limit = min(end, trace.window - base) - MAX_HEADER_BYTES
     is_item = headers.head & np.uint64(UNDEFINED) == ITEM_HEAD
@@ -106,7 +106,7 @@ def _starts(trace: Trace, headers: Headers, at: int, end: int) -> NDArray[np.int
 
 
 def _alike(trace: Trace, headers: Headers, starts: NDArray[np.int64], end: int) -> Compared | None:
-    """Compare the headers of items; return the first of them, up to one that differs."""
+    """Compare the headers of items; return the items before the first that differs."""
     heads, count, columns = trace.heads, len(starts), len(headers.head)
     c = Compared(
         np.arange(count), (trace.base + starts)[:, None] + headers.offset,
@@ -128,7 +128,7 @@ def _hand_over(
     trace: Trace, model: Begun, headers: Headers, c: Compared, number: int,
     special: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Repeat the records of the model for each item."""
+    """Add the records of the model for each matched item."""
     nodes = np.array(trace.nodes[model.nodes :], np.int64)
     sequences = trace.sequences[model.sequences :]
     runs = np.array(trace.runs[model.runs :], np.int64)

@@ -1,4 +1,4 @@
-"""Shapes of files that were read before, to be found again by how a file begins.
+"""Cache of header templates (shapes), by a hash of how a file begins.
 
 In: files whose data set is about to be read. Out: shapes that they may be of. An archive has far
 fewer shapes than files, and in no order each batch meets most of them: walked once, they serve all
@@ -36,7 +36,7 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 def keys_of(scan: Scan, files: NDArray[np.int64], *, implicit: bool) -> NDArray[np.uint64]:
-    """Return for each file a number that is the same for all files of one shape.
+    """Return a hash of the first element headers of each file, equal for files of one shape.
 
     It is made of tags and VRs of the first headers, and not of lengths, which differ inside of a
     shape. Files with the same number may be of several shapes.
@@ -64,7 +64,7 @@ def keys_of(scan: Scan, files: NDArray[np.int64], *, implicit: bool) -> NDArray[
 
 
 class KnownShapes:
-    """Shapes by the key of their files, those that matched last first."""
+    """LRU cache of shapes by key."""
 
     def __init__(self) -> None:
         self._shapes: dict[int, list[Shape]] = {}
@@ -72,20 +72,20 @@ class KnownShapes:
         self._headers = 0
 
     def of(self, key: int) -> list[Shape]:
-        """Return the shapes of a key; from now on it is the last to be forgotten."""
+        """Return the shapes of a key, which becomes the most recently used."""
         shapes = self._shapes.pop(key, [])
         if shapes:
             self._shapes[key] = shapes
         return list(shapes)
 
     def matched(self, key: int, shape: Shape) -> None:
-        """Put a shape before the others of its key."""
+        """Move a shape to the front of those of its key."""
         shapes = self._shapes[key]
         shapes.remove(shape)
         shapes.insert(0, shape)
 
     def is_met(self, key: int) -> bool:
-        """Tell whether a file with this key was walked before."""
+        """Return whether a file with this key was parsed element by element before."""
         if key in self._met:
             return True
         if len(self._met) >= MAX_KEYS:
@@ -94,7 +94,7 @@ class KnownShapes:
         return False
 
     def add(self, key: int, shape: Shape) -> None:
-        """Keep a shape; what was not used for longest is forgotten for it."""
+        """Add a shape; evict the least recently used ones."""
         shapes = self._shapes.setdefault(key, [])
         shapes.insert(0, shape)
         self._headers += len(shape.headers.head)

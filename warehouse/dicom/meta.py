@@ -1,4 +1,4 @@
-"""File meta information of many files → where each data set begins, and in which encoding it is.
+"""Parse the file meta information of many files: offset and encoding of each data set.
 
 In: a ``Scan``. Out: the files whose data set can be read here; elements of group 0002 are recorded.
 What is big endian, deflated, without a preamble or of a transfer syntax of its own is left out.
@@ -28,7 +28,7 @@ _SYNTAXES = {
 
 
 def read_meta(scan: Scan) -> NDArray[np.int64]:
-    """Read group 0002 of all files; return those whose data set can be read here."""
+    """Parse group 0002 of all files; return those whose encoding the fast reader supports."""
     heads, count = scan.heads, scan.count
     files = np.flatnonzero(
         heads.window_at[:count] - heads.base[:count] >= 132 + 2 * MAX_HEADER_BYTES
@@ -66,7 +66,7 @@ def read_meta(scan: Scan) -> NDArray[np.int64]:
 def _start(
     scan: Scan, files: NDArray[np.int64], syntax_at: dict[int, tuple[int, int]]
 ) -> NDArray[np.int64]:
-    """Decide by the transfer syntax how each data set is read."""
+    """Select files by their transfer syntax."""
     heads = scan.heads
     memory = heads.arena.data
     for number in files.tolist():

@@ -1,4 +1,4 @@
-"""Objects of S3-compatible storage → their listing, and ranges of their bytes.
+"""Objects of S3-compatible storage: list them, and read ranges of their bytes.
 
 In: ``s3://bucket/key`` and ``S3Access``. Out: what is there, and bytes. Every reading of an object
 is of one state of it: the first answer says which, and later ranges ask for the same one.
@@ -56,7 +56,7 @@ class Listed(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Some bytes of an object."""
+    """A byte range of an object."""
 
     data: memoryview
     size_bytes: int
@@ -66,12 +66,12 @@ class Range(NamedTuple):
 
 
 def is_object(path: object) -> bool:
-    """Tell whether a source is in a bucket."""
+    """Return whether a source is in a bucket."""
     return isinstance(path, str) and path.startswith(SCHEME)
 
 
 def list_objects(url: str, access: S3Access) -> Iterator[Listed]:
-    """List the object of that key, and those whose keys continue it after a slash.
+    """List the object with this key, and all objects whose keys continue it after a slash.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def list_objects(url: str, access: S3Access) -> Iterator[Listed]:
 
 
 def find_objects(urls: Sequence[str], access: S3Access) -> list[Listed | None]:
-    """Ask for each object as it is now; None for those that are gone.
+    """Return the current size and time of each object; None if it no longer exists.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def find_objects(urls: Sequence[str], access: S3Access) -> list[Listed | None]:
 def read_ranges(
     asked: Iterable[tuple[str, S3Access, int, int, str | None]],
 ) -> Iterator[Range | None]:
-    """Read many ranges at a time; see ``read_range``. None for those that could not be read."""
+    """Read many ranges in parallel; None for those that could not be read."""
 
     def read(one: tuple[str, S3Access, int, int, str | None]) -> Range | None:
         try:
@@ -134,7 +134,7 @@ def read_ranges(
 def read_range(
     url: str, access: S3Access, offset: int, length: int, state: str | None = None
 ) -> Range:
-    """Read ``length`` bytes of an object, or as many as there are.
+    """Read ``length`` bytes of an object; fewer at its end.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def read_range(
 
 
 class ObjectFile(io.RawIOBase):
-    """An object as a file that can be read and sought, one state of it."""
+    """A seekable, read-only file over one version of an object."""
 
     def __init__(
         self, url: str, access: S3Access, size_bytes: int | None = None, state: str | None = None
@@ -188,12 +188,12 @@ class ObjectFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a place; nothing is read."""
+        """Set the position; nothing is read."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read from here; 0 at the end."""
+        """Read from the current position; return 0 at the end."""
         length = min(len(buffer), self._size - self._at)
         if length <= 0:
             return 0
@@ -238,7 +238,7 @@ def _listed(bucket: str, meta: Any) -> Listed:
 
 @lru_cache(maxsize=64)
 def bucket_store(bucket: str, access: S3Access) -> S3Store:
-    """Return the client of a bucket; it keeps connections open, so there is one per process."""
+    """Return the client of a bucket, one per process as it keeps connections open."""
     _obstore()
     from obstore.store import S3Store  # noqa: PLC0415
 

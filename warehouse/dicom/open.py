@@ -1,4 +1,4 @@
-"""A source file → bytes that can be read and sought. Opened read-only, always.
+"""Open a source file, archive member or object, always read-only.
 
 In: ``SourceFile``. Out: a binary file. Archive members are unpacked into memory, large ones into
 a temporary file, never beside the source.
@@ -27,7 +27,7 @@ SPOOL_BYTES = 64 << 20
 
 
 def local_path(path: str) -> str | bytes:
-    """Return what ``open`` takes for a path of ``files``."""
+    """Return the argument of ``open`` for a path in ``files``, which may be a file URL."""
     if path.startswith("file://"):
         return unquote_to_bytes(path.removeprefix("file://"))
     return path

@@ -1,4 +1,4 @@
-"""The place of top-level pixel data of one file: where they begin and where they end.
+"""Locate the top-level pixel data of one file: offset, length and encapsulation.
 
 In: a file and the offset of the value field. Out: ``PixelPlace``. Of the pixel data themselves
 only the item headers of encapsulated ones are read, 8 bytes each.
@@ -36,7 +36,7 @@ def pixel_vr(tag: int, length: int, head: int, *, implicit: bool) -> str:
 def pass_over(
     opened: Callable[[], IO[bytes]], offset: int, length: int, size: int
 ) -> tuple[PixelPlace, str | None, int]:
-    """Return the place, a note if the file ends before the pixel data do, and where they end.
+    """Return the location, a note if the file is truncated, and the end of the pixel data.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def pass_over(
 
 
 def _follow(file: IO[bytes], at: int, size: int) -> int | None:
-    """Go from item to item; return where the sequence delimiter ends, None without one."""
+    """Walk the items; return the end of the sequence delimiter, None without one."""
     while True:
         head = file.read(8) if file.seek(at) == at else b""
         tag, step = _header(head) if len(head) == 8 else (0, 0)

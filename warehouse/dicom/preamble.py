@@ -1,4 +1,4 @@
-"""Whether a file begins with the preamble of PS3.10, or with its first data element.
+"""Detect whether a file begins with the preamble of PS3.10, or with a data element.
 
 In: the first bytes of a file. Out: yes or no. How elements are read does not belong here.
 """
@@ -11,7 +11,7 @@ from pydicom.datadict import dictionary_has_tag
 
 
 def has_preamble(head: bytes, size: int | None) -> bool:
-    """Tell whether a file begins with a preamble (PS3.10 7.1), from its first 140 bytes.
+    """Return whether a file begins with a preamble (PS3.10 7.1), from its first 140 bytes.
 
     The letters DICM may stand at the same place inside a value of a data set without preamble. Such
     a data set begins at byte 0 with an element, and what follows the letters is no file meta
@@ -25,7 +25,7 @@ def has_preamble(head: bytes, size: int | None) -> bool:
 
 
 def starts_like_a_dataset(head: bytes, size: int | None) -> bool:
-    """Tell whether a file without preamble begins with an element of group 0002 or 0008.
+    """Return whether a file without preamble begins with an element of group 0002 or 0008.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Private creator and tag → the name of the element, whatever block it lies in.
+"""Names of private elements by creator and tag, independent of the block.
 
 pydicom's private dictionary answers unless the caller brings names of its own. The block that a
 creator reserves differs from file to file (PS3.5 §7.8.1), so names go by the tag without it.
@@ -28,7 +28,7 @@ Dictionary = dict[tuple[str, str], PrivateEntry]
 
 
 def block_free(tag: str) -> str:
-    """Return a private tag without the block its creator happened to reserve.
+    """Return a private tag with ``xx`` in place of its block number.
 
     >>> block_free("0019119C")
     '0019xx9C'
@@ -38,7 +38,7 @@ def block_free(tag: str) -> str:
 
 @cache
 def pydicom_names() -> Dictionary:
-    """Return pydicom's private dictionary; entries that name a block count for every block."""
+    """Return pydicom's private dictionary; entries with a fixed block apply to every block."""
     names: Dictionary = {}
     whole: Dictionary = {}
     for creator, entries in private_elements().items():

@@ -1,4 +1,4 @@
-"""The reference reader: one file → its elements, found by pydicom.
+"""The reference reader: parse one file with pydicom.
 
 In: a source file. Out: ``Header``. Slow and obvious; the oracle for every other reader and the
 fallback for files they cannot take (big endian, deflated, without preamble, damaged). Here stands
@@ -39,7 +39,7 @@ _IDENTITY_TAGS = frozenset({"00020002", "00020003", "00080016", "00080018"})
 
 
 def read_header(source: SourceFile, limits: Limits = DEFAULT_LIMITS) -> Header:
-    """Read all elements of a file but its pixel data.
+    """Read all elements of a file except pixel data.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def read_header(source: SourceFile, limits: Limits = DEFAULT_LIMITS) -> Header:
 def read_header_from(
     file: IO[bytes], limits: Limits = DEFAULT_LIMITS, wanted: Wanted | None = None
 ) -> Header:
-    """Read an open file, see ``read_header``; copy a long value if one is wanted."""
+    """Read an open file as ``read_header`` does; copy a long value if one is wanted."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if size == 0:
@@ -95,7 +95,7 @@ def read_header_from(
 
 
 def _read(file: Watched, size: int, *, start: int) -> Header:
-    """Read file meta and data set, passing over top-level pixel data wherever they stand."""
+    """Read file meta and data set, skipping top-level pixel data wherever they are."""
     file.seek(start)
     meta = read_dataset(as_file(file), False, True, stop_when=_not_group_2)
     spent = file.spent
@@ -114,7 +114,7 @@ def _read(file: Watched, size: int, *, start: int) -> Header:
 
 
 def _read_dataset(file: Watched, size: int, elements: list[Element], syntax: str | None) -> Header:
-    """Read the data set, and what stands behind pixel data; ``elements`` are those before."""
+    """Read the data set, including elements after the pixel data."""
     spent = file.spent
     if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
         dataset = read_dataset(
@@ -158,7 +158,7 @@ def _not_group_2(tag: int, _vr: str | None, _length: int) -> bool:
 
 
 def _at_pixels(tag: int, _vr: str | None, length: int) -> bool:
-    """Tell whether reading stops: at pixel data, and where zeros begin, which no element does.
+    """Return whether reading stops: at pixel data and at zero padding.
 
     pydicom would take eight zeros for an empty element, one by one to the end of the file.
     """
@@ -166,7 +166,7 @@ def _at_pixels(tag: int, _vr: str | None, length: int) -> bool:
 
 
 def _fetch_long(file: Watched, dataset: Dataset, size: int) -> dict[int, str]:
-    """Read the long values that pydicom has passed over.
+    """Read the long values that pydicom has deferred.
 
     Where they are too many bytes together, they get a stub, and the digest of each is returned.
     """
@@ -200,7 +200,7 @@ def _fetch_long(file: Watched, dataset: Dataset, size: int) -> dict[int, str]:
 def _pixel_header(
     file: Watched, *, implicit: bool, little: bool
 ) -> tuple[str, str | None, int, int] | None:
-    """Return tag, VR, value offset and length if the file stands at pixel data."""
+    """Return tag, VR, value offset and length if the next element is pixel data."""
     order = "<" if little else ">"
     start = file.tell()
     head = file.read_if(8)
@@ -228,7 +228,7 @@ def _implicit_pixel_vr(tag: str, length: int) -> str:
 def _pass_over(
     file: Watched, offset: int, length: int, size: int, *, little: bool
 ) -> tuple[PixelPlace, str | None]:
-    """Move behind the pixel data; a note says if the file ends before they do."""
+    """Skip the pixel data; return a note if the file is truncated."""
     if length != UNDEFINED:
         end = offset + length
         if end > size:

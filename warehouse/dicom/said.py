@@ -1,4 +1,4 @@
-"""What pydicom says beside its answer: warnings, and errors that hide other ones.
+"""Handle pydicom's warnings, and errors that hide the real one.
 
 In: a call of pydicom. Out: what it said, for the reader and for nobody else.
 """
@@ -31,7 +31,7 @@ def quiet() -> Iterator[list[str]]:
 
 
 def was_too_deep(error: BaseException) -> bool:
-    """Tell whether an error hides that Python's stack was used up, as pydicom's OSError may."""
+    """Return whether an error hides a RecursionError, as an OSError of pydicom may."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, RecursionError):
@@ -41,7 +41,7 @@ def was_too_deep(error: BaseException) -> bool:
 
 
 def tells_an_early_end(said: list[str]) -> bool:
-    """Tell whether a warning says that a value field ends too early."""
+    """Return whether a warning says that a value field is truncated."""
     return any(
         "nd of file reached before" in text or "Unexpected end of file" in text for text in said
     )

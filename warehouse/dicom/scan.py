@@ -1,4 +1,4 @@
-"""Folders, files and zip archives → source files. Skips nothing silently.
+"""List folders, files, zip archives and buckets as source files. Nothing is skipped silently.
 
 In: paths given by the user. Out: a stream of ``SourceFile`` and, for what cannot even be looked
 at, ``Unreadable``. Nothing is read here but directories, and of archives their table of contents.
@@ -49,7 +49,7 @@ class SourceFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something the walk met that is no readable file; becomes a rejected row of ``files``."""
+    """A path that cannot be read; becomes a rejected row of ``files``."""
 
     path: str
     reason: str
@@ -66,7 +66,7 @@ def discover(
     exclude: str = "",
     s3: S3Access | None = None,
 ) -> Iterator[SourceFile | Unreadable]:
-    """List every file under the given files and folders, every object under the given keys.
+    """List every file below the given files and folders, every object below the given keys.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def walk(
     exclude: str = "",
     s3: S3Access | None = None,
 ) -> Iterator[Met]:
-    """Find what ``discover`` lists without looking at files: of each only the path is known.
+    """Find the paths that ``discover`` lists, without calling ``stat`` on files.
 
     Folders say the names that they hold in one call, and of each file size and time have to be
     asked for. So this part is quick, and ``look_at`` can be shared among processes.
@@ -110,7 +110,7 @@ def walk(
 
 
 def look_at(met: Iterable[Met], patterns: Sequence[str] = ()) -> Iterator[SourceFile | Unreadable]:
-    """Look at the files that a walk has met, in its order; archives become their members.
+    """Stat the files that a walk has found, in its order; archives become their members.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def _walk_roots(
 
 
 def _walk_folder(root: str, exclude: str) -> Iterator[str | Unreadable]:
-    """Find the files of a folder and of those below, in order of their paths.
+    """Yield the files of a folder, recursively, in the order of their paths.
 
     With a stack of its own, because folders may nest deeper than Python calls do. Each entry
     carries the folders above it, so that links cannot loop.
@@ -271,7 +271,7 @@ def _list_bucket(
 
 
 def list_again(paths: Sequence[str], s3: S3Access) -> list[SourceFile | None]:
-    """List objects that are known already; None for those that are gone."""
+    """List known objects again; None for those that no longer exist."""
     return [
         None if found is None else SourceFile(*found, access=s3)
         for found in find_objects(paths, s3)

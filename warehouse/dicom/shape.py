@@ -1,4 +1,4 @@
-"""The element headers of a file or of an item, and which others have the same.
+"""``Shape``: a template of the element headers of a file or item, to match others against.
 
 In: headers that were walked, and places where others may begin. Out: ``Compared``, those whose
 headers are the same: tags, VRs and structure; lengths of values may differ. Where a length differs,
@@ -31,7 +31,7 @@ _TAG_AND_VR = np.uint64(0xFFFFFFFFFFFF)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Headers:
-    """Headers one after the other, items and delimiters among them, as they lie in the file."""
+    """Consecutive element headers, including items and delimiters, in file order."""
 
     implicit: bool
     head: NDArray[np.uint64]
@@ -61,7 +61,7 @@ class Headers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """What the files of one shape share."""
+    """What files with the same sequence of element headers share."""
 
     headers: Headers
     segments: list[tuple[int, int]]
@@ -83,7 +83,7 @@ def headers_of(
     elements: int, sequences: NDArray[np.int64], outside: NDArray[np.int64], start: int, *,
     implicit: bool,
 ) -> Headers:  # fmt: skip
-    """Put headers in the order of the file and look at each.
+    """Sort headers by offset and classify each.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def headers_of(
 
 @dataclass(slots=True)
 class Compared:
-    """Files that have the headers of the shape: per file (row) and header (column)."""
+    """Files that match a shape so far: arrays (file, header)."""
 
     files: NDArray[np.int64]
     place: NDArray[np.int64]
@@ -153,7 +153,7 @@ class Compared:
         self.bases = [base[good] for base in self.bases]
 
     def widen(self, shape: Headers) -> None:
-        """Go on from some headers to all of them."""
+        """Extend the arrays from some headers to all of them."""
         known = self.head.shape[1]
         further = shape.offset[known + 1 :] - shape.offset[known]
         self.place = np.concatenate([self.place, self.place[:, -1:] + further], axis=1)
@@ -161,13 +161,13 @@ class Compared:
         self.head = np.concatenate([self.head, rest], axis=1)
 
     def offset(self, shape: Headers, columns: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return offsets in the files."""
+        """Return offsets relative to the files."""
         if len(self.bases) == 1:
             return self.place[:, columns] - self.bases[0][:, None]
         return self.place[:, columns] - np.stack(self.bases, axis=1)[:, shape.window[columns]]
 
     def keep_closed(self, shape: Headers) -> None:
-        """Drop those in which some container of defined length does not end where it says."""
+        """Drop files with a container of defined length that does not end where it should."""
         if not shape.container.size:
             return
         at = shape.container
@@ -179,7 +179,7 @@ class Compared:
 
 
 def compare_run(heads: Heads, shape: Headers, c: Compared, begin: int, end: int) -> int:
-    """Compare some headers of all files; return how many lengths differed."""
+    """Compare a run of headers in all files; return how many lengths differed."""
     rows: Any = slice(None)
     wrong = np.zeros((len(c.files), end - begin), bool)
     shifts = 0
@@ -224,7 +224,7 @@ def compare_run(heads: Heads, shape: Headers, c: Compared, begin: int, end: int)
 def length_at(
     shape: Headers, c: Compared, rows: NDArray[np.int64], j: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Return which files have the same element with another length there, and the lengths."""
+    """Return which files have the same element with another length, and that length."""
     head = c.head[rows, j]
     good = (head ^ shape.head[j]) & shape.same[j] == 0
     if shape.header[j] == 12:

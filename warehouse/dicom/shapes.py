@@ -1,4 +1,4 @@
-"""Heads of many files → the place of every data element in them.
+"""Find every data element in the heads of many files: match templates, else parse.
 
 In: ``Heads``. Out: ``Found``: flat arrays, one entry per data element, and one per item of a
 sequence.
@@ -66,7 +66,7 @@ BLOCK_HEADS = 160
 def scan(
     heads: Heads, count: int, records: Records, known: KnownShapes | None = None
 ) -> tuple[Scan, Found]:
-    """Find all elements of the first ``count`` files; ``known`` learns their shapes."""
+    """Find all elements of the first ``count`` files; add their shapes to ``known``."""
     state = Scan(heads, count, records)
     start = read_meta(state)
     known = known or KnownShapes()
@@ -76,7 +76,7 @@ def scan(
 
 
 def _read(scan: Scan, left: NDArray[np.int64], known: KnownShapes, *, implicit: bool) -> None:
-    """Match files with the shapes that are known, walk the first one left, and so on."""
+    """Match files with known shapes, parse the first unmatched file, add its shape, repeat."""
     failed = pause = 0
     keys = keys_of(scan, left, implicit=implicit)
     tried: set[int] = set()
@@ -108,7 +108,7 @@ def _read(scan: Scan, left: NDArray[np.int64], known: KnownShapes, *, implicit: 
 def _match_known(
     scan: Scan, known: KnownShapes, key: int, files: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Read those of the files that are of a known shape; return the others, untouched."""
+    """Read the files that match a known shape; return the others."""
     for shape in known.of(key):
         if not files.size or scan.records.count > MAX_FOUND:
             break
@@ -120,7 +120,7 @@ def _match_known(
 
 
 def _shape(trace: Trace) -> Shape | None:
-    """Return the shape of a file that was walked to its end."""
+    """Return the shape of a file that was parsed completely."""
     scan, number = trace.scan, trace.number
     pixels = scan.pixels.get(number)
     if trace.after_pixels or trace.flushes or not trace.places:
@@ -154,7 +154,7 @@ def _shape(trace: Trace) -> Shape | None:
 
 
 def _match(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Read the files of this shape; return the others, untouched."""
+    """Read the files that match this shape; return the others."""
     heads = scan.heads
     if not files.size:
         return files
@@ -174,13 +174,13 @@ def _match(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int
 
 
 def _match_some(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Read those files of this shape; return them."""
+    """Read some of the files that match this shape; return those read."""
     compared = _compare(scan, shape, files)
     return np.zeros(0, np.int64) if compared is None else _accept(scan, shape, compared)
 
 
 def _compare(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> Compared | None:
-    """Compare headers run by run; files that differ in more than lengths drop out."""
+    """Compare headers run by run; drop files that differ in more than lengths."""
     heads, headers = scan.heads, shape.headers
     count, first = len(files), min(FIRST_HEADS, shape.segments[0][1])
     start_at = scan.at[files] + heads.base[files]
@@ -213,7 +213,7 @@ def _compare(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> Compared | N
 
 
 def _move_windows(scan: Scan, c: Compared, start: int) -> bool:
-    """Read on where the shape's file was read on; False if no file is left."""
+    """Refill the windows where that of the template was refilled; False if no file is left."""
     heads = scan.heads
     offsets = c.place[:, start] - c.bases[-1]
     there = [heads.refill(f, o) for f, o in zip(c.files.tolist(), offsets.tolist(), strict=True)]
@@ -225,7 +225,7 @@ def _move_windows(scan: Scan, c: Compared, start: int) -> bool:
 
 
 def _accept(scan: Scan, shape: Shape, c: Compared) -> NDArray[np.int64]:
-    """Check that all containers end where they say; hand the elements over."""
+    """Check the ends of all containers, then record the elements."""
     heads, headers = scan.heads, shape.headers
     c.keep_closed(headers)
     end = c.place[:, -1] - c.bases[-1]
@@ -298,7 +298,7 @@ def _accept(scan: Scan, shape: Shape, c: Compared) -> NDArray[np.int64]:
 def _pixels(
     scan: Scan, tag: int, files: NDArray[np.int64], offset: NDArray[np.int64], *, implicit: bool
 ) -> NDArray[np.bool_]:
-    """Note the pixel data of files; False where there are none, or something comes after them."""
+    """Record the pixel data of files; False where there are none, or elements follow them."""
     heads = scan.heads
     size, place = heads.size[files], heads.base[files] + offset
     good = (offset + MAX_HEADER_BYTES <= size) & (

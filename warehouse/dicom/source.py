@@ -1,4 +1,4 @@
-"""A path of ``files`` → where its bytes are now: a file, a member of an archive, an object.
+"""Resolve a path of ``files`` to a file, archive member or object, and check that it is unchanged.
 
 In: what ``files`` knows of a source. Out: ``SourceFile``, which ``open_source`` opens. Whoever
 comes back to a source after its ingest asks here, so that a member or an object is found by the
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def holding_file(path: str) -> str:
-    """Return the archive of a member, the path itself of a file; folders may end in ``!`` too."""
+    """Return the archive of a member, or the path itself of a file."""
     end = -1
     while (end := path.find(ARCHIVE_SEPARATOR, end + 1)) > 0:
         if os.path.isfile(local_path(path[:end])):

@@ -1,4 +1,4 @@
-"""What is looked into at all: the folders of days, and whether anything changed since.
+"""Which folders to list: those of recent days, and whether any folder has changed.
 
 In: sources as users name them. Out: fewer sources, or ``FolderState``, which is cheap to get.
 Listing files belongs to ``scan``; nothing is opened here.
@@ -48,7 +48,7 @@ def day_folders(
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """What folders looked like: their names and times, and those of archives in them."""
+    """Names and modification times of folders, and of the archives in them."""
 
     digest: str
     newest_us: int
@@ -58,7 +58,7 @@ class FolderState:
 def folder_state(
     sources: Iterable[str | os.PathLike[str]], exclude: str | os.PathLike[str] = ""
 ) -> FolderState:
-    """Look at folders without looking at the files in them.
+    """Return the state of folders, without calling ``stat`` on the files in them.
 
     A folder's time changes when an entry comes, goes or is renamed, which is how files arrive. A
     file overwritten in place, or written to after it appeared, changes no folder: whoever skips a

@@ -1,4 +1,4 @@
-"""Where every file of a scan stands, and what was found in it so far.
+"""``Scan``: the position in every file of a scan, and the elements found so far.
 
 In: nothing; ``meta``, ``shapes`` and ``walk`` fill it. Out: ``Found``. How elements
 are found does not belong here.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Scan:
-    """Files that are read together."""
+    """Files that are scanned together."""
 
     def __init__(self, heads: Heads, count: int, records: Records) -> None:
         self.heads = heads
@@ -39,14 +39,14 @@ class Scan:
         self.outside: list[tuple[int, int]] = []
 
     def note_outside(self, offset: int, length: int) -> int:
-        """Record a value that is not read now; return what stands for its place."""
+        """Record a value outside the window, to be read later; return its placeholder."""
         self.outside.append((offset, length))
         return -len(self.outside)
 
     def note_pixels(
         self, number: int, tag: int, offset: int, length: int, head: int, *, implicit: bool
     ) -> int | None:
-        """Record the pixel data; None if a second one shows up, or their end cannot be read."""
+        """Record the pixel data; None if there are several, or their end cannot be found."""
         if number in self.pixels or offset > self.heads.size[number]:
             return None
         vr = pixel_vr(tag, length, head, implicit=implicit)
@@ -59,7 +59,7 @@ class Scan:
         return end
 
     def found(self) -> Found:
-        """Return what was found in the files that were taken."""
+        """Return what was found in the files that were read completely."""
         roots = np.concatenate([np.arange(self.count), np.arange(self.count)])
         none = np.full(2 * self.count, -1)
         zero = np.zeros(2 * self.count, np.int64)

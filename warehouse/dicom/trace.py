@@ -1,4 +1,4 @@
-"""What was met on the way through one file, in its order: elements, items, sequences.
+"""``Trace``: elements, items and sequences of one file, in file order.
 
 In: nothing; ``walk`` writes element by element, ``items`` many items at once. Out: rows of a
 ``Scan``; and for ``shapes``, which compares other files with this one, everything in its order.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Trace:
-    """Of one file. ``places`` count in the arena, offsets in the file."""
+    """Records of one file. Places are relative to the arena, offsets to the file."""
 
     def __init__(self, scan: Scan, number: int, *, implicit: bool) -> None:
         self.scan = scan
@@ -62,13 +62,13 @@ class Trace:
         return self.node_base - self.first_node + len(self.nodes)
 
     def moved(self) -> None:
-        """Take note that another window of the file was read."""
+        """Record that another window of the file was read."""
         self.base = int(self.heads.base[self.number])
         self.window = int(self.heads.window_at[self.number])
         self.bases.append((len(self.places), self.base))
 
     def flush(self, *more: NDArray[np.int64]) -> None:
-        """Put nodes, special elements and runs away as arrays, and some more behind them."""
+        """Convert pending records to arrays, and append some more."""
         self.node_base += len(self.nodes) + len(more[0])
         self._blocks += [self._arrays(), more]
         self.flushes += 1
@@ -83,7 +83,7 @@ class Trace:
         )
 
     def hand_over(self) -> None:
-        """Give what was found to the scan."""
+        """Add all records to the scan."""
         scan = self.scan
         blocks = [*self._blocks, self._arrays()]
         nodes, special, runs = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))

@@ -73,7 +73,7 @@ class _Unsupported(Exception):
 
 
 def walk(scan: Scan, number: int, *, implicit: bool) -> Trace | None:
-    """Walk one file from the start of its data set to the end; None if it is not taken."""
+    """Parse one file from the start of its data set to the end; None if it is not supported."""
     walker = Walker(scan, number, implicit=implicit)
     try:
         walker.run(int(scan.at[number]), [[walker.size, 0, number, FIRST_TAG]])
@@ -87,7 +87,7 @@ def walk(scan: Scan, number: int, *, implicit: bool) -> Trace | None:
 
 
 def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Find what is inside of elements that turned out to be sequences of defined length.
+    """Parse elements that turned out to be sequences of defined length.
 
     Only for implicit VR. ``found`` is extended; files whose elements cannot be read are returned.
     """
@@ -128,7 +128,7 @@ class _BuffersFull(Exception):
 
 
 def _classify(head: int, *, implicit: bool) -> tuple[int, int, int]:
-    """Return tag, bytes up to the next element and class of an element by its first 8 bytes."""
+    """Return tag, total size and class of an element from its first 8 bytes."""
     tag = (head & 0xFFFF) << 16 | head >> 16 & 0xFFFF
     if tag >> 16 == 0xFFFE or tag in PIXEL_NUMBERS:
         return tag, 8, BAD
@@ -144,7 +144,7 @@ def _classify(head: int, *, implicit: bool) -> tuple[int, int, int]:
 
 
 class Walker:
-    """One file. Offsets named ``*_at`` count in the arena, ends of containers in the file."""
+    """Parser of one file. Offsets ``*_at`` are relative to the arena, ends to the file."""
 
     def __init__(self, scan: Scan, number: int, *, implicit: bool) -> None:
         self.scan = scan
@@ -159,7 +159,7 @@ class Walker:
         """Sequences of which items were matched in bulk, so that more may be."""
 
     def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:  # noqa: PLR0915 - hot
-        """Walk from offset ``at`` of the file until only ``stop`` containers are open.
+        """Parse from offset ``at`` of the file until only ``stop`` containers are open.
 
         An entry of the stack is a data set or a sequence, in turns: where it ends, whether a
         delimiter ends it, its node or number, its last tag or the number of items so far.
@@ -286,7 +286,7 @@ class Walker:
                 last = tag
 
     def _one(self, p: int, head: int, entry: tuple[int, int, int], stack: list[list[int]]) -> int:
-        """Take one element that is special or near an end; return the offset of the next."""
+        """Parse one element that is special or near an end; return the offset of the next."""
         tag, step, kind = entry
         at = p - self.trace.base
         if kind == BAD:
@@ -312,7 +312,7 @@ class Walker:
         return value + length
 
     def _hidden_sequence(self, p: int, head: int, tag: int) -> bool:
-        """Tell whether an unknown tag of undefined length in implicit VR holds items."""
+        """Return whether an unknown tag of undefined length in implicit VR contains items."""
         if tag in PIXEL_NUMBERS:
             return False
         if (

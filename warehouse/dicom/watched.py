@@ -1,4 +1,4 @@
-"""A file under a watch: how much a parser takes out of it, and whether it ran past its end.
+"""``Watched``: a file object that enforces limits and detects reads past its end.
 
 In: an open file and limits. Out: the same bytes, or ``TooMuch``. pydicom keeps all that it parses,
 and cannot be asked in between how much that is: so what it reads is counted.
@@ -35,7 +35,7 @@ _ITEMS = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
 
 @dataclass(slots=True)
 class Wanted:
-    """A long value that is looked for, and where its bytes go."""
+    """A long value to find, and the file to copy it to."""
 
     sha256: str
     length: int
@@ -44,7 +44,7 @@ class Wanted:
 
 
 class Spent:
-    """What of its limits one file has used up."""
+    """How much of its limits a file has used."""
 
     def __init__(self, limits: Limits, wanted: Wanted | None = None) -> None:
         self.limits = limits
@@ -65,7 +65,7 @@ class Spent:
             self._refuse(self.limits.header_bytes, "bytes of header")
 
     def add_read(self, data: bytes) -> None:
-        """Count bytes that a parser keeps, and what begins in them."""
+        """Count bytes that a parser keeps, and the elements that begin in them."""
         self._bytes += len(data)
         if len(data) < _HEAD_BYTES:
             return
@@ -89,7 +89,7 @@ class Spent:
 
 
 class Watched:
-    """A file whose reads are counted; it remembers whether one ran past the end."""
+    """A file object that counts reads, and records whether one went past the end."""
 
     def __init__(self, file: IO[bytes], spent: Spent) -> None:
         self._file = file
@@ -103,7 +103,7 @@ class Watched:
         """Read what is there, without judging."""
 
     def read(self, count: int = -1) -> bytes:
-        """Read as a file does."""
+        """Read bytes, as a file object does."""
         self.spent.add_wanted(count)
         data = self._file.read(count)
         if self.hides_prefix and count == 4:
@@ -144,7 +144,7 @@ class Watched:
 
 @contextmanager
 def inflated(file: Watched) -> Iterator[Watched]:
-    """Unpack the rest of a file, into a temporary one where it is long; watched in its turn.
+    """Inflate the rest of a file, to a temporary file if it is long; return it watched.
 
     Raises
     ------
@@ -171,5 +171,5 @@ def inflated(file: Watched) -> Iterator[Watched]:
 
 
 def as_file(file: Watched) -> BinaryIO:
-    """Tell the type checker that pydicom reads, seeks and tells, and nothing else."""
+    """Cast to the type that pydicom declares, of which it uses read, seek and tell only."""
     return cast("BinaryIO", file)

@@ -1,4 +1,4 @@
-"""The ASCCONV part of a Siemens protocol: text → values.
+"""Parse the ASCCONV section of a Siemens protocol.
 
 In: text that has ``### ASCCONV BEGIN … ###`` and ``### ASCCONV END ###`` in it, anywhere. Out: one
 value per assignment, under the name as written: ``sSliceArray.asSlice[0].dThickness``. What
@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*(?:\[\d+\]|\.\w+)*", re.ASCII)
 
 
 def read_ascconv(text: str) -> list[PayloadValue]:
-    """Return the assignments; the last one of a name counts."""
+    """Return the assignments; of several to one name the last is valid."""
     begin = text.find(_BEGIN)
     if begin < 0:
         return [damaged("protocol without ASCCONV part")]
@@ -72,7 +72,7 @@ def _assigned(name: str, written: str) -> PayloadValue:
 
 
 def _quoted(name: str, written: str) -> PayloadValue:
-    """Read a text between quotes, which are doubled where the protocol lies in another text."""
+    """Read a quoted text; quotes are doubled where the protocol is embedded in another text."""
     mark = '""' if written.startswith('""') else '"'
     end = written.find(mark, len(mark))
     if mark == '""' and end < 0:

@@ -1,4 +1,4 @@
-"""Elements of a batch of files → sorted rows of the long table. Nothing is done per row in Python.
+"""Build the sorted rows of the long table from the elements of many files, with NumPy and Arrow.
 
 In: slots and values (by the fast reader), and elements read one file at a time (by the reference
 reader). Out: Arrow tables whose rows are in the order of the store: tag, path, index, instance.
@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from warehouse.dicom.element import keyword_of
-from warehouse.elements.batches import element_values
 from warehouse.elements.distinct import NUMBER_COLUMNS, TEXT_COLUMNS, Decoded, from_values
+from warehouse.elements.element_values import element_values
 from warehouse.elements.resolve import Kind, encode
 from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES
 
@@ -34,7 +34,7 @@ _SMALL = 1 << 16
 
 
 class ValueTable:
-    """Distinct values of a batch, as columns; row 0 is the value of an empty element."""
+    """Distinct values of a batch of files, as columns; row 0 is the value of an empty element."""
 
     def __init__(self) -> None:
         self._parts: list[tuple[int, dict[str, Any]]] = [(1, {})]
@@ -61,13 +61,13 @@ class ValueTable:
         return first
 
     def keep(self, row: int, raw: bytes, digest: str | None) -> None:
-        """Remember bytes that are too long to stand in their row."""
+        """Store bytes that are too long for the long table."""
         if digest is not None and len(raw) > INLINE_BYTES:
             self.blobs[row] = raw
             self.blob_bytes += len(raw)
 
     def mark(self) -> tuple[int, ...]:
-        """Return where the table stands now, for ``back_to``."""
+        """Return the current size of the table, for ``back_to``."""
         return len(self._parts), self.size, self.blob_bytes
 
     def back_to(self, mark: tuple[int, ...]) -> None:
@@ -105,7 +105,7 @@ class ValueTable:
 
 
 class Batch:
-    """Elements of some files: of each its file, path, kind, first value and number of values."""
+    """Elements of a batch of files as columns: file, path, kind, first value, number of values."""
 
     def __init__(self) -> None:
         self.values = ValueTable()
@@ -128,7 +128,7 @@ class Batch:
         self._parts.append(tuple(column.astype(np.int32, copy=False) for column in columns))
 
     def add_elements(self, file: int, elements: list[Element]) -> int:
-        """Append one file that was read by the reference reader; return its number of rows."""
+        """Append the elements of one file from the reference reader; return the number of rows."""
         first, count = np.zeros(len(elements), np.int32), np.zeros(len(elements), np.int32)
         flat: list[Value] = []
         start = self.values.size
@@ -149,7 +149,7 @@ class Batch:
         return int(np.maximum(count, 1).sum())
 
     def mark(self) -> tuple[int, ...]:
-        """Return where the batch stands now, for ``back_to``."""
+        """Return the current size of the batch, for ``back_to``."""
         return (len(self._parts), *self.values.mark())
 
     def back_to(self, mark: tuple[int, ...]) -> None:
@@ -191,7 +191,7 @@ class Batch:
         return table, self._long_values(value, columns)
 
     def _between(self, start: int, stop: int) -> list[NDArray[np.int32]]:
-        """Return the elements of some files."""
+        """Return the elements of files ``start`` up to ``stop``."""
         empty = (np.zeros(0, np.int32),) * 5
         if len(self._parts) == 1:
             columns = list(self._parts[0])
@@ -201,7 +201,7 @@ class Batch:
         return columns if chosen.all() else [column[chosen] for column in columns]
 
     def _ranks(self, path: NDArray[np.int32], kind: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the place of each element in the order of tag, then path, byte by byte."""
+        """Return the rank of each element by tag, then path, compared bytewise."""
         by_bytes = sorted(
             range(len(self._paths)), key=[p.encode() for p in self._paths].__getitem__
         )
@@ -277,7 +277,7 @@ class Batch:
 def _expand(
     rank: NDArray[np.int64], rows: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return for each row its element and index; inside a rank, indices come before files."""
+    """Return element and index of each row; within a rank rows are sorted by index, then file."""
     element = np.repeat(np.arange(len(rows)), rows)
     begin = np.cumsum(rows) - rows
     index = (np.arange(len(element)) - begin[element]).astype(np.int32)
@@ -293,7 +293,7 @@ def _expand(
 
 
 def _argsort(keys: NDArray[Any]) -> NDArray[np.int64]:
-    """Sort stably; small numbers by radix, larger ones in two passes of it."""
+    """Stable argsort: radix sort, in two passes for large numbers."""
     if not len(keys):
         return np.zeros(0, np.int64)
     largest = int(keys.max())
@@ -306,7 +306,7 @@ def _argsort(keys: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _through(cells: list[str | None], kind: NDArray[np.int32]) -> pa.DictionaryArray:
-    """Return a dictionary column from one cell per kind."""
+    """Return a dictionary-encoded column from one cell per kind."""
     encoded = pa.array(cells, pa.string()).dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int32)[kind]
     if encoded.null_count:
@@ -331,7 +331,7 @@ def _take_numbers(
 
 
 def _take_some(cells: pa.Array, valid: NDArray[np.bool_], value: NDArray[np.int32]) -> pa.Array:
-    """Take strings of which most are null."""
+    """Return ``strings.take(indices)`` for a column that is mostly null."""
     rows = np.flatnonzero(valid)
     some = cells.take(pa.array(value[rows]))
     offsets = np.zeros(len(value) + 1, np.int32)

@@ -1,4 +1,4 @@
-"""Siemens CSA headers, types 1 and 2: bytes → values.
+"""Parse Siemens CSA headers, types 1 and 2.
 
 In: the value field of (0029,xx10) or (0029,xx20) of ``SIEMENS CSA HEADER``. Out: one value per
 item, one without text for an element that has none. The format is not published; this follows
@@ -61,7 +61,7 @@ class _Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A header walked before, and which of its bytes are its structure."""
+    """A parsed header, and a mask of its bytes that are structure, not values."""
 
     raw: NDArray[np.uint8]
     structure: NDArray[np.bool_]
@@ -75,13 +75,13 @@ class _Known:
 
 
 class CsaReader:
-    """Reads headers; remembers a few, because the next one is mostly like them."""
+    """Parses headers; caches the structure of a few, as the next one mostly has the same."""
 
     def __init__(self) -> None:
         self._known: list[_Known] = []
 
     def read(self, raw: bytes) -> list[PayloadValue]:
-        """Return the values of a header; behind them, if it is damaged, one that says so."""
+        """Return the values of a header; if it is damaged, the last one says so."""
         content = np.frombuffer(raw, np.uint8)
         for number, known in enumerate(self._known):
             if len(known.raw) != len(content):
@@ -114,7 +114,7 @@ class CsaReader:
 
 
 def protocol_text(raw: bytes) -> str | None:
-    """Return the protocol that a series header carries, None if it carries none."""
+    """Return the protocol in a series header; None if there is none."""
     items, _ = _walk(raw)
     by_name = {item.name: item for item in items if item.length > 0 and item.position == 0}
     for name in PROTOCOLS:
@@ -135,7 +135,7 @@ def _known(content: NDArray[np.uint8], items: list[_Item], values: list[PayloadV
 
 
 def _walk(raw: bytes) -> tuple[list[_Item], str | None]:
-    """Find the items; where the structure breaks, return those before and what broke."""
+    """Find the items; in a damaged header, those before the damage, and what is wrong."""
     items, why = _walk_all(raw)
     # Name and position identify a row. Of two elements of one name the last counts, as in nibabel.
     return list({(item.name, item.position): item for item in items}.values()), why
@@ -183,7 +183,7 @@ def _items_of(
     raw: bytes, at: int, element: tuple[str, str], counts: tuple[int, int],
     first_items: int | None, warning: str | None,
 ) -> tuple[list[_Item], int, str | None]:  # fmt: skip
-    """Find the items of one element; return where the next one begins and what broke."""
+    """Find the items of one element; return the offset of the next element and what is wrong."""
     name, vr = element
     vm, item_count = counts
     wanted = vm if vm > 0 else item_count

@@ -1,4 +1,4 @@
-"""Distinct value fields → distinct values: what ``values.decode`` says, many at a time.
+"""Decode many distinct value fields at once, with the results of ``values.decode``.
 
 In: value fields of one VR, each once. Out: ``Decoded``: how many values each has, and the values
 as columns. Arrow and NumPy decode what is ordinary; whatever is not goes through ``decode`` one by
@@ -57,7 +57,6 @@ _DTYPES = {
 _DS = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\z"
 _IS = r"^[+-]?\d{1,18}\z"
 _TM = r"^\d{6}(?:\.\d{1,6})?\z"
-_DAY_SECONDS = 86_400
 
 
 @dataclass(slots=True)
@@ -73,7 +72,7 @@ class Decoded:
 def decode_distinct(
     vr: str, raws: pa.Array, charsets: Sequence[str], tag: str
 ) -> list[tuple[NDArray[np.int64], Decoded]]:
-    """Decode value fields of one VR, none empty, in parts, each with the places of its fields."""
+    """Decode non-empty value fields of one VR; yield parts, each with the indices of its fields."""
     everything = np.arange(len(raws))
     if vr in BINARY:
         return [(everything, _binary(raws))]
@@ -100,7 +99,7 @@ def decode_distinct(
 
 
 def from_values(count: list[int], values: list[Value]) -> Decoded:
-    """Turn values decoded one by one into columns."""
+    """Return values that were decoded one by one as columns."""
     columns: dict[str, Any] = {}
     for name, cells in zip(Value._fields, zip(*values, strict=True), strict=False):
         if name in TEXT_COLUMNS:
@@ -136,7 +135,7 @@ def _binary(raws: pa.Array) -> Decoded:
 
 
 def content(raws: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the bytes of an Arrow array of byte strings, and where each begins in them."""
+    """Return the data buffer of an Arrow array of byte strings, and its offsets."""
     _, offsets, data = raws.buffers()
     wide = np.dtype(np.int64 if pa.types.is_large_binary(raws.type) else np.int32)
     at = np.frombuffer(offsets, wide)[raws.offset : raws.offset + len(raws) + 1].astype(np.int64)
@@ -147,7 +146,7 @@ def content(raws: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _unusual_text(raws: pa.Array) -> NDArray[np.bool_]:
-    """Tell which fields hold more than ASCII, switch character sets, or are extremely long."""
+    """Return which fields are not plain ASCII, have escape sequences, or are extremely long."""
     joined, at = content(raws)
     unusual = np.diff(at) > MAX_VALUES
     odd = np.flatnonzero((joined >= 0x80) | (joined == _ESCAPE))
@@ -188,7 +187,7 @@ def _text(vr: str, raws: pa.Array) -> Decoded:
 def _parse_fast(
     vr: str, parts: pa.Array, pattern: str, parse: Any, name: str, columns: dict[str, Any]
 ) -> None:
-    """Parse parts of the ordinary form together, all others one by one."""
+    """Parse texts of the usual form in bulk, all others one by one."""
     usual = pc.match_substring_regex(parts, pattern).to_numpy(zero_copy_only=False)
     values, valid = parse(parts, usual)
     columns[name] = (values, valid)
@@ -241,10 +240,10 @@ def _numbers(vr: str, raws: pa.Array) -> Decoded:
 
 
 def needs_charset(raws: pa.Array) -> NDArray[np.bool_]:
-    """Tell which fields read differently in different character sets."""
+    """Return which fields depend on the character set: those that are not plain ASCII."""
     return _unusual_text(raws)
 
 
 def depends_on_charset(vr: str) -> bool:
-    """Tell whether Specific Character Set applies to a VR."""
+    """Return whether Specific Character Set applies to a VR."""
     return vr in CHARSET_TEXT

@@ -1,4 +1,4 @@
-"""Source files → rows, a bounded portion at a time. Where stations 1 and 2 meet.
+"""Read source files and return their rows in portions of bounded size.
 
 In: source files, and the id of the first instance. Out: ``Portion``s: rows, long binary values,
 and for each file what became of it. Nothing is written here and no exception of a file escapes.
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.reference import read_header
-from warehouse.elements.batches import row_count
 from warehouse.elements.columns import Batch
+from warehouse.elements.element_values import row_count
 from warehouse.elements.fast import BatchRead, Buffers, read_batch
 from warehouse.elements.schema import BLOBS, ELEMENTS
 from warehouse.errors import Rejected, TooMuch, Unreachable, UsageError
@@ -44,7 +44,7 @@ _buffers_of_threads: list[Buffers] = []
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one source file."""
+    """Result of reading one source file."""
 
     source: SourceFile
     instance_id: int | None = None
@@ -75,7 +75,7 @@ def extract(
     sources: Sequence[SourceFile], first_id: int, max_rows: int, *, reader: str = "fast",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Portion]:  # fmt: skip
-    """Read files; file ``i`` has the id ``first_id + i``.
+    """Read files; the instance in file ``i`` has the id ``first_id + i``.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def extract(
 
 
 def _buffers() -> Buffers:
-    """Take memory that no other thread of this process uses."""
+    """Lend buffers that no other thread of this process uses."""
     try:
         return _buffers_of_threads.pop()
     except IndexError:
@@ -124,7 +124,7 @@ def _buffers() -> Buffers:
 def _portions(
     sources: Sequence[SourceFile], read: BatchRead, first_id: int, max_rows: int, limits: Limits
 ) -> Iterator[Portion]:
-    """Cut a batch into portions; what the fast reader left over is read when its turn comes."""
+    """Yield a batch in portions; files that the fast reader left over are read in their order."""
     batch = read.batch
     rows_of = batch.rows_per_file(len(sources))
     mark = batch.mark()
@@ -163,7 +163,7 @@ def _portion(
 def _read_one(
     source: SourceFile, instance_id: int, number: int, batch: Batch, limits: Limits
 ) -> tuple[Outcome, int]:
-    """Read one file with the reference reader; return what became of it and its rows."""
+    """Read one file with the reference reader; return its outcome and rows."""
     try:
         with during(Stage.READ):
             header = read_header(source, limits)
@@ -183,5 +183,5 @@ def _read_one(
 
 
 def no_rows() -> tuple[pa.Table, pa.Table]:
-    """Return the two tables of a portion in which no file could be read."""
+    """Return empty tables of rows and long values."""
     return ELEMENTS.empty_table(), BLOBS.empty_table()

@@ -1,4 +1,4 @@
-"""Some thousand files → their elements with decoded values. The fast reader's stations 1 and 2.
+"""The fast reader: parse and decode the headers of thousands of files together.
 
 In: source files. Out: ``BatchRead``: the elements of all files it could take, and which files it
 left to the reference reader (``warehouse.dicom.reference``) or to the next batch.
@@ -59,7 +59,7 @@ MAX_EXTERNAL_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What is known of one file beside its elements."""
+    """Facts of one file other than its elements."""
 
     transfer_syntax: str | None
     pixels: PixelPlace | None
@@ -68,7 +68,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class BatchRead:
-    """What became of the files of a batch, by their number in it."""
+    """Results for the files of a batch, by their index."""
 
     batch: Batch
     taken: dict[int, Taken]
@@ -79,7 +79,7 @@ class BatchRead:
 
 
 class Buffers:
-    """What a batch leaves to the next: memory, whose fresh pages are slow, and shapes of files."""
+    """Reused from batch to batch: memory, as zeroing new pages is slow, and shapes of files."""
 
     def __init__(self) -> None:
         self.heads = Heads()
@@ -131,7 +131,7 @@ def _decoded(
 
 
 def _refuse(found: Found, count: int, limits: Limits) -> dict[int, TooMuch]:
-    """Refuse files beyond a limit; those with too many long values are left to the reference."""
+    """Reject files beyond a limit; leave those with too long values to the reference reader."""
     files = len(found.status)
     elements = np.bincount(found.file, minlength=files)
     items = np.bincount(found.node_file[found.node_sequence >= 0], minlength=files)
@@ -159,7 +159,7 @@ def _beyond(
     found: Found, files: NDArray[np.bool_], limit: int, what: str,
     of: NDArray[np.bool_] | None = None,
 ) -> dict[int, TooMuch]:  # fmt: skip
-    """Take files out that are beyond a limit: of those that were taken, or of others."""
+    """Reject files beyond a limit (of those read, or of ``of``); return the reason of each."""
     files &= found.status == TAKEN if of is None else of
     found.status[files] = REFUSED
     return {number: TooMuch(limit, what) for number in np.flatnonzero(files).tolist()}
@@ -168,7 +168,7 @@ def _beyond(
 def _too_many_rows(
     found: Found, raws: Raws, resolved: Resolved, limits: Limits
 ) -> NDArray[np.bool_]:  # fmt: skip
-    """Return the files with more values than a limit; only those that may have them are counted."""
+    """Return the files with more values than a limit."""
     files = len(found.status)
     size = np.array([number_size(k.vr) if k.vr in NUMBERS else 0 for k in resolved.kinds], np.int64)
     parted = np.array([k.vr in SEPARATED for k in resolved.kinds], bool)
@@ -188,7 +188,7 @@ def _too_many_rows(
 
 
 def _postpone(found: Found) -> None:
-    """Leave files to the next batch once the long values of this one fill the memory."""
+    """Defer files to the next batch once the long values of this one fill the memory."""
     if not found.outside:
         return
     outside = np.flatnonzero(found.value_at < 0)
@@ -203,7 +203,7 @@ def _postpone(found: Found) -> None:
 def _decode(
     batch: Batch, heads: Heads, found: Found, raws: Raws, resolved: Resolved
 ) -> list[int]:  # fmt: skip
-    """Decode each distinct pair of bytes and meaning once; return files that cannot be read on."""
+    """Decode each distinct pair of bytes and kind once; return files that cannot be decoded."""
     kinds = resolved.kinds
     meanings: dict[tuple[str, str], int] = {}
     meaning_of = np.array(
@@ -264,7 +264,7 @@ def _decode_pairs(
     batch: Batch, pairs: NDArray[np.int64], meanings: list[tuple[str, str]], raws: pa.Array,
     charsets: list[tuple[str, ...]],
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:  # fmt: skip
-    """Decode distinct values, all of one meaning at a time."""
+    """Decode distinct values, one kind after the other."""
     first, count = np.zeros(len(pairs), np.int32), np.zeros(len(pairs), np.int32)
     meaning, raw = pairs >> 32, pairs & 0xFFFFFFFF
     filled = np.flatnonzero(pc.binary_length(raws).to_numpy()[raw] > 0)
@@ -288,7 +288,7 @@ def _keep_long(
     batch: Batch, fields: pa.Array, places: NDArray[np.int64], rows: NDArray[np.int64],
     decoded: Decoded,
 ) -> None:  # fmt: skip
-    """Remember the bytes of values too long for their row."""
+    """Store the bytes of values that are too long for the long table."""
     count = decoded.count
     lengths = pc.binary_length(fields).to_numpy()[places]
     long = np.flatnonzero((lengths > INLINE_BYTES) & (count > 0))
@@ -305,7 +305,7 @@ def _decode_outside(
     kind: NDArray[np.int32], place: NDArray[np.int32], node: NDArray[np.int32],
     resolved: Resolved, first: NDArray[np.int32], count: NDArray[np.int32],
 ) -> list[int]:  # fmt: skip
-    """Read and decode long values that are not in the arena, each different one once."""
+    """Read and decode long values that are not in the buffer, each distinct one once."""
     vanished: list[int] = []
     seen: dict[tuple[Kind, int, int], list[tuple[bytes, int, int]]] = {}
     for i in outside.tolist():

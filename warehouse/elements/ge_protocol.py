@@ -1,4 +1,4 @@
-"""The GE protocol data block: bytes → values.
+"""Parse the GE protocol data block.
 
 In: the value field of (0025,xx1B) of ``GEMS_SERS_01``: a length in four bytes and gzip. Out: one
 value per line ``NAME "value"``, which some releases begin with ``set``. Values stay as written: GE
@@ -31,7 +31,7 @@ _SET = re.compile(r'(?:set[ \t]+)?(\S+)[ \t]+(?:"(.*)"|(\S+))[ \t]*')
 
 
 def read_ge_protocol(raw: bytes) -> list[PayloadValue]:
-    """Return the settings; the last one of a name counts."""
+    """Return the settings; of several with one name the last is valid."""
     start = raw.find(_GZIP, 0, 64)
     if start < 0:
         return [damaged("not a protocol data block: no gzip")]

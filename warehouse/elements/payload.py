@@ -1,4 +1,4 @@
-"""One value out of a vendor payload, and the reading of its text.
+"""``PayloadValue``: one value of a vendor payload, and the parsing of its text.
 
 In: text as a vendor wrote it. Out: ``PayloadValue``. What a payload looks like belongs to its own
 module: ``csa``, ``ascconv``, ``ge_protocol``.
@@ -27,7 +27,7 @@ _HEX = re.compile(r"[+-]?0[xX][0-9a-fA-F]{1,16}", re.ASCII)
 
 
 class PayloadValue(NamedTuple):
-    """One value, in the columns of ``vendor_values``; without text if there is none."""
+    """One value, with the columns of ``vendor_values``."""
 
     name: str
     position: int = 0
@@ -45,14 +45,14 @@ def damaged(why: str) -> PayloadValue:
 
 
 def clipped(text: str) -> tuple[str | None, str | None]:
-    """Return a text that may stand in a row, and why not if it may not."""
+    """Return a text and no warning; if it is too long for a row, None and the warning."""
     if len(text) > MAX_TEXT:
         return None, f"{len(text)} characters: not kept"
     return text, None
 
 
 def read_number(text: str) -> tuple[int | None, float | None] | None:
-    """Return a number as integer, if it is written as one, and as real; None if it is no number.
+    """Return a text as integer and as real; None if it is not written as such.
 
     >>> read_number("0x11"), read_number("-2"), read_number("0.5"), read_number("1e999")
     ((17, 17.0), (-2, -2.0), (None, 0.5), None)

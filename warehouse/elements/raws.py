@@ -1,4 +1,4 @@
-"""Places of values in an arena → each distinct sequence of bytes once, and who has it.
+"""Deduplicate value fields, compared byte by byte.
 
 In: an arena and what was found in it. Out: ``Raws``. Headers repeat: half a million values
 of two thousand files hold some ten thousand distinct ones, and only those are decoded.

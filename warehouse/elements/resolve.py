@@ -1,4 +1,4 @@
-"""Found elements → their path, VR, creator and character set: all that a row says but its value.
+"""Resolve path, VR, private creator and character set of each element that was found.
 
 In: ``Found`` and the distinct bytes of its values. Out: ``Resolved``: per element a *slot*, which
 stands for one (path, tag, VR, creator), and the character sets in force. Everything is decided
@@ -42,7 +42,7 @@ _MARK = 1 << 16
 
 
 class Kind(NamedTuple):
-    """What tells elements apart but their path and value."""
+    """Tag, VR, creator and alike: all that identifies an element but its path and value."""
 
     tag: str
     vr: str
@@ -51,7 +51,7 @@ class Kind(NamedTuple):
 
 @dataclass(slots=True)
 class Resolved:
-    """What is known of each element of ``Found`` besides its value."""
+    """Kind, path and character set of each element of ``Found``."""
 
     kinds: list[Kind]
     kind: NDArray[np.int32]
@@ -67,14 +67,14 @@ class Resolved:
 
 
 def encode(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return a small number for each key, and the distinct keys by that number."""
+    """Return a code for each key, and the distinct keys by code."""
     encoded = pa.array(keys).dictionary_encode()
     return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Elements with their bare kind: tag and VR as written in the file."""
+    """Elements with tag and VR as written in the file."""
 
     found: Found
     bare: NDArray[np.int32]
@@ -86,14 +86,14 @@ class _View:
     raws: pa.Array
 
     def where(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return the elements whose bare kind is chosen."""
+        """Return the elements whose tag and VR are selected."""
         if not chosen.any():
             return np.zeros(0, np.int64)
         return np.flatnonzero(chosen[self.bare])
 
 
 def resolve(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> Resolved:
-    """Give each element its kind and each node its path and character sets."""
+    """Determine the kind of each element, and path and character sets of each node."""
     files = len(found.status)
     given_up = np.zeros(files, bool)
     view = _bare(found, raw, raws)
@@ -148,7 +148,7 @@ def _bare(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> _View:
 def _settle(
     kinds: list[Kind], kind: NDArray[np.int32], view: _View, given_up: NDArray[np.bool_]
 ) -> None:
-    """Decide what could not be decided by tag, VR and creator."""
+    """Determine the VRs that depend on more than tag, VR and creator."""
     found = view.found
     special = np.array([k.vr not in ALL_VRS for k in kinds], bool)
     at = np.flatnonzero(special[kind]) if special.any() else np.zeros(0, np.int64)
@@ -181,7 +181,7 @@ def _settle(
 
 
 def private_sequences(found: Found, heads: Heads) -> NDArray[np.int64]:
-    """Return elements of implicit VR that only their private creator tells to be sequences.
+    """Return implicit-VR elements that are sequences according to their private creator.
 
     Only those of defined length: the others are recognised by their first item while scanning.
     """
@@ -222,7 +222,7 @@ def private_sequences(found: Found, heads: Heads) -> NDArray[np.int64]:
 
 
 def _paths(found: Found) -> tuple[list[str], NDArray[Any]]:
-    """Return the distinct paths, and the number of the path of each node."""
+    """Return the distinct paths, and the index of the path of each node."""
     paths = [""]
     node_path = np.zeros(len(found.node_file), np.int32)
     inside = found.node_sequence >= 0
@@ -244,7 +244,7 @@ def _paths(found: Found) -> tuple[list[str], NDArray[Any]]:
 
 
 def _inherit(found: Found, own: NDArray[np.int64], usable: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Let items without a value of their own (-1) take that of the data set around them."""
+    """Replace -1 in items by the value of the enclosing data set."""
     value = own.copy()
     deepest = int(found.node_level.max()) if len(value) else 0
     for level in range(1, deepest + 1):
@@ -254,7 +254,7 @@ def _inherit(found: Found, own: NDArray[np.int64], usable: NDArray[np.bool_]) ->
 
 
 def _charsets(view: _View) -> tuple[list[tuple[str, ...]], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the character sets that occur, that of each node, and nodes with a strange one."""
+    """Return the distinct character sets, the one of each node, and nodes with an unknown one."""
     found = view.found
     charsets: list[tuple[str, ...]] = [(DEFAULT,)]
     own = np.full(len(found.node_file), -1, np.int64)
@@ -300,7 +300,7 @@ def _creators(
     view: _View, private: NDArray[np.bool_], charsets: list[tuple[str, ...]],
     node_charset: NDArray[np.int64],
 ) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:  # fmt: skip
-    """Return private creators, elements in private blocks, whose they are, files to give up."""
+    """Return private creators, elements in private blocks, their creators, files to leave."""
     found, raws = view.found, view.raws
     low = view.tag & 0xFFFF
     owned = view.where(private & (low >= 0x1000))
@@ -334,7 +334,7 @@ def _creators(
 
 
 def _pixel_representation(view: _View) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return Pixel Representation as each node sees it (-1: unknown); nodes with a strange one.
+    """Return Pixel Representation of each node (-1: unknown), and nodes with an invalid one.
 
     Only implicit VR needs it. pydicom hands it down into sequences of defined length only.
     """

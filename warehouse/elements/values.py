@@ -137,7 +137,7 @@ def decode(
 
 
 def binary(raw: bytes) -> Value:
-    """Keep bytes: short ones in the row, long ones by length and digest."""
+    """Return a binary value: the bytes if they are short, else length and digest."""
     return Value(
         bytes=raw if len(raw) <= INLINE_BYTES else None,
         length=len(raw),
@@ -146,7 +146,7 @@ def binary(raw: bytes) -> Value:
 
 
 def _decode_text(vr: str, raw: bytes, charsets: Sequence[str]) -> list[Value]:
-    """Decode, remove padding, split at backslashes, parse each value."""
+    """Decode a text value field, remove padding, split at backslashes, parse each value."""
     warning = None
     if vr in CHARSET_TEXT:
         text = decode_text(raw, charsets, DELIMITERS.get(vr, b""))
@@ -177,7 +177,7 @@ def _decode_text(vr: str, raw: bytes, charsets: Sequence[str]) -> list[Value]:
 
 
 def _decode_numbers(vr: str, raw: bytes, *, little: bool, tag: str) -> list[Value]:
-    """Unpack binary numbers; a length that fits no whole number of them is kept as bytes."""
+    """Unpack binary numbers; a value field of the wrong length is returned as bytes."""
     size = number_size(vr)
     if len(raw) % size:
         return [
@@ -205,7 +205,7 @@ def _decode_numbers(vr: str, raw: bytes, *, little: bool, tag: str) -> list[Valu
 
 
 def number_size(vr: str) -> int:
-    """Return the bytes of one binary number of a VR."""
+    """Return the size in bytes of a binary number of a VR."""
     return struct.calcsize("=" + NUMBERS[vr])
 
 
@@ -316,7 +316,7 @@ def _datetime(text: str) -> Value:
 
 
 def _person_name(text: str) -> Value:
-    """Components as JSON; a key stands for each delimiter written, so nothing is lost."""
+    """Parse a PN value into JSON of its components; every delimiter written has a key."""
     text = text.rstrip("\0 ")
     if not text:
         return Value(text=text)
@@ -332,7 +332,7 @@ def _person_name(text: str) -> Value:
 
 
 def person_name_text(components: str) -> str:
-    """Write the JSON of a PN row as it stood in the file: ``Family^Given=...``."""
+    """Return the PN value of such JSON as it was in the file: ``Family^Given=...``."""
     groups = json.loads(components)
     return "=".join("^".join(groups[group].values()) for group in _PN_GROUPS if group in groups)
 

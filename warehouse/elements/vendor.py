@@ -1,4 +1,4 @@
-"""Vendor payloads of a portion → rows: which instance holds which payload, and what is in it.
+"""Parse the vendor payloads of a portion into rows of ``vendor_payloads`` and ``vendor_values``.
 
 In: a ``Portion``. Out: two tables. Payloads repeat: a series header is the same in all instances of
 a series. So the values of a payload stand once per portion, under a number, and
@@ -57,13 +57,13 @@ _SOURCES = {
 """Creator, group and last two digits of an element → what its value is, in whatever block."""
 
 _WITHOUT_CREATOR = {"00291010": _CSA_IMAGE, "00291020": _CSA_SERIES}
-"""Anonymisers drop creators. Where these elements stand usually they are still known, if their
+"""Anonymizers drop creators. Where these elements stand usually they are still known, if their
 bytes begin as a CSA header of type 2 does; their rows have an empty creator."""
 _CSA_2 = b"SV10\x04\x03\x02\x01"
 
 
 class _Held(NamedTuple):
-    """An element that holds a payload."""
+    """An element with a payload."""
 
     kind: int
     instance_id: int
@@ -77,14 +77,14 @@ class _Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Values of one payload, under the digest of the bytes they come from."""
+    """Values of one payload, with the digest of its bytes."""
 
     digest: str
     values: tuple[PayloadValue, ...]
 
 
 class _Memory(threading.local):
-    """Payloads read lately, by digest and kind of source; the oldest give way.
+    """LRU cache of parsed payloads, by digest and kind of source.
 
     Each thread has its own, because a worker of Dask may run chunks in several.
     """
@@ -111,7 +111,7 @@ _memory = _Memory()
 
 
 def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
-    """Return which instance holds which payload, and the values of these payloads."""
+    """Return the rows of ``vendor_payloads`` and of ``vendor_values``."""
     held = _held(portion.rows)
     if not held:
         return VENDOR_PAYLOADS.empty_table(), VENDOR_VALUES.empty_table()
@@ -162,7 +162,7 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
 
 
 def _held(rows: pa.Table) -> list[_Held]:
-    """Return the elements that hold a payload, by instance."""
+    """Return the elements with a payload, by instance."""
     held: list[_Held] = []
     for piece in rows.select(_Held._fields[1:]).to_batches():
         creators, tags = piece["creator"].dictionary.to_pylist(), piece["tag"].dictionary
@@ -184,7 +184,7 @@ def _held(rows: pa.Table) -> list[_Held]:
 
 
 def _read(kind: int, digest: str, raw: bytes | None, length: int) -> list[_Read]:
-    """Read a payload, unless this process has read it lately."""
+    """Parse a payload, or return it from the cache."""
     if raw is None:
         why = f"{length} bytes: not read" if length > MAX_PAYLOAD_BYTES else "bytes not at hand"
         return [_Read(digest, (damaged(why),))]
@@ -218,7 +218,7 @@ def _count(read: list[_Read]) -> int:
 
 
 def _table(values: dict[int, tuple[PayloadValue, ...]]) -> pa.Table:
-    """Put values in the order of the store; each distinct one is made an Arrow value once.
+    """Return values as a sorted table; each distinct text is converted to Arrow once.
 
     Distinct are objects: payloads that share a value share its object, and to tell them apart is
     cheaper than to compare what they hold.

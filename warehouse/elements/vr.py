@@ -63,7 +63,7 @@ def _private_vr(tag: int, creator: str | None, *, explicit: bool) -> str:
 
 
 def _checked(vr: str, tag: int, *, explicit: bool) -> str:
-    """Return the VR if rows can be made of it here."""
+    """Return the VR if it is supported here."""
     if vr == "SQ":
         return INNER_SEQUENCE
     if " or " in vr:

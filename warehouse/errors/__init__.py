@@ -1,4 +1,4 @@
-"""Everything the library raises on purpose.
+"""All exceptions that the library raises on purpose.
 
 Bad data never raises out of an ingest: it becomes a row of ``files`` with a reason. These errors
 are for wrong calls and for a store that is not what its layout promises. No message contains a

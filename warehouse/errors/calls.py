@@ -27,7 +27,7 @@ class SourceNotFound(SourceError, FileNotFoundError):
 
 
 class BucketUnreachable(SourceError, ConnectionError):
-    """A bucket cannot be listed: no right to, no answer, or a key that cannot be asked for."""
+    """A bucket cannot be listed: permission denied, no answer, or an invalid key."""
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(
@@ -40,7 +40,7 @@ class BucketUnreachable(SourceError, ConnectionError):
 
 
 class NotAsIngested(SourceError):
-    """A known source is gone, or its size or time are not those of its ingest."""
+    """A source no longer exists, or its size or time have changed since its ingest."""
 
     def __init__(self, why: str, *, is_gone: bool = False) -> None:
         self.is_gone = is_gone
@@ -48,7 +48,7 @@ class NotAsIngested(SourceError):
 
 
 class Rejected(SourceError):
-    """A source file cannot become rows; ``reason`` and ``offset`` go into ``files``."""
+    """A source file cannot be parsed; ``reason`` and ``offset`` are stored in ``files``."""
 
     def __init__(self, reason: str, offset: int | None = None) -> None:
         self.reason = reason
@@ -64,15 +64,15 @@ class TooMuch(Rejected):
 
 
 class Unreachable(Rejected):
-    """A source file could not be opened or read, whatever it holds: rights, a failing disk."""
+    """A source file could not be opened or read: permissions, a failing disk."""
 
 
 class UsageError(WarehouseError, ValueError):
-    """An argument has no meaning here."""
+    """An argument is invalid."""
 
 
 class UnknownMode(UsageError):
-    """The import mode is none of those that exist."""
+    """There is no import mode of that name."""
 
     def __init__(self, mode: str, known: Iterable[str]) -> None:
         self.mode = mode
@@ -80,7 +80,7 @@ class UnknownMode(UsageError):
 
 
 class UnknownFilter(UsageError):
-    """A condition names nothing that can be asked, or asks what its type does not have."""
+    """A condition names an unknown attribute, or an operator that its type does not support."""
 
 
 class UnknownCohort(UsageError, LookupError):
@@ -107,11 +107,11 @@ class CohortStopped(UsageError):
 
 
 class MembersUnclear(UsageError):
-    """The rows of a cohort do not say which instances, series, studies or patients are members."""
+    """The rows of a cohort have no key of instances, series, studies or patients."""
 
 
 class SourcesVanished(UsageError):
-    """Not one of the known files of a source is left."""
+    """No known file of a source is left."""
 
     def __init__(self, source: str, count: int) -> None:
         super().__init__(
@@ -121,7 +121,7 @@ class SourcesVanished(UsageError):
 
 
 class TargetExists(UsageError, FileExistsError):
-    """A file or folder has the name already."""
+    """A file or folder of that name exists."""
 
     def __init__(self, target: Path, advice: str = "name another or remove it") -> None:
         super().__init__(f"{target} exists already; {advice}")
@@ -131,7 +131,7 @@ class TargetExists(UsageError, FileExistsError):
 
 
 class NotInstalled(UsageError, ImportError):
-    """What was asked for needs a package that is not installed."""
+    """A feature needs a package that is not installed."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
         super().__init__(

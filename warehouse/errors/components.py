@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ComponentError(UsageError):
-    """A socket, a value or a set of values is not as it has to be."""
+    """A socket, a value or a set of values is invalid."""
 
 
 class UnknownKind(ComponentError, LookupError):
@@ -37,7 +37,7 @@ class UnknownValue(ComponentError, LookupError):
 
 
 class SocketRefused(ComponentError):
-    """A socket breaks a rule; ``field`` names what is wrong."""
+    """The definition of a socket is invalid; ``field`` is the wrong field."""
 
     def __init__(self, field: str, why: str) -> None:
         self.field = field
@@ -45,11 +45,11 @@ class SocketRefused(ComponentError):
 
 
 class SchemaRefused(ComponentError):
-    """The JSON Schema of a socket is not valid, or reads what lies outside of it."""
+    """The JSON Schema of a socket is invalid, or refers to something outside of it."""
 
 
 class ValueRefused(ComponentError):
-    """A value is not what its socket takes.
+    """A value is invalid for its socket.
 
     ``path`` is the JSON path of the first error, such as ``$.corners[2]``; ``$`` is the value.
     """
@@ -61,4 +61,4 @@ class ValueRefused(ComponentError):
 
 
 class ImageRefused(ValueRefused):
-    """A file is no image that the socket takes, or contradicts itself."""
+    """A file is not an image of the kind of its socket, or is inconsistent."""

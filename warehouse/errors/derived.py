@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class DerivedError(WarehouseError):
-    """What a derived object says cannot be had as asked."""
+    """The content of a derived object cannot be returned as requested."""
 
 
 class WrongObject(DerivedError, ValueError):
-    """A series is not of the kind that was asked for, or not of one object; ``why`` says which."""
+    """A series is of another kind than required, or has several objects; ``why`` says which."""
 
     def __init__(self, series_uid: str, kind: str, why: str) -> None:
         self.why = why
@@ -23,7 +23,7 @@ class WrongObject(DerivedError, ValueError):
 
 
 class NotInGeometry(DerivedError, ValueError):
-    """A derived object does not lie on the grid that was asked for; ``why`` says how it differs."""
+    """A derived object is not on the requested grid; ``why`` says how it differs."""
 
     def __init__(self, series_uid: str, why: str, advice: str) -> None:
         self.why = why
@@ -31,7 +31,7 @@ class NotInGeometry(DerivedError, ValueError):
 
 
 class SegmentsOverlap(DerivedError, ValueError):
-    """Segments share voxels: no label map holds them."""
+    """Segments share voxels, so they are not one label map."""
 
     def __init__(self, series_uid: str, pairs: Iterable[tuple[int, int]]) -> None:
         self.pairs = tuple(pairs)

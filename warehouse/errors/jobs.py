@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class AlgorithmError(UsageError):
-    """An artifact, an algorithm or a job is not as it has to be."""
+    """An artifact, an algorithm or a job is invalid."""
 
 
 class UnknownAlgorithm(AlgorithmError, LookupError):
@@ -23,23 +23,23 @@ class UnknownAlgorithm(AlgorithmError, LookupError):
 
 
 class UnknownJob(AlgorithmError, LookupError):
-    """No job, or more than one, has an id that begins so."""
+    """No job, or more than one, has an id with this prefix."""
 
 
 class UnknownArtifact(AlgorithmError, LookupError):
-    """No image or model, or more than one, has an id that begins so."""
+    """No image or model, or more than one, has an id with this prefix."""
 
 
 class ArchiveRefused(AlgorithmError):
-    """An archive is no image or model that can be run; the import says so too."""
+    """An archive is not a valid image or model; its import is stored as failed."""
 
 
 class JobRefused(AlgorithmError):
-    """A job cannot be made or changed as asked: it is there already, or there are too many."""
+    """A job cannot be created or changed: it exists already, or there are too many."""
 
 
 class TransitionRefused(AlgorithmError):
-    """A job is in a state in which that cannot happen."""
+    """The state of a job does not allow this event."""
 
     def __init__(self, label: str, what: str, events: Iterable[str]) -> None:
         possible = ", ".join(sorted(set(events))) or "nothing"
@@ -47,7 +47,7 @@ class TransitionRefused(AlgorithmError):
 
 
 class OutputRefused(AlgorithmError):
-    """What an algorithm left is not what its sockets take; ``details`` say it by socket title."""
+    """Outputs of an algorithm are invalid for their sockets; ``details`` has reasons by title."""
 
     def __init__(self, why: str, details: dict[str, str] | None = None) -> None:
         self.details = details or {}
@@ -55,8 +55,8 @@ class OutputRefused(AlgorithmError):
 
 
 class EngineMissing(AlgorithmError):
-    """A program that runs containers is not installed, or does not run here."""
+    """No container engine is installed, or it does not work here."""
 
 
 class RunLocked(AlgorithmError):
-    """Somebody else is running jobs of the same algorithm."""
+    """Another process runs jobs of the same algorithm."""

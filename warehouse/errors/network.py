@@ -1,4 +1,4 @@
-"""Errors of what talks DICOM over the network."""
+"""Errors of the DICOM network."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class NetworkError(WarehouseError):
-    """A port of ours, or a DICOM application entity elsewhere, cannot be used."""
+    """A local port or a remote application entity cannot be used."""
 
 
 class CannotListen(NetworkError):
-    """The port is taken, not allowed, or the address is none of this machine."""
+    """The port is in use or not permitted, or the address is not of this machine."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
         self.host, self.port = host, port

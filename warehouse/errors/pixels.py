@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class PixelError(WarehouseError):
-    """Pixels cannot be had as asked."""
+    """Pixels cannot be returned as requested."""
 
 
 class NoPixels(PixelError):
@@ -22,7 +22,7 @@ class NoPixels(PixelError):
 
 
 class NotAVolume(PixelError, ValueError):
-    """The frames of a series make no regular grid; ``why`` says what is against it."""
+    """The frames of a series are not a regular grid; ``why`` has the reason."""
 
     def __init__(self, series_uid: str, why: str) -> None:
         self.why = why
@@ -32,7 +32,7 @@ class NotAVolume(PixelError, ValueError):
 
 
 class NoGradients(PixelError, ValueError):
-    """The volumes of a series have no diffusion weighting that can be told; ``why`` says why."""
+    """The diffusion weighting of a series is unknown; ``why`` has the reason."""
 
     def __init__(self, series_uid: str, why: str) -> None:
         self.why = why
@@ -43,7 +43,7 @@ class NoGradients(PixelError, ValueError):
 
 
 class SourceChanged(PixelError):
-    """A source file was moved, cut off or replaced since it was ingested."""
+    """A source file was moved, truncated or replaced since its ingest."""
 
     def __init__(self, path: str, why: str) -> None:
         self.path = path
@@ -51,7 +51,7 @@ class SourceChanged(PixelError):
 
 
 class NotReferable(PixelError, ValueError):
-    """Voxels cannot be referred to where they lie; ``why`` says what is against it."""
+    """Voxels cannot be referred to in their source files; ``why`` has the reason."""
 
     def __init__(self, series_uid: str, why: str) -> None:
         self.why = why
@@ -62,7 +62,7 @@ class NotReferable(PixelError, ValueError):
 
 
 class PixelsUnreadable(PixelError):
-    """The pixel data of a file are damaged, or not what its header says."""
+    """The pixel data of a file are damaged, or contradict the header."""
 
     def __init__(self, path: str, why: str) -> None:
         self.path, self.why = path, why
@@ -70,7 +70,7 @@ class PixelsUnreadable(PixelError):
 
 
 class NoSingleUnit(PixelError, ValueError):
-    """Values cannot be given in one unit; ``why`` names the mappings or units that there are."""
+    """Values have no common unit; ``why`` names the existing mappings or units."""
 
     def __init__(self, what: str, why: str) -> None:
         self.why = why
@@ -78,7 +78,7 @@ class NoSingleUnit(PixelError, ValueError):
 
 
 class ArrayTooLarge(PixelError, MemoryError):
-    """There is not enough memory for the array or frame that was asked for."""
+    """There is not enough memory for the requested array or frame."""
 
     def __init__(self, what: str, size_bytes: int) -> None:
         super().__init__(
@@ -88,7 +88,7 @@ class ArrayTooLarge(PixelError, MemoryError):
 
 
 class NoDecoder(PixelError):
-    """Nothing that is installed decodes a transfer syntax."""
+    """No installed decoder supports a transfer syntax."""
 
     def __init__(self, uid: str, name: str, missing: Iterable[str]) -> None:
         needs = "; ".join(missing)

@@ -1,4 +1,4 @@
-"""Errors of questions: to the catalog, for an instance or a series, for an export."""
+"""Errors of queries and exports."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class CatalogError(WarehouseError):
-    """A model in sql/, or a question asked of the catalog, is wrong."""
+    """A model in sql/, or a query, is wrong."""
 
 
 class ModelError(CatalogError):
-    """A file in sql/ breaks a rule of its header."""
+    """The header of a file in sql/ is invalid."""
 
 
 class UnknownTable(CatalogError, LookupError):
@@ -41,7 +41,7 @@ class InstanceNotFound(WarehouseError, LookupError):
 
 
 class ValueNotFound(WarehouseError, LookupError):
-    """No bytes have that digest, in the warehouse or in the files that it knows."""
+    """No stored value and no source file has bytes with that digest."""
 
     def __init__(self, sha256: str, why: str) -> None:
         super().__init__(f"the value with the digest {sha256!r} cannot be had: {why}")
@@ -58,7 +58,7 @@ class SeriesNotFound(WarehouseError, LookupError):
 
 
 class ExportFailed(WarehouseError):
-    """An output cannot be written, or a source of it is not what was ingested."""
+    """An output cannot be written, or a source file has changed since its ingest."""
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(f"could not write {what}: {why}. Nothing was left behind")

@@ -1,4 +1,4 @@
-"""What every error has: a message that is pickled as it is, and causes of the system in words."""
+"""``WarehouseError``, the base class of all errors, and explanations of operating system errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CAUSES = {
 
 
 def cause_of(cause: BaseException) -> tuple[str, str]:
-    """Return what an error of the operating system means, and what to do about it.
+    """Return the meaning of an operating system error, and what to do about it.
 
     DuckDB and Arrow tell it in the words of the operating system, at the end of a message.
 
@@ -51,14 +51,14 @@ class WarehouseError(Exception):
     """Base of everything raised on purpose; safe to show to a user without a traceback."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the message, not the arguments it was made of.
+        """Pickle the message instead of the arguments of the constructor.
 
         An error that cannot be unpickled is taken for a worker process that was killed.
         """
         return _remade, (type(self), self.args, self.__dict__)
 
     def _render_traceback_(self) -> list[str]:
-        """Return what a notebook shows: what is wrong, and the line of the user that asked for it.
+        """Return the message and the calling line, for notebooks.
 
         Where in this library it was found helps nobody: the error is raised on purpose.
         """
@@ -66,7 +66,7 @@ class WarehouseError(Exception):
 
 
 def _asked_at(traceback: TracebackType | None) -> list[str]:
-    """Return the line that called this library, if its text can be had."""
+    """Return the line that called this library, if its source is available."""
     asked = None
     for frame, number in walk_tb(traceback):
         if frame.f_code.co_filename.startswith(_PACKAGE):
@@ -83,7 +83,7 @@ def _asked_at(traceback: TracebackType | None) -> list[str]:
 def _remade(
     kind: type[WarehouseError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> WarehouseError:
-    """Return an error that was pickled."""
+    """Reconstruct a pickled error."""
     made = kind.__new__(kind)
     made.args = args
     made.__dict__.update(state)
@@ -91,7 +91,7 @@ def _remade(
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """Return the names that are like one, or all."""
+    """Return the names similar to one, else all names."""
     known = sorted(known)
     similar = get_close_matches(name.lower(), known)
     if similar:

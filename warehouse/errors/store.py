@@ -1,4 +1,4 @@
-"""Errors of the store, and of the processes that read for it."""
+"""Errors of the store and of worker processes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class StoreError(WarehouseError):
-    """The store on disk is not what its layout promises."""
+    """The store does not conform to its layout."""
 
 
 class NotAWarehouse(StoreError):
-    """The folder exists but was not made by this library, or does not exist where it must."""
+    """The folder is not a warehouse, or does not exist."""
 
     def __init__(self, root: Path | str, why: str) -> None:
         self.root = root
@@ -23,7 +23,7 @@ class NotAWarehouse(StoreError):
 
 
 class LayoutMismatch(StoreError):
-    """The store was written with a layout this version does not read."""
+    """The store has a layout that this version cannot read."""
 
     def __init__(self, root: Path, found: object, supported: int) -> None:
         super().__init__(
@@ -33,7 +33,7 @@ class LayoutMismatch(StoreError):
 
 
 class StoreDamaged(StoreError):
-    """Files of the store are not what was committed; nothing is answered from a part of it."""
+    """Files of the store differ from what was committed, so that no query is answered."""
 
     def __init__(
         self, root: Path, what: str,
@@ -47,7 +47,7 @@ class StoreDamaged(StoreError):
 
 
 class UnknownVersion(StoreError, LookupError):
-    """A version of the warehouse that it does not have, or no longer."""
+    """There is no such version of the warehouse, or no longer."""
 
     def __init__(self, root: Path, version: int) -> None:
         super().__init__(
@@ -56,7 +56,7 @@ class UnknownVersion(StoreError, LookupError):
 
 
 class LockIgnored(StoreError):
-    """Another writer committed although the lock was held; nothing of this batch was."""
+    """Another writer committed despite the lock; nothing of this batch was committed."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(
@@ -67,7 +67,7 @@ class LockIgnored(StoreError):
 
 
 class Outrun(StoreError):
-    """Another writer has published to a bucket meanwhile; nothing of this work was."""
+    """Another writer has published to the bucket first; nothing of this work was published."""
 
     def __init__(self, url: str) -> None:
         super().__init__(
@@ -77,7 +77,7 @@ class Outrun(StoreError):
 
 
 class KeyTaken(StoreError):
-    """Rows were to be appended whose key other rows have; nothing was appended."""
+    """Rows to append have the key of other rows; nothing was appended."""
 
     def __init__(self, table: str, key: tuple[str, ...], count: int) -> None:
         super().__init__(
@@ -87,7 +87,7 @@ class KeyTaken(StoreError):
 
 
 class WriteFailed(StoreError, OSError):
-    """The store could not be written; what was committed before is unchanged."""
+    """The store could not be written; the committed version is unchanged."""
 
     def __init__(self, what: str, cause: BaseException) -> None:
         wrong, advice = cause_of(cause)
@@ -101,7 +101,7 @@ class WriteFailed(StoreError, OSError):
 
 
 class WorkerError(WarehouseError):
-    """Files are read by other processes, and these cannot do it."""
+    """Worker processes cannot read files."""
 
 
 class SchedulerUnreachable(WorkerError, ConnectionError):
@@ -118,7 +118,7 @@ class SchedulerUnreachable(WorkerError, ConnectionError):
 
 
 class WorkersLost(WorkerError):
-    """A process that read files of a batch is gone; ``how`` says what became of it."""
+    """A process that read files of a batch has died; ``how`` says how."""
 
     def __init__(self, batch: str, how: str) -> None:
         super().__init__(
@@ -128,7 +128,7 @@ class WorkersLost(WorkerError):
 
 
 def stopped(kept: int, files: int | None) -> KeyboardInterrupt:
-    """Return what Ctrl-C raises out of an ingest: the exception itself, with a message.
+    """Return the KeyboardInterrupt of a stopped ingest, with a message.
 
     Not an error of ours: a shell that runs a script has to see that it was interrupted, and Python
     sees to that for this very class alone. A notebook shows the message without a traceback.
@@ -152,7 +152,7 @@ def stopped(kept: int, files: int | None) -> KeyboardInterrupt:
 
 
 class WrongMachine(WorkerError):
-    """A worker runs where the folder of the warehouse is not the one to be written to."""
+    """The machine of a worker has another folder at the path of the warehouse."""
 
     def __init__(self, root: Path, machine: str) -> None:
         self.root, self.machine = root, machine
@@ -163,7 +163,7 @@ class WrongMachine(WorkerError):
 
 
 class ReadingFailed(WorkerError):
-    """An unexpected error is not one file's: a file that is known to be good fails too."""
+    """Reading fails for a known good file, too, so no file is the cause."""
 
     def __init__(self, stage: str, kind: str) -> None:
         super().__init__(
@@ -174,7 +174,7 @@ class ReadingFailed(WorkerError):
 
 
 class NothingToForget(StoreError, LookupError):
-    """What was to be forgotten, or allowed again, is not known; the message does not repeat it."""
+    """The entity to forget or allow is unknown; the message does not repeat its identifier."""
 
     def __init__(self, level: str, *, is_to_allow: bool = False) -> None:
         super().__init__(
@@ -187,7 +187,7 @@ class NothingToForget(StoreError, LookupError):
 
 
 class WritersRunning(StoreError):
-    """Something must be done while nobody writes, and an ingest or another writer has not ended."""
+    """An operation needs exclusive access, and a writer is running."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(

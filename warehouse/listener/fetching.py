@@ -1,4 +1,4 @@
-"""Studies of another archive → the warehouse: C-MOVE into a listener of ours, or C-GET.
+"""Retrieve studies from another archive, by C-MOVE into a local listener or by C-GET.
 
 In: a peer and UIDs. Out: ``Fetched``. What the peer sends goes through the same spool and the same
 ingest as what others send unasked.
@@ -49,7 +49,7 @@ _MOST_CLASSES = 126
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a peer sent."""
+    """Result of a retrieval."""
 
     completed: int
     """Instances that the peer says it sent."""
@@ -71,7 +71,7 @@ def fetch(
     settings: ListenerSettings, spool: str | os.PathLike[str] | None = None, to: str = "",
     by_get: bool = False, seconds: float = 300.0,
 ) -> Fetched:  # fmt: skip
-    """Let another archive send studies, or some of their series, and ingest them.
+    """Retrieve studies, or some of their series, from another archive and ingest them.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def _associated(
 def _asked(
     peer: Peer, identifier: Dataset, settings: ListenerSettings, seconds: float, to: str
 ) -> tuple[int, int, int]:
-    """Let a peer send to an AE title; return completed, failed and warned."""
+    """Request a C-MOVE to an AE title; return completed, failed and warned."""
     with _associated(peer, settings, seconds, [build_context(MOVE)]) as association:
         answers = association.send_c_move(identifier, to, MOVE)
         return _counted(peer, settings, (status for status, _ in answers))
@@ -191,7 +191,7 @@ def _got(
 
 
 def _keep(spool: Spool, aet: str, kept: list[Path], event: Event) -> int | Dataset:
-    """Answer a C-STORE that comes over the association of our C-GET."""
+    """Handle a C-STORE of the association of our C-GET."""
     request, syntax = event.request, str(event.context.transfer_syntax)
     sop_class = str(getattr(request, "AffectedSOPClassUID", ""))
     uid = str(getattr(request, "AffectedSOPInstanceUID", ""))

@@ -1,4 +1,4 @@
-"""C-FIND: keys of an identifier → rows of the warehouse as identifiers.
+"""C-FIND: match the keys of an identifier against the warehouse.
 
 In: the data set of a query. Out: statuses and data sets as pynetdicom sends them. Keys of the level
 and of all levels above it are matched (relational queries, PS3.4 C.4.1.2.2.2).
@@ -47,12 +47,12 @@ _ABOUT_US = {"RetrieveAETitle", "InstanceAvailability"}
 
 
 class QueryRefused(ValueError):
-    """A query cannot be answered; says why, without a value of it."""
+    """A query cannot be answered; the message quotes no value of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What an identifier asks."""
+    """A parsed query identifier."""
 
     level: str
     keys: dict[str, str]
@@ -168,7 +168,7 @@ def refused(why: Exception) -> Dataset:
 
 
 def answered(query: Query, row: dict[str, Any], aet: str) -> Dataset:
-    """Return an identifier with the values of a row, every key of the query in it."""
+    """Return a row as identifier, with every key of the query."""
     made = Dataset()
     row = row | {
         "QueryRetrieveLevel": query.level, "RetrieveAETitle": aet, "InstanceAvailability": "ONLINE"

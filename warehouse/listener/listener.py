@@ -141,7 +141,7 @@ class Listener:
         return self._spool.root
 
     def state(self) -> State:
-        """Return what was done so far."""
+        """Return the counts so far."""
         with self._guard:
             counts, running = self._counts, not self._stopping.is_set()
             return State(
@@ -154,7 +154,7 @@ class Listener:
             )  # fmt: skip
 
     def stop(self, *, hand_over: bool = True) -> None:
-        """Take no more, end associations, and let go of the spool.
+        """Stop accepting, end associations, and release the spool.
 
         Parameters
         ----------
@@ -241,7 +241,7 @@ class Listener:
     # -- the hand-over --------------------------------------------------------------------------
 
     def hand_over(self, *, everything: bool = False) -> bool:
-        """Ingest what was received since the last time; tell whether that went well.
+        """Ingest what was received since the last call; return whether that succeeded.
 
         Parameters
         ----------
@@ -269,7 +269,7 @@ class Listener:
             return True
 
     def _work(self) -> None:
-        """Hand over by time and count, and keep the file of the state, until the listener stops."""
+        """Ingest by time and count, and update the state file, until the listener stops."""
         pause, not_before = TICK_SECONDS, 0.0
         left_over, first = self.settings.ingest, None
         shown, written = None, 0.0
@@ -291,7 +291,7 @@ class Listener:
                 self._write_state()
 
     def _handed_over(self, *, everything: bool) -> bool:
-        """Hand over; whatever goes wrong, reception goes on and it is tried again."""
+        """Ingest; on any failure reception continues and the ingest is repeated later."""
         try:
             return self.hand_over(everything=everything)
         except Exception as error:  # noqa: BLE001 - the thread has nobody to tell
@@ -307,7 +307,7 @@ class Listener:
 
 @cache
 def supported(sop_classes: tuple[str, ...], *, queries: bool) -> list[PresentationContext]:
-    """Return what is answered; shared by listeners and associations, which only read it."""
+    """Return the supported presentation contexts, shared read-only by all associations."""
     made = [build_context(VERIFICATION, SYNTAXES)]
     storage = [str(each.abstract_syntax) for each in AllStoragePresentationContexts]
     for uid in dict.fromkeys((*storage, *sop_classes)):
@@ -327,7 +327,7 @@ def _data_set(event: Event) -> Received:
 
 
 def _discard(event: Event) -> None:
-    """Remove what a connection that has ended brought in part."""
+    """Discard a partial data set of a closed connection."""
     cast("Provider", event.assoc.dimse).discard()
 
 

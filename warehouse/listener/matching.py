@@ -1,4 +1,4 @@
-r"""Keys of a DICOM query → conditions over columns (PS3.4 C.2.2.2).
+r"""Translate keys of a DICOM query into conditions over columns (PS3.4 C.2.2.2).
 
 In: the text of a key, the VR of its attribute and the type of the column that holds it. Out:
 ``Condition``, SQL with parameters; no text of a key becomes SQL. How one value matches is said by
@@ -28,7 +28,7 @@ WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", 
 
 
 class KeyRefused(ValueError):
-    """A key cannot be a value of its attribute; says which and why, without the value."""
+    """A key is invalid for its attribute; the message does not quote the value."""
 
     def __init__(self, keyword: str, why: str) -> None:
         super().__init__(f"{keyword}: {why}")
@@ -36,7 +36,7 @@ class KeyRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a row has to fulfil."""
+    """A condition on a row."""
 
     sql: str
     values: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Fragments of a message → the data set as it was sent, in memory or, if it is long, in the spool.
+"""Collect the fragments of a message into the data set, in memory or, if it is long, in the spool.
 
 pynetdicom hands the fragments to ``Received.write`` in the thread that reads the connection. A disk
 that is full must not end the association there: the rest of the data set is read and forgotten, and
@@ -38,7 +38,7 @@ MESSAGES = 4
 
 
 class NotKept(Exception):
-    """A data set could not be kept; says why, without a value of it."""
+    """A data set could not be stored; the message quotes no value of it."""
 
 
 class Received(BytesIO):
@@ -93,7 +93,7 @@ class Received(BytesIO):
             self._part = None
 
     def keep(self, spool: Spool, caller: str) -> None:
-        """Bring the data set to its place in the spool.
+        """Move the data set to its final place in the spool.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Received(BytesIO):
             return part
 
     def discard(self) -> None:
-        """Remove what was written, unless somebody has taken it."""
+        """Delete what was written, unless it was moved to its final place."""
         with self._guard:
             if not self.is_taken:
                 self.is_taken = True
@@ -121,7 +121,7 @@ class Received(BytesIO):
 
 
 class Provider(DIMSEServiceProvider):
-    """Takes messages apart, with a bound for what a peer can make this side hold."""
+    """Message provider with limits on the memory that a peer can occupy."""
 
     def __init__(self, assoc: Association, spool: Spool, limit: int) -> None:
         super().__init__(assoc)

@@ -1,4 +1,4 @@
-"""C-MOVE and C-GET: keys of an identifier → instances of the warehouse, sent as their files are."""
+"""C-MOVE and C-GET: send stored instances, byte for byte as in their files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MOST_CONTEXTS = 128
 
 
 class Entity(ApplicationEntity):
-    """An application entity that sends stored instances as they are."""
+    """Application entity that sends stored instances byte for byte."""
 
     def associate(self, *given: Any, **options: Any) -> Association:
         """Open an association over which ``Stored`` instances are sent byte for byte."""

@@ -1,4 +1,4 @@
-"""A stored instance → C-STORE with the bytes of its file.
+"""Send a stored instance by C-STORE with the bytes of its file.
 
 pynetdicom sends a data set by encoding it anew. Where it is asked to send a ``Stored`` instead,
 the file is found as it was ingested and its data set is sent byte for byte. It goes through a
@@ -64,7 +64,7 @@ class Stored(Dataset):
 
 
 def nodelay(event: Event) -> None:
-    """Let each message go at once: with others to come, it would wait 40 ms for an answer."""
+    """Set TCP_NODELAY: otherwise messages wait up to 40 ms for an acknowledgement."""
     connection = event.assoc.dul.socket
     if connection and connection.socket:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

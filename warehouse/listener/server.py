@@ -1,4 +1,4 @@
-"""A port that hostile peers may talk to: what one connection can hold, and for how long.
+"""A server for untrusted peers: limits the memory and time of a connection.
 
 pynetdicom reads a PDU of any length it is told, and waits for it without end. Here a PDU is no
 longer than was negotiated, arrives within the time of the network, and a TLS handshake is made in
@@ -45,7 +45,7 @@ _HEAD_BYTES = 6
 
 
 class _Socket(AssociationSocket):
-    """Reads no more than a PDU may have, and does not wait longer than the network may."""
+    """Socket with limits on PDU size and waiting time."""
 
     longest = NEGOTIATION_BYTES
     seconds = 60.0
@@ -95,7 +95,7 @@ class _Socket(AssociationSocket):
         self._tell_of_the_end()
 
     def _tell_of_the_end(self) -> None:
-        """Let nobody wait for a request that cannot come any more.
+        """Wake up whoever waits for a request of the closed connection.
 
         Such an association would count for as long as a silent peer is waited for: a monitor that
         only connects would soon take all there are.
@@ -172,7 +172,7 @@ class Server(ThreadedAssociationServer):
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        """Refuse connections beyond what can be told politely."""
+        """Refuse connections beyond the limit."""
         return self.connections < self.settings.associations + SPARE_CONNECTIONS
 
     def shutdown(self) -> None:

@@ -1,4 +1,4 @@
-"""What a listener is told: who it is, who may talk to it, and how much one peer may take.
+"""Settings of a listener: its title, its peers, and limits per peer.
 
 In: text of a command line or values. Out: ``ListenerSettings``, checked; nothing is opened here.
 """
@@ -78,7 +78,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files with which both sides of a connection prove who they are."""
+    """Certificates for mutual TLS."""
 
     certificate: Path
     key: Path
@@ -149,7 +149,7 @@ class ListenerSettings:
     """How long a peer may be silent."""
 
     def __post_init__(self) -> None:
-        """Check what can be wrong."""
+        """Refuse invalid settings."""
         object.__setattr__(self, "aet", checked_aet(self.aet))
         Mode.parse(self.mode)
         object.__setattr__(self, "allow", tuple(map(checked_aet, self.allow)))

@@ -1,4 +1,4 @@
-"""Bytes as they arrive → files that stay: written whole, synced, renamed.
+"""``Spool``: durable files of received data sets, written, synced and renamed.
 
 A file is written in ``parts/`` and appears in ``files/`` when it is complete and on disk; only
 then may its sender be told so. ``files/`` is an ordinary source, one folder per day, caller and
@@ -98,7 +98,7 @@ class Spool:
         self._day, self._batch = f"{now:%Y/%m/%d}", f"{now:%H%M%S}-{uuid.uuid4().hex[:8]}"
 
     def close(self) -> None:
-        """Let another listener have the folder."""
+        """Release the lock of the folder."""
         os.close(self._lock_file)
 
     def begin(self, head: bytes) -> Part:
@@ -112,7 +112,7 @@ class Spool:
         return part
 
     def keep(self, part: Part, caller: str) -> Path:
-        """Bring a complete file to its place; when this returns, it survives a loss of power.
+        """Rename a complete file; when this returns, it survives a power failure.
 
         The same bytes received twice into a batch are one file.
 
@@ -142,7 +142,7 @@ class Spool:
             return sum(self._waiting.values())
 
     def take(self) -> dict[Path, int]:
-        """Return folders with files that wait, and how many; files to come go to other folders.
+        """Return folders with waiting files, and their number; new files go to other folders.
 
         A file on its way into one of these folders lets the folder wait again.
         """
@@ -152,7 +152,7 @@ class Spool:
             return taken
 
     def put_back(self, folders: Iterable[tuple[Path, int]]) -> None:
-        """Let folders wait again, because they could not be ingested."""
+        """Return folders to the queue, because their ingest failed."""
         with self._guard:
             for folder, count in folders:
                 self._waiting[folder] = self._waiting.get(folder, 0) + count

@@ -1,4 +1,4 @@
-"""What a listener has done: kept in a file of its spool, so that others can see it.
+"""The state of a listener, in a file of its spool that other processes read.
 
 In: counts of a listener. Out: ``State``, written whole or not at all. This needs no pynetdicom.
 """
@@ -21,7 +21,7 @@ HEARTBEAT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a listener has done."""
+    """Counts and last error of a listener."""
 
     aet: str
     host: str
@@ -47,7 +47,7 @@ class State:
 
 
 def write_state(spool: Path, state: State) -> None:
-    """Put a state down in the folder of a listener.
+    """Write the state of a listener to its spool.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A selection becomes arrays: pixels are read where the catalog says they lie, when asked for.
+"""Pixels: series as lazy arrays, read from the offsets in the catalog when they are sliced.
 
 In: a catalog and the UID of a series. Out: ``LazyVolume`` and ``Stack``. Source files are opened
 read-only, and only those whose frames are wanted; one that changed since its ingest is refused.

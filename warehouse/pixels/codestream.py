@@ -1,4 +1,4 @@
-"""What a compressed frame says of itself, so that none unpacks to more than its header says.
+"""Parse size and precision of compressed frames, to refuse decompression bombs.
 
 In: the bytes of a frame. Out: rows, columns, samples and precision, or the color space. Only
 markers are looked at.
@@ -32,7 +32,7 @@ class Codestream(NamedTuple):
 
 
 def describe(frame: bytes) -> list[Codestream]:
-    """Return what a JPEG, JPEG-LS or JPEG 2000 frame says of its size.
+    """Return the size that a JPEG, JPEG-LS or JPEG 2000 frame declares.
 
     One answer, or several where frame headers follow each other or where a JP2 file has several
     codestreams; none if there is no codestream.

@@ -1,4 +1,4 @@
-"""Bytes of one frame → its array of stored values, equal to pydicom's ``pixel_array(raw=True)``.
+"""Decode one frame to its stored values, equal to pydicom's ``pixel_array(raw=True)``.
 
 In: an open image and a frame number. Out: an array (rows, columns) or (rows, columns, 3), dtype
 ``Image.dtype``. Plain frames are read straight into the target; every other encoding, packed bits,
@@ -173,7 +173,7 @@ def read_words(image: Image, index: int) -> tuple[np.ndarray, int]:
 
 
 def _samples(image: Image, words: np.ndarray, precision: int | None = None) -> np.ndarray:
-    """Return the samples of words, changed in place: bits that are not stored are no part of them.
+    """Mask the bits of words that are not stored, in place; return the samples.
 
     Such bits get the value of the sign (PS3.5 8.1.1), whatever decoder left something there, as
     overlays of old files do. Most frames need no change; to see that costs less than to shift
@@ -239,7 +239,7 @@ def _plugin(decoder: Decoder) -> str | None:
 
 
 def _precision(image: Image, encoded: bytes, index: int) -> int | None:
-    """Return the precision of a codestream, once its size was seen to be that of the header.
+    """Return the precision of a codestream, after checking its size against the header.
 
     Before any memory is asked for: a frame of some bytes may claim to hold gigabytes.
 

@@ -1,4 +1,4 @@
-"""What the header of an image says of its values, by frame: read when values are asked for.
+"""Facts of an image that determine its values (rescale, VOI, palette), by frame, read lazily.
 
 In: an image. Out: ``Facts``. What stands in functional groups counts like what stands at the top:
 that of the frame first, then the shared one, then that of the image (PS3.3 C.7.6.16). The file
@@ -53,7 +53,7 @@ _Fact = TypeVar("_Fact")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameFacts:
-    """What is said of one frame; a text says why a fact cannot be had."""
+    """Facts of one frame; a text in place of a fact says why it is unavailable."""
 
     path: str
     modality: Mapping | str
@@ -91,7 +91,7 @@ class FrameFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """What is said of an image.
+    """Facts of an image.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Facts:
     photometric: str
 
     def of(self, index: int) -> FrameFacts:
-        """Return what is said of a frame, from 0."""
+        """Return the facts of a frame, counted from 0."""
         return self.frames[index if len(self.frames) > 1 else 0]
 
     def tables(self) -> tuple[Table, Table, Table]:
@@ -148,7 +148,7 @@ class Headers:
 
 
 def facts_of(image: Image) -> Facts:
-    """Read what the header of an image says of its values.
+    """Read the facts of an image from its header.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def facts_of(image: Image) -> Facts:
 
 
 def with_high_bit(image: Image) -> Image:
-    """Return an image of which it is known where in their words its samples lie.
+    """Return the image with its High Bit, which determines the position of samples in words.
 
     Raises
     ------
@@ -253,7 +253,7 @@ def _palette(image: Image, header: Dataset) -> tuple[Table, Table, Table] | str:
 
 
 def _photometric(opened: OpenPixels) -> str:
-    """Return the color space of decoded samples; of JPEG the codestream knows better.
+    """Return the color space of decoded samples; a JPEG codestream overrides the header.
 
     Neither Photometric Interpretation nor the markers may be missing; where they disagree,
     decoders leave the samples as they were compressed.
@@ -269,7 +269,7 @@ def _photometric(opened: OpenPixels) -> str:
 
 
 def entries_as(table: Table, dtype: np.dtype) -> np.ndarray:
-    """Return the entries of a palette with the full range of a type of 8 or 16 bits."""
+    """Scale the entries of a palette to the full range of 8 or 16 bits."""
     entries = table.entries
     # Entries of 8 bits may be padded to 16 (PS3.3 C.7.6.3.1.5, note).
     is_wide = entries.dtype.itemsize == 2 and (table.bits > 8 or int(entries.max()) > 255)

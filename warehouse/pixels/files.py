@@ -1,4 +1,4 @@
-"""A volume → a file for other tools: NIfTI-1 or NumPy's format. Never in the place of another.
+"""Write a volume as NIfTI-1 or ``.npy``; an existing file is not replaced.
 
 In: a ``LazyVolume`` (``.npy``: or a ``Stack``). Out: a file that has its name when it is complete.
 """
@@ -50,7 +50,7 @@ def nifti(volume: LazyVolume) -> Any:
         raise UsageError("a film has no place in space: write it with --npy")
     if max(volume.shape) > _LONGEST:
         raise UsageError(f"an axis of more than {_LONGEST} has no place in NIfTI-1: use --npy")
-    is_color = not volume.images[0].is_grey
+    is_color = not volume.images[0].is_grayscale
     if is_color and volume.values.overlay is None:
         volume = volume.with_values(replace(volume.values, color=True))
     array, scale, unit = (np.asarray(volume), None, None) if is_color else _numbers(volume)
@@ -76,7 +76,7 @@ def nifti(volume: LazyVolume) -> Any:
 
 
 def _numbers(volume: LazyVolume) -> tuple[np.ndarray, tuple[float, float] | None, str | None]:
-    """Return an array, the slope and intercept that make its numbers, and their unit."""
+    """Return an array, and slope, intercept and unit that map it to numbers."""
     if volume.values != Values():
         return np.asarray(volume), None, volume.unit
     rescaled = volume.with_values(Values(rescale=True))

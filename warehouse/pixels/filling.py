@@ -1,4 +1,4 @@
-"""Decoded frames → their places in an array, cut and converted.
+"""Copy decoded frames to their places in an array, cropped and converted.
 
 In: what ``read`` yields, frame by frame. Out: voxels in memory that ``LazyVolume`` has allocated.
 """
@@ -22,7 +22,7 @@ Source = tuple[int, int]
 
 
 class Voxels:
-    """Where the frames of one reading go; what ``read`` calls a sink."""
+    """The sink of one call of ``read``: the places of its frames in an array."""
 
     def __init__(
         self, layout: Layout, values: Values, headers: Headers, cache: FrameCache, *,
@@ -68,7 +68,7 @@ class Voxels:
 
 
 class FrameCache:
-    """Decoded frames, the least recently used ones dropped when they hold too many bytes."""
+    """LRU cache of decoded frames, limited by bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -77,14 +77,14 @@ class FrameCache:
         self._lock = threading.Lock()
 
     def get(self, key: Source) -> np.ndarray | None:
-        """Return a frame that is held, or None."""
+        """Return a cached frame, or None."""
         with self._lock:
             if (found := self._frames.get(key)) is not None:
                 self._frames.move_to_end(key)
             return found
 
     def put(self, key: Source, frame: np.ndarray) -> None:
-        """Hold a frame, unless it alone is too large."""
+        """Add a frame, unless it alone is too large."""
         if frame.nbytes > self._limit:
             return
         with self._lock:

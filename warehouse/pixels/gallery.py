@@ -1,4 +1,4 @@
-"""What a notebook shows: a volume in three planes, a table of series with thumbnails.
+"""HTML for notebooks: a volume in three planes, a table of series with thumbnails.
 
 In: volumes, or a catalog. Out: HTML with pictures inside. Text is escaped; a series that cannot be
 shown says why.
@@ -43,7 +43,7 @@ def volume_html(volume: VolumeLike) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Gallery:
-    """Series and a picture of each; a notebook shows it as a table."""
+    """Series with a thumbnail each; a notebook shows it as a table."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]

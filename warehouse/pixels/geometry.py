@@ -1,4 +1,4 @@
-"""Frames with positions → a regular grid of slices with an affine, or why there is none.
+"""Arrange frames on a regular grid of slices with an affine, or report why they make none.
 
 In: arrays. Out: ``Grid``. NumPy only, no files, no catalog. The conditions and tolerances are those
 of the view ``series_geometry``; a test holds both equal on every series. (The view needs 25 ms for
@@ -40,12 +40,12 @@ LARGEST_COSINE = 2
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """Where frames lie, one row per frame; rows of what is missing hold NaN.
+    """Positions of frames, one row per frame; NaN where one is missing.
 
     Attributes
     ----------
     positions
-        (n, 3), mm, LPS: centre of the first pixel (Image Position (Patient)).
+        (n, 3), mm, LPS: center of the first pixel (Image Position (Patient)).
     orientations
         (n, 6), direction cosines along a row, then along a column.
     spacings
@@ -74,7 +74,7 @@ class Grid:
     count
         Number of slices.
     affine
-        (4, 4): array index (slice, row, column, 1) to mm in LPS at the centre of the voxel.
+        (4, 4): array index (slice, row, column, 1) to mm in LPS at the center of the voxel.
     spacing
         mm between slices, rows and columns.
     """
@@ -88,7 +88,7 @@ class Grid:
 def arrange(
     planes: Planes, *, may_have_gaps: bool = False, may_be_sheared: bool = False
 ) -> Grid | list[str]:
-    """Return the grid that frames lie on, or all reasons why they do not.
+    """Return the grid of frames, or all reasons why there is none.
 
     Several frames may lie in one slice; whether that makes sense is the caller's to judge.
 
@@ -193,7 +193,7 @@ def _step(heights: np.ndarray, steps: np.ndarray, count: int) -> float:
 
 
 def _with_gaps(heights: np.ndarray, step: float) -> tuple[np.ndarray, int, float]:
-    """Return levels on the grid of the smallest step."""
+    """Return levels as multiples of the smallest step, for slices with gaps."""
     lowest, highest = float(heights.min()), float(heights.max())
     count = round((highest - lowest) / step) + 1
     step = (highest - lowest) / (count - 1)

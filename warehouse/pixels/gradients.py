@@ -31,7 +31,7 @@ Weighting = tuple[float, tuple[float, ...] | None]
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """Diffusion weighting of volumes.
+    """Diffusion weighting of the volumes of a series.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class Gradients:
 def gradients(
     catalog: Catalog, volume: LazyVolume, *, isotropic: bool = False, unweighted: bool = False
 ) -> Gradients:
-    """Return how the volumes of a diffusion series are weighted.
+    """Return b-values and directions of the volumes of a diffusion series.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def _stated(catalog: Catalog, volume: LazyVolume) -> tuple[list[Weighting], set[
 
 
 def _one(uid: str, number: int, found: Sequence[Weighting]) -> Weighting:
-    """Return what all frames of a volume state."""
+    """Return the value that all frames of a volume state."""
     first = found[0]
     for b_value, direction in found[1:]:
         same = b_value == first[0] and (direction is None) == (first[1] is None)

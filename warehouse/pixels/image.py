@@ -1,4 +1,4 @@
-"""One instance with pixel data, as the catalog knows it: nothing is opened to learn this.
+"""``Image``: one instance with pixel data, from the catalog alone.
 
 In: a row of the catalog. Out: ``Image``, and what follows from it alone.
 """
@@ -81,7 +81,7 @@ class Image(NamedTuple):
 
     @property
     def frame_count(self) -> int:
-        """Frames that the header promises; one where it does not say (as pydicom reads it)."""
+        """Number of Frames; 1 where it is missing (as in pydicom)."""
         return max(self.NumberOfFrames or 1, 1)
 
     @property
@@ -91,8 +91,8 @@ class Image(NamedTuple):
         return shape if (self.SamplesPerPixel or 1) == 1 else (*shape, self.SamplesPerPixel or 1)
 
     @property
-    def is_grey(self) -> bool:
-        """Whether a pixel is one number that is no place in a palette."""
+    def is_grayscale(self) -> bool:
+        """Whether a pixel is one number, and not a palette index."""
         return (
             self.SamplesPerPixel in {None, 1} and self.PhotometricInterpretation != "PALETTE COLOR"
         )
@@ -144,14 +144,14 @@ class Image(NamedTuple):
         )
 
     def is_beyond(self, encoded_bytes: int) -> bool:
-        """Tell whether no frame of this size can be made of so many compressed bytes."""
+        """Return whether a frame of this size is impossible for so few compressed bytes."""
         size = math.prod(self.frame_shape) * self.dtype.itemsize
         if self.TransferSyntaxUID == RLELossless:
             return size > MAX_RLE_RATIO * encoded_bytes
         return size > max(MAX_RATIO * encoded_bytes, LARGE_FRAME_BYTES)
 
     def check(self) -> None:
-        """Refuse a header from which no frame can be read, before anything is allocated.
+        """Refuse an invalid header before anything is allocated.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""NumPy's basic indexing: what an index takes of each axis. Pure functions.
+"""Normalize NumPy's basic indexing to one part per axis. Pure functions.
 
 In: an index and a shape. Out: one part per axis, and where new axes go.
 """
@@ -18,7 +18,7 @@ Part = int | slice
 
 
 def expand(index: Any, shape: Sequence[int]) -> tuple[list[Part], tuple[int, ...]]:
-    """Return one part per axis for a basic index, and where new axes go in the answer.
+    """Return one part per axis for a basic index, and the positions of new axes.
 
     >>> expand((..., 2), (4, 5, 6))
     ([slice(None, None, None), slice(None, None, None), 2], ())
@@ -70,5 +70,5 @@ def _not_basic() -> IndexError:
 
 
 def length_of(part: Part, length: int) -> int | None:
-    """Return how many of an axis a part takes; None for an integer, which takes the axis away."""
+    """Return the length of an axis after indexing; None for an integer, which removes it."""
     return len(range(*part.indices(length))) if isinstance(part, slice) else None

@@ -1,4 +1,4 @@
-"""The decoder of JPEG frames, lossy and lossless, as a plugin of pydicom.
+"""A decoder of JPEG frames, lossy and lossless, by GDCM as a plugin of pydicom.
 
 In: a frame of one of the four JPEG transfer syntaxes. Out: its words, as they were compressed. GDCM
 decodes them. pydicom's own plugin for GDCM refuses lossy frames of 12 bits, and clears the bits

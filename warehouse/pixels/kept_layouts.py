@@ -1,4 +1,4 @@
-"""A series → the layout of its frames: which lies where, as one array.
+"""Layouts of series, with a cache of recent ones.
 
 In: a catalog and what is asked of a series. Out: ``Layout``, or ``NotAVolume`` with the reason. The
 last ones are kept with the catalog.

@@ -1,4 +1,4 @@
-"""A series → which frame lies where in its array, known from the catalog alone.
+"""``Layout``: which frame lies where in the array of a series, from the catalog alone.
 
 In: a catalog and a series. Out: ``Layout``. A series of single frames, of mosaics, or of
 multi-frame objects; each kind has its module, this one holds what they share and the first kind.
@@ -64,7 +64,7 @@ class Layout:
 
 
 def scales_of(pairs: Sequence[tuple[float | None, float | None]]) -> np.ndarray:
-    """Return slopes and intercepts as an array; what is missing changes nothing."""
+    """Return slopes and intercepts as an array; missing ones are 1 and 0."""
     return np.array(
         [(1.0 if a is None else a, 0.0 if b is None else b) for a, b in pairs], np.float64
     ).reshape(-1, 2)
@@ -76,7 +76,7 @@ def axes(frame_shape: tuple[int, ...]) -> tuple[str, ...]:
 
 
 def planes_of(images: Sequence[Image]) -> Planes:
-    """Return where single-frame images lie."""
+    """Return the positions of single-frame images."""
     return Planes(
         vectors([image.ImagePositionPatient for image in images], 3),
         vectors([image.ImageOrientationPatient for image in images], 6),

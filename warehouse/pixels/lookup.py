@@ -1,4 +1,4 @@
-"""A series → its images, out of the Parquet files that hold them.
+"""Look up the images of a series in the Parquet files that have them.
 
 In: a catalog and a series. Out: ``Image`` records in the order of acquisition. The views say the
 same (a test holds both equal) and take three times as long, most of it for planning: too much for
@@ -107,7 +107,7 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
 
 
 def _order(images: list[Image]) -> Callable[[Image], tuple[float, float, str]]:
-    """Return by what images are sorted; the key decides where neither time nor number does."""
+    """Return the sort key of images: time, number, then instance key."""
     is_timed = all(image.acquired_us is not None for image in images)
 
     def order(image: Image) -> tuple[float, float, str]:
@@ -120,7 +120,7 @@ def _order(images: list[Image]) -> Callable[[Image], tuple[float, float, str]]:
 
 
 def _found(catalog: Catalog, series_uid: str) -> _Found:
-    """Return how series with pixels are read, by UID: this one and others, or all of them.
+    """Return UID → reader of the images of series with pixels.
 
     A scan keeps what it has learned of its files, and is shared by the series in them.
     """
@@ -138,7 +138,7 @@ def _found(catalog: Catalog, series_uid: str) -> _Found:
 
 
 def _find(found: _Found, connection: duckdb.DuckDBPyConnection, series_uid: str | None) -> None:
-    """Look for a series, or for all, in the parts that a session reads."""
+    """Query one series, or all, in a session."""
 
     def scan(parts: list[str], columns: Sequence[pl.Expr]) -> pl.LazyFrame:
         key = tuple(sorted(parts))

@@ -1,4 +1,4 @@
-"""Lookup tables of a header: modality, VOI and palettes, decoded with the byte order of their file.
+"""Decode lookup tables of a header (modality, VOI, palettes) with the byte order of the file.
 
 In: a data set as it was read. Out: ``Table``. Sources: PS3.3 C.11.1.1.1, C.11.2.1.1, C.7.6.3.1.5,
 C.7.6.3.1.6 and C.7.9.2. pydicom's own functions need the whole file for the byte order, wrap where
@@ -24,12 +24,12 @@ _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
 
 
 class Damaged(ValueError):
-    """A header says something of its values that cannot be true; the text quotes no value."""
+    """A lookup table or rescale of a header is invalid; the message quotes no value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Entries by input value; inputs before the first or behind the last take that entry."""
+    """Entries by input value; inputs outside of the table take the first or last entry."""
 
     first: int
     entries: np.ndarray
@@ -135,7 +135,7 @@ def _bytes(item: Dataset, tag: int) -> tuple[bytes, str]:
 
 
 def _unpacked(stored: list[int], count: int, *, is_wide: bool) -> list[int]:
-    """Return the entries of a segmented palette (PS3.3 C.7.9.2), never more than were promised."""
+    """Expand a segmented palette (PS3.3 C.7.9.2) to at most the declared number of entries."""
     entries: list[int] = []
     waiting = [(0, len(stored))]  # place of the next segment, and how many more segments
     repeats = 0

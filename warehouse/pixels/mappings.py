@@ -1,4 +1,4 @@
-"""What turns stored values into numbers with a unit: rescale, LUT, dose grid, real world values.
+"""Mappings of stored values to numbers with a unit: rescale, LUT, dose grid, real world values.
 
 In: a data set of the header, its functional groups. Out: ``Mapping``. Sources: PS3.3 C.11.1
 (modality LUT), C.7.6.16.2.9 (Pixel Value Transformation), C.7.6.16.2.11 (Real World Value Mapping),
@@ -66,13 +66,13 @@ class Mapping:
         return made
 
     def holds(self, stored: np.ndarray) -> bool:
-        """Tell whether every one of the stored values is mapped."""
+        """Return whether all of these stored values are in the range of the mapping."""
         if self.bounds is None or not stored.size:
             return True
         return bool(stored.min() >= self.bounds[0] and stored.max() <= self.bounds[1])
 
     def range_of(self, lowest: float, highest: float) -> tuple[float, float]:
-        """Return the least and largest number that stored values of a range become."""
+        """Return minimum and maximum of the mapped values of a range."""
         if self.table is not None:
             return float(self.table.entries.min()), float(self.table.entries.max())
         ends = [lowest * self.slope + self.intercept, highest * self.slope + self.intercept]
@@ -88,7 +88,7 @@ class Mapping:
 def modality_of(
     header: Dataset, groups: Sequence[Dataset], stored: tuple[float, float]
 ) -> Mapping:  # fmt: skip
-    """Return what the modality LUT, rescale or dose grid scaling of an image does to a frame.
+    """Return the mapping by modality LUT, rescale or dose grid scaling of a frame.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def modality_of(
 def real_world_of(
     header: Dataset, groups: Sequence[Dataset], *, is_signed: bool
 ) -> tuple[Mapping, ...]:
-    """Return the real world value mappings of a frame, each different one once.
+    """Return the distinct real world value mappings of a frame.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def chosen(modality: Mapping, real_world: Sequence[Mapping], asked: bool | str) 
 
 
 class Unclear(ValueError):
-    """Of several mappings none or more than one is meant; the text names them."""
+    """None or several of the mappings match; the message names them."""
 
 
 def number(place: Dataset, keyword: str) -> float | None:

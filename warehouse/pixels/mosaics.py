@@ -1,9 +1,9 @@
-"""A series of Siemens mosaics → its layout: each image is a volume, its slices tiles of one frame.
+"""Layout of a series of Siemens mosaics: each image is a volume, its slices are tiles of a frame.
 
 In: a catalog and images. Out: ``Layout``. Tiles are read from the left to the right and downwards;
 a square number of them has room, those beyond the number of slices are padding and left out. The
 view ``mosaic_geometry`` says how many there are, which way the slices go and how far apart. Image
-Position (Patient) is wrong in mosaics: the scanner centres the large frame where a slice should be.
+Position (Patient) is wrong in mosaics: the scanner centers the large frame where a slice should be.
 The true position is half the difference in size further on (as dcm2niix and nibabel have it, see
 nibabel's dicom_mosaic.rst).
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def is_mosaic(image: Image) -> bool:
-    """Tell whether an image holds the slices of a volume side by side."""
+    """Return whether an image has the slices of a volume as tiles."""
     return image.frame_count == 1 and "MOSAIC" in (image.ImageType or [])
 
 

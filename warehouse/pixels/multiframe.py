@@ -1,4 +1,4 @@
-"""A series of multi-frame objects → its layout: space and what else its frames count.
+"""Layout of a series of multi-frame objects: slices, and other axes from dimension indices.
 
 In: a catalog and images. Out: ``Layout``. Of any SOP class: enhanced MR, CT and PET, segmentations,
 dose grids, and films of ultrasound and angiography. Which frame lies in which slice follows from
@@ -34,7 +34,7 @@ _SEGMENTATIONS = {"1.2.840.10008.5.1.4.1.1.66.4"}
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """One frame: its place in the pixel data, and what its functional groups say."""
+    """One frame: its index in the pixel data, and its functional groups."""
 
     image: int
     number: int
@@ -50,7 +50,7 @@ class _Frame:
 
 @dataclass(slots=True)
 class _Axes:
-    """What the frames of an instance count."""
+    """The axes of the frames of an instance."""
 
     pointers: dict[int, str] = field(default_factory=dict)
     """Dimension index pointers, as tags, by item."""
@@ -117,7 +117,7 @@ def _arranged(
     catalog: Catalog, series_uid: str, images: Sequence[Image], frames: Sequence[_Frame],
     made: Grid, counted: dict[int, _Axes], *, is_segmentation: bool,
 ) -> tuple[np.ndarray, list[str], Labels]:  # fmt: skip
-    """Return the frame at each place, the axes in front of the slices, and their labels."""
+    """Return the array of frames, the axes in front of the slices, and their labels."""
     if is_segmentation and all(frame.segment is not None for frame in frames):
         keys = [(frame.segment,) for frame in frames]
         grid, dims, values = _fill(series_uid, made, ["segment"], keys, may_be_empty=True)
@@ -204,7 +204,7 @@ def _planes(images: Sequence[Image], frames: Sequence[_Frame]) -> Planes:
 
 
 def _is_film(images: Sequence[Image], frames: Sequence[_Frame], counted: dict[int, _Axes]) -> bool:
-    """Tell whether the frames are those of one film: they count time and lie in no space."""
+    """Return whether the frames are a cine: ordered by time, without positions."""
     increments = counted.get(images[0].instance_id, _Axes()).increments
     return (
         len(images) == 1
@@ -269,7 +269,7 @@ def _of_whole_objects(
 
 
 def _in_time(images: Sequence[Image], frames: Sequence[_Frame], stated: Stated) -> list[int]:
-    """Return the place of each image in the order of acquisition, where frames state times."""
+    """Return the rank of each image in the order of acquisition, if frames state times."""
     places = list(range(len(images)))
     begins: dict[int, Any] = {}
     if stated and stated["acquired_us"].is_complete:
@@ -282,7 +282,7 @@ def _in_time(images: Sequence[Image], frames: Sequence[_Frame], stated: Stated) 
 
 
 def _is_slice(values: np.ndarray, levels: np.ndarray) -> bool:
-    """Tell whether an index is the position in other words: each slice has one of its own."""
+    """Return whether an index is redundant with the position: one value per slice."""
     pairs = np.unique(np.column_stack([values, levels]), axis=0)
     return len(pairs) == len(np.unique(values)) == len(np.unique(levels))
 
@@ -291,7 +291,7 @@ def _fill(
     series_uid: str, made: Grid, names: Sequence[str], keys: Sequence[tuple[Any, ...]],
     *, may_be_empty: bool,
 ) -> tuple[np.ndarray, list[str], dict[str, list[int]]]:  # fmt: skip
-    """Put each frame in its place; combinations that do not fill a box become one axis."""
+    """Place each frame on the axes; if combinations are missing, all become one axis."""
     values = [sorted({key[axis] for key in keys}) for axis in range(len(names))]
     kept = [axis for axis, found in enumerate(values) if len(found) > 1 or names[axis] == "segment"]
     shape = [len(values[axis]) for axis in kept]

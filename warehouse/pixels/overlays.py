@@ -1,4 +1,4 @@
-"""The overlay of an image → a mask as large as its frame: graphics and regions drawn on it.
+"""Decode an overlay of an image as a mask of the size of its frame.
 
 In: an image, a frame and the number of an overlay. Out: 0 and 1, (row, column). Overlay planes
 stand in the header (PS3.3 C.9.2, groups 6000 to 601E); unpacking their bits is pydicom's. Before
@@ -71,7 +71,7 @@ def mask_of(image: Image, index: int, plane: int) -> np.ndarray:
 
 
 def _embedded(image: Image, index: int, plane: int, position: int) -> np.ndarray:
-    """Return the bit of each word that a retired overlay lies in."""
+    """Return the bit of each word that a retired embedded overlay is in."""
     image = with_high_bit(image)
     highest = image.high_bit_of_words
     if highest - (image.BitsStored or 0) < position <= highest or position < 0:
@@ -86,7 +86,7 @@ def _embedded(image: Image, index: int, plane: int, position: int) -> np.ndarray
 
 
 def _draw(mask: np.ndarray, found: pydicom.Dataset, group: int, index: int) -> None:
-    """Put the overlay of a frame in its place; what sticks out of the frame is cut off."""
+    """Copy an overlay to its origin in the frame, cropped to the frame."""
     drawn = found.overlay_array(group)
     drawn = drawn.reshape(-1, *drawn.shape[-2:])
     number = index - (int(_value(found, group, _FIRST_FRAME, 1)) - 1)

@@ -1,7 +1,7 @@
-"""Volumes and stacks → pictures that people look at: one slice, a montage, three planes.
+"""Render volumes and stacks: one slice, a montage, three planes.
 
 In: a ``LazyVolume`` or ``Stack``. Out: arrays of bytes, (row, column) or (row, column, 3), and PNG.
-Grey values are rescaled and shown through one window: the one asked for, else the VOI LUT or first
+Grayscale values are rescaled and shown through one window: that given, else the VOI LUT or first
 window of the header, else between the 1st and 99th percentile of what is shown. MONOCHROME1 is
 inverted. Pictures have square pixels: planes are stretched to the spacing of the voxels. Of frames
 larger than a picture only every n-th pixel is worked on.
@@ -69,7 +69,7 @@ def slice_picture(
 def montage(
     shown: VolumeLike | Stack, *, count: int = 20, window: Window | None = None, lead: int = 0
 ) -> np.ndarray:
-    """Return slices side by side, evenly chosen from the first to the last, all in one window."""
+    """Return evenly spaced slices side by side, with one window for all."""
     slices = _Slices(shown, lead)
     chosen = np.unique(np.linspace(0, len(slices) - 1, min(count, len(slices))).round())
     frames = slices.shown([int(number) for number in chosen], window)
@@ -99,7 +99,7 @@ def three_planes(volume: VolumeLike, *, window: Window | None = None) -> np.ndar
     at = (0,) * volume.leading
     number, index = volume.source_of(*at, slices // 2)
     image, headers = volume.images[number], volume.headers
-    look = _Look(headers, image, index, window) if image.is_grey else None
+    look = _Look(headers, image, index, window) if image.is_grayscale else None
     shown = volume.with_values(look.values if look else _COLOR)
     upwards, down_by, right_by = (_every(n) for n in (slices, rows, columns))
     upwards = slice(None, None, -upwards.step)
@@ -172,7 +172,7 @@ class _Slices:
             source, index = self._frames.source_of(*self._at, number)
             found.append((_thinned(frame), self._frames.images[source], index))
         headers, (_, first, index) = self._frames.headers, found[0]
-        if not all(image.is_grey for _, image, _ in found):
+        if not all(image.is_grayscale for _, image, _ in found):
             return [
                 _to_bytes(_COLOR.apply(frame, image, index, headers))
                 for frame, image, index in found
@@ -189,7 +189,7 @@ class _Slices:
 
 
 class _Look:
-    """How grey frames are shown: which values, through which window."""
+    """How grayscale frames are rendered: rescaled values and window."""
 
     def __init__(
         self, headers: Headers, image: Image, index: int, window: Window | None
@@ -203,7 +203,7 @@ class _Look:
             self._voi = stated
 
     def settle(self, values: np.ndarray) -> None:
-        """Take the window from the values that are shown, if there is none so far."""
+        """Derive the window from the shown values, if there is none yet."""
         if self._voi is not None:
             return
         finite = values[np.isfinite(values)]
@@ -231,7 +231,7 @@ def _pixel_mm(image: Image) -> tuple[float, float]:
 
 
 def _every(count: int) -> slice:
-    """Return a slice that takes no more of an axis than a picture has pixels."""
+    """Return a slice with a step that limits an axis to the pixels of a picture."""
     return slice(None, None, max(1, count // MAX_SIDE))
 
 
@@ -247,7 +247,7 @@ def _to_bytes(colors: np.ndarray) -> np.ndarray:
 def _stretched(
     picture: np.ndarray, row_mm: float, column_mm: float, unit_mm: float | None = None
 ) -> np.ndarray:
-    """Return a picture with square pixels of a size, by default that of its smaller side."""
+    """Resample a picture to square pixels, by default of the smaller pixel spacing."""
     unit = unit_mm or min(row_mm, column_mm)
     height, width = picture.shape[0] * row_mm / unit, picture.shape[1] * column_mm / unit
     if not (math.isfinite(height) and math.isfinite(width)):

@@ -1,4 +1,4 @@
-"""Which bytes of a file are one frame: pure functions, and one that looks at item headers.
+"""Byte ranges of frames: pure functions, and one that reads item headers.
 
 In: ``Image``. Out: byte ranges. Uncompressed frames follow from the catalog alone; compressed ones
 from the items of the pixel data (PS3.5 A.4), whose headers are read, 8 bytes each. The items are
@@ -106,7 +106,7 @@ def _offsets(image: Image, table: Range, read: Callable[[int, int], bytes]) -> l
 def _by_table(
     image: Image, fragments: Sequence[Range], offsets: Sequence[int]
 ) -> list[list[Range]] | None:
-    """Cut the fragments where the basic offset table says; None if it cannot be true."""
+    """Assign fragments to frames by the basic offset table; None if it is invalid."""
     if len(offsets) < image.frame_count or offsets[0] != 0:
         return None
     # Offsets count from the first item behind the table, and point to item headers.
@@ -120,7 +120,7 @@ def _by_table(
 
 
 def _by_marker(fragments: Sequence[Range], read: Callable[[int, int], bytes]) -> list[list[Range]]:
-    """Cut the fragments behind the marker that ends a JPEG codestream, as pydicom does."""
+    """Assign fragments to frames by the end marker of JPEG codestreams, as pydicom does."""
     groups: list[list[Range]] = [[]]
     for fragment in fragments:
         groups[-1].append(fragment)

@@ -1,4 +1,4 @@
-"""Many series, one after the other, the next read while the present one is worked on.
+"""Iterate over many series; the next ones are read in the background.
 
 In: a catalog and series. Out: a stream of ``Loaded``. At most ``ahead`` + 1 arrays are in memory.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One series: its volume and voxels, or why it has none. None is left out silently."""
+    """One series: its volume and voxels, or the reason why it has none."""
 
     series_uid: str
     volume: LazyVolume | None

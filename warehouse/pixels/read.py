@@ -1,4 +1,4 @@
-"""Many frames → one array, each file opened once.
+"""Read many frames, each file opened once, in threads or processes.
 
 In: jobs, each an image and the frames wanted of it. Out: arrays filled in place. Plain frames are
 read one after another: out of memory, threads are no faster and stand in each other's way when the
@@ -71,7 +71,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Frames of one image, and what the sink calls each."""
+    """Frames of one image, and the names that the sink knows them by."""
 
     image: Image
     wanted: Sequence[tuple[int, Key]]
@@ -121,14 +121,14 @@ def read(
 
 
 def _effort(job: Job) -> float:
-    """Return the part of a job in the least work that is worth a worker process."""
+    """Return the effort of a job, as a fraction of the least work that is worth a process."""
     image = job.image
     least = PARALLEL_RLE_PIXELS if image.TransferSyntaxUID == RLELossless else PARALLEL_PIXELS
     return math.prod(image.frame_shape) * len(job.wanted) / least
 
 
 def _processes(count: int) -> Executor | None:
-    """Return worker processes, which end by themselves when they are idle; None without loky."""
+    """Return a pool of processes, which end when idle; None without loky."""
     try:
         from loky import get_reusable_executor  # noqa: PLC0415 - only large compressed series do
     except ImportError:
@@ -138,7 +138,7 @@ def _processes(count: int) -> Executor | None:
 
 
 def _parts(jobs: Sequence[Job], count: int) -> list[list[Job]]:
-    """Cut jobs into about that many parts of neighbouring frames."""
+    """Split jobs into about this many parts of adjacent frames."""
     total = sum(len(job.wanted) for job in jobs)
     size = max(1, -(-total // count))
     parts: list[list[Job]] = [[]]
@@ -183,7 +183,7 @@ def _run(jobs: Iterable[Job], sink: Sink, tables: Tables) -> None:
 
 
 def _run_in(pool: Executor, jobs: Sequence[Job], sink: Sink, waiting: int) -> None:
-    """Decode in processes; a few parts wait, so that no more is in memory than the sink holds."""
+    """Decode in processes, with few parts in flight to bound memory."""
     frames = sum(len(job.wanted) for job in jobs)
     parts = _parts(jobs, max(waiting, frames // 8))
     running: deque[Future[list[tuple[Key, np.ndarray]]]] = deque()

@@ -1,4 +1,4 @@
-"""A volume → where its voxels lie in the source files, as a virtual Zarr array: nothing is copied.
+"""References to the voxels of a volume in its source files, as a virtual Zarr array.
 
 In: a ``LazyVolume`` of stored values. Out: references as Kerchunk writes them (version 1), with the
 metadata of Zarr format 2, which zarr, xarray and dask open. A chunk is a frame. What they cannot
@@ -129,7 +129,7 @@ def _facts(volume: VolumeLike) -> dict[str, Any]:
         facts["affine"] = volume.affine.tolist()
         facts["spacing_mm"] = list(volume.spacing)
     layout = volume.layout
-    if not layout.images[0].is_grey:
+    if not layout.images[0].is_grayscale:
         return facts | {"PhotometricInterpretation": layout.images[0].PhotometricInterpretation}
     try:
         rescaled = volume.with_values(Values(rescale=True))
@@ -154,7 +154,7 @@ def _facts(volume: VolumeLike) -> dict[str, Any]:
 
 
 def _has_within(volume: VolumeLike, bounds: tuple[float, float]) -> bool:
-    """Tell whether every value that can be stored lies within bounds."""
+    """Return whether all values that can be stored lie within bounds."""
     return all(
         bounds[0] <= lowest and highest <= bounds[1]
         for lowest, highest in (stored_range(image) for image in volume.layout.images)
@@ -162,7 +162,7 @@ def _has_within(volume: VolumeLike, bounds: tuple[float, float]) -> bool:
 
 
 def _axes(volume: VolumeLike) -> list[tuple[str, str, np.ndarray, str | None]]:
-    """Return what stands along the axes that count something: name, axis, numbers, unit."""
+    """Return the coordinates of axes: name, axis, numbers, unit."""
     made: list[tuple[str, str, np.ndarray, str | None]] = []
     for name, values in volume.labels.items():
         axes, numbers = volume.label_dims[name], np.array(values, object)

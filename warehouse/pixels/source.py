@@ -1,4 +1,4 @@
-"""An image → the bytes of its file, if it is still the file that was ingested.
+"""Open the file of an image, after checking that it is unchanged since its ingest.
 
 In: ``Image``. Out: an open file that is read at offsets. Opened read-only, always. Objects in
 buckets are read by ranges. Members of archives and deflated data sets are unpacked, no further than
@@ -46,7 +46,7 @@ _HEAD_BYTES = 12
 
 
 class OpenPixels:
-    """The file of an image, open. Offsets count from the start of the file.
+    """The open file of an image; offsets are relative to the start of the file.
 
     Nothing of it is given out before the bytes in front of the pixel data were seen to be those of
     such an element. A descriptor is closed at the end of ``with``.
@@ -73,7 +73,7 @@ class OpenPixels:
 
     @property
     def is_file(self) -> bool:
-        """Whether offsets are those of a file of its own, not of something unpacked."""
+        """Whether offsets are those of a plain file, not of an inflated or unpacked one."""
         return self._descriptor >= 0
 
     @property
@@ -140,7 +140,7 @@ class OpenPixels:
         return self._file
 
     def _in_memory(self, targets: list[Any], offset: int) -> int:
-        """Read what the system has in memory, without waiting for the disk."""
+        """Read from the page cache, without waiting for the disk."""
         try:
             return os.preadv(self._descriptor, targets, offset, _NO_WAIT)
         except OSError:  # nothing there, or a file system that cannot tell
@@ -161,7 +161,7 @@ class OpenPixels:
             self._check_head(self._read(self.image.pixel_offset - size, size))
 
     def _check_head(self, head: bytes) -> None:
-        """See that pixel data begin where the catalog says, of the kind that it says."""
+        """Check that pixel data begin at the offset in the catalog, with the same encapsulation."""
         found = _TAGS.get(head[:4]) or _TAGS.get(head[4:8])
         if found != self.image.pixel_keyword:
             raise PixelsUnreadable(
@@ -199,7 +199,7 @@ def open_pixels(image: Image) -> AbstractContextManager[OpenPixels]:
 
 
 def will_need(image: Image) -> None:
-    """Have the system fetch the pixels of a file; whether it can is seen when they are read."""
+    """Ask the system to prefetch the pixels of a file; failures are ignored."""
     try:
         descriptor = os.open(local_path(image.path), os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
@@ -246,7 +246,7 @@ def _require_unchanged(image: Image, size_bytes: int, modified_us: int) -> None:
 
 
 def _inflated(image: Image, file: IO[bytes]) -> IO[bytes]:
-    """Return a deflated data set, unpacked as far as the pixel data go, which bounds it."""
+    """Inflate a deflated data set up to the end of its pixel data."""
     head = file.read(140)
     file.seek(132 if has_preamble(head, image.size_bytes) else 0)
     # The meta information is not deflated (PS3.5 A.5).

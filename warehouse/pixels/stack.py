@@ -1,4 +1,4 @@
-"""The frames of any series, as stored, in the order of acquisition: ``Stack``.
+"""``Stack``: the frames of any series as stored, in the order of acquisition.
 
 In: a catalog and a series. Out: a sequence of frames that are read when they are asked for. No
 geometry: mosaics stay whole, mixed sizes stand side by side.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Stack:
-    """Frames of a series, lazily: ``len(stack)``, ``stack[i]``, ``stack[a:b]``.
+    """Lazy sequence of the frames of a series: ``len(stack)``, ``stack[i]``, ``stack[a:b]``.
 
     A frame has the axes (row, column), of color (row, column, sample), and the values that
     pydicom's ``pixel_array(raw=True)`` gives: as stored, colors not converted. Images come by
@@ -90,7 +90,7 @@ class Stack:
         return self.images[number].instance_key, frame + 1
 
     def source_of(self, index: int) -> tuple[int, int]:
-        """Return number of the image and frame, from 0, of a frame of the stack."""
+        """Return image and frame index, both from 0, of a frame of the stack."""
         number = int(np.searchsorted(self._first, index, side="right")) - 1
         return number, index - int(self._first[number])
 
@@ -127,7 +127,7 @@ class Stack:
         return out
 
     def _touched(self, wanted: range) -> dict[int, range]:
-        """Return the images that frames lie in, each checked, with the places of its frames.
+        """Return the images of frames, each checked, with the positions of its frames.
 
         By arithmetic: a header may promise more frames than anybody could count.
         """
@@ -151,7 +151,7 @@ class Stack:
 
     @property
     def unit(self) -> str | None:
-        """What the numbers are, if ``rescale`` is asked for; see ``LazyVolume.unit``.
+        """Unit of rescaled values; see ``LazyVolume.unit``.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""A NIfTI image whose slices are shifted against each other → one with slices above each other.
+"""Resample a sheared NIfTI image (tilted gantry) to orthogonal axes.
 
 In: a ``nibabel.Nifti1Image`` with a sheared affine, as of a tilted gantry. Out: one with axes at
 right angles. Slices stay where they are along the normal; each is moved within its plane by linear
@@ -21,7 +21,7 @@ _STRAIGHT = 1e-3
 
 
 def is_sheared(volume: LazyVolume) -> bool:
-    """Tell whether slices go along another direction than their normal."""
+    """Return whether slices are stacked in another direction than their normal."""
     if volume.orientation is None:
         return False
     along_slices, along_rows, along_columns = volume.orientation.T
@@ -29,7 +29,7 @@ def is_sheared(volume: LazyVolume) -> bool:
 
 
 def straightened(image: Any) -> Any:
-    """Return an image with axes at right angles, wide enough for all slices.
+    """Return an image with orthogonal axes that contains all slices.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def straightened(image: Any) -> Any:
 def _moved(
     values: np.ndarray, axis: int, shift: float, fill: np.generic
 ) -> tuple[np.ndarray, float]:
-    """Move slice k by k times a shift along an axis; return the array and where it begins."""
+    """Shift slice k by k times a shift along an axis; return the array and its origin."""
     depth = values.shape[2]
     begin = np.floor(min(0.0, shift * (depth - 1)))
     room = int(np.ceil(abs(shift) * (depth - 1))) + 1

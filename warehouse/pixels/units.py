@@ -1,4 +1,4 @@
-"""What the terms of DICOM for units mean: codes of UCUM, and HU for Hounsfield units.
+"""Units: UCUM codes for the terms of DICOM, and HU for Hounsfield units.
 
 In: attributes of a header. Out: a unit, or None where the header does not say.
 """

@@ -1,4 +1,4 @@
-"""Standardized uptake values of PET: what the header of an image does not say alone.
+"""Standardized uptake values of PET, which depend on more than the header of an image.
 
 In: a catalog and a series. Out: headers whose frames have a mapping more, such as ``SUVbw``. The
 factor, and every condition for it, is that of the view ``pt_suv``; the slope of a frame is that of
@@ -71,7 +71,7 @@ class UptakeHeaders(Headers):
 
 
 def headers_for(catalog: Catalog, series_uid: str, values: Values | None) -> Headers | None:
-    """Return the headers that know uptake values, if these are asked for; else None."""
+    """Return headers with uptake values if these are requested, else None."""
     if values is None or not isinstance(values.rescale, str) or values.rescale not in SUV:
         return None
     column, kind = SUV[values.rescale]

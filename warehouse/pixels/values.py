@@ -1,4 +1,4 @@
-"""Stored values → the values somebody asked for: rescaled, windowed, inverted, in color.
+"""``Values``: convert stored values: rescale, window, invert, color.
 
 In: a frame, its image, what its header says. Out: a frame of the dtype that ``Values`` states. The
 order is that of PS3.4 N.2: modality LUT, VOI LUT or window, inversion for MONOCHROME1.
@@ -28,7 +28,7 @@ _RGB = {"RGB", "YBR_ICT", "YBR_RCT"}
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What is done to stored values.
+    """How stored values are converted.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Values:
     invert
         With a window: MONOCHROME1 is inverted, so that large is bright in every image.
     color
-        Palettes and YBR become RGB, uint8 or uint16; what is grey stays as it is.
+        Palettes and YBR become RGB, uint8 or uint16; grayscale stays as it is.
     overlay
         In place of the pixels an overlay of the header, 0 for group 6000 to 15: a mask of 0 and 1,
         uint8, one value per pixel.
@@ -58,7 +58,7 @@ class Values:
     overlay: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a rescale or window that is none, and what has no meaning for an overlay."""
+        """Refuse invalid options, and options that have no meaning for an overlay."""
         if not isinstance(self.rescale, bool | np.bool_ | str):
             raise UsageError("rescale is True, False, or the label or unit of a mapping, as text")
         if self.overlay is not None:
@@ -76,26 +76,26 @@ class Values:
 
     @property
     def are_stored(self) -> bool:
-        """Whether nothing is to be done."""
+        """Whether stored values are returned as they are."""
         return self == Values(invert=self.invert)
 
     @property
     def are_pointwise(self) -> bool:
-        """Whether each value follows from the one at its place alone."""
+        """Whether each value depends on the stored value at its position only."""
         return self.window != "header" and not self.color
 
     def dtype(self, image: Image, stored: np.dtype) -> np.dtype:
-        """Return the type that comes out for an image."""
+        """Return the dtype of converted values of an image."""
         if self.overlay is not None:
             return np.dtype("u1")
-        if self.color and not image.is_grey:
+        if self.color and not image.is_grayscale:
             return np.dtype("u2") if (image.BitsAllocated or 0) > 8 else np.dtype("u1")
         if self.window is not None:
             return np.dtype("u1")
         return np.dtype("f8") if self.rescale else stored
 
     def frame_shape(self, image: Image, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of a frame that comes out: palettes add an axis for the sample."""
+        """Return the shape of a converted frame: palettes add an axis for the sample."""
         if self.overlay is not None:
             return shape[:2]
         if self.color and image.PhotometricInterpretation == "PALETTE COLOR":
@@ -103,17 +103,17 @@ class Values:
         return shape
 
     def unit_of(self, image: Image, index: int, headers: Headers) -> str | None:
-        """Return the unit of what comes out for a frame; None if none is stated."""
-        if not self.rescale or self.window is not None or not image.is_grey:
+        """Return the unit of converted values of a frame; None if none is stated."""
+        if not self.rescale or self.window is not None or not image.is_grayscale:
             return None
         return headers.of(image).of(index).mapping(self.rescale).unit
 
     def drawn(self, frame: np.ndarray, image: Image, index: int) -> np.ndarray:
-        """Return the overlay in place of a whole frame, if that is asked for."""
+        """Return the overlay in place of a whole frame, if it is requested."""
         return frame if self.overlay is None else mask_of(image, index, self.overlay)
 
     def apply(self, frame: np.ndarray, image: Image, index: int, headers: Headers) -> np.ndarray:
-        """Return a frame, or part of one, with the values asked for.
+        """Convert a frame, or part of one.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class Values:
         if self.overlay is not None:
             return frame
         try:
-            if not image.is_grey:
+            if not image.is_grayscale:
                 return self._in_color(frame, image, headers.of(image)) if self.color else frame
             if self.window is None and not self.rescale:
                 return frame

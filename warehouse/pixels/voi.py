@@ -1,4 +1,4 @@
-"""Rescaled values → bytes to look at: a window, or the VOI LUT of a header (PS3.3 C.11.2).
+"""Apply a window or VOI LUT to rescaled values, for display (PS3.3 C.11.2).
 
 In: the module VOI LUT of an image or of a functional group. Out: ``Voi``. The arithmetic of windows
 is pydicom's.
@@ -33,7 +33,7 @@ class Voi:
     table: Table | None = None
 
     def apply(self, values: np.ndarray, *, inverted: bool = False) -> np.ndarray:
-        """Return bytes, 0 to 255; what is no number is 0."""
+        """Return uint8, 0 to 255; NaN becomes 0."""
         if self.table is not None:
             top = 2.0**self.table.bits - 1
             return as_bytes(self.table.look_up(values) * (_FULL / top), inverted=inverted)
@@ -100,15 +100,8 @@ def _first(place: Dataset, keyword: str) -> float | None:
     return number(facts, "WindowCenter")
 
 
-def windowed(
-    values: np.ndarray, center: float, width: float, *, inverted: bool = False
-) -> np.ndarray:
-    """Return rescaled values through a linear window (PS3.3 C.11.2.1.2): uint8, 0 to 255."""
-    return Voi(center, width).apply(values, inverted=inverted)
-
-
 def spread(values: np.ndarray, *, inverted: bool = False) -> np.ndarray:
-    """Return values as bytes from the smallest to the largest of them."""
+    """Scale values linearly from their minimum and maximum to 0 and 255."""
     finite = values[np.isfinite(values)]
     lowest, highest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     # Halved, so that the range of numbers near the end of float64 is one.

@@ -1,4 +1,4 @@
-"""A series as one array whose voxels are read when they are sliced: ``LazyVolume``.
+"""``LazyVolume``: a series as one array whose voxels are read when it is sliced.
 
 In: a layout. Out: NumPy arrays. What is known of a volume, its shape, type and place in space,
 comes from the catalog; a slice reads the frames that it touches, and of plain frames only its rows.
@@ -44,7 +44,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class LazyVolume:
-    """A series of images as an array-like.
+    """A series of images as a lazy array.
 
     Axes are, from the slowest: those that count something other than space (``volume``, ``time``,
     ``segment`` or the keyword of a dimension index), then ``slice``, ``row``, ``column``, and of
@@ -61,7 +61,7 @@ class LazyVolume:
         As of the array. Stored values unless ``values`` says otherwise.
     affine
         (4, 4) float64: (slice, row, column, 1), each from 0, to mm in LPS (x to the patient's
-        left, y to the back, z to the head) at the centre of the voxel. The columns stand in the
+        left, y to the back, z to the head) at the center of the voxel. The columns stand in the
         order of the array's axes; the view ``series_geometry`` has (column, row, slice). None if
         frames lie in no space, as those of a film.
     labels
@@ -145,7 +145,7 @@ class LazyVolume:
 
     @property
     def frames(self) -> pl.DataFrame:
-        """One row per place of the array, in its order: indices, instance, frame and file.
+        """One row per frame of the array, in its order: indices, instance, frame and file.
 
         ``frame_number`` counts from 1, as DICOM does; null where an empty frame is left out.
         """
@@ -193,17 +193,17 @@ class LazyVolume:
 
     @property
     def layout(self) -> Layout:
-        """Which frame lies where."""
+        """Frame at each position."""
         return self._layout
 
     @property
     def images(self) -> tuple[Image, ...]:
-        """The instances, as the catalog knows them."""
+        """Images of the series, from the catalog."""
         return self._layout.images
 
     @property
     def unit(self) -> str | None:
-        """What the numbers are, if ``rescale`` is asked for: a code of UCUM, or ``HU``.
+        """Unit of rescaled values: a code of UCUM, or ``HU``.
 
         The headers of all images are read. None where they do not say, and for stored values,
         windows and colors.
@@ -218,12 +218,12 @@ class LazyVolume:
 
     @property
     def sources(self) -> list[Source]:
-        """Image and frame, from 0, of each place that has one."""
+        """Image and frame, from 0, of each position that has one."""
         refs = self._layout.grid
         return [self._sources[ref] for ref in refs[refs >= 0].tolist()]
 
     def mappings(self) -> list[Mapping]:
-        """Return what ``rescale`` does to each frame, in the order of ``sources``.
+        """Return the mapping of ``rescale`` for each frame, in the order of ``sources``.
 
         Raises
         ------
@@ -240,7 +240,7 @@ class LazyVolume:
         return LazyVolume(self.series_uid, self._layout, values, self.headers)
 
     def references(self) -> dict[str, Any]:
-        """Return where the voxels lie in their files, as a virtual Zarr array.
+        """Return references to the voxels in their files, as a virtual Zarr array.
 
         ``json.dump`` of it is what ``xarray.open_dataset(..., engine="kerchunk")`` opens; see
         ``warehouse.pixels.references.references`` for what it holds and what is refused.

@@ -1,4 +1,4 @@
-"""What draws a volume or refers to its files needs of it: ``VolumeLike``, which ``LazyVolume`` is.
+"""``VolumeLike``: the protocol of ``LazyVolume`` that rendering and references need.
 
 ``LazyVolume`` shows itself in a notebook and refers to itself, so it stands behind ``gallery`` and
 ``references``; these take what has the following.

@@ -1,4 +1,4 @@
-"""Several frames at each position → which volume each belongs to, and what the volumes are.
+"""Assign several frames at each position to volumes, and label the volumes.
 
 In: what the views ``image_slices`` and ``frame_slices`` state of each frame. Out: numbers of
 volumes, or why there are none, and labels. NumPy only, no files.
@@ -82,7 +82,7 @@ _DAY_US = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What is stated of each frame: values, and their ranks among all that occur."""
+    """One attribute of all frames: values, and their ranks."""
 
     values: list[Any]
     ranks: np.ndarray
@@ -106,7 +106,7 @@ Stated = dict[str, Column]
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What the places along axes that count no space are.
+    """Labels of positions along axes that are not spatial.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ def stated_of(
     catalog: Catalog, name: str, series_uid: str, images: Sequence[Image],
     frames: Sequence[tuple[int, int]],
 ) -> Stated:  # fmt: skip
-    """Return what a view states of frames.
+    """Return the columns of a view as attributes of frames.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def column(values: list[Any]) -> Column:
 
 
 def numbered(stated: Stated, levels: np.ndarray) -> np.ndarray | str:
-    """Return the volume of each frame, from 0, or why they make none.
+    """Return the index of the volume of each frame, or why there are no volumes.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def numbered(stated: Stated, levels: np.ndarray) -> np.ndarray | str:
 
 
 def mixed(stated: Stated, places: Sequence[tuple[int, ...]]) -> list[str]:
-    """Return the conditions of which the frames at one place have several values."""
+    """Return the attributes that differ between frames at one position."""
     found: list[str] = []
     for name, label in CONDITIONS.items():
         if stated[name].varies:
@@ -241,7 +241,7 @@ def mixed(stated: Stated, places: Sequence[tuple[int, ...]]) -> list[str]:
 
 
 def labels_of(stated: Stated, grid: np.ndarray, dims: Sequence[str]) -> Labels:
-    """Return what tells the places along the axes in front of the slices apart.
+    """Return the labels of the positions along the axes in front of the slices.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def labels_of(stated: Stated, grid: np.ndarray, dims: Sequence[str]) -> Labels:
 
 
 def _per_place(stated: Stated, grid: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield each label with a value per place, where each place has one."""
+    """Yield each label that has one value per position."""
     places = grid.reshape(-1, grid.shape[-1])
     for name in ("acquired_us", "elapsed_ms"):
         if stated[name].varies and stated[name].is_complete:
@@ -295,7 +295,7 @@ def _per_place(stated: Stated, grid: np.ndarray) -> Iterator[tuple[str, np.ndarr
 
 
 def _put(made: Labels, name: str, values: np.ndarray, dims: Sequence[str]) -> None:
-    """Keep a label with the axes along which it varies; one that is the same everywhere is none."""
+    """Add a label with the axes along which it varies; a constant is not a label."""
     kept = list(dims)
     for axis in range(len(dims) - 1, -1, -1):
         first = values.take([0], axis)
@@ -328,7 +328,7 @@ def _fixed(value: Any) -> Any:
 
 
 def _order(value: Any) -> tuple[Any, ...]:
-    """Return by what a value is sorted: nothing first, also within lists."""
+    """Return the sort key of a value: None first, also within lists."""
     if isinstance(value, tuple):
         return (True, tuple(_order(part) for part in value))
     return (False,) if value is None else (True, value)

@@ -1,4 +1,4 @@
-"""The header ``Accept`` → what a client wants. Pure functions.
+"""Parse the header ``Accept``, and choose the form of an answer. Pure functions.
 
 In: text as clients send it, with quotes or without, in lists, with weights. Out: ``Wanted``, the
 best first; and, of an image, in which form its frames are answered (PS3.18 8.7).
@@ -59,7 +59,7 @@ class Form:
 
 
 def parse(header: str | None) -> list[Wanted]:
-    """Return what a client accepts, the best first; without a header that is anything.
+    """Return the accepted forms, the preferred one first; without a header any form.
 
     >>> parse('multipart/related; type="image/jp2"; transfer-syntax=*, */*;q=0.1')[0].part
     'image/jp2'
@@ -153,7 +153,7 @@ def frame_form(header: str | None, syntax: str | None, *, is_compressed: bool) -
 
 
 def object_form(header: str | None, syntaxes: Iterable[str | None]) -> str:
-    """Return as what whole objects are answered: multipart/related, or one as application/dicom.
+    """Return the media type for whole objects: multipart/related, or application/dicom for one.
 
     Raises
     ------

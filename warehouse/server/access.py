@@ -1,4 +1,4 @@
-"""Who may ask: tokens in a file, each with a name and a role. No secret is kept, only its digest.
+"""Authentication by tokens in a file, each with a name and a role; secrets are stored as digests.
 
 In: the header ``Authorization``. Out: ``Principal``. A secret is 32 random bytes that this
 software chose, so that one SHA-256 is enough: there is nothing to guess. It is given as a bearer
@@ -35,13 +35,13 @@ _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks."""
+    """The authenticated client."""
 
     name: str
     role: str
 
     def may(self, what: str) -> bool:
-        """Tell whether it may ``read``, ``write``, or read what is ``deidentified``."""
+        """Return whether the role permits to ``read``, ``write``, or read ``deidentified`` data."""
         return {
             "read": what in {"read", "deidentified"},
             "write": True,
@@ -50,7 +50,7 @@ class Principal:
 
 
 ANYBODY_HERE = Principal("", "read")
-"""Whoever asks a server without tokens, which answers this machine only."""
+"""Any client of a server without tokens, which serves this machine only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _digest(secret: str) -> str:
 
 @contextlib.contextmanager
 def _changing(path: Path) -> Iterator[None]:
-    """Let one command at a time change the file."""
+    """Lock the file of tokens."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -160,7 +160,7 @@ def _write(path: Path, tokens: list[Token]) -> None:
 
 
 class Gate:
-    """Knows who asks; reads the file of tokens anew when it has changed."""
+    """Authenticates requests; reads the file of tokens again when it has changed."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -196,7 +196,7 @@ class Gate:
                     self._tokens, self._state = [], state
 
     def principal(self, authorization: str) -> Principal | None:
-        """Return who gives this header; None if it is nobody that is known."""
+        """Return the client of an ``Authorization`` header; None if it is unknown."""
         if self.is_open:
             return ANYBODY_HERE
         kind, _, given = authorization.partition(" ")

@@ -1,4 +1,4 @@
-"""The application: every route, behind one door.
+"""The ASGI application: all routes, behind ``Door``.
 
 In: a warehouse and settings. Out: an ASGI application. Nothing of it is reached without passing
 ``Door``.

@@ -1,4 +1,4 @@
-"""What a route gets of its request: who asks, one version, and the address of the service.
+"""Dependencies of routes: the client, the version, and the address of the service.
 
 In: a request. Out: ``Version`` and texts. The entity tag of an answer follows from version,
 address, ``Accept`` and role: what has not changed is not made again.
@@ -36,7 +36,7 @@ def _release() -> str:
 
 
 class NotModified(Exception):
-    """The client has this answer."""
+    """The client has the current answer."""
 
 
 def serving(request: Request) -> Serving:
@@ -46,7 +46,7 @@ def serving(request: Request) -> Serving:
 
 
 def may(what: str) -> Callable[[Request], Principal]:
-    """Return a dependency that lets only those in who may do this.
+    """Return a dependency that requires a permission.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def may(what: str) -> Callable[[Request], Principal]:
 
 
 def version(request: Request) -> Version:
-    """Return the newest version, unless the client has its answer.
+    """Return the newest version; raise ``NotModified`` if the client has its answer.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def version(request: Request) -> Version:
 
 
 def base_url(request: Request) -> str:
-    """Return how clients call this server, without a slash at the end."""
+    """Return the base URL of this server as clients see it, without a trailing slash."""
     if public := serving(request).settings.public_url:
         return public.rstrip("/")
     url, listening = request.base_url, request.scope.get("server")
@@ -101,7 +101,7 @@ def base_url(request: Request) -> str:
 
 
 class Timed(APIRoute):
-    """A route whose keys may have slashes, and whose questions have a bound of time."""
+    """A route whose path parameters may contain slashes, and whose queries have a time limit."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
         @functools.wraps(endpoint)

@@ -68,7 +68,7 @@ def related(parts: Iterable[Part], media: str, *, at_once: bool = False) -> Resp
 
 
 def _begun(body: Iterator[bytes]) -> Iterator[bytes]:
-    """Make the first part before the answer begins, so that what is wrong with it has a status."""
+    """Produce the first part before the response starts, so that an error has a status."""
     first = [next(body), next(body, b"")]
 
     def whole() -> Iterator[bytes]:
@@ -95,7 +95,7 @@ def whole_file(instance: Instance) -> Iterator[bytes]:
 
 
 def require_source(instance: Instance) -> None:
-    """See that a source file is there, and what it was.
+    """Check that a source file exists and is unchanged.
 
     Raises
     ------
@@ -128,7 +128,7 @@ class _opened:  # noqa: N801 - used as a function
 
 
 class _Sink(io.RawIOBase):
-    """Takes what zipfile writes until it is sent."""
+    """Buffer for the output of zipfile until it is sent."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -150,7 +150,7 @@ class _Sink(io.RawIOBase):
 
 
 def zipped(named: Iterable[tuple[str, Instance]]) -> Iterator[bytes]:
-    """Yield a zip of source files, not compressed, as it is made.
+    """Yield an uncompressed zip of source files while it is written.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Connections that stand still are ended: a peer that does not read, or does not end its header.
+"""Close stalled connections: of a client that does not read, or does not finish its header.
 
 In: uvicorn's protocol. Out: the same, with two bounds of time. What has begun to be sent goes on as
 long as the peer takes something of it; a header has to be whole some time after its first byte. It
@@ -30,7 +30,7 @@ _TOO_LONG = (
 
 
 def bounded(seconds: float) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol with a bound for peers that stand still."""
+    """Return uvicorn's protocol with timeouts for stalled clients."""
 
     class Bounded(_Bounded):
         _seconds = seconds

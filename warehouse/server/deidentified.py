@@ -1,4 +1,4 @@
-"""What a token of the role ``deidentified`` may see: columns that tell nothing about who it was.
+"""Columns that a token of the role ``deidentified`` may see.
 
 In: a view and what is asked of it. Out: the columns to show, or a refusal. It is a list of what may
 be seen, not of what may not. Keys, UIDs, dates, times, free text, and names of people and places

@@ -1,4 +1,4 @@
-"""What the service offers: ``/openapi.json``, and ``/docs``, a page that needs no other host.
+"""``/openapi.json``, and ``/docs``, a page without external resources.
 
 In: the routes, and what they say of themselves. Out: OpenAPI 3.1 and HTML made of it, without a
 script.

@@ -1,4 +1,4 @@
-"""DICOMweb that is answered from the index: QIDO-RS, and the metadata of WADO-RS (PS3.18).
+"""DICOMweb from stored rows: QIDO-RS, and the metadata of WADO-RS (PS3.18).
 
 In: requests. Out: DICOM JSON. No source file is opened; ``wado`` opens them.
 """

@@ -1,4 +1,4 @@
-"""What every request passes first: host, size, number at a time, who asks, and the audit log.
+"""The outermost middleware: host, sizes, number of requests, authentication, audit log.
 
 An ASGI application around the other one. What it refuses never reaches a route. The audit log has
 one JSON object a line: when, who, method, the route, UIDs of the path, status, seconds. No value of
@@ -39,7 +39,6 @@ PARAMETER_BYTES = 4096
 QUERY_BYTES = 32_768
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UID = re.compile(r"[0-9.]{1,64}")
-_OPEN = re.compile(r"/health|/openapi\.json|/docs")
 _SERVICES = re.compile(r"/(api|dicomweb)(/|$)")
 _ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 _ENTITIES = {"studies": "study", "series": "series", "instances": "instance"}
@@ -67,7 +66,7 @@ _WRONG_BODIES: dict[type[Exception], tuple[int, str, str]] = {
 
 
 class Door:
-    """The outermost application."""
+    """The outermost ASGI application."""
 
     def __init__(self, inner: Asgi, settings: ServerSettings, gate: Gate) -> None:
         self._inner = inner
@@ -76,7 +75,7 @@ class Door:
         self._busy = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or hand it on."""
+        """Refuse a request, or pass it to the application."""
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
@@ -133,7 +132,7 @@ class Door:
             self._note(asked, scope["method"], status, began)
 
     def _refused(self, scope: Scope, headers: dict[bytes, str]) -> Any:
-        """Return what is answered to a request that goes no further; None if it does."""
+        """Return the response to a refused request; None if it is accepted."""
         if not self._knows_host(headers.get(b"host", "")):
             return problem(400, "UsageError", "this server has another name; see --public-url")
         query = scope["query_string"].decode("latin-1")
@@ -160,7 +159,7 @@ class Door:
         return None
 
     def _knows_host(self, host: str) -> bool:
-        """Tell whether a request is meant for this server: pages elsewhere could name it."""
+        """Return whether the Host header names this server (protects against DNS rebinding)."""
         if not self._settings.is_loopback:
             return True
         name = urlsplit(f"//{host}").hostname or ""
@@ -175,7 +174,7 @@ class Door:
         return self._settings.text_bytes
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        """Count the bytes of a body, and the seconds in which none of them come."""
+        """Limit the bytes of a body, and the seconds without any."""
         seen, most, is_whole = 0, self._most(scope), False
 
         def wrong(kind: type[Exception]) -> Exception:
@@ -235,7 +234,7 @@ class Door:
 
 
 def _is_here(scope: Scope) -> bool:
-    """Tell whether who asks is on this machine; a unix socket has no address."""
+    """Return whether the client is on this machine; a unix socket has no address."""
     host = (scope.get("client") or ("127.0.0.1",))[0]
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -252,7 +251,7 @@ def _with_keys(scope: Scope) -> str:
 
 
 def _entity(route: str, given: Mapping[str, Any]) -> str | None:
-    """Return of what a key in a path is; a key of a patient is a value, and not logged."""
+    """Return the level of the key in a path; None for a patient, whose key is not logged."""
     kind = given.get("level") or given.get("table") or route.removeprefix("/api/v1/").split("/")[0]
     return _ENTITIES.get(kind) if "key" in given else None
 

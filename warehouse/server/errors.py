@@ -1,4 +1,4 @@
-"""What goes wrong → a status of HTTP and a JSON body that says what was asked and what to do.
+"""Turn errors into HTTP statuses and JSON bodies.
 
 In: errors of this software. Out: ``{"error": …, "message": …}``. What nobody expected is a 500
 without a word of its own: its text could hold a value of a header.
@@ -35,19 +35,19 @@ class NotFound(errors.WarehouseError, LookupError):
 
 
 class NotAcceptable(errors.UsageError):
-    """No form that the client accepts can be had."""
+    """No form that the client accepts is available."""
 
 
 class Refused(errors.WarehouseError):
-    """The token that was given does not allow this."""
+    """The role of the token does not permit this."""
 
 
 class Busy(errors.WarehouseError):
-    """Others change the warehouse, and it takes too long to wait for them."""
+    """Waiting for other changes of the warehouse takes too long."""
 
 
 class TookTooLong(errors.WarehouseError):
-    """A request took more time than it may."""
+    """A request exceeded its time limit."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"it took more than {seconds:g} s: ask for less at a time")
@@ -108,7 +108,7 @@ def problem(status: int, error: str, message: str, **headers: str) -> JSONRespon
 
 
 def status_of(error: errors.WarehouseError) -> int:
-    """Return the status that an error of this software has."""
+    """Return the HTTP status of an error of this library."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
@@ -133,7 +133,7 @@ def _takes(route: APIRoute, scope: Scope) -> bool:
 
 
 def handle(app: FastAPI, root: Path) -> None:
-    """Let an application answer every failure with a problem."""
+    """Install handlers that answer every failure with a problem body."""
 
     def known(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.WarehouseError)

@@ -1,4 +1,4 @@
-"""A resource of DICOMweb → its instances, and the images of a series that is looked at.
+"""Find the instances of a DICOMweb resource, with a cache of recent images.
 
 In: a catalog and keys. Out: rows of the catalog. A viewer asks for one frame at a time: what is
 known of a series and of the fragments of a file is kept for the next request.

@@ -1,4 +1,4 @@
-"""A frame of an image → its bytes, as stored or decompressed.
+"""Return the bytes of frames, as stored or decompressed.
 
 In: what the catalog knows of an image. Out: bytes. Native frames are little endian and laid out as
 the header says: what ``/metadata`` states of them is true of what is sent.

@@ -51,7 +51,7 @@ class StudyIndex:
         self._series: dict[int, str] = {}
 
     def make(self) -> None:
-        """Make the tables, once, whatever time it takes; who asks meanwhile waits."""
+        """Create the tables once, without a time limit; other requests wait."""
         with self._making, unbounded():
             if self._is_made:
                 return

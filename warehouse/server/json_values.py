@@ -1,4 +1,4 @@
-"""Values of rows → values that JSON has. Pure functions."""
+"""Convert values of rows to JSON values. Pure functions."""
 
 from __future__ import annotations
 

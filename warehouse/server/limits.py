@@ -1,4 +1,4 @@
-"""What one request may take of the catalog: seconds, whatever number of questions it asks.
+"""Time limit of a request, over all of its queries.
 
 In: the sessions of a catalog. Out: sessions that know by which request they are asked; one thread
 interrupts those whose time is over, again and again until the request has ended.
@@ -23,7 +23,7 @@ _LOOK_SECONDS = 0.1
 
 
 class _Limit:
-    """The time of one request, and the connections that it has asked."""
+    """The deadline of a request, and the connections that it uses."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -39,7 +39,7 @@ class _Limit:
 
 
 class _Watch:
-    """A thread that looks at the limits of all requests, while there are any."""
+    """A thread that interrupts the connections of requests beyond their deadline."""
 
     def __init__(self) -> None:
         self._limits: set[_Limit] = set()
@@ -78,7 +78,7 @@ _OF_THREAD = threading.local()
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Bound the time of all questions that this thread asks in the block.
+    """Limit the time of all queries of this thread in the block.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def within(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def unbounded() -> Iterator[None]:
-    """Let this thread ask without a bound in new sessions: for what is made once for everybody."""
+    """Suspend the time limit of this thread, to create tables that all requests share."""
     before = getattr(_OF_THREAD, "limit", None)
     _OF_THREAD.limit = None
     try:
@@ -120,7 +120,7 @@ def _noted(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 
 
 class BoundedSessions(Sessions):
-    """Sessions of a catalog that are interrupted when the time of a request is over."""
+    """Sessions of a catalog that are interrupted at the deadline of their request."""
 
     def __init__(self, inner: Sessions) -> None:
         self._inner = inner

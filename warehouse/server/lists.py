@@ -236,7 +236,7 @@ def _at_most(reader: pa.RecordBatchReader, most: int) -> Iterator[pa.RecordBatch
 
 
 class _Sent(StreamingResponse):
-    """Sends a file and closes it, whether or not somebody waits for all of it."""
+    """Sends a file and closes it, even if the client disconnects."""
 
     def __init__(self, file: IO[bytes], **given: Any) -> None:
         self._file = file
@@ -264,7 +264,7 @@ def distinct(request: Request, version: Shown, table: Table, attribute: str) -> 
 
 @router.get("/aggregates/{table}", responses=_ONE)
 def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]:
-    """Return the least and the most of every number, date and time of a list."""
+    """Return minimum and maximum of every number, date and time of a list."""
     view, catalog = VIEWS[table], version.catalog
     asked = conditions(request, table)
     shown = [

@@ -1,4 +1,4 @@
-"""OHIF's viewer: from the tarball that npm serves to a folder that is served.
+"""Install OHIF's viewer from npm's tarball.
 
 In: ``npm pack @ohif/app`` of one version, its digest pinned. Out: its ready-built pages without
 what is not used. Nothing is run of it here, and no member leaves the folder.

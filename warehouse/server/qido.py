@@ -1,4 +1,4 @@
-"""Matching keys of QIDO-RS and C-FIND → conditions in SQL. Pure functions.
+"""Translate matching keys of QIDO-RS and C-FIND into SQL conditions. Pure functions.
 
 In: names and values as clients send them. Out: ``Asked``, and SQL with its parameters. Matching is
 that of PS3.4 C.2.2.2: single values, lists of UIDs, ``*`` and ``?``, ranges of dates and times,
@@ -61,7 +61,7 @@ class Asked:
 
 
 def parse(pairs: Iterable[tuple[str, str]], level: str, given: dict[str, str]) -> Asked:
-    """Return what the parameters of a request ask for.
+    """Parse the parameters of a request.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def _element_test(asked: Asked, key: Key, binder: Binder) -> str:
 
 
 def _with_elements(level: str, tests: list[str]) -> str:
-    """Return that an instance of an entity has, in one data set or item, rows for every test."""
+    """Return the condition that all tests hold within one data set or item of an instance."""
     rows = " intersect ".join(
         f"(select instance_id, path from normal_elements where {test})" for test in tests
     )

@@ -1,4 +1,4 @@
-"""A frame → a picture that a browser shows (PS3.18 8.3.5).
+"""Render a frame as a picture (PS3.18 8.3.5).
 
 In: an image, a frame, and what a client asks of the picture. Out: bytes of PNG or JPEG.
 """

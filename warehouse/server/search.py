@@ -1,4 +1,4 @@
-"""A search → the studies, series or instances that match, as DICOM JSON.
+"""Execute a search and return the matches as DICOM JSON.
 
 In: ``Asked`` and a version. Out: one JSON object each, as text, and whether there are more. What an
 answer always has comes from the index of the version, what is asked for besides from the long

@@ -29,7 +29,7 @@ _STOP_SECONDS = 10
 
 
 def check(settings: ServerSettings) -> None:
-    """Refuse to serve patients' data to whoever asks.
+    """Refuse settings that would serve other machines without tokens.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def check(settings: ServerSettings) -> None:
 def made_server(
     warehouse: Warehouse, settings: ServerSettings, listeners: Sequence[Listener] = ()
 ) -> uvicorn.Server:
-    """Return a server that has not begun.
+    """Return a configured uvicorn server that is not started.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One version for each answer, the newest one for the next, and any number of readers at once.
+"""``Serving``: a consistent version for each request, for many threads.
 
 In: a warehouse. Out: a ``Catalog`` for a request. A thread has a connection of its own to the
 database of a catalog (``Sessions``), with the variables that its views read. When a version is
@@ -125,7 +125,7 @@ class Serving:
 def fetched(
     catalog: Catalog, sql: str, params: Mapping[str, Any] | Sequence[Any] | None
 ) -> list[tuple[Any, ...]]:
-    """Return all rows of a question of this software, whose values came from outside.
+    """Run a query of this software with untrusted parameters; return all rows.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a server is told when it starts."""
+"""Settings of a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Where a server listens, who may ask, and what one request may cost."""
+    """Address, authentication and limits of a server."""
 
     host: str = "127.0.0.1"
     port: int = 8042
@@ -61,5 +61,5 @@ class ServerSettings:
 
     @property
     def is_called_here(self) -> bool:
-        """Whether the name that clients use is one of this machine: no proxy has others ask."""
+        """Whether the public name is one of this machine, so that there is no proxy in front."""
         return not self.public_url or urlsplit(self.public_url).hostname in LOOPBACK

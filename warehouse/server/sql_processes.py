@@ -1,4 +1,4 @@
-"""Processes that answer SQL of users: what a question takes there, the server does not lose.
+"""Run SQL of users in separate processes, which protects the memory of the server.
 
 In: a question that has passed the guard. Out: the body of its answer. DuckDB's own bound does not
 count the bytes of one value, and no interrupt ends the function that makes it, so that
@@ -37,7 +37,7 @@ _START = (
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the answer to one question may take."""
+    """Limits of a query of a user."""
 
     seconds: float
     rows: int
@@ -46,7 +46,7 @@ class Bounds:
 
 
 class _Process:
-    """One process, which answers one question at a time."""
+    """One process, which runs one query at a time."""
 
     def __init__(self, memory_bytes: int) -> None:
         self.memory_bytes = memory_bytes
@@ -79,7 +79,7 @@ class _Process:
         return self._connection.recv_bytes()
 
     def end(self) -> None:
-        """End the process, whatever it does, and remove what it has spilled."""
+        """Kill the process, and delete its spilled files."""
         self._process.kill()
         self._process.wait()
         self._connection.close()

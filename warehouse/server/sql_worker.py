@@ -1,4 +1,4 @@
-"""SQL of users → the body of an answer, in a process of its own (``sql_processes``).
+"""The program that runs SQL of users, started by ``sql_processes``.
 
 In: questions that have passed the guard, as JSON over a socket. Out: two messages for each. The
 first says that its time begins; the second is the body, or what is wrong.
@@ -36,7 +36,7 @@ class _TooLarge(Exception):
 
 
 def main(descriptor: int, memory_bytes: int) -> None:
-    """Answer questions until nobody asks any more."""
+    """Run queries from standard input until it is closed."""
     do_without_pandas()
     limit_memory(memory_bytes)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # is meant for the server

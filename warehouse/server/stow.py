@@ -1,4 +1,4 @@
-"""STOW-RS: objects that clients send → files in a folder, and the ordinary ingest of them.
+"""STOW-RS: write uploaded objects to a folder, and ingest them.
 
 In: multipart/related, streamed. Out: files named by their SHA-256, rows of the warehouse, and what
 became of each object (PS3.18 10.5). What is acknowledged is on disk and in the warehouse; what is
@@ -53,12 +53,12 @@ _NOT_UNDERSTOOD, _NO_MATCH, _DUPLICATE, _NO_ROOM = 0xC000, 0xA900, 0x0111, 0xA70
 
 
 class _WrongType(UsageError):
-    """A body or a part of it is no DICOM object."""
+    """The content type is not that of DICOM objects."""
 
 
 @dataclass(slots=True)
 class _Part:
-    """One object that was sent, in a file that has no name yet."""
+    """One uploaded object, in a temporary file."""
 
     path: Path
     sha256: str = ""
@@ -71,7 +71,7 @@ class _Part:
 
 @dataclass(slots=True)
 class _Receiver:
-    """Takes the events of the parser: writes each part to a file and digests it."""
+    """Callbacks of the multipart parser: writes each part to a file and hashes it."""
 
     folder: Path
     parts: list[_Part] = field(default_factory=list)
@@ -136,7 +136,7 @@ class _Receiver:
         self.is_complete = True
 
     def close(self) -> None:
-        """Let go of a file that was begun."""
+        """Close a partial file."""
         if self._file is not None:
             self._file.close()
 
@@ -218,7 +218,7 @@ def _parse(parser: MultipartParser, chunk: bytes) -> None:
 
 
 def _keep(asked: Serving, parts: list[_Part], received: Path, study: str | None) -> None:
-    """Give each object its name and its rows; one request at a time."""
+    """Rename and ingest the objects, one request at a time."""
     with asked.writing:
         version = asked.version()
         known: dict[str, str] = {}
@@ -246,7 +246,7 @@ def _keep(asked: Serving, parts: list[_Part], received: Path, study: str | None)
 
 
 def _identify(part: _Part, study: str | None) -> None:
-    """Read which object it is, as the ingest would."""
+    """Read the UIDs of an object, as the ingest would."""
     try:
         header = header_of_file(part.path)
     except WarehouseError:

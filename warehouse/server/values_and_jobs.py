@@ -1,4 +1,4 @@
-"""REST: values that somebody says, and jobs that somebody asks for.
+"""REST: add and read values, and create and read jobs.
 
 In: JSON. Out: what was stored, and rows as ``value list`` and ``job show`` have them. What is
 checked, and what errors say, is that of ``wh.components`` and ``wh.algorithms``: nothing is decided

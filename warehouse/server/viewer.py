@@ -1,4 +1,4 @@
-"""A viewer at the root: OHIF where it is installed, else a plain page that needs nothing.
+"""Serve a viewer at the root: OHIF if it is installed, else the built-in page.
 
 In: a folder of files. Out: those files and nothing outside of it, each with a policy that lets a
 browser load from this server only. No data are in them, so they need no token.

@@ -76,7 +76,7 @@ def _objects(found: Sequence[Instance], accept: str | None) -> Response:
 
 
 def _safe(named: Iterator[tuple[str, Instance]]) -> Iterator[tuple[str, Instance]]:
-    """Yield names that stay in the folder they are unpacked to."""
+    """Yield file names that are safe to unpack."""
     for name, one in named:
         yield "/".join(re.sub(r"[^\w.-]|^\.+", "_", part) for part in name.split("/")), one
 

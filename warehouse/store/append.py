@@ -1,4 +1,4 @@
-"""Rows that come from no file → one new version of the warehouse.
+"""Append rows that are not derived from files (annotations, values, jobs) in one commit.
 
 In: tables of rows, for stored tables that are appended to. Out: ``Appended``. Nothing can make
 these rows again, so they are published as a batch is: parts first, then one commit under the lock,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What an append did."""
+    """Result of an append."""
 
     rows: dict[str, int] = field(default_factory=dict)
     """Table → rows that are new in it."""
@@ -45,7 +45,7 @@ class Appended:
 
 
 def append_rows(root: Path, rows: Mapping[str, pa.Table]) -> Appended:
-    """Append rows to one stored table or more, in one version.
+    """Append rows to one or more stored tables, in one version.
 
     For a warehouse in a bucket, this is done to its folder and published by ``Mirror.work``, which
     does it again when another writer was faster.
@@ -95,7 +95,7 @@ def append_rows(root: Path, rows: Mapping[str, pa.Table]) -> Appended:
 
 
 def _fitting(name: str, rows: pa.Table) -> pa.Table:
-    """Return rows in the columns and types of a table that is appended to."""
+    """Return rows cast to the schema of an appended table."""
     appended = [table.name for table in tables.REGISTRY if table.is_appended]
     if name not in appended:
         raise UsageError(
@@ -120,7 +120,7 @@ def _fitting(name: str, rows: pa.Table) -> pa.Table:
 def _new(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, name: str, rows: pa.Table
 ) -> pa.Table:
-    """Return the rows that are not stored, each once, in the order of the table."""
+    """Return the distinct rows that are not stored yet, in the order of the table."""
     table = tables.named(name)
     key, every = _listed(table.key), _listed(rows.column_names)
     places = pa.array(range(rows.num_rows), pa.int64())

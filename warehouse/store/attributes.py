@@ -1,4 +1,4 @@
-"""Rows in memory → the table ``instance_attributes``, without asking for each column in turn.
+"""Pivot rows of ``elements`` in memory into the columns of ``instance_attributes``.
 
 In: sorted rows of one portion. Out: one row per instance. Which element becomes which column stands
 in sql/rules/instance_attributes.csv, from which sql/2_entities/instance_attributes.sql is written;
@@ -38,7 +38,7 @@ _LEADING_SPACES = pa.array(sorted(LEADING_SPACES))
 
 
 def gather(rows: pa.Table) -> pa.Table:
-    """Return one row per instance with its core attributes.
+    """Return one row per instance with its core attributes, equal to the view of that name.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def _is_text(attribute: Attribute) -> bool:
 
 
 def _texts(rows: pa.Table, found: list[NDArray[np.int64]]) -> Iterator[pa.Array]:
-    """Yield the normal texts of the rows of each attribute; all are taken at once."""
+    """Yield the normalized texts of each attribute; they are gathered in one pass."""
     chosen = pa.array(np.concatenate(found))
     if not len(chosen):
         yield from (pa.nulls(0, pa.string()) for _ in found)
@@ -113,7 +113,7 @@ def _texts(rows: pa.Table, found: list[NDArray[np.int64]]) -> Iterator[pa.Array]
 
 
 def _places(ids: NDArray[np.int64], instances: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the position of each row's instance; ids of a portion are dense, so by a table."""
+    """Return the index of each row's instance, by a lookup table: ids of a portion are dense."""
     if not len(instances):
         return np.zeros(0, np.int64)
     table = np.zeros(int(instances[-1] - instances[0]) + 1, np.int64)
@@ -123,7 +123,7 @@ def _places(ids: NDArray[np.int64], instances: NDArray[np.int64]) -> NDArray[np.
 
 
 def _instances(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the distinct ids, in order."""
+    """Return the distinct ids in ascending order."""
     if not len(ids):
         return ids
     first = int(ids.min())
@@ -146,7 +146,7 @@ def _code(rows: pa.Table, name: str, value: str) -> int:
 
 
 def _runs(rows: pa.Table) -> dict[str, tuple[int, int]]:
-    """Return where the rows of each tag begin and end."""
+    """Return start and stop of the rows of each tag."""
     codes = _codes(rows, "tag")
     if not len(codes):
         return {}
@@ -201,7 +201,7 @@ def _private(
     attribute: Attribute, rows: pa.Table, runs: dict[str, tuple[int, int]],
     first: NDArray[np.bool_], places: NDArray[np.int64], count: int,
 ) -> pa.Array:  # fmt: skip
-    """Take a private value by creator; where two blocks hold one, the greater, as max() does."""
+    """Return a private value by creator; of two blocks the greater value, as max() does."""
     values: dict[int, str] = {}
     creator = _code(rows, "creator", attribute.creator)
     for tag, (start, end) in runs.items():

@@ -56,7 +56,7 @@ def newest_version(root: Path) -> int | None:
 
 
 def note(root: Path, what: str, how: str, before: int | None, own: str = "") -> None:
-    """Append a line; that it cannot be written does not undo what was done.
+    """Append a line to the log; a failure is ignored, as the change is committed already.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def note(root: Path, what: str, how: str, before: int | None, own: str = "") -> 
 
 
 def entries(root: Path) -> list[Entry]:
-    """Return every change that was noted, the oldest first; a line that is garbled is left out."""
+    """Return every logged change, the oldest first; damaged lines are skipped."""
     found: list[Entry] = []
     for path in sorted((root / FOLDER).glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

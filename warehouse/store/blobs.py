@@ -1,4 +1,4 @@
-"""Long values, each stored once → those that a new version adds, and those that it drops.
+"""Deduplicate long binary values: which ones a commit adds to ``blobs``, and which it removes.
 
 In: what was staged, and the parts of ``elements`` that come and go. Out: parts and changes of
 ``blobs``. Of a batch that nobody knows a worker writes them before the lock is taken
@@ -43,7 +43,7 @@ _GROUP_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class NewValues:
-    """The long values of a batch, without those that some parts of ``blobs`` hold."""
+    """The long values of a batch that are not stored in given parts of ``blobs``."""
 
     parts: list[Part]
     """Each value once; no table names them yet."""
@@ -54,7 +54,7 @@ class NewValues:
 def new_values(
     root: Path, batch: str, staged: Iterable[Staged], looked_at: Sequence[str]
 ) -> NewValues:
-    """Write the staged values that these parts of ``blobs`` do not hold.
+    """Write the staged values that are not in these parts of ``blobs``.
 
     Raises
     ------
@@ -75,12 +75,12 @@ def new_values(
 
 
 def staged_values(staged: Iterable[Staged]) -> list[tuple[str, Part]]:
-    """Return the parts of ``blobs`` that were staged, none of which a version ever names."""
+    """Return the staged parts of ``blobs``, which are temporary: no version names them."""
     return [("blobs", some.parts["blobs"]) for some in staged if "blobs" in some.parts]
 
 
 def are_still_new(base: Snapshot, values: NewValues) -> bool:
-    """Tell whether a version holds none of these values, and all that were left out.
+    """Return whether a version still lacks these values and has all that were left out.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def settle_blobs(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, staged: list[Staged],
     changes: dict[str, Change],
 ) -> None:  # fmt: skip
-    """Store each long value once that some row of the new version points to, and no other."""
+    """Add long values that new rows refer to, and remove those that no row refers to any more."""
     elements = layout.table_folder(base.root, "elements")
     empty = [base.empty("elements")]
     added = [str(elements / part.path) for part in changes["elements"].add]
@@ -126,7 +126,7 @@ def settle_blobs(
 
 
 def _drop_blobs(connection: duckdb.DuckDBPyConnection, base: Snapshot, change: Change) -> None:
-    """Remove long values that only removed rows pointed to."""
+    """Remove long values that only removed rows referred to."""
     connection.execute(f"create or replace temp table orphans as {statement('orphan_blobs')}")
     connection.execute("set variable parts = $1", [base.paths("blobs")])
     names = connection.execute(
@@ -144,7 +144,7 @@ def _drop_blobs(connection: duckdb.DuckDBPyConnection, base: Snapshot, change: C
 
 
 def _without_held(root: Path, digests: pa.Array, parts: Sequence[str]) -> pa.Array:
-    """Return the digests that none of these parts of ``blobs`` holds.
+    """Return the digests that are in none of these parts of ``blobs``.
 
     Those of many parts together: for each look-up a table of hashes is made of those asked for.
     """
@@ -182,7 +182,7 @@ def _digests_in(parts: Iterable[Path]) -> Iterator[pa.Array]:
 def _write_values(
     root: Path, batch: str, sources: Iterable[str], wanted: pa.Array | pa.ChunkedArray
 ) -> list[Part]:
-    """Write the wanted values of some parts of ``blobs`` to new ones, each value once."""
+    """Copy the wanted values of some parts of ``blobs`` to new parts, each value once."""
     folder = layout.table_folder(root, "blobs")
     values = _pieces(folder, sources, wanted)
     made: list[Part] = []
@@ -213,7 +213,7 @@ def _write_some(values: Iterable[pa.Table], path: str) -> None:
 def _pieces(
     folder: Path, sources: Iterable[str], wanted: pa.Array | pa.ChunkedArray
 ) -> Iterator[pa.Table]:
-    """Yield the wanted values, in pieces that are long enough for a row group."""
+    """Yield the wanted values in tables that are large enough for a row group."""
     held: list[pa.Table] = []
     size = 0
     for rows in _values_in(folder, sources, wanted):
@@ -229,7 +229,7 @@ def _pieces(
 def _values_in(
     folder: Path, sources: Iterable[str], wanted: pa.Array | pa.ChunkedArray
 ) -> Iterator[pa.Table]:
-    """Yield the wanted values, each where it comes first.
+    """Yield the wanted values, the first occurrence of each.
 
     Row group by row group, because these values are the only long ones: a part may hold hundreds
     of MiB.

@@ -1,8 +1,8 @@
-"""Staged parts of a batch → one new version of the warehouse.
+"""Commit the staged parts of a batch as a new version of the warehouse.
 
-In: what the workers staged. Out: ``Counts``. Here, under the lock, is decided what becomes of each
-file, because only here is known what other files and other writers have brought: sql/ingest/
-says how. Parts are replaced by copies without the rows that go; nothing is changed in place.
+In: what the workers staged. Out: ``Counts``. The outcome of each file is determined here, under the
+lock, because it depends on other files and on other writers: by sql/ingest/resolve.sql. Parts are
+replaced by copies without the removed rows; nothing is changed in place.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the files of a batch, and of which."""
+    """Number of files of a batch by outcome and by reader."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     """created, replaced, existing, duplicate, rejected → number of files."""
@@ -49,26 +49,26 @@ def commit_batch(
     ready: Ready | None = None, read_anew: bool = False,
     damaged: Mapping[str, set[str]] | None = None,
 ) -> Counts:  # fmt: skip
-    """Judge the staged files against the warehouse and make them part of it.
+    """Determine the outcome of each staged file and commit the rows of the batch.
 
     Parameters
     ----------
     connection
-        Any of ``warehouse.store.duck``; to open one takes as long as to judge a small batch. What
-        is made in it is temporary.
+        Connection of ``warehouse.store.duck``; opening one takes as long as a small commit. Tables
+        created in it are temporary.
     root
         Folder of the warehouse.
     batch
-        Partition that the rows of ``files`` go to.
+        Partition of the new rows of ``files``.
     staged
-        What the workers left.
+        Portions that the workers have staged.
     ready
-        What ``warehouse.store.ready`` made of it, if somebody did so already.
+        Parts that ``warehouse.store.ready`` has written of it in advance, if any.
     read_anew
-        Take the staged rows even of files that are known and unchanged.
+        Replace the rows even of files that are known and unchanged.
     damaged
-        Table → parts that cannot be read, whose rows the staged files bring again: they leave the
-        warehouse in the same transaction.
+        Table → unreadable parts, whose files were staged again: the parts are removed in the same
+        transaction.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def commit_batch(
         table: Change(remove=sorted((damaged or {}).get(table, ()))) for table in tables.names()
     }
     try:
-        # Before the lock is taken: who waits for it waits no longer than for the decision.
+        # Before the lock is taken, so that other writers wait for the decision only.
         if ready is None and not damaged and not read_anew and tombstones(root) is None:
             held = delta.newest_parts(root, "blobs")
             ready = make_ready(root, batch, staged, held, connection)
@@ -122,7 +122,7 @@ def commit_batch(
 
 
 def _is_all_new(connection: duckdb.DuckDBPyConnection, base: Snapshot, ready: Ready) -> bool:
-    """Tell whether nothing of a batch is known, and none of it is to stay forgotten."""
+    """Return whether no file or instance of a batch is known, and nothing is forgotten."""
     if tombstones(base.root) is not None:
         return False
     part = layout.table_folder(base.root, "files") / ready.parts["files"].path
@@ -132,7 +132,7 @@ def _is_all_new(connection: duckdb.DuckDBPyConnection, base: Snapshot, ready: Re
 def _take_all(
     base: Snapshot, batch: str, staged: list[Staged], ready: Ready, changes: dict[str, Change]
 ) -> None:
-    """Take over all that was staged of a batch that holds nothing known."""
+    """Add all staged parts of a batch without known files or instances."""
     for table, part in ready.parts.items():
         changes[table].add.append(part)
     for portion in staged:
@@ -141,7 +141,7 @@ def _take_all(
                 changes[table].add.append(part)
     values = ready.values
     if values is None or not are_still_new(base, values):
-        # Other writers have brought some of these values, or put others into other parts.
+        # Other writers have added some of these values, or moved others to other parts.
         layout.drop_parts(base.root, [("blobs", part) for part in values.parts] if values else [])
         values = new_values(base.root, batch, staged, base.parts["blobs"])
     changes["blobs"].add.extend(values.parts)
@@ -149,7 +149,7 @@ def _take_all(
 
 
 def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
-    """Mark files as removed, and take out the instances that they held.
+    """Mark files as removed, and remove the rows of the instances that they held.
 
     Parameters
     ----------
@@ -193,10 +193,10 @@ def _prepare(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str,
     staged: list[Staged], changes: dict[str, Change], *, read_anew: bool, may_be_new: bool,
 ) -> tuple[Counts, list[tuple[str, Part]]]:  # fmt: skip
-    """Judge file by file, and write the parts of the new version.
+    """Determine the outcome of each file, and write the parts of the new version.
 
-    Without ``may_be_new`` it is known that not all of it is new. Returns what became of the files,
-    and parts that are of no use.
+    Without ``may_be_new`` it is known that not all of it is new. Returns the counts, and the parts
+    that are not needed.
     """
     files, instances = files_of(staged), instances_of(staged)
     folder = layout.table_folder(base.root, "elements")
@@ -209,7 +209,7 @@ def _prepare(
         layout.part_name(batch, 0),
     )  # fmt: skip
     if not new_files.rows and not connection.execute("from touched limit 1").fetchall():
-        # Every file is forgotten, or known and unchanged: another writer was faster.
+        # Every file is forgotten, or another writer has committed it meanwhile.
         discard(base.root, staged)
         return _counts(connection, files), [("files", new_files)]
     if new_files.rows:
@@ -226,7 +226,7 @@ def _judge(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, files: pa.Table, *, read_anew: bool,
     may_be_new: bool,
 ) -> None:  # fmt: skip
-    """Make ``verdict`` and ``touched``."""
+    """Create the tables ``verdict`` and ``touched``."""
     keys = files["instance_key"].drop_null()
     if (
         may_be_new
@@ -282,7 +282,7 @@ def remove_rows(
 def _drop_values(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, changes: dict[str, Change]
 ) -> None:
-    """Take out the values of payloads that were released, wherever a compaction has put them."""
+    """Remove the values of released payloads from all parts, as compaction may have moved them."""
     connection.execute("set variable parts = $1", [base.paths("vendor_values")])
     names = connection.execute(
         "select distinct filename from read_parquet(getvariable('parts'), filename = true) "
@@ -310,9 +310,9 @@ def add_staged_rows(
     connection: duckdb.DuckDBPyConnection, root: Path, batch: str, staged: list[Staged],
     instances: pa.Table, changes: dict[str, Change],
 ) -> list[tuple[str, Part]]:  # fmt: skip
-    """Take over the staged rows, without those of instances that another file holds.
+    """Add the staged rows, without those of instances that another file holds.
 
-    Returns the parts that were copied and are of no use any more.
+    Returns the staged parts that were copied and are not needed any more.
     """
     connection.execute(
         "create or replace temp table gone as select instance_id from verdict "
@@ -323,7 +323,7 @@ def add_staged_rows(
     for portion in staged:
         held = pc.is_in(gone, portion.files["instance_id"])
         loses = pc.any(held).as_py()
-        # Rows of elements that an earlier path of the portion holds were not even written.
+        # Elements of instances that an earlier file of the portion holds were not staged at all.
         loses_rows = pc.any(pc.and_(held, pc.invert(pc.is_in(gone, portion.left_out)))).as_py()
         if loses and "vendor_payloads" in portion.parts:
             payloads = portion.parts["vendor_payloads"].path

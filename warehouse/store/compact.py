@@ -1,4 +1,4 @@
-"""Many small parts → few, with the same rows in the same order.
+"""Compaction: merge many small parts into few, with the same rows in the same order.
 
 In: the folder of a warehouse. Out: ``Compacted``. Parts of several batches become one, because a
 row says by itself of which batch it is: its id begins with the number of the batch. Only ``files``
@@ -40,7 +40,7 @@ _GROUP_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What a compaction did."""
+    """Result of a compaction."""
 
     before: dict[str, int] = field(default_factory=dict)
     """Table → number of parts."""
@@ -50,7 +50,7 @@ class Compacted:
 
 
 def compact(root: Path) -> Compacted:
-    """Merge small parts that follow one another; rows, order and encodings stay.
+    """Merge adjacent small parts; rows, their order and encodings stay the same.
 
     The parts that were merged stay on disk for readers of the versions before, until a vacuum.
     Ingests may commit meanwhile: a part that one of them replaces is left as it is.
@@ -78,7 +78,7 @@ def _count(snapshot: Snapshot) -> dict[str, int]:
 
 
 def _groups(snapshot: Snapshot) -> list[tuple[str, list[str]]]:
-    """Return the parts to be merged, a list per new part."""
+    """Return the parts to merge, a list per new part."""
     groups = []
     for table in tables.REGISTRY:
         folder = layout.table_folder(snapshot.root, table.name)
@@ -98,7 +98,7 @@ def _size(path: Path, table: StoredTable) -> int:
 
 
 def _runs(sizes: list[tuple[str, int]], table: StoredTable) -> Iterator[list[str]]:
-    """Cut the parts of a table, in their order, into runs that are small enough together.
+    """Split the parts of a table, in their order, into groups below the target size.
 
     A part that is half full is left alone: so no row is written again each time some are added.
     """
@@ -121,7 +121,7 @@ def _batch(part: str) -> str:
 
 
 def _merge_groups(root: Path, groups: list[tuple[str, list[str]]]) -> bool:
-    """Write merged parts, and put them in the place of the old ones in one transaction.
+    """Write the merged parts, and replace the old ones in one transaction.
 
     Returns whether all old parts were still there.
     """
@@ -170,7 +170,7 @@ def _merged(root: Path, table: StoredTable, parts: list[str]) -> Part:
 
 
 def _write_pieces(pieces: Iterator[pa.Table], schema: pa.Schema, path: str) -> None:
-    """Write what is not long in row groups of about the size that they are first written in."""
+    """Write a table without a sort key, in row groups of about the size that an ingest writes."""
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         held: list[pa.Table] = []
         held_bytes = 0

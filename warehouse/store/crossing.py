@@ -1,8 +1,8 @@
-"""Arrow tables that cross from process to process: bytes until somebody asks for them.
+"""Arrow tables that are sent between processes as compressed bytes, and unpacked on first access.
 
-In: tables. Out: the same. What a worker has read goes through the process that commits to another
-worker, mostly without being looked at. Compressed, which Arrow does faster than pickle copies: rows
-of neighbours say the same.
+Rows that one worker has read pass through the committing process to another worker, mostly unread.
+They are compressed, which is faster than pickling copies: neighboring rows repeat their values.
+of neighbors say the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Crossing:
-    """Some tables; those that have come from another process are unpacked when they are asked for.
+    """Picklable tables; after unpickling they are unpacked on first access.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""What is wrong with a store, in one sentence, and what mends it.
+"""Detect a damaged store: name what is wrong in one sentence, and how to repair it.
 
-In: the folder of a warehouse. Out: nothing, or ``StoreDamaged``. What is cheap is seen whenever a
-version is opened: gaps and emptied entries of the logs, numbers of parts, rows and bytes that are
-not those noted at the commit, parts that are gone, cut or links. Bytes inside of parts are read
-only when an engine has failed.
+In: the folder of a warehouse. Out: nothing, or ``StoreDamaged``. Cheap checks run whenever a
+version is opened: gaps and empty entries in the logs; counts of parts, rows and bytes that differ
+from those committed; parts that are missing, truncated or links. The content of parts is read only
+after an engine has failed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _Asked = ParamSpec("_Asked")
 def require_totals(
     root: Path, noted: Totals, parts: Mapping[str, Mapping[str, tuple[int, int]]]
 ) -> None:
-    """Check that no part is missing in a log, as after an entry was emptied.
+    """Check that the logs name as many parts, rows and bytes as were committed.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def require_totals(
 
 
 def require_parts(root: Path, table: str, parts: Mapping[str, tuple[int, int]]) -> None:
-    """Check that the parts of a table are there, whole by their size, and no links.
+    """Check that the parts of a table are regular files of the committed size.
 
     Raises
     ------
@@ -98,15 +98,15 @@ def _not_as_committed(root: Path, part: str, status: os.stat_result, size: int) 
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return what is raised where an engine reads the store."""
-    # Polars raises nothing where nobody has imported it, which takes as long as many questions.
+    """Return the exceptions that engines raise when they read the store."""
+    # Not imported here: importing Polars takes as long as many queries.
     polars = sys.modules.get("polars.exceptions")
     return _FAILURES if polars is None else (*_FAILURES, polars.PolarsError)
 
 
 @contextmanager
 def failures_named(root: Path) -> Iterator[None]:
-    """Turn an error of an engine that comes from a damaged part into ``StoreDamaged``."""
+    """Replace an engine's error that is due to a damaged part by ``StoreDamaged``."""
     try:
         yield
     except failures() as error:
@@ -117,7 +117,7 @@ def failures_named(root: Path) -> Iterator[None]:
 
 
 def names_failures(method: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
-    """Let a method of what has a ``root`` raise ``StoreDamaged`` for ``failures_named``."""
+    """Decorate a method of an object with a ``root``: run it inside ``failures_named``."""
 
     @functools.wraps(method)
     def call(*args: _Asked.args, **kwargs: _Asked.kwargs) -> _Answer:
@@ -129,17 +129,17 @@ def names_failures(method: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answe
 
 
 def explained(root: Path, error: BaseException) -> StoreDamaged | None:
-    """Return what is damaged if an engine failed for that reason; None if nothing is.
+    """Return which part made an engine fail; None if no part is damaged.
 
-    Takes time: parts are read until one cannot be.
+    This is slow: parts are read until one cannot be.
     """
     if isinstance(error, QueryFailed):
-        # The context too: what people see leaves the engine's traceback out.
+        # Also the context, as ``raise ... from None`` hides the engine's error.
         error = error.__cause__ or error.__context__ or error
     if not isinstance(error, failures()) or isinstance(error, _OF_THE_CALLER):
         return None
     named = re.search(re.escape(str(root)) + r"/([^\"'\n]+?\.parquet)", str(error))
-    # One that is gone was vacuumed beneath a reader of an old version, else opening had seen it.
+    # A missing part was vacuumed while an old version was open; otherwise opening had failed.
     if named and (root / named[1]).exists() and not _is_readable(root / named[1]):
         return _unreadable(root, named[1])
     return next(
@@ -166,7 +166,7 @@ def _every_part(root: Path) -> Iterable[Path]:
 
 
 def _is_readable(path: Path) -> bool:
-    """Read a part from end to end, a batch of rows at a time."""
+    """Read a whole part in small batches of rows; return whether that succeeds."""
     try:
         with pq.ParquetFile(path) as parquet:
             for _ in parquet.iter_batches(10_000):

@@ -1,9 +1,9 @@
-"""The Delta tables: created, read at a version, changed in one commit.
+"""The Delta tables: create them, read one version of all, change all in one commit.
 
-A warehouse has one version, that of its table ``files``: each of its commits names the versions
-of the other tables that belong to it, and readers follow these pins. Tables are committed first
-and ``files`` last, so a reader sees a whole batch or none of it, and what a killed writer left
-behind is taken back by the next one.
+The version of a warehouse is that of its table ``files``: each commit of ``files`` names the
+versions of the other tables that belong to it (its pins), which readers follow. ``files`` is
+committed last, so a reader sees a whole batch or none of it; commits that a killed writer left in
+other tables are rolled back by the next writer.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _NOTHING = [0, 0, 0]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one commit does to one table."""
+    """Parts that a commit adds to and removes from a table."""
 
     add: list[Part] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
@@ -103,7 +103,7 @@ class Snapshot:
         return [*(f"{folder}/{part}" for part in self.parts[table]), self.empty(table)]
 
     def without(self, damaged: Mapping[str, set[str]]) -> Snapshot:
-        """Return the same without some parts of some tables."""
+        """Return a snapshot without some parts of some tables."""
         parts = {
             table: tuple(part for part in some if part not in damaged.get(table, ()))
             for table, some in self.parts.items()
@@ -116,14 +116,14 @@ class Snapshot:
 
 
 def create(root: Path) -> None:
-    """Make an empty warehouse; safe to repeat if an earlier attempt was killed.
+    """Create an empty warehouse; may be repeated after a kill.
 
     Raises
     ------
     NotAWarehouse
         The path is a file, or a folder that holds something else.
     UsageError
-        The path holds a character that has a meaning for one of the engines.
+        The path contains a character that one of the engines interprets.
     """
     require_plain(root)
     marker = root / layout.MARKER
@@ -145,7 +145,7 @@ def create(root: Path) -> None:
             write_empty_parts(root)
             make_tables(root, tables.REGISTRY)
             reach_disk(layout.empty_part(root, table) for table in tables.names())
-            # Last: it makes the folder a warehouse.
+            # Last, because it marks the folder as a warehouse.
             about = {"layout": layout.LAYOUT_VERSION, "id": uuid.uuid4().hex}
             write_marker(root, about | {"tables": list(tables.names())})
     except OSError as error:
@@ -155,7 +155,7 @@ def create(root: Path) -> None:
 def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = True) -> Snapshot:
     """Return the newest complete version of the warehouse, or an older one.
 
-    Parts that only an older version names may be vacuumed, so these are not looked for; nor are any
+    The parts are checked to exist; not those of an older version, which may be vacuumed, and none
     without ``parts_are_here``.
 
     Raises
@@ -194,12 +194,12 @@ def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = T
 
 
 def stored_rows(root: Path, table: str) -> int:
-    """Return how many rows a table has, as its log says."""
+    """Return the number of rows of a table, from its log."""
     return totals(read_log(root, table).parts)[1]
 
 
 def newest_version(root: Path) -> int:
-    """Return the version of the warehouse."""
+    """Return the newest version of the warehouse."""
     require(root)
     return read_log(root, "files").version
 
@@ -217,22 +217,22 @@ def newest_files(root: Path) -> tuple[int, list[str]]:
 
 
 def newest_parts(root: Path, table: str) -> list[str]:
-    """Return the parts of a table at its own newest version, committed as a whole or not."""
+    """Return the parts of a table at its newest version, which ``files`` may not name yet."""
     return _in_order(read_log(root, table).parts)
 
 
 def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: str) -> None:
-    """Apply changes to all tables; the caller holds the lock and worked from ``base``.
+    """Commit changes to all tables; the caller holds the lock and read version ``base``.
 
     Raises
     ------
     WriteFailed
         A log entry could not be written; the version before stays what readers see.
     LockIgnored
-        Another writer has committed since ``base``, which the lock should have kept from it.
+        Another writer has committed since ``base``: the file system ignores locks.
     """
     try:
-        # Those of tables that only a newer software knows go on as they are.
+        # Tables that only newer software knows keep their versions.
         held, totals_held = _pins(root, base.version)
         pins = {table: pin for table, pin in held.items() if table not in tables.names()}
         noted = {table: totals_held[table] for table in pins if table in totals_held}
@@ -245,8 +245,8 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
         )  # fmt: skip
         for table in tables.names():
             log = _taken_back(root, table, base)
-            # Whatever a killed writer left, it is not a version: `files` comes last. So this is
-            # the work of someone, and taking it back would lose it.
+            # A killed writer leaves no version of `files`, which is committed last. So this is
+            # the commit of another writer, which must not be rolled back.
             if table == "files" and log.version != base.version:
                 raise LockIgnored(root)
             change = changes.get(table, Change())
@@ -273,18 +273,18 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
 
 
 def _changed(listed: dict[str, tuple[int, int]], change: Change) -> dict[str, tuple[int, int]]:
-    """Return the parts of a table after a change, with their bytes and rows."""
+    """Return path → (bytes, rows) of the parts of a table after a change."""
     kept = {path: facts for path, facts in listed.items() if path not in change.remove}
     return kept | {part.path: (part.size_bytes, part.rows) for part in change.add}
 
 
 def _pins(root: Path, version: int) -> tuple[dict[str, int], Totals]:
-    """Return the versions of the other tables that a version of ``files`` names, and what is in it.
+    """Return the pins of a version of ``files``, and the totals of each table noted with them.
 
-    What is in it was not noted by earlier versions of this software, nor by other tools. The first
-    ones did not name tables that they did not know, either: these are as they were named before.
+    Early versions of this software, and other tools, noted no totals. The first ones did not pin
+    tables that they did not know, either: for these the last pins before are valid.
 
-    From the entry of the log itself: ``DeltaTable.history`` reads the newest log whatever the
+    This reads the log entry itself: ``DeltaTable.history`` reads the newest log whatever the
     version, and so would mix two versions while another writer commits.
     """
     pins: dict[str, int] = {}
@@ -320,15 +320,15 @@ def _pins(root: Path, version: int) -> tuple[dict[str, int], Totals]:
 
 
 def _in_order(parts: dict[str, tuple[int, int]]) -> list[str]:
-    """Return the parts of a table, the largest first, the others in the order of their names."""
+    """Return the parts of a table: the largest first, then the others by name."""
     largest = min(parts, key=lambda part: (-parts[part][0], part), default=None)
     return sorted(parts, key=lambda part: (part != largest, part))
 
 
 def _taken_back(root: Path, table: str, base: Snapshot) -> Log:
-    """Return the newest log of a table, without what a killed writer committed to it alone.
+    """Roll back what a killed writer has committed to a table; return its newest log.
 
-    Of ``files`` nothing is taken back: what is committed to it is a version, and not left over.
+    ``files`` is never rolled back: whatever is committed to it is a version of the warehouse.
     """
     pinned = base.versions.get(table, 0)
     log = read_log(root, table, empty_at=None if base.parts[table] else pinned)
@@ -341,7 +341,7 @@ def _taken_back(root: Path, table: str, base: Snapshot) -> Log:
 
 
 def _apply(delta: DeltaTable, change: Change, metadata: dict[str, Any]) -> int:
-    """Add one version to a table; return its number."""
+    """Commit a change to one table; return its new version."""
     now = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [
         AddAction(

@@ -1,4 +1,4 @@
-"""DuckDB connections that never reach for the network, and files written by them."""
+"""DuckDB connections without network access, and Parquet files written by DuckDB."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FORMAT = f"(format parquet, compression zstd, parquet_version v2, row_group_siz
 
 
 def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory database; all extensions it may use are built in."""
+    """Open an in-memory database that neither installs nor loads extensions."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
@@ -41,7 +41,7 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
 
 
 def be_quiet(connection: duckdb.DuckDBPyConnection) -> None:
-    """Have a connection draw no bar."""
+    """Turn off DuckDB's progress bar."""
     # In a script without a file (python -c) DuckDB draws one after two seconds; in a notebook
     # without ipywidgets it has none, and refuses to be told so.
     with contextlib.suppress(duckdb.InvalidInputException):
@@ -56,7 +56,7 @@ class _Database:
 
 
 _idle: list[_Database] = []
-"""Databases with no rows in them. To open and close one takes as long as to judge a small batch."""
+"""Pool of empty databases: opening and closing one takes as long as a small commit."""
 _IDLE_KEPT = 2
 _of_parent: list[_Database] = []
 """Those that a process was forked with, which lack their threads: never to be used nor closed."""
@@ -74,15 +74,15 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 def lent(
     stored: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection to a database that nobody else uses, empty as that of ``connect``.
+    """Lend a connection to an empty database of the pool, used by no other thread.
 
-    It is for some statements: what is made in it is gone afterwards, and its settings, which are
-    those of the database, stay as they are.
+    For a few statements: tables created in it are dropped afterwards. Do not change settings, as
+    they are those of the database and persist.
 
     Parameters
     ----------
     stored
-        Tables that it finds nevertheless, and the Parquet files of each.
+        Stored table → its Parquet files: creates a view for each.
     """
     try:
         database = _idle.pop()
@@ -98,7 +98,7 @@ def lent(
         connection.close()
         database.connection.execute(f"detach {_LENT}")
     except BaseException:
-        # Whatever state it is in, nobody gets it next.
+        # Its state is unknown, so it does not return to the pool.
         connection.close()
         database.connection.close()
         raise
@@ -111,10 +111,10 @@ def lent(
 def _find_stored(
     database: _Database, connection: duckdb.DuckDBPyConnection, tables: Iterable[str]
 ) -> None:
-    """Let a connection find stored tables by views that stay in the database.
+    """Create views of stored tables, which stay in the database for the next user.
 
-    They read the files that a variable of the connection names, so that they are the same for all
-    warehouses. To make one takes as long as most questions.
+    They read the files in a variable of the connection, so that they are valid for all
+    warehouses. Creating one takes as long as most queries.
     """
     for table in tables:
         if table not in database.tables:
@@ -128,7 +128,7 @@ _LENT = "lent"
 
 
 def cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Return another connection that finds the same tables, but for temporary ones."""
+    """Return another connection to the same tables, except temporary ones."""
     database = connection.execute("select current_database()").fetchall()[0][0]
     another = connection.cursor()
     another.execute(f"use {literal(database)}")
@@ -139,21 +139,21 @@ Variable: TypeAlias = "str | Mapping[str, Sequence[str]]"
 
 
 def set_variables(connection: duckdb.DuckDBPyConnection, variables: Mapping[str, Variable]) -> None:
-    """Set variables that views read; another connection to the same database does not see them."""
+    """Set variables of this connection, which views read."""
     for name, value in variables.items():
         connection.execute(f"set variable {name} = $1", [value])
 
 
 def set_stored(connection: duckdb.DuckDBPyConnection, parts: Mapping[str, Sequence[str]]) -> None:
-    """Set the variable `stored`: of each table the Parquet files that its view in layer 1 reads.
+    """Set the variable `stored`: table → Parquet files, which the views of layer 1 read.
 
-    One variable for all, because each costs a session a tenth of a millisecond.
+    One variable for all tables, because setting one takes a tenth of a millisecond.
     """
     set_variables(connection, {"stored": parts})
 
 
 def view_files(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None:
-    """Make the view `files` over these parts of its table, with the names as they are stored."""
+    """Create the view `files` over these parts, with ``path`` instead of ``file_path``."""
     set_stored(connection, {"files": parts})
     query = by_name("files").query
     connection.execute(
@@ -162,17 +162,17 @@ def view_files(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None:
 
 
 MEMORY_LIMIT = "1GB"
-"""What a bounded connection may hold; beyond it, it spills into the folder of TMPDIR."""
+"""Memory limit of a bounded connection, which then spills to the temporary folder."""
 
 
 def bound(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let a connection spill to disk rather than fill the memory, which DuckDB takes 80 % of."""
+    """Limit the memory of a connection, and let it spill to disk; the default is 80 % of all."""
     connection.execute(f"set memory_limit = {literal(MEMORY_LIMIT)}")
     connection.execute(f"set temp_directory = {literal(spill_folder(os.getpid()))}")
 
 
 def spill_folder(process: int) -> str:
-    """Return where the connections of a process spill to."""
+    """Return the folder that the connections of a process spill to."""
     return os.path.join(tempfile.gettempdir(), f"dicom-warehouse-{process}")
 
 
@@ -235,13 +235,13 @@ def _finite(value: str, kind: Any, depth: int = 0) -> str:
 
 
 def copy_part(connection: duckdb.DuckDBPyConnection, select: str, folder: Path, part: str) -> Part:
-    """Write the answer of a SELECT as one part of a table, like ``copy_to``."""
+    """Write the rows of a SELECT as one part of a table, like ``copy_to``."""
     made = copy_to(connection, select, folder, part)
     return replace(made, path=layout.sealed(folder, made.path))
 
 
 def copy_to(connection: duckdb.DuckDBPyConnection, select: str, folder: Path, part: str) -> Part:
-    """Write the answer of a SELECT as one Parquet file.
+    """Write the rows of a SELECT as one Parquet file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A patient, study, series or instance → a version without them, and no file of an older one.
+"""Erase an entity from all tables, and list the files that only older versions need.
 
 In: what is to be erased. Out: ``Erased``. Rows go from every stored table in one commit, like those
 of files that are removed; then everything goes that the newest version does not name, because a row
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known of an entity in the newest version."""
+    """What the newest version holds of an entity."""
 
     entities: list[tuple[str, str]] = field(default_factory=list)
     """Level and key of what has no instance left without it; names of patients too."""
@@ -43,7 +43,7 @@ class Found:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Level → how many are erased as a whole."""
+        """Level → number of entities that are erased completely."""
         levels = [level for level, _ in self.entities]
         return {
             "patients": levels.count("patient"), "studies": levels.count("study"),
@@ -83,7 +83,7 @@ def _older_parts(base: Snapshot, table: str) -> list[str]:
 
 
 def erase(connection: duckdb.DuckDBPyConnection, base: Snapshot) -> dict[str, int]:
-    """Take what was found out of every table, in one commit; return how many rows of each.
+    """Remove what ``find`` has found from every table in one commit; return rows by table.
 
     The caller holds the writer's lock, and ``base`` is that of ``find``.
 
@@ -118,7 +118,7 @@ def erase(connection: duckdb.DuckDBPyConnection, base: Snapshot) -> dict[str, in
 def _drop_appended(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, changes: dict[str, Change]
 ) -> None:
-    """Copy the parts of appended tables that hold rows about what is erased, without these."""
+    """Replace parts of appended tables by copies without rows about the erased entities."""
     connection.execute("set variable use_parts = $1", [base.paths("value_uses")])
     connection.execute("set variable value_parts = $1", [base.paths("socket_values")])
     connection.execute(statement("erased_values"))
@@ -151,7 +151,7 @@ def _rows(base: Snapshot, table: str, parts: list[str]) -> int:
 
 
 def unnamed_files(base: Snapshot) -> Iterator[Path]:
-    """Yield every file that holds rows, or a value, and that the newest version does not name.
+    """Yield every file with rows or values that the newest version does not name.
 
     The caller has kept writers away, so none of them is about to be committed.
     """

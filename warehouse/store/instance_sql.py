@@ -1,4 +1,4 @@
-"""The attributes of `instances`, in one table, and the lines of SQL that follow from it.
+"""Generate SQL of the views behind `instances` from the table of its attributes.
 
 In: sql/rules/instance_attributes.csv. Out: what the views ``instance_attributes``,
 ``instances_from_elements`` and ``instances`` say of them: documented columns, tags, values, lists,
@@ -57,7 +57,7 @@ class Attribute:
 
     @property
     def is_keyword(self) -> bool:
-        """Tell an attribute of DICOM from what is made of one, as the age in years."""
+        """Whether the column is a DICOM attribute, not derived from one as an age in years is."""
         return self.name[:1].isupper()
 
 
@@ -86,7 +86,7 @@ def _attribute(row: dict[str, str]) -> Attribute:
 
 
 def written(name: str, text: str) -> str:
-    """Return the SQL of a view with the lines that the table says.
+    """Return the SQL of a view with the lines generated from the table.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Attributes of files that were read together → their rows of ``instances``.
+"""Derive rows of ``instances`` from attributes, without planning the SQL view.
 
 In: rows of ``files``, and what ``warehouse.store.attributes`` gathered. Out: rows, in the order of
 their ids. What each column is stands in sql/2_entities/instances_from_elements.sql. Here the same
@@ -57,7 +57,7 @@ def instances_of(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> p
 
 
 def _with_arrow(files: pa.Table, attributes: pa.Table) -> pa.Table | None:
-    """Return the rows; None if an instance has no UID, or a name is none that readers write."""
+    """Return the rows; None for cases that only the SQL handles: no UID, or an unusual name."""
     place = pc.index_in(files["instance_id"], attributes["instance_id"])
     if place.null_count:
         return None
@@ -125,7 +125,7 @@ def _of_file(
 def _named(
     column: pa.ChunkedArray,
 ) -> Callable[[Callable[[Name], str | None]], pa.ChunkedArray] | None:
-    """Read each distinct name once; return what makes a column of them, or None."""
+    """Parse each distinct name once; return a function that makes a column of them, or None."""
     coded = column.combine_chunks().dictionary_encode()
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     names = [_read(text) for text in coded.dictionary.to_pylist()]
@@ -152,7 +152,7 @@ def _operators(column: pa.ChunkedArray) -> pa.Array | None:
 
 
 def _read(text: str) -> Name | None:
-    """Return a name; an empty one if nothing is said, None if only SQL knows what this is."""
+    """Parse a name; an empty one if there is none, None if only the SQL can parse it."""
     if not text:
         return {}
     # An escaped character may be one that a database cannot hold.
@@ -185,7 +185,7 @@ def _part(name: Name, part: str) -> str | None:
 
 
 def _with_sql(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> pa.Table:
-    """Ask the view that defines the rows."""
+    """Query the view that defines the rows."""
     # Few files need it, and workers are smaller without.
     import duckdb  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Parts of ``files``, and the files of a batch → whether any of these may be known already.
+"""Test by hashes whether any file or instance of a batch may be known already.
 
 In: what a commit was given. Out: False, which is certain, or True. Most batches hold nothing that
 the warehouse knows, and to find that out by joins is to read two columns of the whole ledger for
@@ -47,7 +47,7 @@ def may_be_known(
     connection: duckdb.DuckDBPyConnection, parts: Sequence[str],
     adds: tuple[str, NDArray[np.uint64]] | None = None,
 ) -> bool:  # fmt: skip
-    """Tell whether the warehouse may know a path or an instance of some files.
+    """Return whether the warehouse may know a path or an instance of a batch.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def may_be_known(
 
 
 def _brought_forward(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> _Hashes | None:
-    """Return the hashes of these parts, and perhaps of some that are gone."""
+    """Return the hashes of these parts, and possibly of parts that were replaced since."""
     *full, empty = parts
     now = frozenset(full)
     before = _kept.get(empty, _Hashes(frozenset(), ()))
@@ -105,7 +105,7 @@ def _brought_forward(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]
 
 
 def hashes_of(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> NDArray[np.uint64]:
-    """Return a hash of each path and of each identity in parts of ``files``, in no order."""
+    """Return a hash of each path and of each instance key in parts of ``files``, unordered."""
     connection.execute("set variable parts = $1", [parts])
     connection.execute(
         "create or replace temp view hashed as from read_parquet(getvariable('parts'))"

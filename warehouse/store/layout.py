@@ -1,4 +1,4 @@
-"""Where everything lies. Names, paths, ids; nothing is created here.
+"""The storage layout: names, paths and ids. Nothing is created here.
 
 ::
 
@@ -77,7 +77,7 @@ def table_folder(root: Path, table: str) -> Path:
 
 
 def drop_parts(root: Path, parts: Iterable[tuple[str, Part]]) -> None:
-    """Remove parts of tables that no version names, and none will."""
+    """Delete parts that no version names or will name."""
     for table, part in parts:
         (table_folder(root, table) / part.path).unlink(missing_ok=True)
 
@@ -113,9 +113,9 @@ _SEALED = re.compile(r"-([0-9a-f]{64})\.parquet$")
 
 
 def sealed(folder: Path, part: str) -> str:
-    """Give a part that was just written the digest of its bytes in its name; return the new path.
+    """Rename a part that was just written, appending the sha256 of its bytes; return the new path.
 
-    The name is the one place that logs, checkpoints, copies and buckets all keep.
+    Names survive in logs, checkpoints, copies and buckets; other metadata does not.
     """
     with (folder / part).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -125,7 +125,7 @@ def sealed(folder: Path, part: str) -> str:
 
 
 def digest_of_part(part: str) -> str | None:
-    """Return the sha256 that was noted when a part was written; earlier software noted none.
+    """Return the sha256 in the name of a part; None if earlier software wrote it.
 
     >>> digest_of_part("batch=000001/0000-ab.parquet")
     """

@@ -1,4 +1,4 @@
-"""The table ``files`` of a warehouse that is often committed to → its view, quick to ask.
+"""The view ``files`` over the ledger, with the rows of small parts cached in memory.
 
 In: the parts of a version. Out: the view ``files``, as that of ``warehouse.store.duck.view_files``.
 Each commit adds a part of ``files``, and an ingest asks ``files`` five times: with a thousand parts
@@ -34,7 +34,7 @@ _kept: dict[str, tuple[frozenset[str], pa.Table]] = {}
 
 
 def view_ledger(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None:
-    """Make the temporary view `files`, with the names as they are stored.
+    """Create the temporary view `files`, with ``path`` instead of ``file_path``.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def view_ledger(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None
 def _small(
     connection: duckdb.DuckDBPyConnection, parts: list[str]
 ) -> tuple[frozenset[str], pa.Table | None]:
-    """Return the parts whose rows are kept, and these."""
+    """Return the parts whose rows are cached, and these rows."""
     empty = parts[-1]
     names, rows = _kept.get(empty, (frozenset[str](), None))
     # Where a part has gone, as that of a file that was read anew, all are read again.

@@ -1,7 +1,7 @@
-"""Who may write to a warehouse: its locks, and the numbers of batches.
+"""Locks of a warehouse, as ``flock`` on files, and unique numbers of batches.
 
-In: the folder of a warehouse. Out: a lock for as long as a block runs, or a number that nobody else
-has. The system takes a lock from a process that was killed.
+In: the folder of a warehouse. Out: a lock while a block runs, or a new batch number. The system
+releases the locks of a process that is killed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _open_lock(root: Path, name: str) -> int:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold the writer's lock of a warehouse; waits for another writer on this machine."""
+    """Hold the exclusive lock for a commit; waits for other writers."""
     descriptor = _open_lock(root, "_lock")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -41,9 +41,9 @@ def locked(root: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Tell that parts without a commit belong to someone; any number of writers may do so at once.
+    """Hold the shared writer lock: parts without a commit may belong to whoever holds it.
 
-    The system takes the lock from a process that was killed, so what is left over has no owner.
+    If nobody does, such parts are left over from killed writers.
     """
     descriptor = _open_lock(root, "_writers")
     try:
@@ -55,7 +55,7 @@ def writing(root: Path) -> Iterator[None]:
 
 @contextmanager
 def no_writers(root: Path) -> Iterator[bool]:
-    """Keep new writers waiting and give True; give False at once if one is running."""
+    """Hold the writer lock exclusively and yield True; yield False at once if a writer runs."""
     descriptor = _open_lock(root, "_writers")
     try:
         try:
@@ -69,9 +69,10 @@ def no_writers(root: Path) -> Iterator[bool]:
 
 
 def claim_batch(root: Path, plan: bytes = b"") -> str:
-    """Take the next batch number, with what is planned for it; no other writer gets the same one.
+    """Reserve the next batch number, and store the plan of the batch in the file of that name.
 
-    The claim appears whole or not at all: it is linked, not written, under its name.
+    The file is created by a hard link, so it appears with its whole content, and only one of
+    several writers creates it.
     """
     folder = layout.claims_folder(root)
     number = max((int(name) for name in os.listdir(folder) if name.isdecimal()), default=0)
@@ -84,7 +85,7 @@ def claim_batch(root: Path, plan: bytes = b"") -> str:
                 os.link(draft, folder / layout.batch_name(number))
             except FileExistsError:
                 continue
-            # A number that a power cut gave back would be of two batches.
+            # Otherwise a power failure could lose it, and two batches would get the number.
             reach_disk([folder / layout.batch_name(number)])
             return layout.batch_name(number)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The logs of the Delta tables → what they say, and what was just written to them.
+"""Read the logs of the Delta tables, cached and checked for gaps.
 
 In: the folder of a warehouse, a table, a version. Out: ``Log``, the parts of that version; or
 ``StoreDamaged``, where a log has a gap, an emptied entry, or none. What was read is kept while the
@@ -48,7 +48,7 @@ _Kept = TypeVar("_Kept")
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What the log of a table says at a version."""
+    """State of a table at a version, from its log."""
 
     version: int
     parts: dict[str, tuple[int, int]]
@@ -57,7 +57,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """The files of a log that a version is read from, as they are now."""
+    """The files of a log that a version is read from, to detect changes."""
 
     version: int
     """That version; -1 if there is none."""
@@ -81,7 +81,7 @@ _reading = threading.Lock()
 def read_log(
     root: Path, table: str, version: int | None = None, *, empty_at: int | None = None
 ) -> Log:
-    """Return what a log says at its newest version, or at an older one.
+    """Return the state of a table at its newest version, or at an older one.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def read_log(
 
 
 def writable(root: Path, table: str) -> DeltaTable:
-    """Return a Delta table at its newest version, to be written to by who holds the lock.
+    """Return a Delta table at its newest version, for writing; the caller holds the lock.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def writable(root: Path, table: str) -> DeltaTable:
 
 
 def written(root: Path, table: str, opened: DeltaTable, log: Log) -> None:
-    """Keep what was just written to a table, so that the next look need not read it.
+    """Cache the state that was just committed to a table, so that it need not be read again.
 
     Every so many versions it gets a checkpoint: what an entry costs, to read and to write, is in
     proportion to the entries since the last one.
@@ -178,7 +178,7 @@ def _keep(among: OrderedDict[_Key, _Kept], key: _Key, value: _Kept) -> None:
 
 
 def _is_empty(root: Path, table: str, version: int) -> bool:
-    """Tell whether an entry is there and names no part; the first has to say what the table is."""
+    """Return whether an entry exists and names no part; the first one must have a schema."""
     try:
         actions = log_entry(root, table, version)
     except FileNotFoundError:
@@ -212,7 +212,7 @@ def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:
 
 
 def _look_at_entries(root: Path, table: str, version: int | None = None) -> _Entries:
-    """Look at the entries that a version is read from: those since the checkpoint before it.
+    """Stat the entries that a version is read from: those since the checkpoint before it.
 
     Raises
     ------
@@ -254,7 +254,7 @@ def _emptied(root: Path, table: str, entry: str) -> StoreDamaged:
 
 
 def require_every_entry(root: Path, table: str) -> None:
-    """Check that no entry of a log is empty, not one of those either that only old versions need.
+    """Check that no entry of a log is empty, including those that only old versions need.
 
     Raises
     ------
@@ -267,7 +267,7 @@ def require_every_entry(root: Path, table: str) -> None:
 
 
 def note_commit(root: Path, version: int) -> None:
-    """Note beside the log that a version was committed, so that its loss is seen."""
+    """Create the marker of a committed version beside the log, so that its loss is detected."""
     log = layout.table_folder(root, "files") / "_delta_log"
     try:
         (log / f"{version:020}.committed").touch()
@@ -298,7 +298,7 @@ def log_entry(root: Path, table: str, version: int) -> list[dict[str, Any]]:
 
 
 def operation(root: Path, table: str, version: int) -> str:
-    """Return what made a version of a table, as ``delta.commit`` was told; empty for other tools.
+    """Return the operation that made a version of a table; empty if another tool made it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Delta tables that are not there → there, without rows.
+"""Create the Delta tables of a warehouse, without rows.
 
 In: the folder of a warehouse, tables. A new warehouse gets all of them. A warehouse that was made
 before a table was thought of gets it with the first commit of a software that knows it, so a table
@@ -35,7 +35,7 @@ _SPECIAL = frozenset("*?[]#%=")
 
 
 def make_tables(root: Path, wanted: Iterable[StoredTable]) -> None:
-    """Make the tables that have no log; the caller holds the lock. What is there stays as it is."""
+    """Create the tables that have no log; the caller holds the lock."""
     made: list[Path] = []
     for table in wanted:
         if is_there(root, table.name):
@@ -46,7 +46,7 @@ def make_tables(root: Path, wanted: Iterable[StoredTable]) -> None:
 
 
 def _write_first_entry(root: Path, table: StoredTable) -> None:
-    """Write entry 0 of a log as Delta would; by its library a table costs twenty times as much.
+    """Write entry 0 of a log; the Delta library takes twenty times as long.
 
     It appears whole or not at all, and never in the place of another one: it is linked, not
     written, under its name.
@@ -88,7 +88,7 @@ def _write_first_entry(root: Path, table: StoredTable) -> None:
 
 @cache
 def _declared(schema: pa.Schema) -> tuple[str, dict[str, object]]:
-    """Return columns as a log writes them, and what software must know to read and write them."""
+    """Return the schema in the JSON of Delta, and the reader and writer features it requires."""
     declared = DeltaSchema.from_arrow(schema.append(_PARTITION)).to_json()
     if '"timestamp_ntz"' not in declared:
         return declared, {"minReaderVersion": 1, "minWriterVersion": 2}
@@ -100,7 +100,7 @@ def _declared(schema: pa.Schema) -> tuple[str, dict[str, object]]:
 
 
 def is_there(root: Path, table: str) -> bool:
-    """Tell whether a table has a log, whatever is in it."""
+    """Return whether a table has a log."""
     try:
         names = os.listdir(layout.table_folder(root, table) / "_delta_log")
     except (FileNotFoundError, NotADirectoryError):
@@ -109,14 +109,14 @@ def is_there(root: Path, table: str) -> bool:
 
 
 def tables_there(root: Path) -> set[str]:
-    """Return the names of all tables that have a log, those of other software too."""
+    """Return the names of all tables with a log, including those of other software."""
     return {
         path.parent.name for path in root.glob("*/_delta_log") if is_there(root, path.parent.name)
     }
 
 
 def write_empty_parts(root: Path) -> None:
-    """Write the parts without rows that are not there."""
+    """Write the missing parts without rows."""
     for table in tables.REGISTRY:
         part = layout.empty_part(root, table.name)
         if not part.exists():
@@ -124,7 +124,7 @@ def write_empty_parts(root: Path) -> None:
 
 
 def write_marker(root: Path, about: dict[str, object]) -> None:
-    """Write what makes a folder a warehouse.
+    """Write ``warehouse.json``, which makes a folder a warehouse.
 
     Renamed, so that a full disk leaves what was there rather than an empty one.
     """
@@ -139,7 +139,7 @@ DRAFT = f"_{layout.MARKER}"
 
 
 def name_tables(root: Path) -> None:
-    """Name the tables of this software in the marker; those of others that stand there stay."""
+    """Add the tables of this software to ``warehouse.json``."""
     about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
     # The first software wrote none down.
     named = about.get("tables") or sorted(tables.FIRST)
@@ -203,7 +203,7 @@ def log_path(root: Path, table: str, version: int) -> Path:
 
 
 def reach_disk(paths: Iterable[Path]) -> None:
-    """Wait until files lie on the disk under their names, whatever happens to the power.
+    """Flush files and the folders that name them to the disk (``fsync``).
 
     A version is named only after all that it names: so what a power cut takes is a version as a
     whole.

@@ -1,4 +1,4 @@
-"""What makes a folder a warehouse: ``warehouse.json``, its layout and its identity.
+"""``warehouse.json``: the layout version and the identity of a warehouse.
 
 In: a folder. Out: nothing, or the named error of what is wrong. Apart from the tables, because
 worker processes ask for it and need no Delta.
@@ -40,14 +40,14 @@ def require(root: Path) -> None:
 
 
 def identity(root: Path) -> str:
-    """Return what tells this warehouse from one made later in the same place."""
+    """Return the random id that was given to the warehouse when it was created."""
     require(root)
     about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
     return str(about.get("id", ""))
 
 
 def found_identity(root: Path) -> str | None:
-    """Return the identity of the warehouse that stands here; None if none does."""
+    """Return the identity of the warehouse in this folder; None if there is none."""
     try:
         return identity(root)
     except (StoreError, OSError):
@@ -55,7 +55,7 @@ def found_identity(root: Path) -> str | None:
 
 
 def require_plain(root: Path) -> None:
-    """Refuse paths that DuckDB or Polars expand, or that Delta decodes: they would miss files."""
+    """Refuse paths with characters that DuckDB or Polars expand, or that Delta decodes."""
     special = sorted(_SPECIAL & set(str(root)))
     if special:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Sorted Parquet files → their rows in one order, a piece at a time.
+"""Merge sorted Parquet files in bounded memory.
 
 In: files whose rows are in the same order each. Out: tables that follow one another in that order.
 Memory holds a piece of every file, whatever the files hold.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def merge(
     paths: Sequence[Path], schema: pa.Schema, order: Sequence[str], rows_at_once: int
 ) -> Iterator[pa.Table]:
-    """Yield the rows of all files in order.
+    """Yield the rows of all files in sort order.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def merge(
 
 
 def _apart(paths: Sequence[Path], order: Sequence[str]) -> list[list[Path]]:
-    """Return groups of files that follow one another: what is in one precedes the next.
+    """Return groups of files whose ranges overlap, in order; no two groups overlap.
 
     Parts of ``instances`` mostly follow one another, and of so wide a table only a few rows of each
     file are in memory if all are read at once: of 256 files each row took a tenth of a millisecond.
@@ -70,7 +70,7 @@ def _apart(paths: Sequence[Path], order: Sequence[str]) -> list[list[Path]]:
 
 
 def _range(path: Path, column: str) -> tuple[int, int] | None:
-    """Return the smallest and the largest number in a column; None where the file does not say."""
+    """Return minimum and maximum of a column from the footer; None where it has no statistics."""
     metadata = pq.read_metadata(path)
     place = metadata.schema.names.index(column)
     found = list[int]()
@@ -85,7 +85,7 @@ def _range(path: Path, column: str) -> tuple[int, int] | None:
 def _merged(
     paths: Sequence[Path], schema: pa.Schema, order: Sequence[str], rows_at_once: int
 ) -> Iterator[pa.Table]:
-    """Yield the rows of all files in order, some of each file at a time."""
+    """Merge the files of one group."""
     size = max(1, rows_at_once // max(1, len(paths)))
     runs: list[_Run] = []
     try:
@@ -105,7 +105,7 @@ def _merged(
 
 
 def readable_as_dictionary(metadata: pq.FileMetaData, schema: pa.Schema) -> list[str]:
-    """Return the dictionary columns that Arrow decodes as such, as not all that DuckDB wrote."""
+    """Return the dictionary columns that Arrow can read as such, as not all of DuckDB's are."""
     coded = {field.name for field in schema if pa.types.is_dictionary(field.type)}
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
@@ -120,7 +120,7 @@ def readable_as_dictionary(metadata: pq.FileMetaData, schema: pa.Schema) -> list
 
 @dataclass(slots=True)
 class _Run:
-    """A sorted file: the rows that were read and not yet passed on, and those to come."""
+    """A sorted file that is read in batches: buffered rows, and those still to be read."""
 
     parquet: pq.ParquetFile
     batches: Iterator[pa.RecordBatch]
@@ -135,7 +135,7 @@ class _Run:
         self.left = self.parquet.metadata.num_rows
 
     def fill(self) -> None:
-        """Read on when half of the rows were passed on.
+        """Read the next rows when half of the buffer was taken.
 
         Not when all were: then the files would come to their ends one by one, and with each of
         them only a few rows of all others could be passed on.
@@ -147,13 +147,13 @@ class _Run:
             self.left -= batch.num_rows
 
     def take(self, count: int) -> pa.Table:
-        """Pass the first rows on."""
+        """Remove the first rows from the buffer and return them."""
         taken, self.rows = self.rows.slice(0, count), self.rows.slice(count)
         return taken
 
 
 def _next_pieces(runs: list[_Run], order: Sequence[str]) -> list[pa.Table]:
-    """Take the rows that nothing which is still to be read can precede."""
+    """Take the rows that precede everything still to be read."""
     for run in runs:
         run.fill()
     last = {
@@ -185,7 +185,7 @@ def _key(rows: pa.Table, place: int, order: Sequence[str]) -> tuple[Any, ...]:
 def _count_up_to(
     rows: pa.Table, bound: tuple[Any, ...], order: Sequence[str], *, with_equal: bool
 ) -> int:
-    """Return how many rows of a sorted table come before the bound, or are equal to it."""
+    """Return how many rows of a sorted table are less than or equal to the bound."""
     low, high = 0, rows.num_rows
     while low < high:
         middle = (low + high) // 2

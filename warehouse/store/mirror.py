@@ -1,4 +1,4 @@
-"""A warehouse in a bucket ↔ a folder of this machine that holds the same and is worked with.
+"""A warehouse in a bucket, mirrored in a local folder in which all work is done.
 
 In: ``s3://bucket/prefix`` and ``S3Access``. Out: ``Mirror``; its ``root`` is a warehouse as any
 other. ``pull`` makes it the newest version of the bucket, ``push`` publishes what was committed
@@ -60,7 +60,7 @@ _LOG_ENTRY = re.compile(r"[0-9]{20}\.json")
 
 
 class Mirror:
-    """A warehouse in a bucket and its copy on this machine, which this object alone may use."""
+    """A warehouse in a bucket and its local copy, which only this object uses."""
 
     def __init__(self, url: str, access: S3Access, cache: Path) -> None:
         self._bucket = Bucket(url, access)
@@ -74,7 +74,7 @@ class Mirror:
         """Key → digest of the bytes here, and what the bucket calls their state."""
 
     def require_apart(self, sources: Iterable[str | os.PathLike[str]]) -> None:
-        """Refuse sources that hold the warehouse: its own objects would be read as files."""
+        """Refuse sources that contain the warehouse: its own objects would be ingested."""
         for source in sources:
             if is_object(source) and f"{self.url}/".startswith(f"{str(source).rstrip('/')}/"):
                 raise UsageError(f"{source} holds the warehouse {self.url}; name what is beside it")
@@ -84,7 +84,7 @@ class Mirror:
         self._finalizer()
 
     def pull(self) -> None:
-        """Make the folder the newest version in the bucket; what was not published is taken back.
+        """Update the folder to the newest version in the bucket; roll back what was not published.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Mirror:
         self._keep_tags()
 
     def push(self) -> None:
-        """Publish what was committed to the folder.
+        """Upload what was committed to the folder.
 
         Raises
         ------
@@ -190,7 +190,7 @@ class Mirror:
         return len(gone)
 
     def take_back(self) -> None:
-        """Remove from the folder what is not in the bucket, or is not the same there."""
+        """Roll back: delete from the folder what differs from the bucket."""
         gone = [
             key for key, state in self._here().items()
             if not is_part(key) and self._published.get(key) != state
@@ -208,7 +208,7 @@ class Mirror:
             shutil.rmtree(layout.cache_folder(self.root), ignore_errors=True)
 
     def work(self, action: Callable[[], _Answer]) -> _Answer:
-        """Do something to the folder and publish it; do it again if another writer was faster.
+        """Change the folder and publish it; repeat the change if another writer published first.
 
         Raises
         ------
@@ -233,7 +233,7 @@ class Mirror:
         raise AssertionError
 
     def _is_same_warehouse(self, state: str | None) -> bool:
-        """Tell whether the folder is of the warehouse in the bucket, and take its marker over."""
+        """Return whether the folder mirrors the warehouse in the bucket; copy its marker."""
         before = found_identity(self.root)
         if before is None or state is None:
             return False
@@ -242,7 +242,7 @@ class Mirror:
         return found_identity(self.root) == before
 
     def _here(self) -> dict[str, str]:
-        """Return what may be published: keys, and of all but parts the state."""
+        """Return key → state of the local files that may be published; empty for immutable ones."""
         found = {}
         for folder, folders, names in os.walk(self.root):
             if folder == str(self.root):
@@ -258,7 +258,7 @@ class Mirror:
         return found
 
     def _state(self, key: str) -> str:
-        """Return the state of a file here, in the words of the bucket."""
+        """Return the entity tag that the bucket would give a local file."""
         if has_one_state(key):
             return ""
         digest = file_md5(self.root / key)
@@ -267,7 +267,7 @@ class Mirror:
         return tag if known == digest else digest
 
     def _agree(self, key: str, tag: str | None) -> None:
-        """Note that a file is the same here and there, and what the bucket calls its state."""
+        """Record that a local file equals its object, and the entity tag of that."""
         if has_one_state(key):
             self._published[key] = ""
             return
@@ -281,14 +281,14 @@ class Mirror:
         draft.replace(self.root / _TAGS)
 
     def _named(self, key: str) -> list[str]:
-        """Return the parts that an entry of a log adds."""
+        """Return the keys of the parts that a log entry adds."""
         table = key.split("/", 1)[0]
         lines = (self.root / key).read_text(encoding="utf-8").splitlines()
         actions = [json.loads(line) for line in lines]
         return [f"{table}/{unquote(a['add']['path'])}" for a in actions if "add" in a]
 
     def _list(self, below: str) -> dict[str, str]:
-        """Return what is in the bucket below a key, and of all but parts the state."""
+        """Return key → state of the objects below a key; empty for immutable ones."""
         return {
             key: "" if has_one_state(key) else str(meta["e_tag"]).strip('"')
             for key, meta in self._bucket.objects(below)
@@ -317,7 +317,7 @@ _OURS = frozenset(
 
 
 def open_mirror(url: str, access: S3Access, cache: Path | None = None) -> Mirror:
-    """Return the newest version of a warehouse in a bucket, as a folder of this machine.
+    """Download the newest version of a warehouse in a bucket to a local folder.
 
     Parameters
     ----------
@@ -342,7 +342,7 @@ def open_mirror(url: str, access: S3Access, cache: Path | None = None) -> Mirror
 
 
 def _unused_folder(base: Path) -> tuple[Path, int]:
-    """Return a folder that no other process uses, and what holds it until this one ends."""
+    """Return a folder that no other process uses, and its lock."""
     base.mkdir(parents=True, exist_ok=True, mode=0o700)
     for number in count():
         lock = os.open(base / f"{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)

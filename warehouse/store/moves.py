@@ -1,4 +1,4 @@
-"""Files that are known and lie elsewhere now → a version in which they do.
+"""Commit new paths of known files.
 
 In: old and new paths. Out: how many were moved. Only `path` and `modified_at` of ``files`` and
 ``path`` of ``instances`` change: rows of headers stay, nothing is parsed.
@@ -42,7 +42,7 @@ MOVING = pa.schema(
 def commit_moves(
     connection: duckdb.DuckDBPyConnection, root: Path, moving: pa.Table, operation: str
 ) -> int:
-    """Let known files lie at other paths, in one commit; return how many do.
+    """Change the paths of known files in one commit; return how many were changed.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _parts_of_files(parts: tuple[str, ...], moves: pa.Table) -> list[str]:
 
 
 def _of_part(root: Path, moves: pa.Table) -> Callable[[str, str], pa.Table]:
-    """Return what gives the moves that a part may have rows of: looking among all takes longer."""
+    """Return a function that selects the moves of one part: searching all would take longer."""
     orders = {
         column: _in_order(moves[column].combine_chunks())
         for column in ("instance_id", "batch", "other_batch")
@@ -127,7 +127,7 @@ def _of_part(root: Path, moves: pa.Table) -> Callable[[str, str], pa.Table]:
 
 
 def _in_order(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places of values in their order, and these values; without those missing."""
+    """Return the positions of values in sort order, and the sorted values, without nulls."""
     places = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
     values = column.drop_null().to_numpy()
     order = np.argsort(values, kind="stable")
@@ -135,7 +135,7 @@ def _in_order(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _moved(root: Path, table: str, part: str, moves: pa.Table) -> tuple[str, str, Part | None]:
-    """Write a part with new paths; None if it has no row that moves."""
+    """Write a copy of a part with the new paths; None if no row changes."""
     path = layout.table_folder(root, table) / part
     given_up = moves.filter(moves["gives_up"])["new"] if table == "files" else None
     schema = tables.named(table).stored_schema

@@ -1,4 +1,4 @@
-"""Staged rows of a batch → its parts of all tables, before anybody has judged it.
+"""Write the parts of a batch in advance, assuming that none of its files is known.
 
 In: rows and long values as workers staged them. Out: ``Ready``: parts of ``instances``, ``files``
 and ``blobs`` that no table names yet, and what the commit has to tell of them. They are what the
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a batch adds to ``instances`` and ``files`` if the warehouse knows none of its files."""
+    """Parts of a batch, which are valid if the warehouse knows none of its files."""
 
     parts: dict[str, Part]
     """Of ``files``, and of ``instances`` if there are any."""
@@ -66,7 +66,7 @@ def make_ready(
     root: Path, batch: str, staged: Sequence[Staged], looked_at: Sequence[str],
     connection: duckdb.DuckDBPyConnection | None = None,
 ) -> Ready | None:  # fmt: skip
-    """Write the parts of a batch; None if two of its files hold the same instance, or it has none.
+    """Write the parts of a batch; None if it has no file or repeats an instance.
 
     Parameters
     ----------
@@ -121,14 +121,14 @@ def _hashes(
 
 @cache
 def _of_worker() -> duckdb.DuckDBPyConnection:
-    """Return the database of this process, which has one core: to open one takes 50 ms."""
+    """Return the single-threaded database of this process: opening one takes 50 ms."""
     return connect(threads=1)
 
 
 def _values(
     root: Path, batch: str, staged: Sequence[Staged], looked_at: Sequence[str]
 ) -> NewValues | None:
-    """Write the long values that the warehouse does not hold yet."""
+    """Write the long values that the warehouse does not have yet."""
     try:
         return new_values(root, batch, staged, looked_at)
     except StoreDamaged:

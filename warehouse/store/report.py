@@ -1,4 +1,4 @@
-"""A version of the store → its sizes, for people who run it."""
+"""Sizes of a version of the store, for operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sorted rows in memory → one Parquet file of the long table, or of another that is long.
+"""Write sorted rows in memory as one Parquet file.
 
 In: a table that is in the order of the store. Out: a file. Nothing is sorted here: a general sort
 costs more than all the reading of headers. Where the file belongs does not belong here either.
@@ -31,7 +31,7 @@ _FEW = 32
 
 
 def write_rows(rows: pa.Table, path: str) -> None:
-    """Write rows as zstd Parquet; any reader sees plain strings, the dictionaries are encoding.
+    """Write rows as zstd Parquet; dictionaries are an encoding only, readers see plain strings.
 
     Two to four times the speed of Polars' and DuckDB's writers at about the same size, because the
     columns need not be hashed again (docs/decisions/0006-arrow-writes-the-long-table.md).
@@ -40,7 +40,7 @@ def write_rows(rows: pa.Table, path: str) -> None:
 
 
 def write_pieces(pieces: Iterable[pa.Table], schema: pa.Schema, path: str) -> None:
-    """Write tables that follow one another as one file, like ``write_rows``."""
+    """Write consecutive tables as one file, like ``write_rows``."""
     names = schema.names
     ids = tables.id_columns()
     plain = [name for name in names if name not in ids]
@@ -60,7 +60,7 @@ def write_pieces(pieces: Iterable[pa.Table], schema: pa.Schema, path: str) -> No
 
 
 def _row_groups(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Cut tables into row groups; only the last one may be short."""
+    """Re-chunk tables into row groups; only the last one may be short."""
     held: pa.Table | None = None
     for piece in pieces:
         held = pa.concat_tables([held, piece]) if held else piece
@@ -81,7 +81,7 @@ def _compact(group: pa.Table) -> pa.Table:
 
 
 def _only_used(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Drop dictionary entries that do not occur: each row group stores its own dictionary."""
+    """Drop unused dictionary entries: each row group stores its own dictionary."""
     return pa.chunked_array([_only_used_of(chunk) for chunk in column.chunks], column.type)
 
 

@@ -1,4 +1,4 @@
-r"""Rules that tell what kind of sequence a series is: those of ``sql/rules/`` and those of users.
+r"""The rules of the view ``sequence_types``: those of ``sql/rules/`` and those of users.
 
 In: CSV with a line per condition. Out: rules in the order in which they are tried. Users' rules are
 kept in ``sequence_types.csv`` in the folder of the warehouse; one with the name of another takes
@@ -91,7 +91,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Conditions that all hold for a type of sequence."""
+    """A rule: a sequence type, and conditions that must all hold for it."""
 
     name: str
     rank: float
@@ -106,7 +106,7 @@ class Rule:
 
 
 def read_rules(root: Path | None = None) -> list[Rule]:
-    """Return the rules in the order in which they are tried.
+    """Return the rules in the order of evaluation.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def read_rules(root: Path | None = None) -> list[Rule]:
 
 
 def add_rules(root: Path, source: Path) -> int:
-    """Add the rules of a file; one with the name of another takes its place.
+    """Add the rules of a file; a rule with the name of an existing one replaces it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Arrow schemas of stored tables: that of ``files``, and those that headers of sql/ say."""
+"""Arrow schemas of stored tables: that of ``files``, and those declared in headers of sql/."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ STORED_AS = {"file_path": "path"}
 
 
 def schema_of(model: Model) -> pa.Schema:
-    """Return the columns that a header says, as they are stored: all but the partition ``batch``.
+    """Return the stored columns that a header declares: all but the partition ``batch``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Portions of rows → Parquet files that no table names yet.
+"""Write portions of rows as Parquet files that no table names yet.
 
 In: what station 2 extracted from some files of a batch. Out: ``Staged``: parts on disk and the
 rows of ``files`` in memory. A worker process runs this; nothing here is visible to a reader until
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What one portion left on disk, and what of it the commit has to know."""
+    """The parts of one portion, and the rows that the commit needs in memory."""
 
     parts: dict[str, Part]
     """Table → part, of all but ``instances`` and ``files``; those without rows are missing."""
@@ -52,7 +52,7 @@ class Staged:
 
     @property
     def files(self) -> pa.Table:
-        """``FILES``, one row per file, not yet judged against the warehouse."""
+        """``FILES``, one row per file; the commit determines the final status."""
         return self.rows.tables[0]
 
     @property
@@ -88,7 +88,7 @@ def stage(
 
 
 def discard(root: Path, staged: Iterable[Staged]) -> None:
-    """Remove staged parts that will never be committed."""
+    """Delete staged parts that will not be committed."""
     for portion in staged:
         layout.drop_parts(root, portion.parts.items())
 
@@ -115,14 +115,14 @@ def _write(
 
 
 def _write_table(root: Path, table: StoredTable, batch: str, chunk: int, rows: pa.Table) -> Part:
-    """Write rows that are in the order of their table."""
+    """Write rows that are sorted as their table is."""
     if not table.is_long:
         return write_small(root, table.name, batch, chunk, rows)
     return write_part(root, table.name, batch, chunk, partial(write_rows, rows), rows.num_rows)
 
 
 def _losers(files: pa.Table) -> pa.Array:
-    """Return the ids of instances that an earlier path of this portion holds.
+    """Return the ids of instances that an earlier file of this portion holds.
 
     The first by path of all files holds an instance, so a later one of these can never. Leaving its
     rows out here spares the commit a copy of the part; what the warehouse holds is its affair.
@@ -144,7 +144,7 @@ def _losers(files: pa.Table) -> pa.Array:
 
 
 def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:
-    """Fill identity into the rows of ``files`` from their instances."""
+    """Add instance_key and SOPInstanceUID to the rows of ``files``."""
     place = pc.index_in(files["instance_id"], instances["instance_id"])
     for name in ("instance_key", "SOPInstanceUID"):
         number = files.schema.get_field_index(name)
@@ -153,7 +153,7 @@ def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:
 
 
 def _nameless(rows: pa.Table, attributes: pa.Table) -> pa.Table:
-    """Return the rows of instances that have no SOP Instance UID, not even in the file meta."""
+    """Return the rows of instances without a SOP Instance UID, in the file meta, too."""
     named = pc.or_(
         pc.fill_null(pc.not_equal(attributes["SOPInstanceUID"], ""), False),
         pc.fill_null(pc.not_equal(attributes["MediaStorageSOPInstanceUID"], ""), False),
@@ -184,7 +184,7 @@ def write_small(
 def write_part(
     root: Path, table: str, batch: str, chunk: int, write: Callable[[str], None], rows: int
 ) -> Part:
-    """Let a function write one part of a table; what it began is removed if it fails.
+    """Write one part of a table by a function; a partial file is deleted if that fails.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def write_part(
         part = layout.sealed(layout.table_folder(root, table), part)
     except BaseException as error:
         target.unlink(missing_ok=True)
-        # Without a number it is no error of the system: Parquet cannot encode these rows.
+        # An OSError without errno is one of Arrow: Parquet cannot encode these rows.
         if isinstance(error, OSError) and error.errno is not None:
             raise WriteFailed(f"rows of {table}", error) from error
         raise
@@ -231,7 +231,7 @@ def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
 
 
 def _kept(rows: pa.Table, mode: Mode) -> pa.Table:
-    """Return the rows that an import mode keeps."""
+    """Return the rows that an import mode stores."""
     if mode is Mode.FULL:
         return rows
     if mode is Mode.MINIMAL:
@@ -244,7 +244,7 @@ def _kept(rows: pa.Table, mode: Mode) -> pa.Table:
 
 
 def _is_private(step: str) -> bool:
-    """Tell whether a tag, or a step of a path written as a tag, is of an odd group."""
+    """Return whether a tag, or a step of a path that is a tag, has an odd group."""
     return len(step) >= 8 and step[:8].isalnum() and _odd(step[:4]) and _is_hex(step[:8])
 
 
@@ -257,7 +257,7 @@ def _is_hex(text: str) -> bool:
 
 
 def _mask(column: pa.ChunkedArray, test: object) -> pa.ChunkedArray:
-    """Test each distinct value of a dictionary-encoded column once."""
+    """Apply a test to each distinct value of a dictionary-encoded column; return a mask."""
     unified = column.unify_dictionaries().combine_chunks()
     if isinstance(unified, pa.ChunkedArray):
         unified = (
@@ -269,7 +269,7 @@ def _mask(column: pa.ChunkedArray, test: object) -> pa.ChunkedArray:
 
 
 def _blobs_of(rows: pa.Table, blobs: pa.Table) -> pa.Table:
-    """Return the long values that some kept row points to."""
+    """Return the long values that stored rows refer to."""
     pointed = rows.filter(pc.greater(rows["length"], INLINE_BYTES))["sha256"].unique()
     kept = pc.is_in(blobs["sha256"], pointed)
     # Mostly all are: then the longest values that there are need not be copied.

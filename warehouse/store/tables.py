@@ -1,4 +1,4 @@
-"""The stored tables: one entry each, from which all that stores, reads or cleans them is told.
+"""The registry of stored tables: schema, order, key and derivation of each.
 
 In: nothing. Out: ``REGISTRY``. What a column means stands in sql/1_long; a table without a schema
 of its own here has the columns of that header, so that its SQL and its entry are all there is to
@@ -92,7 +92,7 @@ class StoredTable:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Columns that tell one row from another: the grain in the header of the SQL."""
+        """Columns that identify a row: the grain in the header of the SQL."""
         return by_name(self.name).grain
 
     @property
@@ -107,17 +107,17 @@ class StoredTable:
 
     @property
     def without_gone(self) -> str:
-        """Statement of sql/ingest that copies a part without the rows that go."""
+        """Statement of sql/ingest/ that copies a part without the removed rows."""
         return _KEPT[self.goes_with or ""]
 
     @property
     def is_staged(self) -> bool:
-        """Workers write its parts, and the commit takes them over, without rows that lose."""
+        """Whether workers write its parts, which the commit adds without rows of duplicates."""
         return self.goes_with is not None and self.name != "instances"
 
 
 def _vendor(portion: Portion, mode: Mode) -> dict[str, pa.Table]:
-    """Return what vendor payloads hold.
+    """Derive the rows of the vendor payload tables.
 
     From all rows: what payloads say is kept in every mode that keeps elements, although the private
     elements that carry them are not.
@@ -200,15 +200,15 @@ def names() -> tuple[str, ...]:
 
 
 def named(name: str) -> StoredTable:
-    """Return one stored table."""
+    """Return the stored table of this name."""
     return next(table for table in REGISTRY if table.name == name)
 
 
 def searched_columns() -> frozenset[str]:
-    """Return the columns of long tables by which queries leave out row groups."""
+    """Return the columns by whose statistics queries skip row groups of long tables."""
     return frozenset(column for table in REGISTRY if table.is_long for column in table.searched)
 
 
 def id_columns() -> frozenset[str]:
-    """Return the columns of ids in long tables: they rise inside of each tag or name."""
+    """Return the id columns of long tables, which ascend within each tag or name."""
     return frozenset(table.batch_in[0] for table in REGISTRY if table.is_long and table.batch_in)

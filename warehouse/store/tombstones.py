@@ -1,4 +1,4 @@
-"""What was forgotten, by digests that only the holder of a key can make again.
+"""Tombstones: what was forgotten, as keyed digests.
 
 In: the folder of a warehouse. Out: ``Receipt`` and ``Tombstones``. A patient, study, series or
 instance that was forgotten is known by HMAC-SHA256 of its identifier with a key of this warehouse,
@@ -44,7 +44,7 @@ _LISTED = {
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was forgotten, without saying who it was."""
+    """What was erased, without identity."""
 
     number: str
     level: str
@@ -76,7 +76,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A receipt, and the digests that go with it."""
+    """A receipt and its digests."""
 
     receipt: Receipt
     asked: str
@@ -87,23 +87,23 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:
-    """All that is to stay forgotten."""
+    """Digests of everything that ingests must refuse."""
 
     key: bytes
     asked: frozenset[str]
     files: frozenset[str]
 
     def has(self, level: str, identifier: str | None) -> bool:
-        """Whether an entity was forgotten."""
+        """Return whether an entity was forgotten."""
         return identifier is not None and digest(self.key, level, identifier) in self.asked
 
     def has_file(self, path: str, size: int | None, modified_us: int | None) -> bool:
-        """Whether a file was forgotten, as it was then."""
+        """Return whether a file of this path, size and time was forgotten."""
         return file_digest(self.key, path, size, modified_us) in self.files
 
 
 def digest(key: bytes, kind: str, *said: str) -> str:
-    """Return the keyed digest of something, 32 hex digits.
+    """Return the first 32 hex digits of an HMAC-SHA256.
 
     >>> digest(bytes(32), "patient", "1") != digest(bytes(32), "study", "1")
     True
@@ -113,17 +113,17 @@ def digest(key: bytes, kind: str, *said: str) -> str:
 
 
 def file_digest(key: bytes, path: str, size: int | None, modified_us: int | None) -> str:
-    """Return the keyed digest of a file as it is: another one may come to lie at its path."""
+    """Return the keyed digest of path, size and time: another file may get the same path."""
     return digest(key, "file", path, str(size), str(modified_us))
 
 
 def warehouse_key(root: Path) -> bytes:
-    """Return the key of a warehouse; the first who asks makes it.
+    """Return the key of a warehouse, which the first call creates.
 
     Raises
     ------
     StoreDamaged
-        It is gone or cut: what was forgotten would be read again.
+        It is missing or truncated: what was forgotten would be read again.
     """
     path = root / FOLDER / "key"
     try:
@@ -151,7 +151,7 @@ def warehouse_key(root: Path) -> bytes:
 
 
 def tombstones(root: Path) -> Tombstones | None:
-    """Return what is to stay forgotten; None if nothing ever was."""
+    """Return the digests of everything forgotten; None if nothing is."""
     found = [stone for stone in read_all(root) if stone.receipt.state != "allowed"]
     if not found:
         return None
@@ -185,7 +185,7 @@ def read_all(root: Path) -> list[Tombstone]:
 
 
 def write(root: Path, stone: Tombstone) -> None:
-    """Write a tombstone, in one step.
+    """Write a tombstone atomically.
 
     Raises
     ------
@@ -208,9 +208,9 @@ def next_number(root: Path) -> str:
 def mark_forgotten(
     root: Path, files: pa.Table, instances: pa.Table, elements: Iterable[Path]
 ) -> pa.Table:
-    """Give staged files of what was forgotten the status ``forgotten`` and no identity.
+    """Set the status of staged files of forgotten entities to ``forgotten``, without identity.
 
-    They are known by their path from then on, so that the next ingest need not read them.
+    The digests of these files are added to a tombstone, so that the next ingest does not read them.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def mark_forgotten(
 
 
 def _listing_any(stones: Tombstones, elements: Iterable[Path], directories: list[int]) -> set[int]:
-    """Return the directories of files (DICOMDIR) that list something forgotten."""
+    """Return the ids of DICOMDIRs that list a forgotten entity."""
     found = set[int]()
     if not directories:
         return found
@@ -259,7 +259,7 @@ def _listing_any(stones: Tombstones, elements: Iterable[Path], directories: list
 
 
 def _note_files(root: Path, key: bytes, files: pa.Table) -> None:
-    """Let files be known as forgotten; under the newest tombstone, whichever it was of."""
+    """Add the digests of files to the newest tombstone, whichever entity it is of."""
     times = files["modified_at"].cast(pa.int64()).to_pylist()
     rows = zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), times, strict=True)
     found = {file_digest(key, *row) for row in rows}
@@ -268,7 +268,7 @@ def _note_files(root: Path, key: bytes, files: pa.Table) -> None:
 
 
 def drop_forgotten(listing: duckdb.DuckDBPyConnection, root: Path) -> None:
-    """Take forgotten files out of ``unseen``, into the table ``forgotten``."""
+    """Move forgotten files from ``unseen`` to the table ``forgotten``."""
     listing.execute("create or replace table forgotten (path varchar)")
     stones = tombstones(root)
     if stones is None or not stones.files:

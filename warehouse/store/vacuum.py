@@ -1,4 +1,4 @@
-"""A warehouse → without the parts that nobody can ask for any more.
+"""Vacuum: delete the parts that no recent version needs.
 
 In: the folder of a warehouse, how long versions are kept. Out: ``Vacuumed``. Two kinds of parts are
 named by no version: those that a commit took out, once nobody reads the versions before it, and
@@ -36,7 +36,7 @@ LONGEST = dt.timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Spare:
-    """A part that no version names which is kept."""
+    """A part that no recent version names."""
 
     table: str
     part: str
@@ -46,7 +46,7 @@ class Spare:
 
 @dataclass(frozen=True, slots=True)
 class Vacuumed:
-    """What a vacuum deleted, or would."""
+    """Parts that a vacuum deleted, or would delete."""
 
     spare: list[Spare] = field(default_factory=list)
     in_use: int = 0
@@ -60,7 +60,7 @@ class Vacuumed:
 
 
 def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
-    """Find the parts that no version of the last days names; delete them if told to.
+    """Find the parts that no recent version names; with ``delete`` delete them.
 
     A part stays if any of these holds; each is enough to keep every reader and writer safe:
 
@@ -117,7 +117,7 @@ def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = Fa
 def _spare(
     snapshot: Snapshot, table: str, cutoff: float, *, alone: bool
 ) -> tuple[list[Spare], int]:
-    """Return the parts of a table that may go, and how many may be those of a running writer."""
+    """Return the spare parts of a table, and how many others a running writer may own."""
     folder = layout.table_folder(snapshot.root, table)
     named = set(snapshot.parts[table]) | set(delta.newest_parts(snapshot.root, table))
     recent, ever = _logged(folder, cutoff)
@@ -133,7 +133,7 @@ def _spare(
 
 
 def _parts(folder: Path) -> list[tuple[str, os.stat_result]]:
-    """Return the Parquet files of a table, and nothing else that may lie there."""
+    """Return the Parquet files in the folder of a table."""
     return [
         (f"{batch.name}/{entry.name}", entry.stat(follow_symlinks=False))
         for batch in os.scandir(folder)
@@ -144,7 +144,7 @@ def _parts(folder: Path) -> list[tuple[str, os.stat_result]]:
 
 
 def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
-    """Return kept answers of other versions, and what a killed maker of one left.
+    """Return caches of other versions, and partial ones that a kill has left.
 
     Answers are as old as the next ones: until these were made, theirs was the newest version. Of
     their files no time says so, since a file may be of many versions, under a name in each.
@@ -175,7 +175,7 @@ def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
 
 
 def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[Spare]:
-    """Return files of values that no row names: a killed writer left them."""
+    """Return files of values that no row names, left by killed writers."""
     folder = snapshot.root / layout.VALUES
     if not alone or not folder.is_dir():
         return []
@@ -191,7 +191,7 @@ def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[S
 
 
 def _logged(folder: Path, cutoff: float) -> tuple[set[str], set[str]]:
-    """Return the parts that commits since the cutoff name, and those that any commit names."""
+    """Return the parts named by commits since the cutoff, and those named by any commit."""
     recent: set[str] = set()
     ever: set[str] = set()
     youngest = 0.0

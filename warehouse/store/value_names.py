@@ -1,4 +1,4 @@
-"""Which files of ``values/`` a version names: content of values, and archives of artifacts."""
+"""The files of ``values/`` that a version needs: values and archives of artifacts."""
 
 from __future__ import annotations
 

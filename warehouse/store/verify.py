@@ -1,4 +1,4 @@
-"""A warehouse → what of it is not as it was committed, whom that touches, and what mends it.
+"""Verify a warehouse: find damaged files, the source files affected, and how to repair them.
 
 In: the folder of a warehouse. Out: ``Verified``. Nothing is written. Sizes, footers and numbers of
 rows are compared with the logs; with ``deep`` every byte with the digest in the name of its part,
@@ -48,7 +48,7 @@ DELETE = "verify --repair deletes it; it is made again"
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """One file of a warehouse that is not what was committed."""
+    """A damaged file of a warehouse."""
 
     what: str
     """Path, relative to the warehouse."""
@@ -61,7 +61,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A source file whose rows are damaged."""
+    """A source file with damaged rows."""
 
     path: str
     mode: str
@@ -70,7 +70,7 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a verification found."""
+    """Result of a verification."""
 
     version: int = 0
     is_deep: bool = False
@@ -104,7 +104,7 @@ class Verified:
 
     @property
     def series(self) -> list[str]:
-        """Series that are touched."""
+        """Affected series."""
         return sorted({file.series for file in self.touched if file.series})
 
     def __repr__(self) -> str:
@@ -191,7 +191,7 @@ def _damaged_parts(
 def _why_unreadable(
     path: Path, fact: tuple[int, int] | None, *, deep: bool, table: StoredTable | None = None
 ) -> str | None:
-    """Return what is wrong with a part; ``fact`` has the bytes and rows that were committed."""
+    """Return what is wrong with a part, or None; ``fact`` is its committed (bytes, rows)."""
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode) or path.parent.is_symlink():
@@ -223,7 +223,7 @@ def _why_not_as_written(path: Path) -> str | None:
 
 
 def _why_undecodable(path: Path, table: StoredTable | None) -> str | None:
-    """Decode every page; of long values compare each with its digest."""
+    """Decode every page, and compare each long value with its digest."""
     metadata = pq.read_metadata(path)
     coded = readable_as_dictionary(metadata, table.schema) if table else []
     has_long = table is not None and table.has_long_values
@@ -240,7 +240,7 @@ def _why_undecodable(path: Path, table: StoredTable | None) -> str | None:
 def _older(
     root: Path, newest: Snapshot, facts: dict[str, dict[str, tuple[int, int]]]
 ) -> tuple[int, list[int], dict[str, int]]:
-    """Return how many versions are whole, which are not, and the older parts with their bytes."""
+    """Return the number of complete versions, the incomplete ones, and older parts → bytes."""
     log = layout.table_folder(root, "files") / "_delta_log"
     numbers = sorted(int(path.stem) for path in log.glob("*.json") if path.stem.isdecimal())
     here = {
@@ -304,7 +304,7 @@ def _damaged_answers(root: Path, *, deep: bool) -> list[Damage]:
 
 
 def _touched(snapshot: Snapshot, bad: dict[str, set[str]]) -> tuple[list[Touched], list[str]]:
-    """Return the source files whose rows lie in damaged parts, and parts of which none can tell."""
+    """Return the source files with rows in damaged parts, and parts whose files are unknown."""
     unclear = sorted(
         f"{table}/{part}"
         for table, parts in bad.items() for part in parts

@@ -1,4 +1,4 @@
-"""Small files of a warehouse: whole, as before or as they are to be, however a writer ends."""
+"""Replace small files atomically."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 def write_whole(
     path: Path, content: bytes, what: str, *, keep_mode: bool = False, lasts: bool = False
 ) -> None:
-    """Write or replace a file in one step.
+    """Write or replace a file atomically.
 
     Parameters
     ----------
     path, content
-        The file, and all that it holds.
+        The file and its new content.
     what
-        How people know it.
+        Name of the file in an error message.
     keep_mode
-        Its permissions stay; else they are those of any new file.
+        Keep the permissions of the replaced file.
     lasts
-        Wait until it lies on the disk, whatever happens to the power.
+        Flush file and folder to the disk.
 
     Raises
     ------

@@ -1,8 +1,4 @@
-"""Elements of many files → Arrow tables of bounded size.
-
-In: headers, one after another, each with the id of its instance. Out: one table of rows, one of
-long binary values. Which file belongs to which batch is decided in ``warehouse.ingest``.
-"""
+"""Rows of the long table, made one by one: what the columns of the library are compared with."""
 
 from __future__ import annotations
 
@@ -11,16 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from warehouse.dicom.element import keyword_of
+from warehouse.elements.element_values import element_values
 from warehouse.elements.schema import BLOBS, ELEMENTS, INLINE_BYTES, ORDER
-from warehouse.elements.values import (
-    MAX_VALUES,
-    NUMBERS,
-    SEPARATED,
-    Value,
-    binary,
-    decode,
-    number_size,
-)
+from warehouse.elements.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +20,7 @@ _NAMES = ELEMENTS.names
 
 
 class RowBuilder:
-    """Collects rows until the caller takes them; memory grows with the rows, not the files."""
+    """Collects rows until ``take``; memory grows with the number of rows, not of files."""
 
     def __init__(self) -> None:
         self._columns: list[list[Any]] = [[] for _ in _NAMES]
@@ -65,7 +54,7 @@ class RowBuilder:
             self.blob_bytes += len(raw)
 
     def take(self) -> tuple[pa.Table, pa.Table]:
-        """Return the rows and the long binary values so far, and start anew."""
+        """Return the rows and long binary values so far, and start over."""
         plain = pa.table(
             [
                 pa.array(cells, kind.value_type if pa.types.is_dictionary(kind) else kind)
@@ -88,36 +77,6 @@ class RowBuilder:
         return rows, blobs
 
 
-def element_values(element: Element) -> list[Value]:
-    """Decode all values of an element; sequences and pixel data count as one."""
-    if element.pixel_length is not None:
-        return [Value(length=element.pixel_length)] if element.pixel_length else []
-    if element.left is not None:
-        length, digest = element.left
-        return [Value(length=length, sha256=digest, warning=f"{length} bytes: not kept")]
-    if element.raw is None:
-        return [Value(integer=element.items)] if element.items else []
-    if element.vr == "SQ":
-        return [binary(element.raw)._replace(warning=element.warning)] if element.raw else []
-    return decode(
-        element.vr, element.raw, charsets=element.charsets, little=element.little, tag=element.tag
-    )
-
-
 def element_vm(element: Element, values: list[Value]) -> int:
     """Return the value multiplicity: 1 for a sequence with items, as PS3.5 §7.5 has it."""
     return 1 if element.raw is None and values else len(values)
-
-
-def row_count(element: Element) -> int:
-    """Return how many rows an element will have, or a few more, without decoding its values."""
-    raw = element.raw
-    if not raw or element.vr == "SQ":
-        return 1
-    if element.vr in NUMBERS:
-        count = len(raw) // number_size(element.vr)
-        return count if 0 < count <= MAX_VALUES else 1
-    if element.vr in SEPARATED:
-        count = raw.count(b"\\") + 1
-        return count if count <= MAX_VALUES else 1
-    return 1
