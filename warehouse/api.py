@@ -20,6 +20,7 @@ from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.derived import facade as derived
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
+from warehouse.given import checks_arguments
 from warehouse.sets import Sets
 from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 from warehouse.store import layout
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from warehouse.upkeep import Upkeep
 
 
+@checks_arguments
 class Warehouse:
     """A warehouse on disk.
 
@@ -150,11 +152,13 @@ class Warehouse:
         """
         from warehouse.ingest import ingest
 
-        patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern or ())
+        if pattern is None or isinstance(pattern, str):
+            pattern = () if pattern is None else (pattern,)
         settings = IngestSettings.from_variables(
-            os.environ, mode=Mode.parse(mode), patterns=patterns, workers=workers,
-            scheduler=scheduler, batch_files=batch_files or IngestSettings().batch_files,
-            keep_blobs=keep_blobs, **({"limits": limits} if limits else {}),
+            os.environ, mode=Mode.parse(mode), patterns=tuple(pattern), workers=workers,
+            scheduler=scheduler, keep_blobs=keep_blobs,
+            **({} if batch_files is None else {"batch_files": batch_files}),
+            **({"limits": limits} if limits else {}),
         )  # fmt: skip
         if not sources:
             raise UsageError("name at least one file or folder to ingest")
@@ -291,16 +295,16 @@ class Warehouse:
 
     @names_failures
     def select(
-        self, table: str = "series", conditions: dict[str, Any] | None = None, *,
+        self, table: str = "series", conditions: Mapping[str, Any] | None = None, *,
         search: str | None = None, order: str | Iterable[str] = (),
-        limit: int | None = None, offset: int = 0, columns: Iterable[str] = (), **more: Any,
+        limit: int | None = None, offset: int = 0, columns: str | Iterable[str] = (), **more: Any,
     ) -> duckdb.DuckDBPyRelation:  # fmt: skip
         """Return the rows for which every condition holds: ``Modality="MR", EchoTime__max=30``.
 
         Conditions that are no Python names stand in the mapping, as ``{"-(0018,0095)__min": 100}``;
         see ``warehouse.cohorts.filters.select``.
         """
-        asked = (conditions or {}) | more
+        asked = {**(conditions or {}), **more}
         return filters.select(
             self.catalog, table, asked, search=search, order=order, limit=limit, offset=offset,
             columns=columns,
@@ -325,7 +329,7 @@ class Warehouse:
             lambda _: definitions.save(locked_catalog(self.root), name, sql), what="cohort save"
         )
 
-    def find_run(self, name: str) -> Run:
+    def find_run(self, name: Run | str) -> Run:
         """Return a run by its name, or the latest run of a cohort of that name."""
         return runs.find_run(self.root, name)
 
@@ -338,7 +342,7 @@ class Warehouse:
         )
 
     @names_failures
-    def rerun(self, name: str) -> compare.Difference:
+    def rerun(self, name: Run | str) -> compare.Difference:
         """Ask the cohort of a run again, of the newest version: what has changed since."""
         return self._place.keep(lambda: compare.rerun(self.root, name), "cohort rerun")
 
@@ -374,7 +378,7 @@ class Warehouse:
         return export_run(self.root, runs.find_run(self.root, run), target, form, **options)
 
     @names_failures
-    def compare(self, before: str, after: str) -> compare.Difference:
+    def compare(self, before: Run | str, after: Run | str) -> compare.Difference:
         """Return in which instances two runs differ, and why."""
         return compare.difference(self.root, before, after)
 

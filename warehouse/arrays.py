@@ -35,11 +35,11 @@ def blob(wh: Opened, sha256: str) -> IO[bytes]:
 
 
 @names_failures
-def header(wh: Opened, uid: str) -> Header:
+def header(wh: Opened, uid: str | os.PathLike[str]) -> Header:
     """Return the header of a stored instance, by SOPInstanceUID or path of its file."""
     from warehouse.catalog.header_rows import header_of_instance
 
-    return header_of_instance(wh.catalog, uid)
+    return header_of_instance(wh.catalog, os.fspath(uid))
 
 
 @names_failures

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from warehouse.dicom.objects import is_object
+from warehouse.dicom.scan import path_text
 from warehouse.errors import UsageError
 from warehouse.read_batches import settle
 from warehouse.settings import IngestSettings
@@ -92,7 +93,14 @@ def relocate(
 def _place(given: str | os.PathLike[str]) -> str:
     if is_object(given):
         return str(given).rstrip("/")
-    return os.path.abspath(os.fspath(given))
+    path = os.path.abspath(os.fspath(given))
+    if path_text(path) != path:
+        # Files beneath are known by URLs, and would be by paths, or the other way round.
+        raise UsageError(
+            f"{path_text(path)} is not UTF-8, and files are not relocated from or to such a place; "
+            "ingest the new place: it finds each file that was moved"
+        )
+    return path
 
 
 def _prefixes(old: str, new: str) -> Iterator[dict[str, str]]:

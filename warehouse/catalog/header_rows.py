@@ -97,9 +97,10 @@ def header_of_instance(catalog: Catalog, uid: str) -> Header:
     """
     require_names(uid)
     # Of most it is the key; to look among UIDs and paths too reads three columns of all instances.
-    found = _with_key(catalog, uid) if "/" not in uid else []
+    named = path_text(uid)
+    found = _with_key(catalog, named) if "/" not in named else []
     return _stored(
-        catalog, uid, found or catalog.connection.execute(FIND_INSTANCE, [uid]).fetchall()
+        catalog, named, found or catalog.connection.execute(FIND_INSTANCE, [named]).fetchall()
     )
 
 
