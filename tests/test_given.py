@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
+import pickle
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import polars as pl
 import pytest
 
 import warehouse
+from tests.command_line import run
 from tests.dicom_files import write
 from warehouse.algorithms.facade import Algorithms
 from warehouse.api import Warehouse
@@ -24,6 +28,7 @@ from warehouse.errors import (
     InstanceNotFound,
     NotAWarehouse,
     SourceNotFound,
+    StoreDamaged,
     UnknownFilter,
     UnknownVersion,
     UsageError,
@@ -161,25 +166,25 @@ def test_a_wrong_call_says_what_to_give(
 
 
 def test_an_option_that_a_format_does_not_have_is_named(wh: Warehouse, tmp_path: Path) -> None:
-    run = wh.cohort("ct_thin_slice", max_slice_mm=np.int64(3))
-    assert run.parameters["max_slice_mm"] == 3
+    kept = wh.cohort("ct_thin_slice", max_slice_mm=np.int64(3))
+    assert kept.parameters["max_slice_mm"] == 3
     for form in ("csv", "zip", "bids", "documents"):
         with pytest.raises(UsageError, match=f"an export as {form} takes no 'forc'"):
-            wh.export(run, tmp_path / "out", form, forc=True)
+            wh.export(kept, tmp_path / "out", form, forc=True)
     with pytest.raises(UsageError, match="deidentify is Deidentify or text or None, not int"):
-        wh.export(run, tmp_path / "out", "csv", deidentify=1)
+        wh.export(kept, tmp_path / "out", "csv", deidentify=1)
     with pytest.raises(UsageError, match="spreadsheet is True or False, not str"):
-        wh.export(run, tmp_path / "out", "csv", spreadsheet="no")
+        wh.export(kept, tmp_path / "out", "csv", spreadsheet="no")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_is_taken_wherever_its_name_is(wh: Warehouse) -> None:
-    run = wh.cohort("ct_thin_slice", max_slice_mm=3)
-    assert wh.compare(run, run).same_members
-    assert wh.rerun(run).same_members
-    assert wh.sets.combine("union", run, run, "both").counts == run.counts
+    kept = wh.cohort("ct_thin_slice", max_slice_mm=3)
+    assert wh.compare(kept, kept).same_members
+    assert wh.rerun(kept).same_members
+    assert wh.sets.combine("union", kept, kept, "both").counts == kept.counts
     assert (
-        wh.sets.sample(run, as_name="one", by="Modality", count=np.int64(1)).counts["series"] == 1
+        wh.sets.sample(kept, as_name="one", by="Modality", count=np.int64(1)).counts["series"] == 1
     )
 
 
@@ -245,3 +250,46 @@ def test_a_place_or_version_that_cannot_be_is_a_named_error(wh: Warehouse) -> No
     for version in (-1, 10**30):
         with pytest.raises(UnknownVersion):
             warehouse.open(wh.root, version=version)
+
+
+def test_the_home_of_the_user_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "in" / "a.dcm", uid="1.1")
+    write(tmp_path / "in" / "~b.dcm", uid="1.2")
+    with warehouse.open("~/w", create=True) as made:
+        assert made.root == tmp_path / "w"
+        assert made.ingest("~/in", workers=1).created == 2
+        assert made.ingest(Path("~/in/a.dcm"), "in/~b.dcm", workers=1).existing == 2
+    assert warehouse.header("~/in/a.dcm")["SOPInstanceUID"] == "1.1"
+    assert run("info", DICOM_WAREHOUSE="~/w").returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "w"}
+
+
+def test_a_command_to_copy_has_the_path_as_a_shell_takes_it(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.txt").touch()
+    done = run("ingest", tmp_path, "-w", tmp_path / "my archive")
+    command, *rest = shlex.split(done.stdout.splitlines()[-1].partition("them: ")[2])
+    assert command == "dicom-warehouse"
+    assert run(*rest).returncode == 0
+
+
+def test_another_process_opens_the_same_warehouse(wh: Warehouse) -> None:
+    wh.register("labels", pl.DataFrame({"x": [1]}))
+    for other in (pickle.loads(pickle.dumps(wh)), copy.deepcopy(wh)):
+        assert other.sql("select count(*) from instances, labels").fetchall() == [(2,)]
+        assert other.version == wh.version
+    wh.unregister("labels")
+
+
+def test_a_warehouse_that_was_moved_says_so(tmp_path: Path) -> None:
+    wh = warehouse.open(tmp_path / "w", create=True)
+    with pytest.raises(NotAWarehouse):
+        wh.rerun_all()
+    wh.ingest(write(tmp_path / "a.dcm", uid="1.1"), workers=1)
+    assert wh.info()["version"] == 1
+    (tmp_path / "w").rename(tmp_path / "elsewhere")
+    for ask in (wh.info, lambda: wh.sql("from series").fetchall()):
+        with pytest.raises(StoreDamaged, match="open it where it is now"):
+            ask()

@@ -21,6 +21,7 @@ from warehouse.derived import facade as derived
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.given import checks_arguments
+from warehouse.publishing import Place
 from warehouse.sets import Sets
 from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 from warehouse.store import layout
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from warehouse.components.values import Added
     from warehouse.deidentify.facade import Deidentified
     from warehouse.ingest_report import IngestReport
-    from warehouse.publishing import Place
     from warehouse.rebuild import Rebuilt
     from warehouse.removal import RemovalReport
     from warehouse.store.compact import Compacted
@@ -77,6 +77,13 @@ class Warehouse:
         if not (self.root / layout.MARKER).exists():
             return f"<b>{html.escape(repr(self))}</b><p>nothing ingested yet</p>"
         return summary_html(self.catalog.snapshot, repr(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process open the same warehouse; its catalog cannot be sent."""
+        if self._place.mirror:
+            raise UsageError("a warehouse in a bucket is not sent to a process: open it in there")
+        again = Place(self.root, version=self._place.version)
+        return type(self), (again,), {"_frames": self._frames}
 
     def __enter__(self) -> Self:
         return self
@@ -214,6 +221,7 @@ class Warehouse:
         """Compare the store with what was committed; see ``Upkeep.verify``."""
         return self.upkeep.verify(deep=deep)
 
+    @names_failures
     def info(self) -> dict[str, Any]:
         """Return version and sizes, and how many of each entity, file status and import mode."""
         return describe(self.catalog) | {"root": self.url}

@@ -99,6 +99,7 @@ def _taken(what: str, parameter: inspect.Parameter, value: Any) -> Any:
         return value
     kinds = _APART.split(parameter.annotation)
     if parameter.kind is parameter.VAR_POSITIONAL:
+        value = tuple(_at_home(each, kinds) for each in value)
         for each in value:
             if not any(_is(each, kind) for kind in kinds):
                 raise UsageError(
@@ -112,10 +113,23 @@ def _taken(what: str, parameter: inspect.Parameter, value: Any) -> Any:
             f"{what}(): {parameter.name} is {_words(kinds)}, not {_kind(value)}"
             f"{_advice(parameter.name, kinds, value)}"
         )
+    value = _at_home(value, kinds)
     _require_whole(what, parameter.name, value, kinds)
     if isinstance(value, Integral) and not isinstance(value, bool) and "int" in kinds:
         return int(value)
     return bool(value) if "bool" in kinds and not isinstance(value, str) else value
+
+
+def _at_home(value: Any, kinds: Sequence[str]) -> Any:
+    """Return a path with the home of the user for ``~``, as a shell, Polars and pandas have it.
+
+    No shell has looked at one in a notebook or a variable, and a folder ``~`` would be made.
+    """
+    is_path = isinstance(value, str | os.PathLike) and any("PathLike" in kind for kind in kinds)
+    is_home = is_path and os.fspath(value) in {"~", b"~"}
+    if is_home or (is_path and str(os.fspath(value)).startswith("~/")):
+        return os.path.expanduser(value)
+    return value
 
 
 def _advice(name: str, kinds: Sequence[str], value: Any) -> str:

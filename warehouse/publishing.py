@@ -27,6 +27,10 @@ Action: TypeAlias = "Callable[[Callable[[], None] | None], _Answer]"
 """What changes a folder; it is given what publishes a part of its work, or None."""
 
 
+def _tell_nobody() -> None:
+    """Stand for somebody who shows rows; a function of a module is sent to other processes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a warehouse is."""
@@ -37,7 +41,7 @@ class Place:
     """What publishes the folder, if it stands for a bucket."""
     version: int | None = None
     """An older version, which cannot be changed."""
-    changed: Callable[[], None] = lambda: None
+    changed: Callable[[], None] = _tell_nobody
     """Told by ``change`` that rows are others now: who shows them looks at them again."""
 
     @property
