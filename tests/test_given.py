@@ -6,6 +6,7 @@ import copy
 import inspect
 import os
 import pickle
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -293,3 +294,24 @@ def test_a_warehouse_that_was_moved_says_so(tmp_path: Path) -> None:
     for ask in (wh.info, lambda: wh.sql("from series").fetchall()):
         with pytest.raises(StoreDamaged, match="open it where it is now"):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "says"),
+    [
+        (("select", "series", "Modality=CT", "Modality=MR"), 2, "write Modality__in=VALUE,VALUE"),
+        (("select", "series", "Modality!=CT", "-Modality=MR"), 2, "-Modality is asked for twice"),
+        (("select", "series", "Modality=CT,MR"), 0, "compared with one text; .* Modality__in="),
+        (("sql", "select", "1"), 2, "too many arguments: 1; put quotes around"),
+    ],
+)
+def test_what_a_shell_makes_of_a_question_is_said(
+    wh: Warehouse, asked: tuple[str, ...], code: int, says: str
+) -> None:
+    done = run(*asked, "-w", wh.root)
+    assert done.returncode == code
+    assert re.search(says, done.stderr)
+
+
+def test_one_text_with_a_comma_that_is_found_needs_no_hint(wh: Warehouse) -> None:
+    assert run("select", "series", "Modality=CT", "-w", wh.root).stderr == ""
