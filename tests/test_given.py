@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import inspect
 import os
 import pickle
@@ -28,6 +29,7 @@ from warehouse.deidentify.facade import Deidentified
 from warehouse.errors import (
     InstanceNotFound,
     NotAWarehouse,
+    QueryFailed,
     SourceNotFound,
     StoreDamaged,
     UnknownFilter,
@@ -147,6 +149,8 @@ def _right(parameter: inspect.Parameter) -> Any:
         (lambda wh: wh.sets.split("x", {"a": "1"}), "fractions is a mapping or None"),
         (lambda wh: wh.algorithms.create("x", nothing=1), "takes no 'nothing'"),
         (lambda wh: wh.upkeep.relocate("/a\udcff", "/b"), "file:///a%FF is not UTF-8"),
+        (lambda wh: wh.sql("select ?", "CT"), r"of one write \[value\]"),
+        (lambda wh: warehouse.header(wh.root), "is a folder; name a file in it"),
         (lambda wh: wh.gallery(limit=-1), "whole numbers from 0"),
         (lambda wh: list(wh.duplicates(limit=10**30)), "limit and offset are whole"),
         (lambda wh: wh.volume("1.2", window=(40,)), r"a window is \(center, width\)"),
@@ -172,6 +176,8 @@ def test_an_option_that_a_format_does_not_have_is_named(wh: Warehouse, tmp_path:
     for form in ("csv", "zip", "bids", "documents"):
         with pytest.raises(UsageError, match=f"an export as {form} takes no 'forc'"):
             wh.export(kept, tmp_path / "out", form, forc=True)
+    with pytest.raises(UsageError, match="csv, .* s5cmd, zip, copy, link, bids, documents"):
+        wh.export(kept, tmp_path / "out", "xlsx")
     with pytest.raises(UsageError, match="deidentify is Deidentify or text or None, not int"):
         wh.export(kept, tmp_path / "out", "csv", deidentify=1)
     with pytest.raises(UsageError, match="spreadsheet is True or False, not str"):
@@ -315,3 +321,22 @@ def test_what_a_shell_makes_of_a_question_is_said(
 
 def test_one_text_with_a_comma_that_is_found_needs_no_hint(wh: Warehouse) -> None:
     assert run("select", "series", "Modality=CT", "-w", wh.root).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [(np.int64(3), 3), (pl.Series(["CT"]), ["CT"]), (pd.Series([1.5]), [1.5]),
+     (np.array(["a"]), ["a"]), (np.datetime64("2020-01-02T03:04:05.5", "ns"),
+     dt.datetime.fromisoformat("2020-01-02T03:04:05.5"))],
+    ids=str,
+)  # fmt: skip
+def test_values_of_other_libraries_are_parameters(wh: Warehouse, given: Any, found: object) -> None:
+    assert wh.sql("select $m", {"m": given}).fetchall() == [(found,)]
+    assert wh.sql("select ?", [given]).fetchall() == [(found,)]
+
+
+def test_attributes_are_named_as_conditions_are(wh: Warehouse) -> None:
+    asked = wh.attributes("(0018,0050)", "0008,0060", "PatientID")
+    assert asked.columns[1:] == ["00180050", "00080060", "PatientID"]
+    with pytest.raises(QueryFailed, match="neither a DICOM keyword"):
+        wh.attributes()

@@ -16,6 +16,7 @@ from warehouse.catalog.contents import column_list, describe, summary_html, tabl
 from warehouse.catalog.frames import checked, frames_among
 from warehouse.cohorts import asking, compare, definitions, filters, runs
 from warehouse.cohorts.guard import locked_catalog
+from warehouse.cohorts.query import element_tag
 from warehouse.cohorts.reruns import Rerun, rerun_all
 from warehouse.derived import facade as derived
 from warehouse.dicom.sources import day_folders
@@ -159,10 +160,9 @@ class Warehouse:
         """
         from warehouse.ingest import ingest
 
-        if pattern is None or isinstance(pattern, str):
-            pattern = () if pattern is None else (pattern,)
+        patterns = (pattern,) if isinstance(pattern, str) else () if pattern is None else pattern
         settings = IngestSettings.from_variables(
-            os.environ, mode=Mode.parse(mode), patterns=tuple(pattern), workers=workers,
+            os.environ, mode=Mode.parse(mode), patterns=tuple(patterns), workers=workers,
             scheduler=scheduler, keep_blobs=keep_blobs,
             **({} if batch_files is None else {"batch_files": batch_files}),
             **({"limits": limits} if limits else {}),
@@ -288,7 +288,8 @@ class Warehouse:
     @names_failures
     def attributes(self, *names: str) -> duckdb.DuckDBPyRelation:
         """Return one row per instance with a typed column per keyword or tag."""
-        return self.sql(f"from attributes([{', '.join(map(literal, names))}])")
+        asked = ", ".join(literal(element_tag(name) or name) for name in names)
+        return self.sql(f"from attributes([{asked or literal('')}])")
 
     @names_failures
     def tags(self, *, like: str = "", private: bool = False) -> duckdb.DuckDBPyRelation:

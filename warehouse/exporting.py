@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from warehouse.bids.export import FORMAT, export_bids
 from warehouse.cohorts.export_documents import export_documents
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
-from warehouse.cohorts.export_rows import export_rows
+from warehouse.cohorts.export_rows import ROW_FORMATS, export_rows
 from warehouse.cohorts.provenance import DOCUMENTS
 from warehouse.deidentify.asked import Deidentify, export_asked
+from warehouse.errors import UsageError
 from warehouse.given import checked, options_of
 from warehouse.settings import S3Access
 
@@ -57,4 +58,7 @@ def export_run(
     if form in FILE_FORMATS:
         how = options_of(what, export_files, options)
         return export_files(root, run, Path(target), form, **s3 | how)
+    if form not in ROW_FORMATS:
+        known = ", ".join((*ROW_FORMATS, *FILE_FORMATS, FORMAT, DOCUMENTS))
+        raise UsageError(f"unknown format {form!r}; choose one of: {known}")
     return export_rows(root, run, Path(target), form, **options_of(what, export_rows, options))

@@ -79,6 +79,10 @@ def plain(value: Any) -> Any:
     """Return numbers, arrays and columns of NumPy, pandas and Polars as Python has them."""
     if not hasattr(value, "dtype"):
         return value
+    # NumPy gives times in nanoseconds as whole numbers; Python's have microseconds.
+    unit = {"M": "datetime64[us]", "m": "timedelta64[us]"}.get(getattr(value.dtype, "kind", ""))
+    if unit and type(value).__module__ == "numpy":
+        value = value.astype(unit)
     return value.tolist() if hasattr(value, "tolist") else value.to_list()
 
 

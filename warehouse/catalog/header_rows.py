@@ -61,7 +61,8 @@ def header_of_file(path: str | os.PathLike[str], names: Dictionary | None = None
     """
     path = os.fspath(path)
     if not os.path.isfile(local_path(path)):
-        raise UsageError(f"{path}: no such file")
+        what = "is a folder; name a file in it" if os.path.isdir(path) else "no such file"
+        raise UsageError(f"{path}: {what}")
     status = os.stat(local_path(path))
     source = SourceFile(
         path_text(os.path.abspath(path)), status.st_size, status.st_mtime_ns // 1000
