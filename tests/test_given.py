@@ -340,3 +340,12 @@ def test_attributes_are_named_as_conditions_are(wh: Warehouse) -> None:
     assert asked.columns[1:] == ["00180050", "00080060", "PatientID"]
     with pytest.raises(QueryFailed, match="neither a DICOM keyword"):
         wh.attributes()
+
+
+def test_a_pattern_that_no_shell_has_expanded_is_told_from_a_path(
+    wh: Warehouse, tmp_path: Path
+) -> None:
+    with pytest.raises(SourceNotFound, match=r"/\*\.dcm; a path .* pattern="):
+        wh.ingest(tmp_path / "*.dcm", workers=1)
+    with pytest.raises(SourceNotFound, match=r"/a\.dcm$"):
+        wh.ingest(tmp_path / "a.dcm", workers=1)
