@@ -150,6 +150,7 @@ def _right(parameter: inspect.Parameter) -> Any:
         (lambda wh: wh.algorithms.create("x", nothing=1), "takes no 'nothing'"),
         (lambda wh: wh.upkeep.relocate("/a\udcff", "/b"), "file:///a%FF is not UTF-8"),
         (lambda wh: wh.sql("select ?", "CT"), r"of one write \[value\]"),
+        (lambda wh: wh.sql("select ?", 3), "params is a list or a mapping"),
         (lambda wh: warehouse.header(wh.root), "is a folder; name a file in it"),
         (lambda wh: wh.gallery(limit=-1), "whole numbers from 0"),
         (lambda wh: list(wh.duplicates(limit=10**30)), "limit and offset are whole"),

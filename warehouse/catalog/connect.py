@@ -7,7 +7,7 @@ are only created, in the order of their dependencies.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -228,7 +228,7 @@ def ask(
     given: Any = None
     if isinstance(params, Mapping):
         given = {name: plain(value) for name, value in params.items()}
-    elif params is not None and not isinstance(params, str | bytes):
+    elif isinstance(params, Iterable) and not isinstance(params, str | bytes):
         given = [plain(value) for value in params]
     elif params is not None:
         raise UsageError("params is a list or a mapping of values; of one write [value]")
