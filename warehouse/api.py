@@ -15,10 +15,13 @@ from warehouse.catalog.connect import Catalog, ask, open_catalog, table
 from warehouse.catalog.contents import column_list, describe, summary_html, table_list, tags_like
 from warehouse.catalog.frames import checked, frames_among
 from warehouse.cohorts import facade as selections
+from warehouse.cohorts.query import element_tag
 from warehouse.cohorts.runs import find_run
 from warehouse.derived import facade as derived
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
+from warehouse.given import checks_arguments
+from warehouse.publishing import Place
 from warehouse.sets import Sets
 from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 from warehouse.store import layout
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
     from warehouse.components.values import Added
     from warehouse.deidentify.facade import Deidentified
     from warehouse.ingest_report import IngestReport
-    from warehouse.publishing import Place
     from warehouse.rebuild import Rebuilt
     from warehouse.removal import RemovalReport
     from warehouse.store.compact import Compacted
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from warehouse.upkeep import Upkeep
 
 
+@checks_arguments
 class Warehouse:
     """An open warehouse; made by ``warehouse.open``.
 
@@ -74,6 +77,13 @@ class Warehouse:
         if not (self.root / layout.MARKER).exists():
             return f"<b>{html.escape(repr(self))}</b><p>nothing ingested yet</p>"
         return summary_html(self.catalog.snapshot, repr(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process open the same warehouse; its catalog cannot be sent."""
+        if self._place.mirror:
+            raise UsageError("a warehouse in a bucket is not sent to a process: open it in there")
+        again = Place(self.root, version=self._place.version)
+        return type(self), (again,), {"_frames": self._frames}
 
     def __enter__(self) -> Self:
         return self
@@ -159,11 +169,12 @@ class Warehouse:
         """
         from warehouse.ingest import ingest
 
-        patterns = (pattern,) if isinstance(pattern, str) else tuple(pattern or ())
+        patterns = (pattern,) if isinstance(pattern, str) else () if pattern is None else pattern
         settings = IngestSettings.from_variables(
-            os.environ, mode=Mode.parse(mode), patterns=patterns, workers=workers,
-            scheduler=scheduler, batch_files=batch_files or IngestSettings().batch_files,
-            keep_blobs=keep_blobs, **({"limits": limits} if limits else {}),
+            os.environ, mode=Mode.parse(mode), patterns=tuple(patterns), workers=workers,
+            scheduler=scheduler, keep_blobs=keep_blobs,
+            **({} if batch_files is None else {"batch_files": batch_files}),
+            **({"limits": limits} if limits else {}),
         )  # fmt: skip
         if not sources:
             raise UsageError("name at least one file or folder to ingest")
@@ -235,6 +246,7 @@ class Warehouse:
         """Compare the store with what was committed; see ``Upkeep.verify``."""
         return self.upkeep.verify(deep=deep)
 
+    @names_failures
     def info(self) -> dict[str, Any]:
         """Return version, sizes, and counts by entity, file status and import mode."""
         return describe(self.catalog) | {"root": self.url}
@@ -307,7 +319,8 @@ class Warehouse:
         >>> wh.attributes("Rows", "00280011").fetchall()[0][-2:]
         (128, 128)
         """
-        return self.sql(f"from attributes([{', '.join(map(literal, names))}])")
+        asked = ", ".join(literal(element_tag(name) or name) for name in names)
+        return self.sql(f"from attributes([{asked or literal('')}])")
 
     @names_failures
     def tags(self, *, like: str = "", private: bool = False) -> duckdb.DuckDBPyRelation:

@@ -45,7 +45,7 @@ def blob(wh: Opened, sha256: str) -> IO[bytes]:
 
 
 @names_failures
-def header(wh: Opened, uid: str) -> Header:
+def header(wh: Opened, uid: str | os.PathLike[str]) -> Header:
     """Return the header of a stored instance; no source file is opened.
 
     Parameters
@@ -70,7 +70,7 @@ def header(wh: Opened, uid: str) -> Header:
     """
     from warehouse.catalog.header_rows import header_of_instance
 
-    return header_of_instance(wh.catalog, uid)
+    return header_of_instance(wh.catalog, os.fspath(uid))
 
 
 @names_failures

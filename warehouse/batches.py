@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse import ingest
+from warehouse.given import checks_arguments
 from warehouse.rebuild import mode_of_batch
 from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from warehouse.survey import Progress
 
 
+@checks_arguments
 @dataclass(frozen=True, slots=True)
 class Batches:
     """Batches of a warehouse, which job arrays and Dagster read one at a time."""

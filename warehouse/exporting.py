@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 from warehouse.bids.export import FORMAT, export_bids
 from warehouse.cohorts.export_documents import export_documents
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
-from warehouse.cohorts.export_rows import export_rows
+from warehouse.cohorts.export_rows import ROW_FORMATS, export_rows
 from warehouse.cohorts.provenance import DOCUMENTS
 from warehouse.deidentify.asked import Deidentify, export_asked
+from warehouse.errors import UsageError
+from warehouse.given import checked, options_of
 from warehouse.settings import S3Access
 
 if TYPE_CHECKING:
     from warehouse.cohorts.runs import Run
 
 
+@checked
 def export_run(
     root: Path, run: Run, target: str | os.PathLike[str], form: str,
     deidentify: Deidentify | str | None = None, **options: Any,
@@ -47,11 +50,17 @@ def export_run(
     """
     if deidentify is not None:
         return export_asked(root, run, Path(target), form, deidentify, **options)
+    what = f"an export as {form}"
     if form == FORMAT:
-        return export_bids(root, run, Path(target), **options)
-    s3 = S3Access.from_variables(os.environ)
+        return export_bids(root, run, Path(target), **options_of(what, export_bids, options))
+    s3 = {"s3": S3Access.from_variables(os.environ)}
     if form == DOCUMENTS:
-        return export_documents(root, run, Path(target), s3=s3, **options)
+        how = options_of(what, export_documents, options)
+        return export_documents(root, run, Path(target), **s3 | how)
     if form in FILE_FORMATS:
-        return export_files(root, run, Path(target), form, s3=s3, **options)
-    return export_rows(root, run, Path(target), form, **options)
+        how = options_of(what, export_files, options)
+        return export_files(root, run, Path(target), form, **s3 | how)
+    if form not in ROW_FORMATS:
+        known = ", ".join((*ROW_FORMATS, *FILE_FORMATS, FORMAT, DOCUMENTS))
+        raise UsageError(f"unknown format {form!r}; choose one of: {known}")
+    return export_rows(root, run, Path(target), form, **options_of(what, export_rows, options))

@@ -228,6 +228,10 @@ def run_batch(
     root = Path(os.path.abspath(root))
     require(root)
     started = time.monotonic()
+    if not (batch.isascii() and batch.isdecimal()):
+        raise UsageError(
+            f"a batch has a number, such as {planned_batches(root) or '000001'}: not {batch!r}"
+        )
     claim = layout.claims_folder(root) / batch
     is_planned = batch in planned_batches(root)
     if is_planned:

@@ -30,6 +30,18 @@ def read_text(source: Path) -> str:
         raise UsageError(f"{source} cannot be read: {wrong}; {advice}") from None
 
 
+def require_limit(*given: int | None) -> None:
+    """Refuse numbers of rows that no engine takes.
+
+    Raises
+    ------
+    UsageError
+    """
+    for one in given:
+        if one is not None and (not isinstance(one, int) or not 0 <= one < 1 << 62):
+            raise UsageError("limit and offset are whole numbers from 0")
+
+
 def require_names(*given: object) -> None:
     """Refuse anything but ``str`` where a UID or key is expected, such as a list of them.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from warehouse.api import Warehouse
 from warehouse.dicom.objects import is_object
 from warehouse.errors import NotAWarehouse, StoreError
+from warehouse.given import checked
 from warehouse.publishing import Place
 from warehouse.settings import S3Access
 from warehouse.store.marker import require
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from warehouse.catalog.header import Header
 
 
+@checked
 def header(path: str | os.PathLike[str]) -> Header:
     """Read the header of any DICOM file; no warehouse is needed.
 
@@ -41,6 +43,7 @@ def header(path: str | os.PathLike[str]) -> Header:
     return header_of_file(path)
 
 
+@checked
 def open(  # noqa: A001 - warehouse.open reads as it is
     root: str | os.PathLike[str], *, create: bool = False, version: int | None = None
 ) -> Warehouse:
@@ -89,7 +92,7 @@ def open(  # noqa: A001 - warehouse.open reads as it is
             raise NotAWarehouse(
                 mirror.url, "there is none; create=True lets an ingest make it"
             ) from None
-        if isinstance(error, NotAWarehouse) and not found.exists():
+        if isinstance(error, NotAWarehouse) and not os.path.exists(found):
             raise NotAWarehouse(
                 found, "it does not exist; create=True lets the first ingest make it"
             ) from None

@@ -28,6 +28,10 @@ Action: TypeAlias = "Callable[[Callable[[], None] | None], _Answer]"
 bucket."""
 
 
+def _tell_nobody() -> None:
+    """Stand for somebody who shows rows; a function of a module is sent to other processes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Location of a warehouse, and the only way to change it."""
@@ -38,7 +42,7 @@ class Place:
     """Publishes the folder if it is the mirror of a bucket."""
     version: int | None = None
     """Older version that was opened, which cannot be changed."""
-    changed: Callable[[], None] = lambda: None
+    changed: Callable[[], None] = _tell_nobody
     """Called by ``change`` after rows have changed, so that the catalog is opened again."""
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts import compare
+from warehouse.given import checks_arguments, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
     from warehouse.publishing import Place
 
 
+@checks_arguments
 @dataclass(frozen=True, slots=True)
 class Sets:
     """Set operations on the members of runs; each result is stored as a new run."""
 
     _place: Place
 
-    def combine(self, operation: str, left: str, right: str, name: str) -> Run:
+    def combine(self, operation: str, left: Run | str, right: Run | str, name: str) -> Run:
         """Combine the members of two runs; see ``warehouse.cohorts.compare.combine``.
 
         Parameters
@@ -38,16 +40,17 @@ class Sets:
         )
 
     def split(
-        self, run: str, fractions: Mapping[str, float] | None = None, seed: int = 0
+        self, run: Run | str, fractions: Mapping[str, float] | None = None, seed: int = 0
     ) -> list[Run]:
         """Split a run by patient into named parts; see ``warehouse.cohorts.compare.split``."""
         return self._place.keep(
             lambda: compare.split(self._place.root, run, fractions, seed), "cohort split"
         )
 
-    def sample(self, run: str, *, as_name: str, **options: Any) -> Run:
+    def sample(self, run: Run | str, *, as_name: str, **options: Any) -> Run:
         """Draw series of a run; see ``warehouse.cohorts.compare.sample``."""
         root = self._place.root
+        how = options_of("sample()", compare.sample, options)
         return self._place.keep(
-            lambda: compare.sample(root, run, as_name=as_name, **options), "cohort sample"
+            lambda: compare.sample(root, run, as_name=as_name, **how), "cohort sample"
         )

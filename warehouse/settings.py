@@ -72,6 +72,12 @@ class S3Access:
         )
 
 
+def _require_count(name: str, value: object) -> None:
+    """Refuse what is no whole number above 0."""
+    if not isinstance(value, int) or value < 1:
+        raise UsageError(f"{name} must be at least 1, a whole number: not {value!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits per file. A file beyond one is rejected with the number, and the run continues.
@@ -101,8 +107,7 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuse numbers below 1."""
         for limit in fields(self):
-            if getattr(self, limit.name) < 1:
-                raise ValueError(f"{limit.name} must be at least 1")
+            _require_count(limit.name, getattr(self, limit.name))
 
     def by_unit(self) -> dict[str, int]:
         """Return the limits beyond which a file is rejected, by the unit that the reason names."""
@@ -180,8 +185,7 @@ class IngestSettings:
     def __post_init__(self) -> None:
         """Refuse numbers below 1."""
         for name in ("batch_files", "chunk_files", "chunk_rows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+            _require_count(name, getattr(self, name))
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str], **given: Any) -> IngestSettings:

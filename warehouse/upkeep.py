@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from warehouse.cohorts.checked import check_runs
 from warehouse.errors import UsageError
 from warehouse.forget import allow, forget, receipts
+from warehouse.given import checks_arguments
 from warehouse.rebuild import Rebuilt, read_anew, rebuild
 from warehouse.relocate import Relocated, relocate
 from warehouse.repair import Repaired, repair
@@ -35,6 +36,7 @@ def _one_of(**given: str | None) -> tuple[str, str]:
     return found[0]
 
 
+@checks_arguments
 @dataclass(frozen=True, slots=True)
 class Upkeep:
     """Maintenance of a warehouse: rebuild, compact, vacuum, verify, repair, relocate, forget."""

@@ -17,6 +17,7 @@ from warehouse.algorithms.archives import ImageArchive, model_members, read_arch
 from warehouse.components import ledger
 from warehouse.components.checking import now
 from warehouse.components.files import opened
+from warehouse.dicom.scan import path_text
 from warehouse.errors import AlgorithmError, ArchiveRefused, UnknownArtifact
 from warehouse.sqlfiles import statement
 from warehouse.store import locks
@@ -94,7 +95,7 @@ def add_artifact(
     artifact_id = uuid.uuid4().hex
     row = dict.fromkeys(_FIELDS) | {
         "artifact_id": artifact_id, "kind": kind, "parent": parent, "message": "",
-        "file_name": path.name, "size_in_storage": 0, "size_in_registry": 0,
+        "file_name": path_text(path.name), "size_in_storage": 0, "size_in_registry": 0,
         "is_manifest_valid": None, "is_removed": False, "is_marked": False, "happened_by": by,
     }  # fmt: skip
     with opened(path) as source, locks.writing(root):

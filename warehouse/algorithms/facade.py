@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from warehouse.algorithms import (
@@ -19,12 +20,12 @@ from warehouse.algorithms import (
 from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.runs import Run, find_run, members_file
 from warehouse.errors import AlgorithmError
+from warehouse.given import checks_arguments, options_of
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from warehouse.algorithms.jobs import Spec
     from warehouse.algorithms.registry import Algorithm
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
+@checks_arguments
 class Algorithms:
     """Algorithms of one warehouse, their images and models, and their jobs.
 
@@ -85,21 +87,21 @@ class Algorithms:
         ``image`` and ``model`` are ids of artifacts, or how they begin. Without any, a function
         and ``api_method``, those are taken that are desired of an algorithm of this name.
         """
-        root = self._root
+        root, how = self._root, options_of("create()", registry.create_algorithm, given)
         chosen = artifacts.find_artifact(root, image) if image else None
         weights = artifacts.find_artifact(root, model) if model else None
-        if not (chosen or given.get("function") or given.get("api_method")):
+        if not (chosen or how.get("function") or how.get("api_method")):
             chosen = artifacts.desired(root, "image", name)
-            kind = "ground truth" if given.get("kind") == "evaluation" else "model"
+            kind = "ground truth" if how.get("kind") == "evaluation" else "model"
             weights = weights or artifacts.desired(root, kind, name)
         for each in filter(None, (chosen, weights)):
             if not each.is_executable:
                 raise AlgorithmError(f"the {each.kind} {each.artifact_id} cannot be executed")
         if chosen:
-            given |= {"image_id": chosen.artifact_id, "api_method": chosen.api_method}
+            how |= {"image_id": chosen.artifact_id, "api_method": chosen.api_method}
         if weights:
-            given["model_id"] = weights.artifact_id
-        return self._do(lambda: registry.create_algorithm(root, name, list(interfaces), **given))
+            how["model_id"] = weights.artifact_id
+        return self._do(lambda: registry.create_algorithm(root, name, list(interfaces), **how))
 
     def known(self) -> dict[str, Algorithm]:
         """Return the newest version of every algorithm by name."""
@@ -210,7 +212,8 @@ class Algorithms:
         algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
         chosen = {key: options.pop(key, None) for key in ("runner", "workers", "scheduler")}
         place = places.place_of(self._root, algorithm, **chosen)
-        return self._do(lambda: runs.run_waiting(catalog, self._root, algorithm, place, **options))
+        how = options_of("run_waiting()", runs.run_waiting, options)
+        return self._do(lambda: runs.run_waiting(catalog, self._root, algorithm, place, **how))
 
     def evaluate(
         self, method: str, name: str, *, truth: str | None = None, runner: str | None = None,
@@ -237,25 +240,33 @@ class Algorithms:
             )
         )
 
-    def claim(self, job_id: str, *, folder: Path | None = None, by: str = "") -> Spec:
+    def claim(
+        self, job_id: str, *, folder: str | os.PathLike[str] | None = None, by: str = ""
+    ) -> Spec:
         """Claim a job to execute it elsewhere; see ``submitting.claim``, ``outside.claim_to``."""
         if folder is not None:
-            return self._do(lambda: outside.claim_to(self._root, job_id, folder, by=by))
+            return self._do(lambda: outside.claim_to(self._root, job_id, Path(folder), by=by))
         return self._do(lambda: submitting.claim(self._root, job_id, by=by))
 
-    def report_from(self, folder: Path, *, return_code: int = 0, error: str = "") -> None:
+    def report_from(
+        self, folder: str | os.PathLike[str], *, return_code: int = 0, error: str = ""
+    ) -> None:
         """Report a job that was claimed to a folder; see ``outside.report_from``."""
         self._do(
-            lambda: outside.report_from(self._root, folder, return_code=return_code, error=error)
+            lambda: outside.report_from(
+                self._root, Path(folder), return_code=return_code, error=error
+            )
         )
 
     def report_failed(self, job_id: str, why: str, *, by: str = "") -> None:
         """Report the failure of a claimed job; see ``outside.report_failed``."""
         self._do(lambda: outside.report_failed(self._root, job_id, why, by=by))
 
-    def report(self, job_id: str, body: bytes, signature: str, outputs: Path) -> None:
+    def report(
+        self, job_id: str, body: bytes, signature: str, outputs: str | os.PathLike[str]
+    ) -> None:
         """Upload the outputs of a claimed job; see ``submitting.report``."""
-        self._do(lambda: submitting.report(self._root, job_id, body, signature, outputs))
+        self._do(lambda: submitting.report(self._root, job_id, body, signature, Path(outputs)))
 
     def job(self, job_id: str) -> Spec:
         """Return the specification of a job, by its id or a prefix of it."""

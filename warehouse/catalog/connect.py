@@ -7,6 +7,7 @@ are only created, in the order of their dependencies.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +20,7 @@ from warehouse.catalog.kept import kept_files
 from warehouse.catalog.statements import require_one
 from warehouse.catalog.template import attach_views, id_variables, see_views, views_file
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
+from warehouse.given import plain
 from warehouse.sqlfiles import Model, read_models, statement
 from warehouse.store import delta
 from warehouse.store.dictionary import read_dictionary
@@ -28,7 +30,7 @@ from warehouse.store.schema import STORED_AS
 from warehouse.store.tables import named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import polars as pl
@@ -223,9 +225,16 @@ def ask(
     UsageError
         There is no statement, or more than one.
     """
+    given: Any = None
+    if isinstance(params, Mapping):
+        given = {name: plain(value) for name, value in params.items()}
+    elif isinstance(params, Iterable) and not isinstance(params, str | bytes):
+        given = [plain(value) for value in params]
+    elif params is not None:
+        raise UsageError("params is a list or a mapping of values; of one write [value]")
     try:
         require_one(query)
-        found = relation(catalog.session(), query, params, frames or {})
+        found = relation(catalog.session(), query, given, frames or {})
     except UsageError:
         raise
     except (duckdb.Error, TypeError, ValueError) as error:

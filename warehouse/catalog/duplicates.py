@@ -18,6 +18,7 @@ from warehouse.dicom.open import open_source
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements.extract import extract
 from warehouse.errors import Rejected, Unreachable
+from warehouse.inputs import require_limit
 from warehouse.planned import listed_again
 from warehouse.settings import IngestSettings, S3Access
 
@@ -68,6 +69,7 @@ def compare_duplicates(
     s3
         How files in buckets are reached.
     """
+    require_limit(limit)
     settings = IngestSettings(s3=s3 or S3Access())
     pairs = catalog.connection.execute(_PAIRS, [1 << 62 if limit is None else limit]).fetchall()
     for path, held_by, key in pairs:

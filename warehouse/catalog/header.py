@@ -16,6 +16,7 @@ import polars as pl
 
 from warehouse.catalog.dicom_json import json_model
 from warehouse.catalog.header_element import by_name
+from warehouse.given import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,6 +124,7 @@ class Header:
                 return found
         raise KeyError(key)
 
+    @checked
     def search(self, text: str, *, exact: bool = False) -> list[HeaderElement]:
         """Return the top-level elements whose keyword or private name contains a text.
 

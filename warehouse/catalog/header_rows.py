@@ -61,7 +61,8 @@ def header_of_file(path: str | os.PathLike[str], names: Dictionary | None = None
     """
     path = os.fspath(path)
     if not os.path.isfile(local_path(path)):
-        raise UsageError(f"{path}: no such file")
+        what = "is a folder; name a file in it" if os.path.isdir(path) else "no such file"
+        raise UsageError(f"{path}: {what}")
     status = os.stat(local_path(path))
     source = SourceFile(
         path_text(os.path.abspath(path)), status.st_size, status.st_mtime_ns // 1000
@@ -97,9 +98,10 @@ def header_of_instance(catalog: Catalog, uid: str) -> Header:
     """
     require_names(uid)
     # Of most it is the key; to look among UIDs and paths too reads three columns of all instances.
-    found = _with_key(catalog, uid) if "/" not in uid else []
+    named = path_text(uid)
+    found = _with_key(catalog, named) if "/" not in named else []
     return _stored(
-        catalog, uid, found or catalog.connection.execute(FIND_INSTANCE, [uid]).fetchall()
+        catalog, named, found or catalog.connection.execute(FIND_INSTANCE, [named]).fetchall()
     )
 
 

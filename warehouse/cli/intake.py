@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -138,8 +139,8 @@ def print_report(report: IngestReport, root: str) -> None:
         line = escaped(f"  rejected {path}: {reason}")
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
     if report.rejected > 5:
+        question = "select file_path, reason from files where status = 'rejected'"
         screen.print(
-            f"  … all of them: dicom-warehouse sql "
-            f"\"select file_path, reason from files where status = 'rejected'\" -w {escaped(root)}",
+            f'  … all of them: dicom-warehouse sql "{question}" -w {quote(escaped(root))}',
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip

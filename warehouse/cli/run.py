@@ -56,7 +56,7 @@ def _said_of(error: Exception) -> int | None:
     """Print an error and return the exit code; None for unexpected errors."""
     match error:
         case CycloptsError():
-            print(f"error: {escaped(error)}", file=sys.stderr)
+            print(f"error: {escaped(_too_many(error) or error)}", file=sys.stderr)
             asked = " ".join(("dicom-warehouse", *_known(error.command_chain or ())))
             print(f"try: {asked} --help", file=sys.stderr)
             return 2
@@ -74,6 +74,14 @@ def _said_of(error: Exception) -> int | None:
             _silence()
             return 1
     return _said_of_engine(error)
+
+
+def _too_many(error: CycloptsError) -> str:
+    """Return what is said of more words than a command takes: most often a query without quotes."""
+    words = getattr(error, "unused_tokens", None)
+    if not words:
+        return ""
+    return f"too many arguments: {' '.join(words)}; put quotes around what has spaces"
 
 
 def _said_of_engine(error: Exception) -> int | None:

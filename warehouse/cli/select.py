@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Force, Output, Root, Text, opened
-from warehouse.cli.screen import fitting
+from warehouse.cli.screen import fitting, say
 from warehouse.errors import UnknownFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 def select(
@@ -55,12 +58,7 @@ def select(
     from warehouse.cohorts.filters import select as select_rows
     from warehouse.cohorts.telling import telling_columns
 
-    asked = {}
-    for condition in conditions:
-        name, equals, value = condition.partition("=")
-        if not equals:
-            raise UnknownFilter(f"a condition is NAME=VALUE, not {condition!r}")
-        asked[f"-{name[:-1]}" if name.endswith("!") else name] = value
+    asked = _conditions(conditions)
     chosen = answer_format(form, output, by_column=by_column, force=force)
     catalog = opened(warehouse).catalog
     ordered = _names(order)
@@ -81,7 +79,32 @@ def select(
         note = f"{hidden} more columns: -x shows all, --columns NAME,NAME some" if hidden else ""
         note += f"\ntoo wide for this terminal: {', '.join(left_out)}" if left_out else ""
     send_answer(catalog, relation, chosen, output, force=force, note=note)
+    lists = _is_one_text(asked)
+    if lists and not relation.limit(1).fetchall():
+        say(f"{lists[0]} was compared with one text; for one of several: {lists[0]}__in=…")
     return 0
+
+
+def _conditions(given: Iterable[str]) -> dict[str, str]:
+    """Return the value of each condition by its name."""
+    asked: dict[str, str] = {}
+    for condition in given:
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise UnknownFilter(f"a condition is NAME=VALUE, not {condition!r}")
+        name = f"-{name[:-1]}" if name.endswith("!") else name
+        if name in asked:
+            raise UnknownFilter(
+                f"{name} is asked for twice, and all conditions hold at once; for one of several "
+                f"values write {name.split('__', maxsplit=1)[0]}__in=VALUE,VALUE"
+            )
+        asked[name] = value
+    return asked
+
+
+def _is_one_text(asked: Mapping[str, str]) -> list[str]:
+    """Return the conditions that compare with one text in which there are commas."""
+    return [name for name, value in asked.items() if "," in value and "__" not in name]
 
 
 def _names(text: str) -> list[str]:

@@ -20,7 +20,7 @@ from warehouse.store import delta
 from warehouse.store.duck import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import duckdb
     import pyarrow as pa
@@ -66,7 +66,7 @@ def _said(why: str, attributes: list[str] | None) -> str:
     return f"{why}: {', '.join(attributes)}" if attributes else why
 
 
-def difference(root: Path, before: str, after: str) -> Difference:
+def difference(root: Path, before: Run | str, after: Run | str) -> Difference:
     """Compare two runs, given by the name of a run or cohort.
 
     Raises
@@ -110,7 +110,7 @@ def _compare_instances(
     connection.execute(f"insert into changed_attributes {statement('changed_attributes', 'runs')}")
 
 
-def rerun(root: Path, name: str) -> Difference:
+def rerun(root: Path, name: Run | str) -> Difference:
     """Run the cohort of a run again, with its parameters, on the newest version.
 
     The definition is that of today; if its text is another, ``same_question`` says so.
@@ -128,11 +128,17 @@ def rerun(root: Path, name: str) -> Difference:
     return difference(root, old.run, new.run)
 
 
-def combine(root: Path, operation: str, left: str, right: str, name: str) -> Run:
+def combine(root: Path, operation: str, left: Run | str, right: Run | str, name: str) -> Run:
     """Combine the members of two runs: ``union``, ``intersect`` or ``minus``.
 
     Of an instance in both, the row of the left is kept.
+
+    Raises
+    ------
+    UsageError, UnknownCohort
     """
+    if operation not in _SETS:
+        raise UsageError(f"two runs make one by {', '.join(_SETS)}: not by {operation!r}")
     a, b = find_run(root, left), find_run(root, right)
     connection = connect()
     _show(connection, root, a=a, b=b)
@@ -146,7 +152,7 @@ def combine(root: Path, operation: str, left: str, right: str, name: str) -> Run
 
 
 def split(
-    root: Path, name: str, fractions: Mapping[str, float] | None = None, seed: int = 0
+    root: Path, name: Run | str, fractions: Mapping[str, float] | None = None, seed: int = 0
 ) -> list[Run]:
     """Split a run by patient into named parts, one run each.
 
@@ -200,7 +206,8 @@ def split(
 
 
 def sample(
-    root: Path, name: str, *, as_name: str, by: tuple[str, ...] = (), count: int | None = None,
+    root: Path, name: Run | str, *, as_name: str, by: str | Iterable[str] = (),
+    count: int | None = None,
     fraction: float | None = None, seed: int = 0,
 ) -> Run:  # fmt: skip
     """Sample series of a run, stratified: ``count`` of each stratum, or a ``fraction``.
@@ -234,6 +241,7 @@ def sample(
     source = find_run(root, name)
     catalog = open_catalog(root)
     known = {column.name for column in catalog.model("series").columns}
+    by = (by,) if isinstance(by, str) else tuple(by)
     for column in by:
         if column not in known:
             raise UsageError(

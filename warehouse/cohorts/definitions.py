@@ -25,6 +25,7 @@ from warehouse.errors import (
     UsageError,
     WriteFailed,
 )
+from warehouse.given import plain
 from warehouse.sqlfiles import LAYERS, Param, read_model, read_models
 from warehouse.store.duck import literal
 
@@ -197,6 +198,7 @@ def values(catalog: Catalog, cohort: Definition, given: Mapping[str, Any]) -> di
 
 
 def _typed(catalog: Catalog, cohort: Definition, param: Param, value: object) -> Any:
+    value = plain(value)
     if param.type == "DATE" and isinstance(value, str) and _DICOM_DATE.fullmatch(value):
         value = f"{value[:4]}-{value[4:6]}-{value[6:]}"
     # DuckDB rounds 1.6 to 2, and another question would be kept.

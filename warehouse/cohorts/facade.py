@@ -15,7 +15,7 @@ from warehouse.cohorts.guard import locked_catalog
 from warehouse.store.damage import names_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import duckdb
     import polars as pl
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @names_failures
 def select(
-    wh: Opened, table: str = "series", conditions: dict[str, Any] | None = None, *,
+    wh: Opened, table: str = "series", conditions: Mapping[str, Any] | None = None, *,
     search: str | None = None, order: str | Iterable[str] = (),
-    limit: int | None = None, offset: int = 0, columns: Iterable[str] = (), **more: Any,
+    limit: int | None = None, offset: int = 0, columns: str | Iterable[str] = (), **more: Any,
 ) -> duckdb.DuckDBPyRelation:  # fmt: skip
     """Return the rows of an entity table for which every condition holds.
 
@@ -48,7 +48,7 @@ def select(
     limit, offset
         As in SQL.
     columns
-        Attributes to return; by default every column of the table.
+        Attributes to return, or one; by default every column of the table.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def select(
     >>> wh.select("series", Modality="CT", columns=["instance_count"]).fetchall()
     [(3,)]
     """
-    asked = (conditions or {}) | more
+    asked = {**(conditions or {}), **more}
     return filters.select(
         wh.catalog, table, asked, search=search, order=order, limit=limit, offset=offset,
         columns=columns,
@@ -133,7 +133,7 @@ def save_cohort(wh: Opened, name: str, sql: str) -> definitions.Definition:
     )
 
 
-def find_run(wh: Opened, name: str) -> Run:
+def find_run(wh: Opened, name: Run | str) -> Run:
     """Return a run by its name, or the latest run of the cohort of that name.
 
     Raises
@@ -178,13 +178,13 @@ def cohort(wh: Opened, name: str, /, *, limits: asking.Limits | None = None, **g
 
 
 @names_failures
-def rerun(wh: Opened, name: str) -> compare.Difference:
+def rerun(wh: Opened, name: Run | str) -> compare.Difference:
     """Run the cohort of a run again on the newest version, with the same parameters.
 
     Parameters
     ----------
     name
-        Name of a run, or of a cohort for its latest run.
+        A run, its name, or that of a cohort for its latest run.
 
     Returns
     -------
@@ -218,13 +218,13 @@ def members(wh: Opened, run: Run | str) -> pl.LazyFrame:
 
 
 @names_failures
-def difference(wh: Opened, before: str, after: str) -> compare.Difference:
+def difference(wh: Opened, before: Run | str, after: Run | str) -> compare.Difference:
     """Return in which instances two runs differ, and why.
 
     Parameters
     ----------
     before, after
-        Names of runs, or of cohorts for their latest run.
+        Runs, their names, or those of cohorts for their latest run.
 
     Raises
     ------

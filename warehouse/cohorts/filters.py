@@ -15,18 +15,20 @@ Values are bound as parameters and cast to the type of the attribute; no value b
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from warehouse.cohorts.query import Attribute, Query, element_tag
 from warehouse.dicom.dictionary import LEADING_SPACES, elements, keyword_tags
-from warehouse.errors import QueryFailed, UnknownFilter, UsageError
+from warehouse.errors import QueryFailed, UnknownFilter
+from warehouse.given import plain
+from warehouse.inputs import require_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from warehouse.catalog.connect import Catalog
 
 _DICOM_DATE = re.compile(r"\d{8}")
@@ -70,7 +72,7 @@ OPERATORS = (
 def select(
     catalog: Catalog, table: str, conditions: Mapping[str, Any], *, search: str | None = None,
     order: str | Iterable[str] = (), limit: int | None = None, offset: int = 0,
-    columns: Iterable[str] = (), today: dt.date | None = None,
+    columns: str | Iterable[str] = (), today: dt.date | None = None,
 ) -> duckdb.DuckDBPyRelation:  # fmt: skip
     """Return the rows of an entity table for which every condition holds.
 
@@ -106,11 +108,10 @@ def select(
     UnknownTable, UnknownFilter
     """
     query = narrowed(catalog, table, conditions, search=search, today=today)
-    for count in (limit, offset):
-        if count is not None and (not isinstance(count, int) or count < 0):
-            raise UsageError("limit and offset are whole numbers from 0")
+    require_limit(limit, offset)
     page = [f"limit {limit}" if limit is not None else "", f"offset {offset}"]
-    sql = query.sql(columns, [_order(query, name) for name in sorting(query, order)], page)
+    shown = [columns] if isinstance(columns, str) else columns
+    sql = query.sql(shown, [_order(query, name) for name in sorting(query, order)], page)
     return asked(catalog, sql, query.values)
 
 
@@ -177,7 +178,7 @@ def values(catalog: Catalog, table: str, attribute: str) -> list[Any]:
 
 
 def _condition(query: Query, name: str, value: object, today: dt.date) -> str:
-    match = _NAME.fullmatch(name)
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None:
         raise UnknownFilter(f"a condition is NAME or NAME__operator, not {name!r}")
     minus, plain, operator = match[1], match[2], match[3] or "is"
@@ -201,10 +202,9 @@ def _condition(query: Query, name: str, value: object, today: dt.date) -> str:
 def _test(
     query: Query, found: Attribute, name: str, operator: str, value: object, today: dt.date
 ) -> str:
-    if value is None:
-        raise UnknownFilter(
-            f"{name}: to ask for what is missing, say {name.split('__', maxsplit=1)[0]}__null"
-        )
+    value = plain(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        raise _missing(name)
     if operator == "during":
         if found.type not in {"DATE", "TIMESTAMP"} or found.is_list:
             raise UnknownFilter(f"{name}: {found.type} is no date")
@@ -212,6 +212,11 @@ def _test(
         return f"cast({found.sql} as date) between {query.bind(first)} and {query.bind(last)}"
     whole = found.is_list and operator == "is" and isinstance(value, list | tuple)
     several = operator in _SEVERAL or whole
+    if not several and isinstance(value, Collection) and not isinstance(value, str):
+        raise UnknownFilter(
+            f"{name}: asks for one value, not for {type(value).__name__}; for one of several write "
+            f"{name.split('__', maxsplit=1)[0]}__in"
+        )
     kind = "VARCHAR" if operator in _TEXT else found.type
     _fits(found, name, operator)
     given = _listed(value) if several else value
@@ -263,7 +268,17 @@ def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = Fa
     if same is False:
         hint = ", as in 2024-12-31 or 20241231" if kind.startswith("DATE") else ""
         raise UnknownFilter(f"{name}: the value is no {kind}{hint}")
+    # Those of pandas are known by what they become; NaN is greater than every number of DuckDB.
+    if cast is None or (isinstance(cast, float) and math.isnan(cast)):
+        raise _missing(name)
     return cast
+
+
+def _missing(name: str) -> UnknownFilter:
+    return UnknownFilter(
+        f"{name}: nothing is compared with what is missing or no number; to ask for what is "
+        f"missing, say {name.split('__', maxsplit=1)[0]}__null"
+    )
 
 
 def _spaces_matter(name: str) -> bool:
@@ -293,7 +308,8 @@ def _dates(value: Any) -> Any:
 def _listed(value: Any) -> list[Any]:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",")]
-    return list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+    is_several = isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)
+    return [plain(each) for each in value] if is_several else [value]
 
 
 def _period(name: str, today: dt.date) -> tuple[dt.date, dt.date]:

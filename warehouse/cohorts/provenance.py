@@ -84,7 +84,7 @@ def verify(target: Path) -> Verified:
     UsageError
         Nothing says what it should be.
     """
-    if not target.exists():
+    if not os.path.exists(target):
         raise SourceNotFound(str(target))
     about = target / ABOUT if target.is_dir() else sidecar(target)
     try:

@@ -137,7 +137,7 @@ def _attribute(sql: str, kind: str, source: str = "") -> Attribute:
 
 def element_tag(name: str) -> str | None:
     """Return the keyword, or the tag as eight hex digits; none if it is neither."""
-    if name in keyword_tags():
+    if name and name in keyword_tags():
         return name
     match = _TAG.fullmatch(name)
     return (match[1] + match[2]).upper() if match else None

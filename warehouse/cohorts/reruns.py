@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.cohorts.definitions import definitions
 from warehouse.cohorts.runs import Run, run_cohort, runs
 from warehouse.errors import WarehouseError
+from warehouse.store.marker import require
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,7 @@ def rerun_all(root: Path) -> list[Rerun]:
 
     A question that was asked of this version already is not run again.
     """
+    require(root)
     before: dict[tuple[str, str], Run] = {}
     for run in sorted(runs(root), key=lambda run: int(run.run.rsplit("-", 1)[1])):
         if not run.made_of:

@@ -9,6 +9,7 @@ from warehouse.components import interfaces, set_files, sets, socket_store, stor
 from warehouse.components.checking import check_stored
 from warehouse.components.values import MISSING, Added, Given
 from warehouse.errors import UsageError
+from warehouse.given import checks_arguments
 
 if TYPE_CHECKING:
     import os
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
+@checks_arguments
 class Components:
     """Sockets, values, annotations and sets of values of one warehouse.
 

@@ -79,7 +79,7 @@ def import_set(
     ValueRefused
         Something is not valid and ``keep_going`` does not ask for the rest; nothing is stored.
     """
-    if not source.exists():
+    if not os.path.exists(source):
         raise SourceNotFound(str(source))
     if source.is_dir():
         found = list(_of_folder(root, source, by))

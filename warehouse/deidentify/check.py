@@ -93,7 +93,7 @@ def check(
     ------
     SourceNotFound, NotAWarehouse
     """
-    if not target.exists():
+    if not os.path.exists(target):
         raise SourceNotFound(str(target))
     said = _said(target)
     chosen = profile(

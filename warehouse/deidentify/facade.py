@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.deidentify.check import Checked, check
 from warehouse.deidentify.rows import write_views
+from warehouse.given import checks_arguments, options_of
 
 if TYPE_CHECKING:
     import os
 
 
+@checks_arguments
 @dataclass(frozen=True, slots=True)
 class Deidentified:
     """Tables without identity, and the search of an export for what should not be in it."""
@@ -25,4 +27,5 @@ class Deidentified:
 
     def write_views(self, target: str | os.PathLike[str], **options: Any) -> dict[str, int]:
         """Write a database with the schema ``deidentified``; see ``rows.write_views``."""
-        return write_views(self._root, Path(target), **options)
+        how = options_of("write_views()", write_views, options)
+        return write_views(self._root, Path(target), **how)

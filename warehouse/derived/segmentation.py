@@ -15,6 +15,7 @@ import polars as pl
 from warehouse.derived.placement import place_frames
 from warehouse.derived.resample import nearest_on
 from warehouse.errors import SegmentsOverlap, UnknownPart, UsageError, WrongObject
+from warehouse.given import checked
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.read import allocated
 from warehouse.pixels.stack import Stack
@@ -142,6 +143,7 @@ class Segmentation:
 
     # -- what is read ------------------------------------------------------------------------------
 
+    @checked
     def mask(self, number: int, *, threshold: float | None = None) -> np.ndarray:
         """Return one segment as (slice, row, column) bool.
 
@@ -164,6 +166,7 @@ class Segmentation:
             )
         return self._filled(number, threshold)
 
+    @checked
     def fractions(self, number: int) -> np.ndarray:
         """Return one segment as (slice, row, column) float64, 0 to 1.
 

@@ -16,6 +16,7 @@ import polars as pl
 from warehouse.derived.grid import Grid, grid_of_volume
 from warehouse.derived.raster import filled
 from warehouse.errors import NotInGeometry, SeriesNotFound, UnknownPart, WrongObject
+from warehouse.given import checked
 from warehouse.inputs import require_names
 from warehouse.pixels.lookup import spaces_of
 from warehouse.pixels.read import allocated
@@ -103,6 +104,7 @@ class Structures:
         numbers: list[int] = sound["ROINumber"].to_list()
         return numbers
 
+    @checked
     def mask(self, roi_number: int, *, on: str | None = None) -> Mask:
         """Return a region on the grid of a series.
 

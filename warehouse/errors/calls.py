@@ -20,7 +20,12 @@ class SourceNotFound(SourceError, FileNotFoundError):
 
     def __init__(self, source: str) -> None:
         self.source = source
-        super().__init__(f"no such file or folder: {source}")
+        advice = (
+            "; a path is taken as it is written: patterns of file names are --pattern of ingest, "
+            "in Python pattern="
+        )
+        is_pattern = not {"*", "?"}.isdisjoint(source)
+        super().__init__(f"no such file or folder: {source}{advice if is_pattern else ''}")
 
     def __str__(self) -> str:
         return str(self.args[0])

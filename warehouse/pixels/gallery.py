@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import NotInstalled, WarehouseError
 from warehouse.escape import html_text
-from warehouse.inputs import require_names
+from warehouse.inputs import require_limit, require_names
 from warehouse.pixels import pictures
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.stack import Stack
@@ -88,6 +88,7 @@ def open_gallery(catalog: Catalog, series_uids: Sequence[str] = (), *, limit: in
         There is nothing to draw with.
     """
     require_names(*series_uids)
+    require_limit(limit)
     asked = catalog.connection.execute(statement("series", "pixels"), [list(series_uids), limit])
     names = tuple(column[0] for column in asked.description)
     rows = asked.fetchall()

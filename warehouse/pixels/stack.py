@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from warehouse.errors import NotAVolume
+from warehouse.given import checked
 from warehouse.pixels.facts import Headers
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.read import Job, Tables, allocated, read
@@ -84,8 +85,11 @@ class Stack:
         frames: np.ndarray = self[:]
         return frames if dtype is None else frames.astype(dtype, copy=False)
 
+    @checked
     def instance_of(self, index: int) -> tuple[str, int]:
         """Return the instance_key and frame number, from 1, of a frame."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of a stack of {len(self)}")
         number, frame = self.source_of(index)
         return self.images[number].instance_key, frame + 1
 

@@ -7,6 +7,7 @@ order is that of PS3.4 N.2: modality LUT, VOI LUT or window, inversion for MONOC
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,6 +71,8 @@ class Values:
             if self.window != "header":
                 raise UsageError("a window is (center, width) or 'header'")
         elif self.window is not None:
+            if len(self.window) != 2 or not all(isinstance(each, Real) for each in self.window):
+                raise UsageError("a window is (center, width) or 'header'")
             center, width = self.window
             if not (width >= 1 and np.isfinite(width) and np.isfinite(center)):
                 raise UsageError("the width of a window is 1 or more (PS3.3 C.11.2.1.2)")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from warehouse.given import checked
 from warehouse.inputs import require_names
 from warehouse.pixels.facts import Headers
 from warehouse.pixels.filling import FrameCache, Source, Voxels
@@ -259,6 +260,7 @@ class LazyVolume:
             raise ValueError("voxels have to be read: copy=False cannot be had")
         return self.read().astype(self.dtype if dtype is None else dtype, copy=False)
 
+    @checked
     def read(self, workers: int | None = None) -> np.ndarray:
         """Return the whole array.
 

@@ -63,7 +63,7 @@ def note(root: Path, what: str, how: str, before: int | None, own: str = "") -> 
     own
         What tells the folder from others of this machine that stand for the same bucket.
     """
-    if not (root / layout.MARKER).exists():
+    if not os.path.exists(root / layout.MARKER):
         return
     now = dt.datetime.now(dt.UTC)
     entry = Entry(

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.exceptions import DeltaError
 
-from warehouse.errors import QueryFailed, StoreDamaged
+from warehouse.errors import QueryFailed, StoreDamaged, WarehouseError
 from warehouse.store import layout, tables
 from warehouse.store.logs import totals
 
@@ -114,6 +114,21 @@ def failures_named(root: Path) -> Iterator[None]:
         if found is None:
             raise
         raise found from error
+    except FileNotFoundError as error:
+        gone = _gone(root)
+        if gone is None or isinstance(error, WarehouseError):
+            raise
+        raise gone from error
+
+
+def _gone(root: Path) -> StoreDamaged | None:
+    """Return what became of a warehouse that was open and is no longer there."""
+    if os.path.exists(root / layout.MARKER):
+        return None
+    return StoreDamaged(
+        root, f"{layout.MARKER} is gone",
+        "if the folder was moved, open it where it is now; else restore it from a backup",
+    )  # fmt: skip
 
 
 def names_failures(method: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
@@ -139,6 +154,8 @@ def explained(root: Path, error: BaseException) -> StoreDamaged | None:
     if not isinstance(error, failures()) or isinstance(error, _OF_THE_CALLER):
         return None
     named = re.search(re.escape(str(root)) + r"/([^\"'\n]+?\.parquet)", str(error))
+    if gone := _gone(root):
+        return gone
     # A missing part was vacuumed while an old version was open; otherwise opening had failed.
     if named and (root / named[1]).exists() and not _is_readable(root / named[1]):
         return _unreadable(root, named[1])

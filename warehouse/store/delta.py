@@ -9,6 +9,7 @@ other tables are rolled back by the next writer.
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from dataclasses import dataclass, field, replace
@@ -127,13 +128,17 @@ def create(root: Path) -> None:
     """
     require_plain(root)
     marker = root / layout.MARKER
-    if root.exists() and not root.is_dir():
+    if os.path.exists(root) and not os.path.isdir(root):
         raise NotAWarehouse(root, "it is a file")
     ours = {
         *tables.names(), "_audit", "_cache", "_empty", "_batches", "_forgotten", "_lock",
         "_writers", DRAFT,
     }  # fmt: skip
-    if root.is_dir() and not marker.exists() and {entry.name for entry in root.iterdir()} - ours:
+    if (
+        os.path.isdir(root)
+        and not marker.exists()
+        and {entry.name for entry in root.iterdir()} - ours
+    ):
         raise NotAWarehouse(root, "the folder exists and holds other files; name a new folder")
     try:
         layout.claims_folder(root).mkdir(parents=True, exist_ok=True)
@@ -167,6 +172,9 @@ def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = T
         What the logs name is not what was committed.
     """
     require(root)
+    # Versions are numbers of at most 64 bits in the logs.
+    if version is not None and not 0 <= version < 1 << 63:
+        raise UnknownVersion(root, version)
     try:
         files = read_log(root, "files", version)
     except StoreDamaged:

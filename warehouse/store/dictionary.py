@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ _BYTE = re.compile(r"(?:0x)?(?:[0-9a-f]{2}|xx)?([0-9a-f]{1,2})", re.IGNORECASE)
 def read_dictionary(root: Path) -> Dictionary:
     """Return the entries of a warehouse; none if no dictionary was added."""
     path = root / FILE
-    if not path.exists():
+    if not os.path.exists(path):
         return {}
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))

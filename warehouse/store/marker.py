@@ -7,6 +7,7 @@ worker processes ask for it and need no Delta.
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 from warehouse.errors import LayoutMismatch, NotAWarehouse, StoreError, UsageError
@@ -27,7 +28,7 @@ def require(root: Path) -> None:
     """
     require_plain(root)
     marker = root / layout.MARKER
-    if not root.exists():
+    if not os.path.exists(root):
         raise NotAWarehouse(
             root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR makes one"
         )
