@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -12,7 +13,7 @@ import pytest
 import warehouse
 from tests.algorithms.tiny_images import archive, model, sha
 from warehouse.algorithms import jobs
-from warehouse.algorithms.archives import read_archive, unpack
+from warehouse.algorithms.archives import model_members, read_archive, unpack
 from warehouse.errors import AlgorithmError, ArchiveRefused, ComponentError, UnknownArtifact
 
 LAYOUTS = ("docker20", "docker25", "podman", "crane", "oci")
@@ -258,3 +259,32 @@ def test_archives_stay_and_jobs_of_a_patient_go(wh: warehouse.Warehouse, tmp_pat
     assert wh.sql("select series_key from job_specs").fetchall() == [(CT2,)]
     assert wh.sql("select count(distinct job_id) from job_events").fetchall() == [(1,)]
     assert not (wh.root / "_jobs" / "algorithm-job-x-00" / "input" / "ct.mha").exists()
+
+
+def _header(kind: bytes, size: int) -> bytes:
+    made = tarfile.TarInfo("a")
+    made.type, made.size = kind, size
+    return made.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (_header(tarfile.GNUTYPE_LONGNAME, 1 << 33), "longer than any"),
+        (_header(tarfile.GNUTYPE_LONGLINK, 1 << 33), "longer than any"),
+        (_header(tarfile.XHDTYPE, 1 << 33), "longer than any"),
+        (_header(tarfile.XGLTYPE, 1 << 33), "longer than any"),
+        (_header(tarfile.GNUTYPE_SPARSE, 0), "longer than any"),
+        (5_000 * (_header(tarfile.XHDTYPE, 12) + b"12 a=123456\n".ljust(512, b"\0")), "no tar"),
+        (5_000 * (_header(tarfile.GNUTYPE_LONGNAME, 2) + b"a".ljust(512, b"\0")), "no tar"),
+    ],
+    ids=["name", "link", "attributes", "of all", "sparse", "nested attributes", "nested names"],
+)
+def test_headers_that_announce_more_than_fits_are_refused(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(content + bytes(1 << 20)))
+    with pytest.raises(ArchiveRefused, match=said):
+        read_archive(tmp_path / "a.tar.gz")
+    with pytest.raises(ArchiveRefused, match=said):
+        list(model_members(tmp_path / "a.tar.gz"))

@@ -18,7 +18,7 @@ import stat
 import tarfile
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from warehouse.errors import ArchiveRefused
 
@@ -34,10 +34,38 @@ MAX_TEXTS = 64 << 20
 MAX_UNPACKED = 256 << 30
 """Bytes that an archive may have when it is unpacked."""
 
+MAX_DESCRIPTION = 1 << 20
+"""Bytes of a long name, or of the attributes of a member."""
+
+_DESCRIBING = frozenset({
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+})  # fmt: skip
+
 API_LABEL = "org.grand-challenge.api-method"
 
 _DIGEST = re.compile(r"(?:^|[/:])([0-9a-f]{64})(?:\.json)?$")
-_BROKEN = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
+_BROKEN = (
+    tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError,
+    RecursionError,  # of headers that only describe further headers
+)  # fmt: skip
+
+
+class Member(tarfile.TarInfo):
+    """A header of an archive that takes bounded memory to read.
+
+    Long names and attributes are blocks of any size that ``tarfile`` reads at once, and the map of
+    a sparse file goes on for as long as it says.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read one header, which may announce such a block."""
+        member = super().frombuf(buf, encoding, errors)
+        is_described = member.type in _DESCRIBING and member.size > MAX_DESCRIPTION
+        if is_described or member.type == tarfile.GNUTYPE_SPARSE:
+            raise ArchiveRefused("a name or an attribute in it is longer than any has to be")
+        return member
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +156,7 @@ def _listed(path: Path) -> _Listing:
     found = _Listing()
     kept = unpacked = 0
     try:
-        with tarfile.open(path, "r|*") as tar:
+        with tarfile.open(path, "r|*", tarinfo=Member) as tar:
             for number, member in enumerate(tar):
                 unpacked += member.size
                 if number >= MAX_MEMBERS or unpacked > MAX_UNPACKED:
@@ -216,12 +244,12 @@ def unpack_layers(path: Path, image: ImageArchive, target: Path) -> None:
         A name leads out of the folder, or a layer cannot be read.
     """
     try:
-        with tarfile.open(path, "r:*") as outer:
+        with tarfile.open(path, "r:*", tarinfo=Member) as outer:
             for layer in image.layers:
                 file = outer.extractfile(layer)
                 if file is None:
                     raise ArchiveRefused("a layer is no file")  # noqa: TRY301
-                with tarfile.open(fileobj=file, mode="r:*") as tar:
+                with tarfile.open(fileobj=file, mode="r:*", tarinfo=Member) as tar:
                     unpack(tar, target)
     except ArchiveRefused:
         raise
@@ -330,7 +358,7 @@ def model_members(path: Path) -> Iterator[str]:
     ArchiveRefused
     """
     try:
-        with tarfile.open(path, "r|gz") as tar:
+        with tarfile.open(path, "r|gz", tarinfo=Member) as tar:
             total = 0
             for number, member in enumerate(tar):
                 total += member.size

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.algorithms.archives import ImageArchive, unpack
+from warehouse.algorithms.archives import ImageArchive, Member, unpack
 from warehouse.algorithms.artifacts import archive_of, find_artifact, image_of
 from warehouse.algorithms.bubblewrap import Bubblewrap
 from warehouse.algorithms.engines import INFO_FD, Command, Engine, Mounts
@@ -171,7 +171,7 @@ def _unpacked(task: Task, artifact: Artifact) -> Path:
         return target
     draft = target.with_name(f".{uuid.uuid4().hex}")
     try:
-        with tarfile.open(archive_of(task.root, artifact), "r|gz") as tar:
+        with tarfile.open(archive_of(task.root, artifact), "r|gz", tarinfo=Member) as tar:
             unpack(tar, draft)
         readable(draft)
         draft.rename(target)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pydicom
+from pydicom.pixels.utils import pixel_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 PICTURES = 12
 _SIDE = 192
+_LARGEST = 64 << 20
+"""Bytes of a file, and of a frame, of which a thumbnail is made."""
 _ACTIONS = {
     "X": "removed", "Z": "emptied", "D": "replaced by a dummy or pseudonym",
     "U": "UID replaced by another one", "C": "cleaned: dates shifted, ages capped, words removed",
@@ -140,12 +143,14 @@ def _pictures(folder: Path, manifest: Path) -> list[str]:
 
 
 def _frame(path: Path) -> np.ndarray:
-    if path.stat().st_size > 64 << 20:
+    """Return the middle frame of a file as bytes (row, column), or (row, column, channel)."""
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    frames = int(header.get("NumberOfFrames", 1) or 1)
+    samples = int(header.Rows) * int(header.Columns) * int(header.SamplesPerPixel)
+    if max(path.stat().st_size, samples * int(header.BitsAllocated) // 8) > _LARGEST:
         raise ValueError("too large for a thumbnail")
-    dataset = pydicom.dcmread(path)
-    array = np.asarray(dataset.pixel_array)
-    if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
-        array = array[len(array) // 2]
+    # That frame alone: all of a compressed file may be many times its size.
+    array = pixel_array(path, index=frames // 2)
     if array.ndim == 3:
         color: np.ndarray = array.astype(np.uint8)
         return color
