@@ -1,4 +1,4 @@
-"""Rename a complete export and its sidecar in one step."""
+"""Rename a complete export to its target, and its sidecar beside it."""
 
 from __future__ import annotations
 
