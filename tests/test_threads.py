@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -147,3 +148,22 @@ def test_a_session_has_what_the_catalog_has(sample: warehouse.Warehouse) -> None
     for name in ("elements", "series", "mr_series"):
         count = f"select count(*) from {name}"
         assert session.execute(count).fetchall() == sample.sql(count).fetchall() != [(0,)]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_is_told_to_be_started_otherwise(sample: warehouse.Warehouse) -> None:
+    """It has none of DuckDB's threads, and would wait for them without end."""
+    assert sample.sql("select 1").fetchall() == [(1,)]
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            sample.sql("select 1")
+        except warehouse.errors.UsageError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as said:
+        assert "spawn or forkserver" in said.read()
+    os.waitpid(child, 0)

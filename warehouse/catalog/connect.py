@@ -6,6 +6,7 @@ are only created, in the order of their dependencies.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -54,11 +55,13 @@ class Sessions:
         self._variables = dict(variables or {})
         # Never asked, so that it is never busy.
         self._database = connection.cursor()
+        self._process = os.getpid()
         self._of_thread = threading.local()
         self._of_thread.connection = connection
 
     def begin(self, stored: Mapping[str, Sequence[str]] | None = None) -> duckdb.DuckDBPyConnection:
         """Return a new connection; with ``stored`` its views read these files only."""
+        self._require_own_process()
         connection = self._database.cursor()
         other: dict[str, Variable] = {} if stored is None else {"stored": stored}
         set_variables(connection, self._variables | other)
@@ -68,10 +71,20 @@ class Sessions:
 
     def of_thread(self) -> duckdb.DuckDBPyConnection:
         """Return the connection of this thread."""
+        self._require_own_process()
         found: duckdb.DuckDBPyConnection | None = getattr(self._of_thread, "connection", None)
         if found is None:
             found = self._of_thread.connection = self.begin()
         return found
+
+    def _require_own_process(self) -> None:
+        """Refuse to answer in a forked process, which has none of the threads of DuckDB."""
+        if self._process != os.getpid():
+            raise UsageError(
+                "this process was forked from one with an open warehouse, and cannot use it: start "
+                "it by spawn or forkserver, and open the warehouse there, or send it, as it can be "
+                "pickled"
+            )
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
