@@ -43,7 +43,7 @@ def associated(
     finally:
         if association.is_established:
             association.release()
-        else:
+        elif not association.is_aborted:  # whose connection is being closed takes no second abort
             association.abort()
         if association.ident is not None:
             association.join(10)

@@ -166,7 +166,9 @@ class Listener:
         self._stopping.set()
         self._server.shutdown()
         for association in self._server.active_associations:
-            association.abort()
+            # pynetdicom has no place for an abort while it closes an aborted connection.
+            if not association.is_aborted:
+                association.abort()
         for thread in self._threads:
             thread.join()
         if hand_over and self.settings.ingest:
