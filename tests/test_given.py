@@ -37,6 +37,7 @@ from warehouse.errors import (
     UsageError,
     WarehouseError,
 )
+from warehouse.given import checked
 from warehouse.sets import Sets
 from warehouse.settings import IngestSettings, Limits
 from warehouse.upkeep import Upkeep
@@ -349,3 +350,12 @@ def test_a_pattern_that_no_shell_has_expanded_is_told_from_a_path(
         wh.ingest(tmp_path / "*.dcm", workers=1)
     with pytest.raises(SourceNotFound, match=r"/a\.dcm$"):
         wh.ingest(tmp_path / "a.dcm", workers=1)
+
+
+def test_truth_values_of_numpy_become_those_of_python_and_none_stays() -> None:
+    @checked
+    def given(flag: bool | None) -> object:
+        return flag
+
+    assert [given(value) for value in (np.True_, False, None)] == [True, False, None]
+    assert type(given(np.True_)) is bool

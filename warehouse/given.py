@@ -121,7 +121,7 @@ def _taken(what: str, parameter: inspect.Parameter, value: Any) -> Any:
     _require_whole(what, parameter.name, value, kinds)
     if isinstance(value, Integral) and not isinstance(value, bool) and "int" in kinds:
         return int(value)
-    return bool(value) if "bool" in kinds and not isinstance(value, str) else value
+    return bool(value) if "bool" in kinds and _is(value, "bool") else value
 
 
 def _at_home(value: Any, kinds: Sequence[str]) -> Any:

@@ -54,9 +54,9 @@ with stated as (
         max("real") filter (where tag = '00209255') as NominalRespiratoryTriggerDelayTime,
         coalesce(
             max(text) filter (where tag = '00089208'),
-            ['MAGNITUDE', 'PHASE', 'REAL', 'IMAGINARY'][
-                max("integer") filter (where tag in ('0043102F', '0043112F') and creator = 'GEMS_PARM_01') + 1
-            ]
+            ge_image_part(
+                max("integer") filter (where tag in ('0043102F', '0043112F') and creator = 'GEMS_PARM_01')
+            )
         ) as ComplexImageComponent,
         list("real" order by "index") filter (where tag = '00189089') as DiffusionGradientOrientation
     from elements

@@ -226,7 +226,7 @@ parts as (
         instances.series_key,
         if(
             min(private_values.number) = max(private_values.number),
-            ['MAGNITUDE', 'PHASE', 'REAL', 'IMAGINARY'][cast(min(private_values.number) as bigint) + 1], 'MIXED'
+            ge_image_part(min(private_values.number)), 'MIXED'
         ) as image_part
     from private_values
     join instances on private_values.instance_id = instances.instance_id
