@@ -31,7 +31,7 @@ from corpus import make_corpus
 
 OURS = """
 import resource, sys, time, warehouse
-from warehouse.deidentify.asked import Deidentify
+from warehouse.deidentify.options import Deidentify
 from warehouse.deidentify.pixels import PixelRules
 wh = warehouse.open(sys.argv[2])
 began, own = time.perf_counter(), time.process_time()
@@ -116,7 +116,7 @@ def compared(folder: Path, count: int, rounds: int) -> None:
 def checked(folder: Path, count: int, values: int) -> None:
     """Print how long the search of files for so many values takes, and that it finds one of them."""
     from warehouse.deidentify.check import searched
-    from warehouse.deidentify.wanted import patterns_of
+    from warehouse.deidentify.identifying_values import patterns_of
 
     made = make_corpus(folder / "in", count)
     drawn = random.Random(7)

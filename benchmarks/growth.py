@@ -29,7 +29,7 @@ from pydicom.uid import UID
 from queries import QUESTIONS
 
 import warehouse
-from warehouse.catalog.kept import keep_answers
+from warehouse.catalog.materialized import materialize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ def _call(wh: warehouse.Warehouse, root: Path, line: str) -> Callable[[], object
 
 def about(root: Path) -> dict[str, str]:
     """Say how large an archive is; keep its answers, as the ingest did if it was of this software."""
-    keep_answers(root)
+    materialize(root)
     wh = warehouse.open(root)
     ((instances, series, rows),) = wh.sql(
         "select (select count(*) from instances), (select count(*) from series), "

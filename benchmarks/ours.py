@@ -173,7 +173,7 @@ STAGES = {
     "scan": [
         "warehouse.elements.fast.scan",
         "warehouse.elements.fast.restrict",
-        "warehouse.elements.fast.look_into",
+        "warehouse.elements.fast.parse_defined_length",
     ],
     "read and scan by pydicom": ["warehouse.elements.extract.read_header"],
     "decode": [

@@ -30,7 +30,7 @@ from archive import make_archive
 from extraction import machine
 
 import warehouse
-from warehouse.catalog.kept import keep_answers
+from warehouse.catalog.materialized import materialize
 from warehouse.store.compact import compact
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def _tidied(root: Path) -> Path:
 def page(as_ingested: Path, root: Path, rounds: int) -> list[str]:
     """Measure everything and lay it out."""
     for made in (as_ingested, root):
-        keep_answers(made)
+        materialize(made)
     opening = [_opened(root) for _ in range(rounds + 1)]
     wh, before = warehouse.open(root, create=True), warehouse.open(as_ingested, create=True)
     ((instances, series, rows),) = wh.sql(

@@ -241,14 +241,14 @@ def test_a_listing_is_handed_on_in_pieces(tmp_path: Path, monkeypatch: pytest.Mo
     for number in range(95):
         write(tmp_path / "in" / f"{number}", uid=f"1.{number}")
     pieces = []
-    real = warehouse.looking.listing_table
+    real = warehouse.parallel_listing.listing_table
 
     def seen(rows: list[tuple[object, ...]]) -> object:
         pieces.append(len(rows))
         return real(rows)
 
-    monkeypatch.setattr(warehouse.looking, "RUN_FILES", 10)
-    monkeypatch.setattr(warehouse.looking, "listing_table", seen)
+    monkeypatch.setattr(warehouse.parallel_listing, "RUN_FILES", 10)
+    monkeypatch.setattr(warehouse.parallel_listing, "listing_table", seen)
     monkeypatch.setattr(warehouse.planned, "listing_table", seen)
     assert len(plan(tmp_path / "w", [tmp_path / "in"], IngestSettings(batch_files=20))) == 5
     # The listing, then the batches.

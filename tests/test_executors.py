@@ -18,12 +18,12 @@ import pytest
 from tests.command_line import run as command
 from tests.content import content
 from tests.test_crashes import ten_files
-from warehouse import looking, survey
+from warehouse import parallel_listing, survey
 from warehouse.dicom.scan import discover, walk
 from warehouse.errors import SchedulerUnreachable, WorkersLost, WrongMachine
 from warehouse.ingest import ingest
 from warehouse.listing import listing_row, listing_table
-from warehouse.looking import Lookers, looked_at
+from warehouse.parallel_listing import ListingWorkers, list_files
 from warehouse.reading import Chunk, stage_chunk
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta
@@ -126,10 +126,12 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(survey, "FIRST_PORTION", 2)
-    monkeypatch.setattr(looking, "RUN_FILES", 3)
+    monkeypatch.setattr(parallel_listing, "RUN_FILES", 3)
     found = list[Any]()
-    result = looking._result
-    monkeypatch.setattr(looking, "_result", lambda *of: found.append(result(*of)) or found[-1])
+    result = parallel_listing._result
+    monkeypatch.setattr(
+        parallel_listing, "_result", lambda *of: found.append(result(*of)) or found[-1]
+    )
     cluster.worker()
     watcher = KillAtFirst(cluster.worker())
     settings = IngestSettings(
@@ -168,8 +170,8 @@ def test_what_a_worker_does_not_see_is_looked_at_here(
         future.set_result(call([f"/elsewhere{path}" for path in met], *rest))
         return future
 
-    monkeypatch.setattr(looking, "submit_first", at_once)
-    found = pa.concat_tables(looked_at(walk([source]), (), Lookers(ThreadPoolExecutor(1))))
+    monkeypatch.setattr(parallel_listing, "submit_first", at_once)
+    found = pa.concat_tables(list_files(walk([source]), (), ListingWorkers(ThreadPoolExecutor(1))))
     assert (
         found.to_pylist() == listing_table([listing_row(f) for f in discover([source])]).to_pylist()
     )

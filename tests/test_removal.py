@@ -219,7 +219,7 @@ def test_a_full_disk_changes_nothing(
         raise WriteFailed("rows of blobs", OSError(28, "No space left on device"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(commit, "settle_blobs", refuse)
+        patched.setattr(commit, "update_blobs", refuse)
         with pytest.raises(WriteFailed):
             remove(root, [source], SETTINGS, delete=True)
     assert delta.snapshot(root) == before

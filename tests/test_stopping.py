@@ -431,7 +431,7 @@ class Watcher:
 def test_listing_is_told_as_it_goes_on(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("warehouse.looking.RUN_SECONDS", 0.0)
+    monkeypatch.setattr("warehouse.parallel_listing.RUN_SECONDS", 0.0)
     watcher = Watcher()
     ingest(tmp_path / "w", [source], IngestSettings(workers=1), progress=watcher)
     assert len(watcher.found) > 10

@@ -11,7 +11,7 @@ import pytest
 
 from tests.content import content
 from tests.dicom_files import write
-from warehouse import looking, survey
+from warehouse import parallel_listing, survey
 from warehouse.errors import BucketUnreachable
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
@@ -29,7 +29,7 @@ SETTINGS = IngestSettings(workers=1, chunk_files=2, batch_files=5)
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Portions of one file, then three."""
-    monkeypatch.setattr(looking, "RUN_FILES", 2)
+    monkeypatch.setattr(parallel_listing, "RUN_FILES", 2)
     monkeypatch.setattr(survey, "FIRST_PORTION", 1)
     monkeypatch.setattr(survey, "LARGE_PORTION", 3)
 
@@ -122,7 +122,7 @@ def test_files_are_read_while_others_are_listed(
 def test_what_is_committed_stays_when_the_rest_cannot_be_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr(looking, "RUN_FILES", 2)
+    monkeypatch.setattr(parallel_listing, "RUN_FILES", 2)
     monkeypatch.setattr(survey, "FIRST_PORTION", 2)
     monkeypatch.setattr(survey, "LARGE_PORTION", 2)
     monkeypatch.setattr(survey, "FIRST_FILES", 2)

@@ -131,7 +131,7 @@ def test_where_the_lock_is_ignored_the_second_is_refused_and_nothing_is_lost(
     root = tmp_path / "w"
     ingest(root, [source / "broken"], SETTINGS)
     monkeypatch.setattr(locks, "locked", lambda root: nullcontext())
-    target = "_apply" if moment.startswith("after") else "_taken_back"
+    target = "_apply" if moment.startswith("after") else "_rolled_back"
     real = getattr(delta, target)
 
     def other_first(*arguments: Any) -> Any:

@@ -21,7 +21,7 @@ from warehouse.derived import facade as derived
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import UsageError
 from warehouse.given import checks_arguments
-from warehouse.publishing import Place
+from warehouse.publishing import Location
 from warehouse.sets import Sets
 from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 from warehouse.store import layout
@@ -63,7 +63,7 @@ class Warehouse:
     number of threads may use it at once; each query sees one version.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._place, self.root, self.url = place, place.root, place.url
         self._frames: dict[str, object] = {}
         self._catalog: Catalog | None = None
@@ -82,7 +82,7 @@ class Warehouse:
         """Let another process open the same warehouse; its catalog cannot be sent."""
         if self._place.mirror:
             raise UsageError("a warehouse in a bucket is not sent to a process: open it in there")
-        again = Place(self.root, version=self._place.version)
+        again = Location(self.root, version=self._place.version)
         return type(self), (again,), {"_frames": self._frames}
 
     def __enter__(self) -> Self:
@@ -122,7 +122,7 @@ class Warehouse:
             self._catalog = None
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Location:
         """Location of the warehouse; changes made through it are seen by the next query."""
         return replace(self._place, changed=self._forget)
 

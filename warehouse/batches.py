@@ -13,7 +13,7 @@ from warehouse.settings import IngestSettings, Limits, Mode, S3Access
 
 if TYPE_CHECKING:
     from warehouse.ingest_report import IngestReport
-    from warehouse.publishing import Place
+    from warehouse.publishing import Location
     from warehouse.survey import Progress
 
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Batches:
     """Batches of a warehouse, which job arrays and Dagster read one at a time."""
 
-    _place: Place
+    _place: Location
 
     def plan(
         self, *sources: str | os.PathLike[str], settings: IngestSettings | None = None

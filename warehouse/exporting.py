@@ -11,7 +11,7 @@ from warehouse.cohorts.export_documents import export_documents
 from warehouse.cohorts.export_files import FILE_FORMATS, export_files
 from warehouse.cohorts.export_rows import ROW_FORMATS, export_rows
 from warehouse.cohorts.provenance import DOCUMENTS
-from warehouse.deidentify.asked import Deidentify, export_asked
+from warehouse.deidentify.options import Deidentify, export_run_deidentified
 from warehouse.errors import UsageError
 from warehouse.given import checked, options_of
 from warehouse.settings import S3Access
@@ -49,7 +49,7 @@ def export_run(
         The provenance that is written beside the target.
     """
     if deidentify is not None:
-        return export_asked(root, run, Path(target), form, deidentify, **options)
+        return export_run_deidentified(root, run, Path(target), form, deidentify, **options)
     what = f"an export as {form}"
     if form == FORMAT:
         return export_bids(root, run, Path(target), **options_of(what, export_bids, options))

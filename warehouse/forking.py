@@ -54,7 +54,7 @@ def serve(descriptor: int) -> NoReturn:
         # First, as the modules imported next make arrays.
         begin_worker()
         with collector_paused():
-            _import_what_reads()
+            _import_readers()
         # A collection in a worker would write to all of it, which copies it.
         gc.freeze()
     running: set[int] = set()
@@ -83,7 +83,7 @@ def serve(descriptor: int) -> NoReturn:
     os._exit(0)
 
 
-def _import_what_reads() -> None:
+def _import_readers() -> None:
     """Import what all workers share; exit, and say why, if that fails."""
     try:
         import warehouse.elements.vendor  # noqa: PLC0415

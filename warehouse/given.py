@@ -56,7 +56,9 @@ def checked(function: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
             _refuse_unknown(f"{function.__name__}()", signature, kwargs)
             raise
         for name, value in bound.arguments.items():
-            bound.arguments[name] = _taken(function.__name__, signature.parameters[name], value)
+            bound.arguments[name] = _checked_value(
+                function.__name__, signature.parameters[name], value
+            )
         return function(*bound.args, **bound.kwargs)
 
     return call
@@ -72,7 +74,10 @@ def options_of(what: str, function: Callable[..., Any], given: Mapping[str, Any]
     """
     signature = inspect.signature(function)
     _refuse_unknown(what, signature, given)
-    return {name: _taken(what, signature.parameters[name], value) for name, value in given.items()}
+    return {
+        name: _checked_value(what, signature.parameters[name], value)
+        for name, value in given.items()
+    }
 
 
 def plain(value: Any) -> Any:
@@ -97,7 +102,7 @@ def _refuse_unknown(what: str, signature: inspect.Signature, given: Mapping[str,
             raise UsageError(f"{what} takes no {name!r}; {near(name, known)}")
 
 
-def _taken(what: str, parameter: inspect.Parameter, value: Any) -> Any:
+def _checked_value(what: str, parameter: inspect.Parameter, value: Any) -> Any:
     """Return what is given for a parameter, as Python's own number where it is one of NumPy."""
     if not isinstance(parameter.annotation, str) or parameter.kind is parameter.VAR_KEYWORD:
         return value

@@ -18,8 +18,8 @@ from warehouse.errors import UsageError, stopped
 from warehouse.executors import executor as where_to_read
 from warehouse.ingest_report import IngestReport
 from warehouse.isolation import KILLED, killed_before, noted, of_sources
-from warehouse.looking import Lookers
-from warehouse.moved import put_off_moved, take_moved
+from warehouse.moved import find_and_commit_moves, put_off_moved
+from warehouse.parallel_listing import ListingWorkers
 from warehouse.planned import (
     files_of_batch,
     forget_planned,
@@ -27,7 +27,7 @@ from warehouse.planned import (
     read_plan,
     write_plan,
 )
-from warehouse.read_batches import read_batch, read_batches, settle_duplicates
+from warehouse.read_batches import promote_duplicates_locked, read_batch, read_batches
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, locks
@@ -94,13 +94,13 @@ def ingest(
     root = Path(os.path.abspath(root))
     started = time.monotonic()
     counts, readers, batches = Counter[str](), Counter[str](), list[str]()
-    lookers = Lookers(executor, most=_own_workers(settings) if executor is None else 1)
+    listers = ListingWorkers(executor, most=_own_workers(settings) if executor is None else 1)
     many = executor is not None or settings.scheduler is not None or settings.worker_count > 1
     with (
-        _saying_what_is_kept(counts) as found, lent() as listing,
+        _reporting_committed_on_interrupt(counts) as found, lent() as listing,
         closing(
             survey(
-                listing, root, sources, settings, progress, lookers,
+                listing, root, sources, settings, progress, listers,
                 starting=executor is None, in_portions=many,
             )
         ) as portions,
@@ -110,7 +110,7 @@ def ingest(
         unseen = ready if is_all else settings.worker_count * settings.chunk_files
         pool_for = _pool_for(listing, root, settings, unseen, executor, of_sources(sources))
         with locks.writing(root), pool_for as pool:
-            lookers.workers = pool
+            listers.workers = pool
             for batch, done in read_batches(listing, root, settings, pool, progress, more):
                 counts.update(done.outcomes)
                 readers += done.readers
@@ -119,7 +119,7 @@ def ingest(
                     progress.committed(batch, done.outcomes)
                 if committed:
                     committed()
-            batches += settle_duplicates(listing, root, settings, pool)
+            batches += promote_duplicates_locked(listing, root, settings, pool)
         rejects = _rejects(listing, root) if counts["rejected"] else []
     return _report(counts, readers, batches, root, started, files=found[0], rejects=rejects)
 
@@ -139,7 +139,7 @@ def _queued(
         counts.update(seen_files(listing, portion.files - portion.unseen))
         if portion.is_last:
             found.append(files)
-            counts["moved"] += take_moved(listing, root)
+            counts["moved"] += find_and_commit_moves(listing, root)
         elif portion.unseen:
             put_off_moved(listing)
         added = put_in_queue(listing)
@@ -168,8 +168,8 @@ def plan(
     settings = settings or IngestSettings()
     root = Path(os.path.abspath(root))
     with lent() as listing:
-        lookers = Lookers(most=_own_workers(settings))
-        for _ in survey(listing, root, sources, settings, None, lookers):
+        listers = ListingWorkers(most=_own_workers(settings))
+        for _ in survey(listing, root, sources, settings, None, listers):
             for batch in planned_batches(root):
                 forget_planned(listing, root, batch)
             put_in_queue(listing)
@@ -252,7 +252,7 @@ def run_batch(
             )  # fmt: skip
             if is_planned:
                 claim.write_bytes(b"")
-            batches = [batch, *settle_duplicates(connection, root, settings, pool)]
+            batches = [batch, *promote_duplicates_locked(connection, root, settings, pool)]
     rejects = _rejects_of_batch(root, batch)
     return _report(
         done.outcomes, done.readers, batches, root, started, files=len(items), rejects=rejects
@@ -265,7 +265,7 @@ def _own_workers(settings: IngestSettings) -> int:
 
 
 @contextmanager
-def _saying_what_is_kept(counts: Counter[str]) -> Iterator[list[int]]:
+def _reporting_committed_on_interrupt(counts: Counter[str]) -> Iterator[list[int]]:
     """On Ctrl-C, report how many files were committed, and of how many if the block knows."""
     found: list[int] = []
     try:

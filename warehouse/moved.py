@@ -30,7 +30,7 @@ HEAD_BYTES = 4_096
 """Bytes of a file that are searched for its SOP Instance UID, which is in the file meta."""
 
 
-def take_moved(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
+def find_and_commit_moves(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
     """Commit the new paths of moved files; return how many there are.
 
     Raises
@@ -38,7 +38,7 @@ def take_moved(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
     WriteFailed
         Nothing was changed.
     """
-    _take_back(listing)
+    _restore_listing(listing)
     if listing.execute("from unseen limit 1").fetchall() == []:
         return 0
     _, (*parts, _empty) = delta.newest_files(root)
@@ -77,7 +77,7 @@ def put_off_moved(listing: duckdb.DuckDBPyConnection) -> None:
     listing.execute("drop table movable")
 
 
-def _take_back(listing: duckdb.DuckDBPyConnection) -> None:
+def _restore_listing(listing: duckdb.DuckDBPyConnection) -> None:
     listing.execute("create table if not exists put_off as from unseen limit 0")
     listing.execute("insert into unseen from put_off")
     listing.execute("drop table put_off")

@@ -10,7 +10,7 @@ from warehouse.api import Warehouse
 from warehouse.dicom.objects import is_object
 from warehouse.errors import NotAWarehouse, StoreError
 from warehouse.given import checked
-from warehouse.publishing import Place
+from warehouse.publishing import Location
 from warehouse.settings import S3Access
 from warehouse.store.marker import require
 from warehouse.store.mirror import open_mirror
@@ -80,7 +80,7 @@ def open(  # noqa: A001 - warehouse.open reads as it is
         open_mirror(str(root), S3Access.from_variables(os.environ)) if is_object(root) else None
     )
     found = mirror.root if mirror else Path(os.path.abspath(root))
-    opened = Warehouse(Place(found, mirror, version))
+    opened = Warehouse(Location(found, mirror, version))
     try:
         if not create:
             require(found)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from warehouse.catalog.kept import keep_if_worthwhile
+from warehouse.catalog.materialized import materialize_if_worthwhile
 from warehouse.errors import UsageError
 from warehouse.store.audit import newest_version, note
 
@@ -28,12 +28,12 @@ Action: TypeAlias = "Callable[[Callable[[], None] | None], _Answer]"
 bucket."""
 
 
-def _tell_nobody() -> None:
+def _ignore_commit() -> None:
     """Stand for somebody who shows rows; a function of a module is sent to other processes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Location of a warehouse, and the only way to change it."""
 
     root: Path
@@ -42,7 +42,7 @@ class Place:
     """Publishes the folder if it is the mirror of a bucket."""
     version: int | None = None
     """Older version that was opened, which cannot be changed."""
-    changed: Callable[[], None] = _tell_nobody
+    changed: Callable[[], None] = _ignore_commit
     """Called by ``change`` after rows have changed, so that the catalog is opened again."""
 
     @property
@@ -90,7 +90,7 @@ class Place:
             self.mirror.pull()
             done = self.mirror.work(lambda: self._noted(action, push, what))
         if materialize():
-            keep_if_worthwhile(self.root)
+            materialize_if_worthwhile(self.root)
         return done
 
     def change(self, action: Action[_Answer], *, what: str, materialize: bool = True) -> _Answer:
@@ -125,7 +125,7 @@ class Opened(Protocol):
     root: Path
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Location:
         """Location, through which it is changed."""
 
     @property

@@ -207,13 +207,13 @@ def _stage_unreadable(
     return stage(root, batch, 0, portion, settings.mode, keep_blobs=False)
 
 
-def settle(root: Path, settings: IngestSettings) -> list[str]:
+def promote_duplicates(root: Path, settings: IngestSettings) -> list[str]:
     """Read duplicates again whose instance no file holds any more; return the committed batches."""
     with locks.writing(root), lent() as connection:
-        return settle_duplicates(connection, root, settings, None)
+        return promote_duplicates_locked(connection, root, settings, None)
 
 
-def settle_duplicates(
+def promote_duplicates_locked(
     connection: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
     pool: Executor | None,
 ) -> list[str]:  # fmt: skip
@@ -226,7 +226,7 @@ def settle_duplicates(
         duplicate = "select 1 from files where status = 'duplicate' limit 1"
         if not connection.execute(duplicate).fetchall():
             return batches
-        rows = connection.execute(statement("unsettled")).fetchall()
+        rows = connection.execute(statement("promotable")).fetchall()
         untried = [(path, mode) for path, mode in rows if path not in tried]
         if not untried:
             return batches

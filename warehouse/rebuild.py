@@ -181,7 +181,7 @@ def _derived(
         new = _aligned(answer, ids).cast(stored.schema)
         held = connection.sql(f"from holders where {_BETWEEN}").to_arrow_table()
         modes = held["mode"].take(pc.index_in(pa.array(ids), held["instance_id"]))
-        yield _settled(old, new, modes)
+        yield _merged(old, new, modes)
 
 
 def _aligned(rows: pa.Table, ids: NDArray[np.int64]) -> pa.Table:
@@ -189,7 +189,7 @@ def _aligned(rows: pa.Table, ids: NDArray[np.int64]) -> pa.Table:
     return rows.take(pc.index_in(pa.array(ids), rows["instance_id"]))
 
 
-def _settled(old: pa.Table, new: pa.Table, modes: pa.ChunkedArray) -> pa.Table:
+def _merged(old: pa.Table, new: pa.Table, modes: pa.ChunkedArray) -> pa.Table:
     """Merge derived and stored rows: by import mode, as some elements may not be stored."""
     is_full = pc.equal(modes, Mode.FULL.value)
     is_named = pc.or_(

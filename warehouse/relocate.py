@@ -21,7 +21,7 @@ from warehouse.dicom.objects import is_object
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import path_text
 from warehouse.errors import UsageError
-from warehouse.read_batches import settle
+from warehouse.read_batches import promote_duplicates
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, locks
@@ -95,7 +95,7 @@ def relocate(
         if not moving.num_rows:
             raise UsageError(f"no known file lies beneath {path_text(before)}")
         moved = commit_moves(connection, root, moving, "relocate")
-    settle(root, settings or IngestSettings(workers=1))
+    promote_duplicates(root, settings or IngestSettings(workers=1))
     return Relocated(
         moved=moved, kept=moving.num_rows - moved, version=delta.newest_files(root)[0],
         seconds=round(time.monotonic() - started, 3),

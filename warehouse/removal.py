@@ -18,7 +18,7 @@ from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import Unreadable, discover, path_text
 from warehouse.dicom.source import holding_file
 from warehouse.errors import SourceNotFound, SourcesVanished
-from warehouse.read_batches import settle
+from warehouse.read_batches import promote_duplicates
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, locks
@@ -134,13 +134,13 @@ def remove(
         return RemovalReport(total, count, version=delta.newest_files(root)[0], is_done=delete)
     with locks.writing(root):
         removed = commit_removal(root, gone)
-    batches = settle(root, settings)
+    batches = promote_duplicates(root, settings)
     return RemovalReport(
         known=total,
         vanished=count,
         removed=removed.total(),
         instances=removed["ingested"],
-        taken_over=_held_by(root, batches),
+        taken_over=_instances_of(root, batches),
         version=delta.newest_files(root)[0],
         is_done=True,
     )
@@ -214,7 +214,7 @@ def _members(archive: str) -> frozenset[str] | None:
     return frozenset(item.path for item in found)
 
 
-def _held_by(root: Path, batches: list[str]) -> int:
+def _instances_of(root: Path, batches: list[str]) -> int:
     """Return how many instances the files of some batches hold."""
     with lent() as connection:
         view_files(connection, delta.newest_files(root)[1])

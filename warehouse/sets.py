@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from warehouse.cohorts.runs import Run
-    from warehouse.publishing import Place
+    from warehouse.publishing import Location
 
 
 @checks_arguments
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Sets:
     """Set operations on the members of runs; each result is stored as a new run."""
 
-    _place: Place
+    _place: Location
 
     def combine(self, operation: str, left: Run | str, right: Run | str, name: str) -> Run:
         """Combine the members of two runs; see ``warehouse.cohorts.compare.combine``.

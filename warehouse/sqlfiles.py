@@ -11,7 +11,7 @@ A header is the comment at the top of the file::
     -- depends: views and macros that it reads; a macro that reads a table is created after it
     -- table:   stored table that it reads (layer 1 only)
     -- stores:  view whose rows that table stores
-    -- kept:    when its rows are stored as Parquet (warehouse/catalog/kept.py)
+    -- kept:    when its rows are stored as Parquet (warehouse/catalog/materialized.py)
     -- example: a query to copy; not needed where one can be generated from the columns
     -- severity: error or warn (checks only; error unless said otherwise)
     -- param:   name | TYPE | default | meaning (cohorts only)

@@ -20,7 +20,7 @@ from warehouse.dicom.objects import is_object
 from warehouse.dicom.scan import walk
 from warehouse.executors import starting_workers
 from warehouse.listing import LISTING, FileRows
-from warehouse.looking import Lookers, looked_at
+from warehouse.parallel_listing import ListingWorkers, list_files
 from warehouse.sqlfiles import statement
 from warehouse.store import delta
 from warehouse.store.duck import cursor
@@ -151,7 +151,7 @@ class Listed:
 def survey(
     listing: duckdb.DuckDBPyConnection, root: Path,
     sources: Iterable[str | os.PathLike[str]], settings: IngestSettings, progress: Progress | None,
-    lookers: Lookers, *, starting: bool = False, in_portions: bool = False,
+    listers: ListingWorkers, *, starting: bool = False, in_portions: bool = False,
 ) -> Generator[Listed]:  # fmt: skip
     """List the sources and compare them with ``files``, all at once or a portion at a time.
 
@@ -172,7 +172,7 @@ def survey(
     allowed = settings.limits.by_unit()
     listing.execute("set variable limits = map($1, $2)", [list(allowed), list(allowed.values())])
     sizes = _portion_sizes(listing, root) if in_portions else iter(())
-    with closing(looked_at(met, settings.patterns, lookers)) as looked:
+    with closing(list_files(met, settings.patterns, listers)) as looked:
         several = starting and settings.worker_count > 1 and not settings.scheduler
         found = starting_workers(looked, settings.chunk_files) if several else looked
         for files, is_last in _portions(listing, found, sizes, progress):

@@ -24,11 +24,11 @@ from warehouse.store.verify import Verified, verify
 if TYPE_CHECKING:
     import datetime as dt
 
-    from warehouse.publishing import Place
+    from warehouse.publishing import Location
     from warehouse.store.tombstones import Receipt
 
 
-def _one_of(**given: str | None) -> tuple[str, str]:
+def _level_and_key(**given: str | None) -> tuple[str, str]:
     """Return the level and identifier that were given."""
     found = [(level, name) for level, name in given.items() if name is not None]
     if len(found) != 1:
@@ -41,7 +41,7 @@ def _one_of(**given: str | None) -> tuple[str, str]:
 class Upkeep:
     """Maintenance of a warehouse: rebuild, compact, vacuum, verify, repair, relocate, forget."""
 
-    _place: Place
+    _place: Location
 
     def rebuild(self, *, from_sources: bool = False) -> Rebuilt:
         """Derive ``instances`` again from the stored elements, or read every source file again."""
@@ -165,7 +165,7 @@ class Upkeep:
         >>> wh.upkeep.forget(series=uid).entities
         {'patients': 1, 'studies': 1, 'series': 1, 'instances': 3}
         """
-        level, name = _one_of(patient=patient, study=study, series=series, instance=instance)
+        level, name = _level_and_key(patient=patient, study=study, series=series, instance=instance)
         done = self._place.change(
             lambda _: forget(self._place.root, level, name, delete=delete),
             what="forget" if delete else "", materialize=delete,
@@ -185,7 +185,7 @@ class Upkeep:
         NothingToForget
             It was not forgotten by this identifier.
         """
-        level, name = _one_of(patient=patient, study=study, series=series, instance=instance)
+        level, name = _level_and_key(patient=patient, study=study, series=series, instance=instance)
         return self._place.change(
             lambda _: allow(self._place.root, level, name), what="allow", materialize=False
         )

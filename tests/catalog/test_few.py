@@ -16,7 +16,7 @@ from tests.forms import some
 from warehouse.catalog.connect import Catalog, open_catalog
 from warehouse.catalog.few import session_about, session_of
 from warehouse.catalog.header_rows import header_of_instance, header_of_key
-from warehouse.catalog.kept import keep_answers
+from warehouse.catalog.materialized import materialize
 from warehouse.errors import InstanceNotFound
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
@@ -74,17 +74,17 @@ def test_whatever_came_and_went(tmp_path: Path, seed: int) -> None:
     wh.ingest(source, workers=1, batch_files=1)
     # Nothing is kept: all parts, and the one without rows.
     assert set(hold(wh.catalog)) == {parts(wh.root) + 1} != {2}
-    keep_answers(wh.root)
+    materialize(wh.root)
     assert set(hold(open_catalog(wh.root))) == {2}
     changed, removed = draw.sample(files[:5], 2)
     changed.write_bytes(changed.read_bytes() + b"\0\0")
     wh.ingest(source, workers=1)
     removed.unlink()
     wh.remove(source, delete=True)
-    keep_answers(wh.root)
+    materialize(wh.root)
     assert set(hold(open_catalog(wh.root))) == {2}
     wh.compact()
-    keep_answers(wh.root)
+    materialize(wh.root)
     assert set(hold(open_catalog(wh.root))) == {2}
 
 
@@ -94,7 +94,7 @@ def test_ids_of_another_order_are_not_those_of_the_parts(tmp_path: Path) -> None
         path.unlink()
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(source, workers=1, batch_files=1)
-    keep_answers(wh.root)
+    materialize(wh.root)
     for order in (1, 2):
         assert set(hold(open_catalog(wh.root, order=order))) == {parts(wh.root) + 1} != {2}
 
@@ -104,7 +104,7 @@ def test_a_part_of_which_nothing_is_noted_is_read(
 ) -> None:
     root = tmp_path / "copy"
     shutil.copytree(sample.root, root)
-    keep_answers(root)
+    materialize(root)
     (noted,) = layout.cache_folder(root).glob("*/elements.json")
     spans = json.loads(noted.read_text())
     ids = [first for first, _ in spans.values()]
@@ -126,7 +126,7 @@ def test_the_uptake_of_a_series_is_that_of_its_parts(
     """A view of three layers, over kept answers and all three tables."""
     root = tmp_path / "copy"
     shutil.copytree(sample.root, root)
-    keep_answers(root)
+    materialize(root)
     catalog = open_catalog(root)
     asked = "from pt_suv where series_key = $1"
     pets = catalog.connection.execute("select series_key from series where Modality = 'PT'")
@@ -142,7 +142,7 @@ def test_the_next_header_is_looked_for_where_the_last_one_was(tmp_path: Path) ->
             write(tmp_path / str(batch) / f"{number}.dcm", uid=f"1.{batch}.{number}")
         wh = warehouse.open(tmp_path / "w", create=True)
         wh.ingest(tmp_path / str(batch), workers=1)
-    keep_answers(tmp_path / "w")
+    materialize(tmp_path / "w")
     catalog = open_catalog(tmp_path / "w")
     for batch, number in ((1, 1), (1, 2), (2, 1), (1, 1), (2, 2)):
         name = f"1.{batch}.{number}"

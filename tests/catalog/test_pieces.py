@@ -19,7 +19,7 @@ from warehouse.catalog.pieces import (
     note_answers,
     paths,
     read_answers,
-    take_over,
+    reuse_pieces,
     to_be_merged,
     write_piece,
 )
@@ -81,7 +81,7 @@ def test_pieces_hold_what_was_asked_last(
             held = {piece.name: pq.read_table(answers.folder / piece.name) for piece in old}
             folder = root / str(number)
             folder.mkdir()
-            made = take_over(connection, MODEL, answers, folder)
+            made = reuse_pieces(connection, MODEL, answers, folder)
             assert {path.name for path in folder.iterdir()} == {piece.name for piece in made}
             found = [pq.read_table(folder / piece.name).to_pylist() for piece in made]
             assert [len(rows) for rows in found] == [piece.rows for piece in made]

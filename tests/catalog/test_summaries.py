@@ -19,11 +19,11 @@ from tests.asking import answer_of
 from tests.catalog.test_entities_equal_reference import collection
 from tests.dicom_files import image, write
 from tests.forms import some
-from warehouse.catalog import kept, pieces, summaries
+from warehouse.catalog import materialized, pieces, summaries
 from warehouse.catalog.connect import open_catalog
 from warehouse.catalog.dictionaries import make_confidential
-from warehouse.catalog.entities import kept_models
-from warehouse.catalog.kept import keep_answers, kept_files
+from warehouse.catalog.entities import materialized_views
+from warehouse.catalog.materialized import materialize, materialized_files
 from warehouse.catalog.pieces import Answers, paths
 from warehouse.catalog.spans import spans_of
 from warehouse.catalog.summaries import SUMMARIES, make_summaries
@@ -368,7 +368,8 @@ def answers(
     """Return the rows of every view that is kept, and those of another question."""
     ask = open_catalog(root).connection.execute
     kept = {
-        model.name: ask(f"from {model.name} order by all").fetchall() for model in kept_models()
+        model.name: ask(f"from {model.name} order by all").fetchall()
+        for model in materialized_views()
     }
     return kept, ask(also).fetchall()
 
@@ -382,8 +383,8 @@ def reads_elements(root: Path) -> bool:
 def hold(root: Path) -> int:
     """Compare what is kept of the newest version with what its rows say; return how many files."""
     computed = answers(root, EXACT)
-    assert keep_answers(root)
-    files = kept_files(delta.snapshot(root))
+    assert materialize(root)
+    files = materialized_files(delta.snapshot(root))
     assert files is not None
     assert answers(root, SAID) == computed
     return max(len(some) for some in files.values())
@@ -445,7 +446,7 @@ def test_summaries_follow_whatever_changes_a_warehouse(
     for step in steps:
         step()
         wh.refresh()
-        if kept_files(delta.snapshot(wh.root)) is None:
+        if materialized_files(delta.snapshot(wh.root)) is None:
             most = max(most, hold(wh.root))
     assert most > 1
     assert not reads_elements(wh.root)
@@ -485,8 +486,8 @@ def test_an_archive_without_summaries_answers_the_same(
     assert reads_elements(root)
     assert open_catalog(root).connection.execute(asked).fetchall() == rows
     # Left by software that kept the entities alone.
-    older = root / "_cache" / f"{0:012d}-{kept._key()}"
+    older = root / "_cache" / f"{0:012d}-{materialized._key()}"
     older.mkdir(parents=True)
     (older / "instances.json").write_text(json.dumps([]))
-    assert keep_answers(root)
+    assert materialize(root)
     assert open_catalog(root).connection.execute(asked).fetchall() == rows

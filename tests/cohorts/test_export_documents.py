@@ -15,7 +15,7 @@ import warehouse
 from tests.command_line import run
 from tests.dicom_files import image, write
 from warehouse.cohorts.provenance import verify
-from warehouse.deidentify.asked import Deidentify
+from warehouse.deidentify.options import Deidentify
 from warehouse.errors import ExportFailed, TargetExists, UsageError
 from warehouse.settings import Limits
 

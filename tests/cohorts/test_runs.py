@@ -13,7 +13,7 @@ import pytest
 
 import warehouse
 from tests.cohorts.conftest import make
-from warehouse.catalog.kept import keep_answers
+from warehouse.catalog.materialized import materialize
 from warehouse.cohorts import compare, definitions, runs
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.errors import (
@@ -453,6 +453,6 @@ def test_a_cohort_of_a_warehouse_with_kept_answers(template: Path, tmp_path: Pat
     root = tmp_path / "w"
     shutil.copytree(template / "w", root)
     before = warehouse.open(root).cohort("ct_thin_slice").digest
-    assert keep_answers(root)
+    assert materialize(root)
     again = warehouse.open(root).cohort("ct_thin_slice", min_instances=0)
     assert (again.run, again.digest) == ("ct_thin_slice-0002", before)

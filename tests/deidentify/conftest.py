@@ -9,8 +9,8 @@ import pytest
 
 import warehouse
 from tests.deidentify.planted import Planted, plant
-from warehouse.deidentify.asked import Deidentify
 from warehouse.deidentify.key import read_key
+from warehouse.deidentify.options import Deidentify
 
 if TYPE_CHECKING:
     from pathlib import Path

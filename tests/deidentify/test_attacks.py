@@ -20,11 +20,11 @@ from tests.deidentify.planted import item
 from tests.dicom_files import element, image, write
 from tests.dicom_files import item as raw_item
 from warehouse.deidentify import mapping
-from warehouse.deidentify.asked import Deidentify
 from warehouse.deidentify.engine import deidentify
 from warehouse.deidentify.frames import without_comments
 from warehouse.deidentify.identity import tokens_of
 from warehouse.deidentify.key import Key, is_of_standard
+from warehouse.deidentify.options import Deidentify
 from warehouse.deidentify.pixels import PixelRules, pixels, risk
 from warehouse.deidentify.profile import profile
 from warehouse.deidentify.spellings import DATE_LIKE, dates_in

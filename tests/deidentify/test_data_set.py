@@ -19,9 +19,9 @@ from tests.command_line import run
 from tests.deidentify.planted import DEVICE, HOSPITAL, ID, NAME, NOTE, SECRETS
 from warehouse.cohorts.provenance import verify
 from warehouse.deidentify import export
-from warehouse.deidentify.asked import Deidentify
 from warehouse.deidentify.check import check
 from warehouse.deidentify.key import Key
+from warehouse.deidentify.options import Deidentify
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from tests.documented_keys import unlike_the_page
 from tests.dying_worker import die
 from warehouse.cohorts.provenance import verify
 from warehouse.deidentify import export, files
-from warehouse.deidentify.asked import Deidentify
 from warehouse.deidentify.key import STANDARD_UIDS, Key, read_key, write_key
 from warehouse.deidentify.marks import IMPLEMENTATION
+from warehouse.deidentify.options import Deidentify
 from warehouse.errors import DeidentifierLost, ExportFailed, TargetExists, UsageError
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from warehouse.deidentify import export, mapping
-from warehouse.deidentify.asked import Deidentify
 from warehouse.deidentify.key import read_key
-from warehouse.deidentify.work import begun, folder_of
+from warehouse.deidentify.options import Deidentify
+from warehouse.deidentify.work import folder_of, resumable_folder
 from warehouse.errors import TargetExists, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ import pathlib, sys
 sys.path.insert(0, sys.argv[1])
 import warehouse
 from warehouse.deidentify import export
-from warehouse.deidentify.asked import Deidentify
+from warehouse.deidentify.options import Deidentify
 from warehouse.deidentify.key import read_key
 _, _, root, key, target, form, apart, workers = sys.argv
 export.PORTION, export._FROM_PORTIONS = 1, 4
@@ -140,7 +140,10 @@ def test_what_a_stop_left_behind_a_target_goes(exported: Exported, tmp_path: Pat
 
 def test_two_at_once_are_refused(exported: Exported, tmp_path: Path) -> None:
     target = tmp_path / "out"
-    with begun(target, "mark", lasts=True), pytest.raises(UsageError, match="another process"):
+    with (
+        resumable_folder(target, "mark", lasts=True),
+        pytest.raises(UsageError, match="another process"),
+    ):
         resumed(exported, target, "copy")
     assert not folder_of(target).exists()
 

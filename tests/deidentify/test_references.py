@@ -12,8 +12,8 @@ import pytest
 import warehouse
 from tests.derived.test_structured_reports import made_by_highdicom
 from tests.dicom_files import image, write
-from warehouse.deidentify.asked import Deidentify
 from warehouse.deidentify.key import Key
+from warehouse.deidentify.options import Deidentify
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -437,11 +437,11 @@ def test_items_that_are_never_alike_are_soon_compared_no_more(tmp_path, monkeypa
     whole = PREAMBLE + sequence(0x0040A730, "SQ", bodies, implicit=False, undefined=True)
     compared = []
 
-    def take_items(*arguments):
-        compared.append(items.take_items(*arguments))
+    def record_items(*arguments):
+        compared.append(items.record_items(*arguments))
         return compared[-1]
 
-    monkeypatch.setattr(walk, "take_items", take_items)
+    monkeypatch.setattr(walk, "record_items", record_items)
     (outcome,) = assert_same(write(tmp_path, [whole]))
     assert outcome.reader == "fast"
     assert 0 < len(compared) < 50

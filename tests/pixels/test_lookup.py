@@ -9,7 +9,7 @@ import pytest
 import warehouse
 from tests.pixels.conftest import UID, voxels, write_slice
 from warehouse.catalog.connect import open_catalog
-from warehouse.catalog.kept import keep_answers
+from warehouse.catalog.materialized import materialize
 from warehouse.errors import NoPixels, SeriesNotFound
 from warehouse.pixels import lookup
 from warehouse.pixels.image import Image
@@ -76,7 +76,7 @@ def test_a_series_is_found_alone_and_among_all(
     write_slice(source / "none.dcm", voxels(1)[0], SeriesInstanceUID="8.8", PixelData=None)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(source, workers=1, batch_files=3)
-    keep_answers(wh.root)
+    materialize(wh.root)
     wh.refresh()
     assert len(wh.catalog.snapshot.parts["elements"]) == 3
     images_of_series(wh.catalog, f"{UID}.2")

@@ -14,7 +14,7 @@ import requests
 
 import warehouse
 from warehouse.server import viewer
-from warehouse.server.serve import made_server
+from warehouse.server.serve import make_server
 from warehouse.server.settings import ServerSettings
 
 
@@ -43,7 +43,7 @@ def running(made: warehouse.Warehouse, **settings: object) -> Iterator[Client]:
     with pytest.MonkeyPatch.context() as patch:
         # Whoever runs the tests may have OHIF: then other addresses have a page.
         patch.setattr(viewer, "installed", lambda: None)
-        server = made_server(made, ServerSettings(port=port, **settings))  # type: ignore[arg-type]
+        server = make_server(made, ServerSettings(port=port, **settings))  # type: ignore[arg-type]
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:

@@ -23,7 +23,7 @@ from tests.asking import answer_of
 from tests.conftest import packaged_files
 from tests.dicom_files import dataset, image, write
 from tests.flat import planned_once
-from warehouse.catalog.kept import keep_answers
+from warehouse.catalog.materialized import materialize
 from warehouse.sqlfiles import by_name
 
 if TYPE_CHECKING:
@@ -404,7 +404,7 @@ def test_kept_answers_are_those_of_the_view(
     computed = asked.execute("from frame_values order by all").fetchall()
     copy = tmp_path / "w"
     shutil.copytree(root, copy)
-    keep_answers(copy)
+    materialize(copy)
     # A later batch is brought into what was kept.
     more = made()["1.4.1"]
     more.SOPInstanceUID = "1.4.0"
@@ -414,7 +414,7 @@ def test_kept_answers_are_those_of_the_view(
     timing.RepetitionTime = 950.0
     later = warehouse.open(copy)
     later.ingest(write(tmp_path / "more", more), workers=1)
-    keep_answers(copy)
+    materialize(copy)
     kept = warehouse.open(copy)
     assert "GROUP BY" not in answer_of(kept, "explain from series")[0][1].upper()
     added = answer_of(kept, "from frame_values order by all")

@@ -19,7 +19,7 @@ from tests.asking import answer_of
 from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import write
-from warehouse.catalog.kept import keep_answers, kept_files
+from warehouse.catalog.materialized import materialize, materialized_files
 from warehouse.dicom.scan import discover
 from warehouse.elements.extract import extract
 from warehouse.errors import NotAWarehouse, QueryFailed, UsageError
@@ -298,10 +298,10 @@ def test_the_command_counts_and_deletes_when_told(root: Path) -> None:
 
 
 def test_kept_answers_of_older_versions_go(root: Path, tmp_path: Path) -> None:
-    keep_answers(root)
+    materialize(root)
     write(tmp_path / "more" / "c", uid="1.3")
     ingest(root, [tmp_path / "more"], SETTINGS)
-    keep_answers(root)
+    materialize(root)
     killed = layout.cache_folder(root) / ".killed"
     killed.mkdir()
     (killed / "series.parquet").touch()
@@ -310,21 +310,21 @@ def test_kept_answers_of_older_versions_go(root: Path, tmp_path: Path) -> None:
     for path in layout.cache_folder(root).rglob("*"):
         os.utime(path, (time.time() - 8 * DAY,) * 2)
     vacuum(root, delete=True)
-    assert kept_files(delta.snapshot(root)) is not None, "those of the newest version stay"
+    assert materialized_files(delta.snapshot(root)) is not None, "those of the newest version stay"
     assert len(list(layout.cache_folder(root).iterdir())) == 1
     assert answer_of(warehouse.open(root), "from series order by all") == expected
 
 
 def test_kept_answers_are_as_old_as_the_next_ones(root: Path, tmp_path: Path) -> None:
     """Their files are older, of many versions: a reader may have opened one of these just now."""
-    keep_answers(root)
+    materialize(root)
     for path in layout.cache_folder(root).rglob("*"):
         os.utime(path, (time.time() - 8 * DAY,) * 2)
     before = warehouse.open(root)
     expected = answer_of(before, "from series order by all")
     write(tmp_path / "more" / "c", uid="1.3")
     ingest(root, [tmp_path / "more"], SETTINGS)
-    keep_answers(root)
+    materialize(root)
     vacuum(root, delete=True)
     assert answer_of(before, "from series order by all") == expected
     assert len(list(layout.cache_folder(root).iterdir())) == 2

@@ -149,7 +149,7 @@ def _finish(root: Path, end: dict[str, Any], draft: Path, digest: str, size: int
             if others:
                 end.update(message=_DUPLICATE, size_in_registry=0)
             else:
-                ledger.keep(root, draft, digest)
+                ledger.store_file(root, draft, digest)
                 end.update(
                     import_status=COMPLETED, file_sha256=digest, size_in_storage=size,
                     is_marked=True,
@@ -160,7 +160,7 @@ def _finish(root: Path, end: dict[str, Any], draft: Path, digest: str, size: int
 
 
 def _artifacts(root: Path, snapshot: Snapshot | None = None, begins: str = "") -> list[Artifact]:
-    with ledger.asked(root, snapshot, ("artifact_events",)) as connection:
+    with ledger.connected(root, snapshot, ("artifact_events",)) as connection:
         query = statement("newest_artifacts", "components")
         rows = ledger.dictionaries(connection, query, begins)
     return [Artifact(**row) for row in rows]
@@ -182,7 +182,7 @@ def find_artifact(root: Path, artifact_id: str, snapshot: Snapshot | None = None
 
 def desired(root: Path, kind: str, parent: str) -> Artifact | None:
     """Return the desired version of a parent, or None."""
-    with ledger.asked(root, None, ("artifact_events",)) as connection:
+    with ledger.connected(root, None, ("artifact_events",)) as connection:
         rows = connection.execute(
             "select artifact_id from artifact_events where kind = $1 and parent = $2 and is_marked "
             "order by happened_at desc limit 1", [kind, parent],
@@ -212,7 +212,7 @@ def remove_artifact(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
     AlgorithmError
         Active jobs need it.
     """
-    with ledger.asked(root, None, ("job_specs", "job_events")) as connection:
+    with ledger.connected(root, None, ("job_specs", "job_events")) as connection:
         (active,) = connection.execute(
             "select count(*) from job_specs join (select job_id, arg_max(status, event) as status "
             "from job_events group by job_id) using (job_id) "
@@ -229,7 +229,7 @@ def remove_artifact(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
 
 
 def _is_needed(root: Path, digest: str) -> bool:
-    with ledger.asked(root) as connection:
+    with ledger.connected(root) as connection:
         (values,) = connection.execute(
             "select count(*) from socket_values where sha256 = $1", [digest]
         ).fetchall()[0]
@@ -243,7 +243,7 @@ def _changed(root: Path, artifact_id: str, by: str, **changes: Any) -> Artifact:
         now_ = find_artifact(root, found.artifact_id, base)
         if not now_.is_executable:
             raise AlgorithmError("it cannot be executed: its import failed or its file is gone")
-        with ledger.asked(root, base, ("artifact_events",)) as connection:
+        with ledger.connected(root, base, ("artifact_events",)) as connection:
             row = ledger.dictionaries(
                 connection,
                 "select * exclude batch from artifact_events where artifact_id = $1 and event = $2",

@@ -49,7 +49,7 @@ def cases_of_series(
         catalog.connection.execute(statement("case_series", "components"), [wanted]).fetchall()
     )
     asking = [interface for interface in interfaces if _needs_values(interface, sockets)]
-    said = said_about(catalog, wanted, asking)
+    said = newest_values(catalog, wanted, asking)
     found = Found()
     for series in wanted:
         if series not in states:
@@ -65,7 +65,7 @@ def cases_of_series(
     return found
 
 
-def said_about(
+def newest_values(
     catalog: Catalog, keys: Sequence[str], interfaces: Sequence[Interface]
 ) -> dict[str, dict[str, str]]:
     """Return socket → newest value about each series, its study or patient; nothing unasked."""

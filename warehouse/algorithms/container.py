@@ -262,7 +262,7 @@ def watch(task: Task, run: Running, done: Done) -> str | None:
         why = must_stop(task, clock - began)
         if why is None and clock - looked >= CHECKED_EVERY:
             looked = clock
-            why = too_much(task.folder / "output")
+            why = exceeded_limit(task.folder / "output")
             run.meter.look(clock - began)
         if why is not None:
             return why
@@ -277,7 +277,7 @@ def must_stop(task: Task, seconds: float) -> str | None:
     return TIME_LIMIT_TEXT if seconds >= task.seconds else None
 
 
-def too_much(folder: Path) -> str | None:
+def exceeded_limit(folder: Path) -> str | None:
     """Return what is wrong if outputs are beyond all bounds, so that they do not fill the disk."""
     with contextlib.suppress(OSError):
         if shutil.disk_usage(folder).free < MIN_FREE_BYTES:

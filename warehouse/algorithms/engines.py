@@ -114,7 +114,9 @@ def required(name: str) -> str:
     return found
 
 
-def asked(words: Sequence[str], *, seconds: float = 60, data: Any = None) -> tuple[int, str, str]:
+def run_engine(
+    words: Sequence[str], *, seconds: float = 60, data: Any = None
+) -> tuple[int, str, str]:
     """Run a command of an engine that ends soon; return its exit code and what it printed."""
     try:
         done = subprocess.run(  # noqa: S603 - no shell
@@ -132,7 +134,9 @@ class Engine:
     def __init__(self, name: str) -> None:
         self.name = name
         program = required(name)
-        self._is_podman = name == "podman" or "podman" in asked([program, "--version"])[1].lower()
+        self._is_podman = (
+            name == "podman" or "podman" in run_engine([program, "--version"])[1].lower()
+        )
         if self._is_podman and name == "docker":
             # Its script says on standard error, each time, that it is podman.
             program = _program("podman") or program
@@ -178,7 +182,9 @@ class Engine:
             [sys.executable, "-I", str(Path(__file__).with_name("unpacked.py")), str(archive)],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True,
         ) as unpacked:  # fmt: skip
-            code, told, said = asked([*self._words, "load"], seconds=3600, data=unpacked.stdout)
+            code, told, said = run_engine(
+                [*self._words, "load"], seconds=3600, data=unpacked.stdout
+            )
             if unpacked.stdout:
                 unpacked.stdout.close()
             unpacked.kill()
@@ -187,7 +193,7 @@ class Engine:
         if found is None:
             raise EngineMissing(f"{self.name} does not load the image: {_last(said)}")
         if found != image.sha256:
-            asked([*self._words, "tag", found, _named(image)])
+            run_engine([*self._words, "tag", found, _named(image)])
 
     def _reference(self, image: ImageArchive, *names: str) -> str | None:
         """Return how the engine calls an image: by its digest, or else by one of some names.
@@ -197,7 +203,7 @@ class Engine:
         for name in (image.sha256, *names):
             if not name or name.startswith("-"):
                 continue
-            code, told, _ = asked([*self._words, "image", "inspect", name])
+            code, told, _ = run_engine([*self._words, "image", "inspect", name])
             if code == 0 and (name == image.sha256 or _layers(told) == image.diff_ids != ()):
                 self._references[image.sha256] = name
                 return name
@@ -242,20 +248,20 @@ class Engine:
     def stop(self, name: str, grace: float) -> None:
         """End a container: SIGTERM, and after a while SIGKILL."""
         if grace > 0:
-            asked([*self._words, "stop", "-t", str(int(grace)), name], seconds=grace + 30)
-        asked(self._removing(name), seconds=30)
+            run_engine([*self._words, "stop", "-t", str(int(grace)), name], seconds=grace + 30)
+        run_engine(self._removing(name), seconds=30)
 
     def pid(self, name: str) -> int | None:
         """Return the process of a container as this machine knows it."""
-        code, out, _ = asked([*self._words, "inspect", "--format", "{{.State.Pid}}", name])
+        code, out, _ = run_engine([*self._words, "inspect", "--format", "{{.State.Pid}}", name])
         return int(out) if code == 0 and out.strip().isdecimal() and int(out) > 0 else None
 
     def sweep(self, owner: str) -> int:
         """End the containers that a killed run of a warehouse left; return how many there were."""
         words = [*self._words, "ps", "-a", "-q", "--filter", f"label={LABEL}={owner}"]
-        names = asked(words)[1].split()
+        names = run_engine(words)[1].split()
         if names:
-            asked([*self._words, "rm", "-f", *names])
+            run_engine([*self._words, "rm", "-f", *names])
         return len(names)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from warehouse.algorithms.registry import Algorithm
     from warehouse.algorithms.runs import Progress, Report
     from warehouse.catalog.connect import Catalog
-    from warehouse.publishing import Place
+    from warehouse.publishing import Location
 
 
 _Answer = TypeVar("_Answer")
@@ -45,7 +45,7 @@ class Algorithms:
     ``job_outputs``, ``job_metrics``; and ``outputs('name')`` for the results by case.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._place, self._root = place, place.root
 
     def _do(self, action: Callable[[], _Answer]) -> _Answer:
@@ -128,7 +128,7 @@ class Algorithms:
         of_set
             Instead: a set of values, each item of which is a case.
         workers, runner, scheduler
-            See ``places.place_of``.
+            See ``places.runner_of``.
         again
             Try jobs again that failed or were cancelled.
         seconds
@@ -150,7 +150,7 @@ class Algorithms:
         """
         catalog = open_catalog(self._root)
         algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
-        place = places.place_of(
+        place = places.runner_of(
             self._root, algorithm, runner=runner, workers=workers, scheduler=scheduler
         )
         asked_for: str | None
@@ -211,7 +211,7 @@ class Algorithms:
         catalog = open_catalog(self._root)
         algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
         chosen = {key: options.pop(key, None) for key in ("runner", "workers", "scheduler")}
-        place = places.place_of(self._root, algorithm, **chosen)
+        place = places.runner_of(self._root, algorithm, **chosen)
         how = options_of("run_waiting()", runs.run_waiting, options)
         return self._do(lambda: runs.run_waiting(catalog, self._root, algorithm, place, **how))
 
@@ -230,7 +230,7 @@ class Algorithms:
         made = self._do(lambda: evaluation.prepare(self._root, chosen, algorithm, truth=truth))
         if made.case is None:
             raise AlgorithmError(str(made.why_not))
-        place = places.place_of(
+        place = places.runner_of(
             self._root, chosen, runner=runner, workers=0 if chosen.function else 1
         )
         catalog, found = open_catalog(self._root), cases.Found([made.case])

@@ -172,7 +172,7 @@ def add_jobs(root: Path, specs: Sequence[Spec], *, as_system: bool = True) -> li
     what = "created by system" if as_system else "created"
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
-        with ledger.asked(root, base, TABLES) as connection:
+        with ledger.connected(root, base, TABLES) as connection:
             there = _states(connection, [spec.job_id for spec in specs])
             if not as_system:
                 _require_new(there)
@@ -223,7 +223,7 @@ def states(
     root: Path, job_ids: Iterable[str], snapshot: Snapshot | None = None
 ) -> dict[str, State]:
     """Return where jobs are; those that do not exist are missing."""
-    with ledger.asked(root, snapshot, ("job_events",)) as connection:
+    with ledger.connected(root, snapshot, ("job_events",)) as connection:
         return _states(connection, list(job_ids))
 
 
@@ -280,7 +280,7 @@ def _checked(root: Path, events: Sequence[Event], base: Snapshot) -> dict[str, l
     by_job: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_job[event.job_id].append(event)
-    with ledger.asked(root, base, ("job_events",)) as connection:
+    with ledger.connected(root, base, ("job_events",)) as connection:
         known: dict[str, State] = _states(connection, list(by_job))
     rows: ledger.Rows = []
     why: dict[str, TransitionRefused] = {}
@@ -348,7 +348,7 @@ def find_job(root: Path, job_id: str) -> Spec:
     ------
     UnknownJob
     """
-    with ledger.asked(root, None, ("job_specs",)) as connection:
+    with ledger.connected(root, None, ("job_specs",)) as connection:
         rows = ledger.dictionaries(connection, statement("jobs_that_begin", "components"), job_id)
     if not job_id or len(rows) != 1:
         what = "no job" if not rows else "more than one job"
@@ -358,7 +358,7 @@ def find_job(root: Path, job_id: str) -> Spec:
 
 def specs(root: Path, job_ids: Iterable[str]) -> dict[str, Spec]:
     """Return jobs by their ids."""
-    with ledger.asked(root, None, ("job_specs",)) as connection:
+    with ledger.connected(root, None, ("job_specs",)) as connection:
         query = statement("jobs_by_id", "components")
         rows = ledger.dictionaries(connection, query, list(job_ids))
     return {row["job_id"]: Spec(**row) for row in rows}

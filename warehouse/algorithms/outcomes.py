@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from warehouse.errors import OutputRefused
 
 
-def lost(task: Task, runner: str, error: BaseException) -> Done:
+def outcome_of_lost_worker(task: Task, runner: str, error: BaseException) -> Done:
     """Return what is said of a task whose worker is gone."""
     text = str(error)
     if "SIGALRM" in text:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms import container, containers, python_runner
 from warehouse.algorithms.engines import found_engine
-from warehouse.algorithms.runs import Place
+from warehouse.algorithms.runs import Runner
 from warehouse.errors import AlgorithmError, SchedulerUnreachable, UsageError
 from warehouse.executors import CONNECT_SECONDS
 from warehouse.workers import WorkerPool
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from warehouse.algorithms.registry import Algorithm
 
 
-def place_of(
+def runner_of(
     root: Path, algorithm: Algorithm, *, runner: str | None = None, workers: int | None = None,
     scheduler: str | None = None,
 ) -> Callable[[], Any]:  # fmt: skip
@@ -81,20 +81,20 @@ def place_of(
 
 
 @contextmanager
-def _in_this_process(perform: Callable[..., Any]) -> Iterator[Place]:
+def _in_this_process(perform: Callable[..., Any]) -> Iterator[Runner]:
     with ThreadPoolExecutor(1) as thread:
-        yield Place(thread, perform, 4, python_runner.NAME)
+        yield Runner(thread, perform, 4, python_runner.NAME)
 
 
 @contextmanager
 def _in_threads(
     root: Path, workers: int, perform: Callable[..., Any], engine: str
-) -> Iterator[Place]:
+) -> Iterator[Runner]:
     with containers.running():
         container.engine_of(root, engine).sweep(container.owner_of(root))
         with ThreadPoolExecutor(workers) as threads:
             try:
-                yield Place(
+                yield Runner(
                     threads, perform, workers + 1, engine, container.stop_jobs,
                     container.stop_all, watched=True,
                 )  # fmt: skip
@@ -106,15 +106,15 @@ def _in_threads(
 
 
 @contextmanager
-def _in_processes(workers: int, perform: Callable[..., Any]) -> Iterator[Place]:
+def _in_processes(workers: int, perform: Callable[..., Any]) -> Iterator[Runner]:
     with WorkerPool(workers) as pool:
-        yield Place(pool, perform, 4 * workers, python_runner.NAME)
+        yield Runner(pool, perform, 4 * workers, python_runner.NAME)
 
 
 @contextmanager
 def _on_dask(
     address: str, algorithm: Algorithm, perform: Callable[..., Any], runner: str
-) -> Iterator[Place]:
+) -> Iterator[Runner]:
     try:
         from distributed import Client  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
@@ -133,4 +133,4 @@ def _on_dask(
                 "start workers with --resources GPU=1"
             )
         slots = sum(client.nthreads().values()) or 1
-        yield Place(client.get_executor(pure=False, **wishes), perform, 4 * slots, runner)
+        yield Runner(client.get_executor(pure=False, **wishes), perform, 4 * slots, runner)

@@ -278,11 +278,11 @@ def known_algorithms(
     root: Path, snapshot: Snapshot | None = None, *, all_versions: bool = False
 ) -> dict[str, Algorithm]:
     """Return the newest version of every algorithm by name; with all, by ``name@version``."""
-    looked_at = snapshot or delta.snapshot(root)
+    current = snapshot or delta.snapshot(root)
     conditions: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
-    for one in ledger.all_rows(root, looked_at, "algorithm_matching", "place"):
+    for one in ledger.all_rows(root, current, "algorithm_matching", "place"):
         conditions[one["algorithm"], one["version"]].append((one["slug"], one["condition"]))
-    rows = ledger.all_rows(root, looked_at, "algorithm_versions", "all")
+    rows = ledger.all_rows(root, current, "algorithm_versions", "all")
     found = [
         Algorithm(
             **row | {"interfaces": tuple(row["interfaces"])},

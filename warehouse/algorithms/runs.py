@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms import jobs
 from warehouse.algorithms.jobs import Event, Spec, State, add_jobs, record, spec_of
-from warehouse.algorithms.outcomes import events_of, in_order, lost, parsed, refused
+from warehouse.algorithms.outcomes import (
+    events_of,
+    in_order,
+    outcome_of_lost_worker,
+    parsed,
+    refused,
+)
 from warehouse.algorithms.output_folder import collected, misplaced
 from warehouse.algorithms.registry import known_algorithms
 from warehouse.algorithms.scratch import alone, clear_folder
@@ -90,7 +96,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Runner:
     """Where tasks are run."""
 
     executor: Executor
@@ -272,13 +278,13 @@ class _Run:
                 interfaces, self._sockets, seconds=self._seconds,
             )  # fmt: skip
 
-    def _through(self, where: Place, tasks: Sequence[Task]) -> None:
+    def _through(self, where: Runner, tasks: Sequence[Task]) -> None:
         for task in tasks:
             while len(self._flying) >= where.at_once:
                 self._land(where)
             self._flying[where.executor.submit(where.perform, task)] = task
 
-    def _land(self, where: Place) -> None:
+    def _land(self, where: Runner) -> None:
         """Take what is done, and commit when it is time."""
         landed, _ = wait(self._flying, timeout=0.2, return_when=FIRST_COMPLETED)
         for future in landed:
@@ -290,7 +296,7 @@ class _Run:
             except WarehouseError as error:
                 done = Done(task.spec.job_id, "failed", where.runner, error=str(error))
             except Exception as error:  # noqa: BLE001 - who executed it is gone, or cannot say
-                done = lost(task, where.runner, error)
+                done = outcome_of_lost_worker(task, where.runner, error)
             self._take(task, done)
         clock = time.monotonic()
         if where.watched and clock - self._looked >= COMMIT_SECONDS:

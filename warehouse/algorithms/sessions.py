@@ -26,10 +26,10 @@ from warehouse.algorithms.container import (
     Loaded,
     catalog_of,
     ended,
+    exceeded_limit,
     judge,
     must_stop,
     start,
-    too_much,
 )
 from warehouse.algorithms.input_folder import write_inputs
 from warehouse.algorithms.logs import Tail, last_line
@@ -167,7 +167,7 @@ def invoke(task: Task, done: Done, loaded: Loaded) -> None:
         why = must_stop(task, clock - asked)
         if why is None and clock - looked >= CHECKED_EVERY:
             looked = clock
-            why = too_much(session.output)
+            why = exceeded_limit(session.output)
             session.run.meter.look(clock - asked)
     done.metrics = session.run.meter.rows
     done.invoke_seconds = time.perf_counter() - asked

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from warehouse.algorithms.cases import Found, said_about
+from warehouse.algorithms.cases import Found, newest_values
 from warehouse.algorithms.jobs import Case, Input
 from warehouse.algorithms.matching import series_by_slug
 from warehouse.algorithms.registry import interfaces_of
@@ -60,7 +60,7 @@ def cases_of_studies(
         else:
             whole[study] = {slug: by_study[study][slug][0] for slug in matching}
     interfaces = interfaces_of(root, algorithm, catalog.snapshot)
-    said = said_about(catalog, [chosen[first] for chosen in whole.values()], interfaces)
+    said = newest_values(catalog, [chosen[first] for chosen in whole.values()], interfaces)
     for study, chosen in whole.items():
         values = said[chosen[first]]
         fitting = [each for each in interfaces if each.inputs - set(matching) <= set(values)]

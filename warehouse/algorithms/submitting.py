@@ -93,7 +93,7 @@ def _wrong(root: Path, spec: Spec) -> dict[str, str]:
     """Return what is wrong with the inputs of a job, by title of their sockets."""
     sockets = known_sockets(root)
     wanted = [value for value in spec.input_values if value]
-    with ledger.asked(root) as connection:
+    with ledger.connected(root) as connection:
         rows = ledger.dictionaries(
             connection,
             "select value_id, slug, form, value, sha256, size_in_storage from socket_values "
@@ -171,7 +171,7 @@ def claim(root: Path, job_id: str, *, by: str = "") -> Spec:
 
 def expire(root: Path, at: dt.datetime | None = None) -> list[str]:
     """Cancel the claimed jobs that nobody has reported in time; return their ids."""
-    with ledger.asked(root, None, ("job_events",)) as connection:
+    with ledger.connected(root, None, ("job_events",)) as connection:
         rows = connection.execute(
             "select job_id from job_events group by job_id having arg_max(status, event) = $1 "
             "and max(happened_at) < $2",

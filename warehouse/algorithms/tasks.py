@@ -130,7 +130,7 @@ def tasks_of(
     wanted = sorted({value for spec in specs for value in spec.input_values if value})
     rows: ledger.Rows = []
     if wanted:
-        with ledger.asked(root) as connection:
+        with ledger.connected(root) as connection:
             query = statement("input_values", "components")
             rows = ledger.dictionaries(connection, query, wanted)
     values = {row["value_id"]: _content(root, row, sockets[row["slug"]]) for row in rows}

@@ -22,7 +22,7 @@ from warehouse.bids.refused import Refused
 from warehouse.bids.sidecar import of_field_map, sidecar, sliced
 from warehouse.bids.slices import slice_times
 from warehouse.bids.split import SERIES_OF_VOLUMES, along, pieces, suffix_of
-from warehouse.bids.tables import json_bytes, patient_files, root_files, told_otherwise
+from warehouse.bids.tables import descriptions_without, json_bytes, patient_files, root_files
 from warehouse.bids.written import Written
 from warehouse.cohorts.members import members_of
 from warehouse.cohorts.provenance import (
@@ -180,7 +180,7 @@ def write_data_set(
         contents |= patient_files(images, of_series, identifiers=options.identifiers)
         contents |= root_files(run, report)
         if account:
-            contents |= told_otherwise(run, account.readme, account.beside)
+            contents |= descriptions_without(run, account.readme, account.beside)
         for name, content in contents.items():
             folder.write(place, name, content)
         written = sum(row["why_not"] is None for row in report)
@@ -242,7 +242,7 @@ def _written(
         if is_sheared(volume):
             raise Refused("gradients of slices that are shifted against each other are not known")
         weighting = gradients(catalog, volume, isotropic=options.isotropic, unweighted=True)
-        notes = _said_of(weighting)
+        notes = _notes_on_b_values(weighting)
     kept = None if weighting is None else weighting.volumes
     found = pieces(volume, row["path"], suffix, row["labels"], kept)
     marks, said = _marks(volume)
@@ -300,7 +300,7 @@ def _marks(volume: LazyVolume) -> tuple[dict[str, Any], list[str]]:
     return marks, notes
 
 
-def _said_of(weighting: Gradients) -> list[str]:
+def _notes_on_b_values(weighting: Gradients) -> list[str]:
     """Return what a reader of the data set must know of its b-values."""
     notes = []
     if weighting.isotropic:

@@ -77,7 +77,7 @@ def root_files(run: Run, rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     }
 
 
-def told_otherwise(run: Run, readme: str, beside: Iterable[str]) -> dict[str, bytes]:
+def descriptions_without(run: Run, readme: str, beside: Iterable[str]) -> dict[str, bytes]:
     """Return those files at the top that would tell of a run, without it."""
     return {
         "dataset_description.json": _description("De-identified images", run),

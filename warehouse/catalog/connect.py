@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 
-from warehouse.catalog.databases import keep_for_next, taken
+from warehouse.catalog.databases import from_pool, return_to_pool
 from warehouse.catalog.dictionaries import private_dictionary, sequence_rules
 from warehouse.catalog.frames import relation
-from warehouse.catalog.kept import kept_files
+from warehouse.catalog.materialized import materialized_files
 from warehouse.catalog.statements import require_one
 from warehouse.catalog.template import attach_views, id_variables, see_views, views_file
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
@@ -148,11 +148,11 @@ def open_catalog(
     NotAWarehouse, LayoutMismatch, UnknownVersion
     """
     snapshot = delta.snapshot(root, version)
-    kept = None if order else kept_files(snapshot)
+    kept = None if order else materialized_files(snapshot)
     # With settings of its own, a database is of no use to others.
     is_plain = threads is None and not order
     file = views_file(kept=kept is not None) if is_plain else None
-    waited = taken(file) if file and file.exists() else None
+    waited = from_pool(file) if file and file.exists() else None
     connection = waited or connect(threads=threads)
     if order:
         for name, number in id_variables(order).items():
@@ -176,7 +176,7 @@ def open_catalog(
     models = {model.name: model for model in read_models() if model.is_view}
     sessions = Sessions(connection, variables)
     if file:
-        keep_for_next(sessions, connection, file)
+        return_to_pool(sessions, connection, file)
     return Catalog(snapshot, sessions, models, names, kept is not None)
 
 

@@ -54,7 +54,7 @@ def _leave_to_parent() -> None:
 os.register_at_fork(after_in_child=_leave_to_parent)
 
 
-def keep_for_next(user: object, connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+def return_to_pool(user: object, connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     """Return a database to the pool when its user is garbage-collected.
 
     Parameters
@@ -83,7 +83,7 @@ def _wait(waiting: _Waiting, process: int) -> None:
         _waiting.pop(0)
 
 
-def taken(file: Path) -> duckdb.DuckDBPyConnection | None:
+def from_pool(file: Path) -> duckdb.DuckDBPyConnection | None:
     """Return a connection to a pooled database with these views, or None.
 
     What somebody made in it is gone. One whose settings were changed is not given again, nor one

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
-from warehouse.catalog.pieces import find_known, paths, take_over, write_piece
+from warehouse.catalog.pieces import find_known, paths, reuse_pieces, write_piece
 from warehouse.catalog.spans import TABLES, parts_within
 from warehouse.catalog.summaries import SUMMARIES
 from warehouse.sqlfiles import Model, by_name, macros_for, read_models
@@ -41,7 +41,7 @@ IN_BATCHES = "in_batches"
 
 
 @cache
-def kept_models() -> tuple[Model, ...]:
+def materialized_views() -> tuple[Model, ...]:
     """Return the names of the materialized views."""
     return tuple(model for model in read_models() if model.is_kept)
 
@@ -49,7 +49,7 @@ def kept_models() -> tuple[Model, ...]:
 @cache
 def entities() -> tuple[Model, ...]:
     """Return those with one row per ``grain``, a key of `instances`."""
-    return tuple(model for model in kept_models() if model.name not in SUMMARIES)
+    return tuple(model for model in materialized_views() if model.name not in SUMMARIES)
 
 
 def make_entities(
@@ -87,8 +87,8 @@ def make_entities(
                     if name in pieces:
                         _narrow(connection, by_name(name), paths(draft, pieces[name]))
                 connection.execute(f"create or replace temp table asked as {_asked(model)}")
-                pieces[model.name] = take_over(connection, model, before, draft)
-            _read_kept(connection, model, paths(draft, pieces[model.name]))
+                pieces[model.name] = reuse_pieces(connection, model, before, draft)
+            _read_materialized(connection, model, paths(draft, pieces[model.name]))
     return pieces
 
 
@@ -177,18 +177,18 @@ def ids_of_batch(batch: int) -> Span:
     return batch << layout.ID_BITS, ((batch + 1) << layout.ID_BITS) - 1
 
 
-def kept_query(model: Model, source: str) -> str:
+def materialized_query(model: Model, source: str) -> str:
     """Return the SELECT of the columns of a view from pieces of its answer."""
     columns = ", ".join(f'"{column.name}"' for column in model.columns)
     return f"select {columns} from read_parquet({source})"
 
 
-def _read_kept(
+def _read_materialized(
     connection: duckdb.DuckDBPyConnection, model: Model, files: list[str], where: str = ""
 ) -> None:
     """Let the views that read this one read its answer."""
     source = f"[{', '.join(literal(path) for path in files)}]"
-    query = f"{kept_query(model, source)} {where}"
+    query = f"{materialized_query(model, source)} {where}"
     connection.execute(f"create or replace view {model.name} as {query}")
 
 
@@ -197,4 +197,4 @@ def _narrow(connection: duckdb.DuckDBPyConnection, model: Model, files: list[str
     first, last = connection.execute(
         "select coalesce(min(instance_id), 0), coalesce(max(instance_id), 0) from instances"
     ).fetchall()[0]
-    _read_kept(connection, model, files, f"where instance_id between {first} and {last}")
+    _read_materialized(connection, model, files, f"where instance_id between {first} and {last}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 from warehouse.catalog.entities import IN_BATCHES, ids_of_batch
-from warehouse.catalog.kept import kept_files, kept_spans
+from warehouse.catalog.materialized import cached_spans, materialized_files
 from warehouse.catalog.spans import TABLES, parts_within
 from warehouse.sqlfiles import by_name
 from warehouse.store import layout
@@ -84,8 +84,8 @@ def is_noted(catalog: Catalog) -> bool:
 def _noted(catalog: Catalog) -> _Noted:
     if catalog not in _KNOWN:
         # One in another order reads no kept answers: its ids are not those of the parts.
-        kept = kept_files(catalog.snapshot) if catalog.is_kept else None
-        spans = {} if kept is None else kept_spans(catalog.snapshot)
+        kept = materialized_files(catalog.snapshot) if catalog.is_kept else None
+        spans = {} if kept is None else cached_spans(catalog.snapshot)
         stored = {f"{name}_kept": files for name, files in (kept or {}).items()}
         _KNOWN[catalog] = _Noted(spans, stored)
     return _KNOWN[catalog]

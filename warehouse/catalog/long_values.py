@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from warehouse.dicom.open import open_source
 from warehouse.dicom.reference import read_header_from
 from warehouse.dicom.scan import SourceFile
-from warehouse.dicom.watched import Wanted
+from warehouse.dicom.watched import LongValue
 from warehouse.errors import Rejected, ValueNotFound
 from warehouse.planned import listed_again
 from warehouse.settings import DEFAULT_LIMITS, IngestSettings, Limits, S3Access
@@ -72,7 +72,7 @@ def open_value(
     for source in _there(list(paths), settings):
         # Only what is digested anyway is copied: so that every long value is.
         target = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - returned
-        wanted = Wanted(sha256, paths[source.path], target)
+        wanted = LongValue(sha256, paths[source.path], target)
         try:
             if _copied(source, wanted, replace(limits, value_bytes=1)):
                 target.seek(0)
@@ -90,7 +90,7 @@ def _there(paths: list[str], settings: IngestSettings) -> Iterator[SourceFile]:
         yield from (item for item in listed_again([path], settings) if isinstance(item, SourceFile))
 
 
-def _copied(source: SourceFile, wanted: Wanted, limits: Limits) -> bool:
+def _copied(source: SourceFile, wanted: LongValue, limits: Limits) -> bool:
     """Copy a value from a source file; return whether it was found."""
     with open_source(source) as file:
         header = read_header_from(file, limits, wanted)

@@ -180,7 +180,7 @@ def _same(key: str) -> str:
     return f"old.{key} {is_same} touched.{key}"
 
 
-def take_over(
+def reuse_pieces(
     connection: duckdb.DuckDBPyConnection, model: Model, before: Answers, draft: Path
 ) -> list[Piece]:
     """Write the answer of a view from its pieces of before and three tables; return the new ones.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from warehouse.catalog.dictionaries import make_confidential
-from warehouse.catalog.pieces import find_known, paths, take_over, write_piece
+from warehouse.catalog.pieces import find_known, paths, reuse_pieces, write_piece
 from warehouse.catalog.spans import parts_within
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import layout
@@ -74,7 +74,7 @@ def make_summaries(
             connection.execute(by_name(name).sql)
         pieces: Pieces = {}
         if before is not None and not _has_other_series(connection, snapshot, before.spans):
-            pieces = _bring_forward(connection, snapshot, before, spans, draft)
+            pieces = _update_from(connection, snapshot, before, spans, draft)
         else:
             _summarize(connection, snapshot, "kept", snapshot.parts["elements"], spans)
         for name in SUMMARIES:
@@ -84,7 +84,7 @@ def make_summaries(
     return pieces
 
 
-def _bring_forward(
+def _update_from(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: Answers,
     spans: Mapping[str, Spans], draft: Path,
 ) -> Pieces:  # fmt: skip
@@ -105,7 +105,7 @@ def _bring_forward(
     for name in SUMMARIES:
         _add(connection, name, "kept", {f"kept_{name}": 1, f"came_{name}": 1, f"gone_{name}": -1})
     connection.execute(f"create temp table asked as from kept_{_OF_SERIES}")
-    written = take_over(connection, by_name(_OF_SERIES), before, draft)
+    written = reuse_pieces(connection, by_name(_OF_SERIES), before, draft)
     _forget_sets(connection, paths(draft, written))
     if lost:
         # Of the sets nothing is ever lost: they are sums.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from warehouse.catalog.dictionaries import make_dictionaries
-from warehouse.catalog.entities import kept_query
+from warehouse.catalog.entities import materialized_query
 from warehouse.settings import user_cache
 from warehouse.sqlfiles import read_models, sql_folder
 from warehouse.store import layout
@@ -41,7 +41,7 @@ def make_views(
 ) -> None:
     """Create the views and macros; the variable with the files of each table must be set.
 
-    With ``kept``, the entity views read the answers that variables name (see ``catalog.kept``).
+    With ``kept``, the entity views read the rows that variables name (``catalog.materialized``).
     With ``reordered``, ids of instances and batches are others, by ``id_variables``, as if the
     files had been read in another order: for those who ask whether an answer depends on it.
     Headers go into comments, where any client of the database shows them.
@@ -50,7 +50,7 @@ def make_views(
     make_dictionaries(connection)
     for model in models:
         if kept and model.is_kept:
-            query = kept_query(model, f"getvariable('stored').{model.name}_kept")
+            query = materialized_query(model, f"getvariable('stored').{model.name}_kept")
             connection.execute(f"create or replace view {model.name} as {query}")
         else:
             connection.execute(_reordered(model) if reordered else model.sql)

@@ -267,7 +267,7 @@ def run(
     if sum(chosen) != 1:
         raise UsageError("name a cohort, or say one of --series, --set, --all and --waiting")
     algorithms = opened(warehouse).algorithms
-    told = Told(enabled=not as_json)
+    told = ProgressLine(enabled=not as_json)
     how: dict[str, Any] = {
         "workers": jobs,
         "runner": runner,
@@ -286,7 +286,7 @@ def run(
     return 1 if strict and report.failed else 0
 
 
-class Told:
+class ProgressLine:
     """Shows how far a run is, on a terminal."""
 
     def __init__(self, *, enabled: bool) -> None:

@@ -102,7 +102,7 @@ def export(
     from warehouse.cohorts.export_documents import LISTING
     from warehouse.cohorts.export_files import FILE_FORMATS
     from warehouse.cohorts.provenance import DOCUMENTS
-    from warehouse.deidentify.asked import Deidentify
+    from warehouse.deidentify.options import Deidentify
 
     # A folder, or a list of UIDs or commands, may have any name.
     free = form in {"copy", "link", "uids", "s5cmd", "bids", DOCUMENTS}
@@ -110,7 +110,7 @@ def export(
     wh = opened(warehouse)
     found = wh.find_run(name)
     if deidentify is not None:
-        asked = Deidentify.asked(
+        asked = Deidentify.from_options(
             deidentify, retain, clean, key, mapping, rectangle, accept_burned_in=accept_burned_in
         )
         options: dict[str, object] = {

@@ -92,9 +92,9 @@ def views(
     key
         As of `cohort export`.
     """
-    from warehouse.deidentify.asked import Deidentify
+    from warehouse.deidentify.options import Deidentify
 
-    how = Deidentify.asked("basic", retain, clean, key)
+    how = Deidentify.from_options("basic", retain, clean, key)
     counts = opened(warehouse).deidentified.write_views(
         target, retain=how.retain, clean=how.clean, key=how.key, force=force
     )

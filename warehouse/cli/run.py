@@ -38,7 +38,7 @@ def run(arguments: list[str] | None = None) -> None:
         code = say(stop)
     except Exception as error:
         # A library may turn the interrupt into an error of its own.
-        code = _said_of(error) if received() is None else say(error)
+        code = _report_error(error) if received() is None else say(error)
         if code is None:
             raise
     close_all()
@@ -52,7 +52,7 @@ def _list_commands(arguments: list[str]) -> None:
         app.resolved_commands()
 
 
-def _said_of(error: Exception) -> int | None:
+def _report_error(error: Exception) -> int | None:
     """Print an error and return the exit code; None for unexpected errors."""
     match error:
         case CycloptsError():
@@ -73,7 +73,7 @@ def _said_of(error: Exception) -> int | None:
             print(f"error: {escaped(where)}: {errors.cause_of(error)[0]}", file=sys.stderr)
             _silence()
             return 1
-    return _said_of_engine(error)
+    return _report_engine_error(error)
 
 
 def _too_many(error: CycloptsError) -> str:
@@ -84,7 +84,7 @@ def _too_many(error: CycloptsError) -> str:
     return f"too many arguments: {' '.join(words)}; put quotes around what has spaces"
 
 
-def _said_of_engine(error: Exception) -> int | None:
+def _report_engine_error(error: Exception) -> int | None:
     """Print an engine's error, or which part of a warehouse is damaged if that is the cause.
 
     Returns

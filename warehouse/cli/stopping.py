@@ -77,7 +77,7 @@ def stoppable() -> Iterator[None]:
     os.set_blocking(writer, False)
     # Written to by the system at once, even if the interpreter does not come to its turn.
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=_end_in_time, args=(reader,), daemon=True).start()
+    threading.Thread(target=_exit_after_grace, args=(reader,), daemon=True).start()
     sys.unraisablehook = _unraisable
     for number in heard:
         signal.signal(number, _stop)
@@ -102,7 +102,7 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _end_in_time(reader: int) -> None:
+def _exit_after_grace(reader: int) -> None:
     while not (numbers := [number for number in os.read(reader, 64) if number in SIGNALS]):
         pass
     until = time.monotonic() + SECONDS

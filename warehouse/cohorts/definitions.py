@@ -219,9 +219,9 @@ def _typed(catalog: Catalog, cohort: Definition, param: Param, value: object) ->
 
 def call(name: str, given: Mapping[str, Any]) -> str:
     """Return the call of a cohort with these parameters, as text."""
-    shown = ", ".join(f"{name} := {_shown(value)}" for name, value in given.items())
+    shown = ", ".join(f"{name} := {_displayed(value)}" for name, value in given.items())
     return f"{name}({shown})"
 
 
-def _shown(value: object) -> str:
+def _displayed(value: object) -> str:
     return literal(value) if isinstance(value, str) else str(value)

@@ -22,7 +22,7 @@ def refuse_export(target: Path, *, force: bool) -> None:
     refuse_existing(sidecar(target), force=force)
 
 
-def settle(draft: Path, target: Path, facts: dict[str, Any], *, force: bool) -> None:
+def finish_export(draft: Path, target: Path, facts: dict[str, Any], *, force: bool) -> None:
     """Rename a complete draft to its target, with the sidecar beside it.
 
     Raises

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from warehouse.cohorts.drafts import refuse_export, settle
+from warehouse.cohorts.drafts import finish_export, refuse_export
 from warehouse.cohorts.members import Member, members_of, sources
 from warehouse.cohorts.names import TEMPLATE, check_template, fill
 from warehouse.cohorts.provenance import ABOUT, MANIFEST, MANIFEST_FIELDS, provenance, text
@@ -100,7 +100,7 @@ def export_files(
             with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 archive.comment = f"cohort {run.run} {run.digest}".encode()
                 _write(_Zip(archive), catalog, template, facts, s3 or S3Access())
-            settle(draft, target, facts, force=force)
+            finish_export(draft, target, facts, force=force)
         else:
             draft.mkdir()
             links = form == "link"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from warehouse.cohorts.drafts import refuse_export, settle
+from warehouse.cohorts.drafts import finish_export, refuse_export
 from warehouse.cohorts.members import members_of, sources
 from warehouse.cohorts.names import TEMPLATE, fill
 from warehouse.cohorts.provenance import provenance, text
@@ -93,7 +93,7 @@ def export_rows(
         else:
             query = _query(rows, preset)
             write_table(catalog, draft, form, query, facts, spreadsheet=spreadsheet)
-        settle(draft, target, facts, force=force)
+        finish_export(draft, target, facts, force=force)
     return facts
 
 

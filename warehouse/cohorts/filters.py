@@ -112,7 +112,7 @@ def select(
     page = [f"limit {limit}" if limit is not None else "", f"offset {offset}"]
     shown = [columns] if isinstance(columns, str) else columns
     sql = query.sql(shown, [_order(query, name) for name in sorting(query, order)], page)
-    return asked(catalog, sql, query.values)
+    return run_query(catalog, sql, query.values)
 
 
 def narrowed(
@@ -137,7 +137,7 @@ def sorting(query: Query, order: str | Iterable[str]) -> list[str]:
     return [*listed, *(name for name in query.model.grain if name not in listed)]
 
 
-def asked(catalog: Catalog, sql: str, values: Mapping[str, Any]) -> duckdb.DuckDBPyRelation:
+def run_query(catalog: Catalog, sql: str, values: Mapping[str, Any]) -> duckdb.DuckDBPyRelation:
     """Return the relation of a query, in a session of its own.
 
     Raises

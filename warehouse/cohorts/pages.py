@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from warehouse.cohorts.filters import asked, narrowed, sorting
+from warehouse.cohorts.filters import narrowed, run_query, sorting
 from warehouse.errors import QueryFailed, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def page(
     sql = query.sql(columns, [sort.order(backwards=backwards) for sort in sorts])
     keys = ", ".join(f"{sort.sql} as sort_{n}" for n, sort in enumerate(sorts))
     sql = sql.replace(" from ", f", {keys} from ", 1)
-    found = asked(catalog, f"{sql} limit {limit + 1}", query.values).to_arrow_table()
+    found = run_query(catalog, f"{sql} limit {limit + 1}", query.values).to_arrow_table()
     has_more = found.num_rows > limit
     found = found.slice(0, limit)
     if backwards:

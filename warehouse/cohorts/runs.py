@@ -179,14 +179,14 @@ def keep(
             digest=digest.hexdigest(), counts=_counts(draft / MEMBERS),
             made_of=[{"run": run.run, "digest": run.digest} for run in made_of],
         )  # fmt: skip
-        return _settle(folder, draft, made)
+        return _store_or_reuse(folder, draft, made)
     except (OSError, pa.ArrowException) as error:
         raise WriteFailed(f"a run of {cohort}", error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _settle(folder: Path, draft: Path, made: Run) -> Run:
+def _store_or_reuse(folder: Path, draft: Path, made: Run) -> Run:
     """Rename the draft to the next number, or return the existing equal run."""
     while True:
         known = [run for run in runs(folder.parent.parent) if run.cohort == made.cohort]

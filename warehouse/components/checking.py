@@ -71,7 +71,7 @@ def checked_json(socket: Socket, value: Any, *, strict: bool = False) -> Content
     """
     kind = socket.of_kind
     if socket.super_kind != "V":
-        raise ValueRefused(f"{socket.slug} takes {_what(socket)}, not a JSON value")
+        raise ValueRefused(f"{socket.slug} takes {_described(socket)}, not a JSON value")
     text = json_text.canonical(value)
     parsed = json_text.parse(text.encode())
     validate.require_valid(kind, socket.schema, parsed, strict=strict)
@@ -81,7 +81,7 @@ def checked_json(socket: Socket, value: Any, *, strict: bool = False) -> Content
     return made
 
 
-def _what(socket: Socket) -> str:
+def _described(socket: Socket) -> str:
     kind = socket.of_kind
     if kind.code == "DCMIS":
         return "a series of the archive"
@@ -103,7 +103,7 @@ def checked_file(
     kind = socket.of_kind
     if kind.code == "DCMIS" or socket.super_kind == "V":
         if socket.super_kind != "V":
-            raise ValueRefused(f"{socket.slug} takes {_what(socket)}, not a file")
+            raise ValueRefused(f"{socket.slug} takes {_described(socket)}, not a file")
         if size > stream.STREAMED_BYTES:
             raise ValueRefused(
                 f"{socket.slug} keeps values in the table, and this one has more than "
@@ -184,7 +184,7 @@ def check_stored(root: Path, socket: Socket) -> list[Checked]:
     socket
         The version to check by; it need not be stored.
     """
-    with ledger.asked(root) as connection:
+    with ledger.connected(root) as connection:
         rows = ledger.dictionaries(
             connection,
             "select value_id, form, value, sha256, size_in_storage from socket_values "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from warehouse.components.checking import Checked
     from warehouse.components.socket_store import Edited
     from warehouse.components.sockets import Socket
-    from warehouse.publishing import Place
+    from warehouse.publishing import Location
 
 
 _Answer = TypeVar("_Answer")
@@ -41,7 +41,7 @@ class Components:
     [('age-group', '"adult"')]
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._place, self._root = place, place.root
 
     def _do(self, action: Callable[[], _Answer]) -> _Answer:
@@ -104,7 +104,7 @@ class Components:
         ------
         UnknownSocket, ValueRefused
         """
-        given = given_value(
+        given = new_value(
             slug, value, file=file, dicom_series=dicom_series, by=by, tool=tool,
             tool_version=tool_version, series=series, instance=instance, study=study,
             patient=patient,
@@ -171,7 +171,7 @@ class Components:
         return self._do(lambda: interfaces.add_interface(self._root, inputs, outputs))
 
 
-def given_value(
+def new_value(
     slug: str, value: Any = MISSING, *, file: str | os.PathLike[str] | None = None,
     dicom_series: str | None = None, by: str = "", tool: str = "", tool_version: str = "",
     **about: str | None,

@@ -44,7 +44,7 @@ Rows = list[dict[str, Any]]
 
 
 @contextmanager
-def asked(
+def connected(
     root: Path, snapshot: Snapshot | None = None, tables: Sequence[str] = TABLES
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection with stored tables, those of components, of the newest version."""
@@ -180,7 +180,7 @@ def copied(root: Path, source: IO[bytes]) -> Iterator[tuple[Path, str, int]]:
         draft.unlink(missing_ok=True)
 
 
-def keep(root: Path, draft: Path, sha256: str) -> None:
+def store_file(root: Path, draft: Path, sha256: str) -> None:
     """Rename a draft to its digest, unless the same content exists.
 
     Raises

@@ -184,7 +184,7 @@ def _of_listing(root: Path, source: Path, by: str) -> Iterator[_Found]:
                 continue
             slug = str(described["slug"])
             if slug not in known:
-                known[slug] = _made(root, described, by)
+                known[slug] = _make_socket(root, described, by)
             yield name, slug, _given_entry(known[slug], entry, by)
 
 
@@ -216,7 +216,7 @@ def read_listing(source: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _made(root: Path, described: dict[str, Any], by: str) -> Socket:
+def _make_socket(root: Path, described: dict[str, Any], by: str) -> Socket:
     """Make the socket that the JSON of the API describes."""
     given = {
         name: described[name]
@@ -338,7 +338,7 @@ def export_set(root: Path, set_name: str, target: Path) -> int:
 def set_rows(root: Path, set_name: str) -> list[dict[str, Any]]:
     """Return what is in a set now, in the order of listings."""
     ranks = {slug: s.listing_rank for slug, s in known_sockets(root).items()}
-    with ledger.asked(root) as connection:
+    with ledger.connected(root) as connection:
         rows = ledger.dictionaries(connection, statement("set_values", "components"), set_name)
     return sorted(rows, key=lambda row: (row["item"], ranks[row["slug"]], row["slug"]))
 
@@ -361,7 +361,7 @@ def _write(root: Path, row: dict[str, Any], socket: Socket, folder: Path) -> str
 
 def _suffix(root: Path, value_id: str) -> str:
     """Return how the name of an image ends: as that of the file that was added."""
-    with ledger.asked(root) as connection:
+    with ledger.connected(root) as connection:
         names = connection.execute(
             "select min(file_name) from value_uses where value_id = $1", [value_id]
         ).fetchall()

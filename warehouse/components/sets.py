@@ -79,7 +79,7 @@ def put_items(
     counts: list[int] = []
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
-        with ledger.asked(root, base) as connection:
+        with ledger.connected(root, base) as connection:
             _require_values(connection, items)
             rows = connection.execute(_CURRENT, [set_name]).fetchall()
             (last,) = connection.execute(

@@ -180,7 +180,7 @@ def edit_socket(
 def _next(
     root: Path, base: Snapshot | None, socket: Socket, changes: Mapping[str, Any], by: str
 ) -> Socket:
-    with ledger.asked(root, base) as connection:
+    with ledger.connected(root, base) as connection:
         used = connection.execute(
             "select count(*) from socket_values where slug = $1", [socket.slug]
         ).fetchall()[0][0]

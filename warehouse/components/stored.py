@@ -25,7 +25,7 @@ def value_row(root: Path, value_id: str) -> dict[str, Any]:
     ------
     UnknownValue
     """
-    with ledger.asked(root) as connection:
+    with ledger.connected(root) as connection:
         rows = ledger.dictionaries(
             connection,
             "select * exclude batch from socket_values where starts_with(value_id, $1) limit 2",
@@ -59,7 +59,7 @@ def read_value(root: Path, value_id: str) -> Any:
 
 
 def _shape_rows(root: Path, value_id: str) -> Iterator[dict[str, Any]]:
-    with ledger.asked(root) as connection:
+    with ledger.connected(root) as connection:
         reader = connection.sql(
             "select * from annotations where value_id = $1 order by index", params=[value_id]
         ).to_arrow_reader(10_000)

@@ -158,7 +158,7 @@ def _require_entities(root: Path, given: Sequence[Given]) -> None:
     if not wanted and all(one.dicom_series is None for one in given):
         return
     # Each entity is one of the keys of some instance: its view takes ten times as long to ask.
-    with ledger.asked(root, tables=("instances",)) as connection:
+    with ledger.connected(root, tables=("instances",)) as connection:
         for about, keys in wanted.items():
             table, key = ENTITIES[about]
             found = connection.execute(
@@ -245,7 +245,7 @@ def store_prepared(
         if one.content.file is not None and one.content.form in {"file", "image"}:
             target = ledger.value_file(root, one.content.sha256)
             if not target.is_file() or target.stat().st_size != one.content.size:
-                ledger.keep(root, one.content.file, one.content.sha256)
+                ledger.store_file(root, one.content.file, one.content.sha256)
     at = now()
     values = {one.value_id: _value_row(one, at) for one in prepared}
     uses = {use["use_id"]: use for use in (_use_row(one, at) for one in prepared)}
@@ -255,7 +255,7 @@ def store_prepared(
     new: dict[str, set[str]] = {}
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows | pa.Table]:
-        with ledger.asked(root, base) as connection:
+        with ledger.connected(root, base) as connection:
             new["values"] = set(values) - _stored(connection, "socket_values", "value_id", values)
             new["uses"] = set(uses) - _stored(connection, "value_uses", "use_id", uses)
         fresh = pa.array(sorted(new["values"]), pa.string())

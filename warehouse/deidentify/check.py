@@ -26,9 +26,9 @@ import pyarrow.parquet as pq
 
 from warehouse.cohorts.provenance import ABOUT
 from warehouse.deidentify.audit import SCHEMA
+from warehouse.deidentify.identifying_values import Patterns, identifying_values, patterns_of
 from warehouse.deidentify.needles import SHORTEST, Needles, Pieces
 from warehouse.deidentify.profile import profile
-from warehouse.deidentify.wanted import Patterns, patterns_of, wanted_values
 from warehouse.dicom.dictionary import elements, repeaters
 from warehouse.errors import SourceNotFound
 
@@ -100,7 +100,7 @@ def check(
         retain=_of(said, profile_retains=True) if retain is None else retain,
         clean=_of(said, profile_retains=False) if clean is None else clean,
     )
-    values, passed_over = wanted_values(against, chosen)
+    values, passed_over = identifying_values(against, chosen)
     found = searched(target, patterns_of(values))
     return replace(found, values=len(values), passed_over=found.passed_over | dict(passed_over))
 

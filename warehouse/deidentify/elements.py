@@ -175,7 +175,7 @@ def head(tag: int, vr: str, length: int, *, implicit: bool) -> bytes:
     return _SHORT.pack(tag >> 16, tag & 0xFFFF, vr.encode(), length)
 
 
-def made(tag: int, vr: str, value: bytes, *, implicit: bool) -> bytes:
+def encoded_element(tag: int, vr: str, value: bytes, *, implicit: bool) -> bytes:
     """Return an encoded element, its value padded to an even length."""
     if len(value) % 2:
         value += b"\0" if vr in {"UI", "OB", "UN"} else b" "

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.bids.export import FORMAT as BIDS
 from warehouse.bids.export import Options
-from warehouse.cohorts.drafts import refuse_export, settle
+from warehouse.cohorts.drafts import finish_export, refuse_export
 from warehouse.cohorts.members import members_of, sources
 from warehouse.cohorts.names import TEMPLATE, check_template
 from warehouse.cohorts.provenance import ABOUT, MANIFEST, MANIFEST_FIELDS, sha256_of, text
@@ -35,7 +35,14 @@ from warehouse.deidentify.key import Key, random_key
 from warehouse.deidentify.pixels import PixelRules
 from warehouse.deidentify.profile import BASIC, profile
 from warehouse.deidentify.report import write_report
-from warehouse.deidentify.work import FILES, NOTES, begun, clear_placed, place_soon, was_placing
+from warehouse.deidentify.work import (
+    FILES,
+    NOTES,
+    clear_placed,
+    mark_complete,
+    resumable_folder,
+    was_placing,
+)
 from warehouse.errors import DeidentifierLost, TargetExists, UsageError
 from warehouse.outputs import draft_of, refuse_existing
 from warehouse.settings import IngestSettings, S3Access
@@ -120,7 +127,7 @@ def export_deidentified(
         start_server()  # it imports while the members are looked up
     catalog = members_of(root, run)
     mark = _mark(run, catalog.snapshot.version, how, form)
-    with begun(target, mark, lasts=key is not None) as work:
+    with resumable_folder(target, mark, lasts=key is not None) as work:
         patients = catalog.connection.execute(statement("old_patients", "runs")).fetchall()
         portions = _portions(sources(catalog), work, known_of(patients))
         done = list(_treated(portions, how, workers))
@@ -129,13 +136,13 @@ def export_deidentified(
         if form == BIDS:
             made = data_set(work, facts, sizes(catalog, how), data_set_options or Options())
         tables = () if mapping_folder is None else _mapping(mapping_folder, done, how.key)
-        place_soon(work)
+        mark_complete(work)
         for table in tables:
             table.rename(table.with_name(table.name.removeprefix(".")))
         if form == "zip":
             with draft_of(target) as draft:
                 _zip(made, draft)
-                settle(draft, target, facts, force=force)
+                finish_export(draft, target, facts, force=force)
         else:
             if os.path.lexists(target):
                 raise TargetExists(target)

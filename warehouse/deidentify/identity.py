@@ -45,7 +45,7 @@ _NUMBERS = _BINARY | {"DS", "IS", "AT"}
 _SHORTEST_BASE64 = 6
 
 
-def says_who(tag: int, keyword: str, vr: str) -> bool:
+def is_identifying(tag: int, keyword: str, vr: str) -> bool:
     """Return whether an attribute names a person, a place or a number of somebody."""
     if vr == "PN" or tag in _BY_TAG:
         return True
@@ -81,12 +81,15 @@ def tokens_of(patient: str, names: Iterable[str], ids: Iterable[str]) -> set[str
     """
     made = {part for name in names for part in parts_of_name(name)}
     made |= {
-        small for one in (*ids, *_own(patient)) if _is_id(one) for small in spellings(one.strip())
+        small
+        for one in (*ids, *_patient_id(patient))
+        if _is_id(one)
+        for small in spellings(one.strip())
     }
     return {one for one in made if len(one.encode("utf-8", "surrogateescape")) >= _SHORTEST_NAME}
 
 
-def _own(patient: str) -> tuple[str, ...]:
+def _patient_id(patient: str) -> tuple[str, ...]:
     """Return the ID in the key of a patient."""
     return () if patient.startswith("missing:") or patient == "none" else (patient,)
 
@@ -163,7 +166,7 @@ class Identity:
         """Days that go, as YYYYMMDD."""
         self._written: set[bytes] = set()
         """Names and IDs as they are written."""
-        for one in _own(patient):
+        for one in _patient_id(patient):
             self._id(one)
 
     def add(self, tag: int, keyword: str, vr: str, content: bytes, charset: str = "") -> None:
@@ -176,7 +179,7 @@ class Identity:
         if vr == "PN":
             for text in text_of(content, charset).split("\\"):
                 self._name(text)
-        elif (vr in {"LO", "SH", "ST", "UT", "UC"} and says_who(tag, keyword, vr)) or (
+        elif (vr in {"LO", "SH", "ST", "UT", "UC"} and is_identifying(tag, keyword, vr)) or (
             vr == "DA" and tag >> 16 == 0x0010
         ):
             for text in text_of(content, charset).split("\\"):

@@ -44,7 +44,7 @@ def finished(walk: Walk, entries: Entries, syntax: str) -> Result:
     made = _marks(walk.profile, implicit=implicit, is_cleaned=is_cleaned)
     patient = walk.key.patient(walk.patient)
     if 0x00100020 not in {tag for tag, _ in entries}:
-        made[0x00100020] = el.made(0x00100020, "LO", patient.encode(), implicit=implicit)
+        made[0x00100020] = el.encoded_element(0x00100020, "LO", patient.encode(), implicit=implicit)
     entries = [entry for entry in entries if entry[0] not in made] + list(made.items())
     entries.sort(key=lambda entry: entry[0])
     new = old if "uids" in walk.profile.options else walk.key.uid(old)
@@ -69,7 +69,7 @@ def finished(walk: Walk, entries: Entries, syntax: str) -> Result:
 
 def _marks(profile: Profile, *, implicit: bool, is_cleaned: bool) -> dict[int, bytes | list[Chunk]]:
     def made(tag: int, vr: str, text: str) -> bytes:
-        return el.made(tag, vr, text.encode(), implicit=implicit)
+        return el.encoded_element(tag, vr, text.encode(), implicit=implicit)
 
     codes = [*profile.codes, *([PIXELS_CODE] if is_cleaned else [])]
     items = b"".join(
@@ -104,7 +104,7 @@ def _names(entries: dict[int, bytes | list[Chunk]]) -> dict[str, str]:
 
 def _preamble(sop_class: str, uid: str, syntax: str) -> bytes:
     def made(tag: int, vr: str, value: bytes) -> bytes:
-        return el.made(tag, vr, value, implicit=False)
+        return el.encoded_element(tag, vr, value, implicit=False)
 
     if re.search(r"[^0-9.]", sop_class + uid + syntax):
         raise NotDeidentified("its SOP Class, instance or transfer syntax is named by no UID")

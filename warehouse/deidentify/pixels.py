@@ -156,7 +156,7 @@ def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
     if device:
         rectangles += device.rectangles
     if rules.hook is not None:
-        rectangles += _looked_at(facts, content, rules.hook)
+        rectangles += _hook_rectangles(facts, content, rules.hook)
     elif why and not rectangles and not rules.accept:
         raise NotDeidentified(why)
     changes: list[str] = []
@@ -257,7 +257,7 @@ def _without_other_bits(facts: Facts, content: Chunk) -> bytes:
     return made + bytes(len(made) % 2)
 
 
-def _looked_at(facts: Facts, content: Chunk, hook: Hook) -> list[Rectangle]:
+def _hook_rectangles(facts: Facts, content: Chunk, hook: Hook) -> list[Rectangle]:
     if not _is_native(facts):
         raise NotDeidentified("a function is to look at its frames, and they are compressed")
     array = _array(facts, content)

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.catalog.connect import open_catalog
-from warehouse.cohorts.drafts import refuse_export, settle
+from warehouse.cohorts.drafts import finish_export, refuse_export
 from warehouse.cohorts.export_rows import ENTITIES, write_table
 from warehouse.cohorts.members import members_of
 from warehouse.cohorts.runs import package_version
@@ -108,7 +108,7 @@ def export_rows_deidentified(
             draft.write_text("".join(f"{uid}\n" for (uid,) in uids), encoding="ascii")
         else:
             write_table(catalog, draft, form, query, facts, spreadsheet=spreadsheet)
-        settle(draft, target, facts, force=force)
+        finish_export(draft, target, facts, force=force)
     return facts
 
 
@@ -243,10 +243,10 @@ def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]
     if name == "patient_age_years":
         return ("least(e.patient_age_years, 90)", "") if "patient" in chosen.options else ("", "")
     if tag is None:
-        return (_kept(column), "") if name in _HARMLESS else ("", "")
+        return (_select_item(column), "") if name in _HARMLESS else ("", "")
     action = chosen.actions.get(tag)
     if action is None:
-        return _kept(column), ""
+        return _select_item(column), ""
     if action.code == "U":
         return f"{alias}.new", f'left join new_uids as {alias} on e."{name}" = {alias}.old'
     if action.code == "C" and column.type in {"DATE", "TIME", "TIMESTAMP"}:
@@ -256,7 +256,7 @@ def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]
     return "", ""
 
 
-def _kept(column: _Column) -> str:
+def _select_item(column: _Column) -> str:
     name = f'e."{column.name}"'
     if column.type not in {"VARCHAR", "VARCHAR[]"}:
         return name

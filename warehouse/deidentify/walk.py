@@ -116,7 +116,9 @@ class Walk:
             if tag == _SCHEME:
                 scheme = bytes(data[value:end]).strip(b" \0")
             if tag == _CODE_MEANING and action is None and scheme not in _SCHEMES and end > value:
-                entries.append((tag, el.made(tag, "LO", values.REMOVED, implicit=implicit)))
+                entries.append(
+                    (tag, el.encoded_element(tag, "LO", values.REMOVED, implicit=implicit))
+                )
                 self._note(path, tag, vr or usual, "D", "beyond", "meaning of a local code")
                 continue
             self._plain(entries, path, element, usual, action, implicit=implicit)
@@ -164,7 +166,9 @@ class Walk:
         )
         made = self._changed(path, tag, vr, usual, content, action)
         if made is not None:
-            entries.append((tag, el.made(tag, vr or _one(usual), made, implicit=implicit)))
+            entries.append(
+                (tag, el.encoded_element(tag, vr or _vr_to_write(usual), made, implicit=implicit))
+            )
 
     def _note(self, path: str, tag: int, vr: str, action: str, option: str, reason: str) -> None:
         self.changes.append(Change(path, tag, vr, action, option, reason))
@@ -190,7 +194,7 @@ class Walk:
                 self._note(path, tag, vr or usual, "X", "beyond", "text where a UID should be")
                 return False
         elif len(content) > 2:
-            self.kept.append((path, tag, _one(usual), content))
+            self.kept.append((path, tag, _vr_to_write(usual), content))
         return True
 
     def _changed(
@@ -212,13 +216,16 @@ class Walk:
                 return b""
         elif code == "D":
             is_name = self.profile.keywords[tag].endswith(("ID", "IDs", "Identifier", "Label"))
-            made = values.dummy(_one(usual), content, is_name=is_name, key=self.key)
+            made = values.dummy(_vr_to_write(usual), content, is_name=is_name, key=self.key)
         elif code == "C":
             made, code, reason = self._cleaned(path, tag, usual, content, action)
             if made == content.strip(b" \0"):
                 return made
             if not made and action.basic == "D" and made is not None:  # it must have a value
-                made, code = values.dummy(_one(usual), b"", is_name=False, key=self.key), "D"
+                made, code = (
+                    values.dummy(_vr_to_write(usual), b"", is_name=False, key=self.key),
+                    "D",
+                )
         else:
             made, code = None, "X"
         self._note(path, tag, shown, code, action.option, reason)
@@ -292,7 +299,7 @@ class Walk:
     def _dummy_item(self, tag: int, *, implicit: bool) -> bytes:
         if not self.profile.keywords.get(tag, "").endswith("CodeSequence"):
             return b""
-        made = (el.made(*entry, implicit=implicit) for entry in _DUMMY_CODE)
+        made = (el.encoded_element(*entry, implicit=implicit) for entry in _DUMMY_CODE)
         return b"".join(made)
 
     def _items(
@@ -342,7 +349,7 @@ class Walk:
             self.kept.append((path, tag, usual, content))
             if not any(tag == block for tag, _ in entries):
                 owner = creator.encode("latin-1")
-                entries.append((block, el.made(block, "LO", owner, implicit=implicit)))
+                entries.append((block, el.encoded_element(block, "LO", owner, implicit=implicit)))
             entries.append((tag, bytes(self.data[start:end])))
             return after
         self._note(path, tag, vr, "X", "basic", "private")
@@ -375,7 +382,7 @@ class Walk:
         return after
 
 
-def _one(vr: str) -> str:
+def _vr_to_write(vr: str) -> str:
     """Return a VR to write where the dictionary leaves the choice."""
     return vr.split(" or ", 1)[0]
 

@@ -29,7 +29,7 @@ def folder_of(target: Path) -> Path:
 
 
 @contextmanager
-def begun(target: Path, mark: str, *, lasts: bool) -> Iterator[Path]:
+def resumable_folder(target: Path, mark: str, *, lasts: bool) -> Iterator[Path]:
     """Give the folder of what is being made; it stays after a failure if it can be gone on with.
 
     Parameters
@@ -109,7 +109,7 @@ def treating(notes: Path) -> Iterator[None]:
         yield
 
 
-def place_soon(work: Path) -> None:
+def mark_complete(work: Path) -> None:
     """Note that everything is made and gets its names from now on."""
     (work / _PLACING).touch()
 

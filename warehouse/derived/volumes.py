@@ -72,7 +72,7 @@ def measure_segments(
     failures: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
     waiting = 0
-    for key, told, numbers in _asked(catalog, found):
+    for key, told, numbers in _described_objects(catalog, found):
         instance_key, state, series_uid, sop_instance_uid, _ = key
         try:
             made = list(_rows(catalog, series_uid, sop_instance_uid, numbers, told))
@@ -91,7 +91,7 @@ def measure_segments(
     return Measured(objects, segments, unknown, failures)
 
 
-def _asked(
+def _described_objects(
     catalog: Catalog, found: list[tuple[Any, ...]]
 ) -> Iterator[tuple[tuple[Any, ...], Described, list[int]]]:
     """Yield each object, what its header says, and the numbers of its segments."""

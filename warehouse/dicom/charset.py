@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import TEXT_VR_DELIMS
 
-from warehouse.dicom.said import quiet
+from warehouse.dicom.pydicom_warnings import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from pydicom.valuerep import AMBIGUOUS_VR
 
 from warehouse.dicom.charset import DEFAULT, decode_text, encodings_of
 from warehouse.dicom.element import MAX_DEPTH, Element, join_path, path_step
-from warehouse.dicom.said import quiet, tells_an_early_end
+from warehouse.dicom.pydicom_warnings import quiet, reports_truncation
 from warehouse.dicom.watched import Spent, Watched, as_file
 from warehouse.errors import Rejected, TooMuch
 
@@ -124,7 +124,7 @@ def _sequence(
         with quiet() as said:
             _count_first(raw, charsets, spent)
             items = dataset[raw.tag].value or []
-        if tells_an_early_end(said):
+        if reports_truncation(said):
             raise Rejected("the value field ends inside an element")  # noqa: TRY301
         inside = [
             element

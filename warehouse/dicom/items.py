@@ -29,7 +29,7 @@ MAX_CELLS = 1 << 21
 _NONE = np.zeros(0, np.int64)
 
 
-class Begun(NamedTuple):
+class ItemStart(NamedTuple):
     """Start of an item: its offset, and the number of records of each kind before it."""
 
     at: int
@@ -43,15 +43,15 @@ class Begun(NamedTuple):
     runs: int
 
 
-def begun(trace: Trace, at: int) -> Begun:
+def item_start(trace: Trace, at: int) -> ItemStart:
     """Return the start of the item at an offset."""
-    return Begun(
+    return ItemStart(
         at, trace.flushes, len(trace.bases), len(trace.places), len(trace.marks),
         len(trace.nodes), len(trace.sequences), len(trace.special), len(trace.runs),
     )  # fmt: skip
 
 
-def comparable(trace: Trace, model: Begun, at: int, end: int) -> bool:
+def comparable(trace: Trace, model: ItemStart, at: int, end: int) -> bool:
     """Return whether matching pays: enough further items lie in the window."""
     if model.flushes != trace.flushes or model.windows != len(trace.bases):
         return False
@@ -59,7 +59,7 @@ def comparable(trace: Trace, model: Begun, at: int, end: int) -> bool:
     return there >= MIN_ITEMS * (at - model.at)
 
 
-def take_items(trace: Trace, model: Begun, at: int, end: int, number: int) -> tuple[int, int]:
+def record_items(trace: Trace, model: ItemStart, at: int, end: int, number: int) -> tuple[int, int]:
     """Record the items from ``at`` on that have the same headers as the item ``model``.
 
     ``number`` is that of the item at ``at``. Returns how many were taken, and where they end.
@@ -125,7 +125,7 @@ def _alike(trace: Trace, headers: Headers, starts: NDArray[np.int64], end: int) 
 
 
 def _hand_over(
-    trace: Trace, model: Begun, headers: Headers, c: Compared, number: int,
+    trace: Trace, model: ItemStart, headers: Headers, c: Compared, number: int,
     special: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Add the records of the model for each matched item."""

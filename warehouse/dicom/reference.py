@@ -21,8 +21,8 @@ from warehouse.dicom.element import MAX_DEPTH, PIXEL_TAGS, Element, Header, Pixe
 from warehouse.dicom.flatten import UNDEFINED, flattened, vr_of
 from warehouse.dicom.open import open_source
 from warehouse.dicom.preamble import has_preamble, starts_like_a_dataset
-from warehouse.dicom.said import quiet, tells_an_early_end, was_too_deep
-from warehouse.dicom.watched import Spent, Wanted, Watched, as_file, inflated
+from warehouse.dicom.pydicom_warnings import quiet, reports_truncation, was_too_deep
+from warehouse.dicom.watched import LongValue, Spent, Watched, as_file, inflated
 from warehouse.errors import Rejected
 from warehouse.settings import DEFAULT_LIMITS, Limits
 
@@ -51,7 +51,7 @@ def read_header(source: SourceFile, limits: Limits = DEFAULT_LIMITS) -> Header:
 
 
 def read_header_from(
-    file: IO[bytes], limits: Limits = DEFAULT_LIMITS, wanted: Wanted | None = None
+    file: IO[bytes], limits: Limits = DEFAULT_LIMITS, wanted: LongValue | None = None
 ) -> Header:
     """Read an open file as ``read_header`` does; copy a long value if one is wanted."""
     size = file.seek(0, os.SEEK_END)
@@ -85,7 +85,7 @@ def read_header_from(
         ) from error
     if watched.cut_at is not None:
         raise Rejected(f"cut off: the file ends inside its header, at byte {size}", size)
-    if tells_an_early_end(said):
+    if reports_truncation(said):
         raise Rejected(f"cut off: the file ends inside its header, at byte {size}", size)
     if not header.elements:
         raise Rejected("no data elements after the DICM prefix", 132)

@@ -86,7 +86,7 @@ def discover(
         without objects is no error, because buckets have no folders.
     BucketUnreachable
     """
-    return look_at(walk(sources, patterns=patterns, exclude=exclude, s3=s3), patterns)
+    return stat_entries(walk(sources, patterns=patterns, exclude=exclude, s3=s3), patterns)
 
 
 def walk(
@@ -99,7 +99,7 @@ def walk(
     """Find the paths that ``discover`` lists, without calling ``stat`` on files.
 
     Folders say the names that they hold in one call, and of each file size and time have to be
-    asked for. So this part is quick, and ``look_at`` can be shared among processes.
+    asked for. So this part is quick, and ``stat_entries`` can be shared among processes.
     """
     roots = [str(source) if is_object(source) else os.path.abspath(source) for source in sources]
     for root in roots:
@@ -109,12 +109,14 @@ def walk(
     return _walk_roots(roots, _lowered(patterns), exclude, s3 or S3Access())
 
 
-def look_at(met: Iterable[Met], patterns: Sequence[str] = ()) -> Iterator[SourceFile | Unreadable]:
+def stat_entries(
+    met: Iterable[Met], patterns: Sequence[str] = ()
+) -> Iterator[SourceFile | Unreadable]:
     """Stat the files that a walk has found, in its order; archives become their members.
 
     Examples
     --------
-    >>> [item.reason for item in look_at(["/nowhere.dcm"])]
+    >>> [item.reason for item in stat_entries(["/nowhere.dcm"])]
     ['cannot be opened: No such file or directory']
     """
     lowered = _lowered(patterns)

@@ -166,14 +166,14 @@ def _match(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int
     base0, window0 = heads.base[group].copy(), heads.window_at[group].copy()
     together = max(1, MAX_CELLS // len(shape.headers.head))
     for start in range(0, len(group), together):
-        scan.status[_match_some(scan, shape, group[start : start + together])] = TAKEN
+        scan.status[_match_part(scan, shape, group[start : start + together])] = TAKEN
     lost = scan.status[group] != TAKEN
     heads.base[group[lost]], heads.window_at[group[lost]] = base0[lost], window0[lost]
     left: NDArray[np.bool_] = scan.status[files] != TAKEN
     return files[left]
 
 
-def _match_some(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int64]:
+def _match_part(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> NDArray[np.int64]:
     """Read some of the files that match this shape; return those read."""
     compared = _compare(scan, shape, files)
     return np.zeros(0, np.int64) if compared is None else _accept(scan, shape, compared)

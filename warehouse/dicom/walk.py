@@ -37,7 +37,7 @@ from warehouse.dicom.grammar import (
     UNDEFINED,
     dictionary_vr,
 )
-from warehouse.dicom.items import Begun, begun, comparable, take_items
+from warehouse.dicom.items import ItemStart, comparable, item_start, record_items
 from warehouse.dicom.trace import Trace
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ def walk(scan: Scan, number: int, *, implicit: bool) -> Trace | None:
     return walker.trace if scan.status[number] == TAKEN else None
 
 
-def look_into(scan: Scan, found: Found, elements: NDArray[np.int64]) -> NDArray[np.int64]:
+def parse_defined_length(
+    scan: Scan, found: Found, elements: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Parse elements that turned out to be sequences of defined length.
 
     Only for implicit VR. ``found`` is extended; files whose elements cannot be read are returned.
@@ -171,7 +173,7 @@ class Walker:
         look, add = known.get, trace.places.append
         places, marks, runs, nodes = trace.places, trace.marks, trace.runs, trace.nodes
         first_node = trace.node_base
-        models: dict[int, Begun] = {}
+        models: dict[int, ItemStart] = {}
         in_items = len(stack) % 2 == 0
         end, delimited, name, last = stack[-1]
         runs.append((len(places), name))
@@ -201,7 +203,7 @@ class Walker:
                     model = models.get(name)
                     is_item = head & UNDEFINED == ITEM_HEAD
                     if is_item and model and comparable(trace, model, at, end):
-                        taken, at = take_items(trace, model, at, end, last)
+                        taken, at = record_items(trace, model, at, end, last)
                         if taken:
                             self.eager.add(name)
                             self.failed = 0
@@ -211,7 +213,7 @@ class Walker:
                             continue
                         self.eager.discard(name)
                         self.failed += 1
-                models[name] = begun(trace, at)
+                models[name] = item_start(trace, at)
                 marks.append((at, len(trace.bases) - 1, p))
                 at += 8
                 if head & UNDEFINED == ITEM_HEAD and len(stack) < MAX_LEVEL:

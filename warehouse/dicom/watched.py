@@ -34,7 +34,7 @@ _ITEMS = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
 
 
 @dataclass(slots=True)
-class Wanted:
+class LongValue:
     """A long value to find, and the file to copy it to."""
 
     sha256: str
@@ -46,7 +46,7 @@ class Wanted:
 class Spent:
     """How much of its limits a file has used."""
 
-    def __init__(self, limits: Limits, wanted: Wanted | None = None) -> None:
+    def __init__(self, limits: Limits, wanted: LongValue | None = None) -> None:
         self.limits = limits
         self.wanted = wanted
         self._bytes = self._items = self._heads = self._elements = 0

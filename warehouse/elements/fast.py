@@ -19,7 +19,7 @@ from warehouse.dicom.heads import Heads
 from warehouse.dicom.known_shapes import KnownShapes
 from warehouse.dicom.reference import LONG_BYTES
 from warehouse.dicom.shapes import scan
-from warehouse.dicom.walk import look_into
+from warehouse.dicom.walk import parse_defined_length
 from warehouse.elements.columns import Batch
 from warehouse.elements.distinct import (
     Decoded,
@@ -58,7 +58,7 @@ MAX_EXTERNAL_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class FileFacts:
     """Facts of one file other than its elements."""
 
     transfer_syntax: str | None
@@ -71,7 +71,7 @@ class BatchRead:
     """Results for the files of a batch, by their index."""
 
     batch: Batch
-    taken: dict[int, Taken]
+    taken: dict[int, FileFacts]
     later: list[int]
     """Files for which the buffers were full; those in none of the lists are left to pydicom."""
     refused: dict[int, TooMuch]
@@ -100,7 +100,7 @@ def read_batch(
         _postpone(found)
         restrict(found)
         while (hidden := private_sequences(found, heads)).size:
-            found.status[look_into(state, found, hidden)] = REFERENCE
+            found.status[parse_defined_length(state, found, hidden)] = REFERENCE
     with during(Stage.DECODE):
         return _decoded(heads, found, count, len(sources), limits, refused)
 
@@ -117,10 +117,10 @@ def _decoded(
     refused |= _beyond(found, _too_many_rows(found, raws, resolved, limits), limits.rows, "values")
     batch = Batch()
     status[_decode(batch, heads, found, raws, resolved)] = REFERENCE
-    taken: dict[int, Taken] = {}
+    taken: dict[int, FileFacts] = {}
     for number in np.flatnonzero(status == TAKEN).tolist():
         pixels = found.pixels.get(number)
-        taken[number] = Taken(
+        taken[number] = FileFacts(
             found.syntax[number],
             pixels.place if pixels else None,
             pixels.note if pixels else None,
@@ -331,7 +331,7 @@ def _decode_outside(
     return vanished
 
 
-def _add_pixels(batch: Batch, found: Found, taken: dict[int, Taken]) -> None:
+def _add_pixels(batch: Batch, found: Found, taken: dict[int, FileFacts]) -> None:
     """Add the elements of pixel data: their length, and never their bytes."""
     files = [number for number in found.pixels if number in taken]
     if not files:

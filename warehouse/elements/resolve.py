@@ -124,7 +124,7 @@ def resolve(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> Resolved:
         of, who = divmod(pair, len(creators) + 1)
         name = creators[who - 1] if who else None
         kinds.append(Kind(kinds[of].tag, vr_of(int(tag[of]), int(view.vr[of]), name), name))
-    _settle(kinds, kind, view, given_up)
+    _resolve_ambiguous(kinds, kind, view, given_up)
     return Resolved(kinds, kind, paths, node_path, charsets, node_charset, given_up)
 
 
@@ -145,7 +145,7 @@ def _bare(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> _View:
     return _View(found, bare, tag, vr.astype(np.int64), raw, raws)
 
 
-def _settle(
+def _resolve_ambiguous(
     kinds: list[Kind], kind: NDArray[np.int32], view: _View, given_up: NDArray[np.bool_]
 ) -> None:
     """Determine the VRs that depend on more than tag, VR and creator."""

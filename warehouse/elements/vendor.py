@@ -62,7 +62,7 @@ bytes begin as a CSA header of type 2 does; their rows have an empty creator."""
 _CSA_2 = b"SV10\x04\x03\x02\x01"
 
 
-class _Held(NamedTuple):
+class _Payload(NamedTuple):
     """An element with a payload."""
 
     kind: int
@@ -112,7 +112,7 @@ _memory = _Memory()
 
 def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
     """Return the rows of ``vendor_payloads`` and of ``vendor_values``."""
-    held = _held(portion.rows)
+    held = _payloads(portion.rows)
     if not held:
         return VENDOR_PAYLOADS.empty_table(), VENDOR_VALUES.empty_table()
     blobs = portion.blobs["bytes"]
@@ -161,10 +161,10 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
     return payloads, _table(values)
 
 
-def _held(rows: pa.Table) -> list[_Held]:
+def _payloads(rows: pa.Table) -> list[_Payload]:
     """Return the elements with a payload, by instance."""
-    held: list[_Held] = []
-    for piece in rows.select(_Held._fields[1:]).to_batches():
+    held: list[_Payload] = []
+    for piece in rows.select(_Payload._fields[1:]).to_batches():
         creators, tags = piece["creator"].dictionary.to_pylist(), piece["tag"].dictionary
         kinds = np.full((len(creators) + 1, len(tags)), -1)
         for (creator, group, last), kind in _SOURCES.items():
@@ -179,7 +179,7 @@ def _held(rows: pa.Table) -> list[_Held]:
         kind_of = kinds[piece["creator"].indices.fill_null(-1).to_numpy(), piece["tag"].indices]
         theirs = np.flatnonzero((kind_of >= 0) & piece["sha256"].is_valid().to_numpy(False))
         columns = (column.take(pa.array(theirs)).to_pylist() for column in piece.columns)
-        held += map(_Held._make, zip(kind_of[theirs].tolist(), *columns, strict=True))
+        held += map(_Payload._make, zip(kind_of[theirs].tolist(), *columns, strict=True))
     return sorted(held, key=attrgetter("instance_id"))
 
 

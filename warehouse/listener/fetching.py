@@ -98,13 +98,13 @@ def fetch(
     # The whole of the study is ingested in one go at the end.
     quiet = replace(settings, ingest=False, network_seconds=max(seconds, settings.network_seconds))
     if to:
-        counts = _asked(peer, identifier, quiet, seconds, to)
+        counts = _request_move(peer, identifier, quiet, seconds, to)
         return Fetched(*counts, received=None, report=None)
     if by_get:
         return _got(wh, peer, identifier, quiet, seconds, spool)
     with Listener(wh, quiet, spool) as listener:
         here = replace(quiet, port=listener.port)
-        counts = _asked(peer, identifier, here, seconds, quiet.aet)
+        counts = _request_move(peer, identifier, here, seconds, quiet.aet)
         received = listener.state().received
         report = wh.ingest(listener.spool / "files", mode=quiet.mode, workers=quiet.workers)
     return Fetched(*counts, received=received, report=report)
@@ -159,7 +159,7 @@ def _associated(
             association.release()
 
 
-def _asked(
+def _request_move(
     peer: Peer, identifier: Dataset, settings: ListenerSettings, seconds: float, to: str
 ) -> tuple[int, int, int]:
     """Request a C-MOVE to an AE title; return completed, failed and warned."""

@@ -36,7 +36,7 @@ from pynetdicom.sop_class import register_uid, uid_to_service_class
 
 from warehouse.errors import CannotListen, UsageError, WarehouseError, cause_of
 from warehouse.listener.find import PATIENT_ROOT, STUDY_ROOT, find
-from warehouse.listener.received import NotKept
+from warehouse.listener.received import NotStored
 from warehouse.listener.retrieve import Entity, get, move
 from warehouse.listener.server import Server
 from warehouse.listener.spool import Spool, default_spool
@@ -223,7 +223,7 @@ class Listener:
         caller = event.assoc.requestor.ae_title.strip()
         try:
             _data_set(event).keep(self._spool, caller)
-        except NotKept as why:
+        except NotStored as why:
             with self._guard:
                 self._counts["refused"] += 1
             self._failed(f"a data set of {caller!r} was refused: {why}")

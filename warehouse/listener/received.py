@@ -37,7 +37,7 @@ MESSAGES = 4
 """Requests that may wait. No asynchronous operations are negotiated: there should be one."""
 
 
-class NotKept(Exception):
+class NotStored(Exception):
     """A data set could not be stored; the message quotes no value of it."""
 
 
@@ -97,17 +97,17 @@ class Received(BytesIO):
 
         Raises
         ------
-        NotKept
+        NotStored
         """
         try:
             spool.keep(self._take(), caller)
         except OSError as error:
-            raise NotKept(cause_of(error)[0]) from error
+            raise NotStored(cause_of(error)[0]) from error
 
     def _take(self) -> Part:
         with self._guard:
             if self._why or self.is_taken:
-                raise NotKept(self._why or "the association has ended")
+                raise NotStored(self._why or "the association has ended")
             part = self._part or self._spooled()
             self.is_taken = True
             return part

@@ -47,7 +47,7 @@ class Entity(ApplicationEntity):
         return assoc
 
 
-def wanted(event: Event, wh: Warehouse) -> list[Stored]:
+def requested_instances(event: Event, wh: Warehouse) -> list[Stored]:
     """Return the instances that an identifier names by unique keys.
 
     Raises
@@ -72,7 +72,7 @@ def wanted(event: Event, wh: Warehouse) -> list[Stored]:
 def get(event: Event, wh: Warehouse) -> Iterator[Any]:
     """Answer a C-GET: how many instances, then each with the status "pending"."""
     try:
-        found = wanted(event, wh)
+        found = requested_instances(event, wh)
     except (QueryRefused, KeyRefused) as why:
         yield 1
         yield refused(why), None
@@ -88,7 +88,7 @@ def move(event: Event, wh: Warehouse, settings: ListenerSettings) -> Iterator[An
         yield None, None
         return
     try:
-        found = wanted(event, wh)
+        found = requested_instances(event, wh)
     except (QueryRefused, KeyRefused):
         found = None
     if not found:

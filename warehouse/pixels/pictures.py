@@ -99,7 +99,7 @@ def three_planes(volume: VolumeLike, *, window: Window | None = None) -> np.ndar
     at = (0,) * volume.leading
     number, index = volume.source_of(*at, slices // 2)
     image, headers = volume.images[number], volume.headers
-    look = _Look(headers, image, index, window) if image.is_grayscale else None
+    look = _Rendering(headers, image, index, window) if image.is_grayscale else None
     shown = volume.with_values(look.values if look else _COLOR)
     upwards, down_by, right_by = (_every(n) for n in (slices, rows, columns))
     upwards = slice(None, None, -upwards.step)
@@ -109,7 +109,7 @@ def three_planes(volume: VolumeLike, *, window: Window | None = None) -> np.ndar
         shown[(*at, upwards, down_by, columns // 2)],
     ]
     if look is not None:
-        look.settle(np.concatenate([plane.ravel() for plane in planes]))
+        look.derive_window(np.concatenate([plane.ravel() for plane in planes]))
     shapes = [(rows, columns), (slices, columns), (slices, rows)]
     deep, down, right = volume.spacing
     unit = min(volume.spacing)
@@ -177,9 +177,9 @@ class _Slices:
                 _to_bytes(_COLOR.apply(frame, image, index, headers))
                 for frame, image, index in found
             ]
-        look = _Look(headers, first, index, window)
+        look = _Rendering(headers, first, index, window)
         rescaled = [look.values.apply(frame, image, n, headers) for frame, image, n in found]
-        look.settle(np.concatenate([values.ravel() for values in rescaled]))
+        look.derive_window(np.concatenate([values.ravel() for values in rescaled]))
         return [look.bytes_of(values) for values in rescaled]
 
     def checked(self, number: int) -> int:
@@ -188,7 +188,7 @@ class _Slices:
         return number % len(self)
 
 
-class _Look:
+class _Rendering:
     """How grayscale frames are rendered: rescaled values and window."""
 
     def __init__(
@@ -202,7 +202,7 @@ class _Look:
         if window is None and not isinstance(stated := headers.of(image).of(index).stated_voi, str):
             self._voi = stated
 
-    def settle(self, values: np.ndarray) -> None:
+    def derive_window(self, values: np.ndarray) -> None:
         """Derive the window from the shown values, if there is none yet."""
         if self._voi is not None:
             return

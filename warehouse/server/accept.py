@@ -36,7 +36,7 @@ MEDIA = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MediaRange:
     """One form that a client accepts."""
 
     media: str
@@ -58,17 +58,17 @@ class Form:
     """The bytes are those of the file; else a frame is decompressed."""
 
 
-def parse(header: str | None) -> list[Wanted]:
+def parse(header: str | None) -> list[MediaRange]:
     """Return the accepted forms, the preferred one first; without a header any form.
 
     >>> parse('multipart/related; type="image/jp2"; transfer-syntax=*, */*;q=0.1')[0].part
     'image/jp2'
     """
-    found = [_wanted(text) for text in _split(header or "*/*", ",") if text.strip()]
+    found = [_media_range(text) for text in _split(header or "*/*", ",") if text.strip()]
     return sorted((one for one in found if one.weight > 0), key=lambda one: -one.weight)
 
 
-def _wanted(text: str) -> Wanted:
+def _media_range(text: str) -> MediaRange:
     media, *rest = (part.strip() for part in _split(text, ";"))
     given = {}
     for parameter in rest:
@@ -78,7 +78,7 @@ def _wanted(text: str) -> Wanted:
         weight = min(1.0, max(0.0, float(given.get("q", "1"))))
     except ValueError:
         weight = 0.0
-    return Wanted(
+    return MediaRange(
         media.lower(), given.get("type", "").lower(), given.get("transfer-syntax", ""), weight
     )
 

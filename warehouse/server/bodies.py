@@ -64,10 +64,10 @@ def related(parts: Iterable[Part], media: str, *, at_once: bool = False) -> Resp
     body = _body(parts, boundary)
     if at_once:
         return Response(b"".join(body), media_type=stated)
-    return StreamingResponse(_begun(body), media_type=stated)
+    return StreamingResponse(_with_first_part(body), media_type=stated)
 
 
-def _begun(body: Iterator[bytes]) -> Iterator[bytes]:
+def _with_first_part(body: Iterator[bytes]) -> Iterator[bytes]:
     """Produce the first part before the response starts, so that an error has a status."""
     first = [next(body), next(body, b"")]
 

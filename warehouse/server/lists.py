@@ -284,7 +284,7 @@ def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]
 
 
 @router.get("/{table}/{key}", responses=_ONE, dependencies=[Depends(may("read"))])
-def one(version: Shown, table: Entity, key: str) -> Response:
+def one_entity(version: Shown, table: Entity, key: str) -> Response:
     """Return one patient, study, series or instance, by its key: the UID or PatientID."""
     found = filters.select(version.catalog, table, {KEYS[table]: key}, limit=1).to_arrow_table()
     if not found.num_rows:

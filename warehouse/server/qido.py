@@ -47,7 +47,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Search:
     """One search."""
 
     level: str
@@ -60,7 +60,7 @@ class Asked:
     offset: int = 0
 
 
-def parse(pairs: Iterable[tuple[str, str]], level: str, given: dict[str, str]) -> Asked:
+def parse(pairs: Iterable[tuple[str, str]], level: str, given: dict[str, str]) -> Search:
     """Parse the parameters of a request.
 
     Parameters
@@ -98,7 +98,7 @@ def parse(pairs: Iterable[tuple[str, str]], level: str, given: dict[str, str]) -
             case _:
                 named.append((name, value))
     keys, shown = _keys(named)
-    return Asked(level, keys, (*include, *shown), whole, fuzzy, limit, offset)
+    return Search(level, keys, (*include, *shown), whole, fuzzy, limit, offset)
 
 
 def _number(name: str, value: str, least: int) -> int:
@@ -197,7 +197,7 @@ class Statement:
 _COLUMNS = {"studies": "s.study_key", "series": "e.series_key", "instances": "i.instance_id"}
 
 
-def conditions(asked: Asked, tables: Tables) -> Statement:
+def conditions(asked: Search, tables: Tables) -> Statement:
     """Return the conditions of a search.
 
     Raises
@@ -223,7 +223,7 @@ def conditions(asked: Asked, tables: Tables) -> Statement:
     return made
 
 
-def _column_test(asked: Asked, key: Key, tables: Tables, binder: Binder) -> str:
+def _column_test(asked: Search, key: Key, tables: Tables, binder: Binder) -> str:
     """Return a test of a column; empty if no table has one for this attribute."""
     name = key.keyword
     if not name or key.creator:
@@ -253,7 +253,7 @@ def _column_test(asked: Asked, key: Key, tables: Tables, binder: Binder) -> str:
     return ""
 
 
-def _element_test(asked: Asked, key: Key, binder: Binder) -> str:
+def _element_test(asked: Search, key: Key, binder: Binder) -> str:
     """Return a test of the rows of one attribute of the long table."""
     if key.creator:
         which = (

@@ -45,7 +45,7 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class Asked(BaseModel):
+class Question(BaseModel):
     """One question."""
 
     model_config = ConfigDict(extra="forbid")
@@ -54,7 +54,7 @@ class Asked(BaseModel):
 
 
 @router.post("/sql", responses=_ANSWER)
-def sql(request: Request, version: Shown, asked: Annotated[Asked, Body()]) -> Response:
+def sql(request: Request, version: Shown, asked: Annotated[Question, Body()]) -> Response:
     """Answer one SELECT over tables and views of the warehouse, with `$name` for parameters."""
     media = choose(request.headers.get("accept"), ["application/json", MEDIA["arrow"]])
     settings = serving(request).settings

@@ -17,7 +17,7 @@ from warehouse.catalog.few import session_about
 from warehouse.catalog.json_models import PLACE, models
 from warehouse.dicom.dictionary import keyword_tags
 from warehouse.server.index import INSTANCE_TAGS, OFTEN_TAGS, SERIES_TAGS, STUDY_TAGS
-from warehouse.server.qido import Asked, Tables, conditions
+from warehouse.server.qido import Search, Tables, conditions
 from warehouse.server.serving import fetched
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Found:
     has_more: bool
 
 
-def search(version: Version, asked: Asked, base: str) -> Found:
+def search(version: Version, asked: Search, base: str) -> Found:
     """Return what matches.
 
     Parameters
@@ -124,7 +124,7 @@ def _tables(version: Version) -> Tables:
 
 
 def _studies(
-    version: Version, rows: list[tuple[object, ...]], asked: Asked, base: str
+    version: Version, rows: list[tuple[object, ...]], asked: Search, base: str
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     more = _more(version, [row[1] for row in rows], asked, (*_PATIENT, *_STUDY), STUDY_TAGS)
     keys: list[tuple[str, ...]] = []
@@ -141,7 +141,7 @@ def _studies(
 
 
 def _series(
-    version: Version, rows: list[tuple[object, ...]], asked: Asked, base: str
+    version: Version, rows: list[tuple[object, ...]], asked: Search, base: str
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     shown = (*_PATIENT, *_STUDY, *_SERIES)
     more = _more(version, [row[7] for row in rows], asked, shown, (*STUDY_TAGS, *SERIES_TAGS))
@@ -160,7 +160,7 @@ def _series(
 
 
 def _instances(
-    version: Version, rows: list[tuple[object, ...]], asked: Asked, base: str
+    version: Version, rows: list[tuple[object, ...]], asked: Search, base: str
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     ids = [int(row[10]) for row in rows]  # type: ignore[call-overload]
     tags = (*STUDY_TAGS, *SERIES_TAGS, *INSTANCE_TAGS, *asked.include)
@@ -185,7 +185,7 @@ def instance_address(base: str, *keys: str) -> str:
 
 
 def _more(
-    version: Version, holders: list[object], asked: Asked, every: tuple[str, ...],
+    version: Version, holders: list[object], asked: Search, every: tuple[str, ...],
     there: tuple[str, ...],
 ) -> dict[int, str]:  # fmt: skip
     """Return what was asked for besides what is always shown, by instance."""

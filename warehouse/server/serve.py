@@ -47,7 +47,7 @@ def check(settings: ServerSettings) -> None:
         )
 
 
-def made_server(
+def make_server(
     warehouse: Warehouse, settings: ServerSettings, listeners: Sequence[Listener] = ()
 ) -> uvicorn.Server:
     """Return a configured uvicorn server that is not started.
@@ -85,7 +85,7 @@ def made_server(
 def serve(
     warehouse: Warehouse, settings: ServerSettings, listeners: Sequence[Listener] = ()
 ) -> None:
-    """Answer until the process is stopped; see ``made_server``.
+    """Answer until the process is stopped; see ``make_server``.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def serve(
     )
     # The traceback of an error that nobody expected quotes values.
     logging.getLogger("uvicorn.error").addFilter(_without_traceback)
-    server = made_server(warehouse, settings, listeners)
+    server = make_server(warehouse, settings, listeners)
     if settings.received is not None:
         # What a server that was killed had begun; nobody was told that it is stored.
         shutil.rmtree(settings.received / BEGUN, ignore_errors=True)

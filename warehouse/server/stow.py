@@ -183,7 +183,7 @@ async def _stored(request: Request, study: str | None) -> Response:
             await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
     except _WrongType as error:
         return problem(415, "UnsupportedMediaType", str(error))
-    return _told(receiver.parts, f"{base_url(request)}/dicomweb", study)
+    return _response(receiver.parts, f"{base_url(request)}/dicomweb", study)
 
 
 def _boundary(content_type: str) -> bytes:
@@ -324,7 +324,7 @@ def _sync(folder: Path) -> None:
 # -- the answer -----------------------------------------------------------------------------------
 
 
-def _told(parts: list[_Part], base: str, study: str | None) -> Response:
+def _response(parts: list[_Part], base: str, study: str | None) -> Response:
     stored = [part for part in parts if part.failure is None]
     failed = [part for part in parts if part.failure is not None]
     told: dict[str, Any] = {}

@@ -97,7 +97,7 @@ _INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
 
 
 @router.get(_INSTANCE, responses=answers(RELATED, DICOM, "application/zip"))
-def one_object(
+def instance_object(
     version: Shown, study: str, series: str, instance: str, accept: Accept = None
 ) -> Response:
     """Return an object, byte by byte as it was ingested."""
@@ -108,7 +108,7 @@ def one_object(
 
 
 @router.get(_INSTANCE + "/frames/{numbers}", responses=answers(RELATED, OCTETS, "image/*"))
-def some_frames(
+def instance_frames(
     version: Shown, study: str, series: str, instance: str, numbers: str, accept: Accept = None
 ) -> Response:
     """Return frames, from 1, with commas between, as stored or decompressed."""

@@ -47,12 +47,12 @@ class NewValues:
 
     parts: list[Part]
     """Each value once; no table names them yet."""
-    looked_at: frozenset[str]
+    compared_parts: frozenset[str]
     """The parts that hold the others."""
 
 
 def new_values(
-    root: Path, batch: str, staged: Iterable[Staged], looked_at: Sequence[str]
+    root: Path, batch: str, staged: Iterable[Staged], compared_parts: Sequence[str]
 ) -> NewValues:
     """Write the staged values that are not in these parts of ``blobs``.
 
@@ -65,13 +65,13 @@ def new_values(
     folder = layout.table_folder(root, "blobs")
     sources = [part.path for _, part in staged_values(staged)]
     if not sources:
-        return NewValues([], frozenset(looked_at))
+        return NewValues([], frozenset(compared_parts))
     try:
         digests = pa.chunked_array(_digests_in(folder / source for source in sources)).unique()
     except OSError as error:
         raise WriteFailed("rows of blobs", error) from error
-    wanted = _without_held(root, digests, looked_at)
-    return NewValues(_write_values(root, batch, sources, wanted), frozenset(looked_at))
+    wanted = _without_stored(root, digests, compared_parts)
+    return NewValues(_write_values(root, batch, sources, wanted), frozenset(compared_parts))
 
 
 def staged_values(staged: Iterable[Staged]) -> list[tuple[str, Part]]:
@@ -87,17 +87,17 @@ def are_still_new(base: Snapshot, values: NewValues) -> bool:
     StoreDamaged
     """
     now = base.parts["blobs"]
-    if not values.looked_at.issubset(now):
+    if not values.compared_parts.issubset(now):
         return False
-    came = [part for part in now if part not in values.looked_at]
+    came = [part for part in now if part not in values.compared_parts]
     if not came or not values.parts:
         return True
     folder = layout.table_folder(base.root, "blobs")
     digests = pa.concat_arrays(_digests_in(folder / part.path for part in values.parts))
-    return len(_without_held(base.root, digests, came)) == len(digests)
+    return len(_without_stored(base.root, digests, came)) == len(digests)
 
 
-def settle_blobs(
+def update_blobs(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, staged: list[Staged],
     changes: dict[str, Change],
 ) -> None:  # fmt: skip
@@ -143,7 +143,7 @@ def _drop_blobs(connection: duckdb.DuckDBPyConnection, base: Snapshot, change: C
         change.add.extend(_write_values(base.root, layout.batch_of_part(part), [part], kept))
 
 
-def _without_held(root: Path, digests: pa.Array, parts: Sequence[str]) -> pa.Array:
+def _without_stored(root: Path, digests: pa.Array, parts: Sequence[str]) -> pa.Array:
     """Return the digests that are in none of these parts of ``blobs``.
 
     Those of many parts together: for each look-up a table of hashes is made of those asked for.
@@ -188,7 +188,7 @@ def _write_values(
     made: list[Part] = []
     try:
         for first in values:
-            write = partial(_write_some, itertools.chain([first], values))
+            write = partial(_write_part, itertools.chain([first], values))
             part = write_part(root, "blobs", batch, len(made), write, 0)
             made.append(replace(part, rows=pq.read_metadata(folder / part.path).num_rows))
     except BaseException as error:
@@ -199,7 +199,7 @@ def _write_values(
     return made
 
 
-def _write_some(values: Iterable[pa.Table], path: str) -> None:
+def _write_part(values: Iterable[pa.Table], path: str) -> None:
     """Write values until a part is full."""
     size = 0
     with pq.ParquetWriter(path, BLOBS, compression="zstd") as writer:

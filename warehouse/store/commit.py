@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, locks, tables
-from warehouse.store.blobs import are_still_new, new_values, settle_blobs, staged_values
+from warehouse.store.blobs import are_still_new, new_values, staged_values, update_blobs
 from warehouse.store.delta import Change, Snapshot
 from warehouse.store.duck import copy_part, lent
 from warehouse.store.known import may_be_known
@@ -95,7 +95,7 @@ def commit_batch(
             base = delta.snapshot(root, parts_are_here=not damaged)
             if ready and not damaged and _is_all_new(own, base, ready):
                 counts = Counts(Counter(ready.outcomes), Counter(ready.readers))
-                _take_all(base, batch, staged, ready, changes)
+                _add_all(base, batch, staged, ready, changes)
             else:
                 counts, copies = _prepare(
                     own,
@@ -129,7 +129,7 @@ def _is_all_new(connection: duckdb.DuckDBPyConnection, base: Snapshot, ready: Re
     return not may_be_known(connection, base.paths("files"), (str(part), ready.hashes))
 
 
-def _take_all(
+def _add_all(
     base: Snapshot, batch: str, staged: list[Staged], ready: Ready, changes: dict[str, Change]
 ) -> None:
     """Add all staged parts of a batch without known files or instances."""
@@ -178,7 +178,7 @@ def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
         rows = connection.execute("select status, count(*) from touched group by all").fetchall()
         try:
             remove_rows(connection, base, changes)
-            settle_blobs(connection, base, "", [], changes)
+            update_blobs(connection, base, "", [], changes)
         except BaseException:
             layout.drop_parts(
                 root, [(table, part) for table in changes for part in changes[table].add]
@@ -216,7 +216,7 @@ def _prepare(
         changes["files"].add.append(new_files)
     remove_rows(connection, base, changes)
     copies = add_staged_rows(connection, base.root, batch, staged, instances, changes)
-    settle_blobs(connection, base, batch, staged, changes)
+    update_blobs(connection, base, batch, staged, changes)
     if not new_files.rows:
         copies.append(("files", new_files))
     return _counts(connection, files), copies

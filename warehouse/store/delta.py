@@ -252,7 +252,7 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
             for table, change in changes.items() for part in change.add
         )  # fmt: skip
         for table in tables.names():
-            log = _taken_back(root, table, base)
+            log = _rolled_back(root, table, base)
             # A killed writer leaves no version of `files`, which is committed last. So this is
             # the commit of another writer, which must not be rolled back.
             if table == "files" and log.version != base.version:
@@ -333,7 +333,7 @@ def _in_order(parts: dict[str, tuple[int, int]]) -> list[str]:
     return sorted(parts, key=lambda part: (part != largest, part))
 
 
-def _taken_back(root: Path, table: str, base: Snapshot) -> Log:
+def _rolled_back(root: Path, table: str, base: Snapshot) -> Log:
     """Roll back what a killed writer has committed to a table; return its newest log.
 
     ``files`` is never rolled back: whatever is committed to it is a version of the warehouse.

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout, tables
-from warehouse.store.blobs import settle_blobs
+from warehouse.store.blobs import update_blobs
 from warehouse.store.commit import remove_rows
 from warehouse.store.delta import Change
 from warehouse.store.duck import copy_part, view_files
@@ -96,7 +96,7 @@ def erase(connection: duckdb.DuckDBPyConnection, base: Snapshot) -> dict[str, in
     committing = False
     try:
         remove_rows(connection, base, changes)
-        settle_blobs(connection, base, "", [], changes)
+        update_blobs(connection, base, "", [], changes)
         _drop_appended(connection, base, changes)
         erased = {
             table: gone for table, change in changes.items()

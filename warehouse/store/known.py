@@ -59,7 +59,7 @@ def may_be_known(
         A part that holds the files, which the next version may name, and its hashes: in place of
         ``staged``.
     """
-    kept = _brought_forward(connection, parts)
+    kept = _extended(connection, parts)
     if kept is None:
         return True
     if adds is None:
@@ -76,7 +76,7 @@ def may_be_known(
     return False
 
 
-def _brought_forward(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> _Hashes | None:
+def _extended(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> _Hashes | None:
     """Return the hashes of these parts, and possibly of parts that were replaced since."""
     *full, empty = parts
     now = frozenset(full)

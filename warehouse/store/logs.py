@@ -94,7 +94,7 @@ def read_log(
     StoreDamaged
         As ``open_log``.
     """
-    entries = _look_at_entries(root, table, version)
+    entries = _stat_entries(root, table, version)
     key = (str(root), table, entries.version)
     with _reading:
         kept = _read.get(key)
@@ -124,7 +124,7 @@ def writable(root: Path, table: str) -> DeltaTable:
     StoreDamaged
         As ``open_log``.
     """
-    entries = _look_at_entries(root, table)
+    entries = _stat_entries(root, table)
     with _reading:
         kept = _open.pop((str(root), table, entries.version), None)
     if kept is not None and kept[0] == entries.found and entries.newest_noted <= entries.version:
@@ -152,7 +152,7 @@ def written(root: Path, table: str, opened: DeltaTable, log: Log) -> None:
         if log.version % _CHECKPOINT_EVERY == 0:
             opened.update_incremental()
             opened.create_checkpoint()
-        entries = _look_at_entries(root, table)
+        entries = _stat_entries(root, table)
         if entries.checkpoint == log.version:
             # Delta makes some itself, and waits for the disk with none.
             folder = layout.table_folder(root, table) / "_delta_log"
@@ -197,7 +197,7 @@ def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:
         version that was committed.
     """
     # Before the log: a commit that ends meanwhile is no loss.
-    newest = _look_at_entries(root, table, version).newest_noted
+    newest = _stat_entries(root, table, version).newest_noted
     try:
         found = DeltaTable(str(layout.table_folder(root, table)), version=version)
     except (DeltaError, OSError, ValueError) as error:
@@ -211,7 +211,7 @@ def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:
     return found
 
 
-def _look_at_entries(root: Path, table: str, version: int | None = None) -> _Entries:
+def _stat_entries(root: Path, table: str, version: int | None = None) -> _Entries:
     """Stat the entries that a version is read from: those since the checkpoint before it.
 
     Raises

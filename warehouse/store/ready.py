@@ -63,7 +63,7 @@ class Ready:
 
 
 def make_ready(
-    root: Path, batch: str, staged: Sequence[Staged], looked_at: Sequence[str],
+    root: Path, batch: str, staged: Sequence[Staged], compared_parts: Sequence[str],
     connection: duckdb.DuckDBPyConnection | None = None,
 ) -> Ready | None:  # fmt: skip
     """Write the parts of a batch; None if it has no file or repeats an instance.
@@ -76,7 +76,7 @@ def make_ready(
         Partition of its parts.
     staged
         What the workers left.
-    looked_at
+    compared_parts
         Parts of ``blobs``, whose values are left out; the newest there are, read without a lock.
     connection
         Any of ``warehouse.store.duck``; a worker, which has none, opens its own.
@@ -100,7 +100,7 @@ def make_ready(
         )
         hashes = _hashes(root, parts["files"], connection)
         # Last: where nothing fails after it, nothing of it need be removed.
-        values = _values(root, batch, staged, looked_at)
+        values = _values(root, batch, staged, compared_parts)
     except BaseException:
         layout.drop_parts(root, parts.items())
         raise
@@ -126,11 +126,11 @@ def _of_worker() -> duckdb.DuckDBPyConnection:
 
 
 def _values(
-    root: Path, batch: str, staged: Sequence[Staged], looked_at: Sequence[str]
+    root: Path, batch: str, staged: Sequence[Staged], compared_parts: Sequence[str]
 ) -> NewValues | None:
     """Write the long values that the warehouse does not have yet."""
     try:
-        return new_values(root, batch, staged, looked_at)
+        return new_values(root, batch, staged, compared_parts)
     except StoreDamaged:
         # Nobody holds a lock here, and what was there may have been replaced: the commit will see.
         return None

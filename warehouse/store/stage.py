@@ -98,7 +98,7 @@ def _write(
     keep_blobs: bool,
 ) -> None:  # fmt: skip
     parts = staged.parts
-    rows = _kept(portion.rows, mode)
+    rows = _rows_of_mode(portion.rows, mode)
     if len(staged.left_out):
         rows = rows.filter(pc.invert(pc.is_in(rows["instance_id"], staged.left_out)))
     if rows.num_rows:
@@ -230,7 +230,7 @@ def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
     return pa.table(columns, schema=FILES)
 
 
-def _kept(rows: pa.Table, mode: Mode) -> pa.Table:
+def _rows_of_mode(rows: pa.Table, mode: Mode) -> pa.Table:
     """Return the rows that an import mode stores."""
     if mode is Mode.FULL:
         return rows

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from warehouse.catalog.entities import READ as READ_OF_ENTITIES
-from warehouse.catalog.entities import kept_models, make_entities
+from warehouse.catalog.entities import make_entities, materialized_views
 from warehouse.catalog.pieces import (
     Answers,
     link_all,
@@ -56,16 +56,16 @@ _FORMAT = "pieces 1"
 """How answers lie in a folder: those in another way are not read."""
 
 
-def kept_files(snapshot: Snapshot) -> dict[str, list[str]] | None:
+def materialized_files(snapshot: Snapshot) -> dict[str, list[str]] | None:
     """Return view → Parquet files of its rows at this version; None if it is not materialized."""
     folder = _folder(snapshot)
     pieces = read_pieces(folder)
-    if pieces is None or pieces.keys() != {model.name for model in kept_models()}:
+    if pieces is None or pieces.keys() != {model.name for model in materialized_views()}:
         return None
     return {name: paths(folder, some) for name, some in pieces.items()}
 
 
-def kept_spans(snapshot: Snapshot) -> dict[str, Spans]:
+def cached_spans(snapshot: Snapshot) -> dict[str, Spans]:
     """Return table → ranges of instance ids of its parts; empty if they are not cached."""
     try:
         return {table: read_spans(_folder(snapshot), table) for table in TABLES}
@@ -73,7 +73,7 @@ def kept_spans(snapshot: Snapshot) -> dict[str, Spans]:
         return {}
 
 
-def keep_answers(root: Path) -> bool:
+def materialize(root: Path) -> bool:
     """Materialize the views of the newest version; return whether there was anything to do.
 
     Raises
@@ -95,7 +95,7 @@ def keep_answers(root: Path) -> bool:
         before = _before(snapshot)
         if before is None:
             delta.snapshot(root)
-        note_answers(_made(snapshot, before, draft))
+        note_answers(_make_answers(snapshot, before, draft))
         # In one step: a reader finds all of it or none. Another may have been faster.
         draft.rename(target)
     except OSError as error:
@@ -110,7 +110,7 @@ def keep_answers(root: Path) -> bool:
     return True
 
 
-def _made(snapshot: Snapshot, before: Answers | None, draft: Path) -> Answers:
+def _make_answers(snapshot: Snapshot, before: Answers | None, draft: Path) -> Answers:
     known = before.spans if before else {}
     spans = {table: spans_of(snapshot, table, known.get(table, {})) for table in TABLES}
     if before is not None and _has_same_answers(snapshot, before.folder):
@@ -121,13 +121,13 @@ def _made(snapshot: Snapshot, before: Answers | None, draft: Path) -> Answers:
     return Answers(draft, pieces, spans)
 
 
-def keep_if_worthwhile(root: Path) -> None:
+def materialize_if_worthwhile(root: Path) -> None:
     """Materialize the views if the warehouse is large enough."""
     if (
         delta.stored_rows(root, "instances") >= WORTHWHILE
         or delta.stored_rows(root, "elements") >= WORTHWHILE_ROWS
     ):
-        keep_answers(root)
+        materialize(root)
 
 
 def _has_same_answers(snapshot: Snapshot, before: Path) -> bool:
@@ -144,7 +144,7 @@ def _has_same_answers(snapshot: Snapshot, before: Path) -> bool:
 
 def _before(snapshot: Snapshot) -> Answers | None:
     """Return the newest older materialization, if the parts removed since still exist."""
-    names = {model.name for model in kept_models()}
+    names = {model.name for model in materialized_views()}
     for folder in _older(snapshot):
         answers = read_answers(folder)
         if answers is None or answers.pieces.keys() != names:
@@ -182,7 +182,7 @@ def _key() -> str:
     macros = [model.sql for model in read_models() if model.is_plain_macro]
     text = [_FORMAT, duckdb.__version__, *macros]
     text += [by_name(name).sql for name in ("instances", *READ_OF_ENTITIES)]
-    text += [model.sql for model in kept_models()]
+    text += [model.sql for model in materialized_views()]
     text += [*(by_name(name).sql for name in READ), *(added(name) for name in SUMMARIES)]
     # What is withheld as identifying.
     text += [metadata.version("pydicom"), by_name("is_identifying").sql]

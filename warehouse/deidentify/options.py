@@ -44,7 +44,7 @@ class Deidentify:
     workers: int | None = None
 
     @classmethod
-    def asked(
+    def from_options(
         cls, profile: str, retain: str = "", clean: str = "", key: Path | None = None,
         mapping: Path | None = None, rectangles: Iterable[str] = (), *,
         accept_burned_in: bool = False,
@@ -62,7 +62,7 @@ class Deidentify:
         )  # fmt: skip
 
 
-def export_asked(
+def export_run_deidentified(
     root: Path, run: Run, target: Path, form: str, how: Deidentify | str, *,
     template: str = TEMPLATE, rows: str = "series", preset: str | None = None,
     spreadsheet: bool = False, force: bool = False, **data_set: Any,

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from warehouse.dicom.scan import look_at
+from warehouse.dicom.scan import stat_entries
 from warehouse.executors import losses, submit_first
 from warehouse.listing import listing_row, listing_table
 from warehouse.store.crossing import Crossing
@@ -42,7 +42,7 @@ _Run: TypeAlias = "tuple[list[Met], Future[Crossing] | None]"
 
 
 @dataclass(slots=True)
-class Lookers:
+class ListingWorkers:
     """Where files are listed: in this process, until there are workers."""
 
     workers: Executor | None = None
@@ -51,7 +51,9 @@ class Lookers:
     """Processes that may be started before that."""
 
 
-def looked_at(met: Iterator[Met], patterns: Sequence[str], lookers: Lookers) -> Generator[pa.Table]:
+def list_files(
+    met: Iterator[Met], patterns: Sequence[str], listers: ListingWorkers
+) -> Generator[pa.Table]:
     """Yield the listing of all files, in the order of the walk.
 
     Workers run these calls before those that read files. Until a worker has started, a run that is
@@ -63,21 +65,21 @@ def looked_at(met: Iterator[Met], patterns: Sequence[str], lookers: Lookers) -> 
     began, is_more, is_all = time.monotonic(), True, False
     try:
         while not is_all:
-            workers = own or lookers.workers
-            if workers is None and lookers.most > 1 and time.monotonic() - began >= ALONE_SECONDS:
-                workers = own = WorkerPool(lookers.most)
+            workers = own or listers.workers
+            if workers is None and listers.most > 1 and time.monotonic() - began >= ALONE_SECONDS:
+                workers = own = WorkerPool(listers.most)
             most = 1 if workers is None else RUNS_AHEAD
             while is_more and len(ahead) < most and not (ahead and _is_done(ahead[0])):
                 run = _next_run(met)
                 is_more = bool(run)
                 if run:
-                    ahead.append((run, _given(run, patterns, workers)))
+                    ahead.append((run, _submitted(run, patterns, workers)))
             is_all = not ahead
             if ahead:
                 run, future = ahead.popleft()
                 rows = _result(future, workers)
                 if rows is None:
-                    yield from _look_here(run, patterns)
+                    yield from _list_here(run, patterns)
                 else:
                     yield rows
     finally:
@@ -88,9 +90,9 @@ def looked_at(met: Iterator[Met], patterns: Sequence[str], lookers: Lookers) -> 
             own.kill()
 
 
-def look(met: Iterable[Met], patterns: Sequence[str]) -> Crossing:
+def list_run(met: Iterable[Met], patterns: Sequence[str]) -> Crossing:
     """List the files of a run: the call that a worker runs."""
-    return Crossing(listing_table([listing_row(item) for item in look_at(met, patterns)]))
+    return Crossing(listing_table([listing_row(item) for item in stat_entries(met, patterns)]))
 
 
 def _next_run(met: Iterator[Met]) -> list[Met]:
@@ -103,13 +105,13 @@ def _next_run(met: Iterator[Met]) -> list[Met]:
     return run
 
 
-def _given(
+def _submitted(
     run: list[Met], patterns: Sequence[str], workers: Executor | None
 ) -> Future[Crossing] | None:
     """Submit a run to the workers; None for objects in a bucket, which are listed already."""
     if workers is None or not any(isinstance(item, str) for item in run):
         return None
-    return submit_first(workers, look, run, patterns)
+    return submit_first(workers, list_run, run, patterns)
 
 
 def _is_done(run: _Run) -> bool:
@@ -133,10 +135,10 @@ def _result(future: Future[Crossing] | None, workers: Executor | None) -> pa.Tab
     return rows if here is not None or rows["reason"].null_count == len(rows) else None
 
 
-def _look_here(run: list[Met], patterns: Sequence[str]) -> Iterator[pa.Table]:
+def _list_here(run: list[Met], patterns: Sequence[str]) -> Iterator[pa.Table]:
     rows = []
     until = time.monotonic() + RUN_SECONDS
-    for item in look_at(run, patterns):
+    for item in stat_entries(run, patterns):
         rows.append(listing_row(item))
         # An archive may have more members than a run has files.
         if len(rows) >= RUN_FILES or time.monotonic() >= until:

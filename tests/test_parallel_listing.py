@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from tests.content import content
 from tests.dicom_files import write
-from warehouse import looking, survey
+from warehouse import parallel_listing, survey
 from warehouse.dicom.objects import is_object
 from warehouse.dicom.scan import SourceFile, discover, walk
 from warehouse.ingest import ingest
 from warehouse.listing import listing_row, listing_table
-from warehouse.looking import Lookers, look, looked_at
+from warehouse.parallel_listing import ListingWorkers, list_files, list_run
 from warehouse.settings import IngestSettings
 from warehouse.workers import WorkerLost, WorkerPool
 
@@ -77,7 +77,7 @@ def at_once(future: Future[Any], call: Callable[[], Any]) -> None:
 def rows(
     source: Path, workers: WorkerPool | None, patterns: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    found = list(looked_at(walk([source], patterns=patterns), patterns, Lookers(workers)))
+    found = list(list_files(walk([source], patterns=patterns), patterns, ListingWorkers(workers)))
     return pa.concat_tables(found).to_pylist() if found else []
 
 
@@ -91,7 +91,7 @@ def listed(source: Path, patterns: Sequence[str] = ()) -> list[dict[str, Any]]:
 def test_who_looks_does_not_matter(
     folder: Path, monkeypatch: pytest.MonkeyPatch, patterns: Sequence[str], run_files: int
 ) -> None:
-    monkeypatch.setattr(looking, "RUN_FILES", run_files)
+    monkeypatch.setattr(parallel_listing, "RUN_FILES", run_files)
     expected = listed(folder, patterns)
     # Of archives nobody knows by their name whether they hold something.
     assert len(expected) == {(): 19, ("*.dcm",): 17, ("nothing",): 2}[tuple(patterns)]
@@ -102,7 +102,7 @@ def test_who_looks_does_not_matter(
 
 
 def test_real_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "RUN_FILES", 2)
+    monkeypatch.setattr(parallel_listing, "RUN_FILES", 2)
     with WorkerPool(2) as pool:
         # One has started, so all is waited for.
         pool.submit(os.getpid).result()
@@ -132,9 +132,9 @@ def test_workers_that_are_slow_or_lost_change_nothing(fates: list[str], have: bo
     workers = Workers(run)
     workers.have = have
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(looking, "RUN_FILES", 1)
-        patch.setattr(looking, "RUNS_AHEAD", 3)
-        found = pa.concat_tables(looked_at(iter(met), (), Lookers(workers)))
+        patch.setattr(parallel_listing, "RUN_FILES", 1)
+        patch.setattr(parallel_listing, "RUNS_AHEAD", 3)
+        found = pa.concat_tables(list_files(iter(met), (), ListingWorkers(workers)))
     for thread in threads:
         thread.join()
     assert found["path"].to_pylist() == met
@@ -143,7 +143,7 @@ def test_workers_that_are_slow_or_lost_change_nothing(fates: list[str], have: bo
 def test_a_run_that_nobody_has_begun_is_looked_at_here_until_a_worker_has_started() -> None:
     workers = Workers(lambda _future, _call: None)
     workers.have = False
-    (found,) = looked_at(iter(["/nowhere"]), (), Lookers(workers))
+    (found,) = list_files(iter(["/nowhere"]), (), ListingWorkers(workers))
     assert found["reason"].to_pylist() == ["cannot be opened: No such file or directory"]
     assert workers.given == 1
 
@@ -151,7 +151,7 @@ def test_a_run_that_nobody_has_begun_is_looked_at_here_until_a_worker_has_starte
 def test_objects_of_a_bucket_are_known_already() -> None:
     workers = Workers(at_once)
     item = SourceFile("s3://bucket/key", 3, 4)
-    (found,) = looked_at(iter([item]), (), Lookers(workers))
+    (found,) = list_files(iter([item]), (), ListingWorkers(workers))
     assert found["path"].to_pylist() == ["s3://bucket/key"]
     assert is_object(item.path)
     assert workers.given == 0
@@ -162,33 +162,33 @@ def test_what_is_given_and_not_needed_is_cancelled() -> None:
     workers = Workers(lambda future, _call: futures.append(future))
     workers.have = False
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(looking, "RUN_FILES", 1)
-        found = looked_at(iter(["/a", "/b", "/c"]), (), Lookers(workers))
+        patch.setattr(parallel_listing, "RUN_FILES", 1)
+        found = list_files(iter(["/a", "/b", "/c"]), (), ListingWorkers(workers))
         next(found)
         found.close()
     assert [future.cancelled() for future in futures] == [True] * 3
 
 
 def test_a_walk_that_is_slow_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "RUN_SECONDS", 0.01)
+    monkeypatch.setattr(parallel_listing, "RUN_SECONDS", 0.01)
 
     def slowly() -> Iterator[Met]:
         for number in range(4):
             time.sleep(0.02)
             yield f"/nowhere/{number}"
 
-    assert [len(some) for some in looked_at(slowly(), (), Lookers())] == [1, 1, 1, 1]
+    assert [len(some) for some in list_files(slowly(), (), ListingWorkers())] == [1, 1, 1, 1]
 
 
 def test_where_it_takes_long_workers_are_started(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "RUN_FILES", 3)
-    monkeypatch.setattr(looking, "ALONE_SECONDS", 0.0)
+    monkeypatch.setattr(parallel_listing, "RUN_FILES", 3)
+    monkeypatch.setattr(parallel_listing, "ALONE_SECONDS", 0.0)
     ended = []
     kill = WorkerPool.kill
     monkeypatch.setattr(WorkerPool, "kill", lambda pool: (ended.append(pool), kill(pool)))
-    found = looked_at(walk([folder]), (), Lookers(most=2))
+    found = list_files(walk([folder]), (), ListingWorkers(most=2))
     assert pa.concat_tables(found).to_pylist() == listed(folder)
     (pool,) = ended
     assert pool.have_started is False
@@ -199,9 +199,9 @@ def test_processes_that_look_end_with_a_run_that_fails(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while somebody holds on to the error."""
-    monkeypatch.setattr(looking, "RUN_FILES", 1)
-    monkeypatch.setattr(looking, "RUNS_AHEAD", 2)
-    monkeypatch.setattr(looking, "ALONE_SECONDS", 0.0)
+    monkeypatch.setattr(parallel_listing, "RUN_FILES", 1)
+    monkeypatch.setattr(parallel_listing, "RUNS_AHEAD", 2)
+    monkeypatch.setattr(parallel_listing, "ALONE_SECONDS", 0.0)
     pools = []
     submit_first = WorkerPool.submit_first
 
@@ -228,21 +228,21 @@ def test_processes_that_look_end_with_a_run_that_fails(
 def _killed(met: Iterable[Met], patterns: Sequence[str]) -> object:
     if any("kill" in str(item) for item in met):
         os.kill(os.getpid(), signal.SIGKILL)
-    return look(met, patterns)
+    return list_run(met, patterns)
 
 
 @pytest.mark.parametrize("is_killing", [False, True])
 def test_an_ingest_whose_workers_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_killing: bool
 ) -> None:
-    monkeypatch.setattr(looking, "RUN_FILES", 2)
+    monkeypatch.setattr(parallel_listing, "RUN_FILES", 2)
     monkeypatch.setattr(survey, "FIRST_PORTION", 2)
     monkeypatch.setattr(survey, "LARGE_PORTION", 4)
     source = tmp_path / "in"
     for number in range(12):
         write(source / ("kill" if number == 7 else f"{number:02}"), uid=f"1.{number}")
     if is_killing:
-        monkeypatch.setattr(looking, "look", _killed)
+        monkeypatch.setattr(parallel_listing, "list_run", _killed)
     given = []
     submit_first = WorkerPool.submit_first
 
@@ -256,6 +256,6 @@ def test_an_ingest_whose_workers_look(
         pool.submit(os.getpid).result()
         report = ingest(tmp_path / "w", [source], settings, executor=pool)
     assert report.created == 12
-    assert looking.look in given
+    assert parallel_listing.list_run in given
     ingest(tmp_path / "clean", [source], IngestSettings(workers=1, chunk_files=2, batch_files=4))
     assert content(tmp_path / "w") == content(tmp_path / "clean")

@@ -17,16 +17,16 @@ from tests.derived_objects import slide
 from tests.dicom_files import image, write
 from tests.forms import some
 from tests.place import Place
-from warehouse.catalog import entities, kept, pieces
+from warehouse.catalog import entities, materialized, pieces
 from warehouse.catalog.connect import open_catalog
-from warehouse.catalog.entities import kept_models
-from warehouse.catalog.kept import keep_answers, kept_files
+from warehouse.catalog.entities import materialized_views
+from warehouse.catalog.materialized import materialize, materialized_files
 from warehouse.cli.store import compact
 from warehouse.errors import StoreDamaged
 from warehouse.sqlfiles import read_models
 from warehouse.store import delta, layout
 
-NAMES = [model.name for model in kept_models()]
+NAMES = [model.name for model in materialized_views()]
 
 
 def answers(root: Path) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def answers(root: Path) -> dict[str, Any]:
 
 
 def is_kept(root: Path) -> bool:
-    return kept_files(delta.snapshot(root)) is not None
+    return materialized_files(delta.snapshot(root)) is not None
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = write(folder / "slide", slide())
     wh = warehouse.open(folder / "w", create=True)
     wh.ingest(ct, mr, frames, workers=1)
-    assert keep_answers(wh.root)
+    assert materialize(wh.root)
     assert all(rows for _, _, rows in answers(wh.root).values())
     return wh.root
 
@@ -98,7 +98,7 @@ def test_kept_answers_are_those_of_the_views(sample: warehouse.Warehouse, tmp_pa
     """Of all kinds of file that the packages bring."""
     made = shutil.copytree(sample.root, tmp_path / "copy")
     computed = answers(made)
-    assert keep_answers(made)
+    assert materialize(made)
     assert is_kept(made)
     assert answers(made) == computed
     assert all(rows for _, _, rows in computed.values())
@@ -141,7 +141,7 @@ def test_what_did_not_change_is_taken_over(
         path.unlink()
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(source, mode="minimal", workers=1)
-    keep_answers(wh.root)
+    materialize(wh.root)
     while later:
         for _ in range(4):
             path, content = later.pop()
@@ -152,7 +152,7 @@ def test_what_did_not_change_is_taken_over(
         changed.write_bytes(other.read_bytes())
         wh.ingest(source, mode="minimal", workers=1)
         computed = answers(wh.root)
-        assert keep_answers(wh.root)
+        assert materialize(wh.root)
         assert answers(wh.root) == computed
         wh.refresh()
         compare(wh, files=[path for path in files if path.exists()])
@@ -169,7 +169,7 @@ def fill(folder: Path) -> None:
     wh = warehouse.open(folder / "w", create=True)
     wh.ingest(files[0], mode="minimal", workers=1)
     wh.ingest(folder / "in", mode="minimal", workers=1)
-    assert keep_answers(wh.root)
+    assert materialize(wh.root)
 
 
 @pytest.mark.parametrize("what", ["relocated", "moved", "compacted", "removed"])
@@ -196,17 +196,17 @@ def test_an_archive_that_only_moved_has_the_same_answers(
     assert delta.snapshot(wh.root).versions["instances"] > version
     computed = answers(wh.root)
     asked = []
-    make = kept.make_entities
+    make = materialized.make_entities
 
     def noted(*given: Any) -> Any:
         asked.append(given)
         return make(*given)
 
-    monkeypatch.setattr(kept, "make_entities", noted)
-    assert keep_answers(wh.root)
+    monkeypatch.setattr(materialized, "make_entities", noted)
+    assert materialize(wh.root)
     assert len(asked) == (what == "removed")
     assert answers(wh.root) == computed
-    assert not keep_answers(wh.root)
+    assert not materialize(wh.root)
 
 
 def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path) -> None:
@@ -224,10 +224,10 @@ def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path)
 
 
 def test_nothing_is_kept_twice(made: Path) -> None:
-    assert not keep_answers(made)
+    assert not materialize(made)
     shutil.rmtree(layout.cache_folder(made))
     with ThreadPoolExecutor(3) as pool:
-        assert any(pool.map(keep_answers, [made] * 3))
+        assert any(pool.map(materialize, [made] * 3))
     assert len(list(layout.cache_folder(made).iterdir())) == 1
 
 
@@ -248,7 +248,7 @@ def test_an_older_answer_without_its_parts_is_left_alone(
     collection(tmp_path / "more", 2)
     warehouse.open(made, create=True).ingest(tmp_path / "more", workers=1)
     computed = answers(made)
-    keep_answers(made)
+    materialize(made)
     assert is_kept(made)
     assert answers(made) == computed
 
@@ -263,7 +263,7 @@ def test_answers_of_a_newer_version_are_no_answers_of_an_older_one(
     collection(tmp_path / "more", 2)
     warehouse.open(made).ingest(tmp_path / "more", workers=1)
     computed = answers(made)
-    assert keep_answers(made)
+    assert materialize(made)
     assert is_kept(made)
     assert answers(made) == computed
 
@@ -273,7 +273,7 @@ def test_parts_are_noted_beside_the_newest_answers_alone(tmp_path: Path) -> None
     wh = warehouse.open(tmp_path / "w", create=True)
     for number in range(3):
         wh.ingest(write(tmp_path / "in" / str(number), image(f"1.{number}")), workers=1)
-        keep_answers(wh.root)
+        materialize(wh.root)
     folders = sorted(layout.cache_folder(wh.root).iterdir())
     noted = [sorted(path.stem for path in folder.glob("*s.json")) for folder in folders]
     assert noted == [["answers"]] + [["answers", "elements", "files", "instances"]] * 2
@@ -282,13 +282,13 @@ def test_parts_are_noted_beside_the_newest_answers_alone(tmp_path: Path) -> None
 def test_a_part_that_is_gone_is_named(tmp_path: Path) -> None:
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "in" / "1", image("1.1")), workers=1)
-    keep_answers(wh.root)
+    materialize(wh.root)
     wh.ingest(write(tmp_path / "in" / "2", image("1.2")), workers=1)
     (part,) = (wh.root / "elements" / "batch=000002").glob("*.parquet")
     part.unlink()
     for _ in range(2):
         with pytest.raises(StoreDamaged, match=part.name):
-            keep_answers(wh.root)
+            materialize(wh.root)
         # With nothing older.
         shutil.rmtree(layout.cache_folder(wh.root))
 
@@ -307,7 +307,7 @@ def test_an_entity_is_looked_for_where_it_was_and_nowhere_else(
     for given in (("1.1", "2.1", "P"), ("1.2", "2.2", "Q"), ("1.3", "2.3", "R")):
         one(*given)
     assert len(wh.ingest(source, workers=1, batch_files=1).batches) == 3
-    keep_answers(wh.root)
+    materialize(wh.root)
     opened: dict[str, list[str]] = {}
     read = entities._read_touched
 
@@ -320,13 +320,13 @@ def test_an_entity_is_looked_for_where_it_was_and_nowhere_else(
 
     monkeypatch.setattr(entities, "_read_touched", noted)
     wh.ingest(one("1.4", "2.4", "Q"), workers=1)
-    keep_answers(wh.root)
+    materialize(wh.root)
     assert opened == {
         "frame_values": ["000004"], "series": ["000004"], "studies": ["000004"],
         "patients": ["000002", "000004"],
     }  # fmt: skip
     wh.ingest(one("1.5", "2.2", "Q"), workers=1)
-    keep_answers(wh.root)
+    materialize(wh.root)
     assert opened["series"] == ["000002", "000005"]
     assert opened["patients"] == ["000002", "000004", "000005"]
     kept = answers(wh.root)
@@ -338,7 +338,7 @@ def test_an_answer_to_another_question_is_not_used(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert is_kept(made)
-    monkeypatch.setattr(kept, "_key", lambda: "0" * 16)
+    monkeypatch.setattr(materialized, "_key", lambda: "0" * 16)
     assert not is_kept(made)
 
 
@@ -349,7 +349,7 @@ def test_an_ingest_into_a_large_warehouse_keeps_them(
     wh = warehouse.open(bare, create=True)
     rows = delta.stored_rows(bare, "instances")
     assert wh.sql("select count(*) from instances").fetchall() == [(rows,)]
-    monkeypatch.setattr(kept, "WORTHWHILE", rows + 1)
+    monkeypatch.setattr(materialized, "WORTHWHILE", rows + 1)
     assert wh.ingest(tmp_path / "more", workers=1).created
     assert delta.stored_rows(bare, "instances") > rows
     assert is_kept(bare)
@@ -361,7 +361,7 @@ def test_a_compacted_warehouse_has_them_too(
     collection(tmp_path / "more", 3)
     warehouse.open(bare, create=True).ingest(tmp_path / "more", workers=1)
     computed = answers(bare)
-    monkeypatch.setattr(kept, "WORTHWHILE", 1)
+    monkeypatch.setattr(materialized, "WORTHWHILE", 1)
     compact(warehouse=bare)
     assert is_kept(bare)
     assert answers(bare) == computed

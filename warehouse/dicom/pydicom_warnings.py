@@ -40,7 +40,7 @@ def was_too_deep(error: BaseException) -> bool:
     return False
 
 
-def tells_an_early_end(said: list[str]) -> bool:
+def reports_truncation(said: list[str]) -> bool:
     """Return whether a warning says that a value field is truncated."""
     return any(
         "nd of file reached before" in text or "Unexpected end of file" in text for text in said

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from warehouse.catalog.connect import open_catalog
-from warehouse.deidentify.identity import in_base64, says_who
+from warehouse.deidentify.identity import in_base64, is_identifying
 from warehouse.deidentify.key import is_of_standard
 from warehouse.deidentify.needles import SHORTEST
 from warehouse.deidentify.spellings import CHARSETS
@@ -41,7 +41,7 @@ _NAMES = re.compile(r"[\^= ,]+")
 _INNER = re.compile(r"[-'\u2019`]+")
 
 
-class What(NamedTuple):
+class Pattern(NamedTuple):
     """What a pattern is."""
 
     attribute: str
@@ -54,12 +54,12 @@ class What(NamedTuple):
 class Patterns:
     """Bytes to look for, with what they are."""
 
-    folded: dict[bytes, What] = field(default_factory=dict)
+    folded: dict[bytes, Pattern] = field(default_factory=dict)
     """In lower case."""
-    exact: dict[bytes, What] = field(default_factory=dict)
+    exact: dict[bytes, Pattern] = field(default_factory=dict)
 
 
-def wanted_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[str]]:
+def identifying_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[str]]:
     """Return the values to search for with their attribute, and what is passed over and why."""
     connection = open_catalog(root).connection
     wanted: dict[str, str] = {}
@@ -85,7 +85,7 @@ def wanted_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[
                 passed_over["shifted dates"] += 1
                 continue
             # A name that stands where it should not is what is searched for.
-            may_stand = not says_who(int(row["tag"], 16), row["keyword"] or "", vr)
+            may_stand = not is_identifying(int(row["tag"], 16), row["keyword"] or "", vr)
             for one in _parts(vr, text):
                 if why := _why_not(one, vr, known):
                     passed_over[why] += 1
@@ -177,8 +177,8 @@ def patterns_of(values: dict[str, str]) -> Patterns:
                 plain.setdefault(form.encode(wide, "replace"), wide)
         for content, charset in plain.items():
             if len(content) >= SHORTEST:
-                made.folded.setdefault(content.lower(), What(attribute, charset, is_bounded))
-            what = What(attribute, f"Base64 of {charset}", is_bounded=False)
+                made.folded.setdefault(content.lower(), Pattern(attribute, charset, is_bounded))
+            what = Pattern(attribute, f"Base64 of {charset}", is_bounded=False)
             for coded in in_base64(content):
                 made.exact.setdefault(coded, what)
     return made
