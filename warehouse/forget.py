@@ -152,8 +152,8 @@ def _with(stone: Tombstone, key: bytes, found: Found) -> Tombstone:
     """Add the digests of what was found to a tombstone, which an earlier call may have begun."""
     files = {*stone.files, *(file_digest(key, *file) for file in found.files)}
     names = {*stone.names, *digests(key, found.entities)}
-    begun = replace(stone.receipt, state="begun")
-    return Tombstone(begun, stone.asked, sorted(files), sorted(names))
+    started = replace(stone.receipt, state="begun")
+    return Tombstone(started, stone.asked, sorted(files), sorted(names))
 
 
 def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:

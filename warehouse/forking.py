@@ -91,8 +91,8 @@ def _import_readers() -> None:
         import warehouse.store.ready  # noqa: F401, PLC0415
     except BaseException as error:  # noqa: BLE001 - a module may raise anything
         # As where a file beside a script has the name of a module, or memory is short.
-        said = "".join(traceback.format_exception_only(error)).strip()
-        line = f"worker processes cannot import what reads files: {said}\n"
+        message = "".join(traceback.format_exception_only(error)).strip()
+        line = f"worker processes cannot import what reads files: {message}\n"
         os.write(2, line.encode(errors="backslashreplace"))
         os._exit(IMPORTS_FAILED)
 

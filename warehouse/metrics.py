@@ -97,11 +97,11 @@ def _state(root: Path) -> Iterator[str]:
         table: totals(read_log(root, table, version).parts)
         for table, version in snapshot.versions.items() if table in tables.names()
     }  # fmt: skip
-    for place, (name, said) in enumerate(
+    for place, (name, description) in enumerate(
         (("parts", "Parquet files"), ("rows", "rows"), ("bytes", "bytes of Parquet files"))
     ):
         yield from _family(
-            name, f"{said} of the newest version, by table",
+            name, f"{description} of the newest version, by table",
             [({"table": table}, counts[place]) for table, counts in sorted(facts.items())],
         )  # fmt: skip
     yield from _family("instances", "instances", [({}, facts["instances"][1])])
@@ -166,10 +166,10 @@ def _run(measured: Measured | None) -> Iterator[str]:
 
 
 def _family(
-    name: str, said: str, samples: Iterable[tuple[Mapping[str, str], float]]
+    name: str, description: str, samples: Iterable[tuple[Mapping[str, str], float]]
 ) -> Iterator[str]:
     name = f"dicom_warehouse_{name}"
-    yield f"# HELP {name} {said}"
+    yield f"# HELP {name} {description}"
     yield f"# TYPE {name} gauge"
     for labels, value in samples:
         shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())

@@ -203,14 +203,14 @@ def format_of(target: Path, asked: str | None, suffixes: Mapping[str, str]) -> s
             f"{target}: spreadsheet files are not written, as they cut rows and long text; name a "
             ".csv, which Excel and LibreOffice open"
         )
-    said = suffixes.get(suffix)
-    if said and asked and said != asked:
+    form = suffixes.get(suffix)
+    if form and asked and form != asked:
         raise UsageError(
-            f"{target} would hold {asked}, but its name says {said}; name it otherwise or leave "
+            f"{target} would hold {asked}, but its name says {form}; name it otherwise or leave "
             "out --format"
         )
-    if said or asked:
-        return str(said or asked)
+    if form or asked:
+        return str(form or asked)
     raise UsageError(
         f"{target}: the name does not say a format; end it in {_listed(suffixes)}, or say --format"
     )

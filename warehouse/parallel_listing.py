@@ -122,17 +122,17 @@ def _result(future: Future[Crossing] | None, workers: Executor | None) -> pa.Tab
     """Return the rows that a worker made; None if the run has to be listed in this process."""
     if future is None:
         return None
-    here = workers if isinstance(workers, WorkerPool) else None
-    if here is not None and not here.have_started and future.cancel():
+    own_pool = workers if isinstance(workers, WorkerPool) else None
+    if own_pool is not None and not own_pool.have_started and future.cancel():
         return None
     try:
         (rows,) = future.result().tables
     except losses():
-        if here is not None and here.is_killed:
+        if own_pool is not None and own_pool.is_killed:
             raise
         return None
     # On another machine a folder may be missing that is here.
-    return rows if here is not None or rows["reason"].null_count == len(rows) else None
+    return rows if own_pool is not None or rows["reason"].null_count == len(rows) else None
 
 
 def _list_here(run: list[Met], patterns: Sequence[str]) -> Iterator[pa.Table]:

@@ -125,8 +125,8 @@ class Model:
 @cache
 def sql_folder() -> Path:
     """Return the folder of the SQL files: in the wheel beside this module, else in the checkout."""
-    here = Path(__file__).parent
-    for folder in (here / "_sql", here.parent / "sql"):
+    package = Path(__file__).parent
+    for folder in (package / "_sql", package.parent / "sql"):
         if folder.is_dir():
             return folder
     raise ModelError("the sql/ folder is missing from this installation; install the package again")

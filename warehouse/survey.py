@@ -172,9 +172,9 @@ def survey(
     allowed = settings.limits.by_unit()
     listing.execute("set variable limits = map($1, $2)", [list(allowed), list(allowed.values())])
     sizes = _portion_sizes(listing, root) if in_portions else iter(())
-    with closing(list_files(met, settings.patterns, listers)) as looked:
+    with closing(list_files(met, settings.patterns, listers)) as tables:
         several = starting and settings.worker_count > 1 and not settings.scheduler
-        found = starting_workers(looked, settings.chunk_files) if several else looked
+        found = starting_workers(tables, settings.chunk_files) if several else tables
         for files, is_last in _portions(listing, found, sizes, progress):
             view_ledger(listing, delta.newest_files(root)[1])
             listing.execute("set variable first_path = (select min(path) from listed)")

@@ -99,13 +99,13 @@ def add_artifact(
         "is_manifest_valid": None, "is_removed": False, "is_marked": False, "happened_by": by,
     }  # fmt: skip
     with opened(path) as source, locks.writing(root):
-        begun = [(INITIALIZED, 0), (QUEUED, 1), (STARTED, 2)]
+        transitions = [(INITIALIZED, 0), (QUEUED, 1), (STARTED, 2)]
         ledger.add_rows(
             root,
             lambda _: {
                 "artifact_events": [
                     row | {"event": event, "import_status": status, "happened_at": now()}
-                    for status, event in begun
+                    for status, event in transitions
                 ]
             },
             "import artifact",

@@ -49,16 +49,16 @@ def cases_of_series(
         catalog.connection.execute(statement("case_series", "components"), [wanted]).fetchall()
     )
     asking = [interface for interface in interfaces if _needs_values(interface, sockets)]
-    said = newest_values(catalog, wanted, asking)
+    values = newest_values(catalog, wanted, asking)
     found = Found()
     for series in wanted:
         if series not in states:
             found.unmatched[series] = "the series is not in the warehouse"
             continue
-        case = _case(interfaces, sockets, series, states[series], said[series])
+        case = _case(interfaces, sockets, series, states[series], values[series])
         if case is None:
             found.unmatched[series] = "no interface of the algorithm takes the series and " + (
-                ", ".join(sorted(said[series])) or "nothing else"
+                ", ".join(sorted(values[series])) or "nothing else"
             )
         else:
             found.cases.append(case)
@@ -69,12 +69,12 @@ def newest_values(
     catalog: Catalog, keys: Sequence[str], interfaces: Sequence[Interface]
 ) -> dict[str, dict[str, str]]:
     """Return socket → newest value about each series, its study or patient; nothing unasked."""
-    said: dict[str, dict[str, str]] = defaultdict(dict)
+    values: dict[str, dict[str, str]] = defaultdict(dict)
     if keys and interfaces:
         rows = catalog.connection.execute(statement("case_values", "components"), [list(keys)])
         for series, slug, value_id in rows.fetchall():
-            said[series][slug] = value_id
-    return said
+            values[series][slug] = value_id
+    return values
 
 
 def _needs_values(interface: Interface, sockets: Mapping[str, Socket]) -> bool:
@@ -85,14 +85,14 @@ def _needs_values(interface: Interface, sockets: Mapping[str, Socket]) -> bool:
 
 def _case(
     interfaces: Sequence[Interface], sockets: Mapping[str, Socket], series: str, state: str,
-    said: Mapping[str, str],
+    values: Mapping[str, str],
 ) -> Case | None:  # fmt: skip
     for interface in interfaces:
-        missing = sorted(interface.inputs - set(said))
+        missing = sorted(interface.inputs - set(values))
         if len(missing) > 1 or any(not sockets[slug].of_kind.is_image for slug in missing):
             continue
         inputs = [Input(slug, series_key=series, state=state) for slug in missing]
-        inputs += [Input(slug, said[slug]) for slug in interface.inputs & set(said)]
+        inputs += [Input(slug, values[slug]) for slug in interface.inputs & set(values)]
         return Case(interface.interface_id, tuple(inputs), series)
     return None
 
@@ -152,6 +152,6 @@ def require_complete(
     ]  # fmt: skip
     extra = sorted(set(provided) - interface.inputs)
     if missing or extra:
-        said = [f"missing: {', '.join(missing)}"] * bool(missing)
-        said += [f"not taken: {', '.join(extra)}"] * bool(extra)
-        raise ComponentError(f"the inputs are not those of the interface; {'; '.join(said)}")
+        reasons = [f"missing: {', '.join(missing)}"] * bool(missing)
+        reasons += [f"not taken: {', '.join(extra)}"] * bool(extra)
+        raise ComponentError(f"the inputs are not those of the interface; {'; '.join(reasons)}")

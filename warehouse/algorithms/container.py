@@ -236,8 +236,8 @@ def start(task: Task, loaded: Loaded, mounts: Mounts) -> Running:
         thread.start()
         made.readers.append(thread)
     if command.tells_pid:
-        with os.fdopen(reader, "rb") as told:
-            text = told.read(4096)
+        with os.fdopen(reader, "rb") as pipe:
+            text = pipe.read(4096)
         digits = text.partition(b'"child-pid":')[2].split(b"\n")[0].strip(b" ,}")
         made.inner_pid = int(digits) if digits.isdigit() else None
     return made

@@ -182,16 +182,16 @@ class Engine:
             [sys.executable, "-I", str(Path(__file__).with_name("unpacked.py")), str(archive)],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True,
         ) as unpacked:  # fmt: skip
-            code, told, said = run_engine(
+            code, output, message = run_engine(
                 [*self._words, "load"], seconds=3600, data=unpacked.stdout
             )
             if unpacked.stdout:
                 unpacked.stdout.close()
             unpacked.kill()
-        names = [line.partition(": ")[2].strip() for line in told.splitlines()]
+        names = [line.partition(": ")[2].strip() for line in output.splitlines()]
         found = self._reference(image, *names) if code == 0 else None
         if found is None:
-            raise EngineMissing(f"{self.name} does not load the image: {_last(said)}")
+            raise EngineMissing(f"{self.name} does not load the image: {_last(message)}")
         if found != image.sha256:
             run_engine([*self._words, "tag", found, _named(image)])
 
@@ -203,8 +203,8 @@ class Engine:
         for name in (image.sha256, *names):
             if not name or name.startswith("-"):
                 continue
-            code, told, _ = run_engine([*self._words, "image", "inspect", name])
-            if code == 0 and (name == image.sha256 or _layers(told) == image.diff_ids != ()):
+            code, output, _ = run_engine([*self._words, "image", "inspect", name])
+            if code == 0 and (name == image.sha256 or _layers(output) == image.diff_ids != ()):
                 self._references[image.sha256] = name
                 return name
         return None

@@ -16,13 +16,13 @@ HEALTH_SECONDS = 10
 def health(seconds: float) -> str:
     """Wait until it is ready."""
     end = time.monotonic() + seconds
-    said = "timeout"
+    status = "timeout"
     while time.monotonic() < end:
-        said = ask("GET", "/health", min(HEALTH_SECONDS, max(0.1, end - time.monotonic())))
-        if said == "200" or said.startswith("3"):
-            return said
+        status = ask("GET", "/health", min(HEALTH_SECONDS, max(0.1, end - time.monotonic())))
+        if status == "200" or status.startswith("3"):
+            return status
         time.sleep(0.05)
-    return said
+    return status
 
 
 def ask(method: str, path: str, seconds: float) -> str:
@@ -44,10 +44,10 @@ def main() -> None:
     for line in sys.stdin:
         word, _, seconds = line.strip().partition(" ")
         if word == "health":
-            said = health(float(seconds))
+            status = health(float(seconds))
         else:
-            said = ask("POST", "/invoke", float(seconds))
-        sys.stdout.write(said + "\n")
+            status = ask("POST", "/invoke", float(seconds))
+        sys.stdout.write(status + "\n")
         sys.stdout.flush()
 
 

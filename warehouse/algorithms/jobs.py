@@ -173,11 +173,11 @@ def add_jobs(root: Path, specs: Sequence[Spec], *, as_system: bool = True) -> li
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
         with ledger.connected(root, base, TABLES) as connection:
-            there = _states(connection, [spec.job_id for spec in specs])
+            existing = _states(connection, [spec.job_id for spec in specs])
             if not as_system:
-                _require_new(there)
+                _require_new(existing)
                 _require_room(connection, specs)
-        new[:] = list({s.job_id: s for s in specs if s.job_id not in there}.values())
+        new[:] = list({s.job_id: s for s in specs if s.job_id not in existing}.values())
         events = [
             _row(Event(spec.job_id, what, spec.created_at, spec.created_by), None) for spec in new
         ]
@@ -187,10 +187,10 @@ def add_jobs(root: Path, specs: Sequence[Spec], *, as_system: bool = True) -> li
     return new
 
 
-def _require_new(there: Mapping[str, State]) -> None:
-    if there:
+def _require_new(existing: Mapping[str, State]) -> None:
+    if existing:
         raise JobRefused(
-            f"job {min(there)} has the same algorithm and inputs; "
+            f"job {min(existing)} has the same algorithm and inputs; "
             "dicom-warehouse job retry asks for another attempt"
         )
 

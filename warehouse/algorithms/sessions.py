@@ -72,8 +72,12 @@ class Session:
             [*words, sys.executable, "-I", program], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
         )  # fmt: skip
-        said = self.ask("health", HEALTH_SECONDS)
-        return "" if said == "200" else f"the image is not ready: its health is {said or 'unknown'}"
+        status = self.ask("health", HEALTH_SECONDS)
+        return (
+            ""
+            if status == "200"
+            else f"the image is not ready: its health is {status or 'unknown'}"
+        )
 
     def ask(self, word: str, seconds: float) -> str:
         """Ask, and return the status or why there is none."""
@@ -129,12 +133,12 @@ def _session(task: Task, loaded: Loaded) -> Session:
         found.close()
     made = Session(task, loaded)
     _sessions.add(made)
-    said = made.join()
-    if said:
+    message = made.join()
+    if message:
         logs = last_line(made.run.tails[1].text())
         _sessions.discard(made)
         made.close()
-        raise AlgorithmError(f"{said}: {logs[:300]}" if logs else said)
+        raise AlgorithmError(f"{message}: {logs[:300]}" if logs else message)
     _own.session, _own.key = made, key
     return made
 

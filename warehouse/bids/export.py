@@ -169,9 +169,9 @@ def write_data_set(
             _exported(catalog, row, known, place, options, images, taken, says_paths=says_paths)
             for row in series
         ]
-        told = links(images)
+        relations = links(images)
         contents = {
-            f"{image.name}.json": json_bytes(image.sidecar | told.get(image.name, {}))
+            f"{image.name}.json": json_bytes(image.sidecar | relations.get(image.name, {}))
             for image in images
         }
         for image in images:
@@ -205,7 +205,7 @@ def _exported(
 ) -> dict[str, Any]:  # fmt: skip
     """Write the images of a series; return its row of ``series.tsv``."""
     key = row["series_key"]
-    said = key if options.identifiers else hashlib.sha256(key.encode()).hexdigest()[:12]
+    key_text = key if options.identifiers else hashlib.sha256(key.encode()).hexdigest()[:12]
     why: str | None = row["why_not"]
     made: list[Written] = []
     notes: list[str] = []
@@ -220,7 +220,7 @@ def _exported(
             why = getattr(error, "why", None) or said_so
     images += made
     return {
-        "series_key": said, "files": " ".join(f"{image.name}.nii.gz" for image in made),
+        "series_key": key_text, "files": " ".join(f"{image.name}.nii.gz" for image in made),
         "why_not": why, "notes": "; ".join(dict.fromkeys(notes)),
     }  # fmt: skip
 
@@ -245,8 +245,8 @@ def _written(
         notes = _notes_on_b_values(weighting)
     kept = None if weighting is None else weighting.volumes
     found = pieces(volume, row["path"], suffix, row["labels"], kept)
-    marks, said = _marks(volume)
-    notes += said
+    marks, description = _marks(volume)
+    notes += description
     fields = marks | facts["fields"] | (facts["identifiers"] if options.identifiers else {})
     if not options.identifiers:
         fields.pop("AcquisitionTime")
@@ -258,14 +258,14 @@ def _written(
             raise Refused(f"another series is {piece.name} already")
         times = [begins[number] for number in piece.volumes] if begins else None
         own = suffix_of(piece.name)
-        told, left_out = sidecar(fields, piece, own, row["task"], times)
-        of_field_map(told, own, facts["field_map_echo_times_s"], facts["rescale_type"])
-        notes += left_out + sliced(told, of_slices, volume.shape[volume.leading])
+        written, left_out = sidecar(fields, piece, own, row["task"], times)
+        of_field_map(written, own, facts["field_map_echo_times_s"], facts["rescale_type"])
+        notes += left_out + sliced(written, of_slices, volume.shape[volume.leading])
         beside = {} if weighting is None else _gradient_files(weighting, piece)
         made.append(
             Written(
                 piece.name, row["series_key"], row["subject"], row["session"], row["data_type"],
-                suffix, row["task"], row["acquired_at"], told, beside,
+                suffix, row["task"], row["acquired_at"], written, beside,
             )
         )  # fmt: skip
     lacking = [
@@ -332,8 +332,8 @@ def _gradient_files(weighting: Gradients, piece: Piece) -> dict[str, bytes]:
     return {".bval": of_piece.bval.encode(), ".bvec": of_piece.bvec.encode()}
 
 
-def _axis(told: dict[str, Any]) -> str | None:
-    direction = told.get("PhaseEncodingDirection") or told.get("PhaseEncodingAxis")
+def _axis(fields: dict[str, Any]) -> str | None:
+    direction = fields.get("PhaseEncodingDirection") or fields.get("PhaseEncodingAxis")
     return None if direction is None else str(direction)[0]
 
 

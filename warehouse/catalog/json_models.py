@@ -64,12 +64,12 @@ def _nested(rows: pl.DataFrame) -> pl.DataFrame:
     depths = rows["depth"].unique().to_list()
     items = rows.clear()
     for depth in range(max(depths, default=0), -1, -1):
-        here = rows.filter(pl.col("depth") == depth)
-        sequences = here.filter(pl.col("is_sequence"))
+        at_depth = rows.filter(pl.col("depth") == depth)
+        sequences = at_depth.filter(pl.col("is_sequence"))
         if sequences.height:
-            plain = here.filter(~pl.col("is_sequence"))
-            here = pl.concat([plain, _filled(sequences, items)])
-        items = here
+            plain = at_depth.filter(~pl.col("is_sequence"))
+            at_depth = pl.concat([plain, _filled(sequences, items)])
+        items = at_depth
     return items
 
 

@@ -88,11 +88,13 @@ def _span(root: Path, table: str, part: str) -> Span:
         group = metadata.row_group(number)
         if not group.num_rows:
             continue
-        said = group.column(column).statistics
-        if said is None or not (said.has_min_max or said.null_count == group.num_rows):
+        statistics = group.column(column).statistics
+        if statistics is None or not (
+            statistics.has_min_max or statistics.null_count == group.num_rows
+        ):
             return _ANY
-        if said.has_min_max:
-            first, last = min(first, said.min), max(last, said.max)
+        if statistics.has_min_max:
+            first, last = min(first, statistics.min), max(last, statistics.max)
     return (first, last) if first <= last else _NONE
 
 

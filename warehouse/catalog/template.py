@@ -145,9 +145,9 @@ def see_views(connection: duckdb.DuckDBPyConnection) -> None:
 def _make(connection: duckdb.DuckDBPyConnection, file: Path, make: Callable[[], None]) -> None:
     """Write the file atomically."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    begun = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
+    draft = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
     try:
-        connection.execute(f"attach {literal(str(begun))} as {NAME}")
+        connection.execute(f"attach {literal(str(draft))} as {NAME}")
         try:
             connection.execute(f"use {NAME}")
             make()
@@ -155,9 +155,9 @@ def _make(connection: duckdb.DuckDBPyConnection, file: Path, make: Callable[[], 
         finally:
             connection.execute("use memory")
             connection.execute(f"detach {NAME}")
-        begun.replace(file)
+        draft.replace(file)
     finally:
-        begun.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
 
 
 @cache

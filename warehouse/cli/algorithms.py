@@ -267,7 +267,7 @@ def run(
     if sum(chosen) != 1:
         raise UsageError("name a cohort, or say one of --series, --set, --all and --waiting")
     algorithms = opened(warehouse).algorithms
-    told = ProgressLine(enabled=not as_json)
+    line = ProgressLine(enabled=not as_json)
     how: dict[str, Any] = {
         "workers": jobs,
         "runner": runner,
@@ -276,12 +276,12 @@ def run(
         "by": by,
     }
     if waiting:
-        report = algorithms.run_waiting(algorithm, progress=told, **how)
+        report = algorithms.run_waiting(algorithm, progress=line, **how)
     else:
         report = algorithms.run(
-            algorithm, series or cohort, of_set=of_set, again=again, progress=told, **how
+            algorithm, series or cohort, of_set=of_set, again=again, progress=line, **how
         )
-    told.end()
+    line.end()
     _print(report, as_json=as_json)
     return 1 if strict and report.failed else 0
 
@@ -312,10 +312,10 @@ def _print(report: Report, *, as_json: bool) -> None:
         return
     screen = console()
     kinds = ("succeeded", "failed", "cancelled")
-    said = [f"{getattr(report, kind):,} {kind}" for kind in kinds if getattr(report, kind)]
+    counts = [f"{getattr(report, kind):,} {kind}" for kind in kinds if getattr(report, kind)]
     if report.done_before:
-        said.append(f"{report.done_before:,} done before")
-    text = f"{counted(report.cases, 'case')}: {', '.join(said) or 'nothing to do'}"
+        counts.append(f"{report.done_before:,} done before")
+    text = f"{counted(report.cases, 'case')}: {', '.join(counts) or 'nothing to do'}"
     screen.print(f"{text}  ({report.seconds:.1f} s)", highlight=False)
     if report.unmatched:
         first = next(iter(report.unmatched.items()))

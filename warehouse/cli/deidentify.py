@@ -101,8 +101,8 @@ def views(
     if as_json:
         send_document({"target": target, "rows": counts})
         return 0
-    told = ", ".join(f"{count:,} {table}" for table, count in counts.items())
-    print(escaped(f"{target}: {told}"))
+    text = ", ".join(f"{count:,} {table}" for table, count in counts.items())
+    print(escaped(f"{target}: {text}"))
     return 0
 
 

@@ -68,10 +68,10 @@ def verify(
 
 def _print_found(found: Verified) -> None:
     screen = console()
-    looked = "every byte and page" if found.is_deep else "sizes, footers and rows"
+    checks = "every byte and page" if found.is_deep else "sizes, footers and rows"
     screen.print(
         f"version {found.version}: {counted(found.parts, 'part')} with {found.rows:,} rows, "
-        f"{size_text(found.size_bytes)}; {looked} in {found.seconds:.1f} s",
+        f"{size_text(found.size_bytes)}; {checks} in {found.seconds:.1f} s",
         highlight=False,
     )
     screen.print(

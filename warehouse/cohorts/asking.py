@@ -158,18 +158,18 @@ def pick_apart(
                 f"it took more than {limits.seconds:g} s; allow more with --timeout"
             ) from None
         try:
-            told = json.loads(done.stdout)
+            answer = json.loads(done.stdout)
         except ValueError:
             # Nothing catches an allocation that fails inside of a library: the process ends.
             raise CohortStopped(
                 f"it needs more than {limits.memory_bytes >> 20:,} MiB of memory, "
                 f"or broke the process that asked (exit code {done.returncode})"
             ) from None
-        if "error" in told:
-            raise _ERRORS.get(told["error"], QueryFailed)(told["message"])
+        if "error" in answer:
+            raise _ERRORS.get(answer["error"], QueryFailed)(answer["message"])
         with pa.memory_map(str(target)) as source:
             keys = pa.ipc.open_file(source).read_all()["key"].combine_chunks()
-            return Picked(KEYS[told["column"]], pa.concat_arrays([keys]), told["column"])
+            return Picked(KEYS[answer["column"]], pa.concat_arrays([keys]), answer["column"])
 
 
 _ERRORS: dict[str, type[WarehouseError]] = {

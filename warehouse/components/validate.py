@@ -107,10 +107,10 @@ def require_schema(schema: Any) -> None:
 
 
 def _draft(schema: dict[str, Any]) -> str:
-    said = schema.get("$schema")
-    if said is None:
+    dialect = schema.get("$schema")
+    if dialect is None:
         return "Draft7Validator"
-    key = str(said).rstrip("#").replace("https://", "http://")
+    key = str(dialect).rstrip("#").replace("https://", "http://")
     if key not in DRAFTS:
         raise SchemaRefused(
             "the schema is of a draft that is not known here; write it in draft 4, 6 or 7 "

@@ -313,8 +313,8 @@ def _value_row(one: Prepared, at: Any) -> dict[str, Any]:
 
 def _use_row(one: Prepared, at: Any) -> dict[str, Any]:
     given = one.given
-    said = (given.about, given.about_key, given.added_by, given.tool, given.tool_version)
-    identity = json.dumps([one.value_id, *said])
+    facts = (given.about, given.about_key, given.added_by, given.tool, given.tool_version)
+    identity = json.dumps([one.value_id, *facts])
     return {
         "use_id": digest(identity)[:32],
         "value_id": one.value_id,

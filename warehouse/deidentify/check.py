@@ -95,10 +95,10 @@ def check(
     """
     if not os.path.exists(target):
         raise SourceNotFound(str(target))
-    said = _said(target)
+    statements = _said(target)
     chosen = profile(
-        retain=_of(said, profile_retains=True) if retain is None else retain,
-        clean=_of(said, profile_retains=False) if clean is None else clean,
+        retain=_of(statements, profile_retains=True) if retain is None else retain,
+        clean=_of(statements, profile_retains=False) if clean is None else clean,
     )
     values, passed_over = identifying_values(against, chosen)
     found = searched(target, patterns_of(values))

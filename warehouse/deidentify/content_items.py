@@ -45,22 +45,22 @@ class ContentItem:
         self._options = options
         self._concept = ("", "")
 
-    def action(self, tag: int, said: Mapping[int, str]) -> Action | None:
+    def action(self, tag: int, texts: Mapping[int, str]) -> Action | None:
         """Return what becomes of an element of ``SAYS``, by its first item; None: as usual."""
         if tag == _CONCEPT:
-            self._concept = (said.get(_CODE, ""), said.get(_SCHEME, ""))
+            self._concept = (texts.get(_CODE, ""), texts.get(_SCHEME, ""))
             return None
         if self._concept not in _OF_PERSON:
             return None
-        if "patient" in self._options and not self._is_old(said):
+        if "patient" in self._options and not self._is_old(texts):
             return None
         return Action("Z" if tag == _MEASURED else "D", "structured")
 
-    def _is_old(self, said: Mapping[int, str]) -> bool:
+    def _is_old(self, texts: Mapping[int, str]) -> bool:
         """Return whether it is an age that few people have, or one that cannot be read."""
         if self._concept not in _AGES:
             return False
         try:
-            return not float(said.get(_NUMBER, "")) <= values.OLDEST_YEARS
+            return not float(texts.get(_NUMBER, "")) <= values.OLDEST_YEARS
         except ValueError:
             return True

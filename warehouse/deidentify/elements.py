@@ -148,7 +148,7 @@ def first_item(data: bytes, value: int, stop: int, *, implicit: bool) -> dict[in
     if value + 8 > stop:
         return {}
     kind, length = read_item(data, value, stop)
-    pos, said = value + 8, dict[int, str]()
+    pos, texts = value + 8, dict[int, str]()
     stop = stop if length == UNDEFINED else min(pos + length, stop)
     while kind == ITEM and pos < stop:
         one = read_element(data, pos, stop, implicit=implicit)
@@ -159,9 +159,9 @@ def first_item(data: bytes, value: int, stop: int, *, implicit: bool) -> dict[in
             continue
         if one.end - one.value <= LONGEST_CODE:
             content = bytes(data[one.value : one.end])
-            said[one.tag] = content.strip(b" \0").decode("latin-1")
+            texts[one.tag] = content.strip(b" \0").decode("latin-1")
         pos = one.end
-    return said
+    return texts
 
 
 def head(tag: int, vr: str, length: int, *, implicit: bool) -> bytes:

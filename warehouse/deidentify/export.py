@@ -174,12 +174,12 @@ def _refuse(
 def _mark(run: Run, version: int, how: Treatment, form: str) -> str:
     """Return a digest of everything that the content of the files depends on."""
     tables = sorted((sql_folder() / "rules").glob("*.csv"))
-    said = (
+    message = (
         run.digest, version, how.profile.name, how.profile.options, how.key.fingerprint,
         how.pixels.rectangles, how.pixels.accept, how.pixels.hook is not None, how.template,
         how.has_mapping, form, package_version(), [sha256_of(table) for table in tables],
     )  # fmt: skip
-    return hashlib.sha256(repr(said).encode()).hexdigest()
+    return hashlib.sha256(repr(message).encode()).hexdigest()
 
 
 def _portions(members: Iterator[Member], work: Path, known: dict[str, Known]) -> Iterator[Portion]:

@@ -115,9 +115,9 @@ def _treat(portion: Portion, how: Treatment) -> None:
         portion.beside(".uids").write_bytes(mapping.sealed(uids.items(), how.key))
         portion.beside(".patients").write_bytes(mapping.sealed(patients.items(), how.key))
     note = {"files": rows, "left_out": left_out, "changes": count}
-    begun = portion.beside(".begun")
-    begun.write_text(json.dumps(note), encoding="utf-8")
-    begun.replace(portion.note)
+    started = portion.beside(".begun")
+    started.write_text(json.dumps(note), encoding="utf-8")
+    started.replace(portion.note)
 
 
 def _written(

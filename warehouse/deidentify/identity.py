@@ -230,16 +230,16 @@ class Identity:
         small = together.lower()
         # Without zeros text of two bytes for a character is as plain as other text.
         plain = small.translate(None, b"\0")
-        here = [part for part in self.found if part in plain or part in small]
+        parts = [part for part in self.found if part in plain or part in small]
         coded = [code for part in self._written for code in _coded(part) if code in together]
         dated = self._dated(kept)
-        if not here and not coded:
+        if not parts and not coded:
             return dated
-        wide = [code for part in here for code in _wide(part)]
+        wide = [code for part in parts for code in _wide(part)]
         return dated | frozenset(
             (path, tag)
             for path, tag, vr, content in kept
-            if any(self._holds(content.lower(), part, vr) for part in here)
+            if any(self._holds(content.lower(), part, vr) for part in parts)
             or any(code in content.lower() for code in wide)
             or any(code in content for code in coded)
         )

@@ -108,13 +108,13 @@ def rectangle(text: str) -> Rectangle:
 
 def risk(facts: Facts) -> str:
     """Return why pixels may show text; empty if the header gives no reason."""
-    said = facts.text("BurnedInAnnotation").upper()
-    if said == "YES":
+    stated = facts.text("BurnedInAnnotation").upper()
+    if stated == "YES":
         return "its header says that text is burned in"
     types = {part.strip().upper() for part in facts.text("ImageType").split("\\")}
     if facts.text("SpecimenLabelInImage").upper() == "YES":
         return "its header says that the label of a specimen is in the image"
-    if said == "NO":
+    if stated == "NO":
         return ""
     sop_class = facts.text("SOPClassUID")
     is_secondary = sop_class == _SECONDARY or sop_class.startswith(f"{_SECONDARY}.")

@@ -180,8 +180,8 @@ def rules() -> tuple[dict[str, str], ...]:
 def action_of(row: dict[str, str], options: Iterable[Option]) -> Action:
     """Return the action of a row of the table; of several options one that cleans comes first."""
     basic = _SIMPLE.get(row["basic"], row["basic"])
-    said = [(row[option.column], option.name) for option in options if row[option.column]]
-    for code, name in sorted(said):  # C before K
+    allowed = [(row[option.column], option.name) for option in options if row[option.column]]
+    for code, name in sorted(allowed):  # C before K
         # An age that is kept is one of many people: see ``values.capped_age``.
         is_age = elements().get(int(row["tag"], 16), ("",))[0] == "AS"
         return Action("C" if is_age else code, name, basic)

@@ -104,8 +104,8 @@ class Walk:
             usual = known.get(tag, "")
             action = self._action(path, tag, structured=structured)
             if structured and tag in content_items.SAYS:
-                said = el.first_item(data, value, limit if end is None else end, implicit=implicit)
-                action = content_item.action(tag, said) or action
+                texts = el.first_item(data, value, limit if end is None else end, implicit=implicit)
+                action = content_item.action(tag, texts) or action
             if usual == "SQ" or vr == "SQ" or end is None:
                 pos = self._sequence(
                     entries, path, depth, tag, vr, value, end, limit, action, implicit=implicit,

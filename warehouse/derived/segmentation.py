@@ -89,10 +89,10 @@ class Segmentation:
 
     def __init__(
         self, catalog: Catalog, image: Image, series_uid: str, *, resample: bool, own_grid: bool,
-        told: Described | None = None,
+        description: Described | None = None,
     ) -> None:  # fmt: skip
         self.series_uid, self.sop_instance_uid = series_uid, image.SOPInstanceUID
-        found = told or described(catalog, [image.instance_id])[image.instance_id]
+        found = description or described(catalog, [image.instance_id])[image.instance_id]
         self.segments: pl.DataFrame = found.segments
         self.frames: pl.DataFrame = found.frames
         unread = self.segments["not_read"].drop_nulls()
@@ -107,7 +107,7 @@ class Segmentation:
             )
         self._stack = Stack(series_uid, [image], Values())
         self._largest = _largest(catalog, image, series_uid) if self.kind == "FRACTIONAL" else 1
-        self.warnings = list(self._told())
+        self.warnings = list(self._problems())
         self._rows = self._usable()
         self._place = place_frames(
             catalog, series_uid, self.segments, self.frames, self._rows,
@@ -136,7 +136,7 @@ class Segmentation:
 
     @property
     def numbers(self) -> list[int]:
-        """Numbers of the segments that frames can be told to be of, in their order."""
+        """Numbers of the segments that frames can state, in their order."""
         sound = self.segments.filter(pl.col("segment_why_not").is_null())
         numbers: list[int] = sound["SegmentNumber"].to_list()
         return numbers
@@ -257,7 +257,7 @@ class Segmentation:
         pairs = rows.select("frame_number", "segment_number").iter_rows()
         return [(frame - 1, segment) for frame, segment in pairs if segment in known]
 
-    def _told(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[str]:
         """Yield what is wrong with frames and segments, each reason once with its count."""
         left_out = (self.kind != "LABELMAP") | (pl.col("frame_number") > len(self._stack))
         reasons = self.frames.filter(left_out)["segment_why_not"].drop_nulls()
@@ -326,7 +326,7 @@ class Segmentation:
 
 def open_segmentation(
     catalog: Catalog, series_uid: str, *, sop_instance_uid: str | None = None,
-    resample: bool = False, own_grid: bool = False, told: Described | None = None,
+    resample: bool = False, own_grid: bool = False, description: Described | None = None,
 ) -> Segmentation:  # fmt: skip
     """Return a segmentation; no frame is read.
 
@@ -342,7 +342,7 @@ def open_segmentation(
         Where frames do not lie on the grid of the images: take the nearest voxel.
     own_grid
         Masks on the least grid that holds the frames, whatever the images.
-    told
+    description
         What ``described`` says of the object, where that was asked already.
 
     Raises
@@ -362,7 +362,12 @@ def open_segmentation(
         why = f"it has {len(images)} objects, name one (sop_instance_uid=…)"
         raise WrongObject(series_uid, "segmentation", why)
     return Segmentation(
-        catalog, images[0], series_uid, resample=resample, own_grid=own_grid, told=told
+        catalog,
+        images[0],
+        series_uid,
+        resample=resample,
+        own_grid=own_grid,
+        description=description,
     )
 
 

@@ -34,7 +34,7 @@ NO_NUMBER = -1
 """Stands for an object none of whose segments has a number."""
 _AT_ONCE = 200
 """Objects whose rows are appended together: what a run that is stopped has done stays."""
-_TOLD_AT_ONCE = 20
+_DESCRIBED_AT_ONCE = 20
 """Objects whose headers are asked for together: some have a hundred thousand frames."""
 
 
@@ -72,10 +72,10 @@ def measure_segments(
     failures: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
     waiting = 0
-    for key, told, numbers in _described_objects(catalog, found):
+    for key, description, numbers in _described_objects(catalog, found):
         instance_key, state, series_uid, sop_instance_uid, _ = key
         try:
-            made = list(_rows(catalog, series_uid, sop_instance_uid, numbers, told))
+            made = list(_rows(catalog, series_uid, sop_instance_uid, numbers, description))
         except WarehouseError as error:
             # Of files that are away, or cannot be decoded here: that may be mended.
             failures[sop_instance_uid] = str(error)
@@ -96,18 +96,22 @@ def _described_objects(
 ) -> Iterator[tuple[tuple[Any, ...], Described, list[int]]]:
     """Yield each object, what its header says, and the numbers of its segments."""
     objects = [(key, list(rows)) for key, rows in groupby(found, itemgetter(0, 1, 2, 3, 4))]
-    for begin in range(0, len(objects), _TOLD_AT_ONCE):
-        some = objects[begin : begin + _TOLD_AT_ONCE]
-        told = described(catalog, [key[4] for key, _ in some])
+    for begin in range(0, len(objects), _DESCRIBED_AT_ONCE):
+        some = objects[begin : begin + _DESCRIBED_AT_ONCE]
+        descriptions = described(catalog, [key[4] for key, _ in some])
         for key, rows in some:
-            yield key, told[key[4]], sorted({row[5] for row in rows if row[5] is not None})
+            yield key, descriptions[key[4]], sorted({row[5] for row in rows if row[5] is not None})
 
 
 def _rows(
-    catalog: Catalog, series_uid: str, sop_instance_uid: str, numbers: list[int], told: Described
+    catalog: Catalog,
+    series_uid: str,
+    sop_instance_uid: str,
+    numbers: list[int],
+    description: Described,
 ) -> Iterator[dict[str, Any]]:
     try:
-        found, warnings = _opened(catalog, series_uid, sop_instance_uid, told)
+        found, warnings = _opened(catalog, series_uid, sop_instance_uid, description)
         volumes = found.volumes().iter_rows(named=True)
     except (WrongObject, NotInGeometry, NoPixels, NotAVolume) as error:
         for number in numbers or [NO_NUMBER]:
@@ -125,14 +129,16 @@ def _rows(
 
 
 def _opened(
-    catalog: Catalog, series_uid: str, uid: str, told: Described
+    catalog: Catalog, series_uid: str, uid: str, description: Described
 ) -> tuple[Segmentation, list[str]]:
     """Open an object on the grid of its images; on its own if frames do not lie on that one."""
     try:
-        found = open_segmentation(catalog, series_uid, sop_instance_uid=uid, told=told)
+        found = open_segmentation(
+            catalog, series_uid, sop_instance_uid=uid, description=description
+        )
     except NotInGeometry as error:
         found = open_segmentation(
-            catalog, series_uid, sop_instance_uid=uid, own_grid=True, told=told
+            catalog, series_uid, sop_instance_uid=uid, own_grid=True, description=description
         )
         return found, [*found.warnings, f"measured on its own grid: {error.why}"]
     why = found.own_grid_why

@@ -65,9 +65,9 @@ def _known(term: str) -> str:
     """Return a term that pydicom understands."""
     if term in _LATIN_9:
         return _LATIN_9[term]
-    with _quiet, quiet() as said:
+    with _quiet, quiet() as messages:
         convert_encodings(term)
-    return _UNKNOWN if any("Unknown encoding" in text for text in said) else term
+    return _UNKNOWN if any("Unknown encoding" in text for text in messages) else term
 
 
 def decode_text(raw: bytes, charsets: Sequence[str], delimiters: bytes = b"\\") -> str:

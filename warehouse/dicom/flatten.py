@@ -121,10 +121,10 @@ def _sequence(
 ) -> list[Element]:  # fmt: skip
     """Return a sequence and its nested elements; one that cannot be parsed is returned as bytes."""
     try:
-        with quiet() as said:
+        with quiet() as messages:
             _count_first(raw, charsets, spent)
             items = dataset[raw.tag].value or []
-        if reports_truncation(said):
+        if reports_truncation(messages):
             raise Rejected("the value field ends inside an element")  # noqa: TRY301
         inside = [
             element

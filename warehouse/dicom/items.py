@@ -55,8 +55,8 @@ def comparable(trace: Trace, model: ItemStart, at: int, end: int) -> bool:
     """Return whether matching pays: enough further items lie in the window."""
     if model.flushes != trace.flushes or model.windows != len(trace.bases):
         return False
-    there = min(end, trace.window - trace.base) - at
-    return there >= MIN_ITEMS * (at - model.at)
+    remaining = min(end, trace.window - trace.base) - at
+    return remaining >= MIN_ITEMS * (at - model.at)
 
 
 def record_items(trace: Trace, model: ItemStart, at: int, end: int, number: int) -> tuple[int, int]:

@@ -46,9 +46,9 @@ def pass_over(
     if length != UNDEFINED:
         end = offset + length
         if end > size:
-            there = size - offset
-            note = f"pixel data end early: {there} of {length} bytes are there"
-            return PixelPlace(offset, there, encapsulated=False), note, size
+            remaining = size - offset
+            note = f"pixel data end early: {remaining} of {length} bytes are there"
+            return PixelPlace(offset, remaining, encapsulated=False), note, size
         return PixelPlace(offset, length, encapsulated=False), None, end
     with opened() as file:
         last = _follow(file, offset, size)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 def quiet() -> Iterator[list[str]]:
     """Keep pydicom's warnings, which quote values, out of logs; collect them for the caller."""
     logger = logging.getLogger("pydicom")
-    said: list[str] = []
+    messages: list[str] = []
     before = logger.disabled
     logger.disabled = True
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            yield said
-            said += [str(warning.message) for warning in caught]
+            yield messages
+            messages += [str(warning.message) for warning in caught]
     finally:
         logger.disabled = before
 
@@ -40,8 +40,8 @@ def was_too_deep(error: BaseException) -> bool:
     return False
 
 
-def reports_truncation(said: list[str]) -> bool:
+def reports_truncation(messages: list[str]) -> bool:
     """Return whether a warning says that a value field is truncated."""
     return any(
-        "nd of file reached before" in text or "Unexpected end of file" in text for text in said
+        "nd of file reached before" in text or "Unexpected end of file" in text for text in messages
     )

@@ -64,7 +64,7 @@ def read_header_from(
         raise Rejected("not DICOM: no DICM prefix, and the first bytes are no data element", 0)
     watched = Watched(file, Spent(limits, wanted))
     try:
-        with quiet() as said:
+        with quiet() as messages:
             header = _read(watched, size, start=132 if has_prefix else 0)
     except Rejected:
         raise
@@ -85,7 +85,7 @@ def read_header_from(
         ) from error
     if watched.cut_at is not None:
         raise Rejected(f"cut off: the file ends inside its header, at byte {size}", size)
-    if reports_truncation(said):
+    if reports_truncation(messages):
         raise Rejected(f"cut off: the file ends inside its header, at byte {size}", size)
     if not header.elements:
         raise Rejected("no data elements after the DICM prefix", 132)
@@ -170,7 +170,7 @@ def _fetch_long(file: Watched, dataset: Dataset, size: int) -> dict[int, str]:
 
     Where they are too many bytes together, they get a stub, and the digest of each is returned.
     """
-    here = file.tell()
+    position = file.tell()
     raws: dict[int, RawDataElement] = {
         int(tag): raw for tag, raw in dataset.items()
         if isinstance(raw, RawDataElement) and raw.value is None and 0 < raw.length < UNDEFINED
@@ -193,7 +193,7 @@ def _fetch_long(file: Watched, dataset: Dataset, size: int) -> dict[int, str]:
             held[raw.tag] = raw._replace(value=file.read_if(raw.length))
         else:
             digests[tag] = file.digest(raw.length)
-    file.seek(here)
+    file.seek(position)
     return digests
 
 

@@ -216,8 +216,8 @@ def _move_windows(scan: Scan, c: Compared, start: int) -> bool:
     """Refill the windows where that of the template was refilled; False if no file is left."""
     heads = scan.heads
     offsets = c.place[:, start] - c.bases[-1]
-    there = [heads.refill(f, o) for f, o in zip(c.files.tolist(), offsets.tolist(), strict=True)]
-    c.keep(np.array(there, bool))
+    refilled = [heads.refill(f, o) for f, o in zip(c.files.tolist(), offsets.tolist(), strict=True)]
+    c.keep(np.array(refilled, bool))
     base = heads.base[c.files]
     c.place[:, start:] += (base - c.bases[-1])[:, None]
     c.bases.append(base)

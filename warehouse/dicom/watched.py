@@ -136,9 +136,9 @@ class Watched:
 
     def size(self) -> int:
         """Return the size of the file."""
-        here = self._file.tell()
+        position = self._file.tell()
         end = self._file.seek(0, os.SEEK_END)
-        self._file.seek(here)
+        self._file.seek(position)
         return end
 
 

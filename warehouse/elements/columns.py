@@ -242,14 +242,14 @@ class Batch:
         for bit, name in enumerate(names):
             kind = ELEMENTS.field(name).type
             valid = (filled & np.uint16(1 << bit)) != 0
-            there = int(np.count_nonzero(valid))
-            if not there:
+            count = int(np.count_nonzero(valid))
+            if not count:
                 arrays.append(pa.nulls(len(value), kind))
             elif name == "warning":
                 arrays.append(columns[name].dictionary_encode().take(pa.array(value)))
             elif name in NUMBER_COLUMNS:
-                arrays.append(_take_numbers(columns[name][0], valid, there, value, kind))
-            elif there * _MOSTLY > len(value):
+                arrays.append(_take_numbers(columns[name][0], valid, count, value, kind))
+            elif count * _MOSTLY > len(value):
                 arrays.append(columns[name].take(pa.array(value)))
             else:
                 arrays.append(_take_some(columns[name], valid, value))
@@ -319,10 +319,10 @@ def _through(cells: list[str | None], kind: NDArray[np.int32]) -> pa.DictionaryA
 
 
 def _take_numbers(
-    numbers: NDArray[Any], valid: NDArray[np.bool_], there: int, value: NDArray[np.int32],
+    numbers: NDArray[Any], valid: NDArray[np.bool_], count: int, value: NDArray[np.int32],
     kind: pa.DataType,
 ) -> pa.Array:  # fmt: skip
-    if there * _MOSTLY > len(value):
+    if count * _MOSTLY > len(value):
         return _with_validity(numbers[value], valid, kind)
     rows = np.flatnonzero(valid)
     cells = np.zeros(len(value), numbers.dtype)

@@ -254,8 +254,8 @@ def _decode(
     paths, kind_numbers = batch.add_paths(resolved.paths), batch.add_kinds(kinds)
     columns: tuple[NDArray[Any], ...] = (file, paths[path], kind_numbers[kind], first, count)
     if vanished:
-        there = np.flatnonzero(~np.isin(file, vanished))
-        columns = tuple(column[there] for column in columns)
+        remaining = np.flatnonzero(~np.isin(file, vanished))
+        columns = tuple(column[remaining] for column in columns)
     batch.add(*columns)
     return vanished
 

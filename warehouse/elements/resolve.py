@@ -121,8 +121,8 @@ def resolve(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> Resolved:
         for t, v in zip(tag.tolist(), view.vr.tolist(), strict=True)
     ]
     for pair in pairs.tolist():
-        of, who = divmod(pair, len(creators) + 1)
-        name = creators[who - 1] if who else None
+        of, creator_number = divmod(pair, len(creators) + 1)
+        name = creators[creator_number - 1] if creator_number else None
         kinds.append(Kind(kinds[of].tag, vr_of(int(tag[of]), int(view.vr[of]), name), name))
     _resolve_ambiguous(kinds, kind, view, given_up)
     return Resolved(kinds, kind, paths, node_path, charsets, node_charset, given_up)
@@ -233,11 +233,11 @@ def _paths(found: Found) -> tuple[list[str], NDArray[Any]]:
     step[inside], steps = encode(tags << 32 | found.node_item[inside])
     texts = [path_step(f"{key >> 32 & 0xFFFFFFFF:08X}", key & 0xFFFFFFFF) for key in steps.tolist()]
     for level in range(1, int(found.node_level.max()) + 1):
-        here = np.flatnonzero((found.node_level == level) & inside)
+        nodes = np.flatnonzero((found.node_level == level) & inside)
         number, keys = encode(
-            node_path[found.node_parent[here]] * np.int64(len(steps)) + step[here]
+            node_path[found.node_parent[nodes]] * np.int64(len(steps)) + step[nodes]
         )
-        node_path[here] = len(paths) + number
+        node_path[nodes] = len(paths) + number
         outer, last = (part.tolist() for part in np.divmod(keys, len(steps)))
         paths += [join_path(paths[o], texts[i]) for o, i in zip(outer, last, strict=True)]
     return paths, node_path
@@ -248,8 +248,8 @@ def _inherit(found: Found, own: NDArray[np.int64], usable: NDArray[np.bool_]) ->
     value = own.copy()
     deepest = int(found.node_level.max()) if len(value) else 0
     for level in range(1, deepest + 1):
-        here = np.flatnonzero((found.node_level == level) & (value < 0) & usable)
-        value[here] = value[found.node_parent[here]]
+        nodes = np.flatnonzero((found.node_level == level) & (value < 0) & usable)
+        value[nodes] = value[found.node_parent[nodes]]
     return value
 
 

@@ -40,11 +40,11 @@ def cause_of(cause: BaseException) -> tuple[str, str]:
     ('no space is left on the disk', 'free space')
     """
     found = getattr(cause, "errno", None)
-    said = str(cause)
-    for code, told in _CAUSES.items():
-        if code == found or (found is None and os.strerror(code) in said):
-            return told
-    return said.splitlines()[0] if said else type(cause).__name__, "mend that"
+    text = str(cause)
+    for code, explanation in _CAUSES.items():
+        if code == found or (found is None and os.strerror(code) in text):
+            return explanation
+    return text.splitlines()[0] if text else type(cause).__name__, "mend that"
 
 
 class WarehouseError(Exception):

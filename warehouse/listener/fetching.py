@@ -103,8 +103,8 @@ def fetch(
     if by_get:
         return _got(wh, peer, identifier, quiet, seconds, spool)
     with Listener(wh, quiet, spool) as listener:
-        here = replace(quiet, port=listener.port)
-        counts = _request_move(peer, identifier, here, seconds, quiet.aet)
+        own = replace(quiet, port=listener.port)
+        counts = _request_move(peer, identifier, own, seconds, quiet.aet)
         received = listener.state().received
         report = wh.ingest(listener.spool / "files", mode=quiet.mode, workers=quiet.workers)
     return Fetched(*counts, received=received, report=report)

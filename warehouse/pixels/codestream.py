@@ -58,16 +58,16 @@ def color_space_of(frame: bytes) -> str | None:
     Component identifiers in letters, the marker of Adobe, that of JFIF: in the order in which
     decoders look at them (ITU-T T.871, T.872).
     """
-    said = None
+    space = None
     for code, part in _segments(frame) if frame[:2] == b"\xff\xd8" else ():
         if _is_frame_header(code) and len(part) >= 15 and part[5] == 3:
             if part[6:15:3] in {b"RGB", b"rgb"}:
                 return "RGB"
         elif code == _ADOBE and part[:5] == b"Adobe" and len(part) >= 12:
-            said = {0: "RGB", 1: "YBR_FULL"}.get(part[11], said)
-        elif code == _JFIF and part[:4] == b"JFIF" and said is None:
-            said = "YBR_FULL"
-    return said
+            space = {0: "RGB", 1: "YBR_FULL"}.get(part[11], space)
+        elif code == _JFIF and part[:4] == b"JFIF" and space is None:
+            space = "YBR_FULL"
+    return space
 
 
 def _is_frame_header(code: int) -> bool:

@@ -188,8 +188,8 @@ def with_high_bit(image: Image) -> Image:
             header = pydicom.dcmread(
                 opened.file, stop_before_pixels=True, specific_tags=["HighBit"], force=True
             )
-            said = header.get("HighBit")
-            found = image._replace(high_bit=None if said is None else int(said))
+            high_bit = header.get("HighBit")
+            found = image._replace(high_bit=None if high_bit is None else int(high_bit))
         except PixelsUnreadable:
             raise
         except Exception as error:
@@ -264,8 +264,8 @@ def _photometric(opened: OpenPixels) -> str:
     if image.SamplesPerPixel != 3 or image.TransferSyntaxUID not in jpeg:
         return stated
     first = compressed_frames(image, opened.read)[0]
-    said = codestream.color_space_of(b"".join(opened.read(*part) for part in first))
-    return stated if said is None or said in stated else said
+    space = codestream.color_space_of(b"".join(opened.read(*part) for part in first))
+    return stated if space is None or space in stated else space
 
 
 def entries_as(table: Table, dtype: np.dtype) -> np.ndarray:

@@ -77,5 +77,7 @@ def _layout(
         return layout_of_slices(catalog, series_uid, images, gaps=gaps, tilt=tilt)
     except NotAVolume as refused:
         # The view says it with figures; asking it every time would cost more than a slice.
-        said = catalog.connection.execute(statement("why_not", "pixels"), [series_uid]).fetchall()
-        raise NotAVolume(series_uid, said[0][0] if said else refused.why) from None
+        reasons = catalog.connection.execute(
+            statement("why_not", "pixels"), [series_uid]
+        ).fetchall()
+        raise NotAVolume(series_uid, reasons[0][0] if reasons else refused.why) from None

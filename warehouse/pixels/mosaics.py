@@ -49,8 +49,8 @@ def layout_of_mosaics(catalog: Catalog, series_uid: str, images: Sequence[Image]
     ids = [image.instance_id for image in images]
     asked = statement("mosaics", "pixels")
     rows = catalog.connection.execute(asked, [series_uid, min(ids), max(ids)]).fetchall()
-    said = {instance_id: stated for instance_id, *stated in rows}
-    stated = [said.get(instance_id, [None, None, None]) for instance_id in ids]
+    stated_by_id = {instance_id: stated for instance_id, *stated in rows}
+    stated = [stated_by_id.get(instance_id, [None, None, None]) for instance_id in ids]
     counts = {count or 0 for count, _, _ in stated}
     count = counts.pop()
     if counts or count < 1 or any(normal is None for _, normal, _ in stated):

@@ -96,8 +96,8 @@ def layout_of_frames(
         if is_segmentation:  # the view knows nothing of frames that are left out
             raise NotAVolume(series_uid, "; ".join(made))
         asked = statement("why_not_frames", "pixels")
-        said = catalog.connection.execute(asked, [series_uid, stack]).fetchall()
-        raise NotAVolume(series_uid, said[0][0] if said else "; ".join(made))
+        rows = catalog.connection.execute(asked, [series_uid, stack]).fetchall()
+        raise NotAVolume(series_uid, rows[0][0] if rows else "; ".join(made))
     grid, dims, labels = _arranged(
         catalog, series_uid, images, frames, made, counted, is_segmentation=is_segmentation
     )
@@ -174,12 +174,12 @@ def _frames(catalog: Catalog, series_uid: str, images: Sequence[Image]) -> list[
     ids = [image.instance_id for image in images]
     asked = [series_uid, min(ids), max(ids)]
     rows = catalog.connection.execute(statement("frames", "pixels"), asked).fetchall()
-    said: dict[int, list[Any]] = {}
+    stated: dict[int, list[Any]] = {}
     for instance_id, *frame in rows:
-        said.setdefault(instance_id, []).append(frame)
+        stated.setdefault(instance_id, []).append(frame)
     made = []
     for number, image in enumerate(images):
-        groups = {said_of[0]: said_of[1:] for said_of in said.get(image.instance_id, ())}
+        groups = {said_of[0]: said_of[1:] for said_of in stated.get(image.instance_id, ())}
         for index in range(image.frame_count):
             row: Any = groups.get(index + 1) or (
                 image.ImagePositionPatient, image.ImageOrientationPatient, image.PixelSpacing,

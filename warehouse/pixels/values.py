@@ -138,11 +138,11 @@ class Values:
                 return self._in_color(frame, image, headers.of(image)) if self.color else frame
             if self.window is None and not self.rescale:
                 return frame
-            said = headers.of(image).of(index)
+            facts = headers.of(image).of(index)
             with np.errstate(all="ignore"):
                 if self.window is None:
-                    return said.mapping(self.rescale).apply(frame)
-                return self._windowed(frame, image, said)
+                    return facts.mapping(self.rescale).apply(frame)
+                return self._windowed(frame, image, facts)
         except MemoryError:
             raise ArrayTooLarge(f"frame {index + 1} of {image.path}", 8 * frame.size) from None
         except WarehouseError:
@@ -151,14 +151,14 @@ class Values:
             why = f"values of frame {index + 1} cannot be made ({type(error).__name__})"
             raise PixelsUnreadable(image.path, why) from error
 
-    def _windowed(self, frame: np.ndarray, image: Image, said: FrameFacts) -> np.ndarray:
+    def _windowed(self, frame: np.ndarray, image: Image, facts: FrameFacts) -> np.ndarray:
         inverted = self.invert and image.PhotometricInterpretation == "MONOCHROME1"
         if isinstance(self.window, tuple):
-            values = said.mapping(self.rescale or True).apply(frame)
+            values = facts.mapping(self.rescale or True).apply(frame)
             return Voi(*self.window).apply(values, inverted=inverted)
-        values = said.rescale.apply(frame)
-        if said.voi is not None:
-            return said.voi.apply(values, inverted=inverted)
+        values = facts.rescale.apply(frame)
+        if facts.voi is not None:
+            return facts.voi.apply(values, inverted=inverted)
         return spread(values, inverted=inverted)
 
     def _in_color(self, frame: np.ndarray, image: Image, facts: Facts) -> np.ndarray:

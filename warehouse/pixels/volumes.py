@@ -225,8 +225,8 @@ def numbered(stated: Stated, levels: np.ndarray) -> np.ndarray | str:
     if not alike:
         return f"{times_each}, and no number or time says in which order"
     names = [name for name in (*SHARED, *CONDITIONS) if any(stated[name].ranks is r for r in alike)]
-    said = [SHARED.get(name) or CONDITIONS[name] for name in names]
-    return f"{times_each}, in no common order of {', '.join(said)}"
+    reasons = [SHARED.get(name) or CONDITIONS[name] for name in names]
+    return f"{times_each}, in no common order of {', '.join(reasons)}"
 
 
 def mixed(stated: Stated, places: Sequence[tuple[int, ...]]) -> list[str]:

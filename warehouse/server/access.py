@@ -72,8 +72,8 @@ def read_tokens(path: Path) -> list[Token]:
         The file is no file of tokens.
     """
     try:
-        told = json.loads(path.read_text("utf-8"))
-        tokens = [Token(**one) for one in told["tokens"]]
+        document = json.loads(path.read_text("utf-8"))
+        tokens = [Token(**one) for one in document["tokens"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -54,10 +54,10 @@ def may(what: str) -> Callable[[Request], Principal]:
     """
 
     def checked(request: Request) -> Principal:
-        who: Principal = request.state.principal
-        if not who.may(what):
-            raise Refused(f"the role {who.role} does not allow to {what} here")
-        return who
+        principal: Principal = request.state.principal
+        if not principal.may(what):
+            raise Refused(f"the role {principal.role} does not allow to {what} here")
+        return principal
 
     return checked
 

@@ -122,9 +122,9 @@ def translated(table: str, given: dict[str, Any]) -> dict[str, Any]:
 def _header_fields(value: Any) -> dict[str, Any]:
     """Return conditions on elements: ``{"-Manufacturer": "GE", "(0x0018,0x0095)": 100}``."""
     try:
-        told = json.loads(value)
+        parsed = json.loads(value)
     except (TypeError, ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
+        parsed = None
+    if not isinstance(parsed, dict):
         raise UnknownFilter("header_fields is a JSON object of keywords or tags with values")
-    return told
+    return parsed

@@ -120,8 +120,8 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
         f"<td>{html.escape(str(one.get('description') or ''))}</tr>"
         for one in operation.get("parameters", [])
     )
-    said = html.escape(operation.get("description", ""))
+    text = html.escape(operation.get("description", ""))
     return (
         f"<details><summary><b>{method.upper()}</b> <code>{html.escape(path)}</code></summary>"
-        f"<p>{said}</p><table>{rows}</table></details>"
+        f"<p>{text}</p><table>{rows}</table></details>"
     )

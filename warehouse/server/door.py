@@ -123,10 +123,10 @@ class Door:
             await self._inner(asked, taken, noted)
         except (TooLong, TooSlow) as error:
             scope["state"].pop("wrong_body", None)
-            told = _WRONG_BODIES[type(error)]
+            wrong = _WRONG_BODIES[type(error)]
             if status == 500:
                 headers = {"Connection": "close"} if isinstance(error, TooSlow) else {}
-                await problem(*told, **headers)(scope, receive, noted)
+                await problem(*wrong, **headers)(scope, receive, noted)
         finally:
             self._busy -= is_service
             self._note(asked, scope["method"], status, began)
@@ -143,16 +143,16 @@ class Door:
         if any(_CONTROL.search(text) for text in texts):
             return problem(400, "UsageError", "a control character has no meaning here")
         if _SERVICES.match(scope["path"]):
-            who = self._gate.principal(headers.get(b"authorization", ""))
-            if who is ANYBODY_HERE and not _is_here(scope):
+            principal = self._gate.principal(headers.get(b"authorization", ""))
+            if principal is ANYBODY_HERE and not _is_here(scope):
                 # A proxy on this machine has said for whom it asks.
-                who = None
-            if who is None:
+                principal = None
+            if principal is None:
                 message = (
                     "give a token: Authorization: Bearer …; dicom-warehouse token add makes one"
                 )
                 return problem(401, "Unauthorized", message, **{"WWW-Authenticate": CHALLENGE})
-            scope["state"]["principal"] = who
+            scope["state"]["principal"] = principal
         length = headers.get(b"content-length", "0")
         if not length.isascii() or not length.isdigit() or int(length) > self._most(scope):
             return problem(413, "TooLong", f"a body here has at most {self._most(scope)} bytes")
@@ -202,7 +202,7 @@ class Door:
         if not _SERVICES.match(scope["path"]):
             return
         state = scope.get("state", {})
-        who = state.get("principal")
+        principal = state.get("principal")
         route = scope.get("route")
         given = scope.get("path_params", {})
         uids = {
@@ -216,7 +216,8 @@ class Door:
             uids["studies"] = state["studies"]
         line = {
             "at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
-            "who": who.name if who else None, "role": who.role if who else None,
+            "who": principal.name if principal else None,
+            "role": principal.role if principal else None,
             "from": (scope.get("client") or ("",))[0], "method": method,
             "route": getattr(route, "path", None), **uids, "status": status,
             "version": state.get("version"), "seconds": round(time.perf_counter() - began, 4),

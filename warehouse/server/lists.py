@@ -140,9 +140,9 @@ def rows(
     asked = conditions(request, table)
     columns = _names(given.get("columns", ""))
     order = _names(given.get("order", given.get("ordering", "")))
-    who = request.state.principal
+    principal = request.state.principal
     kept = columns
-    if not who.may("read"):
+    if not principal.may("read"):
         kept = deidentified.allowed(
             version.catalog, view, asked=asked, columns=columns, order=order, search=search,
             cursor=given.get("cursor"),
@@ -161,7 +161,7 @@ def rows(
     )  # fmt: skip
     results = _json(version.catalog, shown.rows.select(kept) if kept else shown.rows)
     # The values of a cursor could be keys, which tell who somebody is.
-    linked = {"next": shown.next, "previous": shown.previous} if who.may("read") else {}
+    linked = {"next": shown.next, "previous": shown.previous} if principal.may("read") else {}
     links = {name: _link(request, linked.get(name)) for name in ("next", "previous")}
     text = json.dumps({"count": shown.count, **links})[:-1] + f', "results": {results}}}'
     return Response(text, media_type="application/json")

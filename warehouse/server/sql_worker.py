@@ -76,11 +76,13 @@ def _body(catalog: Catalog, asked: dict[str, Any]) -> bytes:
         raise _TooLarge(f"more than {most} rows: aggregate, or add a LIMIT")
     if asked["is_json"]:
         columns = [[plain(one) for one in column.to_pylist()] for column in found.itercolumns()]
-        told = {
+        reply = {
             "version": asked["version"], "columns": relation.columns,
             "rows": [list(row) for row in zip(*columns, strict=True)],
         }  # fmt: skip
-        made = json.dumps(told, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        made = json.dumps(
+            reply, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        ).encode()
     else:
         out = io.BytesIO()
         with pa.ipc.new_stream(out, found.schema) as writer:

@@ -187,11 +187,11 @@ async def _stored(request: Request, study: str | None) -> Response:
 
 
 def _boundary(content_type: str) -> bytes:
-    told = Message()
-    told["Content-Type"] = content_type
-    boundary = told.get_param("boundary")
-    kind = str(told.get_param("type") or DICOM).lower()
-    if told.get_content_type() != "multipart/related" or kind != DICOM or not boundary:
+    message = Message()
+    message["Content-Type"] = content_type
+    boundary = message.get_param("boundary")
+    kind = str(message.get_param("type") or DICOM).lower()
+    if message.get_content_type() != "multipart/related" or kind != DICOM or not boundary:
         raise _WrongType(f'objects are sent as multipart/related; type="{DICOM}"; boundary=…')
     return str(boundary).encode("latin-1", "replace")
 
@@ -327,20 +327,20 @@ def _sync(folder: Path) -> None:
 def _response(parts: list[_Part], base: str, study: str | None) -> Response:
     stored = [part for part in parts if part.failure is None]
     failed = [part for part in parts if part.failure is not None]
-    told: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
     if study is not None:
-        told["00081190"] = {"vr": "UR", "Value": [f"{base}/studies/{study}"]}
+        answer["00081190"] = {"vr": "UR", "Value": [f"{base}/studies/{study}"]}
     if failed:
         items = [_item(part) | {"00081197": _value("US", part.failure)} for part in failed]
-        told["00081198"] = {"vr": "SQ", "Value": items}
+        answer["00081198"] = {"vr": "SQ", "Value": items}
     if stored:
         items = [
             _item(part) | {"00081190": _value("UR", instance_address(base, *(part.keys or ())))}
             for part in stored
         ]
-        told["00081199"] = {"vr": "SQ", "Value": items}
+        answer["00081199"] = {"vr": "SQ", "Value": items}
     status = 200 if not failed else 202 if stored else 409
-    return Response(json.dumps(told), status, media_type=DICOM_JSON)
+    return Response(json.dumps(answer), status, media_type=DICOM_JSON)
 
 
 def _item(part: _Part) -> dict[str, Any]:

@@ -178,8 +178,8 @@ async def add_value(request: Request) -> Response:
             tool_version=given.tool_version, strict=given.strict, by=given.by or _who(request),
         ),
     )  # fmt: skip
-    told = {name: getattr(done, name) for name in ("value_id", "is_new", "use_id", "is_new_use")}
-    return JSONResponse(told, 201 if done.is_new else 200)
+    answer = {name: getattr(done, name) for name in ("value_id", "is_new", "use_id", "is_new_use")}
+    return JSONResponse(answer, 201 if done.is_new else 200)
 
 
 def _who(request: Request) -> str:
@@ -228,8 +228,8 @@ async def ask_for_jobs(request: Request) -> Response:
         done = await _changed(
             request, lambda warehouse: warehouse.algorithms.queue(given.algorithm, many)
         )
-        told = {"cases": done.cases, "new": done.new, "unmatched": done.unmatched}
-        return JSONResponse(told, 202)
+        answer = {"cases": done.cases, "new": done.new, "unmatched": done.unmatched}
+        return JSONResponse(answer, 202)
     made = await _changed(
         request,
         lambda warehouse: warehouse.algorithms.submit(

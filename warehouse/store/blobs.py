@@ -165,9 +165,9 @@ def _without_stored(root: Path, digests: pa.Array, parts: Sequence[str]) -> pa.A
 
 
 def _without(digests: pa.Array, held: list[pa.Array]) -> pa.Array:
-    there = pa.chunked_array(held)
+    existing = pa.chunked_array(held)
     # Mostly none of them is: to look many up among few costs less than few among many.
-    found = there.filter(pc.is_in(there, digests))
+    found = existing.filter(pc.is_in(existing, digests))
     return digests.filter(pc.invert(pc.is_in(digests, found))) if len(found) else digests
 
 

@@ -116,8 +116,12 @@ def _column(one: Attribute, *, as_names: bool) -> str:
         note = (_WRITTEN if as_names else "JSON of components") + (
             " of each" if one.is_list else ""
         )
-    said = f"{dictionary_description(int(one.tag, 16))} {tag}" + (f", {note}" if note else "")
-    return f"-- column:  {one.name} | {TYPES[one.value]}{'[]' if one.is_list else ''} | {said}"
+    description = f"{dictionary_description(int(one.tag, 16))} {tag}" + (
+        f", {note}" if note else ""
+    )
+    return (
+        f"-- column:  {one.name} | {TYPES[one.value]}{'[]' if one.is_list else ''} | {description}"
+    )
 
 
 def _definition(text: str, some: Iterable[Attribute]) -> str:

@@ -132,8 +132,10 @@ def _named(
     if None in names:
         return None
 
-    def column_of(said: Callable[[Name], str | None]) -> pa.ChunkedArray:
-        texts = pa.array([said(name) or None for name in names if name is not None], pa.string())
+    def column_of(stored_as: Callable[[Name], str | None]) -> pa.ChunkedArray:
+        texts = pa.array(
+            [stored_as(name) or None for name in names if name is not None], pa.string()
+        )
         return pa.chunked_array([texts.take(coded.indices)])
 
     return column_of

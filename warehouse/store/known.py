@@ -120,5 +120,5 @@ def _hashes(connection: duckdb.DuckDBPyConnection) -> NDArray[np.uint64]:
 
 def _have_common(run: NDArray[np.uint64], asked: NDArray[np.uint64]) -> bool:
     place = np.searchsorted(run, asked)
-    there = place < len(run)
-    return bool((run[place[there]] == asked[there]).any())
+    inside = place < len(run)
+    return bool((run[place[inside]] == asked[inside]).any())

@@ -75,10 +75,10 @@ def _range(path: Path, column: str) -> tuple[int, int] | None:
     place = metadata.schema.names.index(column)
     found = list[int]()
     for number in range(metadata.num_row_groups):
-        said = metadata.row_group(number).column(place).statistics
-        if said is None or not said.has_min_max or not isinstance(said.min, int):
+        statistics = metadata.row_group(number).column(place).statistics
+        if statistics is None or not statistics.has_min_max or not isinstance(statistics.min, int):
             return None
-        found += (said.min, said.max)
+        found += (statistics.min, statistics.max)
     return (min(found), max(found)) if found else None
 
 

@@ -109,8 +109,8 @@ class Mirror:
             self._tags.clear()
         self._published = found
         self.take_back()
-        here = self._here()
-        missing = [key for key in found if not is_part(key) and key not in here]
+        local = self._here()
+        missing = [key for key in found if not is_part(key) and key not in local]
         self._download(missing)
         if any(key.startswith("_forgotten/") for key in missing):
             # Answers that were kept here, of what another machine has forgotten.
@@ -119,10 +119,10 @@ class Mirror:
             return
         snapshot = delta.snapshot(self.root, parts_are_here=False)
         parts = {f"{table}/{part}" for table, some in snapshot.parts.items() for part in some}
-        for key in here:
+        for key in local:
             if is_part(key) and key not in parts:
                 (self.root / key).unlink(missing_ok=True)
-        self._download(key for key in parts if key not in here)
+        self._download(key for key in parts if key not in local)
         self._keep_tags()
 
     def push(self) -> None:
@@ -136,9 +136,9 @@ class Mirror:
         WriteFailed
             The bucket could not be written to; its version is the one before.
         """
-        here = self._here()
+        local = self._here()
         logs = sorted(
-            (key for key in here if is_log(key) and key not in self._published),
+            (key for key in local if is_log(key) and key not in self._published),
             key=lambda key: (tables.names().index(key.split("/", 1)[0]), key),
         )
         first = next((key for key in logs if key.startswith(_FILES_LOG)), None)
@@ -146,7 +146,7 @@ class Mirror:
             raise Outrun(self.url)
         named = {part for key in logs for part in self._named(key)}
         others = [
-            key for key, state in here.items()
+            key for key, state in local.items()
             if not is_part(key) and not is_log(key) and key != layout.MARKER
             and self._published.get(key) != state
         ]  # fmt: skip
@@ -154,14 +154,14 @@ class Mirror:
         for key in sorted(others):
             if key not in self._published:
                 self._bucket.put_if_absent(key, self.root, self._agree)
-        self._upload(sorted(named & here.keys() - self._published.keys()))
-        self._upload(key for key in others if self._published[key] != here[key])
+        self._upload(sorted(named & local.keys() - self._published.keys()))
+        self._upload(key for key in others if self._published[key] != local[key])
         # A warehouse is made before it has a version: who finds no marker finds no rows either.
         made = [key for key in logs if key.endswith(f"/{0:020d}.json")]
-        made += [layout.MARKER] if layout.MARKER in here.keys() - self._published.keys() else []
+        made += [layout.MARKER] if layout.MARKER in local.keys() - self._published.keys() else []
         for key in [*made, *(key for key in logs if key not in made)]:
             self._bucket.put_if_absent(key, self.root, self._agree)
-        marker = here.get(layout.MARKER)
+        marker = local.get(layout.MARKER)
         if marker and self._published[layout.MARKER] != marker:
             # It names more tables. Two who do so at once may lose a name: the next commit mends it.
             self._upload([layout.MARKER])
@@ -175,12 +175,12 @@ class Mirror:
         """
         snapshot = delta.snapshot(self.root)
         named = {f"{table}/{part}" for table, some in snapshot.parts.items() for part in some}
-        here = self._here()
-        ever = {part for key in here if is_log(key) for part in self._named(key)}
+        local = self._here()
+        ever = {part for key in local if is_log(key) for part in self._named(key)}
         cutoff = dt.datetime.now(dt.UTC) - grace
         gone = []
         for key, meta in self._bucket.objects():
-            is_value = key.startswith(f"{layout.VALUES}/") and key not in here
+            is_value = key.startswith(f"{layout.VALUES}/") and key not in local
             is_old = key in ever or meta["last_modified"] < cutoff
             if (is_value or (is_part(key) and key not in named)) and is_old:
                 gone.append(key)

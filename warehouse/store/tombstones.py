@@ -102,13 +102,13 @@ class Tombstones:
         return file_digest(self.key, path, size, modified_us) in self.files
 
 
-def digest(key: bytes, kind: str, *said: str) -> str:
+def digest(key: bytes, kind: str, *texts: str) -> str:
     """Return the first 32 hex digits of an HMAC-SHA256.
 
     >>> digest(bytes(32), "patient", "1") != digest(bytes(32), "study", "1")
     True
     """
-    text = "\0".join((kind, *said)).encode("utf-8", "surrogatepass")
+    text = "\0".join((kind, *texts)).encode("utf-8", "surrogatepass")
     return hmac.digest(key, text, "sha256").hex()[:32]
 
 
@@ -173,9 +173,14 @@ def read_all(root: Path) -> list[Tombstone]:
     stones = []
     for path in sorted((root / FOLDER).glob("[0-9]*.json")):
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads(path.read_text(encoding="utf-8"))
             stones.append(
-                Tombstone(Receipt(**said["receipt"]), said["asked"], said["files"], said["names"])
+                Tombstone(
+                    Receipt(**document["receipt"]),
+                    document["asked"],
+                    document["files"],
+                    document["names"],
+                )
             )
         except (OSError, ValueError, TypeError, KeyError):
             raise StoreDamaged(
