@@ -194,7 +194,7 @@ class _Search:
             self._bytes(content, shown, where)
             inflating = [one for one in inflating if self._inflated(one, memoryview(window), shown)]
             for match in _STREAM.finditer(content):
-                # One that began in the last window goes on already.
+                # A match that began in the last window continues.
                 if size and match.end() <= len(rest):
                     continue
                 one = _Inflating()

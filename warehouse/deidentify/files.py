@@ -193,5 +193,5 @@ def _content(file: IO[bytes]) -> Iterator[bytes]:
     except OSError:  # in memory, as a member of an archive is
         yield file.read()
         return
-    # It ends with the last view of it, which a result may still hold.
+    # The mapping is closed with its last view, which a result may still hold.
     yield mmap.mmap(number, 0, access=mmap.ACCESS_READ)  # type: ignore[misc]

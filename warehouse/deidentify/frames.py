@@ -52,7 +52,7 @@ def _comments(content: Chunk, start: int, end: int) -> Iterator[tuple[int, int]]
     found = {_JPEG: _of_jpeg, _JPEG_2000: _of_jpeg_2000}.get(kind)
     if found is not None:
         for first, last in found(content, start + 2, end):
-            # Zeros and ones fill a fragment up.
+            # Fragments are padded with zeros or ones.
             if bytes(content[first:last]).strip(b"\0\xff"):
                 yield first, last
 
@@ -66,7 +66,7 @@ def _of_jpeg(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
         length = int.from_bytes(content[pos : pos + 2], "big")
         if length < 2:
             return
-        # APP0 and APP14 say how colors are to be read, APP8 what JPEG-LS needs.
+        # APP0 and APP14 define the color space, APP8 the color transform of JPEG-LS.
         if marker == _COMMENT or (0xE1 <= marker <= 0xEF and marker not in {0xE8, 0xEE}):
             yield pos + 2, min(pos + length, end)
         pos += length

@@ -84,7 +84,7 @@ def identifying_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Cou
             if action is not None and action.code == "C" and vr in {"DA", "DT", "TM"}:
                 passed_over["shifted dates"] += 1
                 continue
-            # A name that stands where it should not is what is searched for.
+            # Search for names that occur outside of their own attributes.
             may_stand = not is_identifying(int(row["tag"], 16), row["keyword"] or "", vr)
             for one in _parts(vr, text):
                 if why := _why_not(one, vr, known):
@@ -141,7 +141,7 @@ def _parts(vr: str, text: str) -> list[str]:
 
 def _why_not(text: str, vr: str, known: frozenset[str]) -> str:
     plain = text.strip()
-    # Two characters of Chinese are a name, and six bytes.
+    # Two Chinese characters can be a name, of six bytes.
     if len(plain.encode("utf-8", "surrogatepass")) < SHORTEST:
         return f"shorter than {SHORTEST} characters"
     if vr in {"DS", "IS", "AS", "TM"}:
@@ -167,7 +167,7 @@ def patterns_of(values: dict[str, str]) -> Patterns:
         cut = text.strip()[:LONGEST]
         is_bounded = bool(re.fullmatch(r"[\d.]+", cut))
         plain: dict[bytes, str] = {}
-        # Bytes are compared in any case of ASCII, and of no other letters.
+        # Bytes are compared ignoring case for ASCII letters only.
         forms = {cut} if cut.isascii() else {cut, cut.lower(), cut.upper(), cut.title()}
         for form in sorted(forms):
             for charset in ("utf-8",) if cut.isascii() else CHARSETS:

@@ -61,7 +61,7 @@ def known_of(rows: Iterable[tuple[str, list[str] | None, list[str] | None]]) -> 
     rows
         Key of each, names and IDs.
     """
-    # Instances without a patient have nobody in common.
+    # Instances without PatientID are not of one patient.
     return {
         patient: (*(("PN", one) for one in names or ()), *(("LO", one) for one in ids or ()))
         for patient, names, ids in rows
@@ -143,7 +143,7 @@ def _with_plain(vr: str, content: bytes, charset: str) -> bytes:
     """Return a text with what it is without accents behind it: a name may have none."""
     if vr in _NUMBERS or content.isascii():
         return content
-    # Bytes may be of another character set than the file says.
+    # Bytes may be in another character set than the file declares.
     plain = sorted(spellings(text_of(content, charset)) | spellings(content.decode("latin-1")))
     return b"\0".join((content, *(one.encode("utf-8", "surrogatepass") for one in plain)))
 
@@ -228,7 +228,7 @@ class Identity:
         ]
         together = b"\0".join(content for *_, content in kept)
         small = together.lower()
-        # Without zeros text of two bytes for a character is as plain as other text.
+        # After removing zeros, two-byte text can be searched like other text.
         plain = small.translate(None, b"\0")
         parts = [part for part in self.found if part in plain or part in small]
         coded = [code for part in self._written for code in _coded(part) if code in together]

@@ -60,7 +60,7 @@ class Key:
         """
         if is_of_standard(old):
             return old
-        # A UUID of version 8, whose bits are the maker's: PS3.5 B.2.
+        # A UUID of version 8, whose content the implementation defines: PS3.5 B.2.
         made = bytearray(self._digest("uid", old)[:16])
         made[6] = made[6] & 0x0F | 0x80
         made[8] = made[8] & 0x3F | 0x80

@@ -182,7 +182,7 @@ def action_of(row: dict[str, str], options: Iterable[Option]) -> Action:
     basic = _SIMPLE.get(row["basic"], row["basic"])
     allowed = [(row[option.column], option.name) for option in options if row[option.column]]
     for code, name in sorted(allowed):  # C before K
-        # An age that is kept is one of many people: see ``values.capped_age``.
+        # Ages are capped, so that many people share the highest one: see ``values.capped_age``.
         is_age = elements().get(int(row["tag"], 16), ("",))[0] == "AS"
         return Action("C" if is_age else code, name, basic)
     return Action(basic, BASIC, basic)
@@ -215,6 +215,6 @@ def _action_beyond(vr: str, keyword: str, options: tuple[Option, ...]) -> Action
         return Action("C", "dates-shifted")
     if vr in _TEXTS and "descriptors" in names:
         return Action("C", "descriptors")
-    # Others refer to it, as frames to their stack: one pseudonym for one value keeps that.
+    # Other values refer to it, as frames to their stack: one pseudonym for each value keeps that.
     is_name = vr in _TEXTS and keyword.endswith(("ID", "IDs", "Identifier"))
     return Action("D" if is_name else "X", "beyond")

@@ -149,7 +149,7 @@ def _frame(path: Path) -> np.ndarray:
     samples = int(header.Rows) * int(header.Columns) * int(header.SamplesPerPixel)
     if max(path.stat().st_size, samples * int(header.BitsAllocated) // 8) > _LARGEST:
         raise ValueError("too large for a thumbnail")
-    # That frame alone: all of a compressed file may be many times its size.
+    # Read only that frame: a compressed file may decode to many times its size.
     array = pixel_array(path, index=frames // 2)
     if array.ndim == 3:
         color: np.ndarray = array.astype(np.uint8)

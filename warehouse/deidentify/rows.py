@@ -264,7 +264,7 @@ def _select_item(column: _Column) -> str:
     small = f"lower({text})"
     either = f"contains({small}, t) or contains(strip_accents({small}), t)"
     held = f"list_filter(p.tokens, lambda t: {either})"
-    # A file is searched for the days that it had; a row for what may be one.
+    # Files are searched for their own dates, rows for anything that may be a date.
     is_uid = elements().get(keyword_tags().get(column.name, 0), ("",))[0] == "UI"
     dated = "false" if is_uid else f"regexp_matches({text}, {literal(_DAY)})"
     return f"if(len({held}) > 0 or {dated}, null, {name})"

@@ -127,7 +127,7 @@ def parts_of_name(text: str) -> set[str]:
 
 
 def _is_long(word: str) -> bool:
-    # Two characters of Chinese are a name.
+    # Two Chinese characters can be a name.
     return len(word) >= _SHORTEST or (len(word) > 1 and not word.isascii())
 
 

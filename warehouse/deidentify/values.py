@@ -35,7 +35,7 @@ _PER_YEAR = {b"D": 365, b"W": 52, b"M": 12, b"Y": 1}
 _DATE = re.compile(rb"(\d{4})\.?(\d\d)\.?(\d\d)")
 _TIME = re.compile(rb"\d\d(:?\d\d(:?\d\d(\.\d{1,6})?)?)?")
 _STAMP = re.compile(rb"(\d{8})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
-# A number is kept with its unit, or where it is too small to be an age, a day or an ID.
+# A number is kept with its unit, or if it is too small to be an age, a day or an ID.
 _NUMBER = re.compile(r"(\d{1,4}(\.\d{1,2})?(mm|cm|ms|kv|ml|t)|b\d{1,4}|\d\.\d{1,2}|\d|1\d|[234]d)")
 
 
@@ -133,7 +133,7 @@ def clean_text(value: bytes, identity: frozenset[str]) -> bytes:
     """
     kept: list[str] = []
     known = words()
-    # Numbers of a day are small enough to be kept, and are no numbers of imaging.
+    # Numbers of a day are small enough to be kept, and are not imaging parameters.
     text = without_dates(value.decode("latin-1"))
     for part in re.split(r"[^A-Za-z0-9.\x80-\xff]+", text):
         word = part.strip(".").lower()

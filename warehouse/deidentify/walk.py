@@ -97,7 +97,7 @@ class Walk:
             if tag in _PIXELS:
                 pos = self._pixels(entries, tag, vr, start, value, end, limit, implicit=implicit)
                 continue
-            # Lengths of groups are retired and would be wrong now; marks are written anew.
+            # Group lengths are retired and would be wrong now; the markers are written anew.
             if tag & 0xFFFF == 0 or (tag in _MARKS and not path):
                 pos = self._end(value, end, limit, vr, implicit=implicit)
                 continue
@@ -367,7 +367,7 @@ class Walk:
     ) -> int:  # fmt: skip
         after = el.fragments_end(self.data, value, limit) if end is None else end
         content = memoryview(self.data)[value:after]
-        # An overlay without a plane of its own lies in bits of the pixels.
+        # An overlay without its own data lies in unused bits of the pixels.
         self.facts.has_embedded_overlay = bool(self.overlays - self.planes)
         masked = self.pixels(self.facts, content) if self.pixels else Masked([content], [], False)
         self.masked = masked

@@ -54,7 +54,7 @@ frames are decoded next to each other here. pydicom's own decoder for RLE is ten
 """
 _CODESTREAMS = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes}
 
-# pydicom logs whatever its plugins raise, whose text may quote a header; the reason is raised here.
+# pydicom logs the exceptions of its plugins, whose text may quote a header; ours is raised here.
 logging.getLogger("pydicom").addHandler(logging.NullHandler())
 
 
@@ -225,7 +225,7 @@ def _compressed(
     plugin = _plugin(decoder)
     if plugin is not None:
         options["decoding_plugin"] = plugin
-    # One frame as pixel data of its own: an empty offset table, one item, and the end.
+    # Encapsulate one frame: an empty offset table, one item, and the delimiter.
     padded = encoded + b"\0" * (len(encoded) % 2)
     item = b"\xfe\xff\x00\xe0" + len(padded).to_bytes(4, "little") + padded
     whole = b"\xfe\xff\x00\xe0\0\0\0\0" + item + b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -283,7 +283,7 @@ def _decoded(
         size = math.prod(image.frame_shape) * image.dtype.itemsize
         raise ArrayTooLarge(f"frame {number or index + 1} of {image.path}", size) from None
     except Exception as error:
-        # Plugins raise whatever they met; its text may quote the header, its type does not.
+        # Plugins raise any type; the text may quote the header, the type does not.
         raise PixelsUnreadable(
             image.path,
             f"frame {number or index + 1} cannot be decoded ({type(error).__name__})",

@@ -204,7 +204,7 @@ def _frames(image: Image, header: Dataset) -> tuple[FrameFacts, ...]:
     own = header.get("PerFrameFunctionalGroupsSequence") or []
     if not own:
         return (_frame(image, header, shared),)
-    # A frame without groups of its own has the shared ones.
+    # A frame without its own functional groups uses the shared ones.
     lists = [[item, *shared] for item in own[: image.frame_count]]
     lists += [shared] * (min(image.frame_count, image.pixel_length) - len(lists))
     return tuple(_frame(image, header, groups) for groups in lists)

@@ -84,7 +84,7 @@ def _numbers(volume: LazyVolume) -> tuple[np.ndarray, tuple[float, float] | None
     mappings = {one.key: one for one in rescaled.mappings()}
     (one, *others) = mappings.values()
     scale = (one.slope, one.intercept)
-    # The header has them as float32, where a slope of 0 says that there is none.
+    # NIfTI stores them as float32, and a slope of 0 means that there is no scaling.
     with np.errstate(over="ignore"):
         held = np.array(scale, np.float64).astype(np.float32)
     if not others and one.table is None and np.isfinite(held).all() and held[0] != 0:

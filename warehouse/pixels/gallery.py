@@ -118,5 +118,5 @@ def _cell(picture: bytes | str) -> str:
 
 def _img(png: bytes, height: int) -> str:
     data = base64.b64encode(png).decode()
-    # Notebooks let a picture shrink to the width of its column, which distorts it.
+    # Notebooks shrink an image to the width of its column, which would distort it.
     return f'<img style="height:{height}px;max-width:none" src="data:image/png;base64,{data}">'

@@ -113,7 +113,7 @@ def arrange(
     heights = planes.positions @ normal
     order = np.argsort(heights, kind="stable")
     steps = np.diff(heights[order])
-    # By how much one position may be off by rounding: less where pixels are small.
+    # Tolerance for rounded positions: smaller where pixels are small.
     rounding_mm = float(min(POSITION_TOLERANCE_MM, DRIFT_TOLERANCE_PIXELS * spacing.min()))
     is_new = steps > rounding_mm
     levels = np.empty(len(heights), np.int64)
@@ -150,7 +150,7 @@ def arrange(
         return reasons
     affine = np.eye(4)
     affine[:3, 0] = (last - first) / (count - 1)
-    # Written with six digits, directions are off length one; the spacing is the distance meant.
+    # Rounded to six digits, direction cosines are not of unit length; the distance is the spacing.
     affine[:3, 1] = along_column * spacing[0] / np.linalg.norm(along_column)
     affine[:3, 2] = along_row * spacing[1] / np.linalg.norm(along_row)
     affine[:3, 3] = first
@@ -208,7 +208,7 @@ def _unevenness(
     missing = 0 if gaps else int(np.maximum(np.floor(steps / usual + 0.5) - 1, 0).sum())
     if missing:
         return [f"{missing} missing slice{'s' if missing > 1 else ''}"]
-    # Of frames in one slice the lowest counts, as in the view.
+    # Of several frames in one position the lowest number counts, as in the view.
     off_grid = np.abs(heights - heights.min() - levels * step)
     lowest = np.full(count, np.inf)
     np.minimum.at(lowest, levels, heights)

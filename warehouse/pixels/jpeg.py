@@ -88,7 +88,7 @@ def decode_frame(encoded: bytes, runner: DecodeRunner) -> bytes:
     if samples is None:
         raise ValueError("GDCM cannot decode the frame")
     runner.set_option("bits_allocated", allocated)
-    # The bindings give bytes as text; this is how they are bytes again.
+    # The bindings return bytes as surrogate-escaped text.
     return cast("str", samples).encode("utf-8", "surrogateescape")
 
 

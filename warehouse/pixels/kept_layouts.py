@@ -76,7 +76,7 @@ def _layout(
     try:
         return layout_of_slices(catalog, series_uid, images, gaps=gaps, tilt=tilt)
     except NotAVolume as refused:
-        # The view says it with figures; asking it every time would cost more than a slice.
+        # The view has the figures of the reason; asking it always would cost more than a slice.
         reasons = catalog.connection.execute(
             statement("why_not", "pixels"), [series_uid]
         ).fetchall()

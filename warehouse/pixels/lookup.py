@@ -55,7 +55,7 @@ _SPACES = "select distinct FrameOfReferenceUID from instances where series_key =
 _DAY_US = 86_400_000_000
 _INSTANCES = [
     *(pl.col(name) for name in Image._fields[: Image._fields.index("acquired_us")]),
-    # A date without a time counts from midnight; a time without a date says nothing.
+    # A date without a time means midnight; a time without a date means nothing.
     pl.col("AcquisitionDate").cast(pl.Int32).cast(pl.Int64).mul(_DAY_US)
     .add(pl.col("AcquisitionTime").fill_null(0)).alias("acquired_us"),
     pl.col("series_key"),

@@ -232,5 +232,5 @@ def _mapped(item: Dataset, keyword: str, is_signed: bool) -> float:
     found = number(item, keyword)
     if found is None:
         raise Damaged(f"a real world value mapping without {keyword}")
-    # US or SS, as the pixels; writers forget the sign.
+    # US or SS, as the pixels; writers often use the wrong sign.
     return found - 65536 if is_signed and found >= 32768 else found

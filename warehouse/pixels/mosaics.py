@@ -99,7 +99,7 @@ def _in_order(
     numbers = [(number, 0) for number in range(len(images))]
     stated = stated_of(catalog, "image_slices", series_uid, images, numbers)
     volumes = numbered(stated, np.zeros(len(images), np.int64))
-    # Each is a volume whatever is stated; of those that nothing orders the key decides.
+    # Each tile is a volume; where nothing orders them, the key does.
     order = np.arange(len(images)) if isinstance(volumes, str) else np.argsort(volumes)
     return [images[n] for n in order], labels_of(stated, order[:, None], ["volume"])
 

@@ -194,7 +194,7 @@ class _Rendering:
     def __init__(
         self, headers: Headers, image: Image, index: int, window: Window | None
     ) -> None:  # fmt: skip
-        # A window that is asked for is one of numbers with a unit, that of a header is one of the
+        # A window of the caller is in units, that of a header in values of the
         # modality LUT (PS3.3 C.11.2.1.2).
         self.values = Values(rescale=MODALITY if window is None else True)
         self._inverted = image.PhotometricInterpretation == "MONOCHROME1"

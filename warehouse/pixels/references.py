@@ -189,7 +189,7 @@ def _inline(name: str, axis: str, numbers: np.ndarray, unit: str | None) -> dict
 
 
 def _zarray(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype) -> dict[str, Any]:
-    # No fill value: xarray would take all voxels that equal it for missing ones.
+    # No fill value: xarray would treat all equal voxels as missing.
     return {
         "zarr_format": 2, "shape": list(shape), "chunks": list(chunks), "dtype": dtype.str,
         "fill_value": None, "order": "C", "compressor": None, "filters": None,

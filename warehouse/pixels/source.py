@@ -99,7 +99,7 @@ class OpenPixels:
         """
         wanted, done = target.nbytes, 0
         if self._descriptor >= 0 and not self._head and offset == self.image.pixel_offset:
-            # The head in the same call: for a series of small files it is a tenth of the time.
+            # Read the head in the same call: for small files it is a tenth of the time.
             head = bytearray(min(_HEAD_BYTES, offset))
             done = self._in_memory([head, target], offset - len(head)) - len(head)
             if done == wanted:
@@ -189,7 +189,7 @@ def open_pixels(image: Image) -> AbstractContextManager[OpenPixels]:
     except OSError:
         return _unpacked(image)  # a member of an archive, or moved
     try:
-        # Before a file object is made of it, which a folder or a pipe would refuse.
+        # Check before a file object is opened, which would fail on a folder or block on a pipe.
         status = os.fstat(descriptor)
         _require_unchanged(image, status.st_size, status.st_mtime_ns // 1000)
     except BaseException:

@@ -78,7 +78,7 @@ def headers_for(catalog: Catalog, series_uid: str, values: Values | None) -> Hea
     question = (
         f"select {column}, suv_why_not, body_why_not, not_read from pt_suv where series_key = $1"
     )
-    # The view reads nothing but instances of the series.
+    # The view reads only the instances of the series.
     session = session_of(catalog, "series", series_uid)
     found = session.execute(question, [series_uid]).fetchall()
     if not found:

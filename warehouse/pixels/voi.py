@@ -104,7 +104,7 @@ def spread(values: np.ndarray, *, inverted: bool = False) -> np.ndarray:
     """Scale values linearly from their minimum and maximum to 0 and 255."""
     finite = values[np.isfinite(values)]
     lowest, highest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    # Halved, so that the range of numbers near the end of float64 is one.
+    # Halved first, to avoid overflow near the largest float64.
     width = highest / 2 - lowest / 2
     with np.errstate(all="ignore"):
         shown = (values / 2 - lowest / 2) * (_FULL / (width or 1.0))

@@ -188,7 +188,7 @@ class LazyVolume:
 
     def source_of(self, *place: int) -> Source:
         """Return image and frame, from 0, at a place of the axes in front of rows and columns."""
-        # Those of the first place that has one, where an empty frame is left out.
+        # From the first position that has a frame, as empty frames are left out.
         ref = int(self._layout.grid[place])
         return self._sources[ref] if ref >= 0 else self.sources[0]
 

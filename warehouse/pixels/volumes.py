@@ -141,8 +141,8 @@ def stated_of(
     stated = _columns(catalog, name, asked, keys)
     is_weighted = stated["b_value"].is_stated or stated["direction"].is_stated
     if not is_weighted and (images[0].SOPClassUID or "").startswith(_MR):
-        # Private elements of several vendors: too much to look into for what has standard ones, or
-        # has none of them.
+        # Private elements of several vendors: too expensive to search where there are standard
+        # ones, or none at all.
         may_be = statement("may_be_weighted", "pixels")
         if catalog.connection.execute(may_be, [series_uid]).fetchall()[0][0]:
             stated |= _columns(catalog, "diffusion", asked, keys)
@@ -151,7 +151,7 @@ def stated_of(
         if times and min(times) < _DAY_US <= max(times):
             stated[clock] = column([None] * len(frames))
         elif times and max(times) < _DAY_US and max(times) - min(times) > _DAY_US // 2:
-            # Half a day apart without a date: midnight came in between.
+            # More than half a day apart without a date: midnight lies between.
             known = stated[clock].values
             stated[clock] = column(
                 [time if time is None or time > _DAY_US // 2 else time + _DAY_US for time in known]
@@ -268,7 +268,7 @@ def _per_place(stated: Stated, grid: np.ndarray) -> Iterator[tuple[str, np.ndarr
     places = grid.reshape(-1, grid.shape[-1])
     for name in ("acquired_us", "elapsed_ms"):
         if stated[name].varies and stated[name].is_complete:
-            # Slices are acquired one after another: the first says when a volume begins.
+            # Slices are acquired one after another: a volume begins with its first slice.
             taken = np.array(stated[name].values, np.float64)
             begins = np.where(places < 0, np.inf, taken[places]).min(axis=1)
             begins = (begins - begins.min()) / (1e6 if name == "acquired_us" else 1e3)

@@ -80,7 +80,7 @@ def append_rows(root: Path, rows: Mapping[str, pa.Table]) -> Appended:
             for name, some in new.items():
                 if some.num_rows:
                     written.append((name, _write(root, tables.named(name), some)))
-            # From here on the parts may belong to a version: whatever happens, they stay.
+            # From here on the parts may belong to a version, so they are never deleted.
             committing = bool(written)
             if written:
                 changes = {name: Change(add=[part]) for name, part in written}
@@ -108,7 +108,7 @@ def _fitting(name: str, rows: pa.Table) -> pa.Table:
     try:
         rows = rows.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
-        # Not in the words of the error: they quote values.
+        # Do not quote the error of Arrow: it contains values.
         kinds = ", ".join(f"{column.name} {column.type}" for column in schema)
         raise UsageError(f"values do not fit the types of {name}: {kinds}") from None
     for column in dict.fromkeys((*table.key, *table.order)):
@@ -125,7 +125,7 @@ def _new(
     key, every = _listed(table.key), _listed(rows.column_names)
     places = pa.array(range(rows.num_rows), pa.int64())
     connection.register("given", rows.append_column("place of row", places))
-    # Mostly no key is known: then of what is stored, keys alone are read.
+    # Usually no key exists yet, so read only the key column of the stored rows.
     connection.execute("set variable parts = $1", [base.paths(name)])
     found = connection.execute(
         "select distinct filename from read_parquet(getvariable('parts'), filename = true) "

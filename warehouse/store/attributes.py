@@ -105,7 +105,7 @@ def _texts(rows: pa.Table, found: list[NDArray[np.int64]]) -> Iterator[pa.Array]
     for one in found:
         end = begin + len(one)
         values = texts.slice(begin, len(one))
-        # Most are normal as they are, and names are few among them.
+        # Most names are in normal form already, and most values are not names.
         if is_spaced or is_name[begin:end].any():
             values = _normal(values, vrs.slice(begin, len(one)))
         yield values
@@ -192,7 +192,7 @@ def _lists(
     sizes = np.bincount(places[found], minlength=count)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     values = values.take(pa.array(order))
-    # A null offset marks a null list: an instance without the element, not one with an empty one.
+    # A null offset marks a null list: the element is absent, not empty.
     mask = np.append(sizes == 0, False)
     return pa.ListArray.from_arrays(pa.array(offsets, mask=mask), values)
 

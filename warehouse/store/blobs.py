@@ -166,7 +166,7 @@ def _without_stored(root: Path, digests: pa.Array, parts: Sequence[str]) -> pa.A
 
 def _without(digests: pa.Array, held: list[pa.Array]) -> pa.Array:
     existing = pa.chunked_array(held)
-    # Mostly none of them is: to look many up among few costs less than few among many.
+    # Usually none is known: looking up many in few is cheaper than few in many.
     found = existing.filter(pc.is_in(existing, digests))
     return digests.filter(pc.invert(pc.is_in(digests, found))) if len(found) else digests
 
@@ -241,7 +241,7 @@ def _values_in(
                     return
                 rows = parquet.read_row_group(group, columns=BLOBS.names).cast(BLOBS)
                 is_wanted = pc.is_in(rows["sha256"], wanted)
-                # Mostly all are: then the longest values that there are need not be copied.
+                # Usually all are needed: then the longest values are not copied.
                 if not pc.all(is_wanted).as_py():
                     rows = rows.filter(is_wanted)
                 if rows.num_rows:

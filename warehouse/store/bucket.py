@@ -127,7 +127,7 @@ class Bucket:
             try:
                 tag = obstore.put(self._store, self._prefix + key, data, mode="create")["e_tag"]
             except obstore.exceptions.AlreadyExistsError as error:
-                # It may be ours: an answer was lost on the way and the request was sent again.
+                # The existing object may be ours: the response was lost and the request retried.
                 answer = obstore.get(self._store, self._prefix + key)
                 tag = answer.meta["e_tag"]
                 if bytes(answer.bytes()) != data:

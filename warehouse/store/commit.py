@@ -81,7 +81,7 @@ def commit_batch(
         table: Change(remove=sorted((damaged or {}).get(table, ()))) for table in tables.names()
     }
     try:
-        # Before the lock is taken, so that other writers wait for the decision only.
+        # Before the lock is taken, so that other writers wait only for the decision.
         if ready is None and not damaged and not read_anew and tombstones(root) is None:
             held = delta.newest_parts(root, "blobs")
             ready = make_ready(root, batch, staged, held, connection)
@@ -115,7 +115,7 @@ def commit_batch(
             discard(root, staged)
             raise
         if any(change.add or change.remove for change in changes.values()):
-            # From here on the parts may belong to a version: whatever happens, they stay.
+            # From here on the parts may belong to a version, so they are never deleted.
             delta.commit(root, changes, base, f"ingest {batch}")
     layout.drop_parts(root, copies)
     return counts
@@ -209,7 +209,7 @@ def _prepare(
         layout.part_name(batch, 0),
     )  # fmt: skip
     if not new_files.rows and not connection.execute("from touched limit 1").fetchall():
-        # Every file is forgotten, or another writer has committed it meanwhile.
+        # Every file was forgotten, or was committed by another writer in the meantime.
         discard(base.root, staged)
         return _counts(connection, files), [("files", new_files)]
     if new_files.rows:
@@ -323,7 +323,7 @@ def add_staged_rows(
     for portion in staged:
         held = pc.is_in(gone, portion.files["instance_id"])
         loses = pc.any(held).as_py()
-        # Elements of instances that an earlier file of the portion holds were not staged at all.
+        # Elements of instances that an earlier file of the portion holds were never staged.
         loses_rows = pc.any(pc.and_(held, pc.invert(pc.is_in(gone, portion.left_out)))).as_py()
         if loses and "vendor_payloads" in portion.parts:
             payloads = portion.parts["vendor_payloads"].path

@@ -66,7 +66,7 @@ def compact(root: Path) -> Compacted:
         found = delta.snapshot(root)
         while groups := _groups(delta.snapshot(root)):
             done = _merge_groups(root, groups)
-            # Not until nothing is left: others may add parts faster than this merges them.
+            # Not until nothing is left: other writers may add parts faster than this merges them.
             if done and all(len(parts) < FAN_IN for _, parts in groups):
                 break
         made = delta.snapshot(root)
@@ -138,7 +138,7 @@ def _merge_groups(root: Path, groups: list[tuple[str, list[str]]]) -> bool:
                     changes[table].add.append(part)
                     changes[table].remove.extend(parts)
             kept = {part.path for change in changes.values() for part in change.add}
-            # From here on the parts may belong to a version: whatever happens, they stay.
+            # From here on the parts may belong to a version, so they are never deleted.
             committing = True
             if kept:
                 delta.commit(root, changes, base, "compact")
@@ -176,7 +176,7 @@ def _write_pieces(pieces: Iterator[pa.Table], schema: pa.Schema, path: str) -> N
         held_bytes = 0
         for piece in pieces:
             held.append(piece)
-            # To ask a table of a hundred columns takes 0.1 ms, so each is asked once.
+            # Looking up a column by name in a table of a hundred takes 0.1 ms, so do it once.
             held_bytes += piece.nbytes
             if held_bytes >= _GROUP_BYTES:
                 writer.write_table(pa.concat_tables(held))

@@ -57,7 +57,7 @@ def _crossed(packed: Sequence[bytes]) -> Crossing:
 
 def _pack(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    # Threads would cost a worker more than they help: it has one core.
+    # Threads cost a worker more than they save: it has one core.
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table)

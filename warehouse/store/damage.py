@@ -99,7 +99,7 @@ def _not_as_committed(root: Path, part: str, status: os.stat_result, size: int) 
 
 def failures() -> tuple[type[Exception], ...]:
     """Return the exceptions that engines raise when they read the store."""
-    # Not imported here: importing Polars takes as long as many queries.
+    # Not imported here: importing Polars takes longer than many queries.
     polars = sys.modules.get("polars.exceptions")
     return _FAILURES if polars is None else (*_FAILURES, polars.PolarsError)
 
@@ -149,14 +149,14 @@ def explained(root: Path, error: BaseException) -> StoreDamaged | None:
     This is slow: parts are read until one cannot be.
     """
     if isinstance(error, QueryFailed):
-        # Also the context, as ``raise ... from None`` hides the engine's error.
+        # Follow __context__ too, as ``raise ... from None`` hides the engine's error.
         error = error.__cause__ or error.__context__ or error
     if not isinstance(error, failures()) or isinstance(error, _OF_THE_CALLER):
         return None
     named = re.search(re.escape(str(root)) + r"/([^\"'\n]+?\.parquet)", str(error))
     if gone := _gone(root):
         return gone
-    # A missing part was vacuumed while an old version was open; otherwise opening had failed.
+    # A missing part was vacuumed while an old version was open; else opening would have failed.
     if named and (root / named[1]).exists() and not _is_readable(root / named[1]):
         return _unreadable(root, named[1])
     return next(

@@ -99,7 +99,7 @@ class Snapshot:
         DuckDB takes the rows of the first file, times the number of files, for the size of the
         table, and so decides which side of a join it holds in memory.
         """
-        # Not by pathlib: there are thousands of parts, and each would cost more than its name.
+        # Not by pathlib: with thousands of parts each object would cost more than its name.
         folder = str(layout.table_folder(self.root, table))
         return [*(f"{folder}/{part}" for part in self.parts[table]), self.empty(table)]
 
@@ -150,7 +150,7 @@ def create(root: Path) -> None:
             write_empty_parts(root)
             make_tables(root, tables.REGISTRY)
             reach_disk(layout.empty_part(root, table) for table in tables.names())
-            # Last, because it marks the folder as a warehouse.
+            # Written last, because it marks the folder as a warehouse.
             about = {"layout": layout.LAYOUT_VERSION, "id": uuid.uuid4().hex}
             write_marker(root, about | {"tables": list(tables.names())})
     except OSError as error:
@@ -172,7 +172,7 @@ def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = T
         What the logs name is not what was committed.
     """
     require(root)
-    # Versions are numbers of at most 64 bits in the logs.
+    # Version numbers in Delta logs have at most 64 bits.
     if version is not None and not 0 <= version < 1 << 63:
         raise UnknownVersion(root, version)
     try:
@@ -274,7 +274,7 @@ def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: st
                 written(root, table, opened, Log(pins[table], parts))
         note_commit(root, pins["files"])
     except CommitFailedError as error:
-        # The log takes each version once, with or without a lock.
+        # The log accepts each version once, with or without a lock.
         raise LockIgnored(root) from error
     except (OSError, DeltaError) as error:
         raise WriteFailed("the transaction log", error) from error
@@ -309,7 +309,7 @@ def _pins(root: Path, version: int) -> tuple[dict[str, int], Totals]:
             ) from None
         for action in actions:
             info = action.get("commitInfo", {})
-            # Without pins: a commit of another tool, which left the other tables as they were.
+            # A commit without pins comes from another tool, which left the other tables unchanged.
             if not isinstance(named := info.get(_PINS), dict):
                 continue
             found: Totals = dict(info.get(TOTALS) or {})
@@ -378,5 +378,5 @@ def _apply(delta: DeltaTable, change: Change, metadata: dict[str, Any]) -> int:
         partition_by=["batch"],
         commit_properties=CommitProperties(custom_metadata=metadata, max_commit_retries=0),
     )
-    # Without retries it is the next one, or none.
+    # Without retries the commit is the next version, or fails.
     return delta.version() + 1

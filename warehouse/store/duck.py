@@ -98,7 +98,7 @@ def lent(
         connection.close()
         database.connection.execute(f"detach {_LENT}")
     except BaseException:
-        # Its state is unknown, so it does not return to the pool.
+        # The state of the database is unknown, so it does not return to the pool.
         connection.close()
         database.connection.close()
         raise
@@ -206,7 +206,7 @@ def columns_for_json(connection: duckdb.DuckDBPyConnection, query: str) -> str:
 def _finite(value: str, kind: Any, depth: int = 0) -> str:
     """Return an expression with null for each number in a value that is NaN or infinite."""
     if str(kind) == "JSON":
-        # DuckDB takes NaN for JSON: such a value is a text.
+        # DuckDB accepts NaN as JSON: store such a value as text.
         outside = f"""regexp_replace(cast({value} as varchar), '"([^"\\\\]|\\\\.)*"', '', 'g')"""
         is_json = f"not regexp_matches({outside}, 'nan|inf', 'i')"
         return f"if({is_json}, {value}, to_json(cast({value} as varchar)))"
@@ -226,11 +226,11 @@ def _finite(value: str, kind: Any, depth: int = 0) -> str:
         return f"if({value} is null, null, struct_pack({fields}))"
     if kind.id == "map":
         each = f"each{depth}"
-        # Keys are texts in JSON, whatever they are.
+        # JSON keys are always text.
         inner = _finite(f"{each}.value", kind.children[1][1], depth + 1)
         pair = f"struct_pack(k := {each}.key, v := {inner})"
         return f"map_from_entries(list_transform(map_entries({value}), lambda {each}: {pair}))"
-    # A union, or a type of the user's: as text, which no number in it can spoil.
+    # A union or a user-defined type: store it as text, so that no number loses precision.
     return f"cast({value} as varchar)"
 
 

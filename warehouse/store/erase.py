@@ -146,7 +146,7 @@ def _drop_appended(
 
 def _rows(base: Snapshot, table: str, parts: list[str]) -> int:
     folder = layout.table_folder(base.root, table)
-    # A part that the batch itself has staged is in no version: none is here.
+    # A part that only this batch has staged is in no version, so it is not listed here.
     return sum(pq.read_metadata(folder / part).num_rows for part in parts)
 
 
@@ -164,6 +164,6 @@ def unnamed_files(base: Snapshot) -> Iterator[Path]:
     )
     cache, cohorts = layout.cache_folder(base.root), base.root / "cohorts"
     yield from (path for path in sorted(cache.rglob("*")) if path.is_file())
-    # What a killed process left of a run.
+    # Left by a process that was killed during a run.
     yield from (path for path in sorted(cohorts.glob("**/.*/*")) if path.is_file())
     yield from (path for path in sorted(cohorts.glob(".*")) if path.is_file())

@@ -91,7 +91,7 @@ def _with_arrow(files: pa.Table, attributes: pa.Table) -> pa.Table | None:
         "pulse_sequence_name": _first_of(held["PulseSequenceName"], held["ge_sequence_name"]),
     }
     schema = tables.named("instances").stored_schema
-    # Not by the names of a table for each column: Arrow makes a new list of them for whoever asks.
+    # Avoid Table.column_names in the loop: Arrow builds a new list on each access.
     known = {
         name: column
         for table in (files, held)
@@ -157,7 +157,7 @@ def _read(text: str) -> Name | None:
     """Parse a name; an empty one if there is none, None if only the SQL can parse it."""
     if not text:
         return {}
-    # An escaped character may be one that a database cannot hold.
+    # An escaped character may be one that a database cannot store.
     if "\\" in text:
         return None
     try:
@@ -188,7 +188,7 @@ def _part(name: Name, part: str) -> str | None:
 
 def _with_sql(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> pa.Table:
     """Query the view that defines the rows."""
-    # Few files need it, and workers are smaller without.
+    # Imported here because few files need it, which keeps workers smaller.
     import duckdb  # noqa: PLC0415
 
     from warehouse.store.duck import lent  # noqa: PLC0415
@@ -201,13 +201,13 @@ def _with_sql(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> pa.T
     schema = tables.named("instances").stored_schema
     try:
         with lent() as connection:
-            # The macros that it uses.
+            # The macros that the definition uses.
             connection.execute(by_name("person_name").sql)
             for name, table in given.items():
                 connection.register(name, table)
             answer = connection.sql(by_name("instances_from_elements").query).to_arrow_table()
     except (duckdb.OperationalError, duckdb.FatalException, duckdb.PermissionException) as error:
-        # Memory, disk, a database that is gone: no file is to blame.
+        # Memory, disk, a closed database: not caused by a file.
         raise WriteFailed("rows of instances", error) from error
     rows = answer.rename_columns(STORED_AS).select(schema.names).cast(schema)
     return rows.sort_by("instance_id")

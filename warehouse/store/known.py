@@ -81,7 +81,7 @@ def _extended(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> _H
     *full, empty = parts
     now = frozenset(full)
     before = _kept.get(empty, _Hashes(frozenset(), ()))
-    # After a compaction all of it would be of parts that are gone.
+    # After a compaction all hashes would refer to removed parts.
     if 2 * len(before.parts & now) < len(before.parts):
         before = _Hashes(frozenset(), ())
     runs = list(before.runs)
@@ -99,7 +99,7 @@ def _extended(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> _H
         return None
     if empty not in _kept and len(_kept) >= _WAREHOUSES:
         _kept.clear()
-    # One step, as threads of a server commit to warehouses of their own.
+    # Replaced in one step, as threads of a server commit to different warehouses.
     _kept[empty] = _Hashes(now, tuple(runs))
     return _kept[empty]
 

@@ -56,7 +56,7 @@ def _small(
     """Return the parts whose rows are cached, and these rows."""
     empty = parts[-1]
     names, rows = _kept.get(empty, (frozenset[str](), None))
-    # Where a part has gone, as that of a file that was read anew, all are read again.
+    # If a part was removed, as when a file is read again, read all parts again.
     if not names <= set(parts):
         names, rows = frozenset(), None
     new = [part for part in parts if part not in names and part != empty]

@@ -85,7 +85,7 @@ def claim_batch(root: Path, plan: bytes = b"") -> str:
                 os.link(draft, folder / layout.batch_name(number))
             except FileExistsError:
                 continue
-            # Otherwise a power failure could lose it, and two batches would get the number.
+            # Otherwise a power failure could lose the claim, and two batches get the same number.
             reach_disk([folder / layout.batch_name(number)])
             return layout.batch_name(number)
     except OSError as error:

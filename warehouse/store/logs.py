@@ -103,7 +103,7 @@ def read_log(
     )
     if kept is not None and kept[0] == entries.found and is_asked_for:
         return kept[1]
-    # When a table was made it had none.
+    # A new table has no checkpoint.
     known = entries.version in {0, empty_at}
     if is_asked_for and known and _is_empty(root, table, entries.version):
         log = Log(entries.version, {})
@@ -154,18 +154,18 @@ def written(root: Path, table: str, opened: DeltaTable, log: Log) -> None:
             opened.create_checkpoint()
         entries = _stat_entries(root, table)
         if entries.checkpoint == log.version:
-            # Delta makes some itself, and waits for the disk with none.
+            # Delta also writes checkpoints itself, without fsync.
             folder = layout.table_folder(root, table) / "_delta_log"
             name = f"{log.version:020}.checkpoint.parquet"
             reach_disk([folder / name, folder / "_last_checkpoint"])
     except (DeltaError, OSError, StoreDamaged):
-        # It was written: that it cannot be read is the affair of whoever reads it next.
+        # The checkpoint was written; an error in reading it is reported by the next reader.
         return
     key = (str(root), table, log.version)
     if log.version == entries.version:
         with _reading:
             _keep(_read, key, (entries.found, log))
-            # One that was opened before a checkpoint goes on to hold each entry since.
+            # A log opened before a checkpoint keeps every entry since in memory.
             if entries.checkpoint < log.version:
                 _keep(_open, key, (entries.found, opened))
 
@@ -196,12 +196,12 @@ def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:
         The log is gone, has a gap or an emptied entry, cannot be read, or ends before the newest
         version that was committed.
     """
-    # Before the log: a commit that ends meanwhile is no loss.
+    # List before opening the log: a commit in between is read by the next call.
     newest = _stat_entries(root, table, version).newest_noted
     try:
         found = DeltaTable(str(layout.table_folder(root, table)), version=version)
     except (DeltaError, OSError, ValueError) as error:
-        # Not in the words of the error: they quote what is garbled.
+        # Do not quote the parser's error: it contains the damaged text.
         why = "has a gap" if "contiguous" in str(error) else "cannot be read"
         raise StoreDamaged(root, f"the log {table}/_delta_log {why}") from error
     if version is None and newest > found.version():
@@ -222,7 +222,7 @@ def _stat_entries(root: Path, table: str, version: int | None = None) -> _Entrie
     log = f"{layout.table_folder(root, table)}/_delta_log"
     newest_noted = -1
     try:
-        # There may be thousands, and this is done several times a commit: so they are not sorted.
+        # There may be thousands, several times a commit, so they are not sorted.
         names = os.listdir(log)
         notes = [name for name in names if name.endswith(".committed")]
         if notes:

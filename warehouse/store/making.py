@@ -79,7 +79,7 @@ def _write_first_entry(root: Path, table: StoredTable) -> None:
         except FileExistsError:
             pass
         except OSError:
-            # A file system without links; whoever makes tables holds the lock.
+            # A file system without hard links; the caller holds the lock.
             if not path.exists():
                 draft.replace(path)
     finally:
@@ -141,7 +141,7 @@ DRAFT = f"_{layout.MARKER}"
 def name_tables(root: Path) -> None:
     """Add the tables of this software to ``warehouse.json``."""
     about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
-    # The first software wrote none down.
+    # The first releases recorded none.
     named = about.get("tables") or sorted(tables.FIRST)
     if missing := [name for name in tables.names() if name not in named]:
         write_marker(root, about | {"tables": [*named, *missing]})

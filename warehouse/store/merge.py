@@ -64,7 +64,7 @@ def _apart(paths: Sequence[Path], order: Sequence[str]) -> list[list[Path]]:
         else:
             groups.append([path])
             last = end
-    # Rows that are equal come in the order of the files.
+    # Equal rows keep the order of their files.
     place = {path: number for number, path in enumerate(paths)}
     return [sorted(group, key=place.__getitem__) for group in groups]
 
@@ -166,8 +166,8 @@ def _next_pieces(runs: list[_Run], order: Sequence[str]) -> list[pa.Table]:
     else:
         first = min(last, key=last.__getitem__)
         pieces = [
-            # All of one file in any case: a file that is not in order must not end it too soon.
-            # It may go on with rows equal to its last, which come before those of later files.
+            # Take all rows of one file, so that a file out of order cannot end the run early.
+            # It may continue with rows equal to its last one, which precede those of later files.
             run.take(
                 run.rows.num_rows
                 if number == first
@@ -201,7 +201,7 @@ def _sorted(pieces: list[pa.Table], order: Sequence[str]) -> pa.Table:
     if len(pieces) == 1 or not order:
         return pa.concat_tables(pieces)
     rows = pa.concat_tables(pieces).unify_dictionaries().combine_chunks()
-    # The last key of lexsort is the first that counts.
+    # np.lexsort takes the primary key last.
     keys = [_ranks(rows[name].chunk(0)) for name in reversed(order)]
     return rows.take(pa.array(np.lexsort(keys)))
 

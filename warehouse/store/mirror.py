@@ -92,7 +92,7 @@ class Mirror:
         NotAWarehouse
             There are other objects below the prefix.
         """
-        # The versions first: what they name was there before them.
+        # List versions first: the files that they name existed before them.
         versions = self._list(_FILES_LOG)
         found = {
             key: state
@@ -103,7 +103,7 @@ class Mirror:
         if foreign and layout.MARKER not in found:
             raise NotAWarehouse(self.url, "there are other objects; name another prefix")
         if not self._is_same_warehouse(found.get(layout.MARKER)):
-            # Of a warehouse that was there before, or of one that nobody finished making.
+            # Left by an earlier warehouse, or by a creation that did not finish.
             shutil.rmtree(self.root, ignore_errors=True)
             self.root.mkdir(mode=0o700)
             self._tags.clear()
@@ -113,7 +113,7 @@ class Mirror:
         missing = [key for key in found if not is_part(key) and key not in local]
         self._download(missing)
         if any(key.startswith("_forgotten/") for key in missing):
-            # Answers that were kept here, of what another machine has forgotten.
+            # Remove answers materialized here that contain data another machine has forgotten.
             shutil.rmtree(layout.cache_folder(self.root), ignore_errors=True)
         if layout.MARKER not in found:
             return
@@ -150,20 +150,20 @@ class Mirror:
             if not is_part(key) and not is_log(key) and key != layout.MARKER
             and self._published.get(key) != state
         ]  # fmt: skip
-        # A number of a batch, or of a run of a cohort, is taken by one writer only.
+        # The number of a batch, or of a run of a cohort, must be claimed by one writer only.
         for key in sorted(others):
             if key not in self._published:
                 self._bucket.put_if_absent(key, self.root, self._agree)
         self._upload(sorted(named & local.keys() - self._published.keys()))
         self._upload(key for key in others if self._published[key] != local[key])
-        # A warehouse is made before it has a version: who finds no marker finds no rows either.
+        # The marker is written before the first version: without a marker there are no rows either.
         made = [key for key in logs if key.endswith(f"/{0:020d}.json")]
         made += [layout.MARKER] if layout.MARKER in local.keys() - self._published.keys() else []
         for key in [*made, *(key for key in logs if key not in made)]:
             self._bucket.put_if_absent(key, self.root, self._agree)
         marker = local.get(layout.MARKER)
         if marker and self._published[layout.MARKER] != marker:
-            # It names more tables. Two who do so at once may lose a name: the next commit mends it.
+            # It names more tables. Two concurrent writers may lose a name, which the next commit adds.
             self._upload([layout.MARKER])
         self._keep_tags()
 
@@ -194,13 +194,13 @@ class Mirror:
         gone = [
             key for key, state in self._here().items()
             if not is_part(key) and self._published.get(key) != state
-            # One that names more tables than there are harms nobody; without one there is nothing.
+            # A marker that names too many tables is harmless; without one there is no warehouse.
             and not (key == layout.MARKER and key in self._published)
         ]  # fmt: skip
         for key in gone:
             (self.root / key).unlink(missing_ok=True)
         if any(is_log(key) for key in gone):
-            # These may speak of versions that are none.
+            # These may describe versions that do not exist.
             for log in self.root.glob("*/_delta_log"):
                 noted = (*log.glob("*.checkpoint*"), *log.glob("*.committed"))
                 for path in (*noted, log / "_last_checkpoint"):
@@ -222,7 +222,7 @@ class Mirror:
             except Outrun:
                 if attempt == ATTEMPTS - 1:
                     raise
-                # Of several who were outrun, one shall be first at the next attempt.
+                # Of several losers of a conflict, one must win the next attempt.
                 time.sleep(random.uniform(0, 0.1 * (attempt + 1)))  # noqa: S311
                 self.pull()
             except BaseException:
@@ -263,7 +263,7 @@ class Mirror:
             return ""
         digest = file_md5(self.root / key)
         known, tag = self._tags.get(key, ("", ""))
-        # What S3 says of an object that was put in one request, if it is not encrypted.
+        # The ETag of an object that was put in one request and is not encrypted.
         return tag if known == digest else digest
 
     def _agree(self, key: str, tag: str | None) -> None:

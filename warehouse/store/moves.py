@@ -193,5 +193,5 @@ def _renamed(
             moved = pc.if_else(place.is_valid(), moves[column].take(place), rows[name])
             value = moved.cast(rows.schema.field(name).type)
             rows = rows.set_column(rows.column_names.index(name), name, value)
-    # `files` has few rows a part, all of one row group: so the part is in order again.
+    # A part of `files` has few rows in one row group, so sorting it restores its order.
     return rows.sort_by("path") if table == "files" else rows

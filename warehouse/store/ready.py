@@ -99,7 +99,7 @@ def make_ready(
             root, "files", batch, 0, partial(_write_files, ordered), files.num_rows
         )
         hashes = _hashes(root, parts["files"], connection)
-        # Last: where nothing fails after it, nothing of it need be removed.
+        # Written last: nothing after it can fail, so nothing of it has to be removed.
         values = _values(root, batch, staged, compared_parts)
     except BaseException:
         layout.drop_parts(root, parts.items())
@@ -132,7 +132,7 @@ def _values(
     try:
         return new_values(root, batch, staged, compared_parts)
     except StoreDamaged:
-        # Nobody holds a lock here, and what was there may have been replaced: the commit will see.
+        # No lock is held, and the version may have been replaced since: the commit checks that.
         return None
 
 
@@ -146,14 +146,14 @@ def instances_of(staged: Iterable[Staged]) -> pa.Table:
     nothing = tables.named("instances").stored_schema.empty_table()
     made = pa.concat_tables([nothing, *(some.instances for some in staged)])
     ids = made["instance_id"].to_numpy()
-    # Mostly they come in order; to sort them is to copy all columns.
+    # They usually arrive sorted; sorting copies all columns.
     return made if (np.diff(ids) > 0).all() else made.take(np.argsort(ids))
 
 
 _ENCODED = {
-    # Paths follow one another, and each says most of what the one before it says.
+    # Consecutive paths share most of their characters.
     "path": "DELTA_BYTE_ARRAY",
-    # What differs from file to file is only hashed for a dictionary.
+    # Values that differ in every file gain nothing from a dictionary.
     "instance_key": "DELTA_LENGTH_BYTE_ARRAY",
     "SOPInstanceUID": "DELTA_LENGTH_BYTE_ARRAY",
     "instance_id": "DELTA_BINARY_PACKED",

@@ -61,7 +61,7 @@ def describe_columns(snapshot: Snapshot) -> list[ColumnFacts]:
             metadata = pq.read_metadata(folder / part)
             for group in map(metadata.row_group, range(metadata.num_row_groups)):
                 for chunk in map(group.column, range(group.num_columns)):
-                    # Lists are stored as list.element: the column is what users know.
+                    # Parquet names lists list.element; users know the column.
                     found.setdefault(chunk.path_in_schema.split(".")[0], []).append(chunk)
         columns = [_column_facts(table, name, chunks) for name, chunks in found.items()]
         facts += sorted(columns, key=lambda column: (-column.stored_bytes, column.name))

@@ -44,7 +44,7 @@ def write_pieces(pieces: Iterable[pa.Table], schema: pa.Schema, path: str) -> No
     names = schema.names
     ids = tables.id_columns()
     plain = [name for name in names if name not in ids]
-    # Ids rise inside of each tag or name: their differences are nearly all the same.
+    # Ids increase within each tag or name, so nearly all differences are equal.
     delta = {name: "DELTA_BINARY_PACKED" for name in names if name in ids}
     searched = tables.searched_columns()
     statistics = [name for name in names if name in searched]

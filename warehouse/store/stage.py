@@ -102,7 +102,7 @@ def _write(
     if len(staged.left_out):
         rows = rows.filter(pc.invert(pc.is_in(rows["instance_id"], staged.left_out)))
     if rows.num_rows:
-        # In order already: readers sort, because they can do it cheaper than any database.
+        # Rows arrive sorted: readers sort them cheaper than a database would.
         parts["elements"] = _write_table(root, tables.named("elements"), batch, chunk, rows)
     kept = _blobs_of(rows, portion.blobs) if keep_blobs else portion.blobs.slice(0, 0)
     if kept.num_rows:
@@ -160,7 +160,7 @@ def _nameless(rows: pa.Table, attributes: pa.Table) -> pa.Table:
     )
     names = attributes["instance_id"].filter(named)
     if len(names) == pc.count_distinct(rows["instance_id"]).as_py():
-        # A new table: a slice would keep all rows alive until the batch is committed.
+        # Copy: a slice would keep all rows alive until the batch is committed.
         return rows.schema.empty_table()
     return rows.filter(pc.invert(pc.is_in(rows["instance_id"], names)))
 
@@ -173,7 +173,7 @@ def write_small(
     size = max(1, rows.num_rows // groups)
     return write_part(
         root, table, batch, chunk,
-        # Without the schema of Arrow, a quarter of a part of few rows: it says what Parquet says.
+        # Leave out the Arrow schema, a quarter of a small part: it repeats the Parquet schema.
         lambda path: pq.write_table(
             rows, path, compression=compression, row_group_size=size, store_schema=False
         ),
@@ -199,7 +199,7 @@ def write_part(
         part = layout.sealed(layout.table_folder(root, table), part)
     except BaseException as error:
         target.unlink(missing_ok=True)
-        # An OSError without errno is one of Arrow: Parquet cannot encode these rows.
+        # Arrow raises an OSError without errno if Parquet cannot encode these rows.
         if isinstance(error, OSError) and error.errno is not None:
             raise WriteFailed(f"rows of {table}", error) from error
         raise
@@ -219,7 +219,7 @@ def _files(outcomes: list[Outcome], mode: Mode) -> pa.Table:
         "mode": [mode.value] * len(outcomes),
         "reader": [outcome.reader for outcome in outcomes],
         "instance_id": [outcome.instance_id for outcome in outcomes],
-        # Identity comes from the instances.
+        # The key columns come from `instances`.
         "instance_key": [None] * len(outcomes),
         "SOPInstanceUID": [None] * len(outcomes),
         "TransferSyntaxUID": [outcome.transfer_syntax for outcome in outcomes],
@@ -272,5 +272,5 @@ def _blobs_of(rows: pa.Table, blobs: pa.Table) -> pa.Table:
     """Return the long values that stored rows refer to."""
     pointed = rows.filter(pc.greater(rows["length"], INLINE_BYTES))["sha256"].unique()
     kept = pc.is_in(blobs["sha256"], pointed)
-    # Mostly all are: then the longest values that there are need not be copied.
+    # Usually all are needed: then the longest values are not copied.
     return blobs if pc.all(kept).as_py() else blobs.filter(kept)

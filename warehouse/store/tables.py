@@ -70,7 +70,7 @@ class StoredTable:
     is_of_one_batch: bool = False
     """A row does not say of which batch it is: its partition does."""
 
-    # Each commit asks for those of all tables.
+    # Every commit needs those of all tables.
     @cached_property
     def schema(self) -> pa.Schema:
         """Columns as rows are handled in memory, without the partition column ``batch``."""
@@ -124,7 +124,7 @@ def _vendor(portion: Portion, mode: Mode) -> dict[str, pa.Table]:
     """
     if mode is Mode.MINIMAL or not portion.rows.num_rows:
         return {}
-    # What reads them takes long to import, and who only asks needs it not.
+    # Imported here: readers that only query do not need it, and it takes long to import.
     from warehouse.elements.vendor import vendor_rows  # noqa: PLC0415
 
     with during(Stage.VENDOR):

@@ -221,6 +221,6 @@ def _delete(root: Path, spare: list[Spare], *, alone: bool) -> None:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise WriteFailed("the folders of the tables", error) from error
-        # A running writer may just have made the folder, for a part that it is about to write.
+        # A running writer may have just created the folder for a part that it is about to write.
         if alone and not os.listdir(path.parent):
             path.parent.rmdir()

@@ -133,7 +133,7 @@ def verify(root: Path, *, deep: bool = False) -> Verified:
         for table in tables.names():
             require_every_entry(root, table)
         snapshot = delta.snapshot(root, parts_are_here=False)
-        # From the logs, whatever this process has read of them before.
+        # Read the logs again, even if this process has cached them.
         facts = {
             table: listed_parts(root, table, open_log(root, table, version))
             for table, version in snapshot.versions.items() if table in tables.names()
@@ -174,7 +174,7 @@ def _damaged_parts(
     root: Path, facts: dict[str, dict[str, tuple[int, int]]], *, deep: bool
 ) -> list[Damage]:
     asked = [(table, part, fact) for table, parts in facts.items() for part, fact in parts.items()]
-    # The largest first, so that no thread ends long after the others.
+    # Largest first, so that all threads end at about the same time.
     asked.sort(key=lambda one: -one[2][0])
 
     def look(one: tuple[str, str, tuple[int, int]]) -> Damage | None:
@@ -206,7 +206,7 @@ def _why_unreadable(
     except FileNotFoundError:
         return "it is gone"
     except OSError as error:
-        # Arrow has errors of the system for what is no Parquet.
+        # Arrow raises OSError for files that are not Parquet.
         return f"it cannot be read{f' ({os.strerror(error.errno)})' if error.errno else ''}"
     except (pa.ArrowException, ValueError):
         return "it cannot be read"
@@ -259,7 +259,7 @@ def _older(
             version = delta.snapshot(root, number, parts_are_here=False)
             for table, pin in version.versions.items():
                 if table in facts and (table, pin) not in known:
-                    # As the snapshot has just read it: to open a log again takes as long as that.
+                    # Use the log that the snapshot has just read: opening it again would take as long.
                     known[table, pin] = read_log(root, table, pin).parts
         except (StoreDamaged, UnknownVersion):
             cleaned.append(number)
@@ -339,7 +339,7 @@ def _note_harmed(
     elif table.goes_with == "payload":
         select = statement("lost_values")
     elif table.goes_with == "instance_id":
-        # Not every instance has rows of it: all of the batches that a merged part may be of.
+        # Not every instance has rows in it: accept all batches that a merged part may contain.
         first = min(layout.first_id(layout.batch_of_part(part)) for part in bad)
         select = (
             f"select instance_id from files where status = 'ingested' and instance_id >= {first}"
