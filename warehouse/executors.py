@@ -82,7 +82,7 @@ def dask_workers(address: str) -> Iterator[Executor]:
             logging.getLogger(__name__).warning(
                 "%s has no workers yet; waiting for one: dask worker %s", address, address
             )
-        # Not pure: Dask must not answer from its cache when a batch is read again.
+        # pure=False: Dask must not answer from its cache when a batch is read again.
         yield client.get_executor(pure=False)
 
 
@@ -93,7 +93,7 @@ def submit_first(
     if isinstance(pool, WorkerPool):
         return pool.submit_first(call, *arguments)
     if _is_of_dask(pool):
-        # Dask takes keyword arguments for its own options.
+        # Dask reserves keyword arguments for its own options.
         return pool.submit(call, *arguments, priority=1)
     return None
 

@@ -118,7 +118,7 @@ def draft_of(target: Path) -> Iterator[Path]:
     ------
     ExportFailed
     """
-    # A link is resolved, as its target is replaced. The name is short, whatever that of the target.
+    # Resolve links, as the target is replaced. The temporary name is always short.
     draft = Path(os.path.realpath(target)).with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield draft
@@ -151,7 +151,7 @@ def place(draft: Path, target: Path, *, force: bool = False) -> None:
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
                 raise
-            # O_EXCL claims the name; the claimed empty file may be replaced.
+            # O_EXCL claims the name; the claimed empty file may then be replaced.
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
             draft.replace(target)
     except FileExistsError:

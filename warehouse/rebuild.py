@@ -93,7 +93,7 @@ def rebuild(root: Path) -> Rebuilt:
                     seen += place
             with locks.locked(root):
                 newest = delta.snapshot(root)
-                # A part that an ingest has replaced meanwhile is up to date.
+                # A part that an ingest has replaced in the meantime is up to date.
                 ours = {
                     old: new for old, new in written.items() if old in newest.parts["instances"]
                 }
@@ -175,7 +175,7 @@ def _derived(
         connection.execute("set variable last = $1", [last])
         paths = _parts_between(snapshot, first, last)
         set_stored(connection, {"elements": paths, "files": snapshot.paths("files")})
-        # A relation would plan the view twice: when it is made, and when rows are fetched.
+        # A relation would plan the view twice: when it is created, and when rows are fetched.
         connection.execute("create or replace temp table derived as from instances_from_elements")
         answer = connection.sql("from derived").to_arrow_table().rename_columns(STORED_AS)
         new = _aligned(answer, ids).cast(stored.schema)

@@ -224,7 +224,7 @@ def _read_models(folder: Path) -> tuple[Model, ...]:
         order = list(sorter.static_order())
     except CycleError as error:
         raise ModelError(f"models form a cycle: {' → '.join(error.args[1])}") from error
-    # Stable: macros first, then by layer as listed, each after what it needs.
+    # In a stable order: macros first, then by layer, each after what it depends on.
     rank = {name: number for number, name in enumerate(models)}
     depth: dict[str, int] = {}
     for name in order:

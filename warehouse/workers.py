@@ -261,7 +261,7 @@ class _Server:
             f"import sys; sys.path[:] = {[_absolute(path) for path in sys.path]!r}; "
             f"from warehouse.forking import serve; serve({theirs.fileno()})"
         )
-        # Otherwise file names would be encoded differently there.
+        # Otherwise file names would be encoded differently in the workers.
         encoding = ["-X", "utf8"] if sys.flags.utf8_mode else []
         with theirs, _signals_kept_from_children():
             self._process = subprocess.Popen(  # noqa: S603 - our interpreter, our program
@@ -277,7 +277,7 @@ class _Server:
                 (pid,) = NUMBER.unpack(self._control.recv(NUMBER.size))
                 self.is_ready = True
         except (OSError, struct.error):
-            # Not killed where it ends by itself: its exit code says more.
+            # Let it end by itself where it does: its exit code gives the reason.
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(ENDING_SECONDS)
             code = self.end()

@@ -53,7 +53,7 @@ class Sessions:
         path = connection.execute("select current_setting('search_path')").fetchall()[0][0]
         self._search_path = path
         self._variables = dict(variables or {})
-        # Never asked, so that it is never busy.
+        # No query runs on it, so it is never busy.
         self._database = connection.cursor()
         self._process = os.getpid()
         self._of_thread = threading.local()
@@ -149,7 +149,7 @@ def open_catalog(
     """
     snapshot = delta.snapshot(root, version)
     kept = None if order else materialized_files(snapshot)
-    # With settings of its own, a database is of no use to others.
+    # A database with its own settings cannot be shared.
     is_plain = threads is None and not order
     file = views_file(kept=kept is not None) if is_plain else None
     waited = from_pool(file) if file and file.exists() else None
@@ -251,7 +251,7 @@ def ask(
     except UsageError:
         raise
     except (duckdb.Error, TypeError, ValueError) as error:
-        # DuckDB's own words, with its hint; its traceback says nothing about the question.
+        # Quote DuckDB's message and hint; its traceback does not help.
         raise QueryFailed(str(error).strip()) from None
     if found is None:
         raise QueryFailed("the statement returns no rows; ask with SELECT, FROM, DESCRIBE or SHOW")
@@ -269,13 +269,13 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     ------
     UnknownTable
     """
-    # Who asks SQL alone does without Polars, which takes as long to import as many questions.
+    # Polars is imported only where needed: the import takes as long as many queries.
     import polars as pl  # noqa: PLC0415
     from duckdb.polars_io import duckdb_source  # noqa: PLC0415
 
     model = catalog.model(name)
     if model.table is None:
-        # The columns as the header has them: to plan a view takes as long as to answer from it.
+        # Columns are listed as in the header: planning a view takes as long as reading it.
         nulls = ", ".join(f'cast(null as {each.type}) as "{each.name}"' for each in model.columns)
         empty = catalog.connection.sql(f"select {nulls} limit 0")
         asked = _EachTime(catalog, f"from {model.name}", empty.columns, empty.types)

@@ -68,7 +68,7 @@ def return_to_pool(user: object, connection: duckdb.DuckDBPyConnection, file: Pa
     """
     waiting = _Waiting(file, os.environ.get("TZ"), connection.cursor())
     if _waiting and waiting[:2] not in _as_new:
-        # The second one that this process opens, and new: there will be more.
+        # The second new database of this process: more are likely to follow.
         _as_new[waiting[:2]] = _state(waiting.database)
     weakref.finalize(user, _wait, waiting, os.getpid()).atexit = False
 
@@ -106,7 +106,7 @@ def from_pool(file: Path) -> duckdb.DuckDBPyConnection | None:
                 be_quiet(connection)
                 return connection
         except duckdb.Error:
-            # As with a locked configuration.
+            # For example, its configuration was locked: leave it out.
             continue
     return None
 
@@ -116,7 +116,7 @@ def _is_as_new(database: duckdb.DuckDBPyConnection, state: tuple[object, ...]) -
         return False
     for name in _SET_BY_US:
         database.execute(f"reset {name}")
-    # Its tables, views, macros and schemas go with it.
+    # This drops its tables, views, macros and schemas too.
     database.execute(f"use {NAME}; detach memory; attach ':memory:' as memory; use memory")
     return _state(database) == state
 

@@ -50,7 +50,7 @@ def _attribute(element: HeaderElement, bulk_uri: str) -> dict[str, Any]:
         if first.bytes is not None:
             attribute["InlineBinary"] = base64.b64encode(first.bytes).decode("ascii")
         else:
-            # A value that blobs could hold is known by its digest, pixel data by their place.
+            # A value in `blobs` is named by its digest, pixel data by their position.
             attribute["BulkDataURI"] = f"urn:sha256:{first.sha256}" if first.sha256 else bulk_uri
     elif first is not None:
         attribute["Value"] = [_value(element.vr, value) for value in element.values]

@@ -49,7 +49,7 @@ def make_confidential(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the macros that return attributes and sequences of PS3.15 Table E.1-1."""
     sequences, listed = _confidential()
     connection.execute(f"create or replace macro confidential_sequences() as [{sequences}]")
-    # A list that stands in the text is hashed once; one that is a value is searched by row.
+    # DuckDB hashes a constant list once, and searches a list in a value for each row.
     connection.execute(f"create or replace macro is_confidential(tag) as tag in ({listed})")
 
 
@@ -103,7 +103,7 @@ def rule_rows(file: str) -> list[tuple[str, ...]]:
 
 def _keywords() -> str:
     """Return a line per keyword and tag: name, tag, VR, VM."""
-    # Of repeating groups (overlays, curves) a keyword means the first.
+    # In repeating groups (overlays, curves) a keyword means the first group.
     rows = [
         (keyword, tag.replace("x", "0"), vr, vm)
         for tag, (vr, vm, _, _, keyword) in repeaters().items()

@@ -118,7 +118,7 @@ def _add(header: dict[str, list[tuple[object, ...]]], rows: pa.Table) -> None:
         if tag in PIXEL_TAGS and not row["path"]:
             continue
         place = join_path(row["path"], row["keyword"] or tag)
-        # Numbers that are none are equal to themselves here.
+        # NaN compares equal to NaN here.
         value = tuple(repr(row[name]) for name in _VALUE)
         header.setdefault(place, []).append((row["vm"], *value))
 

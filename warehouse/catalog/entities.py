@@ -147,7 +147,7 @@ def _read_touched(
     old = paths(before.folder, before.pieces[model.name])
     if key == "instance_id":
         find_known(connection, key, old, [key])
-        # The row of an instance is in one part: in one that came, or in none.
+        # The row of an instance is in at most one part, an added one or none.
         read = {table: parts_within(spans[table], came.values()) for table in ("elements", "files")}
         read["instances"] = list(came)
     else:

@@ -54,7 +54,7 @@ def session_within(catalog: Catalog, ids: Iterable[Span]) -> duckdb.DuckDBPyConn
     stored = dict(kept)
     for table in TABLES:
         folder = layout.table_folder(snapshot.root, table)
-        # A part of which nothing was noted may hold any of them.
+        # A part without known ranges may hold any of them.
         known = spans[table]
         held = {*parts_within(known, wanted)}
         parts = [part for part in snapshot.parts[table] if part in held or part not in known]
@@ -67,7 +67,7 @@ def session_of(catalog: Catalog, entity: str, key: str) -> duckdb.DuckDBPyConnec
     if not is_noted(catalog):
         return catalog.connection
     (column,) = by_name(entity).grain
-    # A row of a kept answer names the batches of its instances; an entity without one has none.
+    # A materialized row names the batches of its instances; an entity without one has none.
     batches = catalog.connection.execute(
         f"select distinct unnest({IN_BATCHES}) "
         f"from read_parquet(getvariable('stored').{entity}_kept) where {column} = $1",
@@ -83,7 +83,7 @@ def is_noted(catalog: Catalog) -> bool:
 
 def _noted(catalog: Catalog) -> _Noted:
     if catalog not in _KNOWN:
-        # One in another order reads no kept answers: its ids are not those of the parts.
+        # A catalog in another order has other ids and cannot use materialized rows.
         kept = materialized_files(catalog.snapshot) if catalog.is_kept else None
         spans = {} if kept is None else cached_spans(catalog.snapshot)
         stored = {f"{name}_kept": files for name, files in (kept or {}).items()}

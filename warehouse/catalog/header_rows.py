@@ -97,7 +97,7 @@ def header_of_instance(catalog: Catalog, uid: str) -> Header:
     InstanceNotFound
     """
     require_names(uid)
-    # Of most it is the key; to look among UIDs and paths too reads three columns of all instances.
+    # Usually it is the key; matching UIDs and paths too reads three columns of all instances.
     named = path_text(uid)
     found = _with_key(catalog, named) if "/" not in named else []
     return _stored(

@@ -86,7 +86,7 @@ def _filled(sequences: pl.DataFrame, inner: pl.DataFrame) -> pl.DataFrame:
     own = pl.concat_str(
         pl.when(pl.col("path") == "").then(pl.lit("")).otherwise(pl.col("path") + "."), "name"
     ).alias("sequence")
-    # An item without elements has no rows: the number of items is that of the sequence.
+    # An item without elements has no rows: count the items by their sequence.
     wanted = sequences.with_columns(own).with_columns(
         pl.int_ranges(0, pl.col("item_count")).alias("item")
     )

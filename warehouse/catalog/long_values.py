@@ -62,7 +62,7 @@ def open_value(
         No element has this digest, or no file has these bytes any more.
     """
     for query in (_KEPT, _INLINE):
-        # To the end: the connection of a thread answers no other question before.
+        # Fetch all rows: the connection of a thread runs one query at a time.
         if found := catalog.connection.execute(query, [sha256]).fetchall():
             return io.BytesIO(found[0][0])
     paths = dict(catalog.connection.execute(_HOLDERS, [sha256]).fetchall())
@@ -70,7 +70,7 @@ def open_value(
         raise ValueNotFound(sha256, "no element of this version has it")
     settings = IngestSettings(s3=s3 or S3Access())
     for source in _there(list(paths), settings):
-        # Only what is digested anyway is copied: so that every long value is.
+        # Copy only values that are digested, which are all long values.
         target = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - returned
         wanted = LongValue(sha256, paths[source.path], target)
         try:
@@ -96,7 +96,7 @@ def _copied(source: SourceFile, wanted: LongValue, limits: Limits) -> bool:
         header = read_header_from(file, limits, wanted)
     if wanted.is_found:
         return True
-    # Short ones, and those inside of sequences.
+    # Short values, and values in sequences.
     for element in header.elements:
         raw = element.raw
         if raw is None or len(raw) != wanted.length:

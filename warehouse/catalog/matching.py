@@ -106,7 +106,7 @@ def _text(c: str, value: str, binder: Binder, *, folded: bool) -> str:
             return f"contains({c}, {binder.bind(inner)})"
         function = "ends_with" if value.startswith("*") else "starts_with"
         return f"{function}({c}, {binder.bind(inner)})"
-    # As a regular expression, which takes no more time for many wildcards, as LIKE does.
+    # As a regular expression, which stays linear with many wildcards, unlike LIKE.
     pattern = re.escape(re.sub(r"\*+", "*", value)).replace(r"\*", ".*").replace(r"\?", ".")
     return f"regexp_full_match({c}, {binder.bind(pattern)}, 's')"
 
@@ -165,7 +165,7 @@ def _time(text: str) -> dt.time:
     if match is None:
         raise ValueError
     hour, minute, second, fraction = match.groups()
-    # A leap second is 59 in the tables, as whoever reads 60 takes it.
+    # A leap second is stored as 59, as readers replace 60.
     whole = min(int(second or 0), 59)
     return dt.time(int(hour), int(minute or 0), whole, int((fraction or "0").ljust(6, "0")))
 

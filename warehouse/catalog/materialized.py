@@ -84,7 +84,7 @@ def materialize(root: Path) -> bool:
     WriteFailed
         The answers could not be written; the views answer as before.
     """
-    # Of ten thousand parts few are read: that all are there is asked when it is opened.
+    # Few of ten thousand parts are read: that all exist is checked when a catalog is opened.
     snapshot = delta.snapshot(root, parts_are_here=False)
     target = _folder(snapshot)
     if target.exists():
@@ -96,14 +96,14 @@ def materialize(root: Path) -> bool:
         if before is None:
             delta.snapshot(root)
         note_answers(_make_answers(snapshot, before, draft))
-        # In one step: a reader finds all of it or none. Another may have been faster.
+        # Renamed in one step: readers see all or nothing. Another process may have been first.
         draft.rename(target)
     except OSError as error:
         if not target.exists():
             raise WriteFailed("kept answers", error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    # Of two versions, as another process may be reading those of the last.
+    # Keep two versions, as another process may still read the previous one.
     for folder in _older(snapshot)[1:]:
         if not drop_spans(folder):
             break
@@ -184,7 +184,7 @@ def _key() -> str:
     text += [by_name(name).sql for name in ("instances", *READ_OF_ENTITIES)]
     text += [model.sql for model in materialized_views()]
     text += [*(by_name(name).sql for name in READ), *(added(name) for name in SUMMARIES)]
-    # What is withheld as identifying.
+    # Files that are withheld as identifying.
     text += [metadata.version("pydicom"), by_name("is_identifying").sql]
     text += [(sql_folder() / "rules" / "deidentification.csv").read_text("utf-8")]
     return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]

@@ -211,7 +211,7 @@ def reuse_pieces(
         elif left[piece.name]:
             changed = f"{select([piece.name])} order by {order}"
             pieces.append(write_piece(connection, view, changed, draft))
-    # A view reads one file at least.
+    # A view must read at least one file.
     if rows or merged or not pieces:
         came = f"{select(merged)} union all from asked" if merged else "from asked"
         pieces.append(write_piece(connection, view, f"{came} order by {order}", draft))

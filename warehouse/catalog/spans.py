@@ -111,7 +111,7 @@ def parts_within(spans: Spans, wanted: Iterable[Span]) -> list[str]:
     low, high = asked[0][0], ends[-1]
     found = []
     for part, (first, last) in spans.items():
-        # New ids are larger than all others, and of ten thousand parts nearly all end here.
+        # New ids are the largest: of ten thousand parts nearly all are skipped here.
         if last < low or first > high:
             continue
         if max(first, asked[bisect_left(ends, first)][0]) <= last:

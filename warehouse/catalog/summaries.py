@@ -60,14 +60,14 @@ def make_summaries(
     draft
         Where they are written.
     """
-    # What takes time is one pass in the order of the rows: other threads would only wait for it.
+    # The time goes into one ordered pass over the rows: other threads would wait for it.
     with connect(threads=1) as connection:
         bound(connection)
         make_confidential(connection)
         _read(connection, snapshot, [], [])
         for name in (*_MACROS, "elements"):
             connection.execute(by_name(name).sql)
-        # No view where a table or a query will do: to make one takes as long as to ask.
+        # Prefer tables and queries to views: creating a view takes as long as querying one.
         _make_runs(connection)
         connection.execute("create view element_runs as from runs")
         for name in ("element_segments", "instances"):
@@ -108,7 +108,7 @@ def _update_from(
     written = reuse_pieces(connection, by_name(_OF_SERIES), before, draft)
     _forget_sets(connection, paths(draft, written))
     if lost:
-        # Of the sets nothing is ever lost: they are sums.
+        # The element sets are sums, from which nothing has to be removed.
         some = SUMMARIES[:2]
         connection.execute("create temp table lost as select unnest($1) as tag", [[*sum(lost, ())]])
         elements_of_tags = f"from ({by_name('elements').query}) where tag in (from lost)"
@@ -169,13 +169,13 @@ def _summarize(
     The series of their instances are those of the parts of ``instances`` in ``spans``.
     """
     for name in names:
-        # Of its columns, as the header has them: to plan the view takes longer than most answers.
+        # Read columns from the header: planning the view takes longer than most queries.
         columns = ", ".join(f'"{column.name}" {column.type}' for column in by_name(name).columns)
         connection.execute(f"create temp table {which}_{name} ({columns})")
     for number, group in enumerate(_groups(snapshot, parts)):
         wanted = (spans["elements"][part] for part in group)
         _read(connection, snapshot, group, parts_within(spans["instances"], wanted))
-        # All of the summaries read them.
+        # All summaries read these.
         _make_runs(connection)
         _narrow_instances(connection)
         for name in names:
@@ -234,7 +234,7 @@ def _add(
     """Replace the table ``WHICH_NAME`` by the sum of tables; the sign -1 takes one away."""
     pieces = " union all ".join(f"select {sign} as sign, * from {of}" for of, sign in signs.items())
     connection.execute(f"create or replace temp view pieces as {pieces}")
-    # What it replaces is read before.
+    # The rows that it replaces were read before.
     connection.execute(f"create or replace temp table {which}_{name} as {added(name)}")
 
 

@@ -90,7 +90,7 @@ def _reordered(model: Model) -> str:
     body = model.sql[model.sql.index(head) + len(head) :].rstrip().rstrip(";")
 
     def other(number: str, bits: int, offset: str) -> str:
-        # Odd factors make no two numbers one, nor does adding half of the bits to the others.
+        # Multiplying by odd numbers and XOR with the upper bits map no two ids to one.
         product = f"cast({number} as hugeint) * getvariable('id_factor')"
         whole = 1 << bits
         moved = f"({product} % {whole} + getvariable('{offset}') + {whole}) % {whole}"
@@ -130,7 +130,7 @@ def attach_views(
             _make(connection, file, make)
         connection.execute(f"attach {literal(str(file))} as {NAME} (read_only)")
     except (OSError, duckdb.Error):
-        # Without a place to keep them, or with a file that was damaged: as slow as the first time.
+        # Without a cache folder, or with a damaged file, create the views as for the first time.
         make()
         return False
     see_views(connection)
@@ -167,7 +167,7 @@ def _file(kind: str) -> Path | None:
     if folder is None:
         return None
     versions = (duckdb.__version__, metadata.version("pydicom"))
-    # This module too: it decides what becomes of a model; and the tables that are macros.
+    # Include this module, which decides how models are created, and the tables that are macros.
     made_by = Path(__file__).read_text("utf-8")
     rules = [path.read_text("utf-8") for path in sorted((sql_folder() / "rules").glob("*.csv"))]
     text = "\0".join([*versions, made_by, *rules, *(model.sql for model in read_models())])

@@ -191,7 +191,7 @@ def split(
         raise UsageError(f"{lost} members of {source.run} belong to no patient, as a DICOMDIR does")
     made, lowest = [], 0.0
     for number, (part, share) in enumerate(parts.items(), 1):
-        # The last part takes the rest, whatever the sum of the floats.
+        # The last part takes the remainder, whatever the rounding of the fractions.
         highest = 2.0 if number == len(parts) else lowest + share
         _set(connection, seed=str(seed), lowest=lowest, highest=highest)
         made.append(keep(

@@ -201,14 +201,14 @@ def _typed(catalog: Catalog, cohort: Definition, param: Param, value: object) ->
     value = plain(value)
     if param.type == "DATE" and isinstance(value, str) and _DICOM_DATE.fullmatch(value):
         value = f"{value[:4]}-{value[4:6]}-{value[6:]}"
-    # DuckDB rounds 1.6 to 2, and another question would be kept.
+    # DuckDB would round 1.6 to 2, and another question would be saved.
     wider = re.sub("BIGINT|INTEGER", "DOUBLE", param.type)
     sql = f"select cast($1 as {param.type}) as typed, cast($1 as {wider}) = typed"
     try:
         typed, same = catalog.connection.execute(sql, [value]).fetchall()[0]
     except duckdb.Error:
         same = False
-    # Nor is NaN, which equals nothing when the cohort is run again, not even in JSON.
+    # Nor NaN, which equals nothing when the cohort is run again, and is not valid JSON.
     numbers = typed if same and isinstance(typed, list) else [typed] if same else []
     if same is False or any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
         raise UnknownParameter(

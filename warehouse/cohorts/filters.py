@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _DICOM_DATE = re.compile(r"\d{8}")
 _NAME = re.compile(r"(-?)(.+?)(?:__([a-z]+))?")
 
-# How an operator reads for one value and for a list: c is the attribute, v the value, t its type.
+# Each operator for one value and for a list: c is the attribute, v the value, t its type.
 _SCALAR = {
     "is": "{c} = cast({v} as {t})",
     "in": "list_contains(cast({v} as {t}[]), {c})",
@@ -124,7 +124,7 @@ def narrowed(
     for name, value in conditions.items():
         query.where.append(_condition(query, name, value, today or dt.date.today()))  # noqa: DTZ011
     if search is not None:
-        # Texts are joined with a character that none contains, so that no match spans two.
+        # Join texts with a character that none contains, so that no match spans two.
         texts = ", ".join(f't."{c.name}"' for c in query.model.columns if c.type == "VARCHAR")
         wanted = f"lower(cast({query.bind(search)} as varchar))"
         query.where.append(f"contains(lower(concat_ws(chr(0), {texts})), {wanted})")
@@ -195,7 +195,7 @@ def _condition(query: Query, name: str, value: object, today: dt.date) -> str:
     if found.source:
         test = query.join(found, f"coalesce(bool_or({test}), false)")
         return f"not {test}" if minus else test
-    # Some tests are false, not null, without a value, and their negation would be true.
+    # Some tests are false, not null, for a missing value, and their negation would be true.
     return f"({found.sql} is not null and {'not ' if minus else ''}({test}))"
 
 
@@ -258,7 +258,7 @@ def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = Fa
     given = _dates(value) if kind.startswith("DATE") else value
     if exact:
         given = _without_spaces(given)
-    # DuckDB rounds 1.6 to 2, and another question would be answered.
+    # DuckDB would round 1.6 to 2, and answer another question.
     wider = kind.replace("BIGINT", "DOUBLE")
     sql = f"select cast($1 as {kind}) as typed, cast($1 as {wider}) = typed"
     try:
@@ -268,7 +268,7 @@ def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = Fa
     if same is False:
         hint = ", as in 2024-12-31 or 20241231" if kind.startswith("DATE") else ""
         raise UnknownFilter(f"{name}: the value is no {kind}{hint}")
-    # Those of pandas are known by what they become; NaN is greater than every number of DuckDB.
+    # pandas' missing values are recognized after conversion; NaN sorts above all numbers in DuckDB.
     if cast is None or (isinstance(cast, float) and math.isnan(cast)):
         raise _missing(name)
     return cast

@@ -86,7 +86,7 @@ def locked_catalog(
     connection.execute(f"set allowed_directories = [{', '.join(folders)}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set python_enable_replacements = false")
-    # Casts of timestamps to a zone and back are those of every machine.
+    # Casts of timestamps to a time zone and back give the same result on every machine.
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set lock_configuration = true")
     return catalog
@@ -104,7 +104,7 @@ def check(catalog: Catalog, sql: str) -> Question:
     try:
         return _checked(catalog, sql)
     except RecursionError:
-        # Both parsers, and the reader of their tree, go as deep as the question does.
+        # Both parsers recurse as deep as the query is nested, and so does the walk over their tree.
         raise UnsafeCohort(
             "the question is nested too deep: name its parts with WITH, or use fewer parentheses"
         ) from None
@@ -160,7 +160,7 @@ def suspects(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
 
 def _one_query(sql: str) -> None:
     """Check with sqlglot, an independent parser, that the text is one query."""
-    # Here, because it takes longer to import than most commands to answer.
+    # Imported here, because the import takes longer than most commands.
     import sqlglot  # noqa: PLC0415
     from sqlglot import exp  # noqa: PLC0415
 
@@ -169,7 +169,7 @@ def _one_query(sql: str) -> None:
         parsed = sqlglot.parse(sql, dialect="duckdb")
     except sqlglot.errors.SqlglotError as error:
         raise UnsafeCohort(f"not SQL: {str(error).splitlines()[0]}") from None
-    # A comment after the last semicolon is a statement of its own to sqlglot.
+    # sqlglot parses a comment after the last semicolon as a statement.
     statements = [s for s in parsed if s is not None and not isinstance(s, exp.Semicolon)]
     if len(statements) != 1:
         raise UnsafeCohort(f"a cohort is exactly one SELECT; this has {len(statements)} statements")
@@ -222,7 +222,7 @@ def overloads_of(connection: duckdb.DuckDBPyConnection) -> dict[str, list[bool]]
     (a test holds that for the installed DuckDB), so that the name decides.
     """
     known: dict[str, list[bool]] = {}
-    # Macros have no stability of their own; some wrap a function of the same name.
+    # Macros have no stability in the catalog; some wrap a function of the same name.
     rows = connection.execute(
         "select function_name, stability, parameter_types, return_type from duckdb_functions() "
         "order by stability is null"
@@ -324,7 +324,7 @@ class _Rules:
         if node.get("schema") not in {None, "", "main"} or node.get("catalog"):
             raise UnsafeCohort(f"name functions without catalog and schema: {name}")
         if allowed is not None:
-            # The node of the call itself is met again among the functions; it is a table macro.
+            # The call of a table macro occurs again among the functions.
             if name not in allowed:
                 raise UnsafeCohort(
                     f"{name}() is no table of the warehouse; allowed: {', '.join(sorted(allowed))}"
@@ -334,7 +334,7 @@ class _Rules:
         elif name in _CLOCKS | _SURROUNDINGS or not self.functions.get(name, True):
             self._refuse(name)
         elif name == "age" and len(node.get("arguments") or ()) == 1:
-            # The difference to today; with two arguments it reads no clock.
+            # With one argument it is the difference to today; with two it reads no clock.
             self._refuse(name)
 
     def _refuse(self, name: str) -> None:

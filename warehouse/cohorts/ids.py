@@ -46,7 +46,7 @@ def used_ids(tree: Any) -> list[str]:
     """
     every = list(nodes(tree))
     names = set(IDS)
-    # An id under another name is one too.
+    # An alias of an id is an id.
     while more := {name for node in every for name in _renamed(node, names)} - names - {""}:
         names |= more
     return sorted({name for node in every for name in _used(node, names)})

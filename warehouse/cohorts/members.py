@@ -40,9 +40,9 @@ def members_of(root: Path, run: Run) -> Catalog:
     ExportFailed
     """
     catalog = open_catalog(root)
-    # Rows are sorted by key: many wide ones would fill the memory before DuckDB spills by itself.
+    # Rows are sorted by key: many wide ones would exceed the memory before DuckDB spills by itself.
     bound(catalog.connection)
-    # Several threads collect whole batches to keep the order of what they write.
+    # With several threads DuckDB buffers whole batches to keep the order of rows.
     catalog.connection.execute("set threads = 1")
     catalog.connection.read_parquet(str(members_file(root, run))).create_view("members")
     gone = catalog.connection.execute(

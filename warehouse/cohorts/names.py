@@ -81,7 +81,7 @@ def safe_name(value: str) -> str:
     if _UID.fullmatch(value) and len(value) <= LONGEST:
         return value
     cleaned = _UNSAFE.sub("_", value).strip("._-")[:LONGEST] or "unnamed"
-    # Capitals too: `p1` and `P1` are one name to some file systems.
+    # Ignoring case: `p1` and `P1` are one name on some file systems.
     if cleaned == value and value == value.lower() and not _RESERVED.fullmatch(value):
         return value
     return f"{cleaned}~{hashlib.sha256(value.encode()).hexdigest()[:12]}"

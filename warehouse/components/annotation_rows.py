@@ -93,7 +93,7 @@ def _measuring() -> Iterator[Callable[[pa.Table], pa.Table]]:
 
         def measure(rows: pa.Table) -> pa.Table:
             if rows.num_rows and rows["kind"][0].as_py() == "POIN":
-                # Points have no sizes, and files of very many shapes are mostly of points.
+                # Points have no size, and files with very many shapes consist mostly of points.
                 nulls = [pa.nulls(rows.num_rows, pa.float64())] * 3
                 return pa.Table.from_arrays([*rows.columns, *nulls], schema=schema)
             connection.register("shapes", rows)

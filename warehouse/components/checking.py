@@ -146,7 +146,7 @@ def _fill_json(made: Content, socket: Socket, *, null_not_finite: bool, strict: 
     parsed = json_text.parse(file.read_bytes(), null_not_finite=null_not_finite)
     validate.require_valid(kind, socket.schema, parsed, strict=strict)
     if null_not_finite and _has_not_finite(file):
-        # What is kept is what was checked.
+        # Store exactly what was checked.
         text = json_text.canonical(parsed)
         file.write_text(text, encoding="utf-8")
         made.sha256, made.size = digest(text), len(text.encode())

@@ -95,7 +95,7 @@ def _require_whole(image: Image, size: int) -> Image:
     if not image.is_compressed:
         if size < image.offset + image.voxel_bytes:
             raise ImageRefused("its header says more voxels than the file holds")
-        # NIfTI may have extensions; after the voxels of an MHA there is nothing.
+        # NIfTI may have extensions; an MHA ends with its voxels.
         if image.form == "mha" and size != image.offset + image.voxel_bytes:
             raise ImageRefused("its header says a number of voxels other than the file holds")
         return image

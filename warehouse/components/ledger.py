@@ -117,7 +117,7 @@ def add_rows(
         for name, part in written:
             changes.setdefault(name, Change()).add.append(part)
         if changes:
-            # From here on the parts may belong to a version: whatever happens, they stay.
+            # From here on the parts may belong to a version, so they are never deleted.
             delta.commit(root, changes, base, operation)
 
 

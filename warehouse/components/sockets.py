@@ -194,7 +194,7 @@ def new_socket(
     given = {**given, "kind": kind.code}
     made = replace(made, **given)
     paths.require_path(made.relative_path, kind)
-    # The two legacy paths stand above all others.
+    # The two legacy paths are parents of all others.
     taken = [s.relative_path for s in known.values() if s.relative_path not in {"", "images"}]
     paths.require_apart(made.relative_path, taken)
     return _checked(made, known)

@@ -50,7 +50,7 @@ class _Window:
             raise ValueRefused("it begins with a byte order mark; save it as UTF-8 without one")
 
     def _more(self) -> None:
-        # The more an entry needs, the more is read at a time: retrying costs as much as reading.
+        # Read more at a time for large entries: retrying a parse costs as much as reading.
         read = self._file.read(max(WINDOW, len(self.text) - self.at))
         self.is_whole = not read
         try:
@@ -96,7 +96,7 @@ class _Window:
             except ValueError:
                 raise ValueRefused("it holds an integer of more digits than are read") from None
             else:
-                # A number at the end of the window may go on behind it.
+                # A number at the end of the window may continue after it.
                 if end < len(self.text) or self.is_whole:
                     self.at = end
                     return found

@@ -133,7 +133,7 @@ def add_values(
                 prepared += [made]
             return store_prepared(root, prepared) if store else []
         finally:
-            # Whatever was staged and is of no version: known, not to be stored, or not committed.
+            # Staged files that belong to no version: known already, refused, or not committed.
             drop_unnamed(root, [part for one in prepared for part in one.staged])
 
 
@@ -157,7 +157,7 @@ def _require_entities(root: Path, given: Sequence[Given]) -> None:
             wanted[one.about].add(one.about_key)
     if not wanted and all(one.dicom_series is None for one in given):
         return
-    # Each entity is one of the keys of some instance: its view takes ten times as long to ask.
+    # Each entity is a key of some instance: querying its view would take ten times as long.
     with ledger.connected(root, tables=("instances",)) as connection:
         for about, keys in wanted.items():
             table, key = ENTITIES[about]
@@ -268,7 +268,7 @@ def store_prepared(
         }
 
     def staged() -> dict[str, list[Part]]:
-        # Of one value that was given twice, the shapes count once.
+        # If one value was given twice, count its shapes once.
         first = {one.value_id: one.staged for one in reversed(prepared)}
         return {"annotations": [p for key in sorted(new["values"]) for p in first[key]]}
 

@@ -31,7 +31,7 @@ def read_ascconv(text: str) -> list[PayloadValue]:
     begin = text.find(_BEGIN)
     if begin < 0:
         return [damaged("protocol without ASCCONV part")]
-    # The first line may go on with attributes, up to its own ###.
+    # The first line may continue with attributes, up to its own ###.
     first = text.find("\n", begin)
     end = text.find(_END, begin)
     part = text[first + 1 : end if end >= 0 else len(text)] if first >= 0 else ""
@@ -76,7 +76,7 @@ def _quoted(name: str, written: str) -> PayloadValue:
     mark = '""' if written.startswith('""') else '"'
     end = written.find(mark, len(mark))
     if mark == '""' and end < 0:
-        # Single quotes around nothing.
+        # An empty quoted string.
         return PayloadValue(name, text="")
     inner = written[len(mark) : end] if end >= 0 else written[len(mark) :]
     kept, warning = clipped(inner)

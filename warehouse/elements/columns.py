@@ -285,7 +285,7 @@ def _expand(
     widest = np.maximum.reduceat(rows, starts)
     dense = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rank)))
     many = np.flatnonzero((widest > 1)[dense][element])
-    # One number for rank and index together: sorted by it, files stay in their order.
+    # Rank and index in one integer: sorting by it keeps the order of the files.
     begins = np.cumsum(widest, dtype=np.int64) - widest
     order = _argsort(begins[dense[element[many]]] + index[many])
     element[many], index[many] = element[many][order], index[many][order]

@@ -137,7 +137,7 @@ def _known(content: NDArray[np.uint8], items: list[_Item], values: list[PayloadV
 def _walk(raw: bytes) -> tuple[list[_Item], str | None]:
     """Find the items; in a damaged header, those before the damage, and what is wrong."""
     items, why = _walk_all(raw)
-    # Name and position identify a row. Of two elements of one name the last counts, as in nibabel.
+    # Name and position identify a row. Of two elements with one name the last counts (nibabel).
     return list({(item.name, item.position): item for item in items}.values()), why
 
 
@@ -220,7 +220,7 @@ def _value(raw: bytes, item: _Item) -> PayloadValue:
             return PayloadValue(name, index, vr, text, integer, real, warning)
         warning = warning or ("not a number" if text else None)
     if name in PROTOCOLS:
-        # Its text has rows of its own.
+        # The protocol text has its own rows.
         return PayloadValue(name, index, vr, warning=warning)
     kept, too_long = clipped(text)
     return PayloadValue(name, index, vr, kept, warning=warning or too_long)

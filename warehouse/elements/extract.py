@@ -99,7 +99,7 @@ def extract(
     while done < len(sources):
         some = sources[done : done + batch_files]
         batch = read_batch(some, buffers, limits) if buffers else BatchRead(Batch(), {}, [], {})
-        # Files for which the buffers were full, and all after them, are read with the next batch.
+        # Files that did not fit into the buffers, and all after them, are read with the next batch.
         whole = min(batch.later, default=len(some))
         if whole == 0 and len(some) > 1:
             batch_files = len(some) // 2
@@ -170,7 +170,7 @@ def _read_one(
             if sum(map(row_count, header.elements)) > limits.rows:
                 raise TooMuch(limits.rows, "values")
     except Unreachable as why:
-        # Without size and time, because it was not read: so the next ingest tries again.
+        # No size and time, because it was not read: the next ingest tries again.
         return Outcome(source._replace(size_bytes=None, modified_us=None), reason=why.reason), 0
     except Rejected as why:
         return Outcome(source, reason=why.reason, offset=why.offset), 0

@@ -146,7 +146,7 @@ def _refuse(found: Found, count: int, limits: Limits) -> dict[int, TooMuch]:
         np.bincount(found.file[some], length[some], files) for some in (long[at_top], long[~at_top])
     )
     found.status[(values > limits.value_bytes) & (found.status == TAKEN)] = REFERENCE
-    # Of any file: what was found so far is too much already, and pydicom would be slow to say so.
+    # Fail for the file at once: its elements exceed the limit already, and pydicom would be slow.
     of = np.ones(files, bool)
     return {
         **_beyond(found, elements > limits.elements, limits.elements, "elements", of),
@@ -174,7 +174,7 @@ def _too_many_rows(
     parted = np.array([k.vr in SEPARATED for k in resolved.kinds], bool)
     size, parted = size[resolved.kind], parted[resolved.kind]
     length = np.maximum(found.length, 0)
-    # Of text, as many as there are bytes; and one row where there is no value.
+    # Text has at most as many values as bytes, and one row where it is empty.
     most = np.where(size > 0, length // np.maximum(size, 1), np.where(parted, length, 0))
     most[most > MAX_VALUES] = np.where(parted, MAX_VALUES, 1)[most > MAX_VALUES]
     suspects = np.bincount(found.file, np.maximum(most, 1), files) > limits.rows

@@ -60,7 +60,7 @@ def read_number(text: str) -> tuple[int | None, float | None] | None:
     if len(text) > MAX_NUMBER:
         return None
     if text.strip(_DECIMAL):
-        # Python would take words, blanks and underscores for numbers, too.
+        # float() and int() of Python also accept words, blanks and underscores.
         if not _HEX.fullmatch(text):
             return None
         whole = int(text, 16)

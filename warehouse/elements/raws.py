@@ -48,7 +48,7 @@ def distinct_raws(heads: Heads, found: Found) -> Raws:
 def _views(heads: Heads, found: Found) -> pa.Array:
     """Wrap the values as an Arrow array without copying the long ones."""
     views = np.empty((len(found.file), 2), "<u8")
-    # In blocks that stay in the cache from one operation to the next.
+    # In blocks that stay in the cache between operations.
     for start in range(0, len(views), _BLOCK):
         block = slice(start, start + _BLOCK)
         at = found.value_at[block]

@@ -100,7 +100,7 @@ def resolve(found: Found, raw: NDArray[np.int32], raws: pa.Array) -> Resolved:
     tag, bare = view.tag, view.bare
     group, low = tag >> 16, tag & 0xFFFF
     private = group & 1 == 1
-    # pydicom has ideas of its own about these blocks and groups.
+    # pydicom resolves the VRs of these blocks and groups by its own rules.
     odd = (private & (low >= 0x0100) & (low < 0x1000)) | (group == 0)
     given_up[found.file[view.where(odd)]] = True
     misplaced = view.where(group == 2)
@@ -165,7 +165,7 @@ def _resolve_ambiguous(
             filled = mine[~empty]
             given_up[found.file[filled]] = True
         elif entry.vr == US_SS:
-            # pydicom falls back in its own way where the bytes do not fit.
+            # pydicom chooses another VR where the length does not fit.
             given_up[found.file[mine[empty | (found.length[mine] % 2 == 1)]]] = True
             kinds[number] = entry._replace(vr="US")
             signed = mine[represented[found.node[mine]] == 1]
@@ -176,7 +176,7 @@ def _resolve_ambiguous(
             given_up[found.file[mine[empty | (found.length[mine] % 2 == 1)]]] = True
             kinds[number] = entry._replace(vr=SETTLED[entry.vr])
         else:
-            # LUT Data, which depend on LUT Descriptor, and VRs that are none.
+            # LUT Data, which depends on LUT Descriptor, and invalid VRs.
             given_up[found.file[mine]] = True
 
 
@@ -272,7 +272,7 @@ def _charsets(view: _View) -> tuple[list[tuple[str, ...]], NDArray[np.int64], ND
         if known not in charsets:
             charsets.append(known)
         own[nodes] = charsets.index(known)
-    # A sequence before Specific Character Set may be read with the one outside.
+    # A sequence before Specific Character Set may be decoded with the outer character set.
     early = found.node[view.where((view.tag < 0x00080005) & (view.vr == _SQ))]
     wrong.append(early[own[early] >= 0])
     own[(found.node_level == 0) & (own < 0)] = 0

@@ -30,7 +30,7 @@ ELEMENTS = pa.schema(
         pa.field("integer", pa.int64()),
         pa.field("real", pa.float64()),
         pa.field("date", pa.date32()),
-        # Delta has no type for the time of day; the view `elements` makes a TIME of it.
+        # Delta has no type for the time of day; the view `elements` casts it to TIME.
         pa.field("time_us", pa.int64()),
         pa.field("timestamp", pa.timestamp("us")),
         pa.field("bytes", pa.binary()),

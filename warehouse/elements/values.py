@@ -65,7 +65,7 @@ ALL_VRS = TEXT | set(NUMBERS) | BINARY | {"SQ"}
 LUT_DESCRIPTORS = frozenset({"00281101", "00281102", "00281103", "00283002"})
 """Their first value is unsigned whatever the VR says (PS3.3 C.11.1.1); pydicom reads it so."""
 
-# Only one way to read each digit: "\d+\.?\d*" takes time by the square of their number.
+# Each digit matches in one way only: "\d+\.?\d*" would take quadratic time.
 _DS = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _IS = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
 _AS = re.compile(r"(\d{3})([DWMY])", re.ASCII)
@@ -234,7 +234,7 @@ def _integer(text: str) -> Value:
     if not _IS.fullmatch(text):
         return Value(text=text, warning="not an integer string")
     digits = text.partition(".")[0].lstrip("+-0")
-    # Python refuses to read thousands of digits; 64 bits have 19.
+    # Python refuses to parse thousands of digits; 64-bit integers have 19.
     number = int(digits or "0") if len(digits) <= 19 else 1 << 64
     number = -number if text[0] == "-" else number
     if not -(1 << 63) <= number < 1 << 63:

@@ -140,7 +140,7 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
             read = read_here[kind, digest] = _read(kind, digest, raw, length)
         rows_of[instance] += _count(read)
         if rows_of[instance] > MAX_INSTANCE_VALUES:
-            # Under a name that is no digest: another instance may hold this payload and keep it.
+            # A temporary name: another instance may hold and keep the same payload.
             read = [_Read("too many", (damaged(_TOO_MANY),))]
         for payload in read:
             key = payload.digest, kind
@@ -204,7 +204,7 @@ def _read_anew(kind: int, digest: str, raw: bytes) -> list[_Read]:
     text = protocol_text(raw) if kind == _CSA_SERIES else None
     if text is not None:
         own = hashlib.sha256(text.encode("latin-1")).hexdigest()
-        # Series headers of one protocol differ elsewhere: it is kept once for all of them.
+        # Series headers differ elsewhere although the protocol is equal: store the protocol once.
         protocol = _memory.get(_PROTOCOL, own)
         if protocol is None:
             protocol = [_Read(own, tuple(read_ascconv(text)))]

@@ -95,7 +95,7 @@ def fetch(
     UsageError, CannotListen, SpoolInUse, PeerFailed
     """
     identifier = _identifier(studies, series)
-    # The whole of the study is ingested in one go at the end.
+    # The whole study is ingested at the end, in one commit.
     quiet = replace(settings, ingest=False, network_seconds=max(seconds, settings.network_seconds))
     if to:
         counts = _request_move(peer, identifier, quiet, seconds, to)

@@ -316,7 +316,7 @@ def supported(sop_classes: tuple[str, ...], *, queries: bool) -> list[Presentati
         if uid_to_service_class(uid) is ServiceClass:
             register_uid(uid, f"StorageOf_{uid.replace('.', '_')}", StorageServiceClass)
         context = build_context(uid, SYNTAXES)
-        # With C-GET it is this side that sends.
+        # In a C-GET this side sends.
         context.scu_role = context.scp_role = True
         made.append(context)
     roots = (PATIENT_ROOT, STUDY_ROOT) if queries else ()

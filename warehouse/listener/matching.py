@@ -75,7 +75,7 @@ def condition(keyword: str, vr: str, column_type: str, key: str) -> Condition | 
     if not keys:
         return None
     is_list, kind = column_type.endswith("[]"), column_type.removesuffix("[]")
-    # A lambda of DuckDB stands for each value of a list.
+    # A DuckDB lambda tests each value of a list.
     of = "v" if is_list else f'"{keyword}"'
     binder = Binder(prefix=f"{keyword}_")
     if kind not in {"VARCHAR", "DATE", "TIME"}:

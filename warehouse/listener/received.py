@@ -159,7 +159,7 @@ class Provider(DIMSEServiceProvider):
         """End the association as after any invalid PDU (PS3.8 9.2.3, AA-8)."""
         with self._guard:
             self._is_refused = True
-            # An answer that is still to be sent has no place in the state machine after that.
+            # After an abort, pynetdicom's state machine has no transition for a pending response.
             self.dul.to_provider_queue.queue.clear()
             self.dul.event_queue.put("Evt19")
 

@@ -92,7 +92,7 @@ def move(event: Event, wh: Warehouse, settings: ListenerSettings) -> Iterator[An
     except (QueryRefused, KeyRefused):
         found = None
     if not found:
-        # No association is opened for nothing.
+        # Do not open an association if there is nothing to send.
         yield destination.host, destination.port, {}
         if found is None:
             raise QueryRefused("the identifier does not name what is wanted")
@@ -100,7 +100,7 @@ def move(event: Event, wh: Warehouse, settings: ListenerSettings) -> Iterator[An
         return
     pairs = sorted({(str(each.SOPClassUID), each.syntax) for each in found})
     options: dict[str, Any] = {
-        # A class with one transfer syntax each: nothing is converted.
+        # One context for each class and transfer syntax: nothing is converted.
         "contexts": [
             build_context(sop_class, syntax)
             for sop_class, syntax in pairs[:MOST_CONTEXTS]

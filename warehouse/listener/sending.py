@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from warehouse.settings import S3Access
 
-# Files are sent as they are, and never decoded.
+# Files are sent without being decoded.
 _config.STORE_SEND_CHUNKED_DATASET = True
 
 _PREAMBLE_BYTES = 132
@@ -47,7 +47,7 @@ class Stored(Dataset):
         super().__init__()
         sop_class, sop_instance, syntax, path, size_bytes, modified_us = row
         self.SOPClassUID, self.SOPInstanceUID = sop_class or "", sop_instance
-        # Without a stated transfer syntax no context is right for it, and it cannot be sent.
+        # Without a stated transfer syntax no presentation context fits, so it cannot be sent.
         self.syntax, self._where = syntax or "", (path, size_bytes, modified_us, s3)
 
     @contextmanager
@@ -102,7 +102,7 @@ def data_set_offset(file: IO[bytes], size: int | None) -> int:
             return place
         vr = element[4:6]
         if not (vr.isalpha() and vr.isupper()):
-            # Some files have implicit VR in group 2, too.
+            # Some files have implicit VR in group 2.
             place += 8 + struct.unpack("<L", element[4:8])[0]
         elif vr in _LONG_VRS:
             place += 12 + struct.unpack("<L", element[8:12])[0]

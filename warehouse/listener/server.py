@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from warehouse.listener.settings import ListenerSettings
     from warehouse.listener.spool import Spool
 
-# What pynetdicom logs names patients: identifiers of queries, and data sets at its debug level.
+# pynetdicom's logs name patients: identifiers of queries, and at debug level whole data sets.
 _config.LOG_HANDLER_LEVEL = "none"
 _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
@@ -122,10 +122,10 @@ class _Handler(RequestHandler):
         server, entity = self.server, self.server.ae
         assoc = _Association(entity, "acceptor")
         assoc._server = server  # noqa: SLF001
-        # By this prefix pynetdicom counts associations.
+        # pynetdicom counts associations by this prefix.
         assoc.name = f"AcceptorThread@{server.server_address[1]}"
         assoc.dimse = Provider(assoc, server.spool, server.settings.object_bytes)
-        # The constructor already lets the state machine know of the connection.
+        # The constructor has already passed the connection to the state machine.
         connection = _Socket(assoc, client_socket=cast("socket.socket", self.request))
         connection.longest = max(NEGOTIATION_BYTES, server.settings.pdu_bytes + _HEAD_BYTES)
         connection.seconds = server.settings.network_seconds
@@ -151,7 +151,7 @@ class Server(ThreadedAssociationServer):
     """Accepts connections on one port."""
 
     daemon_threads = True
-    # Of a burst of more than these, peers would be heard only when they try again after a second.
+    # Connections beyond the backlog are retried by the peer only after a second.
     request_queue_size = 128
 
     def __init__(self, ae: ApplicationEntity, **given: Any) -> None:
@@ -165,9 +165,9 @@ class Server(ThreadedAssociationServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """Take a connection; TLS is agreed on in its own thread."""
         connection, address = cast("socket.socket", self.socket).accept()
-        # Without a timeout a peer that stops reading or writing is waited for without end.
+        # Without a timeout a peer that stops reading or writing would block its thread forever.
         connection.settimeout(self.settings.network_seconds)
-        # Answers are short: waiting for more to send along costs 40 ms each.
+        # Responses are short: Nagle's algorithm would delay each by 40 ms.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection, address
 
@@ -177,7 +177,7 @@ class Server(ThreadedAssociationServer):
 
     def shutdown(self) -> None:
         """Take no more connections."""
-        # pynetdicom's looks for servers that its own `start_server` has made.
+        # pynetdicom's method expects a server made by its own `start_server`.
         BaseServer.shutdown(self)
         self.server_close()
 

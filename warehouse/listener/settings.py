@@ -96,7 +96,7 @@ class Tls:
         purpose = ssl.Purpose.CLIENT_AUTH if server else ssl.Purpose.SERVER_AUTH
         try:
             made = ssl.create_default_context(purpose, cafile=self.authorities)
-            # A key with a password would ask for it on the terminal.
+            # For an encrypted key, OpenSSL would ask for the password on the terminal.
             made.load_cert_chain(self.certificate, self.key, password=lambda: b"")
         except (OSError, ValueError) as error:
             raise UsageError(
@@ -106,7 +106,7 @@ class Tls:
         if server and self.authorities:
             made.verify_mode = ssl.CERT_REQUIRED
         if not server:
-            # Application entities are known by certificate and address, seldom by a name in DNS.
+            # Application entities are identified by certificate and address, seldom by a DNS name.
             made.check_hostname = False
         return made
 

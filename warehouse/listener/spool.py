@@ -57,7 +57,7 @@ class Part:
 
     def discard(self) -> None:
         """Remove the file."""
-        # What cannot be flushed to a full disk cannot be closed either, at first.
+        # On a full disk a file that cannot be flushed cannot be closed at first either.
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):

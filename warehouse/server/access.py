@@ -184,7 +184,7 @@ class Gate:
             status = os.stat(self._path)
             state = (status.st_mtime_ns, status.st_size, status.st_ino)
         except OSError:
-            # A file that is gone lets nobody in who was not let in before it was made.
+            # A missing file admits nobody.
             self._tokens = []
             return
         with self._lock:
@@ -192,7 +192,7 @@ class Gate:
                 try:
                     self._tokens, self._state = read_tokens(self._path), state
                 except UsageError:
-                    # A file that somebody has spoilt lets nobody in.
+                    # A damaged file admits nobody.
                     self._tokens, self._state = [], state
 
     def principal(self, authorization: str) -> Principal | None:

@@ -71,7 +71,7 @@ def version(request: Request) -> Version:
     """
     found = serving(request).version()
     request.state.version = found.number
-    # What a condition such as `during=today` means changes with the day, and with a release.
+    # The meaning of a condition such as `during=today` changes with the day and the release.
     given = (
         found.catalog.snapshot.root, found.number, request.state.principal.role, base_url(request),
         request.url.path, request.url.query, request.headers.get("accept"),
@@ -83,7 +83,7 @@ def version(request: Request) -> Version:
         one.strip().removeprefix("W/")
         for one in request.headers.get("if-none-match", "").split(",")
     }
-    # `*` asks whether there is an answer at all, which is known when it has been made.
+    # `If-None-Match: *` matches any existing answer, which is known only when it was made.
     if request.method == "GET" and tag in known:
         raise NotModified
     return found
@@ -95,7 +95,7 @@ def base_url(request: Request) -> str:
         return public.rstrip("/")
     url, listening = request.base_url, request.scope.get("server")
     if url.hostname in LOOPBACK and url.port is None and listening:
-        # Some clients name the host without the port (dicomweb-client); no proxy has such a name.
+        # Some clients leave the port out of Host (dicomweb-client); no proxy has such a name.
         url = url.replace(port=listening[1])
     return str(url).rstrip("/")
 
@@ -115,7 +115,7 @@ class Timed(APIRoute):
             with shown.limit():
                 return endpoint(**asked)
 
-        # An application takes the routes of a router by making them again.
+        # FastAPI includes a router by creating its routes again.
         is_limited = hasattr(endpoint, "__wrapped__") or inspect.iscoroutinefunction(endpoint)
         super().__init__(path, endpoint if is_limited else limited, **given)
 

@@ -66,7 +66,7 @@ class _Bounded(HttpToolsProtocol):
         """Return how many bytes the peer has not taken: here, and in the system."""
         waiting = self.transport.get_write_buffer_size()
         connection = self.transport.get_extra_info("socket")
-        # Of a peer that reads slowly the system takes more only when a third of its share is free.
+        # With a slow peer, the kernel accepts more only when a third of its buffer is free.
         with contextlib.suppress(OSError, AttributeError):
             queued = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
             waiting += int.from_bytes(queued, sys.byteorder)
@@ -78,7 +78,7 @@ class _Bounded(HttpToolsProtocol):
     def _taken(self, before: int) -> None:
         waiting = self._waiting()
         if waiting >= before:
-            # Closing would wait for what nobody takes.
+            # Closing would wait until the buffer is sent.
             self.transport.abort()
         else:
             self._look(waiting)
@@ -119,7 +119,7 @@ class _Bounded(HttpToolsProtocol):
         """End at once where nothing is asked for and everything was taken."""
         is_idle = self.cycle is None or self.cycle.response_complete
         if is_idle and not self._waiting():
-            # Closing would wait, over TLS, for an answer of a peer that does not listen now.
+            # Closing a TLS connection would wait for the answer of a peer that does not read.
             self.transport.abort()
         else:
             super().shutdown()

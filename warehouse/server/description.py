@@ -77,7 +77,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     made["security"] = [{"bearer": []}, {"basic": []}]
     for operations in made["paths"].values():
         for operation in operations.values():
-            # What cannot be understood is a 400 here, with the same body as every failure.
+            # A request that cannot be parsed is a 400, with the same body as every error.
             operation["responses"].pop("422", None)
             for parameter in operation.get("parameters", []):
                 pattern = _PATTERNS.get(parameter["name"])
@@ -85,7 +85,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
                     parameter["schema"]["pattern"] = pattern
     paths = made["paths"]
     for table in ("values", "jobs"):
-        # Lists that are added to: an address tells all that it takes.
+        # These lists are extended below: an operation lists all of its parameters.
         if one := paths.get(f"/api/v1/{table}"):
             listed = copy.deepcopy(paths["/api/v1/{table}"]["get"])
             listed["operationId"] += f"_{table}"

@@ -45,7 +45,7 @@ _JSON: dict[int | str, dict[str, Any]] = {
 
 _COUNT = {"type": "integer", "maximum": (1 << 31) - 1}
 _FIELDS = {"type": "array", "items": {"enum": ["all", "StudyDescription", "00080060", "00100030"]}}
-# Attributes are parameters too; the routes read them from the query themselves.
+# Attributes are query parameters too; the routes read them from the query string.
 _SEARCH: dict[str, Any] = {
     "parameters": [
         parameter("limit", _COUNT | {"minimum": 1}, "Rows at most"),

@@ -82,7 +82,7 @@ class Door:
         began = time.perf_counter()
         scope.setdefault("state", {})
         is_head = scope["method"] == "HEAD"
-        # What follows is told apart from what the server itself knows of the request.
+        # State of this request, apart from that of the server.
         asked = {**scope, "method": "GET" if is_head else scope["method"]}
         status, is_told = 500, asyncio.Event()
 
@@ -96,7 +96,7 @@ class Door:
             elif is_head:
                 if is_told.is_set():
                     return
-                # The head is all; what makes the rest is told that nobody waits for it.
+                # The response to HEAD ends with its headers; the producer of the body has to stop.
                 is_told.set()
                 message = {"type": "http.response.body", "body": b""}
             await send(message)
@@ -107,7 +107,7 @@ class Door:
 
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         refused = self._refused(scope, headers)
-        # Pages are for everybody, and who reads them slowly must not keep others from an answer.
+        # Static pages do not count: a slow reader must not keep others from an answer.
         is_service = bool(_SERVICES.match(scope["path"]))
         if refused is None and is_service and self._busy >= self._settings.requests:
             refused = problem(503, "Busy", "too many requests at a time", **{"Retry-After": "1"})
@@ -145,7 +145,7 @@ class Door:
         if _SERVICES.match(scope["path"]):
             principal = self._gate.principal(headers.get(b"authorization", ""))
             if principal is ANYBODY_HERE and not _is_here(scope):
-                # A proxy on this machine has said for whom it asks.
+                # A proxy on this machine has named the user.
                 principal = None
             if principal is None:
                 message = (
@@ -184,7 +184,7 @@ class Door:
         async def counted() -> Message:
             nonlocal seen, is_whole
             if is_whole:
-                # What is waited for now is that the client goes away.
+                # From now on wait only for the client to disconnect.
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), self._settings.seconds)
@@ -225,7 +225,7 @@ class Door:
         if self._settings.audit is None:
             sys.stderr.write(f"{json.dumps(line)}\n")
             return
-        # Opened for each line, so that the file may be rotated.
+        # Opened for each line, so that the file can be rotated.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         descriptor = os.open(self._settings.audit, flags, 0o600)
         try:

@@ -80,7 +80,7 @@ _STATUS: tuple[tuple[type[errors.WarehouseError], int], ...] = (
     (errors.SourceError, 410),
 )
 
-# What every operation may answer; declared, so that clients and tests know.
+# Responses that every operation may return; declared for clients and tests.
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {
         "description": text,
@@ -138,7 +138,7 @@ def handle(app: FastAPI, root: Path) -> None:
     def known(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.WarehouseError)
         if isinstance(error, errors.QueryFailed) and _OF_THE_STORE.search(str(error)):
-            # No question of a client is at fault where a file of the warehouse cannot be read.
+            # An unreadable file of the warehouse is not the client's fault.
             error = explained(root, error) or errors.StoreError("a file of the store is unreadable")
         if status_of(error) == 500:
             LOGGER.error("failed: %s", type(error).__name__)

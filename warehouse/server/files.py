@@ -66,7 +66,7 @@ def _zip(
     request: Request, version: Version, level: str, keys: Sequence[str], name: str
 ) -> Response:
     named = _named(version, level, keys)
-    # For the audit log, which does not have the keys of patients.
+    # For the audit log, which contains no keys of patients.
     request.state.studies = sorted({one.study_key for _, one in named if one.study_key})
     require_source(named[0][1])
     shown = f'attachment; filename="{name}.zip"'

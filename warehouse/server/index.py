@@ -75,7 +75,7 @@ class StudyIndex:
         tag = {"study": "0020000D", "series": "0020000E"}[level]
         for holder, key, is_uid in held:
             if not is_uid:
-                # Without a UID it is asked for by its key, which no header states.
+                # Without a UID the study is found by its key, which no header contains.
                 stated = re.sub(rf',?"{tag}":{{"vr":"UI"[^}}]*}}', "", shown.get(holder, ""))
                 named = f'"{tag}":{{"vr":"UI","Value":[{json.dumps(key)}]}}'
                 shown[holder] = ",".join(part for part in (stated.strip(","), named) if part)

@@ -56,7 +56,7 @@ class _Watch:
                 self._changed.notify()
 
     def remove(self, limit: _Limit) -> None:
-        # Holding the lock: what is interrupted is asked by this request and by no other one.
+        # The lock is held, so the interrupted query belongs to this request.
         with self._changed:
             self._limits.discard(limit)
 
@@ -91,7 +91,7 @@ def within(seconds: float) -> Iterator[None]:
         yield
     except Exception:
         if limit.is_over:
-            # Whatever a library has made of an interrupt.
+            # A library may have replaced the interrupt by an exception of its own.
             raise limit.error() from None
         raise
     finally:

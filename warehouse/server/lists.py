@@ -160,7 +160,7 @@ def rows(
         cursor=given.get("cursor"),
     )  # fmt: skip
     results = _json(version.catalog, shown.rows.select(kept) if kept else shown.rows)
-    # The values of a cursor could be keys, which tell who somebody is.
+    # The values of a cursor could be keys, which identify patients.
     linked = {"next": shown.next, "previous": shown.previous} if principal.may("read") else {}
     links = {name: _link(request, linked.get(name)) for name in ("next", "previous")}
     text = json.dumps({"count": shown.count, **links})[:-1] + f', "results": {results}}}'

@@ -272,7 +272,7 @@ def _element_test(asked: Search, key: Key, binder: Binder) -> str:
         **dict.fromkeys(("IS", "US", "SS", "UL", "SL", "SV", "UV"), '"integer"'),
     }.get(key.vr, "text")  # fmt: skip
     if key.vr == "UN":
-        # A private attribute: its VR is that of its rows.
+        # A private attribute has the VR of its rows.
         value = 'coalesce(text, cast("integer" as varchar), cast("real" as varchar))'
     return f"{which} and {condition(value, key.vr, key.value, binder, fuzzy=asked.fuzzy)}"
 

@@ -121,7 +121,7 @@ def members(request: Request, name: str) -> list[dict[str, Any]]:
 @router.get("/listeners", responses=_LIST)
 def listeners(request: Request) -> list[dict[str, Any]]:
     """List DICOM listeners that receive beside the warehouse: title, port, counts, last error."""
-    # What is of this process is known better than its file says.
+    # Listeners of this process are known better than by their state files.
     here = [listener.state() for listener in request.app.state.listeners]
     spools = {state.spool for state in here}
     others = read_states(serving(request).warehouse.root)

@@ -71,7 +71,7 @@ def make_server(
     except ImportError as error:
         raise NotInstalled("a server", error.name or "fastapi", "server") from None
     check(settings)
-    # What a proxy on this machine says of its clients is believed, and nobody else.
+    # Trust forwarded headers of a proxy on this machine only.
     return uvicorn.Server(uvicorn.Config(
         create_app(warehouse, settings, listeners), host=settings.host, port=settings.port,
         log_level="warning", access_log=False, server_header=False, lifespan="off",
@@ -94,11 +94,11 @@ def serve(
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
     )
-    # The traceback of an error that nobody expected quotes values.
+    # The traceback of an unexpected error would quote values.
     logging.getLogger("uvicorn.error").addFilter(_without_traceback)
     server = make_server(warehouse, settings, listeners)
     if settings.received is not None:
-        # What a server that was killed had begun; nobody was told that it is stored.
+        # Uploads that a killed server did not finish; no client was told that they are stored.
         shutil.rmtree(settings.received / BEGUN, ignore_errors=True)
     server.run()
 

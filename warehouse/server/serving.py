@@ -114,7 +114,7 @@ class Serving:
             return False
         if time.monotonic() - self._looked < _LOOK_SECONDS:
             return True
-        # Entries of old versions may have been cleaned away while nobody asked.
+        # Log entries of old versions may have been cleaned up since the last request.
         self._looked = time.monotonic()
         self.warehouse.refresh()  # of a bucket, fetches what was published
         return all(

@@ -48,7 +48,7 @@ def main(descriptor: int, memory_bytes: int) -> None:
                 held = asked["root"], asked["version"]
                 catalog = locked_catalog(Path(asked["root"]), asked["version"])
             connection.send_bytes(BEGUN)
-            # Some functions cannot be interrupted, and the server may be gone.
+            # Some functions cannot be interrupted, and the parent may be gone.
             signal.setitimer(signal.ITIMER_REAL, asked["seconds"] + SPARE_SECONDS)
             connection.send_bytes(_answer(catalog, asked))
             signal.setitimer(signal.ITIMER_REAL, 0)

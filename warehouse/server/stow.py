@@ -306,7 +306,7 @@ def _held_as(connection: Any, part: _Part, path: Path) -> Instance | None:
     held = _held(connection, instance=part.instance)
     if held is not None and held.path == str(path):
         return held
-    # By its path: one of several values of a UID is a key. Or another way brought it in meanwhile.
+    # Look it up by path: a UID with several values has another key, or it was ingested otherwise.
     by_path = _held(connection, path=path)
     if by_path is None and held is not None and _digest(held) == part.sha256:
         return held

@@ -168,7 +168,7 @@ def value(request: Request, version: Shown, value_id: str) -> dict[str, Any]:
 async def add_value(request: Request) -> Response:
     """Check a value and store it; 200 if it was stored before, and has another use now."""
     given: NewValue = await _read(request, NewValue)
-    # null is a value that some sockets take.
+    # null is a valid value for some sockets.
     content = {"value": given.value} if "value" in given.model_fields_set else {}
     done = await _changed(
         request,

@@ -24,8 +24,8 @@ _PLAIN = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# What OHIF lays segmentations over images with (ndarray) makes functions of text: without
-# 'unsafe-eval' they stay away.
+# A library with which OHIF overlays segmentations (ndarray) compiles code from text: without
+# 'unsafe-eval' they are not shown.
 _OHIF = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -37,7 +37,7 @@ _ISOLATED = {
 }
 _CONFIG: dict[str, Any] = {
     "name": "dicom-warehouse", "routerBasename": None, "extensions": [], "modes": [],
-    # Else a tour covers the first image.
+    # Otherwise an introductory tour covers the first image.
     "customizationService": [{"ohif.tours": {"$set": []}}],
     "showStudyList": True, "maxNumberOfWebWorkers": 2, "showWarningMessageForCrossOrigin": False,
     "strictZSpacingForVolumeViewport": True, "investigationalUseDialog": {"option": "never"},
@@ -120,6 +120,6 @@ def _file(folder: Path, path: str, policy: str) -> Response:
         or path.startswith(("api", "dicomweb"))
         or (folder == PAGE and path)
     ):
-        # A script that is missing must not be answered with a page.
+        # A missing script must not be answered with the page.
         return problem(404, "NotFound", "there is no such address")
     return FileResponse(folder / "index.html", media_type="text/html", headers=headers)

@@ -163,7 +163,7 @@ class Mirror:
             self._bucket.put_if_absent(key, self.root, self._agree)
         marker = local.get(layout.MARKER)
         if marker and self._published[layout.MARKER] != marker:
-            # It names more tables. Two concurrent writers may lose a name, which the next commit adds.
+            # It names more tables. Two concurrent writers may lose one, which the next commit adds.
             self._upload([layout.MARKER])
         self._keep_tags()
 

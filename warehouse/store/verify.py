@@ -259,7 +259,7 @@ def _older(
             version = delta.snapshot(root, number, parts_are_here=False)
             for table, pin in version.versions.items():
                 if table in facts and (table, pin) not in known:
-                    # Use the log that the snapshot has just read: opening it again would take as long.
+                    # Use the log that the snapshot has read: opening it again takes as long.
                     known[table, pin] = read_log(root, table, pin).parts
         except (StoreDamaged, UnknownVersion):
             cleaned.append(number)
