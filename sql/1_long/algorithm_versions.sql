@@ -19,7 +19,7 @@
 -- column:  requires_gpu_type | VARCHAR | GPU that it asks for; empty for none
 -- column:  requires_memory_gb | BIGINT | memory that it asks for, GiB
 -- column:  added_at | TIMESTAMP | when the version was made, UTC
--- column:  added_by | VARCHAR | who made it, as was stated
+-- column:  added_by | VARCHAR | who created it, as stated
 create or replace view algorithm_versions as
 select
     batch,

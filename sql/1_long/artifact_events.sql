@@ -12,9 +12,9 @@
 -- column:  import_status | BIGINT | 0 Initialized, 1 Queued, 2 Re-Queued, 3 Started, 4 Cancelled, 5 Failed, 6 Completed
 -- column:  message | VARCHAR | why it failed; empty otherwise
 -- column:  file_name | VARCHAR | name that the archive had, without folders
--- column:  sha256 | VARCHAR | of an image that of its configuration, which is its id; of a model that of the archive; null if it could not be read
--- column:  file_sha256 | VARCHAR | digest of the archive, which lies under it in `values/`; null if it was not kept
--- column:  size_in_storage | BIGINT | bytes of the archive, 0 if it is not kept
+-- column:  sha256 | VARCHAR | of an image: the digest of its configuration, which is the image id; of a model: that of the archive; null if it could not be read
+-- column:  file_sha256 | VARCHAR | digest of the archive, which is its file name in `values/`; null if it is not stored
+-- column:  size_in_storage | BIGINT | bytes of the archive, 0 if it is not stored
 -- column:  size_in_registry | BIGINT | bytes of the layers and the configuration of an image; 0 of others
 -- column:  is_manifest_valid | BOOLEAN | an image that keeps the rules; null for models, and before it was read
 -- column:  is_removed | BOOLEAN | its file was taken away
@@ -22,7 +22,7 @@
 -- column:  api_method | VARCHAR | how an image is asked: exec or invoke; null for models
 -- column:  config | VARCHAR | JSON of how an image is started: user, entrypoint, command, environment, folder; null for models
 -- column:  happened_at | TIMESTAMP | when, UTC
--- column:  happened_by | VARCHAR | who, as was stated
+-- column:  happened_by | VARCHAR | who did it, as stated
 create or replace view artifact_events as
 select
     batch,

@@ -2,7 +2,7 @@
 --
 -- grain:   sha256
 -- table:   blobs
--- column:  batch | VARCHAR | ingest batch that met the value first, or the first of those whose values were compacted together
+-- column:  batch | VARCHAR | ingest batch that read the value first, or the first of those compacted together
 -- column:  sha256 | VARCHAR | digest of the bytes, as in `elements`
 -- column:  length | BIGINT | number of bytes
 -- column:  bytes | BLOB | the value field as it stands in the file

@@ -6,7 +6,7 @@
 -- column:  batch | VARCHAR | ingest batch that read the file last
 -- column:  file_path | VARCHAR | absolute path; archive.zip!/member inside an archive; a file URL if the name is not UTF-8
 -- column:  status | VARCHAR | ingested, duplicate (another file holds the same instance), rejected or removed
--- column:  reason | VARCHAR | why it was rejected, or what is odd about it although it was ingested
+-- column:  reason | VARCHAR | why the file was rejected, or what is unusual about an ingested file
 -- column:  error_offset | BIGINT | byte at which a rejected file stopped making sense
 -- column:  size_bytes | BIGINT | size when it was read; null if it could not be
 -- column:  modified_at | TIMESTAMP | modification time when it was read, UTC; of the archive for its members

@@ -11,8 +11,8 @@
 -- column:  attempt | BIGINT | number of the attempt, from 0
 -- column:  status | BIGINT | state from then on, as in `job_statuses`
 -- column:  happened_at | TIMESTAMP | when, UTC
--- column:  happened_by | VARCHAR | who, as was stated
--- column:  runner | VARCHAR | what executed it: python, podman, docker, bwrap or external; null for others
+-- column:  happened_by | VARCHAR | who did it, as stated
+-- column:  runner | VARCHAR | runner that executed it: python, podman, docker, bwrap or external; null for other events
 -- column:  error_message | VARCHAR | what went wrong, up to 1024 characters; empty if nothing did
 -- column:  detailed_error_message | VARCHAR | JSON: title of a socket → what is wrong with it; null without any
 -- column:  stdout | VARCHAR | the last 500 lines that it printed; null before it was executed
@@ -21,7 +21,7 @@
 -- column:  exec_seconds | DOUBLE | execution with loading of the model and of data, seconds; null before
 -- column:  invoke_seconds | DOUBLE | the invocation alone, seconds; null before
 -- column:  utilization_seconds | DOUBLE | how long the machine was taken for it: preparation, execution and reading of outputs, seconds; null before
--- column:  output_slugs | VARCHAR[] | sockets that came out; null before
+-- column:  output_slugs | VARCHAR[] | sockets with outputs; null before the job has ended
 -- column:  output_values | VARCHAR[] | key to `socket_values` of each; null before
 -- column:  metric_names | VARCHAR[] | name of each measurement while it ran; null without any
 -- column:  metric_seconds | DOUBLE[] | when it was measured, seconds from the start

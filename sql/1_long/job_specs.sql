@@ -16,16 +16,16 @@
 -- column:  input_slugs | VARCHAR[] | sockets that go in, sorted
 -- column:  input_values | VARCHAR[] | key to `socket_values` of each; null for a series of the archive
 -- column:  input_series | VARCHAR[] | key to `series` of each that is a series of the archive; else null
--- column:  input_prefixes | VARCHAR[] | folder below /input of each; empty for none
+-- column:  input_prefixes | VARCHAR[] | folder of each below /input; empty if there is none
 -- column:  series_key | VARCHAR | the series that the outputs are about; null if they are about none
 -- column:  item | VARCHAR | item of a set that the inputs are; null for others
 -- column:  asked_for | VARCHAR | the run of a cohort, or the set, that asked for it; null for a job alone
 -- column:  time_limit_s | BIGINT | how long it may execute, seconds
 -- column:  requires_gpu_type | VARCHAR | GPU that it asks for; empty for none
 -- column:  requires_memory_gb | BIGINT | memory that it asks for, GiB
--- column:  signing_key | VARCHAR | what results of runners that sign are checked with, 64 hex digits
+-- column:  signing_key | VARCHAR | key with which signed results of runners are verified, 64 hex digits
 -- column:  created_at | TIMESTAMP | when it was asked for, UTC
--- column:  created_by | VARCHAR | who asked for it, as was stated
+-- column:  created_by | VARCHAR | who requested it, as stated
 create or replace view job_specs as
 select
     batch,

@@ -20,7 +20,7 @@
 -- column:  look_up_table | VARCHAR | how it is colored, as JSON text; null without one
 -- column:  is_retired | BOOLEAN | takes no new values
 -- column:  edited_at | TIMESTAMP | when the version was made, UTC
--- column:  edited_by | VARCHAR | who made it, as was stated
+-- column:  edited_by | VARCHAR | who created it, as stated
 create or replace view socket_versions as
 select
     batch,

@@ -11,7 +11,7 @@
 -- column:  slug | VARCHAR | socket; an item has one value of each
 -- column:  value_id | VARCHAR | key to `socket_values`; null if the value was taken out
 -- column:  changed_at | TIMESTAMP | when, UTC
--- column:  changed_by | VARCHAR | who, as was stated
+-- column:  changed_by | VARCHAR | who did it, as stated
 create or replace view value_set_entries as
 select
     batch,

@@ -9,11 +9,11 @@
 -- column:  value_id | VARCHAR | key to `socket_values`
 -- column:  about | VARCHAR | series, instance, study or patient; null if it is about none
 -- column:  about_key | VARCHAR | key of that entity: series_key, instance_key, study_key or patient_key
--- column:  added_by | VARCHAR | who said it: a reader, an account; as was stated
+-- column:  added_by | VARCHAR | who added it, as stated: a reader, an account
 -- column:  tool | VARCHAR | program that made it; as was stated
 -- column:  tool_version | VARCHAR | version of that program
 -- column:  file_name | VARCHAR | name that its file had, without folders; null for values without one
--- column:  added_at | TIMESTAMP | when it was said first, UTC
+-- column:  added_at | TIMESTAMP | when the value was added first, UTC
 create or replace view value_uses as
 select
     batch,

@@ -7,10 +7,10 @@
 --
 -- grain:   instance_id, source_tag, source_path, payload
 -- table:   vendor_payloads
--- column:  batch | VARCHAR | ingest batch that read the row: what its id begins with
+-- column:  batch | VARCHAR | ingest batch that read the row: the upper bits of its id
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  source_tag | VARCHAR | element that carries the payload: group and element, eight upper-case hex digits
--- column:  source_path | VARCHAR | '' at top level, else the sequence path of that element
+-- column:  source_path | VARCHAR | '' at top level; in a sequence its path
 -- column:  creator | VARCHAR | private creator of that element; empty where none reserved (0029,1010) or (0029,1020), and their bytes begin as a CSA header
 -- column:  payload | BIGINT | key to `vendor_values`; means nothing by itself
 create or replace view vendor_payloads as

@@ -4,9 +4,9 @@
 --
 -- grain:   payload, name, index
 -- table:   vendor_values
--- column:  batch | VARCHAR | ingest batch that read the row: what its id begins with
+-- column:  batch | VARCHAR | ingest batch that read the row: the upper bits of its id
 -- column:  payload | BIGINT | key to `vendor_payloads`
--- column:  name | VARCHAR | CSA element, path in the protocol or name of a setting, as written; '' on a row that says what is damaged
+-- column:  name | VARCHAR | CSA element, path in the protocol or name of a setting, as written; '' on a row that describes damage
 -- column:  index | INTEGER | position of this value in its element, from 0
 -- column:  vr | VARCHAR | Value Representation that a CSA header states; null in protocols
 -- column:  text | VARCHAR | the value as written, padding and quotes removed; null if there is none

@@ -6,11 +6,11 @@
 -- grain:   file_path
 -- depends: files
 -- column:  file_path | VARCHAR | file that is a duplicate
--- column:  held_by | VARCHAR | file whose rows stand for the instance
+-- column:  held_by | VARCHAR | file from which the rows of the instance were read
 -- column:  instance_key | VARCHAR | identity of the instance
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
 -- column:  is_same_size | BOOLEAN | both files have as many bytes, as copies have
--- column:  is_same_pixel_length | BOOLEAN | their pixel data have as many bytes; null if none has any, or they are in two transfer syntaxes
+-- column:  is_same_pixel_length | BOOLEAN | their pixel data have the same length; null without pixel data, or if transfer syntaxes differ
 create or replace view duplicates as
 select
     duplicate_files.file_path,

@@ -11,7 +11,7 @@
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
 -- column:  vr | VARCHAR | Value Representation
 -- column:  is_private | BOOLEAN | the group is odd
--- column:  element_count | BIGINT | elements, in sequences too; one of several values counts once
+-- column:  element_count | BIGINT | elements, including those in sequences; a multi-valued element counts once
 -- column:  value_count | BIGINT | values
 -- column:  empty_count | BIGINT | elements without a value
 -- column:  instance_count | BIGINT | instances in which it occurs

@@ -8,7 +8,7 @@
 -- depends: elements
 -- column:  first_id | BIGINT | the first `instance_id` of the run
 -- column:  run_length | BIGINT | instances of the run: each has the id of the one before and 1
--- column:  path | VARCHAR | '' at top level, else the sequence path, such as RequestAttributesSequence[0]; items count from 0
+-- column:  path | VARCHAR | '' at top level; in a sequence its path, such as RequestAttributesSequence[0], with items from 0
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
 -- column:  vr | VARCHAR | Value Representation

@@ -4,7 +4,7 @@
 -- depends: element_runs
 -- column:  first_id | BIGINT | the first `instance_id`
 -- column:  past_id | BIGINT | the id after the last
--- column:  kinds | VARCHAR | JSON, an array of objects with `tag`, `creator` and `vr`, in this order; those in sequences too
+-- column:  kinds | VARCHAR | JSON, an array of objects with `tag`, `creator` and `vr`, in this order; includes elements in sequences
 create or replace view element_segments as
 with
     -- Runs of other values of the same kind are one range of ids.

@@ -20,8 +20,8 @@
 -- column:  max_real | DOUBLE | largest
 -- column:  min_date | DATE | earliest
 -- column:  max_date | DATE | latest
--- column:  min_timestamp | TIMESTAMP | earliest, of those with an offset in UTC, of the others as written
--- column:  max_timestamp | TIMESTAMP | latest, of those with an offset in UTC, of the others as written
+-- column:  min_timestamp | TIMESTAMP | earliest value: in UTC if it has an offset, otherwise as written
+-- column:  max_timestamp | TIMESTAMP | latest value: in UTC if it has an offset, otherwise as written
 -- column:  max_vm | INTEGER | most values of one element
 -- column:  max_length | BIGINT | bytes of the longest binary value
 -- column:  example | VARCHAR | one value; null if it may identify a person or has no text

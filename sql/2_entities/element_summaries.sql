@@ -12,7 +12,7 @@
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
 -- column:  vr | VARCHAR | Value Representation
--- column:  element_count | BIGINT | elements, in sequences too; one of several values counts once
+-- column:  element_count | BIGINT | elements, including those in sequences; a multi-valued element counts once
 -- column:  value_count | BIGINT | values
 -- column:  empty_count | BIGINT | elements without a value
 -- column:  warning_count | BIGINT | values that could not be read strictly
@@ -22,8 +22,8 @@
 -- column:  max_real | DOUBLE | largest
 -- column:  min_date | DATE | earliest
 -- column:  max_date | DATE | latest
--- column:  min_timestamp | TIMESTAMP | earliest, of those with an offset in UTC, of the others as written
--- column:  max_timestamp | TIMESTAMP | latest, of those with an offset in UTC, of the others as written
+-- column:  min_timestamp | TIMESTAMP | earliest value: in UTC if it has an offset, otherwise as written
+-- column:  max_timestamp | TIMESTAMP | latest value: in UTC if it has an offset, otherwise as written
 -- column:  max_vm | INTEGER | most values of one element
 -- column:  max_length | BIGINT | bytes of the longest binary value
 -- column:  example | VARCHAR | one value; null if it may identify a person or has no text

@@ -11,7 +11,7 @@
 -- depends: group_elements, elements, instances, unread
 -- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs: all else is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that all other columns are null; null if nothing
 -- column:  EchoTime | DOUBLE | Echo Time (0018,0081), ms; Effective Echo Time (0018,9082) where it is stated
 -- column:  InversionTime | DOUBLE | Inversion Time (0018,0082), ms; the first of Inversion Times (0018,9079) where they are stated
 -- column:  RepetitionTime | DOUBLE | Repetition Time (0018,0080), ms
@@ -44,7 +44,7 @@
 -- column:  repetition_times_ms | DOUBLE[] | different values of RepetitionTime, ascending
 -- column:  flip_angles_degrees | DOUBLE[] | different values of FlipAngle, ascending
 -- column:  b_values | DOUBLE[] | different values of DiffusionBValue, s/mm², ascending
--- column:  tube_voltages_kv | DOUBLE[] | different values of KVP, ascending; those of both tubes, where there are two
+-- column:  tube_voltages_kv | DOUBLE[] | distinct values of KVP, ascending; of both tubes of a dual-source device
 -- column:  tube_currents_ma | DOUBLE[] | different values of XRayTubeCurrentInmA, ascending
 -- column:  exposures_mas | DOUBLE[] | different values of ExposureInmAs, ascending
 -- column:  frame_types | VARCHAR[] | different values of Frame Type (0008,9007), each with backslashes between its parts, in order
@@ -53,8 +53,8 @@
 -- column:  temporal_position_count | BIGINT | different values of Temporal Position Index (0020,9128); null if there is none
 -- column:  first_frame_at | TIMESTAMP | first Frame Acquisition DateTime (0018,9074), else Frame Reference DateTime (0018,9151), in the clock of the dates and times of the object; null if that is unknown
 -- column:  last_frame_at | TIMESTAMP | last of these
--- column:  functional_groups | VARCHAR[] | columns named like an attribute whose value stands in functional groups, in order; others are of the object's top level
--- column:  frames_differ | VARCHAR[] | columns named like an attribute of which frames have different values: the value is that of the first frame that has one; in order
+-- column:  functional_groups | VARCHAR[] | columns whose attribute is read from functional groups, in order; the others are read from the top level of the object
+-- column:  frames_differ | VARCHAR[] | columns whose attribute has different values in different frames: the column has the first value; in order
 create or replace view frame_values as
 with
     attributes as (

@@ -7,10 +7,10 @@
 -- grain:   instance_id
 -- depends: instance_attributes, elements, files
 -- column:  instance_id | BIGINT | key of its rows in `elements`; sequential inside a batch
--- column:  instance_key | VARCHAR | identity: SOPInstanceUID, else MediaStorageSOPInstanceUID, else digest of the header
--- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance; null for a DICOMDIR
--- column:  study_key | VARCHAR | StudyInstanceUID, else missing: and the series; null for a DICOMDIR
--- column:  patient_key | VARCHAR | PatientID, else missing: and the study; null for a DICOMDIR
+-- column:  instance_key | VARCHAR | identity: SOPInstanceUID, otherwise MediaStorageSOPInstanceUID, otherwise a digest of the header
+-- column:  series_key | VARCHAR | SeriesInstanceUID; if it is missing, `missing:` and instance_key; null for a DICOMDIR
+-- column:  study_key | VARCHAR | StudyInstanceUID; if it is missing, `missing:` and SeriesInstanceUID or instance_key; null for a DICOMDIR
+-- column:  patient_key | VARCHAR | PatientID; if it is missing, `missing:` and the UID of the study, series or instance; null for a DICOMDIR
 -- column:  has_missing_uid | BOOLEAN | PatientID or the UID of study, series or instance is missing or empty
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
 -- column:  SOPClassUID | VARCHAR | SOP Class UID (0008,0016)

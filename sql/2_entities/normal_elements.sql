@@ -5,9 +5,9 @@
 --
 -- grain:   instance_id, path, tag, index
 -- depends: elements
--- column:  batch | VARCHAR | ingest batch that read the row: what its id begins with
+-- column:  batch | VARCHAR | ingest batch that read the row: the upper bits of its id
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  path | VARCHAR | '' at top level, else the sequence path, such as RequestAttributesSequence[0]; items count from 0
+-- column:  path | VARCHAR | '' at top level; in a sequence its path, such as RequestAttributesSequence[0], with items from 0
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
 -- column:  vr | VARCHAR | Value Representation

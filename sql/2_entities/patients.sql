@@ -9,7 +9,7 @@
 -- example: select PatientID, study_count, series_count from patients limit 5
 -- depends: instances
 -- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
--- column:  patient_key | VARCHAR | PatientID, else missing: and the study
+-- column:  patient_key | VARCHAR | PatientID; if it is missing, `missing:` and the UID of the study, series or instance
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  IssuerOfPatientID | VARCHAR | Issuer of Patient ID (0010,0021)
 -- column:  PatientName | VARCHAR | Patient's Name (0010,0010), as written: Family^Given^Middle^Prefix^Suffix

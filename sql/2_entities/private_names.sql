@@ -9,9 +9,9 @@
 -- depends: element_summaries
 -- column:  creator | VARCHAR | private creator
 -- column:  element | VARCHAR | tag without its block, such as 0019xx9C
--- column:  name | VARCHAR | from a dictionary; null if none has it
+-- column:  name | VARCHAR | from a dictionary; null if it is in none
 -- column:  dictionary_vr | VARCHAR | Value Representation that the dictionary states
--- column:  source | VARCHAR | whose dictionary: user or pydicom
+-- column:  source | VARCHAR | source of the dictionary: user or pydicom
 -- column:  vrs | VARCHAR[] | Value Representations in which it occurs
 -- column:  tags | VARCHAR[] | tags with which it occurs, one per block
 -- column:  element_count | BIGINT | elements

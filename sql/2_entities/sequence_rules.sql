@@ -8,15 +8,15 @@
 -- column:  rule | VARCHAR | name of the rule
 -- column:  condition | BIGINT | number of the condition in its rule, from 1
 -- column:  position | BIGINT | order in which rules are tried, from 1
--- column:  rank | DOUBLE | number that a rule was given; those of users come first among equals
--- column:  sequence_type | VARCHAR | what a series is for which the rule holds
+-- column:  rank | DOUBLE | number of the rule; among equal numbers rules of users come first
+-- column:  sequence_type | VARCHAR | sequence type of a series that matches the rule
 -- column:  confidence | VARCHAR | high, medium or low: how sure a type is for which the rule holds; see `sequence_types`
 -- column:  rule_modality | VARCHAR | modality of the series it is tried for
 -- column:  attribute | VARCHAR | keyword or tag, or a column of `sequence_facts`
 -- column:  tag | VARCHAR | eight upper-case hex digits; null for a column of `sequence_facts`
 -- column:  test | VARCHAR | is, has, has not, contains, contains not, word, word not, above or below
 -- column:  alternatives | VARCHAR[][] | values of each alternative
--- column:  source | VARCHAR | whose rule: user or package
+-- column:  source | VARCHAR | source of the rule: user or package
 create or replace view sequence_rules as
 select
     stated.rule,

@@ -11,7 +11,7 @@
 -- example: select Modality, count(*) as n, sum(instance_count) as images from series group by all
 -- depends: instances, frame_values
 -- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
--- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
+-- column:  series_key | VARCHAR | SeriesInstanceUID; if it is missing, `missing:` and instance_key
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
 -- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E)
@@ -27,7 +27,7 @@
 -- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
--- column:  manufacturer_name | VARCHAR | maker by one name, such as Siemens, GE, Philips, Canon or UIH, whatever Manufacturer says of it; else as stated
+-- column:  manufacturer_name | VARCHAR | normalized manufacturer name: Siemens, GE, Philips, Canon, UIH, …; Manufacturer as stated if it is none of the known ones
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
 -- column:  DeviceSerialNumber | VARCHAR | Device Serial Number (0018,1000)
 -- column:  StationName | VARCHAR | Station Name (0008,1010)
@@ -65,9 +65,9 @@
 -- column:  image_count | BIGINT | instances with pixel data
 -- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing; null beyond 64 bits
 -- column:  has_missing_uid | BOOLEAN | PatientID or a UID is missing or empty in some instance
--- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups, so that columns of that name come from there, in order; null without such groups
--- column:  frames_differ | VARCHAR[] | attributes of which frames of an instance have different values: a column of that name has that of the first frame that has one; null without functional groups
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that attributes of frames are null; null if nothing
+-- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups: columns of these names are read from there; in order; null without functional groups
+-- column:  frames_differ | VARCHAR[] | attributes whose values differ between frames of an instance: columns of these names have the first value; null without functional groups
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that attributes of frames are null; null if nothing
 create or replace view series as
 with gathered as (
     select

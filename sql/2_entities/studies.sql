@@ -8,7 +8,7 @@
 -- example: select PatientID, StudyDate, modalities, series_count from studies limit 5
 -- depends: instances
 -- kept:    at 5,000 instances or 1,000,000 rows of elements and more, by the ingest
--- column:  study_key | VARCHAR | StudyInstanceUID, else missing: and the series
+-- column:  study_key | VARCHAR | StudyInstanceUID; if it is missing, `missing:` and SeriesInstanceUID or instance_key
 -- column:  patient_key | VARCHAR | key to `patients`
 -- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)

@@ -6,8 +6,8 @@
 -- grain:   instance_id
 -- depends: files
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  is_without_elements | BOOLEAN | read in mode minimal: no element was stored; else only private ones were not
--- column:  not_read | VARCHAR | the mode and what it left out, in words
+-- column:  is_without_elements | BOOLEAN | read in mode minimal, so that no element was stored; otherwise private elements only were not stored
+-- column:  not_read | VARCHAR | the import mode and what it did not store, as text
 create or replace view unread as
 select
     instance_id,

@@ -11,10 +11,10 @@
 -- column:  batch | VARCHAR | ingest batch
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  source_tag | VARCHAR | element that carries the payload: group and element, eight upper-case hex digits
--- column:  source_path | VARCHAR | '' at top level, else the sequence path of that element
+-- column:  source_path | VARCHAR | '' at top level; in a sequence its path
 -- column:  creator | VARCHAR | private creator of that element; empty where none reserved (0029,1010) or (0029,1020), and their bytes begin as a CSA header
 -- column:  payload | BIGINT | number of the payload; the protocol in a CSA series header has its own
--- column:  name | VARCHAR | CSA element, path in the protocol or name of a setting, as written; '' on a row that says what is damaged
+-- column:  name | VARCHAR | CSA element, path in the protocol or name of a setting, as written; '' on a row that describes damage
 -- column:  index | INTEGER | position of this value in its element, from 0
 -- column:  vr | VARCHAR | Value Representation that a CSA header states; null in protocols
 -- column:  text | VARCHAR | the value as written, padding and quotes removed; null if there is none

@@ -6,7 +6,7 @@
 -- grain:   instance_id, item
 -- depends: instances, normal_elements, unread
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  item | BIGINT | place in the Annotation Group Sequence, from 0; null if elements were not read
+-- column:  item | BIGINT | index in the Annotation Group Sequence, from 0; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E)
@@ -22,7 +22,7 @@
 -- column:  annotation_property_type | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Annotation Property Type Code Sequence (006A,000A)
 -- column:  AlgorithmName | VARCHAR | Algorithm Name (0066,0036) of the Annotation Group Algorithm Identification Sequence
 -- column:  points_sha256 | VARCHAR | digest of the coordinates; key to `blobs`
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view annotation_groups as
 with objects as (
     select

@@ -15,16 +15,16 @@
 -- depends: sequence_types, sequence_facts, series, studies, phase_encoding, instances
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  sequence_type | VARCHAR | as in `sequence_types`
--- column:  subject | VARCHAR | label of the subject
--- column:  session | VARCHAR | label of the session
+-- column:  subject | VARCHAR | BIDS label of the subject
+-- column:  session | VARCHAR | BIDS label of the session
 -- column:  data_type | VARCHAR | anat, func, fmap, dwi or perf
 -- column:  suffix | VARCHAR | such as T1w or bold
 -- column:  task | VARCHAR | label of the task, of func only
 -- column:  run | BIGINT | number of the run; null for an acquisition that has its path alone
 -- column:  echo | BIGINT | number of the echo; null unless series of one acquisition have several echo times
 -- column:  part | VARCHAR | phase, real or imag, and mag of a series beside these; null of a magnitude alone
--- column:  labels | VARCHAR[] | labels that BIDS knows of the suffix, besides acq and run
--- column:  acquired_at | TIMESTAMP | when the acquisition began, in the clock of the device; null without a date or a time
+-- column:  labels | VARCHAR[] | entities that BIDS allows for the suffix, besides acq and run
+-- column:  acquired_at | TIMESTAMP | start of the acquisition, in the clock of the device; null without a date or a time
 -- column:  path | VARCHAR | sub-…/ses-…/anat/sub-…_ses-…_…_T1w; null if the series has none
 -- column:  why_not | VARCHAR | why there is no path
 create or replace view bids_paths as

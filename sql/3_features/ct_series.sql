@@ -6,7 +6,7 @@
 --
 -- grain:   series_key
 -- depends: series, instances, normal_elements, unread_series, frame_values
--- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
+-- column:  series_key | VARCHAR | SeriesInstanceUID; if it is missing, `missing:` and instance_key
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
 -- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E)
@@ -18,7 +18,7 @@
 -- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
--- column:  manufacturer_name | VARCHAR | maker by one name, such as Siemens, GE, Philips, Canon or UIH, whatever Manufacturer says of it; else as stated
+-- column:  manufacturer_name | VARCHAR | normalized manufacturer name: Siemens, GE, Philips, Canon, UIH, …; Manufacturer as stated if it is none of the known ones
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
 -- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
 -- column:  ImageType | VARCHAR[] | Image Type (0008,0008)
@@ -51,14 +51,14 @@
 -- column:  tube_current_max_ma | DOUBLE | most of these
 -- column:  exposure_min_mas | DOUBLE | least Exposure (0018,1152), of frames ExposureInmAs (0018,9332)
 -- column:  exposure_max_mas | DOUBLE | most of these
--- column:  is_localizer | BOOLEAN | an image says so in ImageType: a scout, no slices
--- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups, so that columns of that name come from there, in order; null without such groups
--- column:  frames_differ | VARCHAR[] | attributes of which frames of an instance have different values: a column of that name has that of the first frame that has one; null without functional groups
+-- column:  is_localizer | BOOLEAN | an image is a localizer by its ImageType: a scout, not slices
+-- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups: columns of these names are read from there; in order; null without functional groups
+-- column:  frames_differ | VARCHAR[] | attributes whose values differ between frames of an instance: columns of these names have the first value; null without functional groups
 -- column:  frame_types | VARCHAR[] | different values of Frame Type (0008,9007), each with backslashes between its parts, in order; null without functional groups
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
--- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
+-- column:  frame_count | BIGINT | frames of these images: NumberOfFrames, or 1 if it is missing
 create or replace view ct_series as
 with said as (
     select

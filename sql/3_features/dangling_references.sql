@@ -4,16 +4,16 @@
 --
 -- grain:   instance_id, purpose, purpose_code, referenced_instance_uid, referenced_series_uid
 -- depends: object_references
--- column:  instance_id | BIGINT | key to `instances`: the object that refers
+-- column:  instance_id | BIGINT | key to `instances`: the referencing object
 -- column:  purpose | VARCHAR | sequence that holds the reference; null if elements were not read
 -- column:  purpose_code | VARCHAR | scheme and value of the purpose; null if none is stated
 -- column:  referenced_instance_uid | VARCHAR | Referenced SOP Instance UID (0008,1155); null where a series is named
--- column:  referenced_series_uid | VARCHAR | series of it, as the reference says; null if it does not
--- column:  series_key | VARCHAR | key to `series`, of the object that refers
+-- column:  referenced_series_uid | VARCHAR | its series, as stated by the reference; null if not stated
+-- column:  series_key | VARCHAR | key to `series` of the referencing object
 -- column:  Modality | VARCHAR | Modality (0008,0060) of the object that refers
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018) of the object that refers
--- column:  reference_count | BIGINT | how often the object names it for that purpose
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  reference_count | BIGINT | how often the object references it for that purpose
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view dangling_references as
 select
     instance_id,

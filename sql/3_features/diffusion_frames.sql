@@ -24,12 +24,12 @@
 -- column:  series_key | VARCHAR | the series
 -- column:  b_value | DOUBLE | s/mm²; null if none between 0 and 1e6 is stated
 -- column:  b_value_source | VARCHAR | private creator that reserved the element, or should have; `standard`, `Image Comments` of Canon, or `inferred`
--- column:  without_creator | BOOLEAN | taken from private elements without a creator
+-- column:  without_creator | BOOLEAN | read from private elements without a creator
 -- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates, LPS; null without direction, as in isotropic images, and if only gradient axes are known
 -- column:  gradient_axes_direction | DOUBLE[] | GE and Canon: unit vector along frequency, phase and slice gradients, where it is not known how they lie in the patient
--- column:  direction_frame | VARCHAR | in what the direction is stated: patient, image (row, column, slice) or gradient axes
+-- column:  direction_frame | VARCHAR | reference frame of the direction: patient, image (row, column, slice) or gradient axes
 -- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3, patient coordinates
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store; null if nothing
 create or replace view diffusion_frames as
 with
     -- Parts of a statement: 0 b-value, 1 to 3 direction, 4 to 9 matrix, 10 GE's count of directions.

@@ -7,12 +7,12 @@
 -- depends: diffusion_frames
 -- column:  series_key | VARCHAR | the series
 -- column:  b_values | DOUBLE[] | distinct b-values, s/mm², ascending
--- column:  diffusion_direction_count | BIGINT | distinct gradient directions with a b-value over 0, equal to three decimals; 0 if none is stated
+-- column:  diffusion_direction_count | BIGINT | distinct gradient directions with a b-value over 0, compared to three decimals; 0 if none is stated
 -- column:  weighted_frame_count | BIGINT | frames with a b-value over 0; an instance of one frame is one
 -- column:  unweighted_frame_count | BIGINT | frames with a b-value of 0
--- column:  inferred_frame_count | BIGINT | those of them whose b-value is not stated: images without one beside weighted ones
+-- column:  inferred_frame_count | BIGINT | unweighted frames without a stated b-value: images without one in a series with weighted images
 -- column:  without_creator | BOOLEAN | b-values or directions come from private elements without a creator
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store; null if nothing
 create or replace view diffusion_series as
 with counted as (
     select

@@ -20,8 +20,8 @@
 -- column:  sample_count | BIGINT | SamplesPerPixel
 -- column:  is_single | BOOLEAN | true: a frame is one slice
 -- column:  temporal_position | BIGINT | TemporalPositionIndex
--- column:  acquired_us | BIGINT | FrameAcquisitionDateTime, else FrameReferenceDateTime, µs since 1970
--- column:  elapsed_ms | DOUBLE | TemporalPositionTimeOffset in ms, else frame_time_ms
+-- column:  acquired_us | BIGINT | FrameAcquisitionDateTime, or FrameReferenceDateTime, µs since 1970
+-- column:  elapsed_ms | DOUBLE | TemporalPositionTimeOffset in ms, or frame_time_ms
 -- column:  trigger_ms | DOUBLE | NominalCardiacTriggerDelayTime
 -- column:  acquisition_number | BIGINT | FrameAcquisitionNumber
 -- column:  content_us | BIGINT | null: frames do not state it
@@ -40,7 +40,7 @@
 -- column:  segment | BIGINT[] | ReferencedSegmentNumber
 -- column:  tube_voltage | DOUBLE | null: frames do not state it
 -- column:  kernel | VARCHAR[] | null: frames do not state it
--- column:  vectors | BIGINT[] | of nuclear medicine: numbers of energy window, detector, phase, rotation, R-R interval, time slot, angular view and time slice; null if none is stated
+-- column:  vectors | BIGINT[] | nuclear medicine: numbers of energy window, detector, phase, rotation, R-R interval, time slot, angular view and time slice; null if none is stated
 create or replace view frame_slices as
 select
     frames.instance_id as whole,

@@ -24,7 +24,7 @@
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  frame_number | BIGINT | from 1, as DICOM counts frames
 -- column:  has_own_groups | BOOLEAN | an item of the Per-Frame Functional Groups Sequence describes it; null if elements were not read
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs: all else is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that all other columns are null; null if nothing
 -- column:  FrameType | VARCHAR[] | Frame Type (0008,9007)
 -- column:  ComplexImageComponent | VARCHAR | Complex Image Component (0008,9208): MAGNITUDE, PHASE, REAL, IMAGINARY or MIXED
 -- column:  ImagePositionPatient | DOUBLE[] | Image Position (Patient) (0020,0032), mm, LPS
@@ -40,7 +40,7 @@
 -- column:  focal_plane | BIGINT | focal plane of a frame of TILED_FULL, from 1
 -- column:  focal_plane_mm | DOUBLE | mm from the first focal plane, by Spacing Between Slices; null if that is not stated and there are several
 -- column:  OpticalPathIdentifier | VARCHAR[] | Optical Path Identifiers (0048,0106) of the frame, stated or computed
--- column:  tile_why_not | VARCHAR | why a tile has no place in the total pixel matrix or on the slide; null if it has both, and of what is no tile
+-- column:  tile_why_not | VARCHAR | why a tile has no position in the total pixel matrix or on the slide; null if it has both, and for frames that are not tiles
 -- column:  PixelSpacing | DOUBLE[] | Pixel Spacing (0028,0030), mm: between rows, between columns
 -- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
 -- column:  SpacingBetweenSlices | DOUBLE | Spacing Between Slices (0018,0088), mm

@@ -22,14 +22,14 @@
 -- column:  temporal_position | BIGINT | TemporalPositionIdentifier
 -- column:  acquired_us | BIGINT | date and time of acquisition, µs since 1970; without a date since midnight
 -- column:  elapsed_ms | DOUBLE | FrameReferenceTime
--- column:  trigger_ms | DOUBLE | TriggerTime, else NominalCardiacTriggerDelayTime
+-- column:  trigger_ms | DOUBLE | TriggerTime, or NominalCardiacTriggerDelayTime
 -- column:  acquisition_number | BIGINT | AcquisitionNumber
 -- column:  content_us | BIGINT | ContentDate and ContentTime, µs since 1970; without a date since midnight
 -- column:  number | BIGINT | InstanceNumber
 -- column:  cardiac_percent | DOUBLE | NominalPercentageOfCardiacPhase
 -- column:  respiratory_ms | DOUBLE | NominalRespiratoryTriggerDelayTime
 -- column:  respiratory_percent | DOUBLE | NominalPercentageOfRespiratoryPhase
--- column:  b_value | DOUBLE | DiffusionBValue, s/mm²; private elements are not looked into, as `diffusion_frames` does
+-- column:  b_value | DOUBLE | DiffusionBValue, s/mm²; private elements are read by `diffusion_frames` only
 -- column:  direction | DOUBLE[] | DiffusionGradientOrientation; null if it is no unit vector
 -- column:  echo_time | DOUBLE | ms
 -- column:  inversion_time | DOUBLE[] | InversionTime, ms

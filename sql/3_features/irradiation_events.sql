@@ -25,8 +25,8 @@
 -- column:  dose_rp_gy | DOUBLE | Dose (RP) (113738, DCM), Gy at the reference point
 -- column:  kvp_kv | DOUBLE | KVP (113733, DCM), kV
 -- column:  tube_current_ma | DOUBLE | X-Ray Tube Current (113734, DCM), mA
--- column:  why_not | VARCHAR | which numbers are stated and are null here, and why; null if none
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  why_not | VARCHAR | numbers that are stated but null here, and why; null if none
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view irradiation_events as
 with content as (
     select

@@ -12,7 +12,7 @@
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018) of the report
 -- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E) of the report
--- column:  measurementGroup_number | BIGINT | place in the container that holds the group, from 0, as IDC counts
+-- column:  measurementGroup_number | BIGINT | index in the container of the group, from 0, as in IDC
 -- column:  trackingUniqueIdentifier | VARCHAR | Tracking Unique Identifier (112040, DCM)
 -- column:  trackingIdentifier | VARCHAR | Tracking Identifier (112039, DCM)
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
@@ -23,12 +23,12 @@
 -- column:  segmentationInstanceUID | VARCHAR | segmentation that the group is of: the first reference to a segmentation object or to a segment
 -- column:  segmentationSegmentNumber | BIGINT | its first segment number
 -- column:  contentSequence | VARCHAR | path of the group in `sr_content`, where IDC has its nested content; null if elements were not read
--- column:  segmentationSeriesUID | VARCHAR | series of the segmentation, as the evidence of the report says, else that of the stored instance
+-- column:  segmentationSeriesUID | VARCHAR | series of the segmentation, as stated by the evidence of the report, otherwise that of the stored instance
 -- column:  lateralityModifier | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | Laterality (272741003, SCT; G-C171, SRT) of the first finding site
 -- column:  findings | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all findings, in order; null if there is none
 -- column:  finding_sites | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all finding sites, in order; null if there is none
 -- column:  segment_numbers | BIGINT[] | all segment numbers of the first reference; null if there is none
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view measurement_groups as
 with content as (
     select

@@ -12,16 +12,16 @@
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  tile_count | BIGINT | slices: NumberOfImagesInMosaic of the CSA header, else of (0019,xx0A)
--- column:  tiles_per_side | BIGINT | of the grid
+-- column:  tiles_per_side | BIGINT | tiles in a row and in a column of the grid
 -- column:  tile_rows | BIGINT | rows of a slice
 -- column:  tile_columns | BIGINT | columns of a slice
 -- column:  position | DOUBLE[] | center of the first voxel of the first slice, mm, LPS
 -- column:  slice_normal | DOUBLE[] | SliceNormalVector of the CSA header: direction in which slices follow each other
--- column:  slice_spacing_mm | DOUBLE | from center to center
+-- column:  slice_spacing_mm | DOUBLE | distance of slice centers
 -- column:  extent_mm | DOUBLE[] | along columns, rows and slices, outer edges
--- column:  affine | DOUBLE[] | 4 × 4, row by row: (column, row, slice, 1), each from 0, to mm in LPS at the center of the voxel
+-- column:  affine | DOUBLE[] | 4 × 4, row-major: maps (column, row, slice, 1), from 0, to the voxel center in mm, LPS
 -- column:  is_volume | BOOLEAN | the tiles make a volume
--- column:  why_not | VARCHAR | what is against it; null for a volume
+-- column:  why_not | VARCHAR | why it is not a volume; null if it is
 create or replace view mosaic_geometry as
 with mosaics as (
     select

@@ -17,7 +17,7 @@
 -- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates; null if several frames have one
 -- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3; null if several frames have one
 -- column:  multiband_factor | BIGINT | slices excited at once, from the Siemens protocol; null if it does not say
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store; null if nothing
 create or replace view mr_encoding as
 with
     siemens as (

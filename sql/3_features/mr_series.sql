@@ -8,7 +8,7 @@
 --
 -- grain:   series_key
 -- depends: series, instances, normal_elements, unread_series, frame_values
--- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
+-- column:  series_key | VARCHAR | SeriesInstanceUID; if it is missing, `missing:` and instance_key
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
 -- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E)
@@ -20,7 +20,7 @@
 -- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
--- column:  manufacturer_name | VARCHAR | maker by one name, such as Siemens, GE, Philips, Canon or UIH, whatever Manufacturer says of it; else as stated
+-- column:  manufacturer_name | VARCHAR | normalized manufacturer name: Siemens, GE, Philips, Canon, UIH, …; Manufacturer as stated if it is none of the known ones
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
 -- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
 -- column:  ImageType | VARCHAR[] | Image Type (0008,0008)
@@ -65,13 +65,13 @@
 -- column:  flip_angles_degrees | DOUBLE[] | different values of FlipAngle, of instances and of frames, ascending
 -- column:  b_values | DOUBLE[] | different values of DiffusionBValue (0018,9087), of instances and of frames, s/mm², ascending; `diffusion_series` has those of vendors too
 -- column:  temporal_position_count | BIGINT | different values of TemporalPositionIdentifier (0020,0100), or most values of TemporalPositionIndex (0020,9128) of frames of an instance; null if there is none
--- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups, so that columns of that name come from there, in order; null without such groups
--- column:  frames_differ | VARCHAR[] | attributes of which frames of an instance have different values: a column of that name has that of the first frame that has one; null without functional groups
+-- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups: columns of these names are read from there; in order; null without functional groups
+-- column:  frames_differ | VARCHAR[] | attributes whose values differ between frames of an instance: columns of these names have the first value; null without functional groups
 -- column:  frame_types | VARCHAR[] | different values of Frame Type (0008,9007), each with backslashes between its parts, in order; null without functional groups
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
--- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
+-- column:  frame_count | BIGINT | frames of these images: NumberOfFrames, or 1 if it is missing
 create or replace view mr_series as
 with said as (
     select

@@ -10,19 +10,19 @@
 -- grain:   instance_id, purpose, purpose_code, referenced_instance_uid, referenced_series_uid
 -- depends: instances, normal_elements, unread
 -- example: select distinct ct.series_key from series as ct join object_references as refs on ct.SeriesInstanceUID = refs.referenced_series_uid where refs.Modality = 'SEG' limit 5
--- column:  instance_id | BIGINT | key to `instances`: the object that refers
+-- column:  instance_id | BIGINT | key to `instances`: the referencing object
 -- column:  purpose | VARCHAR | sequence that holds the reference, such as SourceImageSequence or ReferencedSOPSequence; null if elements were not read
 -- column:  purpose_code | VARCHAR | scheme and value of the Purpose of Reference Code Sequence (0040,A170); null if none is stated
 -- column:  purpose_meaning | VARCHAR | its meaning
 -- column:  referenced_instance_uid | VARCHAR | Referenced SOP Instance UID (0008,1155); null where a series is named without its instances
--- column:  referenced_series_uid | VARCHAR | series of it: as the reference says, else that of the stored instance; null if neither is known
--- column:  series_key | VARCHAR | key to `series`, of the object that refers
+-- column:  referenced_series_uid | VARCHAR | its series: as stated by the reference, otherwise that of the stored instance; null if neither is known
+-- column:  series_key | VARCHAR | key to `series` of the referencing object
 -- column:  Modality | VARCHAR | Modality (0008,0060) of the object that refers
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018) of the object that refers
--- column:  referenced_instance_id | BIGINT | key to `instances`: the instance that is referred to; null if the warehouse does not have it
+-- column:  referenced_instance_id | BIGINT | key to `instances`: the referenced instance; null if the warehouse does not have it
 -- column:  is_dangling | BOOLEAN | the warehouse has no such instance, or, of a series alone, no such series
--- column:  reference_count | BIGINT | how often the object names it for that purpose
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  reference_count | BIGINT | how often the object references it for that purpose
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view object_references as
 with named as (
     select

@@ -16,10 +16,10 @@
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  phase_encoding_axis | VARCHAR | i along a row, j along a column of the image
 -- column:  phase_encoding_direction | VARCHAR | in the stored image: i towards the last column, j towards the last row; with - towards the first
--- column:  bids_phase_encoding_direction | VARCHAR | as BIDS has it, in the NIfTI file that this warehouse writes; in one whose rows are turned over, as by dcm2niix, j has the other sign
+-- column:  bids_phase_encoding_direction | VARCHAR | as defined by BIDS, for the NIfTI file that this warehouse writes; dcm2niix flips the rows, so that j has the opposite sign there
 -- column:  sign_source | VARCHAR | private creator that reserved the element with the sign, or `standard`
 -- column:  why_not | VARCHAR | why the direction is null, if all was read
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view phase_encoding as
 with
     in_groups as (

@@ -12,7 +12,7 @@
 --
 -- grain:   series_key
 -- depends: series, instances, normal_elements, utc_offsets, unread_series, frame_values
--- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
+-- column:  series_key | VARCHAR | SeriesInstanceUID; if it is missing, `missing:` and instance_key
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
 -- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E)
@@ -24,7 +24,7 @@
 -- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
 -- column:  Manufacturer | VARCHAR | Manufacturer (0008,0070)
--- column:  manufacturer_name | VARCHAR | maker by one name, such as Siemens, GE, Philips, Canon or UIH, whatever Manufacturer says of it; else as stated
+-- column:  manufacturer_name | VARCHAR | normalized manufacturer name: Siemens, GE, Philips, Canon, UIH, …; Manufacturer as stated if it is none of the known ones
 -- column:  ManufacturerModelName | VARCHAR | Manufacturer's Model Name (0008,1090)
 -- column:  PatientPosition | VARCHAR | Patient Position (0018,5100)
 -- column:  ImageType | VARCHAR[] | Image Type (0008,0008)
@@ -47,7 +47,7 @@
 -- column:  RadionuclideHalfLife | DOUBLE | Radionuclide Half Life (0018,1075), s
 -- column:  RadiopharmaceuticalStartTime | TIME | Radiopharmaceutical Start Time (0018,1072)
 -- column:  RadiopharmaceuticalStartDateTime | TIMESTAMP | Radiopharmaceutical Start DateTime (0018,1078), in the clock of the series; null if it has an offset from UTC and the series no TimezoneOffsetFromUTC
--- column:  injected_at | TIMESTAMP | RadiopharmaceuticalStartDateTime, else RadiopharmaceuticalStartTime on the day of the scan, or on the day before if it is later than the scan
+-- column:  injected_at | TIMESTAMP | RadiopharmaceuticalStartDateTime; otherwise RadiopharmaceuticalStartTime on the day of the scan, or on the day before if it is later than the scan
 -- column:  scan_started_at | TIMESTAMP | earlier of series_at, if SeriesTime is stated, the first AcquisitionDate and AcquisitionTime, and the first FrameAcquisitionDateTime (0018,9074) of frames
 -- column:  uptake_time_s | DOUBLE | s from injected_at to scan_started_at; null if several injections are stated
 -- column:  uptake_why_not | VARCHAR | why uptake_time_s is null
@@ -55,13 +55,13 @@
 -- column:  CorrectedImage | VARCHAR[] | Corrected Image (0028,0051): ATTN, DECY, SCAT, RAN, …
 -- column:  PatientWeight | DOUBLE | Patient's Weight (0010,1030), kg
 -- column:  has_suv_attributes | BOOLEAN | all that SUV by body weight needs is stated: one injection, Units BQML, decay and attenuation corrected, dose, half-life and start of the tracer in the clock of the series, weight, time of the scan
--- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups, so that columns of that name come from there, in order; null without such groups
--- column:  frames_differ | VARCHAR[] | attributes of which frames of an instance have different values: a column of that name has that of the first frame that has one; null without functional groups
+-- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups: columns of these names are read from there; in order; null without functional groups
+-- column:  frames_differ | VARCHAR[] | attributes whose values differ between frames of an instance: columns of these names have the first value; null without functional groups
 -- column:  frame_types | VARCHAR[] | different values of Frame Type (0008,9007), each with backslashes between its parts, in order; null without functional groups
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
--- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
+-- column:  frame_count | BIGINT | frames of these images: NumberOfFrames, or 1 if it is missing
 create or replace view pt_series as
 with said as (
     select

@@ -25,7 +25,7 @@
 -- column:  suv_bsa_factor | DOUBLE | factor to SUV by body surface, cm²/ml
 -- column:  suv_why_not | VARCHAR | why there is no factor by body weight; null if there is
 -- column:  body_why_not | VARCHAR | why there are no factors by lean body mass or body surface; null if there are
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view pt_suv as
 with pets as (
     select

@@ -12,7 +12,7 @@
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018) of the report
 -- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E) of the report
 -- column:  SeriesDescription | VARCHAR | Series Description (0008,103E) of the report
--- column:  measurementGroup_number | BIGINT | that of `measurement_groups`
+-- column:  measurementGroup_number | BIGINT | as in `measurement_groups`
 -- column:  contentSequence | VARCHAR | path of the group; key to `measurement_groups`
 -- column:  segmentationInstanceUID | VARCHAR | segmentation that the group is of
 -- column:  segmentationSeriesUID | VARCHAR | series of the segmentation
@@ -21,12 +21,12 @@
 -- column:  trackingIdentifier | VARCHAR | Tracking Identifier (112039, DCM) of the group
 -- column:  trackingUniqueIdentifier | VARCHAR | Tracking Unique Identifier (112040, DCM) of the group
 -- column:  Quantity | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | what was evaluated
--- column:  Value | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | the answer; of several the first
+-- column:  Value | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | the answer, the first of several
 -- column:  answers | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all items of the answer, in order
 -- column:  finding | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | first finding of the group
 -- column:  findingSite | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | first finding site of the group
 -- column:  lateralityModifier | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | laterality of the first finding site of the group
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view qualitative_measurements as
 with items as (
     select

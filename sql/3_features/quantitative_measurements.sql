@@ -12,7 +12,7 @@
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018) of the report
 -- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E) of the report
 -- column:  SeriesDescription | VARCHAR | Series Description (0008,103E) of the report
--- column:  measurementGroup_number | BIGINT | that of `measurement_groups`
+-- column:  measurementGroup_number | BIGINT | as in `measurement_groups`
 -- column:  contentSequence | VARCHAR | path of the group; key to `measurement_groups`
 -- column:  segmentationInstanceUID | VARCHAR | segmentation that the group is of
 -- column:  segmentationSeriesUID | VARCHAR | series of the segmentation
@@ -27,9 +27,9 @@
 -- column:  finding | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | first finding of the group
 -- column:  findingSite | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | first finding site of the group
 -- column:  lateralityModifier | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | laterality of the first finding site of the group
--- column:  own_finding_site | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | finding site that the number itself states, which then counts
+-- column:  own_finding_site | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR) | finding site of the number itself, which overrides that of the group
 -- column:  value_why_not | VARCHAR | why Value is null; null if it is not
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view quantitative_measurements as
 with content as (
     select

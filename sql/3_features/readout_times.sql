@@ -14,9 +14,9 @@
 -- depends: instances, elements, vendor_elements, phase_encoding, mosaic_geometry, unread
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  effective_echo_spacing_s | DOUBLE | s, as BIDS has it
--- column:  total_readout_time_s | DOUBLE | s, as BIDS has it: from the center of the first line to that of the last
+-- column:  total_readout_time_s | DOUBLE | s, as defined by BIDS: from the center of the first line to that of the last
 -- column:  readout_source | VARCHAR | private creator that reserved the element
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view readout_times as
 with
     -- Numbers: 0 bandwidth of Siemens; 1 echo spacing, 2 acceleration and 3 lines of GE.

@@ -6,7 +6,7 @@
 -- grain:   instance_id, item
 -- depends: instances, normal_elements, unread
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  item | BIGINT | place in the Beam or Ion Beam Sequence, from 0; null if elements were not read
+-- column:  item | BIGINT | index in the Beam or Ion Beam Sequence, from 0; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -27,7 +27,7 @@
 -- column:  BeamLimitingDeviceAngle | DOUBLE | Beam Limiting Device Angle (300A,0120), degrees
 -- column:  PatientSupportAngle | DOUBLE | Patient Support Angle (300A,0122), degrees
 -- column:  IsocenterPosition | DOUBLE[] | Isocenter Position (300A,012C), mm, LPS
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view rt_beams as
 with plans as (
     select

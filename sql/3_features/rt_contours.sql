@@ -9,8 +9,8 @@
 -- grain:   instance_id, roi_item, contour_item
 -- depends: instances, normal_elements, blobs, unread
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  roi_item | BIGINT | place in the ROI Contour Sequence, from 0; null if elements were not read
--- column:  contour_item | BIGINT | place in the Contour Sequence of the region, from 0
+-- column:  roi_item | BIGINT | index in the ROI Contour Sequence, from 0; null if elements were not read
+-- column:  contour_item | BIGINT | index in the Contour Sequence of the region, from 0
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
 -- column:  ROINumber | BIGINT | ROI Number (3006,0022) of the region that the contour is of
@@ -24,8 +24,8 @@
 -- column:  plane_mm | DOUBLE | mm from the origin to the plane along the normal: z of an axial contour
 -- column:  area_mm2 | DOUBLE | area inside of a closed contour, mm²
 -- column:  why_not | VARCHAR | why there are no points or no area: values that are no numbers or no whole number of points, fewer than 3 points, points in no plane, an open contour; null if there is an area
--- column:  warning | VARCHAR | what is stated of the contour and is not so; null if nothing
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  warning | VARCHAR | statements about the contour that are not true; null if none
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view rt_contours as
 with structure_sets as (
     select

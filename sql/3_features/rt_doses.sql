@@ -19,8 +19,8 @@
 -- column:  structure_set_uid | VARCHAR | SOPInstanceUID of the structure set (300C,0060)
 -- column:  stored_dvh_count | BIGINT | items of the DVH Sequence (3004,0050)
 -- column:  plane_count | BIGINT | planes of the grid
--- column:  dose_why_not | VARCHAR | why the grid is not had in Gy: no grid, no scaling, relative units, planes without a place; null if it is
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  dose_why_not | VARCHAR | why the grid cannot be converted to Gy: no grid, no scaling, relative units, planes without a position; null if it can
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view rt_doses as
 with doses as (
     select

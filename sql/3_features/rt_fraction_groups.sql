@@ -6,8 +6,8 @@
 -- grain:   instance_id, item, beam_item
 -- depends: instances, normal_elements, unread
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  item | BIGINT | place in the Fraction Group Sequence, from 0; null if elements were not read
--- column:  beam_item | BIGINT | place in its Referenced Beam Sequence, from 0; null without a beam
+-- column:  item | BIGINT | index in the Fraction Group Sequence, from 0; null if elements were not read
+-- column:  beam_item | BIGINT | index in its Referenced Beam Sequence, from 0; null without a beam
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -19,7 +19,7 @@
 -- column:  BeamDose | DOUBLE | Beam Dose (300A,0084), Gy per fraction at the specification point
 -- column:  BeamMeterset | DOUBLE | Beam Meterset (300A,0086), in the Primary Dosimeter Unit of the beam
 -- column:  planned_dose_gy | DOUBLE | Gy of all planned fractions at the specification point
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view rt_fraction_groups as
 with plans as (
     select

@@ -7,7 +7,7 @@
 -- grain:   instance_id, item
 -- depends: rt_structures, instances
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  item | BIGINT | place in the Structure Set ROI Sequence, from 0; null if elements were not read
+-- column:  item | BIGINT | index in the Structure Set ROI Sequence, from 0; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -18,12 +18,12 @@
 -- column:  ROIGenerationAlgorithm | VARCHAR | ROI Generation Algorithm (3006,0036): AUTOMATIC, SEMIAUTOMATIC or MANUAL
 -- column:  RTROIInterpretedType | VARCHAR | RT ROI Interpreted Type (3006,00A4), such as GTV, PTV or ORGAN
 -- column:  ReferencedFrameOfReferenceUID | VARCHAR | Referenced Frame of Reference UID (3006,0024)
--- column:  referenced_SeriesInstanceUID | VARCHAR | series of the images; of several the first, see `rt_structures`
+-- column:  referenced_SeriesInstanceUID | VARCHAR | series of the images, the first of several; see `rt_structures`
 -- column:  contour_count | BIGINT | contours; 0 for an empty region
 -- column:  point_count | BIGINT | points of these, as stated
 -- column:  contour_types | VARCHAR[] | ContourGeometricType (3006,0042), each once, sorted
--- column:  roi_why_not | VARCHAR | why the region encloses no volume: no contour, none that is closed, or the number of another region; null if it may
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  roi_why_not | VARCHAR | why the region encloses no volume: no contour, no closed contour, or the number of another region; null if it may enclose one
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view rt_rois as
 select
     rois.instance_id,

@@ -6,7 +6,7 @@
 -- grain:   instance_id, item
 -- depends: instances, normal_elements, unread
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  item | BIGINT | place in the Structure Set ROI Sequence, from 0; null if elements were not read
+-- column:  item | BIGINT | index in the Structure Set ROI Sequence, from 0; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
@@ -22,7 +22,7 @@
 -- column:  ReferencedFrameOfReferenceUID | VARCHAR | Referenced Frame of Reference UID (3006,0024)
 -- column:  RTROIInterpretedType | VARCHAR | RT ROI Interpreted Type (3006,00A4), such as GTV, PTV or ORGAN
 -- column:  ROIObservationLabel | VARCHAR | ROI Observation Label (3006,0085)
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 -- column:  contour_count | BIGINT | contours; 0 for an empty structure
 -- column:  point_count | BIGINT | points of these, as stated
 -- column:  contour_types | VARCHAR[] | ContourGeometricType (3006,0042), each once, sorted, such as CLOSED_PLANAR

@@ -6,7 +6,7 @@
 --
 -- grain:   series_key
 -- depends: series, instances, normal_elements, segments, unread_series
--- column:  series_key | VARCHAR | SeriesInstanceUID, else missing: and the instance
+-- column:  series_key | VARCHAR | SeriesInstanceUID; if it is missing, `missing:` and instance_key
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
 -- column:  SeriesInstanceUID | VARCHAR | Series Instance UID (0020,000E)
@@ -27,9 +27,9 @@
 -- column:  property_type_codes | VARCHAR[] | their schemes and values, such as SCT:10200004
 -- column:  anatomic_regions | VARCHAR[] | meanings of the Anatomic Regions
 -- column:  referenced_series_uids | VARCHAR[] | SeriesInstanceUID of the segmented images
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
--- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing
+-- column:  frame_count | BIGINT | frames of these images: NumberOfFrames, or 1 if it is missing
 create or replace view seg_series as
 with segmentations as (
     select

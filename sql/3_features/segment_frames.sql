@@ -13,15 +13,15 @@
 -- column:  segment_number | BIGINT | Referenced Segment Number (0062,000B): a segment of `segmentations`
 -- column:  segment_why_not | VARCHAR | why segment_number is null or of no segment; null if it is of one
 -- column:  source_instance_uid | VARCHAR | SOPInstanceUID of the first source image that the frame names
--- column:  source_frame_numbers | BIGINT[] | frames of that image, from 1; null if it names none
--- column:  source_instance_uids | VARCHAR[] | all source images, in order; null if the frame names none
+-- column:  source_frame_numbers | BIGINT[] | frames of that image, from 1; null if none are referenced
+-- column:  source_instance_uids | VARCHAR[] | all source images, in order; null if the frame references none
 -- column:  ImagePositionPatient | DOUBLE[] | Image Position (Patient) (0020,0032), mm, LPS
 -- column:  ImageOrientationPatient | DOUBLE[] | Image Orientation (Patient) (0020,0037), direction cosines of a row, then of a column
 -- column:  position_why_not | VARCHAR | why ImagePositionPatient is null; null if it is not
 -- column:  PixelSpacing | DOUBLE[] | Pixel Spacing (0028,0030), mm: between rows, between columns
 -- column:  SliceThickness | DOUBLE | Slice Thickness (0018,0050), mm
 -- column:  SpacingBetweenSlices | DOUBLE | Spacing Between Slices (0018,0088), mm, as stated: positions decide where they say otherwise
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs: all else is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that all other columns are null; null if nothing
 create or replace view segment_frames as
 with objects as (
     select

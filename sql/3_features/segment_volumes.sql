@@ -7,7 +7,7 @@
 -- grain:   instance_id, item, SegmentNumber
 -- depends: segmentations, instances, files, measured_segments
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  item | BIGINT | place in the Segment Sequence, from 0; null if elements were not read, and of values without a segment
+-- column:  item | BIGINT | index in the Segment Sequence, from 0; null if elements were not read, and for values without a segment
 -- column:  instance_key | VARCHAR | identity of the segmentation
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
@@ -16,11 +16,11 @@
 -- column:  segmented_SeriesInstanceUID | VARCHAR | series of the images
 -- column:  voxel_count | DOUBLE | voxels, of a fractional segmentation the sum of fractions
 -- column:  volume_ml | DOUBLE | their volume, ml
--- column:  grid_series_uid | VARCHAR | series whose grid gave the size of a voxel; null if frames gave it
--- column:  volume_why_not | VARCHAR | why volume_ml is null, or what is odd about the segment; null if nothing
--- column:  warnings | VARCHAR[] | what was left out of the object, or contradicts itself
--- column:  state | VARCHAR | digest of size and time of the file and of the images that were segmented: of what the numbers hold
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  grid_series_uid | VARCHAR | series whose grid defined the voxel size; null if the frames defined it
+-- column:  volume_why_not | VARCHAR | why volume_ml is null, or what is unusual about the segment; null if nothing
+-- column:  warnings | VARCHAR[] | parts of the object that were not used, and contradictions in it
+-- column:  state | VARCHAR | digest of the size and modification time of the file and of the segmented images: the state that the numbers are valid for
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view segment_volumes as
 with
     segmented as (

@@ -7,7 +7,7 @@
 -- grain:   instance_id, item
 -- depends: normal_elements, instances, unread
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  item | BIGINT | place in the Segment Sequence, from 0; null if elements were not read
+-- column:  item | BIGINT | index in the Segment Sequence, from 0; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)
@@ -24,15 +24,15 @@
 -- column:  SegmentNumber | BIGINT | Segment Number (0062,0004)
 -- column:  TrackingUID | VARCHAR | Tracking UID (0062,0021)
 -- column:  TrackingID | VARCHAR | Tracking ID (0062,0020)
--- column:  segmented_SeriesInstanceUID | VARCHAR | series of the images: first of the Referenced Series Sequence, else that of the first source image that the warehouse has
+-- column:  segmented_SeriesInstanceUID | VARCHAR | series of the images: the first of the Referenced Series Sequence, otherwise that of the first source image in the warehouse
 -- column:  SegmentLabel | VARCHAR | Segment Label (0062,0005)
 -- column:  SegmentDescription | VARCHAR | Segment Description (0062,0006)
 -- column:  anatomic_regions | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all items of the Anatomic Region Sequence; null if there is none
 -- column:  anatomic_region_modifiers | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all items of the modifiers of the first region; null if there is none
 -- column:  property_types | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all items of the Segmented Property Type Code Sequence; null if there is none
 -- column:  property_type_modifiers | STRUCT(CodeValue VARCHAR, CodingSchemeDesignator VARCHAR, CodeMeaning VARCHAR)[] | all items of the Segmented Property Type Modifier Code Sequence (0062,0011) of the first type; null if there is none
--- column:  segment_why_not | VARCHAR | why frames cannot be told to be of this segment: it has no number, or that of another one; null if they can
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  segment_why_not | VARCHAR | why frames cannot be assigned to this segment: it has no number, or that of another one; null if they can
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view segmentations as
 with objects as (
     select

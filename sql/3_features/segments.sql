@@ -6,7 +6,7 @@
 -- grain:   instance_id, item
 -- depends: normal_elements, segmentations
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  item | BIGINT | place in the Segment Sequence, from 0; null if elements were not read
+-- column:  item | BIGINT | index in the Segment Sequence, from 0; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  SegmentNumber | BIGINT | Segment Number (0062,0004)
 -- column:  SegmentLabel | VARCHAR | Segment Label (0062,0005)
@@ -21,7 +21,7 @@
 -- column:  property_type_code | VARCHAR | its scheme and value
 -- column:  anatomic_region | VARCHAR | meaning of the Anatomic Region
 -- column:  anatomic_region_code | VARCHAR | its scheme and value
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 -- column:  frame_count | BIGINT | frames that refer to the segment; 0 in label maps and where frames do not say
 create or replace view segments as
 with referring as (

@@ -6,16 +6,16 @@
 -- grain:   series_key
 -- depends: instances, elements, normal_elements, vendor_elements, phase_encoding, unread
 -- column:  series_key | VARCHAR | key to `series`
--- column:  instance_id | BIGINT | the instance that was looked at
+-- column:  instance_id | BIGINT | the instance that was examined
 -- column:  description | VARCHAR | words of SeriesDescription and ProtocolName: lower case, without accents, single spaces between and around them
 -- column:  sequence | VARCHAR | names of the pulse sequence, lower case: SequenceName, PulseSequenceName, GE's internal name
--- column:  sequence_file | VARCHAR | what private elements call it, lower case: file name in the Siemens protocol, technique of Philips
--- column:  echo_planar | VARCHAR | YES or NO; null if nothing tells
--- column:  spin_echo | VARCHAR | YES or NO; null if nothing tells
--- column:  inversion | VARCHAR | YES if the magnetization is inverted first, else NO; null if nothing tells
--- column:  image_part | VARCHAR | MAGNITUDE, PHASE, REAL, IMAGINARY, or MIXED if instances differ; null if nothing tells
+-- column:  sequence_file | VARCHAR | sequence name in private elements, in lower case: file name in the Siemens protocol, technique of Philips
+-- column:  echo_planar | VARCHAR | YES or NO; null if it is not stated
+-- column:  spin_echo | VARCHAR | YES or NO; null if it is not stated
+-- column:  inversion | VARCHAR | YES if the magnetization is inverted first, NO otherwise; null if it is not stated
+-- column:  image_part | VARCHAR | MAGNITUDE, PHASE, REAL, IMAGINARY, or MIXED if instances differ; null if it is not stated
 -- column:  acquisition_contrast | VARCHAR | Acquisition Contrast (0008,9209), such as T1, DIFFUSION or PERFUSION
--- column:  is_derived | VARCHAR | YES if the first value of ImageType is DERIVED in all instances, else NO; null without ImageType
+-- column:  is_derived | VARCHAR | YES if the first value of ImageType is DERIVED in all instances, NO otherwise; null without ImageType
 -- column:  is_asl | VARCHAR | YES if the header states arterial spin labeling: ImageType, ASL elements of the standard, GE or Philips, or the Siemens protocol
 -- column:  asl_contrast | VARCHAR | Arterial Spin Labeling Contrast (0018,9250)
 -- column:  contrast_agent | VARCHAR | YES if a contrast agent is named; null if not
@@ -30,9 +30,9 @@
 -- column:  plane_count | BIGINT | distinct orientations of instances, to one decimal of the cosines; null if they state none
 -- column:  position_count | BIGINT | distinct positions of slices; 1 for a mosaic; null if none is stated
 -- column:  volume_count | BIGINT | images at each position: how often the volume was taken, by time, echo, part or weighting; null if no position is stated
--- column:  b_value_max | DOUBLE | s/mm², the largest that the series states, in the standard's elements or those of its maker; null if none. `diffusion_frames` has them by image, and corrected
+-- column:  b_value_max | DOUBLE | s/mm², the largest b-value in standard or private elements of the series; null if none. `diffusion_frames` has corrected values of each image
 -- column:  phase_encoding_direction | VARCHAR | in the stored image, as in `phase_encoding`
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store; null if nothing
 create or replace view sequence_facts as
 with counted as (
     select

@@ -16,10 +16,10 @@
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  sequence_type | VARCHAR | such as T1w, bold or dwi; null if no rule holds
 -- column:  confidence | VARCHAR | high, medium or low; null without a type
--- column:  why | VARCHAR | the rule and the conditions that held, without values of the patient; without a type the reason
+-- column:  why | VARCHAR | the rule and the conditions that matched, without values of the patient; the reason if there is no type
 -- column:  rule | VARCHAR | the rule that holds, of `sequence_rules`
 -- column:  instance_id | BIGINT | the instance that was judged
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store; null if nothing
 create or replace view sequence_types as
 with chosen as (
     select

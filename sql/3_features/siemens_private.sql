@@ -23,7 +23,7 @@
 -- column:  B_matrix | DOUBLE[] | SIEMENS MR HEADER (0019,xx27), s/mm²: xx, xy, xz, yy, yz, zz
 -- column:  BandwidthPerPixelPhaseEncode | DOUBLE | SIEMENS MR HEADER (0019,xx28), Hz
 -- column:  MosaicRefAcqTimes | DOUBLE[] | SIEMENS MR HEADER (0019,xx29), ms of each slice since the first
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view siemens_private as
 with siemens as (
     select

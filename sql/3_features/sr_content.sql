@@ -13,7 +13,7 @@
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
 -- column:  parent_path | VARCHAR | path of the item that holds it; null for the document
--- column:  position | BIGINT[] | place in the tree as DICOM numbers it, from [1]
+-- column:  position | BIGINT[] | position in the tree as DICOM numbers content items, from [1]
 -- column:  depth | BIGINT | 0 for the document
 -- column:  RelationshipType | VARCHAR | Relationship Type (0040,A010) to the item that holds it
 -- column:  ValueType | VARCHAR | Value Type (0040,A040); null for an item by reference
@@ -31,8 +31,8 @@
 -- column:  GraphicData | DOUBLE[] | Graphic Data (0070,0022): column, row of pixels; x, y, z in mm of SCOORD3D
 -- column:  TemplateIdentifier | VARCHAR | Template Identifier (0040,DB00) of a container
 -- column:  MappingResource | VARCHAR | Mapping Resource (0008,0105) of the template
--- column:  warning | VARCHAR | what is wrong with the item: a number that is none, two numbers that contradict, a reference to an item that holds it (a loop) or to one that is not there, no value type; null if nothing
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  warning | VARCHAR | what is wrong with the item: an invalid number, two contradictory numbers, a reference to an ancestor (a loop) or to a missing item, no value type; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view sr_content as
 with documents as (
     select

@@ -23,12 +23,12 @@
 -- column:  CompletionFlag | VARCHAR | Completion Flag (0040,A491): COMPLETE or PARTIAL
 -- column:  VerificationFlag | VARCHAR | Verification Flag (0040,A493): VERIFIED or UNVERIFIED
 -- column:  PreliminaryFlag | VARCHAR | Preliminary Flag (0040,A496): PRELIMINARY or FINAL
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 -- column:  content_item_count | BIGINT | content items below the document itself
--- column:  measurement_count | BIGINT | those with a number (NUM)
--- column:  image_reference_count | BIGINT | those that refer to an image (IMAGE)
+-- column:  measurement_count | BIGINT | content items with a number (NUM)
+-- column:  image_reference_count | BIGINT | content items that reference an image (IMAGE)
 -- column:  referenced_series_uids | VARCHAR[] | SeriesInstanceUID of the evidence, each once, sorted
--- column:  measurement_group_count | BIGINT | containers with code 125007 of DCM, whatever the template
+-- column:  measurement_group_count | BIGINT | containers with code 125007 of DCM, in any template
 -- column:  measurements_why_not | VARCHAR | why the report has no rows in `measurement_groups`: no template or another one than TID 1500, or no group; null if it has
 create or replace view sr_documents as
 with documents as (

@@ -4,10 +4,10 @@
 -- example: select tag, name, vr, instance_count from tags where name = 'EchoTime'
 -- depends: element_statistics, private_names
 -- column:  tag | VARCHAR | group and element, eight upper-case hex digits
--- column:  name | VARCHAR | DICOM keyword, else the name from the private dictionaries in brackets
+-- column:  name | VARCHAR | DICOM keyword, or the name from the private dictionaries in brackets
 -- column:  vr | VARCHAR | Value Representation
 -- column:  creator | VARCHAR | private creator; null for standard elements and unreserved blocks
--- column:  element_count | BIGINT | elements, in sequences too
+-- column:  element_count | BIGINT | elements, including those in sequences
 -- column:  instance_count | BIGINT | instances in which it occurs
 -- column:  distinct_count | BIGINT | distinct values; null for sequences and pixel data
 -- column:  is_estimated | BOOLEAN | there are more than 1,000 distinct values; their number is estimated, with a standard error of 3 %

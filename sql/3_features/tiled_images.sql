@@ -19,14 +19,14 @@
 -- column:  YOffsetInSlideCoordinateSystem | DOUBLE | Y Offset in Slide Coordinate System (0040,073A) of the Total Pixel Matrix Origin Sequence, mm
 -- column:  optical_paths | VARCHAR[] | Optical Path Identifiers (0048,0106), in the order of the Optical Path Sequence; null if there is none
 -- column:  segment_numbers | BIGINT[] | Segment Numbers (0062,0004) of a segmentation whose frames are of one segment each, in order; null otherwise
--- column:  channel_count | BIGINT | optical paths, or segments, that frames are repeated for
--- column:  tile_columns | BIGINT | tiles side by side
--- column:  tile_rows | BIGINT | tiles one below the other
+-- column:  channel_count | BIGINT | number of optical paths, or of segments, for which tiles are repeated
+-- column:  tile_columns | BIGINT | number of tiles in a row
+-- column:  tile_rows | BIGINT | number of tiles in a column
 -- column:  ConcatenationUID | VARCHAR | Concatenation UID (0020,9161); null if the object is whole
--- column:  first_frame | BIGINT | frames of the concatenation before those of this object; 0 if it is whole
--- column:  tiles_why_not | VARCHAR | why the places of frames cannot be computed; null if they can, and of TILED_SPARSE, whose frames state them
--- column:  slide_why_not | VARCHAR | why coordinates on the slide cannot be computed; null if they can, and of TILED_SPARSE
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  first_frame | BIGINT | frames of the concatenation before this object; 0 without a concatenation
+-- column:  tiles_why_not | VARCHAR | why the positions of frames cannot be computed; null if they can, and for TILED_SPARSE, whose frames state them
+-- column:  slide_why_not | VARCHAR | why coordinates on the slide cannot be computed; null if they can, and for TILED_SPARSE
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view tiled_images as
 with
     stated as (

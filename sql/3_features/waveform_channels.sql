@@ -7,8 +7,8 @@
 -- grain:   instance_id, group_item, channel_item
 -- depends: instances, normal_elements, unread
 -- column:  instance_id | BIGINT | key to `instances`
--- column:  group_item | BIGINT | place in the Waveform Sequence, from 0; null if elements were not read
--- column:  channel_item | BIGINT | place in the Channel Definition Sequence, from 0
+-- column:  group_item | BIGINT | index in the Waveform Sequence, from 0; null if elements were not read
+-- column:  channel_item | BIGINT | index in the Channel Definition Sequence, from 0
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  SOPInstanceUID | VARCHAR | SOP Instance UID (0008,0018)
 -- column:  MultiplexGroupLabel | VARCHAR | Multiplex Group Label (003A,0020)
@@ -29,7 +29,7 @@
 -- column:  FilterLowFrequency | DOUBLE | Filter Low Frequency (003A,0220), Hz
 -- column:  FilterHighFrequency | DOUBLE | Filter High Frequency (003A,0221), Hz
 -- column:  samples_sha256 | VARCHAR | digest of the samples of the group; key to `blobs`
--- column:  not_read | VARCHAR | what the import mode left out of what this row needs, so that it is null; null if nothing
+-- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view waveform_channels as
 with said as (
     select

@@ -10,13 +10,13 @@
 -- column:  image_id | VARCHAR | key to `artifacts`; null without an image
 -- column:  model_id | VARCHAR | key to `artifacts`; null without weights
 -- column:  function | VARCHAR | module:name of a Python function; null for others
--- column:  interfaces | VARCHAR[] | what goes in and comes out, in words
--- column:  matching | VARCHAR[] | which series of a study goes into which socket, in order; null for jobs of one series
+-- column:  interfaces | VARCHAR[] | inputs and outputs, as text
+-- column:  matching | VARCHAR[] | which series of a study is the input of which socket, in order; null for jobs of one series
 -- column:  time_limit_s | BIGINT | how long a job may execute, seconds
 -- column:  requires_gpu_type | VARCHAR | GPU that it asks for; empty for none
 -- column:  requires_memory_gb | BIGINT | memory that it asks for, GiB
 -- column:  added_at | TIMESTAMP | when the version was made, UTC
--- column:  added_by | VARCHAR | who made it, as was stated
+-- column:  added_by | VARCHAR | who created it, as stated
 create or replace view algorithms as
 with
 newest as (

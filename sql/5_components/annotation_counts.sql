@@ -4,10 +4,10 @@
 -- depends: annotations_about
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  slug | VARCHAR | socket
--- column:  added_by | VARCHAR | who said it
+-- column:  added_by | VARCHAR | who added the value, as stated
 -- column:  kind | VARCHAR | code of the kind of the shapes
 -- column:  shape_count | BIGINT | shapes
--- column:  mean_probability | DOUBLE | mean of the probabilities that were stated; null if none was
+-- column:  mean_probability | DOUBLE | mean of the stated probabilities; null without one
 -- column:  area_mm2 | DOUBLE | sum of the areas, mm²; null if one of them is null
 create or replace view annotation_counts as
 select

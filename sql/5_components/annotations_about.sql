@@ -10,9 +10,9 @@
 -- example: select added_by, Modality, avg(area_mm2) from annotations_about join series using (series_key) where kind = 'POLY' group by all
 -- column:  use_id | VARCHAR | key to `value_uses`
 -- column:  value_id | VARCHAR | key to `socket_values`
--- column:  index | BIGINT | place of the shape in the value, from 0
+-- column:  index | BIGINT | index of the shape in the value, from 0
 -- column:  slug | VARCHAR | socket
--- column:  added_by | VARCHAR | who said it
+-- column:  added_by | VARCHAR | who added the value, as stated
 -- column:  series_key | VARCHAR | key to `series`
 -- column:  instance_key | VARCHAR | key to `instances`; null unless the value is about one
 -- column:  kind | VARCHAR | code of the kind of the shape

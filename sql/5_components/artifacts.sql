@@ -9,17 +9,17 @@
 -- column:  import_label | VARCHAR | the same in words
 -- column:  message | VARCHAR | why the import failed; empty otherwise
 -- column:  file_name | VARCHAR | name that the archive had, without folders
--- column:  sha256 | VARCHAR | of an image that of its configuration, which is its id; of a model that of the archive; null if it could not be read
--- column:  file_sha256 | VARCHAR | digest of the archive, under which it is kept; null if it is not
--- column:  size_in_storage | BIGINT | bytes of the archive, 0 if it is not kept
+-- column:  sha256 | VARCHAR | of an image: the digest of its configuration, which is the image id; of a model: that of the archive; null if it could not be read
+-- column:  file_sha256 | VARCHAR | digest of the archive, which is its file name in the store; null if it is not stored
+-- column:  size_in_storage | BIGINT | bytes of the archive, 0 if it is not stored
 -- column:  size_in_registry | BIGINT | bytes of the layers and the configuration of an image; 0 of others
 -- column:  is_manifest_valid | BOOLEAN | an image that keeps the rules; null for models
 -- column:  is_removed | BOOLEAN | its file was taken away
 -- column:  is_executable | BOOLEAN | jobs can be run with it
 -- column:  is_desired_version | BOOLEAN | the one of its parent that new jobs take
 -- column:  api_method | VARCHAR | how an image is asked: exec or invoke; null for models
--- column:  added_at | TIMESTAMP | when it came, UTC
--- column:  added_by | VARCHAR | who brought it, as was stated
+-- column:  added_at | TIMESTAMP | when it was added, UTC
+-- column:  added_by | VARCHAR | who imported it, as stated
 -- column:  changed_at | TIMESTAMP | when something last happened to it, UTC
 create or replace view artifacts as
 with

@@ -6,7 +6,7 @@
 -- column:  code | BIGINT | number, as Grand Challenge has it
 -- column:  label | VARCHAR | name for people
 -- column:  is_final | BOOLEAN | nothing follows, unless somebody asks for another attempt
--- column:  is_active | BOOLEAN | counts against the limits of active jobs
+-- column:  is_active | BOOLEAN | whether a job in this state counts against the limit of active jobs
 -- column:  is_ever_set | BOOLEAN | jobs come into this state; the others are known so that imported jobs can be shown
 create or replace view job_statuses as
 select

@@ -13,7 +13,7 @@
 -- column:  began_at | TIMESTAMP | when the state began, UTC
 -- column:  ended_at | TIMESTAMP | when it ended, UTC; null for the present one
 -- column:  seconds | DOUBLE | how long it lasted; null for the present one
--- column:  happened_by | VARCHAR | who brought it about, as was stated
+-- column:  happened_by | VARCHAR | who caused it, as stated
 -- column:  error_message | VARCHAR | what went wrong; empty if nothing did
 create or replace view job_times as
 select

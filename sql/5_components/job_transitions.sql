@@ -4,7 +4,7 @@
 --
 -- grain:   event, from_status
 -- column:  event | VARCHAR | name of the event
--- column:  from_status | BIGINT | state before, as in `job_statuses`; -1 for none: the job is new
+-- column:  from_status | BIGINT | previous state, as in `job_statuses`; -1 for a new job
 -- column:  to_status | BIGINT | state after
 -- column:  attempt_step | BIGINT | by how much the number of the attempt grows
 -- column:  meaning | VARCHAR | when it happens

@@ -18,11 +18,11 @@
 -- column:  status | BIGINT | state, as in `job_statuses`
 -- column:  label | VARCHAR | the same in words
 -- column:  is_final | BOOLEAN | nothing follows, unless somebody asks for another attempt
--- column:  is_active | BOOLEAN | counts against the limits of active jobs
+-- column:  is_active | BOOLEAN | whether a job in this state counts against the limit of active jobs
 -- column:  is_warning | BOOLEAN | it succeeded, and wrote to its standard error
 -- column:  attempt | BIGINT | number of the attempt, from 0
 -- column:  event_count | BIGINT | events so far
--- column:  runner | VARCHAR | what executed it last; null before
+-- column:  runner | VARCHAR | runner that executed it last; null before
 -- column:  error_message | VARCHAR | what went wrong in this attempt; empty if nothing did
 -- column:  detailed_error_message | VARCHAR | JSON: title of a socket → what is wrong with it; null without any
 -- column:  stdout | VARCHAR | the last 500 lines that it printed; null before it was executed
@@ -31,14 +31,14 @@
 -- column:  exec_seconds | DOUBLE | execution with loading of the model and of data, seconds; null before
 -- column:  invoke_seconds | DOUBLE | the invocation alone, seconds; null before
 -- column:  utilization_seconds | DOUBLE | how long the machine was taken for it, seconds; null before
--- column:  compute_cost_euro_millicents | BIGINT | what that would cost on `instance`, 1000th of a euro cent, rounded up; null before
--- column:  instance | VARCHAR | cheapest machine of `hardware` that has what it asks for; null if none has
+-- column:  compute_cost_euro_millicents | BIGINT | its cost on `instance`, 1000th of a euro cent, rounded up; null before the job has ended
+-- column:  instance | VARCHAR | cheapest machine of `hardware` that meets the request; null if none does
 -- column:  time_limit_s | BIGINT | how long it may execute, seconds
 -- column:  requires_gpu_type | VARCHAR | GPU that it asks for; empty for none
 -- column:  requires_memory_gb | BIGINT | memory that it asks for, GiB
 -- column:  use_warm_pool | BOOLEAN | several cases may share one process of the algorithm
 -- column:  created_at | TIMESTAMP | when it was asked for, UTC
--- column:  created_by | VARCHAR | who asked for it, as was stated
+-- column:  created_by | VARCHAR | who requested it, as stated
 -- column:  changed_at | TIMESTAMP | when its state last changed, UTC
 create or replace view jobs as
 with

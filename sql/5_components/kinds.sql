@@ -9,18 +9,18 @@
 -- column:  extension | VARCHAR | how the relative path of a socket ends; null for images
 -- column:  upload_types | VARCHAR[] | media types and suffixes of uploads; empty for images
 -- column:  may_be_in_database | BOOLEAN | values may lie in the table itself
--- column:  super_kind_in_database | VARCHAR | what values in the table are: Value; null if none may lie there
--- column:  super_kind_otherwise | VARCHAR | what other values are: File or Image
+-- column:  super_kind_in_database | VARCHAR | kind of values in the table: Value; null if values cannot be stored there
+-- column:  super_kind_otherwise | VARCHAR | kind of values that are not in the table: File or Image
 -- column:  is_shown_alone | BOOLEAN | mandatory isolation: never shown together with others
 -- column:  is_undisplayable | BOOLEAN | no viewer shows it
 -- column:  is_previewable | BOOLEAN | a value in the table is short enough for a list
 -- column:  is_thumbnail | BOOLEAN | a small picture
 -- column:  is_panimg | BOOLEAN | an image in a file, rather than DICOM
 -- column:  in_old_edition | BOOLEAN | among the 39 kinds of the older edition
--- column:  item_kind | VARCHAR | of a list of shapes: the kind of each; else null
--- column:  items_key | VARCHAR | of a list of shapes: the key under which it stands; else null
+-- column:  item_kind | VARCHAR | for a list of shapes: the kind of each; null otherwise
+-- column:  items_key | VARCHAR | for a list of shapes: its key in the value; null otherwise
 -- column:  is_annotation | BOOLEAN | its shapes are rows of `annotations`
--- column:  listing_rank | BIGINT | place in listings: JSON, thumbnails, charts, other files, images; then by slug
+-- column:  listing_rank | BIGINT | sort order in listings: JSON, thumbnails, charts, other files, images; then by slug
 create or replace view kinds as
 select
     cells[1] as code,

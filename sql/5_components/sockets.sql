@@ -10,7 +10,7 @@
 -- column:  description | VARCHAR | what it is for
 -- column:  kind | VARCHAR | code of its kind
 -- column:  kind_label | VARCHAR | name of its kind
--- column:  super_kind | VARCHAR | what its values are: Value, File or Image
+-- column:  super_kind | VARCHAR | kind of its values: Value, File or Image
 -- column:  relative_path | VARCHAR | where its values lie below /input and /output of an algorithm
 -- column:  store_in_database | BOOLEAN | values lie in the table itself; else each is a file
 -- column:  schema | VARCHAR | JSON Schema besides the kind, as JSON text; {} asks nothing
@@ -22,9 +22,9 @@
 -- column:  is_default | BOOLEAN | one of the seven that every warehouse has
 -- column:  is_reserved | BOOLEAN | not offered as input or output of algorithms
 -- column:  is_retired | BOOLEAN | takes no new values
--- column:  listing_rank | BIGINT | place in listings, then by slug
+-- column:  listing_rank | BIGINT | sort order in listings, then by slug
 -- column:  edited_at | TIMESTAMP | when the version was made, UTC; null for a default socket
--- column:  edited_by | VARCHAR | who made it, as was stated
+-- column:  edited_by | VARCHAR | who created it, as stated
 create or replace view sockets as
 with
 given as (

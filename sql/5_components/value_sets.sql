@@ -9,9 +9,9 @@
 -- column:  form | VARCHAR | value, file, image or series
 -- column:  value | VARCHAR | the JSON text of a value that lies in the table
 -- column:  relative_path | VARCHAR | where the value lies in the folder of its item
--- column:  listing_rank | BIGINT | place in listings of the item, then by slug
+-- column:  listing_rank | BIGINT | sort order of the item in listings, then by slug
 -- column:  changed_at | TIMESTAMP | when it was put in, UTC
--- column:  changed_by | VARCHAR | who put it in
+-- column:  changed_by | VARCHAR | who added it
 create or replace view value_sets as
 with
 newest as (

@@ -18,14 +18,14 @@
 -- column:  series_key | VARCHAR | key to `series`; null if it is about a study or a patient
 -- column:  study_key | VARCHAR | key to `studies`
 -- column:  patient_key | VARCHAR | key to `patients`
--- column:  is_there | BOOLEAN | the archive has the entity still; null if it is about none
+-- column:  is_there | BOOLEAN | whether the entity is still in the archive; null if it is about none
 -- column:  frame_of_reference | VARCHAR | UID of the coordinate system that the series or instance states; null unless it is exactly one
 -- column:  frame_count | BIGINT | how many it states; null for studies and patients
--- column:  added_by | VARCHAR | who said it
+-- column:  added_by | VARCHAR | who added the value, as stated
 -- column:  tool | VARCHAR | program that made it
 -- column:  tool_version | VARCHAR | version of that program
 -- column:  file_name | VARCHAR | name that its file had
--- column:  added_at | TIMESTAMP | when it was said first, UTC
+-- column:  added_at | TIMESTAMP | when the value was added first, UTC
 create or replace view values_about as
 with
 entities as (
