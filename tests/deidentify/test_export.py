@@ -6,10 +6,14 @@ import csv
 import datetime as dt
 import hashlib
 import json
+import os
 import re
+import signal
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pydicom
@@ -29,9 +33,11 @@ from warehouse.deidentify.options import Deidentify
 from warehouse.errors import DeidentifierLost, ExportFailed, TargetExists, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.deidentify.conftest import Exported
+    from warehouse.deidentify.files import Portion, Treatment
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -208,6 +214,60 @@ def test_a_process_that_is_killed_ends_in_one_message(
     with pytest.raises(DeidentifierLost, match=r"was killed by SIGKILL\. What is done"):
         small.export("ct_thin_slice", tmp_path / "two", "copy", deidentify=Deidentify(workers=2))
     assert not list(tmp_path.glob("*two*"))
+
+
+def _killed_by(*uids: str) -> Callable[[Portion, Treatment], None]:
+    return partial(_treat_or_die, frozenset(uids))
+
+
+def _treat_or_die(uids: frozenset[str], portion: Portion, how: Treatment) -> None:
+    """Treat a portion in a process that some members kill, each time."""
+    treated = files._written
+
+    def written(content: Any, patient: str, folder: Path, how: Treatment, known: Any) -> Any:
+        if any(uid.encode() in bytes(content) for uid in uids):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return treated(content, patient, folder, how, known)
+
+    files._written = written  # in this process, which ends with the pool
+    try:
+        files.treat(portion, how)
+    finally:
+        files._written = treated
+
+
+@pytest.mark.parametrize("together", [2, 6], ids=["workers", "one process, continued"])
+def test_a_member_that_kills_its_process_is_left_out_with_that_reason(
+    small: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """The others are as without it, and nothing of the first attempts is left."""
+    uids = [key for (key,) in small.sql("select instance_key from instances order by 1").fetchall()]
+    how = Deidentify(key=Key(b"k" * 32), workers=2)
+    small.export("ct_thin_slice", tmp_path / "whole", "copy", deidentify=how)
+    whole = tree(tmp_path / "whole")
+    monkeypatch.setattr(export, "PORTION", together)
+    monkeypatch.setattr(export, "_FROM_PORTIONS", 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "treat", _killed_by(uids[1], uids[4]))
+        if together == 6:
+            # A process that reads alone dies with its file; the next one sees where it was.
+            made = os.fork()
+            if made == 0:
+                with suppress(BaseException):
+                    small.export("ct_thin_slice", tmp_path / "out", "copy", deidentify=how)
+                os._exit(3)
+            assert os.waitpid(made, 0)[1] == signal.SIGKILL
+        small.export("ct_thin_slice", tmp_path / "out", "copy", deidentify=how)
+    with (tmp_path / "out" / "left_out.csv").open() as file:
+        left = list(csv.DictReader(file))
+    key = Key(b"k" * 32)
+    assert [row["reason"] for row in left] == [files.KILLED] * 2
+    assert {row["SOPInstanceUID"] for row in left} == {key.uid(uids[1]), key.uid(uids[4])}
+    images = {name for name in whole if name.endswith(".dcm")}
+    out = tree(tmp_path / "out")
+    assert {name: out[name] for name in out if name.endswith(".dcm")}.items() < whole.items()
+    assert len([name for name in out if name.endswith(".dcm")]) == len(images) - 2
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_zip_holds_the_same_files(exported: Exported, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ import os
 import shutil
 import zipfile
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +49,7 @@ from warehouse.errors import DeidentifierLost, TargetExists, UsageError
 from warehouse.outputs import draft_of, refuse_existing
 from warehouse.settings import IngestSettings, S3Access
 from warehouse.sqlfiles import sql_folder, statement
-from warehouse.workers import WorkerLost, WorkerPool, start_server
+from warehouse.workers import ServerFailed, WorkerLost, WorkerPool, start_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -112,7 +114,8 @@ def export_deidentified(
     ExportFailed
         A source is gone or has changed, or the disk is full.
     DeidentifierLost
-        A worker process was killed.
+        Worker processes are killed, whatever they do. An instance that kills its process twice is
+        left out, with that reason.
     """
     if form not in FILE_FORMATS:
         raise UsageError(f"de-identified files are written as one of: {', '.join(FILE_FORMATS)}")
@@ -192,29 +195,79 @@ def _portions(members: Iterator[Member], work: Path, known: dict[str, Known]) ->
 
 
 def _treated(portions: Iterator[Portion], how: Treatment, count: int) -> Iterator[Portion]:
-    """De-identify the portions that are not done, and yield all in order."""
+    """De-identify the portions that are not done, and yield all in order.
+
+    Portions whose process was killed, now or before this export was resumed, are treated at the
+    end, one at a time.
+    """
     first = list(islice(portions, _FROM_PORTIONS))
-    if count == 1 or len(first) < _FROM_PORTIONS:
-        for portion in _chained(first, portions):
-            if not portion.note.exists():
-                treat(portion, how)
-            yield _empty(portion)
-        return
+    alone: list[Portion] = []
+    is_here = how.pixels.hook is not None or count == 1 or len(first) < _FROM_PORTIONS
     try:
-        with WorkerPool(count) as pool:
-            running: set[Future[None]] = set()
+        with ExitStack() as stack:
+            pool = None if is_here else stack.enter_context(WorkerPool(count))
+            running: dict[Future[None], Portion] = {}
             for portion in _chained(first, portions):
-                if not portion.note.exists():
-                    running.add(pool.submit(treat, portion, how))
-                while len(running) > 2 * count:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        future.result()
+                if portion.current.exists() and how.pixels.hook is None:
+                    alone.append(portion)
+                elif portion.note.exists():
+                    pass
+                elif pool is None:
+                    treat(portion, how)
+                else:
+                    running[pool.submit(treat, portion, how)] = portion
+                if len(running) > 2 * count:
+                    wait(running, return_when=FIRST_COMPLETED)
+                    alone += _killed(pool, running)
                 yield _empty(portion)
-            for future in running:
-                future.result()
+            wait(running)
+            alone += _killed(pool, running)
+            if alone and pool is None:
+                pool = stack.enter_context(WorkerPool(1))
+            for portion in alone:
+                assert pool is not None
+                _treat_alone(pool, portion, how)
     except WorkerLost as error:
         raise DeidentifierLost(str(error)) from None
+
+
+def _killed(pool: WorkerPool | None, running: dict[Future[None], Portion]) -> list[Portion]:
+    """Remove the calls that have ended, and return the portions whose process was killed."""
+    killed = []
+    for future in [future for future in running if future.done()]:
+        portion = running.pop(future)
+        try:
+            future.result()
+        except ServerFailed:
+            raise
+        except WorkerLost:
+            if pool is None or pool.is_killed or not portion.current.exists():
+                raise
+            killed.append(portion)
+    return killed
+
+
+def _treat_alone(pool: WorkerPool, portion: Portion, how: Treatment) -> None:
+    """Treat a portion while no other one is; leave out each member that kills the process.
+
+    Raises
+    ------
+    WorkerLost
+        A process is killed that does nothing: no member is the cause.
+    """
+    while True:
+        try:
+            pool.submit(treat, portion, how).result()
+        except ServerFailed:
+            raise
+        except WorkerLost:
+            if pool.is_killed or not portion.current.exists():
+                raise
+            pool.submit(os.getpid).result()
+            killer = int(portion.current.read_text(encoding="ascii"))
+            portion = replace(portion, killers=portion.killers | {killer})
+        else:
+            return
 
 
 def _chained(first: Iterable[Portion], rest: Iterable[Portion]) -> Iterator[Portion]:

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from warehouse.deidentify.profile import Profile
     from warehouse.settings import S3Access
 
+CURRENT = ".current"
+"""Suffix of the file that names the member in work."""
+
+KILLED = "the process that de-identified it was killed, also when no other one ran"
+
 _MAPPED_BYTES = 8 << 20
 """Files longer than this are mapped, so that their pixels need no memory."""
 
@@ -64,6 +69,8 @@ class Portion:
     """Folder of what is said about them."""
     known: dict[str, Known] = field(default_factory=dict)
     """What the warehouse knows of their patients, by key of the patient."""
+    killers: frozenset[int] = frozenset()
+    """Indices of members that killed the process that treated them: they are left out."""
 
     @property
     def note(self) -> Path:
@@ -73,6 +80,11 @@ class Portion:
     def beside(self, suffix: str) -> Path:
         """Return the name of another file of the portion."""
         return self.notes / f"{self.number:08}{suffix}"
+
+    @property
+    def current(self) -> Path:
+        """File with the index of the member that is being treated; a killed process leaves it."""
+        return self.beside(CURRENT)
 
 
 def treat(portion: Portion, how: Treatment) -> None:
@@ -84,7 +96,10 @@ def treat(portion: Portion, how: Treatment) -> None:
         A source is gone or has changed, or what was written is not what it should be.
     """
     with treating(portion.notes):
-        _treat(portion, how)
+        try:
+            _treat(portion, how)
+        finally:
+            portion.current.unlink(missing_ok=True)
 
 
 def _treat(portion: Portion, how: Treatment) -> None:
@@ -93,9 +108,11 @@ def _treat(portion: Portion, how: Treatment) -> None:
     changes: list[tuple[str, list[Change]]] = []
     uids: dict[str, str] = {}
     patients: dict[str, str] = {}
-    for member in portion.members:
+    for index, member in enumerate(portion.members):
         patient = member.names["PatientID"]
+        portion.current.write_text(str(index), encoding="ascii")
         try:
+            _refuse_killer(portion, index)
             with _bytes_of(member, how.s3) as content:
                 known = portion.known.get(patient, ())
                 row, result = _written(content, patient, portion.files, how, known)
@@ -118,6 +135,11 @@ def _treat(portion: Portion, how: Treatment) -> None:
     started = portion.beside(".begun")
     started.write_text(json.dumps(note), encoding="utf-8")
     started.replace(portion.note)
+
+
+def _refuse_killer(portion: Portion, index: int) -> None:
+    if index in portion.killers:
+        raise NotDeidentified(KILLED)
 
 
 def _written(
