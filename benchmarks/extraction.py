@@ -45,7 +45,7 @@ AMONG = 2_000
 CLONES = ("(c) in folders of series", "(c) unordered, in one folder")
 CLONES_READ_BY = (OURS.name, "pydicom_long")
 
-ALONE, BESIDE = "one ingest bound to a core", "two such at once, two warehouses"
+ALONE, BESIDE = "one ingest bound to a core", "two concurrent ingests, each bound to a core"
 """What two cores of the machine give to programs that have nothing to do with one another."""
 
 Run = dict[str, Any]
@@ -366,7 +366,7 @@ def workers(results: Results) -> list[str]:
         "",
         note,
         "",
-        *table(["", "files/s", "÷ 1 worker", "RSS MiB, worker", "RSS MiB, together"], rows),
+        *table(["", "files/s", "÷ 1 worker", "RSS MiB, worker", "RSS MiB, all processes"], rows),
         "",
     ]
 
@@ -396,16 +396,19 @@ def asked(results: Results) -> list[str]:
     for name, least in ASKED.get(results.corpus.name[:3], {}).items():
         if name in results.runs:
             times = middle(ratios(mine, results.runs[name]))
-            judge(f"times `{name}`", f"at least {least:g}", times, is_met=times >= least)
+            judge(f"speed ÷ `{name}`", f"at least {least:g}", times, is_met=times >= least)
     two = results.scaling.get("2 workers, started before the clock")
     if two:
         times = middle(ratios(two, results.scaling["1 worker"]))
         judge(
-            "2 workers, times 1", f"at least {ASKED_WORKERS}", times, is_met=times >= ASKED_WORKERS
+            "2 workers ÷ 1 worker",
+            f"at least {ASKED_WORKERS}",
+            times,
+            is_met=times >= ASKED_WORKERS,
         )
         for what, most, pick in (
             ("RSS of a worker, MiB", ASKED_WORKER_MIB, lambda peaks: max(peaks[1:])),
-            ("RSS of all together, MiB", ASKED_TOGETHER_MIB, sum),
+            ("RSS of all processes, MiB", ASKED_TOGETHER_MIB, sum),
         ):
             size = middle(pick(r["peaks"]) for r in two) / 2**20
             judge(what, f"at most {most:,}", size, is_met=size <= most)
@@ -413,18 +416,18 @@ def asked(results: Results) -> list[str]:
         size = mine[0]["sizes"]
         times = size["header_bytes"] / (sum(size["tables"].values()) + size["rest"])
         judge(
-            "smaller than the headers, times", f"at least {ASKED_SMALLER}", times,
+            "size of headers ÷ warehouse", f"at least {ASKED_SMALLER}", times,
             is_met=times >= ASKED_SMALLER,
         )  # fmt: skip
         per_row = size["tables"]["elements"] / max(1, size["rows"])
         judge(
-            "bytes a row of `elements`", f"at most {ASKED_BYTES_A_ROW}", per_row,
+            "bytes per row of `elements`", f"at most {ASKED_BYTES_A_ROW}", per_row,
             is_met=per_row <= ASKED_BYTES_A_ROW,
         )  # fmt: skip
     return [
         "### Targets",
         "",
-        *table(["", "asked", "measured", ""], rows),
+        *table(["", "target", "measured", ""], rows),
         "",
     ]
 
@@ -446,7 +449,7 @@ def disk(results: Results) -> list[str]:
         ["everything", f"{everything:,}", times(raw, everything)],
         ["without long binary values", f"{without:,}", times(raw - long, without)],
         *([f"`{name}`", f"{count:,}", ""] for name, count in tables.items()),
-        ["logs and the rest", f"{size['rest']:,}", ""],
+        ["logs and other files", f"{size['rest']:,}", ""],
     ]
     read_by = ", ".join(f"{reader} {files:,}" for reader, files in size["readers"].items())
     per_row = tables["elements"] / max(1, size["rows"])
@@ -519,7 +522,7 @@ def among(results: Results) -> list[str]:
         more = runs[0]["elements"] - plain[0]["elements"]
         times = [f"{cost / one:.2f}" for cost, one in zip(theirs, usual, strict=True)]
         rows.append([f"{name}, among them", f"{more:,}", *(f"{c:.2f}" for c in theirs), *times])
-    head = ["", "elements", "µs an element", "µs a row", "÷ usual", "÷ usual, rows"]
+    head = ["", "elements", "µs per element", "µs per row", "÷ usual", "÷ usual, rows"]
     return [
         "### One long header among others",
         "",
