@@ -195,10 +195,10 @@ class Statistics:
         count = (
             f"elements per file, without pixel data: {elements[0]} to {elements[-1]}, "
             f"median {statistics.median(elements):g}, mean {total / self.files:.1f}; "
-            f"in all {total:,}"
+            f"total {total:,}"
         )
         kinds = (
-            f"of these in items of sequences {sum(self.per_file('nested')) / total:.1%}, "
+            f"of these in sequence items {sum(self.per_file('nested')) / total:.1%}, "
             f"private {sum(self.per_file('private')) / total:.1%}; {common}"
         )
         length = (

@@ -44,7 +44,7 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks-server.md"
 CLIENTS = 8
 SEARCH_MS, METADATA_SECONDS, GROWTH_MIB = 100, 0.5, 64
-"""What is promised: 95th percentile of a search, headers of a series, memory for an upload."""
+"""Targets: 95th percentile of a search, headers of a series, memory for an upload."""
 
 
 @contextlib.contextmanager
@@ -115,13 +115,13 @@ def metadata(count: int, rounds: int) -> list[str]:
         peer, ratio = _of_orthanc(sources, path, rounds, ours)
     return [
         (
-            f"`/metadata` of a series of {count:,} instances ({elements:,} rows of elements), in seconds of "
-            f"processor time, median of {rounds} answers after the first. The bound is {METADATA_SECONDS} s: "
+            f"CPU seconds for `/metadata` of a series of {count:,} instances ({elements:,} rows of elements), "
+            f"median of {rounds} responses after the first. The target is {METADATA_SECONDS} s: "
             f"{'met' if ours <= METADATA_SECONDS else 'missed'}. The source files were moved away before "
-            "dicom-warehouse was asked: it opens none."
+            "the requests to dicom-warehouse, which does not open them."
         ),
         "",
-        "| server | s | first answer s | MB of JSON |",
+        "| server | s | first response, s | MB of JSON |",
         "| --- | ---: | ---: | ---: |",
         f"| **dicom-warehouse** | {ours:.2f} | {first:.2f} | {size / 1e6:.1f} |",
         peer,
@@ -133,21 +133,21 @@ def metadata(count: int, rounds: int) -> list[str]:
 def _of_orthanc(files: Path, path: str, rounds: int, ours: float) -> tuple[str, str]:
     """Return its row, and how much more it takes."""
     if absent := orthanc.missing():
-        return f"| Orthanc | not installed ({absent}) | | |", "Nothing to compare with."
+        return f"| Orthanc | not installed ({absent}) | | |", "There is no peer to compare with."
     try:
         told = orthanc.measured(files, path, rounds)
     except RuntimeError as error:
-        return f"| Orthanc | failed: {error} | | |", "Nothing to compare with."
+        return f"| Orthanc | failed: {error} | | |", "There is no peer to compare with."
     first, *warm = told["seconds"]  # type: ignore[misc]
     theirs = statistics.median(warm)
     assert told["instances"] == len(list(files.iterdir()))
     row = (
-        f"| Orthanc {told['version']} (Debian), DICOMweb plugin, `SeriesMetadata` as it comes "
+        f"| Orthanc {told['version']} (Debian), DICOMweb plugin, default `SeriesMetadata` "
         f"| {theirs:.2f} | {first:.2f} | {int(str(told['bytes'])) / 1e6:.1f} |"
     )
     return row, (
-        f"Orthanc takes {theirs / ours:.1f} times as much: it reads the headers of the files each time."
-        " It was asked in a network namespace, by the same client."
+        f"Orthanc takes {theirs / ours:.1f} times as long, because it reads the headers of the files each time."
+        " It ran in a network namespace, with the same client."
     )
 
 
@@ -173,13 +173,13 @@ def searches(root: Path, rounds: int) -> list[str]:
     ]
     lines = [
         (
-            f"{CLIENTS} clients at a time, {rounds} searches each, {instances:,} instances in {series:,} series and "
-            f"{studies:,} studies. Processor time is that of the server for one search; the clients run on the same "
-            f"machine. Before the searches the load average was {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores: "
-            "what waits for a processor has a long latency."
+            f"{CLIENTS} concurrent clients, {rounds} searches each, {instances:,} instances in {series:,} series and "
+            f"{studies:,} studies. CPU time is that of the server per search; the clients run on the same "
+            f"machine. Before the searches the load average was {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; "
+            "a high load increases the latencies."
         ),
         "",
-        "| search | processor ms | median ms | 95th percentile ms |",
+        "| search | CPU ms | median ms | 95th percentile ms |",
         "| --- | ---: | ---: | ---: |",
     ]
     worst = 0.0
@@ -215,14 +215,16 @@ def searches(root: Path, rounds: int) -> list[str]:
             lines.append(
                 f"| {title} | {used:.0f} | {statistics.median(took) * 1000:.0f} | {late:.0f} |"
             )
-        lines += ["", f"The server used {_peak(pid)} MiB at most.", ""]
+        lines += ["", f"The peak memory of the server was {_peak(pid)} MiB.", ""]
         judged = "met" if worst <= SEARCH_MS else "missed"
         if instances < 1_000_000:
-            judged = f"not judged by {instances:,} (`python benchmarks/server.py` makes a million)"
+            judged = (
+                f"not measured with {instances:,} (`python benchmarks/server.py` makes a million)"
+            )
         lines.append(
-            f"The bound is {SEARCH_MS} ms for 95 of 100 searches of a million instances: {judged}."
+            f"The target is a 95th percentile of {SEARCH_MS} ms at a million instances: {judged}."
         )
-    return [*lines, "", f"The first search after a new version makes the index: {opening:.2f} s."]
+    return [*lines, "", f"The first search of a new version builds the index, in {opening:.2f} s."]
 
 
 def _peak(pid: int) -> int:
@@ -280,9 +282,9 @@ def upload(size: int) -> list[str]:
         length = kept.stat().st_size
     return [
         (
-            f"STOW-RS of one object of {length:,} bytes, after a small one: memory grew by {growth} MiB "
-            f"(VmHWM; the bound is {GROWTH_MIB} MiB: {'met' if growth < GROWTH_MIB else 'missed'}), with {spent:.1f} s of processor time, "
-            f"{took:.1f} s until it was acknowledged: on disk, and in the warehouse."
+            f"STOW-RS of one object of {length:,} bytes, after a small one. Peak memory (VmHWM) grew by {growth} MiB; "
+            f"the target is less than {GROWTH_MIB} MiB: {'met' if growth < GROWTH_MIB else 'missed'}. The upload took {spent:.1f} s of CPU, and "
+            f"{took:.1f} s until the response, when the object is on disk and in the warehouse."
         ),
     ]
 
@@ -317,7 +319,7 @@ def main() -> None:
         "Receiving": clients.received(),
     }
     text = "\n".join([
-        "# Serving, measured", "", f"Made by `{command}`; nothing is edited.", "",
+        "# Benchmarks: server", "", f"Generated by `{command}`. Do not edit.", "",
         *(f"- {line}" for line in machine()), "",
         *(line for title, lines in parts.items() for line in (f"## {title}", "", *lines, "")),
     ]).rstrip() + "\n"  # fmt: skip
