@@ -50,6 +50,14 @@ SETTINGS = settings(
 )  # fmt: skip
 
 
+def examples(quick):
+    """Return the number of examples of a test of which each takes a tenth of a second.
+
+    In the default run those given; as many times more as the profile has more than that run.
+    """
+    return quick * settings().max_examples // settings.get_profile("quick").max_examples
+
+
 def sources(paths):
     return [SourceFile(str(path), os.path.getsize(path), 0) for path in paths]
 
@@ -270,13 +278,13 @@ def fixed(tmp_path_factory):
     return write_once
 
 
-@settings(SETTINGS, max_examples=20)
+@settings(SETTINGS, max_examples=examples(8))
 @given(st.lists(files(), min_size=1, max_size=5))
 def test_made_files(tmp_path, contents):
     assert_same_in_every_way(write(tmp_path, contents))
 
 
-@settings(SETTINGS, max_examples=20)
+@settings(SETTINGS, max_examples=examples(8))
 @given(st.lists(damaged(), min_size=1, max_size=5))
 def test_damaged_files(tmp_path, contents):
     assert_same_in_every_way(write(tmp_path, contents))
@@ -292,7 +300,7 @@ def test_packaged_files_in_every_way(way):
     assert_same(sources(folder_files(PYDICOM)))
 
 
-@settings(SETTINGS, max_examples=4)
+@settings(SETTINGS, max_examples=examples(3))
 @given(
     st.lists(st.one_of(files(), damaged()), min_size=2, max_size=4),
     st.randoms(use_true_random=False),
@@ -397,7 +405,7 @@ def test_one_long_file_among_short_ones(tmp_path):
     assert {outcome.reader for outcome in outcomes} == {"fast"}
 
 
-@settings(SETTINGS, max_examples=25)
+@settings(SETTINGS, max_examples=examples(10))
 @given(
     shape=shapes(), implicit=st.booleans(), delimited=st.booleans(), endless=st.booleans(),
     count=st.integers(40, 300), odd=st.sets(st.integers(0, 299), max_size=3),
