@@ -57,7 +57,7 @@ def theirs(folder: Path, paths: list[str]) -> list[Path]:
 def test_voxels_and_affine_equal_dcm2niix(corpus: warehouse.Warehouse, tmp_path: Path) -> None:
     asked = "select series_key, list(file_path) from images where Modality in ('MR', 'CT') group by all order by all"
     mosaics, compared = set(), 0
-    with answered_once(corpus, "diffusion_frames"):
+    with answered_once(corpus, "diffusion_frames"), answered_once(corpus, "frames"):
         for number, (uid, paths) in enumerate(corpus.sql(asked).fetchall()):
             try:
                 volume = corpus.volume(uid)
