@@ -49,7 +49,12 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "w"
 
 
-@pytest.mark.parametrize("locale", LOCALES, ids=lambda locale: "-".join(locale.values()))
+@pytest.mark.parametrize(
+    # POSIX is another name of C.
+    "locale",
+    some(LOCALES, always=LOCALES[:2]),
+    ids=lambda locale: "-".join(locale.values()),
+)
 def test_tables_fall_back_to_ascii(read, locale):
     query = "select 'Müller 山田 …' as name"
     asked = ("sql", query, "-w", read)
