@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.derived_objects import segment, segment_frame, segmentation
 from tests.dicom_files import image, write
 from warehouse.derived.volumes import Measured
@@ -155,10 +156,10 @@ def test_frames_that_cannot_be_read_now_are_tried_again(
 def test_what_is_erased_has_no_volume_left(measured: warehouse.Warehouse) -> None:
     wh = measured
     wh.upkeep.forget(instance="1.66.1", delete=True)
-    keys = wh.sql("select distinct instance_key from measured_segments order by 1").fetchall()
+    keys = answer_of(wh, "select distinct instance_key from measured_segments order by 1")
     assert keys == [("1.66.2",), ("1.66.3",), ("1.66.4",)]
     wh.upkeep.forget(series="1.2.1.1", delete=True)
-    grids = wh.sql("select distinct grid_series_uid from measured_segments").fetchall()
+    grids = answer_of(wh, "select distinct grid_series_uid from measured_segments")
     assert grids == [(None,)]
 
 
