@@ -123,7 +123,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse
         write(folder / "in" / name, made)
     opened = warehouse.open(folder / "w", create=True)
     opened.ingest(folder / "in", workers=1)
-    with answered_once(opened, "frames"):
+    with answered_once(opened, "frames"), answered_once(opened, "rt_contours"):
         yield opened
 
 

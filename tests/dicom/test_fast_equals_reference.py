@@ -257,6 +257,11 @@ def way(request):
         yield request.param
 
 
+def of_way(name, given_sources):
+    """Return files to read in a way: of one that begins a batch with each file, every fifth."""
+    return given_sources[::5] if name == "the buffers are full after each file" else given_sources
+
+
 def assert_same_in_every_way(given_sources):
     said = read_by_pydicom(given_sources, 10**6)
     for name in WAYS:
@@ -297,7 +302,7 @@ def test_files_of_one_shape(tmp_path, contents):
 
 
 def test_packaged_files_in_every_way(way):
-    assert_same(sources(folder_files(PYDICOM)))
+    assert_same(of_way(way, sources(folder_files(PYDICOM))))
 
 
 @settings(SETTINGS, max_examples=examples(3))
@@ -354,7 +359,8 @@ def lying():
 def test_files_that_are_wrong_in_known_places(contents, way, fixed):
     given_sources, said = fixed(contents, contents)
     assert len(given_sources) > 20
-    assert_same(given_sources, said=said)
+    some = of_way(way, given_sources)
+    assert_same(some, said=said if some is given_sources else None)
 
 
 META = element(0x00020010, "UI", EXPLICIT, implicit=False)

@@ -86,7 +86,7 @@ def tiles(count: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def mosaics(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+def mosaics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     """Series by count of tiles (1.4.count), by normal (1.5.n), and refused ones (1.6.n). Not to write to."""
 
     def make(folder: Path) -> None:
@@ -102,7 +102,9 @@ def mosaics(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             put(f"1.6.{n}", np.ones((5, 2, 3), np.uint16), stated, **attributes)
         warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
 
-    return warehouse.open(made_once(tmp_path_factory, "mosaics", make) / "w")
+    opened = warehouse.open(made_once(tmp_path_factory, "mosaics", make) / "w")
+    with answered_once(opened, "mosaic_geometry"):
+        yield opened
 
 
 @pytest.mark.acceptance("D54")
