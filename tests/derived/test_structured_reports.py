@@ -24,8 +24,11 @@ from tests.derived_objects import (
     report,
 )
 from tests.dicom_files import dataset, image, write
+from tests.pixels.conftest import answered_once
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydicom.dataset import Dataset
 
 
@@ -37,7 +40,7 @@ def chain(depth: int) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     folder = tmp_path_factory.mktemp("reports")
     loops = report(
         "1.88.3",
@@ -68,7 +71,8 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
         write(folder / "in" / f"{n}", made)
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
-    return made
+    with answered_once(made, "sr_content"):
+        yield made
 
 
 @pytest.mark.acceptance("R1")
