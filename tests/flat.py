@@ -14,7 +14,7 @@ import duckdb
 
 from tests.made_once import made_once
 from warehouse.catalog.dictionaries import make_dictionaries
-from warehouse.sqlfiles import read_models
+from warehouse.sqlfiles import by_name, read_models
 from warehouse.store.duck import literal
 
 if TYPE_CHECKING:
@@ -26,21 +26,30 @@ if TYPE_CHECKING:
 
 
 def flat(
-    factory: pytest.TempPathFactory, name: str, wh: warehouse.Warehouse
+    factory: pytest.TempPathFactory, name: str, wh: warehouse.Warehouse, *only: str
 ) -> duckdb.DuckDBPyConnection:
-    """Return a database with a table for each view, made once in a run. Not to write to."""
+    """Return a database with a table for each view, made once in a run. Not to write to.
+
+    If views are named, for these and for those that they read.
+    """
     folder = made_once(
-        factory, f"{name}-flat", lambda made: make_tables(wh, made / "tables.duckdb")
+        factory, f"{name}-flat", lambda made: make_tables(wh, made / "tables.duckdb", *only)
     )
     return duckdb.connect(folder / "tables.duckdb", read_only=True)
 
 
-def make_tables(wh: warehouse.Warehouse, file: Path) -> None:
+def make_tables(wh: warehouse.Warehouse, file: Path, *only: str) -> None:
     """Write them into a new file."""
+    wanted, waiting = set[str](), list(only)
+    while waiting:
+        wanted.add(name := waiting.pop())
+        waiting += set(by_name(name).depends) - wanted
     session = wh.catalog.session()
     session.execute(f"attach {literal(str(file))} as flat; set search_path = 'flat.main'")
     make_dictionaries(session)
     for model in read_models():
+        if only and model.name not in wanted and (model.is_view or model.depends):
+            continue
         if model.is_view:
             session.execute(f"create table {model.name} as {model.query}")
         else:

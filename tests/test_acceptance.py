@@ -12,6 +12,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 import warehouse
+from tests.asking import answer_of
 from tests.command_line import run
 from tests.dicom_files import CT, element, image, part10, write
 from warehouse.elements.values import ALL_VRS
@@ -249,10 +250,11 @@ def test_what_cannot_be_read_keeps_its_text_and_says_why(tmp_path: Path) -> None
     wh = warehouse.open(tmp_path / "w", create=True)
     report = wh.ingest(tmp_path / "in", mode="full", workers=1)
     assert (report.created, report.rejected) == (len(ODD), 0)
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select keyword, text, real, integer, date, time, timestamp, warning is not null "
-        "from elements where warning is not null order by keyword"
-    ).fetchall()
+        "from elements where warning is not null order by keyword",
+    )
     assert rows == [
         (name, raw.decode().strip(), None, None, None, None, None, True)
         for name, (_, _, raw) in sorted(ODD.items())
@@ -270,7 +272,7 @@ def test_missing_identity_and_odd_matrices_leave_the_image(tmp_path: Path) -> No
     write(tmp_path / "in" / "a.dcm", made)
     wh = warehouse.open(tmp_path / "w", create=True)
     assert wh.ingest(tmp_path / "in", mode="full", workers=1).created == 1
-    assert wh.sql("select count(*) from images").fetchall() == [(1,)]
+    assert answer_of(wh, "select count(*) from images") == [(1,)]
 
 
 @pytest.mark.acceptance("D28")
@@ -283,9 +285,9 @@ def test_an_item_of_a_sequence_is_addressed_by_its_path(tmp_path: Path) -> None:
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     step = "ReferencedStudySequence"
-    rows = wh.sql(
-        "select path, text from elements where keyword = 'ReferencedSOPInstanceUID'"
-    ).fetchall()
+    rows = answer_of(
+        wh, "select path, text from elements where keyword = 'ReferencedSOPInstanceUID'"
+    )
     assert rows == [(f"{step}[0].{step}[1].{step}[0]", "1.2.3")]
 
 
@@ -298,9 +300,9 @@ def test_unknown_private_elements_are_kept_and_known_as_private(tmp_path: Path) 
     write(tmp_path / "in" / "a.dcm", made)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
-    rows = wh.sql(
-        "select tag, creator, keyword from element_definitions where is_private order by tag"
-    ).fetchall()
+    rows = answer_of(
+        wh, "select tag, creator, keyword from element_definitions where is_private order by tag"
+    )
     assert len(rows) == sum(1 for e in made if e.tag.is_private)
     assert rows[1:] == [("00991001", "NOBODY KNOWS", None), ("00991002", "NOBODY KNOWS", None)]
 
@@ -340,5 +342,5 @@ def test_the_measured_speed_is_far_above_that_of_django_dicom() -> None:
 def test_an_image_takes_a_fifth_of_what_it_took(sample: warehouse.Warehouse) -> None:
     tables = [sample.root / name for name in ("elements", "instances", "files")]
     stored = sum(p.stat().st_size for t in tables for p in t.rglob("*.parquet"))
-    (images,) = sample.sql("select count(*) from instances").fetchall()[0]
+    (images,) = answer_of(sample, "select count(*) from instances")[0]
     assert stored / images <= DJANGO_DICOM_BYTES_PER_IMAGE / 5

@@ -18,15 +18,19 @@ import pytest
 from pydicom.uid import EnhancedMRImageStorage, generate_uid
 
 import warehouse
+from tests.asking import answer_of
 from tests.command_line import run
 from tests.conftest import PACKAGED
 from tests.dicom_files import dataset, image, write
 from tests.documented_keys import unlike_the_page
 from tests.made_once import made_once
+from tests.pixels.conftest import answered_once
 from warehouse.errors import NoGradients
 from warehouse.pixels.files import nifti
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.float64]
@@ -57,16 +61,19 @@ class Stated:
             "b_value, diffusion_gradient_direction, gradient_axes_direction, direction_frame,"
             " without_creator, b_value_source"
         )
-        self.rows = self.wh.sql(
+        # For what opens volumes and gradients, too: each would plan it.
+        session = self.wh.catalog.connection
+        session.execute("create temp table diffusion_frames as from diffusion_frames")
+        self.rows = session.sql(
             "select distinct parse_dirpath(file_path) as folder, series_key,"
             f" ImageOrientationPatient as axes, {columns}"
             " from diffusion_frames join instances using (instance_id, series_key) order by all"
         ).pl()
         self.series = {
             key: rest
-            for key, *rest in self.wh.sql(
-                "select * exclude (not_read) from diffusion_series"
-            ).fetchall()
+            for key, *rest in answer_of(
+                self.wh, "select * exclude (not_read) from diffusion_series"
+            )
         }
 
     def of(self, name: str) -> pl.DataFrame:
@@ -260,14 +267,30 @@ def test_bval_and_bvec_say_what_those_of_dcm2niix_say(stated: Stated, tmp_path: 
 Direction = list[float] | None
 
 
-def weighted(folder: Path, *volumes: tuple[float | None, Direction]) -> warehouse.Warehouse:
-    """Return a series with two slices of each volume."""
+CASES: dict[str, list[tuple[float | None, Direction]]] = {
+    "directions": [(0.0, None), (700.0, [1.0, 0.0, 0.0]), (700.0, [0.0, 0.6, 0.8])],
+    "isotropic": [(None, None), (700.0, [1.0, 0.0, 0.0]), (700.0, None)],
+    "isotropic beside 0": [(0.0, None), (700.0, [1.0, 0.0, 0.0]), (700.0, None)],
+    "only 0": [(0.0, None)],
+    "nothing": [(None, None)],
+}
+"""What is stated of the volumes of a series, each of two slices."""
+VECTORS: list[Direction] = [None, [1.0, 0.0, 0.0], [0.0, 0.6, 0.8]]
+"""Of the frames of an enhanced object."""
+
+
+def uid_of(case: str) -> str:
+    return f"1.2.7.{[*CASES, 'enhanced'].index(case)}"
+
+
+def write_weighted(folder: Path, case: str) -> None:
     number = 0
-    for b_value, direction in volumes:
+    for b_value, direction in CASES[case]:
         for height in (0, 3):
             number += 1
             made = image(
-                f"1.{number}", Modality="MR", InstanceNumber=number, ImageType=["ORIGINAL", "PRIMARY"],
+                f"{uid_of(case)}.{number}", Modality="MR", InstanceNumber=number,
+                SeriesInstanceUID=uid_of(case), ImageType=["ORIGINAL", "PRIMARY"],
                 ImagePositionPatient=[0, 0, height], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
                 PixelSpacing=[1, 1], AcquisitionNumber=(number + 1) // 2,
             )  # fmt: skip
@@ -275,18 +298,47 @@ def weighted(folder: Path, *volumes: tuple[float | None, Direction]) -> warehous
                 made.DiffusionBValue = b_value
             if direction is not None:
                 made.DiffusionGradientOrientation = direction
-            write(folder / "in" / f"{number}", made)
-    wh = warehouse.open(folder / "w", create=True)
-    wh.ingest(folder / "in", workers=1)
-    return wh
+            write(folder / case / f"{number}", made)
 
 
-def test_bvec_is_by_the_convention_of_fsl(tmp_path: Path) -> None:
+def write_enhanced(folder: Path) -> None:
+    frames = []
+    for vector in VECTORS:
+        weighting = dataset(
+            DiffusionBValue=1000.0 if vector else 0.0,
+            DiffusionDirectionality="DIRECTIONAL" if vector else "NONE",
+        )
+        if vector:
+            weighting.DiffusionGradientDirectionSequence = [
+                dataset(DiffusionGradientOrientation=vector)
+            ]
+        frames.append(dataset(MRDiffusionSequence=[weighting]))
+    made = image(
+        SOPClassUID=EnhancedMRImageStorage, Modality="MR", NumberOfFrames=3, PixelData=bytes(12),
+        SharedFunctionalGroupsSequence=[dataset()], PerFrameFunctionalGroupsSequence=frames,
+        SeriesInstanceUID=uid_of("enhanced"),
+    )  # fmt: skip
+    write(folder / "enhanced", made)
+
+
+@pytest.fixture(scope="module")
+def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
+    """A warehouse of all cases. Not to write to."""
+    folder = tmp_path_factory.mktemp("weighted")
+    for case in CASES:
+        write_weighted(folder / "in", case)
+    write_enhanced(folder / "in")
+    opened = warehouse.open(folder / "w", create=True)
+    opened.ingest(folder / "in", workers=1)
+    with answered_once(opened, "diffusion_frames"):
+        yield opened
+
+
+def test_bvec_is_by_the_convention_of_fsl(wh: warehouse.Warehouse) -> None:
     # The axes of this file are left, back and head: (-x, -y, z) in RAS, determinant positive, so
     # that FSL turns the first over.
-    wh = weighted(tmp_path, (0.0, None), (700.0, [1.0, 0.0, 0.0]), (700.0, [0.0, 0.6, 0.8]))
-    made = wh.gradients("1.2.1.1")
-    volume = wh.volume("1.2.1.1")
+    made = wh.gradients(uid_of("directions"))
+    volume = wh.volume(uid_of("directions"))
     assert np.linalg.det(nifti(volume).affine[:3, :3]) > 0
     found = dict(zip(map(tuple, made.directions.tolist()), made.vectors.tolist(), strict=True))
     assert found == {(0, 0, 0): [0, 0, 0], (1, 0, 0): [-1, 0, 0], (0, 0.6, 0.8): [0, 0.6, 0.8]}
@@ -296,11 +348,11 @@ def test_bvec_is_by_the_convention_of_fsl(tmp_path: Path) -> None:
 
 
 def test_an_isotropic_volume_beside_directional_ones_is_left_out_unless_asked_for(
-    tmp_path: Path,
+    wh: warehouse.Warehouse,
 ) -> None:
     # Philips may put the trace into the series: dcm2niix, Philips/README.md.
-    wh = weighted(tmp_path, (None, None), (700.0, [1.0, 0.0, 0.0]), (700.0, None))
-    made, all_of_it = wh.gradients("1.2.1.1"), wh.gradients("1.2.1.1", isotropic=True)
+    uid = uid_of("isotropic")
+    made, all_of_it = wh.gradients(uid), wh.gradients(uid, isotropic=True)
     assert made.b_values.tolist() == [0, 700]
     assert len(made.isotropic) == 1
     assert len(made.inferred) == 1
@@ -309,10 +361,11 @@ def test_an_isotropic_volume_beside_directional_ones_is_left_out_unless_asked_fo
     assert all_of_it.isotropic == ()
 
 
-def test_the_command_writes_what_the_interface_says(tmp_path: Path) -> None:
-    wh = weighted(tmp_path, (0.0, None), (700.0, [1.0, 0.0, 0.0]), (700.0, None))
-    made = wh.gradients("1.2.1.1")
-    asked = ["gradients", "1.2.1.1", "-w", tmp_path / "w"]
+def test_the_command_writes_what_the_interface_says(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    made = wh.gradients(uid_of("isotropic beside 0"))
+    asked = ["gradients", uid_of("isotropic beside 0"), "-w", wh.root]
     written = run(*asked, "-o", tmp_path / "out.dwi")
     assert (tmp_path / "out.dwi.bval").read_text() == made.bval
     assert (tmp_path / "out.dwi.bvec").read_text() == made.bvec
@@ -326,42 +379,33 @@ def test_the_command_writes_what_the_interface_says(tmp_path: Path) -> None:
     assert (facts["left_out"], facts["files"]) == ([], [])
     rows = [line.split() for line in run(*asked).stdout.splitlines()[1:]]
     assert ["700", "-1", "0", "0"] in [row[1:] for row in rows]
-    assert run("gradients", "1.2.9.9", "-w", tmp_path / "w").returncode == 2
+    assert run("gradients", "1.2.9.9", "-w", wh.root).returncode == 2
 
 
-@pytest.mark.parametrize("b_value", [0.0, None])
-def test_what_is_not_weighted_has_no_gradients(b_value: float | None, tmp_path: Path) -> None:
-    wh = weighted(tmp_path, (b_value, None))
+@pytest.mark.parametrize("case", ["only 0", "nothing"])
+def test_what_is_not_weighted_has_no_gradients(case: str, wh: warehouse.Warehouse) -> None:
     with pytest.raises(NoGradients):
-        wh.gradients("1.2.1.1")
+        wh.gradients(uid_of(case))
 
 
-def test_an_enhanced_object_has_a_weighting_per_frame(tmp_path: Path) -> None:
-    vectors = [None, [1.0, 0.0, 0.0], [0.0, 0.6, 0.8]]
-    frames = []
-    for vector in vectors:
-        weighting = dataset(
-            DiffusionBValue=1000.0 if vector else 0.0,
-            DiffusionDirectionality="DIRECTIONAL" if vector else "NONE",
-        )
-        if vector:
-            weighting.DiffusionGradientDirectionSequence = [
-                dataset(DiffusionGradientOrientation=vector)
-            ]
-        frames.append(dataset(MRDiffusionSequence=[weighting]))
-    made = image(
-        SOPClassUID=EnhancedMRImageStorage, Modality="MR", NumberOfFrames=3, PixelData=bytes(12),
-        SharedFunctionalGroupsSequence=[dataset()], PerFrameFunctionalGroupsSequence=frames,
-    )  # fmt: skip
-    wh = warehouse.open(tmp_path / "w", create=True)
-    wh.ingest(write(tmp_path / "a", made), workers=1)
-    rows = wh.sql(
+def test_an_enhanced_object_has_a_weighting_per_frame(wh: warehouse.Warehouse) -> None:
+    uid = uid_of("enhanced")
+    rows = answer_of(
+        wh,
         "select b_value, diffusion_gradient_direction, DiffusionBValue, DiffusionGradientOrientation"
-        " from diffusion_frames join frames using (instance_id, frame_number) order by frame_number"
-    ).fetchall()
-    assert rows == [(1000.0 if v else 0.0, v) * 2 for v in vectors]
-    series = wh.sql("select * exclude (series_key, not_read) from diffusion_series").fetchall()
+        " from diffusion_frames join frames using (instance_id, frame_number)"
+        f" where diffusion_frames.series_key = '{uid}' order by frame_number",
+    )
+    assert rows == [(1000.0 if v else 0.0, v) * 2 for v in VECTORS]
+    series = answer_of(
+        wh,
+        f"select * exclude (series_key, not_read) from diffusion_series where series_key = '{uid}'",
+    )
     assert series == [([0.0, 1000.0], 2, 2, 1, 0, False)]
     # Of one instance with several frames there is no one answer.
-    of_instance = wh.sql("select b_value, diffusion_gradient_direction from mr_encoding").fetchall()
+    of_instance = answer_of(
+        wh,
+        "select b_value, diffusion_gradient_direction from mr_encoding"
+        f" join instances using (instance_id) where instances.series_key = '{uid}'",
+    )
     assert of_instance == [(None, None)]

@@ -17,6 +17,7 @@ import pydicom.data
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.derived_objects import small_archive
 
 PACKAGE = Path(warehouse.__file__).parent
@@ -33,8 +34,11 @@ OF_AN_ARCHIVE = re.compile(
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the warehouse of a CT of three slices, which examples ask."""
+def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Return a folder with the warehouses that examples ask, and a series of each.
+
+    One is of a CT of three slices.
+    """
     folder = tmp_path_factory.mktemp("doctests")
     (folder / "dicom").mkdir()
     for number in range(3):
@@ -47,24 +51,27 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     warehouse.open(folder / "my-warehouse", create=True).ingest(folder / "dicom", workers=1)
     small_archive(folder / "derived")
     warehouse.open(folder / "of-derived", create=True).ingest(folder / "derived", workers=1)
-    return folder
+    uids = {}
+    for name in ("my-warehouse", "of-derived"):
+        wh = warehouse.open(folder / name)
+        ((uids[name],), *_) = answer_of(wh, "select SeriesInstanceUID from series")
+    return folder, uids
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(
-    name: str, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, archive: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = importlib.import_module(name)
-    is_derived = name.startswith("warehouse.derived")
+    of = "of-derived" if name.startswith("warehouse.derived") else "my-warehouse"
     given: dict[str, object] = {
         "os": os, "seg_uid": "1.66.1.0", "rt_uid": "1.7.1.0", "dose_uid": "1.8.1.0",
     }  # fmt: skip
     monkeypatch.chdir(tmp_path)
     if OF_AN_ARCHIVE.search(inspect.getsource(module)):
         # Of its own: an example may change it.
-        monkeypatch.chdir(shutil.copytree(archive, tmp_path / "archive"))
-        given["wh"] = wh = warehouse.open("of-derived" if is_derived else "my-warehouse")
-        ((given["uid"],), *_) = wh.sql("select SeriesInstanceUID from series").fetchall()
+        monkeypatch.chdir(shutil.copytree(archive[0], tmp_path / "archive"))
+        given |= {"wh": warehouse.open(of), "uid": archive[1][of]}
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     found = doctest.testmod(module, extraglobs=given, optionflags=options)
     assert found.failed == 0

@@ -13,6 +13,7 @@ import pydicom.data
 import pytest
 
 import warehouse
+from tests.asking import cohort_of
 from tests.command_line import run
 
 PAGE = (Path(__file__).parents[1] / "docs/how-to/from-django-dicom.md").read_text(encoding="utf-8")
@@ -38,8 +39,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         slice_.save_as(home / "scans" / f"{number}.dcm")
     wh = warehouse.open(home / "archive", create=True)
     wh.ingest(home / "scans", workers=1)
-    wh.save_cohort("every", "select series_key from series")
-    wh.cohort("every")
+    cohort_of(wh, "every", "select series_key from instances")
     (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     defined: dict[str, Any] = {"home": home}
     with pytest.MonkeyPatch.context() as patch:

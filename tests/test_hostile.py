@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import warehouse
+from tests.asking import answer_of, cohort_of
 from tests.dicom_files import part10
 from tests.hostile_files import image, makers
 from tests.test_limits import cost
@@ -45,7 +46,7 @@ def in_one_run(folder: Path, damaged: int, good: int, scale: float) -> dict[str,
 
 def test_hostile_and_damaged_files_keep_no_good_one_out(tmp_path: Path) -> None:
     # Small ones: larger ones are read one by one below, within narrower bounds.
-    found = in_one_run(tmp_path, damaged=100, good=100, scale=0.05)
+    found = in_one_run(tmp_path, damaged=60, good=60, scale=0.05)
     said = found["hostile"]
     assert said["made/items"] == "ingested"
     assert said["made/nested 10000"] == "sequences nested deeper than 64 levels"
@@ -133,9 +134,7 @@ def test_pixels_that_lie_are_refused_in_bounded_time_and_memory(tmp_path: Path) 
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "bad", workers=1)
     name_of = dict(
-        wh.sql(
-            "select SeriesInstanceUID, file_path from instances where pixel_offset > 0"
-        ).fetchall()
+        answer_of(wh, "select SeriesInstanceUID, file_path from instances where pixel_offset > 0")
     )
     done = subprocess.run(
         [sys.executable, "-c", LOOK, tmp_path / "w"], cwd=CHECKOUT, capture_output=True, text=True,
@@ -166,9 +165,9 @@ def test_members_of_one_archive_cost_no_more_than_files(tmp_path: Path, count: i
         ((memory, ingest),) = cost(folder, tmp_path / name).values()
         assert memory < MEMORY
         wh = warehouse.open(folder / "w")
-        wh.save_cohort("everything", "select instance_key from instances")
+        run = cohort_of(wh, "everything", "select instance_key from instances")
         began = time.process_time()
-        wh.export(wh.cohort("everything"), folder / "out.zip", "zip")
+        wh.export(run, folder / "out.zip", "zip")
         found[name] = (ingest, time.process_time() - began)
     (files, copied), (members, extracted) = found.values()
     if count > 1000:
@@ -187,7 +186,7 @@ def test_empty_files_are_a_row_each(tmp_path: Path, count: int) -> None:
         (folder / f"{number}").touch()
     costs = cost(tmp_path, tmp_path / "in")
     wh = warehouse.open(tmp_path / "w")
-    reasons = wh.sql("select reason, count(*) from files where reason <> '' group by 1").fetchall()
+    reasons = answer_of(wh, "select reason, count(*) from files where reason <> '' group by 1")
     assert reasons == [("empty file", count)]
     if count > 2000:
         print(f"{count} empty files: {costs['in']}")  # noqa: T201
@@ -215,10 +214,11 @@ def test_ten_readers_during_three_ingests_see_whole_versions(tmp_path: Path, cou
             # Not without a pause: ten that only look leave the writer no processor.
             while not done.wait(0.25):
                 with warehouse.open(tmp_path / "w") as wh:
-                    (row,) = wh.sql(
+                    (row,) = answer_of(
+                        wh,
                         "select (select count(*) from files), (select count(*) from instances),"
-                        " (select count(distinct instance_id) from elements)"
-                    ).fetchall()
+                        " (select count(distinct instance_id) from elements)",
+                    )
                     seen.add(row)
         except BaseException as error:  # noqa: BLE001 - told to the test
             errors.append(error)

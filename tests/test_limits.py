@@ -17,6 +17,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 import warehouse
+from tests.asking import answer_of
 from tests.command_line import run
 from tests.dicom_files import UNDEFINED, element, item, part10, sequence, write
 from tests.measured import costs, limit_memory
@@ -221,10 +222,11 @@ def test_the_payloads_of_an_instance_are_bounded_together(
     (tmp_path / "in" / "one").write_bytes(private(0x25, "GEMS_SERS_01", 0x1B, blocks[3]))
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select file_path, count(*) filter (warning is null), count(*) filter (warning is not null)"
-        " from vendor_elements join files using (instance_id) group by file_path order by file_path"
-    ).fetchall()
+        " from vendor_elements join files using (instance_id) group by file_path order by file_path",
+    )
     assert [row[1:] for row in rows] == [(40, 2), (20, 0)]
 
 

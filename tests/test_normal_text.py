@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.dicom_files import dataset, element, image, item, part10, sequence, write
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements.extract import extract
@@ -50,11 +51,9 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 
 def test_one_patient_one_study_one_series(wh: warehouse.Warehouse) -> None:
     for entity, key in (("patients", "A"), ("studies", "1.2"), ("series", "1.2.3")):
-        assert wh.sql(f"select {entity_key(entity)} from {entity}").fetchall() == [(key,)]
-    assert wh.sql("select count(*), bool_or(has_missing_uid) from instances").fetchall() == [
-        (3, False)
-    ]
-    assert wh.sql("select attribute from entity_conflicts").fetchall() == []
+        assert answer_of(wh, f"select {entity_key(entity)} from {entity}") == [(key,)]
+    assert answer_of(wh, "select count(*), bool_or(has_missing_uid) from instances") == [(3, False)]
+    assert answer_of(wh, "select attribute from entity_conflicts") == []
 
 
 def test_uids_with_stray_spaces_are_the_same_uids(tmp_path: Path) -> None:
@@ -72,10 +71,10 @@ def test_uids_with_stray_spaces_are_the_same_uids(tmp_path: Path) -> None:
         )
     wh = warehouse.open(tmp_path / "w", create=True)
     assert wh.ingest(tmp_path, pattern="?", workers=1).duplicate == 1
-    assert wh.sql("select instance_key, SOPInstanceUID from files order by file_path").fetchall() == [
+    assert answer_of(wh, "select instance_key, SOPInstanceUID from files order by file_path") == [
         ("1.1.0", "1.1.0"), ("1.1.1", "1.1.1"), ("1.1.0", "1.1.0"),
     ]  # fmt: skip
-    assert wh.sql("select study_key, series_key, instance_count from series").fetchall() == [
+    assert answer_of(wh, "select study_key, series_key, instance_count from series") == [
         ("1.2.3", "1.2.4", 2)
     ]
 
@@ -87,9 +86,9 @@ def entity_key(entity: str) -> str:
 def test_the_text_as_stored_stays_in_elements(wh: warehouse.Warehouse) -> None:
     stored = "select distinct text from {} where keyword = '{}' order by all"
     for table, texts in (("elements", ["  CT", " CT", "CT"]), ("normal_elements", ["CT"])):
-        assert wh.sql(stored.format(table, "Modality")).fetchall() == [(t,) for t in texts]
+        assert answer_of(wh, stored.format(table, "Modality")) == [(t,) for t in texts]
     # Spaces before a text mean something in ST, LT and UT.
-    assert wh.sql(stored.format("normal_elements", "ImageComments")).fetchall() == [
+    assert answer_of(wh, stored.format("normal_elements", "ImageComments")) == [
         ("  indented",), (" indented",), ("indented",),
     ]  # fmt: skip
 
@@ -116,7 +115,7 @@ def test_the_text_as_stored_stays_in_elements(wh: warehouse.Warehouse) -> None:
 def test_what_compares_texts_finds_them(
     wh: warehouse.Warehouse, question: str, answer: tuple[Any, ...]
 ) -> None:
-    assert wh.sql(question).fetchall() == [answer]
+    assert answer_of(wh, question) == [answer]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +148,7 @@ def test_a_sequence_type_is_found_behind_spaces(tmp_path: Path) -> None:
         )  # fmt: skip
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
-    types = wh.sql("select sequence_type from sequence_types").fetchall()
+    types = answer_of(wh, "select sequence_type from sequence_types")
     assert types[0] == types[1]
     assert types[0][0] is not None
 

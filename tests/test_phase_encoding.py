@@ -17,12 +17,16 @@ import pytest
 from pydicom.uid import EnhancedMRImageStorage, generate_uid
 
 import warehouse
+from tests.asking import answer_of
 from tests.dicom_files import dataset, image, write
 from tests.made_once import made_once
+from tests.pixels.conftest import answered_once
 from tests.vendor_payloads import add_private
 from warehouse.pixels.files import nifti
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.float64]
@@ -95,13 +99,14 @@ class Stated:
     def __init__(self, root: Path) -> None:
         self.wh = warehouse.open(root / "w")
         self.folder = root / "in"
-        self.rows = self.wh.sql(
+        self.rows = answer_of(
+            self.wh,
             "select series_key, list(file_path), any_value(phase_encoding_direction),"
             " any_value(bids_phase_encoding_direction), any_value(effective_echo_spacing_s),"
             " any_value(total_readout_time_s)"
             " from mr_encoding join images using (instance_id, series_key)"
-            " where phase_encoding_direction is not null group by series_key"
-        ).fetchall()
+            " where phase_encoding_direction is not null group by series_key",
+        )
 
     def compared(self, name: str, out: Path) -> list[str]:
         """Compare every series whose sign is known; return their directions in the stored image."""
@@ -126,10 +131,13 @@ class Stated:
 
 
 @pytest.fixture(scope="module")
-def stated(tmp_path_factory: pytest.TempPathFactory) -> Stated:
+def stated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stated]:
     """Not to write to."""
     corpus("")
-    return Stated(made_once(tmp_path_factory, "phase_encoding", make_series))
+    made = Stated(made_once(tmp_path_factory, "phase_encoding", make_series))
+    # What opens a volume asks these, of one series.
+    with answered_once(made.wh, "mosaic_geometry"), answered_once(made.wh, "diffusion_frames"):
+        yield made
 
 
 @pytest.mark.acceptance("D39")
@@ -158,7 +166,7 @@ def test_a_sign_that_no_element_states_is_null_with_the_reason(tmp_path: Path) -
     write(tmp_path / "in" / "a", made)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
-    rows = wh.sql("select * exclude instance_id from phase_encoding").fetchall()
+    rows = answer_of(wh, "select * exclude instance_id from phase_encoding")
     assert rows == [("j", None, None, None, "no element that is known states the sign", None)]
 
 
@@ -185,9 +193,10 @@ def test_siemens_xa_states_the_sign_of_each_frame(tmp_path: Path) -> None:
         write(tmp_path / "in" / f"{number}", made)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select phase_encoding_axis, bids_phase_encoding_direction, effective_echo_spacing_s * 1e3"
-        " from mr_encoding join instances using (instance_id) order by SOPInstanceUID"
-    ).fetchall()
+        " from mr_encoding join instances using (instance_id) order by SOPInstanceUID",
+    )
     assert [row[:2] for row in rows] == [("j", direction) for direction in expected.values()]
     assert [row[2] for row in rows] == pytest.approx([1e3 * 0.0005 * 2 / made.Rows] * 3)

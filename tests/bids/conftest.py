@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import warehouse
+from tests.asking import cohort_of
 from tests.dicom_files import image, write
 from tests.made_once import made_once
 from warehouse.bids import folder
@@ -151,8 +152,7 @@ def make_archive(root: Path) -> None:
     write(root / "in" / "ct.dcm", image("1.2.9.99.1", SeriesInstanceUID="1.2.9.99"))
     made = warehouse.open(root / "w", create=True)
     made.ingest(root / "in", workers=1)
-    made.save_cohort("everything", "select series_key from series")
-    made.cohort("everything")
+    cohort_of(made, "everything", "select series_key from instances")
     (root / "uids.json").write_text(json.dumps(uids | {"ct": "1.2.9.99"}))
 
 

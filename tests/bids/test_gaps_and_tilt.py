@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import warehouse
+from tests.asking import cohort_of
 from tests.bids.conftest import COLUMNS, ROWS, TILT, DataSet
 from warehouse.errors import NotAVolume, UsageError
 from warehouse.pixels.straighten import straightened
@@ -22,10 +23,9 @@ def odd(archive: tuple[warehouse.Warehouse, dict[str, str]]) -> warehouse.Wareho
     """A series with a missing slice and one that is tilted."""
     made, uids = archive
     assert (uids["gap"], uids["tilted"]) == (GAP, TILTED)
-    made.save_cohort(
-        "odd", f"select series_key from series where series_key in ('{GAP}', '{TILTED}')"
+    cohort_of(
+        made, "odd", f"select series_key from instances where series_key in ('{GAP}', '{TILTED}')"
     )
-    made.cohort("odd")
     return made
 
 

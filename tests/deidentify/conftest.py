@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import warehouse
+from tests.asking import cohort_of
 from tests.deidentify.planted import Planted, plant
 from warehouse.deidentify.key import read_key
 from warehouse.deidentify.options import Deidentify
@@ -35,8 +36,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     planted = plant(root / "in")
     wh = warehouse.open(root / "w", create=True)
     wh.ingest(root / "in", workers=1)
-    wh.save_cohort("all_of_it", "select series_key from series")
-    wh.cohort("all_of_it")
+    cohort_of(wh, "all_of_it", "select series_key from instances")
     key = root / "study.key"
     key.write_text("a secret that stands in this test and nowhere else\n")
     how = Deidentify(

@@ -16,6 +16,7 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
 import warehouse
+from tests.asking import cohort_of
 from tests.deidentify.planted import item
 from tests.dicom_files import element, image, write
 from tests.dicom_files import item as raw_item
@@ -325,8 +326,7 @@ def hidden(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     write(folder / "in" / "b.dcm", image("1.9.2", BurnedInAnnotation="YES"))
     wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", workers=1)
-    wh.save_cohort("all_of_it", "select series_key from series")
-    wh.cohort("all_of_it")
+    cohort_of(wh, "all_of_it", "select series_key from instances")
     return wh
 
 

@@ -14,6 +14,7 @@ import pydicom
 import pytest
 
 import warehouse
+from tests.asking import cohort_of
 from tests.bids.conftest import session
 from tests.command_line import run
 from tests.deidentify.planted import DEVICE, HOSPITAL, ID, NAME, NOTE, SECRETS
@@ -65,8 +66,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
         made.save_as(path)
     wh = warehouse.open(root / "w", create=True)
     wh.ingest(root / "in", workers=1)
-    wh.save_cohort("all_of_it", "select series_key from series")
-    wh.cohort("all_of_it")
+    cohort_of(wh, "all_of_it", "select series_key from instances")
     how = Deidentify(
         retain=("dates-shifted", "patient", "safe-private"), clean=("descriptors",), key=KEY,
         workers=1,

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 
 import warehouse
+from tests.asking import cohort_of
 from tests.derived.test_structured_reports import made_by_highdicom
 from tests.dicom_files import image, write
 from warehouse.deidentify.key import Key
@@ -82,8 +83,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
         one.save_as(root / "in" / f"{one.SOPInstanceUID}.dcm")
     before = warehouse.open(root / "w", create=True)
     before.ingest(root / "in", workers=1)
-    before.save_cohort("all_of_it", "select series_key from series")
-    before.cohort("all_of_it")
+    cohort_of(before, "all_of_it", "select series_key from instances")
     how = Deidentify(clean=("structured", "descriptors"), key=KEY, workers=1)
     facts = before.export("all_of_it", root / "out", "copy", deidentify=how)
     assert facts["counts"]["instances"] == DEPTH + len(made)

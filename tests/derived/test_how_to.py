@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.derived_objects import (
     box,
     closed,
@@ -65,12 +66,12 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 @pytest.mark.acceptance("R14")
 def test_images_with_a_segmentation_and_a_report_are_one_join(wh: warehouse.Warehouse) -> None:
     (join,) = [one for one in blocks("sql") if "object_references" in one]
-    assert wh.sql(join).fetchall() == [("1.2.1.1",)]
+    assert answer_of(wh, join) == [("1.2.1.1",)]
 
 
 @pytest.mark.parametrize("query", blocks("sql"))
 def test_every_question_has_an_answer(wh: warehouse.Warehouse, query: str) -> None:
-    assert wh.sql(query).fetchall()
+    assert answer_of(wh, query)
 
 
 def test_every_call_runs(wh: warehouse.Warehouse) -> None:

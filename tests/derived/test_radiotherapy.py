@@ -18,6 +18,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 import warehouse
+from tests.asking import answer_of
 from tests.derived_objects import box, closed, dose, structure_set
 from tests.dicom_files import dataset, image, write
 from tests.pixels.conftest import answered_once
@@ -122,7 +123,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse
         write(folder / "in" / name, made)
     opened = warehouse.open(folder / "w", create=True)
     opened.ingest(folder / "in", workers=1)
-    with answered_once(opened, "frames"):
+    with answered_once(opened, "frames"), answered_once(opened, "rt_contours"):
         yield opened
 
 
@@ -148,18 +149,20 @@ def test_contours_are_those_that_pydicom_finds(sample: warehouse.Warehouse) -> N
                 int(region.ReferencedROINumber), points.tolist(), area if is_closed else None,
                 points[0, 2] if is_closed else None,
             ))  # fmt: skip
-    found = sample.sql(
+    found = answer_of(
+        sample,
         "select ROINumber, points, area_mm2, plane_mm from rt_contours "
-        f"where SOPInstanceUID = '{read.SOPInstanceUID}' order by roi_item, contour_item"
-    ).fetchall()
+        f"where SOPInstanceUID = '{read.SOPInstanceUID}' order by roi_item, contour_item",
+    )
     assert found == expected
 
 
 def test_contours_that_enclose_nothing_say_why(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select ROINumber, point_count, area_mm2, why_not from rt_contours "
-        "where SOPInstanceUID = '1.7.1' and why_not is not null order by roi_item, contour_item"
-    ).fetchall()
+        "where SOPInstanceUID = '1.7.1' and why_not is not null order by roi_item, contour_item",
+    )
     assert rows == [
         (number_of("two points"), 2, None, "it has fewer than 3 points"),
         (number_of("point"), 1, None, "it is not closed: POINT"),
@@ -168,9 +171,9 @@ def test_contours_that_enclose_nothing_say_why(wh: warehouse.Warehouse) -> None:
         (number_of("cut off"), None, None, "the number of its coordinates is no multiple of 3"),
         (number_of("bent"), 4, None, "its points lie in no plane"),
     ]
-    assert wh.sql(
+    assert answer_of(wh,
         "select why_not, warning from rt_contours where SOPInstanceUID in ('1.7.5', '1.7.6') order by 1"
-    ).fetchall() == [
+    ) == [
         ("a coordinate is no number", None),
         (None, "Number of Contour Points is not the number of its points"),
     ]  # fmt: skip
@@ -178,21 +181,23 @@ def test_contours_that_enclose_nothing_say_why(wh: warehouse.Warehouse) -> None:
 
 def test_areas_and_planes(wh: warehouse.Warehouse) -> None:
     """A keyhole takes its hole away; an oblique plane has an oblique normal."""
-    assert wh.sql(
-        f"select area_mm2 from rt_contours where SOPInstanceUID = '1.7.1' and ROINumber = {number_of('keyhole')}"
-    ).fetchall() == [(pytest.approx(60),)]
-    ((area, normal, plane), _) = wh.sql(
-        "select area_mm2, normal, plane_mm from rt_contours where SOPInstanceUID = '1.7.2' order by contour_item"
-    ).fetchall()
+    assert answer_of(
+        wh,
+        f"select area_mm2 from rt_contours where SOPInstanceUID = '1.7.1' and ROINumber = {number_of('keyhole')}",
+    ) == [(pytest.approx(60),)]
+    ((area, normal, plane), _) = answer_of(
+        wh,
+        "select area_mm2, normal, plane_mm from rt_contours where SOPInstanceUID = '1.7.2' order by contour_item",
+    )
     assert area == pytest.approx(9)
     assert normal == pytest.approx([-0.6, 0, 0.8])
     assert plane == pytest.approx(2)
 
 
 def test_regions_say_whether_they_enclose_a_volume(wh: warehouse.Warehouse) -> None:
-    rows = dict(wh.sql(
+    rows = dict(answer_of(wh,
         "select ROIName, roi_why_not from rt_rois where SOPInstanceUID = '1.7.1' and roi_why_not is not null"
-    ).fetchall())  # fmt: skip
+    ))  # fmt: skip
     assert rows == {
         "point": "it has no closed contour: POINT",
         "open": "it has no closed contour: OPEN_NONPLANAR, OPEN_PLANAR",
@@ -204,20 +209,22 @@ def test_beams_and_fractions_are_those_that_pydicom_finds(sample: warehouse.Ware
     read = pydicom.dcmread(str(get_testdata_file("rtplan.dcm")))
     (beam,), (group,) = read.BeamSequence, read.FractionGroupSequence
     point, given_ = beam.ControlPointSequence[0], group.ReferencedBeamSequence[0]
-    found = sample.sql(
+    found = answer_of(
+        sample,
         "select RTPlanLabel, BeamNumber, BeamName, BeamType, RadiationType, NumberOfControlPoints, "
         "NominalBeamEnergy, GantryAngle, IsocenterPosition, SourceAxisDistance from rt_beams "
-        f"where SOPInstanceUID = '{read.SOPInstanceUID}'"
-    ).fetchall()
+        f"where SOPInstanceUID = '{read.SOPInstanceUID}'",
+    )
     assert found == [(
         read.RTPlanLabel, beam.BeamNumber, beam.BeamName, beam.BeamType, beam.RadiationType,
         beam.NumberOfControlPoints, point.NominalBeamEnergy, point.GantryAngle,
         list(point.IsocenterPosition), beam.SourceAxisDistance,
     )]  # fmt: skip
-    found = sample.sql(
+    found = answer_of(
+        sample,
         "select NumberOfFractionsPlanned, ReferencedBeamNumber, BeamDose, BeamMeterset, planned_dose_gy "
-        f"from rt_fraction_groups where SOPInstanceUID = '{read.SOPInstanceUID}'"
-    ).fetchall()
+        f"from rt_fraction_groups where SOPInstanceUID = '{read.SOPInstanceUID}'",
+    )
     assert found == [(
         30, 1, given_.BeamDose, given_.BeamMeterset, pytest.approx(30 * float(given_.BeamDose)),
     )]  # fmt: skip
@@ -234,18 +241,19 @@ def test_ion_beams_and_groups_without_a_beam(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a", plan)
     made = warehouse.open(tmp_path / "w", create=True)
     made.ingest(tmp_path / "in", workers=1)
-    assert made.sql(
-        "select BeamNumber, RadiationType, NominalBeamEnergy from rt_beams"
-    ).fetchall() == [(4, "PROTON", 150.5)]
-    assert made.sql(
-        "select item, beam_item, NumberOfFractionsPlanned, planned_dose_gy from rt_fraction_groups"
-    ).fetchall() == [(0, None, 5, None)]
+    assert answer_of(made, "select BeamNumber, RadiationType, NominalBeamEnergy from rt_beams") == [
+        (4, "PROTON", 150.5)
+    ]
+    assert answer_of(
+        made,
+        "select item, beam_item, NumberOfFractionsPlanned, planned_dose_gy from rt_fraction_groups",
+    ) == [(0, None, 5, None)]
 
 
 def test_doses_say_whether_they_are_in_gy(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
-        "select SOPInstanceUID, plane_count, dose_why_not from rt_doses order by 1"
-    ).fetchall()
+    rows = answer_of(
+        wh, "select SOPInstanceUID, plane_count, dose_why_not from rt_doses order by 1"
+    )
     assert [row[:2] for row in rows] == [(f"1.8.{n}", 5) for n in range(1, 6)]
     assert rows[0][2] is None
     assert rows[1][2] == "Dose Units are not GY"
@@ -348,9 +356,9 @@ def test_a_contour_of_more_values_than_rows_is_read_from_its_bytes(tmp_path: Pat
     series(tmp_path / "in")
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
-    found = wh.sql(
-        "select point_count, area_mm2, plane_mm, why_not, warning from rt_contours"
-    ).fetchall()
+    found = answer_of(
+        wh, "select point_count, area_mm2, plane_mm, why_not, warning from rt_contours"
+    )
     assert found == [(90_000, pytest.approx(np.pi * 16, rel=1e-6), 4, None, None)]
     row, column = np.indices((ROWS, COLUMNS))
     mask = wh.structures("1.7.9.0").mask(1).voxels

@@ -12,6 +12,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 import warehouse
+from tests.asking import answer_of
 from tests.derived_objects import (
     code,
     item,
@@ -64,10 +65,11 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 
 
 def test_every_reference_has_its_purpose_and_series(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select SOPInstanceUID, purpose, purpose_code, referenced_instance_uid, referenced_series_uid, "
-        "is_dangling, reference_count from object_references order by all"
-    ).fetchall()
+        "is_dangling, reference_count from object_references order by all",
+    )
     assert rows == [
         ("1.2", "SourceImageSequence", "DCM:121322", "1.1", "1.2.1.1", False, 1),
         ("1.66.1", "ReferencedInstanceSequence", None, "1.1", "1.2.1.1", False, 1),
@@ -77,26 +79,28 @@ def test_every_reference_has_its_purpose_and_series(wh: warehouse.Warehouse) -> 
         ("1.7.1", "RTReferencedSeriesSequence", None, None, "1.2.9", True, 1),
         ("1.88.1", "ReferencedSOPSequence", None, "1.1", "1.2.1.1", False, 2),
     ]
-    assert wh.sql("select count(*), sum(reference_count) from dangling_references").fetchall() == [
+    assert answer_of(wh, "select count(*), sum(reference_count) from dangling_references") == [
         (3, 3)
     ]
 
 
 @pytest.mark.acceptance("R14")
 def test_images_with_a_segmentation_and_a_report_are_one_join(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select referenced_series_uid from object_references where Modality in ('SEG', 'SR') and not is_dangling "
-        "group by 1 having count(distinct Modality) = 2"
-    ).fetchall()
+        "group by 1 having count(distinct Modality) = 2",
+    )
     assert rows == [("1.2.1.1",)]
 
 
 def test_annotation_groups_have_the_columns_of_idc(sample: warehouse.Warehouse) -> None:
-    rows = sample.sql(
+    rows = answer_of(
+        sample,
         "select AnnotationCoordinateType, AnnotationGroupNumber, AnnotationGroupUID, AnnotationGroupLabel, "
         "AnnotationGroupGenerationType, NumberOfAnnotations, GraphicType, annotation_property_type.CodeMeaning, "
-        "annotation_property_category.CodeValue, AlgorithmName from annotation_groups order by item"
-    ).fetchall()
+        "annotation_property_category.CodeValue, AlgorithmName from annotation_groups order by item",
+    )
     assert rows == [
         ("2D", 1, "1.5.1", "nuclei", "AUTOMATIC", 3, "POINT", "Nucleus", "91723000", "net"),
         ("2D", 2, None, None, None, 0, "POLYGON", None, None, None),
@@ -106,10 +110,11 @@ def test_annotation_groups_have_the_columns_of_idc(sample: warehouse.Warehouse) 
 def test_waveforms_equal_the_reading_of_pydicom(sample: warehouse.Warehouse) -> None:
     read = pydicom.dcmread(str(get_testdata_file("waveform_ecg.dcm")))
     group = read.WaveformSequence[1]
-    found = sample.sql(
+    found = answer_of(
+        sample,
         "select channel_source, unit, ChannelSensitivity, SamplingFrequency, duration_s from waveform_channels "
-        f"where SOPInstanceUID = '{read.SOPInstanceUID}' and group_item = 1 order by channel_item"
-    ).fetchall()
+        f"where SOPInstanceUID = '{read.SOPInstanceUID}' and group_item = 1 order by channel_item",
+    )
     assert found == [
         (
             channel.ChannelSourceSequence[0].CodeMeaning,

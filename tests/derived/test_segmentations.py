@@ -13,6 +13,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 import warehouse
+from tests.asking import answer_of
 from tests.derived_objects import code, segment, segment_frame, segmentation
 from tests.dicom_files import dataset, image, write
 from tests.pixels.conftest import answered_once
@@ -127,12 +128,13 @@ def test_segments_have_the_columns_of_idc(wh: warehouse.Warehouse) -> None:
         "SegmentNumber", "TrackingUID", "TrackingID", "SeriesInstanceUID", "StudyInstanceUID",
         "segmented_SeriesInstanceUID",
     } <= set(wh.describe("segmentations")["column"])  # fmt: skip
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select SOPInstanceUID, SegmentationType, SegmentNumber, SegmentedPropertyType.CodeMeaning, "
         "AnatomicRegion.CodeMeaning, AnatomicRegionModifier.CodeMeaning, len(anatomic_regions), "
         "list_transform(property_type_modifiers, lambda one: one.CodeMeaning), TrackingID, "
-        "segmented_SeriesInstanceUID from segmentations where SOPInstanceUID in ('1.66.1', '1.66.3') order by all"
-    ).fetchall()
+        "segmented_SeriesInstanceUID from segmentations where SOPInstanceUID in ('1.66.1', '1.66.3') order by all",
+    )
     assert rows == [
         ("1.66.1", "BINARY", 1, "Liver", "Left lobe", "Left", 2, ["Right", "Upper"], "id 1", "1.2.1.1"),
         ("1.66.1", "BINARY", 2, "Spleen", None, None, None, None, "id 2", "1.2.1.1"),
@@ -144,25 +146,27 @@ def test_segments_have_the_columns_of_idc(wh: warehouse.Warehouse) -> None:
 
 
 def test_frames_name_segment_source_and_position(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
+    rows = answer_of(wh,
         "select frame_number, segment_number, segment_why_not, source_instance_uid, ImagePositionPatient[3] "
         "from segment_frames where SOPInstanceUID = $uid order by 1", {"uid": "1.66.1"}
-    ).fetchall()  # fmt: skip
+    )  # fmt: skip
     assert rows == [(1, 1, None, "1.1.4", 8), (2, 1, None, "1.1.1", 2), (3, 2, None, "1.1.1", 2)]
 
 
 def test_frames_of_no_segment_and_without_groups_say_so(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select frame_number, segment_number, segment_why_not from segment_frames "
-        "where SOPInstanceUID = '1.66.6' order by 1"
-    ).fetchall()
+        "where SOPInstanceUID = '1.66.6' order by 1",
+    )
     assert rows == [
         (1, 1, None), (2, 7, "the object has no segment of that number"),
         (3, None, "no functional groups describe the frame"),
     ]  # fmt: skip
-    assert wh.sql(
-        "select SegmentNumber, segment_why_not from segmentations where SOPInstanceUID = '1.66.6' order by item"
-    ).fetchall() == [
+    assert answer_of(
+        wh,
+        "select SegmentNumber, segment_why_not from segmentations where SOPInstanceUID = '1.66.6' order by item",
+    ) == [
         (1, None),
         (2, "another segment has its number"),
         (2, "another segment has its number"),
@@ -180,10 +184,10 @@ def test_frames_of_no_segment_and_without_groups_say_so(wh: warehouse.Warehouse)
 def test_groups_of_frames_that_are_not_there_say_so(wh: warehouse.Warehouse) -> None:
     """As in the file of one frame that comes with pydicom."""
     why = "functional groups of a frame that the object does not have"
-    rows = wh.sql(
+    rows = answer_of(wh,
         "select SOPInstanceUID, frame_number, segment_number from segment_frames "
         "where segment_why_not = $1 order by all", [why]
-    ).fetchall()  # fmt: skip
+    )  # fmt: skip
     assert rows == [("1.66.10", 2, None), ("1.66.10", 3, None), ("1.66.9", 2, 1), ("1.66.9", 3, 2)]
     binary, labels = (wh.segmentation(f"{uid}.0") for uid in ("1.66.9", "1.66.10"))
     for found in (binary, labels):
@@ -300,9 +304,10 @@ def test_frames_are_told_without_pixels(tmp_path: Path, count: int) -> None:
     wh.ingest(tmp_path / "in", workers=1)
     path.unlink()
     began = time.process_time()
-    rows = wh.sql(
-        "select segment_number, source_instance_uid, ImagePositionPatient[3] from segment_frames order by frame_number"
-    ).fetchall()
+    rows = answer_of(
+        wh,
+        "select segment_number, source_instance_uid, ImagePositionPatient[3] from segment_frames order by frame_number",
+    )
     spent = time.process_time() - began
     assert spent < 5
     assert rows == [(n % 30 + 1, f"1.1.{n // 30}", n // 30) for n in range(count)]
@@ -354,11 +359,11 @@ def test_masks_equal_the_reading_of_highdicom(tmp_path: Path) -> None:
         for k in (1, 2):
             assert np.array_equal(ours.fractions(k), theirs[..., k - 1]), kind
         assert ours.source_uid == "1.2.1.1"
-        rows = wh.sql(
+        rows = answer_of(wh,
             "select SegmentNumber, SegmentLabel, TrackingID, TrackingUID, SegmentedPropertyType.CodeValue, "
             "SegmentAlgorithmType, SegmentationType from segmentations where SOPInstanceUID = $uid and SegmentNumber > 0 "
             "order by 1", {"uid": f"1.66.{n}"},
-        ).fetchall()  # fmt: skip
+        )  # fmt: skip
         assert rows == [
             (
                 one.segment_number, one.segment_label, one.tracking_id, one.tracking_uid,
@@ -384,16 +389,16 @@ def test_rows_of_real_segmentations_equal_the_reading_of_highdicom(tmp_path: Pat
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(*real_segmentations(), workers=1)
     told: dict[str, list[tuple[Any, ...]]] = {}
-    for uid, *row in wh.sql(
+    for uid, *row in answer_of(wh,
         "select SOPInstanceUID, SegmentNumber, SegmentLabel, SegmentAlgorithmType, TrackingID, TrackingUID, "
         "SegmentedPropertyCategory.CodeValue, SegmentedPropertyType.CodeValue, SegmentationType "
         "from segmentations where SegmentNumber > 0 order by 1, 2"
-    ).fetchall():  # fmt: skip
+    ):  # fmt: skip
         told.setdefault(uid, []).append(tuple(row))
     sources: dict[str, set[str]] = {}
-    for uid, source in wh.sql(
-        "select distinct SOPInstanceUID, unnest(source_instance_uids) from segment_frames"
-    ).fetchall():
+    for uid, source in answer_of(
+        wh, "select distinct SOPInstanceUID, unnest(source_instance_uids) from segment_frames"
+    ):
         sources.setdefault(uid, set()).add(source)
     for path in real_segmentations():
         read = seg.segread(path)

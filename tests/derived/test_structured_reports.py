@@ -13,6 +13,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 import warehouse
+from tests.asking import answer_of
 from tests.derived_objects import (
     DOSE_SR,
     code,
@@ -23,8 +24,11 @@ from tests.derived_objects import (
     report,
 )
 from tests.dicom_files import dataset, image, write
+from tests.pixels.conftest import answered_once
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydicom.dataset import Dataset
 
 
@@ -36,7 +40,7 @@ def chain(depth: int) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     folder = tmp_path_factory.mktemp("reports")
     loops = report(
         "1.88.3",
@@ -67,7 +71,8 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
         write(folder / "in" / f"{n}", made)
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
-    return made
+    with answered_once(made, "sr_content"):
+        yield made
 
 
 @pytest.mark.acceptance("R1")
@@ -86,18 +91,20 @@ def test_the_tree_is_that_of_the_file(sample: warehouse.Warehouse) -> None:
 
     for name in ("reportsi.dcm", "test-SR.dcm"):
         read = pydicom.dcmread(str(get_testdata_file(name)), force=True)
-        found = sample.sql(
+        found = answer_of(
+            sample,
             "select position, RelationshipType, ValueType, concept.CodeValue from sr_content "
-            f"where SOPInstanceUID = '{read.SOPInstanceUID}' order by position"
-        ).fetchall()
+            f"where SOPInstanceUID = '{read.SOPInstanceUID}' order by position",
+        )
         assert found == walked(read, [1])
 
 
 def test_items_have_their_values(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select value, NumericValue, unit.CodeValue, len(concept_codes), parent_path from sr_content "
-        "where SOPInstanceUID = '1.88.1' and position[1:3] = [1, 1, 3] order by position"
-    ).fetchall()
+        "where SOPInstanceUID = '1.88.1' and position[1:3] = [1, 1, 3] order by position",
+    )
     group = "ContentSequence[0].ContentSequence[2]"
     assert rows[:4] == [
         (None, None, None, None, "ContentSequence[0]"),
@@ -109,10 +116,11 @@ def test_items_have_their_values(wh: warehouse.Warehouse) -> None:
 
 @pytest.mark.acceptance("R5")
 def test_references_by_position_are_judged_and_not_followed(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select position, ReferencedContentItemIdentifier, warning from sr_content "
-        "where SOPInstanceUID = '1.88.3' and warning is not null order by position"
-    ).fetchall()
+        "where SOPInstanceUID = '1.88.3' and warning is not null order by position",
+    )
     assert rows == [
         ([1, 1, 1], [1, 1], "it refers to an item that holds it: a loop"),
         ([1, 1, 3], [1, 9, 9], "it refers to an item that is not there"),
@@ -121,17 +129,19 @@ def test_references_by_position_are_judged_and_not_followed(wh: warehouse.Wareho
 
 
 def test_a_number_that_is_none_has_no_value_and_a_reason(wh: warehouse.Warehouse) -> None:
-    ((value, number_, warning),) = wh.sql(
-        "select value, NumericValue, warning from sr_content where SOPInstanceUID = '1.88.4' and ValueType = 'NUM'"
-    ).fetchall()
+    ((value, number_, warning),) = answer_of(
+        wh,
+        "select value, NumericValue, warning from sr_content where SOPInstanceUID = '1.88.4' and ValueType = 'NUM'",
+    )
     assert (value, number_) == ("12,45", None)
     assert warning.startswith("its number cannot be read: ")
 
 
 def test_key_objects_refer_to_frames(wh: warehouse.Warehouse) -> None:
-    found = wh.sql(
-        "select instance_references from sr_content where SOPInstanceUID = '1.88.6' and depth = 1"
-    ).fetchall()
+    found = answer_of(
+        wh,
+        "select instance_references from sr_content where SOPInstanceUID = '1.88.6' and depth = 1",
+    )
     assert found == [([{
         "ReferencedSOPClassUID": None, "ReferencedSOPInstanceUID": "1.1",
         "ReferencedFrameNumber": [2, 5], "ReferencedSegmentNumber": None,
@@ -139,21 +149,23 @@ def test_key_objects_refer_to_frames(wh: warehouse.Warehouse) -> None:
 
 
 def test_items_lie_as_deep_as_the_file_says(wh: warehouse.Warehouse) -> None:
-    found = wh.sql(
-        "select max(depth), count(*), arg_max(value, depth) from sr_content where SOPInstanceUID = '1.88.7'"
-    ).fetchall()
+    found = answer_of(
+        wh,
+        "select max(depth), count(*), arg_max(value, depth) from sr_content where SOPInstanceUID = '1.88.7'",
+    )
     assert found == [(31, 32, "bottom")]
 
 
 def test_groups_have_the_columns_of_idc(wh: warehouse.Warehouse) -> None:
     """Names of ImagingDataCommons/etl_flow, derived_data_views; all findings beside the first."""
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select measurementGroup_number, trackingIdentifier, trackingUniqueIdentifier, finding.CodeMeaning, "
         "findingSite.CodeMeaning, lateralityModifier.CodeMeaning, sourceSegmentedSeriesUID, "
         "segmentationInstanceUID, segmentationSeriesUID, segmentationSegmentNumber, segment_numbers, "
         "list_transform(findings, lambda one: one.CodeMeaning), PatientID, SeriesInstanceUID "
-        "from measurement_groups order by measurementGroup_number"
-    ).fetchall()
+        "from measurement_groups order by measurementGroup_number",
+    )
     assert rows == [
         (0, *[None] * 11, "P1", "1.88.1.0"),
         (
@@ -178,10 +190,11 @@ def test_groups_have_the_columns_of_idc(wh: warehouse.Warehouse) -> None:
 
 
 def test_numbers_of_groups(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select measurementGroup_number, Quantity.CodeValue, derivationModifier.CodeMeaning, Value, "
-        "Units.CodeValue, own_finding_site.CodeMeaning, value_why_not from quantitative_measurements order by path"
-    ).fetchall()
+        "Units.CodeValue, own_finding_site.CodeMeaning, value_why_not from quantitative_measurements order by path",
+    )
     assert rows == [
         (0, "81827009", None, 12.5, "mm", None, None),
         (2, "118565006", "Mean", 200.0, "mm3", "Left lung", None),
@@ -190,10 +203,11 @@ def test_numbers_of_groups(wh: warehouse.Warehouse) -> None:
 
 
 def test_answers_of_groups(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select Quantity.CodeValue, Value.CodeMeaning, list_transform(answers, lambda one: one.CodeMeaning), "
-        "finding.CodeMeaning from qualitative_measurements"
-    ).fetchall()
+        "finding.CodeMeaning from qualitative_measurements",
+    )
     assert rows == [("111037", "a", ["a", "b"], "Mass")]
 
 
@@ -216,9 +230,10 @@ def test_a_number_of_more_digits_than_text_holds_counts(tmp_path: Path) -> None:
 
 @pytest.mark.acceptance("R3")
 def test_reports_without_groups_say_why(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
-        "select SOPInstanceUID, measurement_group_count, measurements_why_not from sr_documents order by all"
-    ).fetchall()
+    rows = answer_of(
+        wh,
+        "select SOPInstanceUID, measurement_group_count, measurements_why_not from sr_documents order by all",
+    )
     assert rows == [
         ("1.88.1", 2, None), ("1.88.2", 0, "its template is not TID 1500 of DCMR"),
         ("1.88.3", 0, "its template is not TID 1500 of DCMR"),
@@ -231,11 +246,12 @@ def test_reports_without_groups_say_why(wh: warehouse.Warehouse) -> None:
 
 @pytest.mark.acceptance("R4")
 def test_irradiation_events_are_in_one_unit(wh: warehouse.Warehouse) -> None:
-    rows = wh.sql(
+    rows = answer_of(
+        wh,
         "select kind, IrradiationEventUID, acquisition_protocol, target_region.CodeMeaning, "
         "acquisition_type.CodeMeaning, ctdi_vol_mgy, dlp_mgycm, dap_gym2, dose_rp_gy, kvp_kv, tube_current_ma, "
-        "why_not from irradiation_events order by path"
-    ).fetchall()
+        "why_not from irradiation_events order by path",
+    )
     assert rows == [
         ("CT", "1.5.7", "Head", "Head", "Spiral", 53.1, 900.0, None, None, 120.0, 250.0, None),
         (
@@ -256,7 +272,7 @@ def test_a_tree_of_many_nodes_is_quick(tmp_path: Path, count: int) -> None:
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     began = time.process_time()
-    nodes = wh.sql("select count(*), max(position[2]) from sr_content").fetchall()
+    nodes = answer_of(wh, "select count(*), max(position[2]) from sr_content")
     assert nodes == [(3 * count + 1, count)]
     found = wh.sql(
         "select count(distinct IrradiationEventUID), sum(ctdi_vol_mgy) from irradiation_events"
@@ -355,15 +371,15 @@ def read_by_highdicom(read: Any) -> tuple[Rows, Rows]:
 def rows_of(wh: warehouse.Warehouse, uid: str) -> tuple[Rows, Rows]:
     """Return the same from the views."""
     keys = "trackingIdentifier, trackingUniqueIdentifier, finding.CodeValue"
-    numbers = wh.sql(
+    numbers = answer_of(wh,
         f"select {keys}, findingSite.CodeValue, lateralityModifier.CodeValue, Quantity.CodeValue, Value, "
         "Units.CodeValue, derivationModifier.CodeValue from quantitative_measurements where SOPInstanceUID = $1",
         [uid],
-    ).fetchall()  # fmt: skip
-    answers = wh.sql(
+    )  # fmt: skip
+    answers = answer_of(wh,
         f"select {keys}, Quantity.CodeValue, Value.CodeValue from qualitative_measurements "
         "where SOPInstanceUID = $1", [uid],
-    ).fetchall()  # fmt: skip
+    )  # fmt: skip
     return sorted(numbers, key=str), sorted(answers, key=str)
 
 
@@ -389,10 +405,11 @@ def test_rows_equal_the_reading_of_highdicom(tmp_path: Path) -> None:
     wh.ingest(tmp_path / "in", workers=1)
     assert rows_of(wh, "1.88.8") == (expected, answers)
     assert len(expected) == 4
-    assert wh.sql(
+    assert answer_of(
+        wh,
         "select segmentationInstanceUID, segmentationSeriesUID, segmentationSegmentNumber from measurement_groups "
-        "where segmentationInstanceUID is not null"
-    ).fetchall() == [("1.66.7", "1.66.0", 5)]
+        "where segmentationInstanceUID is not null",
+    ) == [("1.66.7", "1.66.0", 5)]
 
 
 def real_reports() -> list[Path]:

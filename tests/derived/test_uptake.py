@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.derived_objects import code
 from tests.dicom_files import dataset, image, write
 from warehouse.errors import NoSingleUnit
@@ -188,10 +189,11 @@ def test_voxels_are_uptake_values(wh: warehouse.Warehouse) -> None:
 
 def test_which_of_several_injections_is_meant_is_not_guessed(wh: warehouse.Warehouse) -> None:
     """The view of the series says of them what that of uptake values does."""
-    found = wh.sql(
+    found = answer_of(
+        wh,
         "select has_suv_attributes, uptake_time_s, uptake_why_not from pt_series where series_key = $1",
         [UIDS["two injections"]],
-    ).fetchall()
+    )
     assert found == [(False, None, "several injections are stated")]
 
 

@@ -50,6 +50,14 @@ SETTINGS = settings(
 )  # fmt: skip
 
 
+def examples(quick):
+    """Return the number of examples of a test of which each takes a tenth of a second.
+
+    In the default run those given; as many times more as the profile has more than that run.
+    """
+    return quick * settings().max_examples // settings.get_profile("quick").max_examples
+
+
 def sources(paths):
     return [SourceFile(str(path), os.path.getsize(path), 0) for path in paths]
 
@@ -249,6 +257,11 @@ def way(request):
         yield request.param
 
 
+def of_way(name, given_sources):
+    """Return files to read in a way: of one that begins a batch with each file, every fifth."""
+    return given_sources[::5] if name == "the buffers are full after each file" else given_sources
+
+
 def assert_same_in_every_way(given_sources):
     said = read_by_pydicom(given_sources, 10**6)
     for name in WAYS:
@@ -270,13 +283,13 @@ def fixed(tmp_path_factory):
     return write_once
 
 
-@settings(SETTINGS, max_examples=20)
+@settings(SETTINGS, max_examples=examples(8))
 @given(st.lists(files(), min_size=1, max_size=5))
 def test_made_files(tmp_path, contents):
     assert_same_in_every_way(write(tmp_path, contents))
 
 
-@settings(SETTINGS, max_examples=20)
+@settings(SETTINGS, max_examples=examples(8))
 @given(st.lists(damaged(), min_size=1, max_size=5))
 def test_damaged_files(tmp_path, contents):
     assert_same_in_every_way(write(tmp_path, contents))
@@ -289,10 +302,10 @@ def test_files_of_one_shape(tmp_path, contents):
 
 
 def test_packaged_files_in_every_way(way):
-    assert_same(sources(folder_files(PYDICOM)))
+    assert_same(of_way(way, sources(folder_files(PYDICOM))))
 
 
-@settings(SETTINGS, max_examples=4)
+@settings(SETTINGS, max_examples=examples(3))
 @given(
     st.lists(st.one_of(files(), damaged()), min_size=2, max_size=4),
     st.randoms(use_true_random=False),
@@ -346,7 +359,8 @@ def lying():
 def test_files_that_are_wrong_in_known_places(contents, way, fixed):
     given_sources, said = fixed(contents, contents)
     assert len(given_sources) > 20
-    assert_same(given_sources, said=said)
+    some = of_way(way, given_sources)
+    assert_same(some, said=said if some is given_sources else None)
 
 
 META = element(0x00020010, "UI", EXPLICIT, implicit=False)
@@ -397,7 +411,7 @@ def test_one_long_file_among_short_ones(tmp_path):
     assert {outcome.reader for outcome in outcomes} == {"fast"}
 
 
-@settings(SETTINGS, max_examples=25)
+@settings(SETTINGS, max_examples=examples(10))
 @given(
     shape=shapes(), implicit=st.booleans(), delimited=st.booleans(), endless=st.booleans(),
     count=st.integers(40, 300), odd=st.sets(st.integers(0, 299), max_size=3),

@@ -25,6 +25,7 @@ from pydicom.valuerep import DA, DT, TM, PersonName
 
 from tests.conftest import packaged_files
 from tests.dicom_files import UNDEFINED, dataset, element, image, item, part10, sequence, write
+from tests.forms import few_alike
 from tests.row_builder import RowBuilder
 from warehouse.dicom.element import MAX_DEPTH, Header
 from warehouse.dicom.reference import read_header, read_header_from
@@ -71,7 +72,14 @@ def walked(path: Path) -> dict[tuple[str, str], DataElement]:
     return {(where, f"{element.tag:08X}"): element for where, element in found}
 
 
-FILES = [pytest.param(path, id="/".join(path.parts[-4:])) for path in packaged_files()]
+FEW = set(few_alike(packaged_files(), 3))
+FILES = [
+    pytest.param(
+        path, id="/".join(path.parts[-4:]), marks=() if path in FEW else (pytest.mark.slow,)
+    )
+    for path in packaged_files()
+]
+"""Three slices of a series say what all say, which the slow form reads."""
 
 
 @pytest.mark.acceptance("D3")

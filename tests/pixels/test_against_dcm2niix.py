@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.pixels.conftest import answered_once
 from warehouse.errors import PixelError
 from warehouse.pixels.volume import LazyVolume
@@ -57,8 +58,8 @@ def theirs(folder: Path, paths: list[str]) -> list[Path]:
 def test_voxels_and_affine_equal_dcm2niix(corpus: warehouse.Warehouse, tmp_path: Path) -> None:
     asked = "select series_key, list(file_path) from images where Modality in ('MR', 'CT') group by all order by all"
     mosaics, compared = set(), 0
-    with answered_once(corpus, "diffusion_frames"):
-        for number, (uid, paths) in enumerate(corpus.sql(asked).fetchall()):
+    with answered_once(corpus, "diffusion_frames"), answered_once(corpus, "frames"):
+        for number, (uid, paths) in enumerate(answer_of(corpus, asked)):
             try:
                 volume = corpus.volume(uid)
             except PixelError:

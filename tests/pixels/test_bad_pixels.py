@@ -19,6 +19,7 @@ from pydicom.uid import (
 )
 
 import warehouse
+from tests.asking import answer_of
 from tests.conftest import PACKAGED
 from tests.dicom_files import element, image, part10, write
 from tests.pixels.conftest import UID, voxels, write_slice
@@ -412,9 +413,7 @@ def test_frames_in_several_fragments_are_put_together() -> None:
 
 def test_every_codestream_of_the_packages_says_its_size(sample: warehouse.Warehouse) -> None:
     seen = 0
-    for (uid,) in sample.sql(
-        "select distinct series_key from images where is_encapsulated"
-    ).fetchall():
+    for (uid,) in answer_of(sample, "select distinct series_key from images where is_encapsulated"):
         for found in images_of_series(sample.catalog, uid):
             if not found.is_encapsulated or found.TransferSyntaxUID == RLELossless:
                 continue

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.pixels.conftest import UID, voxels, write_slice
 from warehouse.catalog.connect import open_catalog
 from warehouse.catalog.materialized import materialize
@@ -39,7 +40,7 @@ BY_VIEWS = (
 def check(wh: warehouse.Warehouse) -> int:
     """Compare every series; return how many images there are."""
     count = 0
-    for (uid,) in wh.sql("select series_key from series where image_count > 0").fetchall():
+    for (uid,) in answer_of(wh, "select series_key from series where image_count > 0"):
         wanted = wh.catalog.connection.execute(BY_VIEWS, [uid]).fetchall()
         assert [tuple(image) for image in images_of_series(wh.catalog, uid)] == wanted
         count += len(wanted)
@@ -47,7 +48,7 @@ def check(wh: warehouse.Warehouse) -> int:
 
 
 def test_a_look_up_equals_the_views(sample: warehouse.Warehouse) -> None:
-    assert check(sample) == sample.sql("select count(*) from images").fetchall()[0][0] > 70
+    assert check(sample) == answer_of(sample, "select count(*) from images")[0][0] > 70
 
 
 def test_a_series_may_lie_in_several_parts(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from nibabel.nicom.dicomwrappers import wrapper_from_file
 from pydicom.dataset import Dataset
 
 import warehouse
+from tests.asking import answer_of
 from tests.conftest import PACKAGED
 from tests.dicom_files import dataset, image, write
 from tests.made_once import made_once
@@ -85,7 +86,7 @@ def tiles(count: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def mosaics(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+def mosaics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     """Series by count of tiles (1.4.count), by normal (1.5.n), and refused ones (1.6.n). Not to write to."""
 
     def make(folder: Path) -> None:
@@ -101,7 +102,9 @@ def mosaics(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
             put(f"1.6.{n}", np.ones((5, 2, 3), np.uint16), stated, **attributes)
         warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
 
-    return warehouse.open(made_once(tmp_path_factory, "mosaics", make) / "w")
+    opened = warehouse.open(made_once(tmp_path_factory, "mosaics", make) / "w")
+    with answered_once(opened, "mosaic_geometry"):
+        yield opened
 
 
 @pytest.mark.acceptance("D54")
@@ -152,7 +155,7 @@ def test_a_distance_that_only_the_protocol_states_is_that_of_the_view(
     volume = wh.volume(UID)
     assert volume.spacing == (7.5, 2, 2)
     assert volume.affine is not None
-    ((affine,),) = wh.sql("select affine from mosaic_geometry").fetchall()
+    ((affine,),) = answer_of(wh, "select affine from mosaic_geometry")
     assert np.allclose(np.reshape(affine, (4, 4))[:, [2, 1, 0, 3]], volume.affine)
 
 
@@ -162,7 +165,7 @@ def test_mosaics_of_a_scanner_equal_nibabel(tmp_path: Path) -> None:
     path.write_bytes(gzip.decompress(source.read_bytes()))
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(path, workers=1)
-    volume = wh.volume(wh.sql("select series_key from series").fetchall()[0][0])
+    volume = wh.volume(answer_of(wh, "select series_key from series")[0][0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = wrapper_from_file(str(path))
@@ -495,9 +498,9 @@ def test_planes_of_a_dose_grid_lie_where_its_offsets_say(tmp_path: Path, ingest:
 
 def agrees_with_the_views(wh: warehouse.Warehouse) -> int:
     """Compare places of frames with `frames`, affines with `stack_geometry`; return how many."""
-    affines = wh.sql("select series_key, affine from stack_geometry where is_volume").fetchall()
+    affines = answer_of(wh, "select series_key, affine from stack_geometry where is_volume")
     asked = "select series_key, frame_number, ImagePositionPatient from frames"
-    positions = {tuple(key): position for *key, position in wh.sql(asked).fetchall()}
+    positions = {tuple(key): position for *key, position in answer_of(wh, asked)}
     for uid, affine in affines:
         volume = wh.volume(uid)
         assert volume.affine is not None
@@ -549,4 +552,4 @@ def test_reconstructed_slices_of_nuclear_medicine_are_a_volume(
                 volume.affine @ [0, 0, 0, 1], [-10, -20, 30 if spacing > 0 else 14, 1]
             )
     asked = "select volumes_differ_in from stack_geometry"
-    assert wh.sql(asked).fetchall() == [(["nuclear medicine vectors"],)] * 2
+    assert answer_of(wh, asked) == [(["nuclear medicine vectors"],)] * 2

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.conftest import PACKAGED
 from tests.pixels.conftest import UID, voxels
 from warehouse.errors import PixelsUnreadable, UsageError
@@ -87,7 +88,7 @@ def test_overlays_of_real_files_equal_pydicom(tmp_path: Path) -> None:
     path = PACKAGED["pydicom"] / "test_files" / "examples_overlay.dcm"
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(path, workers=1)
-    (uid,) = wh.sql("select series_key from series").fetchall()[0]
+    (uid,) = answer_of(wh, "select series_key from series")[0]
     wanted = pydicom.dcmread(path).overlay_array(0x6000)
     assert wanted.any()
     assert np.array_equal(wh.stack(uid, overlay=0)[0], wanted)

@@ -15,6 +15,7 @@ from PIL import Image as pillow
 from pydicom.pixels import apply_voi_lut
 
 import warehouse
+from tests.asking import answer_of
 from tests.pixels.conftest import UID, put_series, voxels
 from warehouse.cli.run import run as run_command
 from warehouse.errors import TargetExists, UsageError
@@ -92,7 +93,7 @@ def test_colors_come_out_as_rgb_like_pydicom_s(sample: warehouse.Warehouse) -> N
         "where PhotometricInterpretation in ('PALETTE COLOR', 'YBR_FULL', 'YBR_FULL_422') "
         "and file_path not like '%OBXXXX%' and coalesce(NumberOfFrames, 1) = 1"
     )
-    for uid, path, meant in sample.sql(asked).fetchall():
+    for uid, path, meant in answer_of(sample, asked):
         stack = sample.stack(uid).with_values(Values(color=True))
         index = next(n for n, image in enumerate(stack.images) if image.path == path)
         dataset = pydicom.dcmread(path)
@@ -198,9 +199,7 @@ def test_no_file_is_replaced_and_no_half_one_left(own: warehouse.Warehouse, tmp_
 def test_a_cohort_comes_with_its_voxels_and_leaves_none_out(sample: warehouse.Warehouse) -> None:
     uids = [
         u
-        for (u,) in sample.sql(
-            "select series_key from series order by series_key limit 12"
-        ).fetchall()
+        for (u,) in answer_of(sample, "select series_key from series order by series_key limit 12")
     ]
     got = list(sample.iter_volumes([*uids, "9.9"], ahead=2))
     assert [loaded.series_uid for loaded in got] == [*uids, "9.9"]

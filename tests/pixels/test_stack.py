@@ -13,6 +13,7 @@ import pytest
 from pydicom.pixels import pixel_array
 
 import warehouse
+from tests.asking import answer_of
 from tests.conftest import PACKAGED
 from tests.pixels.conftest import UID, voxels
 from warehouse.errors import NoPixels, NotAVolume, PixelError, SeriesNotFound
@@ -60,7 +61,7 @@ def from_dataset(path: str) -> np.ndarray:
 def differences(wh: warehouse.Warehouse) -> tuple[list[str], dict[str, str], int]:
     """Compare every image: return what differs, what is refused and why, and how many are equal."""
     found, refused, equal = [], {}, 0
-    for (uid,) in wh.sql("select distinct series_key from images").fetchall():
+    for (uid,) in answer_of(wh, "select distinct series_key from images"):
         stack, first = wh.stack(uid), 0
         for image in stack.images:
             name, last = Path(image.path).name, first + image.frame_count
@@ -101,9 +102,9 @@ def test_every_frame_of_the_packages_equals_pydicom(tmp_path: Path) -> None:
         wh.ingest(*left, mode="minimal", workers=1)
         found, why, same = differences(wh)
         different, refused, equal = different + found, refused | why, equal + same
-        count += wh.sql("select count(*) from images").fetchall()[0][0]
+        count += answer_of(wh, "select count(*) from images")[0][0]
         asked = "select file_path from files where status = 'duplicate'"
-        left = [Path(path) for (path,) in wh.sql(asked).fetchall()]
+        left = [Path(path) for (path,) in answer_of(wh, asked)]
     assert different == ["badVR.dcm: only we read it"]  # its number of frames is no number
     said = {name: why.partition("cannot be read: ")[2] for name, why in refused.items()}
     assert said == REFUSED
@@ -113,7 +114,7 @@ def test_every_frame_of_the_packages_equals_pydicom(tmp_path: Path) -> None:
 def test_every_frame_of_real_scanners_equals_pydicom(corpus: warehouse.Warehouse) -> None:
     found, refused, equal = differences(corpus)
     assert (found, refused) == ([], {})
-    assert equal == corpus.sql("select count(*) from images").fetchall()[0][0]
+    assert equal == answer_of(corpus, "select count(*) from images")[0][0]
 
 
 @pytest.mark.acceptance("D53")

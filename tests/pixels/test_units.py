@@ -244,10 +244,13 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehou
 @pytest.fixture(scope="module", params=["full", "minimal"])
 def every(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> warehouse.Warehouse:
+) -> Iterator[warehouse.Warehouse]:
     if request.param == "full":
-        return request.getfixturevalue("full")  # type: ignore[no-any-return]
-    return every_kind(tmp_path_factory, request.param)
+        yield request.getfixturevalue("full")
+        return
+    opened_once = every_kind(tmp_path_factory, request.param)
+    with answered_once(opened_once, "frames"):
+        yield opened_once
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 import warehouse
+from tests.asking import answer_of
 from tests.made_once import made_once
 from tests.pixels.conftest import UID, answered_once, put_series, voxels
 from warehouse.errors import NotAVolume, SourceChanged
@@ -87,7 +88,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 @pytest.fixture(scope="module")
 def said(wh: warehouse.Warehouse) -> dict[str, tuple[str | None, bool]]:
     """What the view says against each series, and whether it is whole volumes."""
-    rows = wh.sql("select series_key, why_not, is_volume_stack from series_geometry").fetchall()
+    rows = answer_of(wh, "select series_key, why_not, is_volume_stack from series_geometry")
     names = {uid: name for name, uid in UIDS.items()}
     return {names[uid]: tuple(row) for uid, *row in rows}
 
@@ -177,9 +178,9 @@ def test_volumes_that_mix_echoes_are_refused(
 
 def tilt(wh: warehouse.Warehouse) -> Iterator[tuple[str, str | None, np.ndarray | None]]:
     """Yield every series with what the view says of it."""
-    for uid, why, affine in wh.sql(
-        "select series_key, why_not, affine from series_geometry"
-    ).fetchall():
+    for uid, why, affine in answer_of(
+        wh, "select series_key, why_not, affine from series_geometry"
+    ):
         # The view has (column, row, slice).
         yield uid, why, None if affine is None else np.array(affine).reshape(4, 4)[:, [2, 1, 0, 3]]
 

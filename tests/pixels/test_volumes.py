@@ -10,6 +10,7 @@ import pydicom
 import pytest
 
 import warehouse
+from tests.asking import answer_of
 from tests.dicom_files import dataset, image, write
 from tests.made_once import made_once
 from tests.pixels.conftest import UID, answered_once, put_series, voxels, write_slice
@@ -213,9 +214,9 @@ def test_ge_says_in_a_private_element_which_part_an_image_is(tmp_path: Path) -> 
     assert parts == ["IMAGINARY", "MAGNITUDE", "PHASE", "REAL"]  # sorted: numbers are no order
     order = [["MAGNITUDE", "PHASE", "REAL", "IMAGINARY"].index(part) for part in parts]
     assert np.array_equal(volume[:], pixels.reshape(4, DEPTH, 4, 6)[order])
-    said = wh.sql("select volumes_differ_in, is_volume_stack from series_geometry").fetchall()
+    said = answer_of(wh, "select volumes_differ_in, is_volume_stack from series_geometry")
     assert said == [(["image type"], True)]
-    assert wh.sql("select image_part from sequence_facts").fetchall() == [("MIXED",)]
+    assert answer_of(wh, "select image_part from sequence_facts") == [("MIXED",)]
 
 
 def test_time_orders_what_numbers_order_otherwise(made: warehouse.Warehouse) -> None:
