@@ -69,14 +69,14 @@ def test_whatever_came_and_went(tmp_path: Path, seed: int) -> None:
     source = tmp_path / "in"
     files = collection(source, seed)
     wh = warehouse.open(tmp_path / "w", create=True)
-    for path in files[5:]:
+    for path in files[4:]:
         path.unlink()
     wh.ingest(source, workers=1, batch_files=1)
     # Nothing is kept: all parts, and the one without rows.
     assert set(hold(wh.catalog)) == {parts(wh.root) + 1} != {2}
     keep_answers(wh.root)
     assert set(hold(open_catalog(wh.root))) == {2}
-    changed, removed = draw.sample(files[:5], 2)
+    changed, removed = draw.sample(files[:4], 2)
     changed.write_bytes(changed.read_bytes() + b"\0\0")
     wh.ingest(source, workers=1)
     removed.unlink()
@@ -90,13 +90,12 @@ def test_whatever_came_and_went(tmp_path: Path, seed: int) -> None:
 
 def test_ids_of_another_order_are_not_those_of_the_parts(tmp_path: Path) -> None:
     source = tmp_path / "in"
-    for path in collection(source, 1)[4:]:
+    for path in collection(source, 1)[3:]:
         path.unlink()
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(source, workers=1, batch_files=1)
     keep_answers(wh.root)
-    for order in (1, 2):
-        assert set(hold(open_catalog(wh.root, order=order))) == {parts(wh.root) + 1} != {2}
+    assert set(hold(open_catalog(wh.root, order=1))) == {parts(wh.root) + 1} != {2}
 
 
 def test_a_part_of_which_nothing_is_noted_is_read(

@@ -127,7 +127,7 @@ def test_kept_views_read_what_changes_with_instances_alone() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", some(range(4), always=[0, 1]))
+@pytest.mark.parametrize("seed", some(range(4), always=[0]))
 def test_what_did_not_change_is_taken_over(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
