@@ -165,7 +165,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def fill(folder: Path) -> None:
     """Put a collection there, and a warehouse of two batches of it, of which answers are kept."""
-    files = collection(folder / "in", 3)
+    files = collection(folder / "in", 3, count=8)
     wh = warehouse.open(folder / "w", create=True)
     wh.ingest(files[0], mode="minimal", workers=1)
     wh.ingest(folder / "in", mode="minimal", workers=1)
@@ -212,7 +212,7 @@ def test_an_archive_that_only_moved_has_the_same_answers(
 def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path) -> None:
     assert is_kept(made)
     before = answers(made)
-    collection(tmp_path / "more", 1)
+    collection(tmp_path / "more", 1, count=8)
     wh = warehouse.open(made, create=True)
     wh.ingest(tmp_path / "more", workers=1)
     assert not is_kept(made)
@@ -245,7 +245,7 @@ def test_an_older_answer_without_its_parts_is_left_alone(
     """Parts that are gone cannot say which entities they touched: all is asked anew."""
     (old,) = layout.cache_folder(made).iterdir()
     (old / f"{table}.json").write_text('{"batch=000001/gone.parquet": [1, 2]}')
-    collection(tmp_path / "more", 2)
+    collection(tmp_path / "more", 2, count=8)
     warehouse.open(made, create=True).ingest(tmp_path / "more", workers=1)
     computed = answers(made)
     keep_answers(made)
@@ -260,7 +260,7 @@ def test_answers_of_a_newer_version_are_no_answers_of_an_older_one(
     (answer,) = layout.cache_folder(made).iterdir()
     version, key = answer.name.split("-")
     answer.rename(answer.with_name(f"{int(version) + 9:012d}-{key}"))
-    collection(tmp_path / "more", 2)
+    collection(tmp_path / "more", 2, count=8)
     warehouse.open(made).ingest(tmp_path / "more", workers=1)
     computed = answers(made)
     assert keep_answers(made)
@@ -345,7 +345,7 @@ def test_an_answer_to_another_question_is_not_used(
 def test_an_ingest_into_a_large_warehouse_keeps_them(
     bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collection(tmp_path / "more", 3)
+    collection(tmp_path / "more", 3, count=8)
     wh = warehouse.open(bare, create=True)
     rows = delta.stored_rows(bare, "instances")
     assert wh.sql("select count(*) from instances").fetchall() == [(rows,)]
@@ -358,7 +358,7 @@ def test_an_ingest_into_a_large_warehouse_keeps_them(
 def test_a_compacted_warehouse_has_them_too(
     bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collection(tmp_path / "more", 3)
+    collection(tmp_path / "more", 3, count=8)
     warehouse.open(bare, create=True).ingest(tmp_path / "more", workers=1)
     computed = answers(bare)
     monkeypatch.setattr(kept, "WORTHWHILE", 1)
