@@ -13,6 +13,7 @@ from pydicom.tag import Tag
 
 import warehouse
 from tests.dicom_files import element, image, write
+from tests.made_once import made_once
 from tests.test_attacks import VALUES, write_values
 from tests.test_ingest import HOSTILE, write_hostile
 from warehouse.sqlfiles import read_models
@@ -98,7 +99,10 @@ def extreme(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 
     Beside them files that are hostile otherwise, and values that look like paths or code.
     """
-    folder: Path = tmp_path_factory.mktemp("extreme")
+    return warehouse.open(made_once(tmp_path_factory, "extreme", _make_extreme) / "w")
+
+
+def _make_extreme(folder: Path) -> None:
     for place in range(5):
         made = image(
             uid_of(0, place, 1), SeriesInstanceUID=f"1.0.{place}", ImageType=["ORIGINAL", "MOSAIC"]
@@ -130,7 +134,6 @@ def extreme(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     wh = warehouse.open(folder / "w", create=True)
     report = wh.ingest(folder / "in", mode="full", workers=1)
     assert (report.created, report.rejected) == (60 + len(HOSTILE) - 1 + len(VALUES), 1)
-    return wh
 
 
 @pytest.mark.parametrize("name", [model.name for model in read_models() if model.is_view])
