@@ -20,6 +20,7 @@ from tests.conftest import PACKAGED
 from tests.content import content
 from tests.dicom_files import image, write
 from tests.forms import some
+from tests.made_once import made_once
 from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.catalog.template import _file
 from warehouse.errors import NothingToForget, StoreDamaged, UsageError, WritersRunning
@@ -48,7 +49,10 @@ def patient(folder: Path, name: str, *numbers: int, **more: Any) -> None:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two patients, a copy, a reject; batches, a compaction, a removed file; runs and values."""
-    folder = tmp_path_factory.mktemp("forget")
+    return made_once(tmp_path_factory, "forget", _make_template)
+
+
+def _make_template(folder: Path) -> None:
     source = folder / "in"
     patient(source, MINE, *range(6))
     patient(source, OTHER, *range(4))
@@ -81,7 +85,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts.put("answers", "case 1", {"note": gone.value_id})
     parts.put("answers", MINE, {"note": kept.value_id})
     wh.cohort("ct_thin_slice")
-    return folder
 
 
 @pytest.fixture

@@ -38,7 +38,8 @@ from warehouse.workers import WorkerLost, WorkerPool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, chunk_files=8, batch_files=100)
+SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, chunk_files=4, batch_files=100)
+GOOD = 9
 SECRET = "Doe^Jane"
 """What libraries quote in their messages, and no reason may."""
 
@@ -164,9 +165,9 @@ def poison(target: str, kind: str, put: Callable[..., None] = setattr) -> None:
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty files of several shapes, for both readers, and a duplicate. Not to be written to."""
+    """Files of several shapes, for both readers, and a duplicate. Not to be written to."""
     folder = tmp_path_factory.mktemp("good") / "in"
-    for number in range(20):
+    for number in range(GOOD):
         syntax = ["explicit", "implicit", "deflated"][number % 3]
         write(folder / f"{number:02d}", uid=f"1.{number}", syntax=syntax, InstanceNumber=number)
     write(folder / "04 copy", uid="1.4")
@@ -226,7 +227,7 @@ def test_a_file_that_raises_is_a_reject_and_the_others_are_in(
     with monkeypatch.context() as patched:
         poison(target, kind, patched.setattr)
         report = ingest(tmp_path / "w", [poisoned], SETTINGS)
-    assert (report.created, report.duplicate, report.rejected) == (20, 1, 1)
+    assert (report.created, report.duplicate, report.rejected) == (GOOD, 1, 1)
     holds(tmp_path / "w", expected, reason_of(target, kind))
     # The file is not lost: it comes in as soon as whatever failed is mended.
     assert ingest(tmp_path / "w", [poisoned], SETTINGS).replaced == 1
@@ -246,10 +247,9 @@ def test_a_file_that_kills_its_process(
     poisoned: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     # Each half is a new process.
-    settings = replace(SETTINGS, chunk_files=4)
     with WorkerPool(1, die_of_poison) as pool:
-        report = ingest(tmp_path / "w", [poisoned], settings, executor=pool)
-    assert (report.created, report.duplicate, report.rejected) == (20, 1, 1)
+        report = ingest(tmp_path / "w", [poisoned], SETTINGS, executor=pool)
+    assert (report.created, report.duplicate, report.rejected) == (GOOD, 1, 1)
     holds(
         tmp_path / "w", expected,
         "the process that read it was killed: not read, the next ingest tries again",
@@ -357,7 +357,7 @@ def test_many_files_that_raise(
     monkeypatch.setattr(fast, "scan", fails)
     write(tmp_path / "one")
     report = ingest(tmp_path / "w", [poisoned, tmp_path / "one"], SETTINGS)
-    assert (report.created, report.rejected) == (1, 22)
+    assert (report.created, report.rejected) == (1, GOOD + 2)
 
 
 # -- what is not one file's ------------------------------------------------------------------------
@@ -376,7 +376,7 @@ def test_what_every_file_raises_rejects_none(
     assert SECRET not in str(why.value)
     assert delta.snapshot(tmp_path / "w").version == 0
     assert not list(tmp_path.glob("w/*/batch=*/*"))
-    assert ingest(tmp_path / "w", [good], SETTINGS).created == 20
+    assert ingest(tmp_path / "w", [good], SETTINGS).created == GOOD
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT])

@@ -126,7 +126,7 @@ def test_slices_and_merged_parts_make_no_difference(
 ) -> None:
     compact(root)
     held = content(root)
-    monkeypatch.setattr(module, "SLICE", 4)
+    monkeypatch.setattr(module, "SLICE", 8)
     assert rebuild(root).parts == 0
     (part,) = delta.snapshot(root).parts["instances"]
     spoil(root)

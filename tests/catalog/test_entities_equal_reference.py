@@ -60,15 +60,15 @@ def has_groups(path: Path) -> bool:
     return any(f"{name}FunctionalGroupsSequence" in header for name in ("PerFrame", "Shared"))
 
 
-def collection(folder: Path, seed: int) -> list[Path]:
-    """Twenty files whose attributes are drawn from few values, so that they meet and disagree."""
+def collection(folder: Path, seed: int, count: int = 20) -> list[Path]:
+    """Files whose attributes are drawn from few values, so that they meet and disagree."""
     draw = random.Random(seed)
 
     def maybe(*values: Any) -> Any:
         return draw.choice([None, "", *values, *values])
 
     files = []
-    for number in range(20):
+    for number in range(count):
         attributes = {
             "PatientID": maybe("P", "Q"),
             "PatientName": maybe("Doe^Jane", "Roe^John^Q^Dr^Jr", "Solo", "山田^太郎"),

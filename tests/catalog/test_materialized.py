@@ -16,6 +16,7 @@ from tests.conftest import PACKAGED
 from tests.derived_objects import slide
 from tests.dicom_files import image, write
 from tests.forms import some
+from tests.made_once import made_once
 from tests.place import Place
 from warehouse.catalog import entities, materialized, pieces
 from warehouse.catalog.connect import open_catalog
@@ -55,7 +56,10 @@ def is_kept(root: Path) -> bool:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every view that is kept has rows of it, and their answers are kept."""
-    folder = tmp_path_factory.mktemp("kept")
+    return made_once(tmp_path_factory, "kept", _make_template) / "w"
+
+
+def _make_template(folder: Path) -> None:
     ct, mr = (
         PACKAGED["pydicom"] / "test_files" / name for name in ("CT_small.dcm", "MR_small.dcm")
     )
@@ -65,7 +69,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wh.ingest(ct, mr, frames, workers=1)
     assert materialize(wh.root)
     assert all(rows for _, _, rows in answers(wh.root).values())
-    return wh.root
 
 
 @pytest.fixture
@@ -127,7 +130,7 @@ def test_kept_views_read_what_changes_with_instances_alone() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", some(range(4), always=[0, 1]))
+@pytest.mark.parametrize("seed", some(range(4), always=[0]))
 def test_what_did_not_change_is_taken_over(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +139,7 @@ def test_what_did_not_change_is_taken_over(
     monkeypatch.setattr(pieces, "MOST_ROWS", draw.choice([1, 2, 4]))
     source = tmp_path / "in"
     files = collection(source, seed)
-    later = [(path, path.read_bytes()) for path in draw.sample(files, 12)]
+    later = [(path, path.read_bytes()) for path in draw.sample(files, 12 if seed else 8)]
     for path, _ in later:
         path.unlink()
     wh = warehouse.open(tmp_path / "w", create=True)
@@ -165,7 +168,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def fill(folder: Path) -> None:
     """Put a collection there, and a warehouse of two batches of it, of which answers are kept."""
-    files = collection(folder / "in", 3)
+    files = collection(folder / "in", 3, count=8)
     wh = warehouse.open(folder / "w", create=True)
     wh.ingest(files[0], mode="minimal", workers=1)
     wh.ingest(folder / "in", mode="minimal", workers=1)
@@ -212,7 +215,7 @@ def test_an_archive_that_only_moved_has_the_same_answers(
 def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path) -> None:
     assert is_kept(made)
     before = answers(made)
-    collection(tmp_path / "more", 1)
+    collection(tmp_path / "more", 1, count=8)
     wh = warehouse.open(made, create=True)
     wh.ingest(tmp_path / "more", workers=1)
     assert not is_kept(made)
@@ -245,7 +248,7 @@ def test_an_older_answer_without_its_parts_is_left_alone(
     """Parts that are gone cannot say which entities they touched: all is asked anew."""
     (old,) = layout.cache_folder(made).iterdir()
     (old / f"{table}.json").write_text('{"batch=000001/gone.parquet": [1, 2]}')
-    collection(tmp_path / "more", 2)
+    collection(tmp_path / "more", 2, count=8)
     warehouse.open(made, create=True).ingest(tmp_path / "more", workers=1)
     computed = answers(made)
     materialize(made)
@@ -260,7 +263,7 @@ def test_answers_of_a_newer_version_are_no_answers_of_an_older_one(
     (answer,) = layout.cache_folder(made).iterdir()
     version, key = answer.name.split("-")
     answer.rename(answer.with_name(f"{int(version) + 9:012d}-{key}"))
-    collection(tmp_path / "more", 2)
+    collection(tmp_path / "more", 2, count=8)
     warehouse.open(made).ingest(tmp_path / "more", workers=1)
     computed = answers(made)
     assert materialize(made)
@@ -345,7 +348,7 @@ def test_an_answer_to_another_question_is_not_used(
 def test_an_ingest_into_a_large_warehouse_keeps_them(
     bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collection(tmp_path / "more", 3)
+    collection(tmp_path / "more", 3, count=8)
     wh = warehouse.open(bare, create=True)
     rows = delta.stored_rows(bare, "instances")
     assert wh.sql("select count(*) from instances").fetchall() == [(rows,)]
@@ -358,7 +361,7 @@ def test_an_ingest_into_a_large_warehouse_keeps_them(
 def test_a_compacted_warehouse_has_them_too(
     bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collection(tmp_path / "more", 3)
+    collection(tmp_path / "more", 3, count=8)
     warehouse.open(bare, create=True).ingest(tmp_path / "more", workers=1)
     computed = answers(bare)
     monkeypatch.setattr(materialized, "WORTHWHILE", 1)

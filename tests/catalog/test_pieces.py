@@ -52,7 +52,10 @@ def fill(connection: duckdb.DuckDBPyConnection, table: str, content: object) -> 
         connection.executemany(f"insert into {table} values ($1, $2, $3)", content)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // 4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.data())
 def test_pieces_hold_what_was_asked_last(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -212,7 +212,11 @@ def test_studies_of_one_minute_or_without_date_are_sessions_of_their_own() -> No
     assert (found[3] or "").split("/")[1] == "ses-20180124"
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=settings().max_examples // 5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(
     st.lists(
         st.fixed_dictionaries(

@@ -100,7 +100,10 @@ def fill(view: View, name: str, rows: list[dict[str, Any]]) -> None:
         view.connection.execute(f"insert into {name} ({columns}) values {lines}", cells)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     elements=st.lists(element, min_size=4, max_size=16),
     instances=st.lists(instance, min_size=len(IDS), max_size=len(IDS)),

@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 import warehouse
-from tests.dicom_files import image, write
+from tests.dicom_files import element, image, write
+from tests.made_once import made_once
 from tests.test_attacks import VALUES, write_values
 from tests.test_ingest import HOSTILE, write_hostile
 from warehouse.sqlfiles import read_models
@@ -73,6 +74,18 @@ def numbers(place: int) -> Dataset:
     return made
 
 
+def uid_of(number: int, place: int, which: int) -> str:
+    return f"1.77{number}.{place}.8800{which}"
+
+
+def replaced(content: bytes, *pairs: tuple[bytes, bytes]) -> bytes:
+    """Return the content with these bytes instead of those, which are in it."""
+    for before, after in pairs:
+        assert before in content
+        content = content.replace(before, after)
+    return content
+
+
 def of_sequences(**items: list[Dataset]) -> Dataset:
     made = Dataset()
     for keyword, value in items.items():
@@ -86,34 +99,41 @@ def extreme(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
 
     Beside them files that are hostile otherwise, and values that look like paths or code.
     """
-    folder: Path = tmp_path_factory.mktemp("extreme")
-    for number, modality in enumerate(("CT", "MR", "PT", "SEG", "RTSTRUCT", "RTDOSE")):
-        for place in range(5):
-            uid = f"1.77{number}.{place}.88001"
-            made = image(
-                uid, Modality=modality, SeriesInstanceUID=f"1.{number}.{place}",
-                ImageType=["ORIGINAL", "MOSAIC"],
-            )  # fmt: skip
-            made.update(numbers(place))
-            made.PerFrameFunctionalGroupsSequence = [
-                of_sequences(PlanePositionSequence=[numbers(place + frame)]) for frame in range(3)
-            ]
-            made.SegmentSequence = [numbers(place)]
-            made.RadiopharmaceuticalInformationSequence = [numbers(place)]
-            made.StructureSetROISequence = [numbers(place)]
-            contours = of_sequences(ContourSequence=[numbers(place), numbers(place)])
-            contours.update(numbers(place))
-            made.ROIContourSequence = [contours]
-            one = write(folder / "in" / f"{number}_{place}_1.dcm", made)
-            # To write one takes as long as to read twenty: the other has another UID alone.
-            other = one.read_bytes().replace(uid.encode(), f"{uid[:-1]}2".encode())
-            one.with_name(f"{number}_{place}_2.dcm").write_bytes(other)
+    return warehouse.open(made_once(tmp_path_factory, "extreme", _make_extreme) / "w")
+
+
+def _make_extreme(folder: Path) -> None:
+    for place in range(5):
+        made = image(
+            uid_of(0, place, 1), SeriesInstanceUID=f"1.0.{place}", ImageType=["ORIGINAL", "MOSAIC"]
+        )
+        made.update(numbers(place))
+        made.PerFrameFunctionalGroupsSequence = [
+            of_sequences(PlanePositionSequence=[numbers(place + frame)]) for frame in range(3)
+        ]
+        made.SegmentSequence = [numbers(place)]
+        made.RadiopharmaceuticalInformationSequence = [numbers(place)]
+        made.StructureSetROISequence = [numbers(place)]
+        contours = of_sequences(ContourSequence=[numbers(place), numbers(place)])
+        contours.update(numbers(place))
+        made.ROIContourSequence = [contours]
+        one = write(folder / "in" / f"0_{place}_1.dcm", made).read_bytes()
+        # To write one takes as long as to read twenty: the others have other UIDs and modalities alone.
+        for number, modality in enumerate((b"CT", b"MR", b"PT", b"SEG ", b"RTSTRUCT", b"RTDOSE")):
+            of_modality = replaced(
+                one,
+                (element(0x00080060, "CS", b"CT"), element(0x00080060, "CS", modality)),
+                (f"1.0.{place}\0".encode(), f"1.{number}.{place}\0".encode()),
+            )
+            for which in (1, 2):
+                uids = (uid.encode() for uid in (uid_of(0, place, 1), uid_of(number, place, which)))
+                path = folder / "in" / f"{number}_{place}_{which}.dcm"
+                path.write_bytes(replaced(of_modality, tuple(uids)))
     write_hostile(folder / "in")
     write_values(folder / "in")
     wh = warehouse.open(folder / "w", create=True)
     report = wh.ingest(folder / "in", mode="full", workers=1)
     assert (report.created, report.rejected) == (60 + len(HOSTILE) - 1 + len(VALUES), 1)
-    return wh
 
 
 @pytest.mark.parametrize("name", [model.name for model in read_models() if model.is_view])

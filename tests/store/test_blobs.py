@@ -126,7 +126,7 @@ steps = st.permutations(
 )
 
 
-@settings(max_examples=8)
+@settings(max_examples=settings().max_examples // 10)
 @given(batches, steps)
 def test_whatever_comes_between_it_is_as_if_all_were_decided_under_the_lock(
     held: list[list[tuple[int, bool]]], order: list[tuple[str, int]]

@@ -79,7 +79,7 @@ TAGS = [
 IDS = st.sampled_from([None, "", "1.5", "1.6"])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=settings().max_examples // 5, deadline=None)
 @given(st.lists(st.tuples(IDS, IDS, IDS, IDS, IDS), min_size=1, max_size=3))
 def test_identifiers_that_are_missing_or_empty(
     tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str | None, ...]]

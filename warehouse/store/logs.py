@@ -36,7 +36,8 @@ Totals = dict[str, list[int]]
 
 _PART = re.compile(r"batch=[0-9]+/[^/\\]+\.parquet")
 _NOTES_KEPT = 100
-_LOGS_KEPT = 64
+_LOGS_KEPT = 128
+"""A warehouse has some twenty: those of a few versions of two are not read again in between."""
 
 _CHECKPOINT_EVERY = 20
 """Versions; the default of Delta is 100, and the entries of so many take longer than a commit."""
