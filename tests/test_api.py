@@ -42,6 +42,24 @@ def tables_of_empty(
 
 @pytest.mark.acceptance("D72")
 @pytest.mark.parametrize("name", [model.name for model in VIEWS])
+def test_every_table_has_the_columns_of_its_lazy_frame(
+    sample: warehouse.Warehouse, tables_of_sample: duckdb.DuckDBPyConnection, name: str
+) -> None:
+    answer = tables_of_sample.sql(f"from {name} limit 0").pl()
+    assert sample.table(name).collect_schema() == answer.schema
+
+
+READ = {name for model in VIEWS for name in model.depends}
+"""By a view, which is asked with all that it reads."""
+ASKED = {"patients", "studies", "series", "instances", "frames"}
+
+
+@pytest.mark.acceptance("D72")
+@pytest.mark.parametrize("name", [
+    model.name if model.table or model.name in ASKED or model.name not in READ
+    else pytest.param(model.name, marks=pytest.mark.slow)
+    for model in VIEWS
+])  # fmt: skip
 def test_every_table_is_a_lazy_frame_equal_to_the_answer_of_duckdb(
     sample: warehouse.Warehouse, tables_of_sample: duckdb.DuckDBPyConnection, name: str
 ) -> None:

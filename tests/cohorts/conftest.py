@@ -76,7 +76,7 @@ def changing(tmp_path: Path) -> warehouse.Warehouse:
 def opened() -> Callable[..., Catalog]:
     """Open a version for a thread; the last few stay open, as to open one takes as long as three questions."""
 
-    @functools.lru_cache(maxsize=4)
+    @functools.lru_cache(maxsize=6)
     def of(
         _thread: int, root: Path, version: int, order: int = 0, threads: int | None = None
     ) -> Catalog:

@@ -73,7 +73,7 @@ def values_of(kind: Kind) -> st.SearchStrategy[dict[str, Any]]:
 
 @pytest.mark.acceptance("G27")
 @pytest.mark.parametrize("code", ANNOTATIONS)
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_the_rows_of_any_annotation_give_the_same_json(code: str, data: st.DataObject) -> None:
     kind = find_kind(code)
