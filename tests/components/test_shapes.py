@@ -250,7 +250,7 @@ FLAT = st.lists(
 
 
 @pytest.mark.acceptance("G28")
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(path=FLAT, seed=st.integers(0, 9))
 def test_polygons_equal_the_shoelace_formula_anywhere_in_space(
     sql: duckdb.DuckDBPyConnection, path: Any, seed: int
