@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 import warehouse
 from tests.dicom_files import write
+from tests.flat import flat
 from warehouse.errors import QueryFailed, UnknownTable, UsageError
 from warehouse.sqlfiles import read_models
 
@@ -31,8 +32,34 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     return wh
 
 
+@pytest.fixture(scope="module")
+def tables_of_empty(
+    empty: warehouse.Warehouse, tmp_path_factory: pytest.TempPathFactory
+) -> duckdb.DuckDBPyConnection:
+    """The rows of every view of the empty warehouse, each as a table."""
+    return flat(tmp_path_factory, "empty", empty)
+
+
 @pytest.mark.acceptance("D72")
 @pytest.mark.parametrize("name", [model.name for model in VIEWS])
+def test_every_table_has_the_columns_of_its_lazy_frame(
+    sample: warehouse.Warehouse, tables_of_sample: duckdb.DuckDBPyConnection, name: str
+) -> None:
+    answer = tables_of_sample.sql(f"from {name} limit 0").pl()
+    assert sample.table(name).collect_schema() == answer.schema
+
+
+READ = {name for model in VIEWS for name in model.depends}
+"""By a view, which is asked with all that it reads."""
+ASKED = {"patients", "studies", "series", "instances", "frames"}
+
+
+@pytest.mark.acceptance("D72")
+@pytest.mark.parametrize("name", [
+    model.name if model.table or model.name in ASKED or model.name not in READ
+    else pytest.param(model.name, marks=pytest.mark.slow)
+    for model in VIEWS
+])  # fmt: skip
 def test_every_table_is_a_lazy_frame_equal_to_the_answer_of_duckdb(
     sample: warehouse.Warehouse, tables_of_sample: duckdb.DuckDBPyConnection, name: str
 ) -> None:
@@ -51,12 +78,11 @@ def test_every_table_is_a_lazy_frame_equal_to_the_answer_of_duckdb(
 
 @pytest.mark.parametrize("name", [model.name for model in VIEWS if model.table or model.depends])
 def test_every_view_of_an_empty_warehouse_answers_with_no_rows(
-    empty: warehouse.Warehouse, name: str
+    tables_of_empty: duckdb.DuckDBPyConnection, name: str
 ) -> None:
     # The seven default sockets are in every warehouse.
     rows = 7 if name == "sockets" else 0
-    # In this way it is planned once.
-    answer = empty.catalog.connection.execute(f"from {name}")
+    answer = tables_of_empty.execute(f"from {name}")
     types = [(column, str(kind)) for column, kind, *_ in answer.description or ()]
     assert len(answer.fetchall()) == rows
     model = next(model for model in VIEWS if model.name == name)

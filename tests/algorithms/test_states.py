@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +36,20 @@ def made(wh: warehouse.Warehouse, name: str = "grow", count: int = 1, **given) -
     return [spec.job_id for spec in specs]
 
 
+@pytest.fixture(scope="module")
+def archive(template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A warehouse with one job, and the id of it. Not to be changed: take ``queued``."""
+    root = shutil.copytree(template, tmp_path_factory.mktemp("queued") / "w")
+    with warehouse.open(root) as wh:
+        return root, made(wh)[0]
+
+
+@pytest.fixture
+def queued(archive: tuple[Path, str], tmp_path: Path) -> tuple[warehouse.Warehouse, str]:
+    """A warehouse with one job, of its own for a test."""
+    return warehouse.open(shutil.copytree(archive[0], tmp_path / "w")), archive[1]
+
+
 def happened(wh: warehouse.Warehouse, job_id: str, *events: tuple) -> None:
     """Let events happen, each a name, seconds after the start, and columns."""
     some = [
@@ -51,7 +67,8 @@ def happened(wh: warehouse.Warehouse, job_id: str, *events: tuple) -> None:
 
 
 @pytest.mark.acceptance("G37")
-def test_fourteen_states_are_a_table(wh: warehouse.Warehouse) -> None:
+def test_fourteen_states_are_a_table(queued: tuple[warehouse.Warehouse, str]) -> None:
+    wh, job_id = queued
     # The source: Grand Challenge's ComponentJob.STATUS_CHOICES.
     labels = [
         "Queued", "Started", "Re-Queued", "Failed", "Succeeded", "Cancelled", "Provisioning", "Provisioned",
@@ -70,7 +87,6 @@ def test_fourteen_states_are_a_table(wh: warehouse.Warehouse) -> None:
         "select list(code order by code) from job_statuses where not is_ever_set"
     ).fetchall()
     assert never == [([1, 6, 10],)]
-    (job_id,) = made(wh)
     row = wh.sql("from jobs").pl().row(0, named=True)
     wanted = {
         "status", "attempt", "stdout", "stderr", "exec_seconds", "invoke_seconds", "error_message",
@@ -95,8 +111,8 @@ def test_what_is_not_allowed_raises(event: str) -> None:
 
 
 @pytest.mark.acceptance("G38")
-def test_a_forbidden_event_changes_nothing(wh: warehouse.Warehouse) -> None:
-    (job_id,) = made(wh)
+def test_a_forbidden_event_changes_nothing(queued: tuple[warehouse.Warehouse, str]) -> None:
+    wh, job_id = queued
     with pytest.raises(TransitionRefused, match="Queued cannot be 'parsed'"):
         jobs.happen(wh.root, job_id, "parsed")
     assert jobs.states(wh.root, [job_id])[job_id].event == 0
@@ -150,8 +166,8 @@ def test_wishes_have_bounds(wh: warehouse.Warehouse) -> None:
 
 
 @pytest.mark.acceptance("G42")
-def test_a_job_that_is_tried_again_is_the_same_job(wh: warehouse.Warehouse) -> None:
-    (job_id,) = made(wh)
+def test_a_job_that_is_tried_again_is_the_same_job(queued: tuple[warehouse.Warehouse, str]) -> None:
+    wh, job_id = queued
     for _ in range(3):
         happened(wh, job_id, ("provisioned", 0), ("started", 1), ("interrupted", 2), ("retried", 3))
     assert wh.sql("select job_id, attempt, label from jobs").fetchall() == [(job_id, 3, "Queued")]
@@ -162,8 +178,8 @@ def test_a_job_that_is_tried_again_is_the_same_job(wh: warehouse.Warehouse) -> N
 
 
 @pytest.mark.acceptance("G43")
-def test_messages_are_cut_and_details_are_by_title(wh: warehouse.Warehouse) -> None:
-    (job_id,) = made(wh)
+def test_messages_are_cut_and_details_are_by_title(queued: tuple[warehouse.Warehouse, str]) -> None:
+    wh, job_id = queued
     more = {"error_message": "x" * 2000, "detailed_error_message": {"Age": "it is too old"}}
     happened(wh, job_id, ("not provisioned", 0, more))
     ((length, detail),) = wh.sql(
@@ -215,8 +231,8 @@ def test_durations_averages_and_cost(wh: warehouse.Warehouse) -> None:
 
 
 @pytest.mark.acceptance("G57")
-def test_measurements_are_a_time_series(wh: warehouse.Warehouse) -> None:
-    (job_id,) = made(wh)
+def test_measurements_are_a_time_series(queued: tuple[warehouse.Warehouse, str]) -> None:
+    wh, job_id = queued
     metrics = {
         "metric_names": ["cpu_count", "cpu_percent", "cpu_percent", "memory_bytes"],
         "metric_seconds": [0.0, 1.0, 2.0, 1.0], "metric_values": [4.0, 200.0, 400.0, 1e6],

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import warehouse
 from tests.algorithms.conftest import CT, CT2, MR, function, put_volume, voxels
+from warehouse.algorithms import matching
 from warehouse.algorithms.registry import find_algorithm
 from warehouse.algorithms.studies import cases_of_studies
+from warehouse.catalog.connect import Catalog
+from warehouse.cohorts.guard import locked_catalog
 from warehouse.errors import AlgorithmError
+from warehouse.store import delta
 
 PET, PET2, FLAIR = "1.2.50", "1.2.60", "1.2.70"
 STUDY, STUDY2, STUDY3 = "1.1.1", "1.1.2", "1.1.3"
@@ -34,6 +39,27 @@ def pairs(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     wh.components.create_socket(title="Other", kind="IMG", relative_path="images/other")
     wh.close()
     return folder / "w"
+
+
+@pytest.fixture(scope="module")
+def locked() -> Callable[..., Catalog]:
+    """Open what conditions are asked of; it stays open, as to open it takes longer than to ask."""
+    return functools.lru_cache(maxsize=2)(locked_catalog)
+
+
+@pytest.fixture(autouse=True)
+def opened_once(locked: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(root: Path, version: int | None = None) -> Catalog:
+        return locked(root, delta.snapshot(root).version if version is None else version)
+
+    monkeypatch.setattr(matching, "locked_catalog", opened)
+
+
+@pytest.fixture(scope="module")
+def untouched(pairs: Path) -> Iterator[warehouse.Warehouse]:
+    """For what is refused."""
+    with warehouse.open(pairs) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -84,11 +110,11 @@ def asked(
     wh: warehouse.Warehouse,
     name: str,
     series: list[str],
-    matching: dict[str, str],
+    conditions: dict[str, str],
     taken: str = INTERFACE,
 ) -> tuple:
     """Which series go into a job, and why there are others; nothing is executed."""
-    wh.algorithms.create(name, taken, function=function("pair"), matching=matching)
+    wh.algorithms.create(name, taken, function=function("pair"), matching=conditions)
     algorithm = find_algorithm(wh.root, name)
     found = cases_of_studies(wh.catalog, wh.root, algorithm, series)
     return [
@@ -120,7 +146,7 @@ def test_other_inputs_are_said_about_the_first(wh: warehouse.Warehouse) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interface", "matching", "said"),
+    ("interface", "conditions", "said"),
     [
         (INTERFACE, {"ct": "Modality = "}, "no SQL over the view series|not SQL"),
         (INTERFACE, {"ct": "Modality = 'CT'; drop table x"}, "is refused"),
@@ -133,11 +159,11 @@ def test_other_inputs_are_said_about_the_first(wh: warehouse.Warehouse) -> None:
     ],
 )  # fmt: skip
 def test_a_condition_that_cannot_be_one_is_refused(
-    wh: warehouse.Warehouse, interface: str, matching: dict[str, str], said: str
+    untouched: warehouse.Warehouse, interface: str, conditions: dict[str, str], said: str
 ) -> None:
     with pytest.raises(AlgorithmError, match=said):
-        wh.algorithms.create("x", interface, function=function("pair"), matching=matching)
-    assert wh.sql("select count(*) from algorithm_versions").fetchall() == [(0,)]
+        untouched.algorithms.create("x", interface, function=function("pair"), matching=conditions)
+    assert untouched.sql("select count(*) from algorithm_versions").fetchall() == [(0,)]
 
 
 def test_a_person_asks_for_a_pair(wh: warehouse.Warehouse) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -13,10 +15,17 @@ import pytest
 import warehouse
 from tests.dicom_files import write
 from tests.made_once import made_once
-from warehouse.cohorts import asking
+from warehouse.catalog.connect import reorder
+from warehouse.catalog.kept import kept_files
+from warehouse.cohorts import asking, runs
+from warehouse.cohorts.guard import locked_catalog
+from warehouse.store import delta
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from warehouse.catalog.connect import Catalog
 
 PATIENTS = 6
 
@@ -63,12 +72,51 @@ def changing(tmp_path: Path) -> warehouse.Warehouse:
     return made
 
 
+@pytest.fixture(scope="module")
+def opened() -> Callable[..., Catalog]:
+    """Open a version for a thread; the last few stay open, as to open one takes as long as three questions."""
+
+    @functools.lru_cache(maxsize=6)
+    def of(
+        _thread: int, root: Path, version: int, order: int = 0, threads: int | None = None
+    ) -> Catalog:
+        return locked_catalog(root, version, order=order, threads=threads)
+
+    return lambda *asked: of(threading.get_ident(), *asked)
+
+
 @pytest.fixture
-def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def opened_once(monkeypatch: pytest.MonkeyPatch, opened: Callable[..., Catalog]) -> None:
+    """Open a version that is asked several questions once, in each of the ways in which it is asked."""
+
+    def for_a_question(
+        root: Path, version: int, *, order: int = 0, threads: int | None = None
+    ) -> Catalog:
+        made = opened(root, version, order, threads)
+        if order:
+            # Whoever asked before may have left it in another order.
+            reorder(made, order)
+        return made
+
+    monkeypatch.setattr(asking, "locked_catalog", for_a_question)
+
+
+@pytest.fixture
+def asked_here(
+    opened_once: None, monkeypatch: pytest.MonkeyPatch, opened: Callable[..., Catalog]
+) -> None:
     """Answer the questions of saved cohorts in this process, with all that is sent to another one.
 
     Left out are its start, which takes longer than the question, and its limits: see `test_asking`.
     """
+
+    def for_a_run(root: Path) -> Catalog:
+        snapshot = delta.snapshot(root)
+        if kept_files(snapshot):
+            return locked_catalog(root)
+        made = opened(root, snapshot.version)
+        made.connection.execute("drop table if exists picked")
+        return made
 
     def run(command: list[str], *, input: bytes, **_: object) -> subprocess.CompletedProcess[bytes]:  # noqa: A002
         told = json.dumps(asking.answered(json.loads(input))).encode()
@@ -76,3 +124,4 @@ def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     process = SimpleNamespace(run=run, TimeoutExpired=subprocess.TimeoutExpired)
     monkeypatch.setattr(asking, "subprocess", process)
+    monkeypatch.setattr(runs, "locked_catalog", for_a_run)

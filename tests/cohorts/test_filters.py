@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.small_tables import View
@@ -79,6 +79,9 @@ def written(condition: tuple[str, str, Any, bool]) -> tuple[str, Any]:
     return ("-" if negated else "") + name + ("" if operator == "is" else f"__{operator}"), value
 
 
+HALF = settings().max_examples // 2
+"""An example is a question with a plan of its own, which takes 30 ms."""
+
 # -- rows and conditions that meet often ----------------------------------------------------------
 
 WORDS = st.text("aAbBéÉ'%_;\"\\- ", max_size=3)
@@ -139,6 +142,7 @@ def drawn() -> Callable[[], Catalog]:
 
 
 @pytest.mark.acceptance("D61")
+@settings(max_examples=HALF)
 @given(
     rows=st.lists(
         st.fixed_dictionaries({n: st.none() | v for n, (v, _) in COLUMNS.items()}), max_size=4
@@ -163,6 +167,7 @@ def test_conditions_on_columns_equal_a_loop(
     assert [row[0] for row in answer.fetchall()] == expected
 
 
+@settings(max_examples=HALF)
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from("AB"), st.fixed_dictionaries({n: st.none() | e[3] for n, e in ELEMENTS.items()})),

@@ -53,8 +53,15 @@ def ran(template: Path, tmp_path_factory: pytest.TempPathFactory) -> warehouse.W
     return made
 
 
+@pytest.fixture(scope="module")
+def shared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """A warehouse for tests of which each saves and runs cohorts of names of its own."""
+    return warehouse.open(shutil.copytree(template / "w", tmp_path_factory.mktemp("shared") / "w"))
+
+
 def save(wh: warehouse.Warehouse, name: str, sql: str) -> definitions.Definition:
-    return definitions.save(locked_catalog(wh.root), name, sql)
+    # The catalog of a run, which `asked_here` opens once.
+    return definitions.save(runs.locked_catalog(wh.root), name, sql)
 
 
 def keys(wh: warehouse.Warehouse, run: runs.Run | str) -> list[str]:
@@ -83,9 +90,9 @@ def test_the_same_question_of_the_same_version_is_one_run(archive: warehouse.War
     assert len(runs.runs(archive.root)) == 2
 
 
-def test_a_run_cannot_be_changed(archive: warehouse.Warehouse) -> None:
-    run = archive.cohort("ct_thin_slice")
-    folder = runs.runs_folder(archive.root) / run.run
+def test_a_run_cannot_be_changed(ran: warehouse.Warehouse) -> None:
+    (run,) = runs.runs(ran.root)
+    folder = runs.runs_folder(ran.root) / run.run
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
         "run.json": 0o444,
         "members.parquet": 0o444,
@@ -98,8 +105,8 @@ def test_the_digest_does_not_depend_on_the_order_of_ingest(tmp_path: Path) -> No
 
     files = [make(tmp_path / "in", patient, number) for patient in (1, 2) for number in (1, 2)]
     wh = warehouse.open(tmp_path / "w", create=True)
-    for path in reversed(files):
-        wh.ingest(path, workers=1)
+    for among in (files[1:], files[:1]):
+        wh.ingest(*reversed(among), workers=1)
     assert wh.cohort("ct_thin_slice", max_slice_mm=9).digest == (
         hashlib.sha256(b"1.1.1.1\n1.1.1.2\n1.2.1.1\n1.2.1.2\n").hexdigest()
     )
@@ -113,55 +120,56 @@ def test_the_digest_does_not_depend_on_the_order_of_ingest(tmp_path: Path) -> No
     ],
 )  # fmt: skip
 def test_members_are_named_by_uid_or_key(
-    archive: warehouse.Warehouse, column: str, level: str
+    shared: warehouse.Warehouse, column: str, level: str
 ) -> None:
     save(
-        archive,
-        "mine",
+        shared,
+        f"by_{column.lower()}",
         f"select {column} from instances where PatientID = 'P3' and InstanceNumber = 1",
     )
-    run = archive.cohort("mine")
+    run = shared.cohort(f"by_{column.lower()}")
     assert run.level == level
-    assert keys(archive, run) == (["1.3.1.1"] if level == "instance" else ["1.3.1.1", "1.3.1.2"])
+    assert keys(shared, run) == (["1.3.1.1"] if level == "instance" else ["1.3.1.1", "1.3.1.2"])
 
 
-def test_the_finest_level_counts_and_rows_may_repeat(archive: warehouse.Warehouse) -> None:
-    save(archive, "mine", "select study_key, series_key from instances where PatientID = 'P3'")
-    assert archive.cohort("mine").level == "series"
-    assert archive.cohort("mine").counts["instances"] == 2
+def test_the_finest_level_counts_and_rows_may_repeat(shared: warehouse.Warehouse) -> None:
+    save(shared, "finest", "select study_key, series_key from instances where PatientID = 'P3'")
+    run = shared.cohort("finest")
+    assert run.level == "series"
+    assert run.counts["instances"] == 2
 
 
-def test_a_number_is_a_key_that_nobody_has(archive: warehouse.Warehouse) -> None:
-    save(archive, "numbered", "select 1 as series_key")
-    assert archive.cohort("numbered").counts["instances"] == 0
+def test_a_number_is_a_key_that_nobody_has(shared: warehouse.Warehouse) -> None:
+    save(shared, "numbered", "select 1 as series_key")
+    assert shared.cohort("numbered").counts["instances"] == 0
 
 
-def test_rows_that_name_nobody_are_an_error(archive: warehouse.Warehouse) -> None:
-    save(archive, "nameless", "select Modality from series")
+def test_rows_that_name_nobody_are_an_error(shared: warehouse.Warehouse) -> None:
+    save(shared, "nameless", "select Modality from series")
     with pytest.raises(MembersUnclear, match="one of the columns instance_key, SOPInstanceUID"):
-        archive.cohort("nameless")
-    save(archive, "unknown", "select nullif(series_key, '1.3.1') as series_key from instances")
+        shared.cohort("nameless")
+    save(shared, "unknown", "select nullif(series_key, '1.3.1') as series_key from instances")
     with pytest.raises(MembersUnclear, match="rows without series_key"):
-        archive.cohort("unknown")
+        shared.cohort("unknown")
 
 
-def test_a_saved_cohort_has_typed_parameters(archive: warehouse.Warehouse) -> None:
-    save(archive, "made_by", """
+def test_a_saved_cohort_has_typed_parameters(shared: warehouse.Warehouse) -> None:
+    save(shared, "made_by", """
         -- Series of some manufacturers.
         -- param: who | VARCHAR[] | [ACME] | Manufacturer
         -- param: after | DATE | null | first StudyDate
         select series_key from instances where list_contains($who, Manufacturer)
         and ($after is null or SeriesDate >= $after) -- done
         ;""".replace("\n        ", "\n").strip())  # fmt: skip
-    assert archive.cohort("made_by").counts["series"] == 3
-    assert archive.cohort("made_by", who="ACME,Other").counts["series"] == 6
-    assert archive.cohort("made_by", who=["Other"]).counts["series"] == 3
-    assert archive.cohort("made_by", after="2020-01-01").counts["series"] == 0
+    assert shared.cohort("made_by").counts["series"] == 3
+    assert shared.cohort("made_by", who="ACME,Other").counts["series"] == 6
+    assert shared.cohort("made_by", who=["Other"]).counts["series"] == 3
+    assert shared.cohort("made_by", after="2020-01-01").counts["series"] == 0
     with pytest.raises(UnknownParameter, match="after of made_by is DATE"):
-        archive.cohort("made_by", after="soon")
-    assert archive.cohort("made_by", after="20200101").parameters["after"] == "2020-01-01"
+        shared.cohort("made_by", after="soon")
+    assert shared.cohort("made_by", after="20200101").parameters["after"] == "2020-01-01"
     with pytest.raises(UnknownParameter, match="no parameter 'whom'; it has: who, after"):
-        archive.cohort("made_by", whom="ACME")
+        shared.cohort("made_by", whom="ACME")
 
 
 @pytest.mark.parametrize(
@@ -203,34 +211,34 @@ def test_a_name_is_no_path(locked: Catalog, name: str) -> None:
         definitions.save(locked, name, "select series_key from series")
 
 
-def test_what_is_saved_is_never_replaced(archive: warehouse.Warehouse) -> None:
-    save(archive, "mine", "select series_key from series")
+def test_what_is_saved_is_never_replaced(shared: warehouse.Warehouse) -> None:
+    save(shared, "never_replaced", "select series_key from series")
     with pytest.raises(TargetExists):
-        save(archive, "mine", "select study_key from studies")
+        save(shared, "never_replaced", "select study_key from studies")
     with pytest.raises(TargetExists):
-        save(archive, "ct_thin_slice", "select study_key from studies")
+        save(shared, "ct_thin_slice", "select study_key from studies")
 
 
-def test_a_file_put_into_the_folder_is_checked_when_it_runs(archive: warehouse.Warehouse) -> None:
-    save(archive, "mine", "select series_key from series")
-    (archive.root / "cohorts" / "evil.sql").write_text("-- E.\nfrom read_text('/etc/passwd')")
+def test_a_file_put_into_the_folder_is_checked_when_it_runs(shared: warehouse.Warehouse) -> None:
+    save(shared, "beside", "select series_key from series")
+    (shared.root / "cohorts" / "evil.sql").write_text("-- E.\nfrom read_text('/etc/passwd')")
     with pytest.raises(UnsafeCohort):
-        archive.cohort("evil")
+        shared.cohort("evil")
 
 
-def test_a_cohort_over_a_table_that_is_gone(archive: warehouse.Warehouse) -> None:
-    save(archive, "mine", "select series_key from series")
-    path = archive.root / "cohorts" / "mine.sql"
+def test_a_cohort_over_a_table_that_is_gone(shared: warehouse.Warehouse) -> None:
+    save(shared, "gone", "select series_key from series")
+    path = shared.root / "cohorts" / "gone.sql"
     path.write_text(path.read_text().replace("from series", "from serieses"))
     with pytest.raises(UnknownTable, match="similar: series"):
-        archive.cohort("mine")
+        shared.cohort("gone")
     path.write_text(
         path.read_text().replace(
             "series_key from serieses", "no_such_column, series_key from series"
         )
     )
     with pytest.raises(QueryFailed):
-        archive.cohort("mine")
+        shared.cohort("gone")
 
 
 def test_unknown_names_tell_their_like(archive: warehouse.Warehouse) -> None:
@@ -317,36 +325,37 @@ def test_another_file_may_hold_an_instance(changing: warehouse.Warehouse, tmp_pa
     assert why(found) == {"1.1.1.1": ("changed", "another file holds it")}
 
 
-def test_another_question_is_the_reason(archive: warehouse.Warehouse) -> None:
-    two = archive.cohort("ct_thin_slice", max_slice_mm=2)
-    three = archive.cohort("ct_thin_slice", max_slice_mm=3)
+def test_another_question_is_the_reason(shared: warehouse.Warehouse) -> None:
+    two = shared.cohort("ct_thin_slice", max_slice_mm=2)
+    three = shared.cohort("ct_thin_slice", max_slice_mm=3)
     reason = "the question or its parameters differ"
-    assert why(archive.compare(two.run, three.run)) == {
+    assert why(shared.compare(two.run, three.run)) == {
         "1.3.1.1": ("added", reason),
         "1.3.1.2": ("added", reason),
     }
-    assert {c for c, _ in why(archive.compare(three.run, two.run)).values()} == {"gone"}
+    assert {c for c, _ in why(shared.compare(three.run, two.run)).values()} == {"gone"}
 
 
 # -- sets, splits, samples ------------------------------------------------------------------------
 
 
-def test_sets(archive: warehouse.Warehouse) -> None:
-    save(archive, "acme", "select series_key from instances where Manufacturer = 'ACME'")
-    thin = set(keys(archive, archive.cohort("ct_thin_slice", max_slice_mm=2)))
-    acme = set(keys(archive, archive.cohort("acme")))
+def test_sets(shared: warehouse.Warehouse) -> None:
+    save(shared, "sets_acme", "select series_key from instances where Manufacturer = 'ACME'")
+    save(shared, "sets_thin", "select series_key from instances where SliceThickness <= 2")
+    thin = set(keys(shared, shared.cohort("sets_thin")))
+    acme = set(keys(shared, shared.cohort("sets_acme")))
     for operation, expected in (
         ("union", thin | acme), ("intersect", thin & acme), ("minus", thin - acme),
     ):  # fmt: skip
-        made = compare.combine(archive.root, operation, "ct_thin_slice", "acme", f"of_{operation}")
-        assert keys(archive, made) == sorted(expected)
-        assert [source["run"] for source in made.made_of] == ["ct_thin_slice-0001", "acme-0001"]
+        made = compare.combine(shared.root, operation, "sets_thin", "sets_acme", f"of_{operation}")
+        assert keys(shared, made) == sorted(expected)
+        assert [source["run"] for source in made.made_of] == ["sets_thin-0001", "sets_acme-0001"]
         assert (
-            compare.combine(archive.root, operation, "ct_thin_slice", "acme", f"of_{operation}")
+            compare.combine(shared.root, operation, "sets_thin", "sets_acme", f"of_{operation}")
             == made
         )
-    with pytest.raises(UsageError, match="made of ct_thin_slice-0001, acme-0001"):
-        compare.rerun(archive.root, "of_union")
+    with pytest.raises(UsageError, match="made of sets_thin-0001, sets_acme-0001"):
+        compare.rerun(shared.root, "of_union")
 
 
 def parts_of(made: list[runs.Run], wh: warehouse.Warehouse) -> dict[str, str]:
@@ -392,12 +401,10 @@ def test_no_part_of_a_split_is_kept_when_another_cannot_be_named(ran: warehouse.
     assert [run.run for run in runs.runs(ran.root)] == ["ct_thin_slice-0001"]
 
 
-def test_a_sample_takes_so_many_of_each_stratum(archive: warehouse.Warehouse) -> None:
-    archive.cohort("ct_thin_slice", max_slice_mm=99)
-    made = compare.sample(
-        archive.root, "ct_thin_slice", as_name="pilot", by=("Manufacturer",), count=1, seed=3
-    )
-    drawn = set(archive.members(made).collect()["series_key"].to_list())
+def test_a_sample_takes_so_many_of_each_stratum(shared: warehouse.Warehouse) -> None:
+    run = shared.cohort("ct_thin_slice", max_slice_mm=99)
+    made = compare.sample(shared.root, run, as_name="pilot", by=("Manufacturer",), count=1, seed=3)
+    drawn = set(shared.members(made).collect()["series_key"].to_list())
     expected = {
         min(
             (f"1.{p}.1" for p in group), key=lambda k: hashlib.sha256(f"3:{k}".encode()).hexdigest()
@@ -408,12 +415,12 @@ def test_a_sample_takes_so_many_of_each_stratum(archive: warehouse.Warehouse) ->
     assert made.counts["instances"] == 4, "whole series"
 
 
-def test_a_fraction_draws_each_series_on_its_own(archive: warehouse.Warehouse) -> None:
-    archive.cohort("ct_thin_slice", max_slice_mm=3)
-    few = compare.sample(archive.root, "ct_thin_slice", as_name="few", fraction=0.5)
-    archive.cohort("ct_thin_slice", max_slice_mm=99)
-    more = compare.sample(archive.root, "ct_thin_slice", as_name="more", fraction=0.5)
-    few_keys, more_keys = keys(archive, few), keys(archive, more)
+def test_a_fraction_draws_each_series_on_its_own(shared: warehouse.Warehouse) -> None:
+    thin = shared.cohort("ct_thin_slice", max_slice_mm=3)
+    few = compare.sample(shared.root, thin, as_name="few", fraction=0.5)
+    every = shared.cohort("ct_thin_slice", max_slice_mm=99)
+    more = compare.sample(shared.root, every, as_name="more", fraction=0.5)
+    few_keys, more_keys = keys(shared, few), keys(shared, more)
     assert [key for key in more_keys if int(key.split(".")[1]) <= 3] == few_keys
     assert 0 < more.counts["series"] < 6
 

@@ -73,7 +73,7 @@ def values_of(kind: Kind) -> st.SearchStrategy[dict[str, Any]]:
 
 @pytest.mark.acceptance("G27")
 @pytest.mark.parametrize("code", ANNOTATIONS)
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_the_rows_of_any_annotation_give_the_same_json(code: str, data: st.DataObject) -> None:
     kind = find_kind(code)
@@ -250,7 +250,7 @@ FLAT = st.lists(
 
 
 @pytest.mark.acceptance("G28")
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(path=FLAT, seed=st.integers(0, 9))
 def test_polygons_equal_the_shoelace_formula_anywhere_in_space(
     sql: duckdb.DuckDBPyConnection, path: Any, seed: int

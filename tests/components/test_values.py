@@ -205,16 +205,23 @@ def test_many_values_are_added_together_or_not_at_all(parts: Any, wh: warehouse.
 ADD = """
 import sys, warehouse
 wh = warehouse.open(sys.argv[1])
+wh.components.sockets()
+print("ready", flush=True)
 wh.components.add_value("number", 42, by="both")
 wh.components.add_value("report", file=sys.argv[2], by=sys.argv[3])
 """
 
 
 def test_two_processes_add_one_value(parts: Any, wh: warehouse.Warehouse, pdf: Path) -> None:
-    started = [
-        subprocess.Popen([sys.executable, "-c", ADD, str(wh.root), str(pdf), by]) for by in "ab"
-    ]
-    assert [process.wait(120) for process in started] == [0, 0]
+    """This one, and another one."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ADD, str(wh.root), str(pdf), "a"], stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"ready\n"
+        parts.add_value("number", 42, by="both")
+        parts.add_value("report", file=pdf, by="b")
+        assert other.wait(120) == 0
     wh.refresh()
     counted = wh.sql("select slug, count(*) from socket_values group by slug order by slug")
     assert counted.fetchall() == [("number", 1), ("report", 1)]

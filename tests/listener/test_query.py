@@ -161,11 +161,12 @@ def test_findscu_and_getscu_of_dcmtk(asked: Listener, tmp_path: Path) -> None:
 
 @pytest.mark.acceptance("L6")
 def test_answers_equal_a_loop(asked: Listener) -> None:
-    """Every combination of some keys, over one association."""
+    """Every pair of some keys, over one association."""
     known = list(instances())
     names, days = ["", "doe^*", "*^J?hn"], ["", "-20260104", "20260102-20260105"]
     with associated(asked.port, (f"{STUDY}1", IMPLICIT)) as association:
-        for name, day, modality in itertools.product(names, days, ["", "MR"]):
+        for (row, name), (column, day) in itertools.product(enumerate(names), enumerate(days)):
+            modality = ["", "MR"][(row + column) % 2]
             identifier = dataset(
                 QueryRetrieveLevel="SERIES", PatientName=name, StudyDate=day, Modality=modality, SeriesInstanceUID=""
             )  # fmt: skip
@@ -181,7 +182,7 @@ def test_answers_equal_a_loop(asked: Listener) -> None:
 
 
 @pytest.mark.acceptance("L6")
-@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [8, pytest.param(200, marks=pytest.mark.slow)])
 def test_answers_equal_those_of_qido(asked: Listener, count: int) -> None:
     """Generated questions at each level, with the rows that C-FIND and QIDO-RS answer from."""
     wh = asked._wh

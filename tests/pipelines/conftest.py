@@ -11,6 +11,7 @@ import warehouse
 from pipelines.assets import stored_tables
 from pipelines.definitions import build_definitions
 from pipelines.resources import IntakeResource
+from tests.cohorts.conftest import asked_here, opened, opened_once  # noqa: F401 - fixtures
 from warehouse.ingest import plan
 
 SAMPLES = Path(pydicom.data.__file__).parent / "test_files"

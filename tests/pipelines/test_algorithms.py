@@ -11,6 +11,7 @@ from pipelines.resources import IntakeResource
 from tests.algorithms.conftest import FUNCTIONS, template  # noqa: F401 - a fixture
 
 
+@pytest.mark.usefixtures("asked_here")
 @pytest.mark.acceptance("G69")
 @pytest.mark.acceptance("G70")
 def test_the_new_members_of_a_cohort_every_night(template, tmp_path):  # noqa: F811
@@ -18,7 +19,7 @@ def test_the_new_members_of_a_cohort_every_night(template, tmp_path):  # noqa: F
     shutil.copytree(template, root)
     wh = warehouse.open(root)
     wh.algorithms.create("spots", "ct -> spots", function=f"{FUNCTIONS}:spots")
-    wh.save_cohort("cts", "select series_key from series where Modality = 'CT'")
+    wh.save_cohort("cts", "select series_key from instances where Modality = 'CT'")
     run = wh.cohort("cts").run
     intake = IntakeResource(root=str(root), algorithms=["spots@cts"])
     definitions = build_definitions(intake)

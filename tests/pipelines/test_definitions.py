@@ -1,6 +1,7 @@
 """What Dagster knows is what ``sql/`` says."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,21 @@ def test_definitions_load_with_nothing_set():
     dg.Definitions.validate_loadable(build_definitions())
 
 
+def test_the_module_loads_with_nothing_set_and_writes_nothing(tmp_path, monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("DICOM_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    # As `dagster -m` finds them: by the module, which is run anew.
+    monkeypatch.delitem(sys.modules, "pipelines.definitions")
+    module = runpy.run_module("pipelines.definitions").values()
+    (found,) = [each for each in module if isinstance(each, dg.Definitions)]
+    dg.Definitions.validate_loadable(found)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_the_command_line_finds_them_valid(tmp_path):
     root = Path(__file__).parents[2]
     done = subprocess.run(

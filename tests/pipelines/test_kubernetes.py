@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 
 import warehouse
@@ -114,6 +115,7 @@ class Pods:
         assert done.returncode == 0, done.stderr + shlex.join(words)
 
 
+@pytest.mark.usefixtures("asked_here")
 def test_the_asset_of_the_how_to_starts_a_pod_for_each_job(
     template,  # noqa: F811
     tmp_path,
@@ -126,7 +128,7 @@ def test_the_asset_of_the_how_to_starts_a_pod_for_each_job(
     wh.algorithms.create("outside", "age -> voxel-count", api_method="external")
     for patient, age in (("P1", 41), ("P2", 3)):
         wh.add_value("age", age, patient=patient)
-    wh.save_cohort("cts", "select series_key from series where Modality = 'CT'")
+    wh.save_cohort("cts", "select series_key from instances where Modality = 'CT'")
     key = f"outside@{wh.cohort('cts').run}"
     wh.close()
     pods = Pods(root, tmp_path / "work")

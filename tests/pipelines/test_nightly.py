@@ -9,6 +9,8 @@ from warehouse.ingest import ingest, planned_batches
 from warehouse.store import delta, locks
 from warehouse.store.delta import Change
 
+pytestmark = pytest.mark.usefixtures("asked_here")
+
 
 @pytest.fixture
 def stored(intake):
@@ -16,7 +18,9 @@ def stored(intake):
     ingest(value.root, value.sources, value.settings)
     folder = Path(value.root) / "cohorts"
     folder.mkdir()
-    (folder / "mr.sql").write_text("-- MR.\nselect series_key from series where Modality = 'MR'\n")
+    (folder / "mr.sql").write_text(
+        "-- MR.\nselect series_key from instances where Modality = 'MR'\n"
+    )
     return value.root
 
 
