@@ -118,8 +118,8 @@ def header_of_key(catalog: Catalog, key: str) -> Header:
 def _with_key(catalog: Catalog, key: str) -> list[Any]:
     """Find the instance with a key, first in the batch of the previously found one.
 
-    The instance must exist. For the headers of a series, only the first search reads the keys of
-    all instances.
+    Keys are unique, so a match in that batch is final. For the headers of a series, only the first
+    search reads the keys of all instances.
     """
     last = _LAST.get(catalog)
     if last is not None:
